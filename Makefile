@@ -1,0 +1,81 @@
+# Everything that is done with a checkout. `make` alone lists it.
+# A virtual environment in .venv and programs in .tools are set up on the way;
+# nothing is installed outside the checkout, and no target needs root.
+
+# The python3 of the PATH, or the newest other one, if it is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+VENV = .venv
+RUN = $(VENV)/bin/python -m
+# More for the program that a target runs: make test ARGS="-k verdict -x"
+ARGS =
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: demo
+demo: $(VENV)/.runtime  ## A simulated cloud and its metrics, until Ctrl-C
+	@exec $(RUN) exporter demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev tools  ## The tests (ARGS="…" goes to pytest)
+	$(RUN) pytest $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## The linter, the format and the types
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+.PHONY: check
+check: lint test  ## Everything that a change must pass
+
+.PHONY: format
+format: $(VENV)/.dev  ## Mend the format, and what the linter can mend
+	$(RUN) ruff check --fix-only
+	$(RUN) ruff format
+
+.PHONY: docs
+docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
+	$(VENV)/bin/python docs/generate.py
+
+.PHONY: golden
+golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
+	$(RUN) pytest tests -k golden --update-golden $(ARGS)
+
+.PHONY: tools
+tools:  ## The programs that the tests call, where they are missing
+	@tests/tools.sh
+
+.PHONY: clean
+clean:  ## Remove all that these targets make
+	rm -rf $(VENV) .tools build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the exporter into $(VENV)"
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the exporter and what its tests need into $(VENV)"
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.runtime $@
+
+# Debian keeps pip from its venv until python3-venv is installed, which takes
+# root. The same pip comes in a package that can be unpacked anywhere.
+WHEEL = .tools/python3-pip-whl/usr/share/python-wheels/pip-*.whl
+$(VENV)/bin/pip:
+	@$(or $(PYTHON),python3) -c '$(NEW_ENOUGH)' || { echo >&2 "Python 3.11 or newer is needed:" \
+		"install one, or tell which it is: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		tests/tools.sh python3-pip-whl && \
+		PYTHONPATH=$$(echo $(WHEEL)) $(RUN) pip install --quiet --no-index $(WHEEL); } || { \
+		echo >&2 "$(PYTHON) cannot make a virtual environment: install its venv and pip" \
+			"(Debian, Ubuntu: apt-get install python3-venv), then try again"; exit 1; }

@@ -1,0 +1,96 @@
+#!/bin/sh
+# Put the programs that the tests call within reach. What is not on the PATH is
+# unpacked from its Debian package into .tools: that takes no root, changes
+# nothing outside the checkout and starts no service.
+#
+#   tests/tools.sh             the programs listed here
+#   tests/tools.sh PACKAGE...  only unpack these packages, each into .tools/PACKAGE
+set -eu
+
+# program     Debian packages: the first that holds it in usr/bin
+needed='
+prometheus    prometheus
+promtool      prometheus promtool
+'
+
+cd "$(dirname "$0")/.."
+PATH=$PWD/.tools/bin:$PATH
+
+say() {
+    echo "tests/tools.sh: $*" >&2
+}
+
+# Use the system's sources and keys, but lists and a cache of our own: the
+# system's belong to root and may be empty.
+apt() {
+    apt-get -qq -o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch" "$@"
+}
+
+# Make the folder of the lists and the cache, once.
+prepare() {
+    [ -z "${scratch:-}" ] || return 0
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 1' HUP INT TERM
+    mkdir -p "$scratch/lists/partial" "$scratch/archives/partial" .tools
+    # As root, apt downloads as a user of its own, who must be able to write here.
+    [ "$(id -u)" -ne 0 ] || chown -R _apt "$scratch"
+    apt update || : # a source that is of no use here may be down
+}
+
+# Unpack a package into .tools, whole or not at all.
+unpack() {
+    [ ! -d ".tools/$1" ] || return 0
+    prepare || return 1
+    say "fetching Debian's package $1 into .tools"
+    rm -rf ".tools/$1.part"
+    (cd "$scratch" && apt download "$1") &&
+        dpkg-deb -x "$scratch/$1"_*.deb ".tools/$1.part" &&
+        mv ".tools/$1.part" ".tools/$1"
+}
+
+# Put a program from one of these packages on the PATH of the tests.
+provide() {
+    program=$1
+    shift
+    for package; do
+        unpack "$package" || continue
+        [ -e ".tools/$package/usr/bin/$program" ] || continue
+        if ".tools/$package/usr/bin/$program" --version >/dev/null 2>&1; then
+            mkdir -p .tools/bin
+            ln -sf "../$package/usr/bin/$program" ".tools/bin/$program"
+            return 0
+        fi
+        say "$program from Debian's package $package does not run here"
+    done
+    return 1
+}
+
+for package; do
+    unpack "$package"
+done
+[ $# -eq 0 ] || exit 0
+
+or() {
+    echo "$*" | sed 's/ / or /g'
+}
+
+missing=
+# shellcheck disable=SC2086  # packages is a list
+while read -r program packages; do
+    [ -n "$program" ] || continue
+    command -v "$program" >/dev/null && continue
+    provide "$program" $packages </dev/null && continue
+    missing="$missing $program"
+    say "$program is missing: install it (on Debian the package $(or $packages))"
+done <<EOF
+$needed
+EOF
+
+[ -n "$missing" ] || exit 0
+if [ "${CI:-}" = true ]; then
+    say "with CI=true that is a failure"
+    exit 1
+fi
+say "the tests that need it are skipped"
