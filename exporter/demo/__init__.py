@@ -1,0 +1,1 @@
+"""A simulated OnApp cloud: the real API, and no knowledge of the exporter."""

@@ -1,0 +1,45 @@
+"""Chance without state: the same key always throws the same number.
+
+What happens to one server depends on the seed and its own key alone, so another
+server more, or another order of events, changes nothing for it.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+Key = str | int | float
+T = TypeVar("T")
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_IDENTIFIER_LENGTH = 14
+
+
+def _number(key: tuple[Key, ...]) -> int:
+    text = "/".join(map(str, key)).encode()
+    return int.from_bytes(blake2b(text, digest_size=10).digest())
+
+
+def fraction(*key: Key) -> float:
+    """Throw a number from 0 up to, but not including, 1."""
+    return (_number(key) >> 27) / (1 << 53)
+
+
+def between(low: float, high: float, *key: Key) -> float:
+    """Throw a number from a range."""
+    return low + (high - low) * fraction(*key)
+
+
+def pick(options: Sequence[T], *key: Key) -> T:
+    """Choose one of several."""
+    return options[int(fraction(*key) * len(options))]
+
+
+def word(*key: Key) -> str:
+    """Make up an identifier as the panel does: 14 letters and digits."""
+    number = _number(key)
+    letters = [_ALPHABET[number % 26]]
+    for _ in range(_IDENTIFIER_LENGTH - 1):
+        number, digit = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[digit])
+    return "".join(letters)

@@ -1,0 +1,334 @@
+"""What can go wrong on the wire, switched on and off for a place at run time."""
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from aiohttp import web
+
+from . import dice
+from .errors import INTERNAL_ERROR, SIGN_IN
+from .resources import Resource
+from .wire import Fields, Format
+
+Proceed = Callable[[], Awaitable[web.StreamResponse]]
+
+_CHUNK = b" " * 65_536
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """One request, with all that a fault may need to know about it."""
+
+    request: web.Request
+    path: str
+    """The path without base path and suffix."""
+    form: Format | None
+    resource: Resource | None
+    server_id: int | None
+    reused: bool
+    """Whether its connection has already carried a request."""
+    stopping: asyncio.Event
+    refusal: Callable[[int], web.Response]
+    """What the panel says with a status."""
+    unauthorized: Callable[[], web.Response]
+    spoil: Callable[[list[Fields]], None] | None = None
+    """Spoils the rows before they are written."""
+
+    async def pause(self, seconds: float | None, ended: asyncio.Event) -> None:
+        """Wait, but no longer than the fault lasts or the panel serves."""
+        waits = [asyncio.ensure_future(e.wait()) for e in (self.stopping, ended)]
+        try:
+            await asyncio.wait(
+                waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class Fault:
+    """A way to answer wrongly."""
+
+    act: Callable[[Scene, "Placed", Proceed], Awaitable[web.StreamResponse]]
+    applies: Callable[[Scene], bool] = lambda _: True
+
+
+@dataclass(slots=True, eq=False)
+class Placed:
+    """A fault at its place, until it is removed or has happened often enough."""
+
+    fault: Fault
+    home: list["Placed"] = field(repr=False)
+    resource: Resource | None
+    server_id: int | None
+    path: re.Pattern[str] | None
+    times: int | None
+    happened: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def remove(self) -> None:
+        """Switch the fault off; what it holds up goes on."""
+        self.ended.set()
+        if self in self.home:
+            self.home.remove(self)
+
+    def meets(self, scene: Scene) -> bool:
+        """Say whether a request comes by this place."""
+        return (
+            self.resource in (None, scene.resource)
+            and self.server_id in (None, scene.server_id)
+            and (self.path is None or self.path.fullmatch(scene.path) is not None)
+            and (self.times is None or self.happened < self.times)
+            and self.fault.applies(scene)
+        )
+
+    async def happen(self, scene: Scene, proceed: Proceed) -> web.StreamResponse:
+        """Answer a request in the fault's way."""
+        self.happened += 1
+        return await self.fault.act(scene, self, proceed)
+
+
+class Faults:
+    """The faults of a panel; those added first are met first."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.placed: list[Placed] = []
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        resource: Resource | None = None,
+        server_id: int | None = None,
+        path: str | None = None,
+        times: int | None = None,
+    ) -> Placed:
+        """Place a fault: everywhere, or at a resource, a server, a path (a pattern).
+
+        `times` counts the requests it happens to; None = until it is removed.
+        """
+        pattern = None if path is None else re.compile(path)
+        placed = Placed(fault, self.placed, resource, server_id, pattern, times)
+        self.placed.append(placed)
+        return placed
+
+    def clear(self) -> None:
+        """Remove all faults."""
+        for placed in list(self.placed):
+            placed.remove()
+
+    async def let_through(self, scene: Scene, proceed: Proceed) -> web.StreamResponse:
+        """Answer a request by way of all faults it meets."""
+        return await _chain(list(self.placed), scene, proceed)
+
+
+async def _chain(
+    placed: list[Placed], scene: Scene, proceed: Proceed
+) -> web.StreamResponse:
+    for index, place in enumerate(placed):
+        if place.meets(scene):
+            rest = partial(_chain, placed[index + 1 :], scene, proceed)
+            return await place.happen(scene, rest)
+    return await proceed()
+
+
+def slow(seconds: float, *, body: bool = False) -> Fault:
+    """Answer late: the whole answer, or only the second half of the body."""
+
+    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+        if not body:
+            await scene.pause(seconds, placed.ended)
+            return await proceed()
+        stream, rest = await _half(scene, await proceed())
+        await scene.pause(seconds, placed.ended)
+        await stream.write(rest)
+        return stream
+
+    return Fault(act)
+
+
+def hang() -> Fault:
+    """Do not answer until the fault is removed or the panel stops."""
+
+    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+        await scene.pause(None, placed.ended)
+        return _hung_up(scene) if scene.stopping.is_set() else await proceed()
+
+    return Fault(act)
+
+
+def cut() -> Fault:
+    """Send half of the announced body and close the connection."""
+
+    async def act(
+        scene: Scene, _placed: Placed, proceed: Proceed
+    ) -> web.StreamResponse:
+        stream, _ = await _half(scene, await proceed())
+        _close(scene)
+        return stream
+
+    return Fault(act)
+
+
+def reset() -> Fault:
+    """Reset the connection instead of answering."""
+
+    async def act(
+        scene: Scene, _placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        transport = scene.request.transport
+        if transport is not None:
+            connection = transport.get_extra_info("socket")
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            transport.abort()
+        return web.Response()
+
+    return Fault(act)
+
+
+def early_eof() -> Fault:
+    """Close a connection that is used again, without an answer."""
+
+    async def act(
+        scene: Scene, _placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        return _hung_up(scene)
+
+    return Fault(act, applies=lambda scene: scene.reused)
+
+
+def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
+    """Refuse with a status, and with headers such as Retry-After."""
+
+    async def act(
+        scene: Scene, _placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        response = scene.refusal(code)
+        response.headers.update(headers or {})
+        return response
+
+    return Fault(act)
+
+
+def html_error(code: int = 500) -> Fault:
+    """Fail with a page of HTML."""
+    return answer(code, _HTML, INTERNAL_ERROR)
+
+
+def unauthorized() -> Fault:
+    """Refuse the credentials, and count the try as the panel does."""
+
+    async def act(
+        scene: Scene, _placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        return scene.unauthorized()
+
+    return Fault(act)
+
+
+def forbidden() -> Fault:
+    """Refuse for want of a permission."""
+    return status(403)
+
+
+def flood() -> Fault:
+    """Send a body without end, until the client hangs up."""
+
+    async def act(
+        scene: Scene, placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        stream = web.StreamResponse(headers=_JSON)
+        await stream.prepare(scene.request)
+        with suppress(ConnectionError):
+            await stream.write(b"[")
+            while not (scene.stopping.is_set() or placed.ended.is_set()):
+                await stream.write(_CHUNK)
+        _close(scene)
+        return stream
+
+    return Fault(act)
+
+
+def html() -> Fault:
+    """Answer 200 with a sign-in page."""
+    return answer(200, _HTML, SIGN_IN)
+
+
+def redirect(location: str, code: int = 302) -> Fault:
+    """Send the client elsewhere."""
+    return answer(code, {**_HTML, "Location": location}, b"<html></html>")
+
+
+def answer(
+    code: int = 200, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Fault:
+    """Answer with any bytes."""
+
+    async def act(
+        _scene: Scene, _placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        return web.Response(status=code, headers=headers or _JSON, body=body)
+
+    return Fault(act)
+
+
+def bad_rows(share: float = 1.0) -> Fault:
+    """Spoil a share of the rows of lists, each in one of several ways."""
+
+    def spoil(rows: list[Fields]) -> None:
+        for row in rows:
+            if dice.fraction("bad row", row["id"]) < share:
+                _spoil(row)
+
+    async def act(
+        scene: Scene, _placed: Placed, proceed: Proceed
+    ) -> web.StreamResponse:
+        scene.spoil = spoil
+        return await proceed()
+
+    return Fault(act)
+
+
+def _spoil(row: Fields) -> None:
+    ways: tuple[Fields, ...] = (
+        {"id": None},
+        {"id": "not a number"},
+        {"created_at": "the day before yesterday"},
+        {"created_at": None, "id": {}},
+    )
+    row.update(ways[row["id"] % len(ways)])
+
+
+async def _half(
+    scene: Scene, response: web.StreamResponse
+) -> tuple[web.StreamResponse, bytes]:
+    """Send the head and half of the body; return what is left of it."""
+    body = response.body if isinstance(response, web.Response) else None
+    whole = body if isinstance(body, bytes) else b""
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    stream.content_length = len(whole)
+    await stream.prepare(scene.request)
+    middle = len(whole) // 2
+    await stream.write(whole[:middle])
+    return stream, whole[middle:]
+
+
+def _close(scene: Scene) -> None:
+    if scene.request.transport is not None:
+        scene.request.transport.close()
+
+
+def _hung_up(scene: Scene) -> web.Response:
+    _close(scene)
+    return web.Response()

@@ -1,0 +1,240 @@
+"""What a simulated cloud consists of: plain rows, changed in place."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from .calendar import Period
+
+Status = Literal["pending", "running", "complete", "failed", "cancelled"]
+ScheduleStatus = Literal["enabled", "disabled", "failed"]
+TargetType = Literal["Disk", "VirtualMachine"]
+BackupType = Literal["normal", "incremental"]
+Initiated = Literal["manual", "days", "weeks", "months", "years"]
+EventKind = Literal[
+    "server added",
+    "server removed",
+    "disk added",
+    "disk removed",
+    "schedule added",
+    "schedule changed",
+    "schedule failed",
+    "schedule removed",
+    "start skipped",
+    "start stalled",
+    "backup queued",
+    "backup started",
+    "backup finished",
+    "backup failed",
+    "backup stuck",
+    "backup cancelled",
+    "backup rotated",
+    "backup removed",
+    "recovery point added",
+    "slots changed",
+    "misfortune begun",
+    "misfortune ended",
+]
+
+_LOGS_KEPT = 10
+
+
+class Target(NamedTuple):
+    """What a backup is of: one disk or one whole server."""
+
+    type: TargetType
+    id: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """How often the rows of one server changed."""
+
+    revision: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Noted:
+    """A row whose every change is noted in the ledger of its server."""
+
+    ledger: Ledger = field(repr=False, compare=False)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a field and note the change."""
+        object.__setattr__(self, name, value)
+        # The ledger itself is the first field to be set.
+        self.ledger.revision += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Server(Noted):
+    """A virtual server."""
+
+    id: int
+    identifier: str
+    label: str
+    hostname: str
+    user_id: int
+    hypervisor_id: int
+    created_at: float
+    updated_at: float
+    suspended: bool = False
+    booted: bool = True
+    built: bool = True
+    locked: bool = False
+    operating_system: str = "linux"
+    template_id: int = 1
+    memory_mb: int = 2048
+    backup_server_id: int | None = None
+    """Where its next backups go; None = they stay on the hypervisor."""
+    initial_root_password: str = field(repr=False)
+    remote_access_password: str = field(repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """A disk of a server."""
+
+    id: int
+    identifier: str
+    server_id: int
+    size_gb: int
+    primary: bool
+    is_swap: bool
+    created_at: float
+    has_autobackups: bool = False
+    built: bool = True
+    locked: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Backup(Noted):
+    """One row of the list that the exporter stands on."""
+
+    id: int
+    identifier: str
+    server_id: int
+    target_type: TargetType
+    target_id: int
+    backup_type: BackupType
+    initiated: Initiated
+    built: bool
+    created_at: float
+    built_at: float | None
+    updated_at: float
+    size_kib: int | None
+    backup_server_id: int | None = None
+    locked: bool = False
+    marked_for_delete: bool = False
+    note: str | None = None
+    min_disk_gb: int = 5
+
+    @property
+    def target(self) -> Target:
+        """What this is a backup of."""
+        return Target(self.target_type, self.target_id)
+
+    @property
+    def disk_id(self) -> int | None:
+        """The disk, when this is a backup of one."""
+        return self.target_id if self.target_type == "Disk" else None
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleLog:
+    """What became of one start of a schedule."""
+
+    id: int
+    status: Status
+    log_output: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Schedule:
+    """When a target is to be backed up."""
+
+    id: int
+    target_type: TargetType
+    target_id: int
+    period: Period
+    duration: int
+    status: ScheduleStatus
+    start_at: float
+    """The next start."""
+    anchor: float
+    """The very first start, from which all others are counted."""
+    rotation_period: int
+    """How many incremental backups are kept."""
+    user_id: int
+    created_at: float
+    updated_at: float
+    failure_count: int = 0
+    current: int | None = None
+    """The backup that is pending or running."""
+    logs: deque[ScheduleLog] = field(default_factory=lambda: deque(maxlen=_LOGS_KEPT))
+
+    @property
+    def target(self) -> Target:
+        """What is to be backed up."""
+        return Target(self.target_type, self.target_id)
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction:
+    """One task of the panel."""
+
+    id: int
+    identifier: str
+    action: str
+    status: Status
+    parent_type: str | None
+    parent_id: int | None
+    associated_object_type: str | None
+    associated_object_id: int | None
+    created_at: float
+    started_at: float | None
+    updated_at: float
+    user_id: int
+    params: dict[str, Any] | None = None
+    log_output: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class BackupServer:
+    """A machine that stores backups."""
+
+    id: int
+    label: str
+    capacity_gb: int
+    enabled: bool
+    ip_address: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(slots=True, kw_only=True)
+class RecoveryPoint:
+    """A backup that a plugin took."""
+
+    id: int
+    server_id: int
+    resource_id: int
+    size_bytes: int
+    state: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What truly happened, whatever the panel says or hides."""
+
+    at: float
+    kind: EventKind
+    server_id: int | None = None
+    target: Target | None = None
+    detail: str = ""
+    row_id: int | None = None
+    """The backup, schedule, disk or recovery point it happened to."""
