@@ -1,0 +1,54 @@
+"""From the command line to an exit status: 0 for well, 1 for not, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from .flags import PROGRAM, Flags, parse
+
+
+def main() -> None:
+    """Run as a program."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Do what the command line says; return the exit status."""
+    flags = parse(arguments, environment)
+    # Imported when needed: --version and healthcheck must answer at once.
+    if flags.command == "healthcheck":
+        from .health import healthcheck
+
+        return healthcheck(flags.listen_addresses)
+    from .errors import ConfigError
+
+    try:
+        return _run(flags, environment)
+    except ConfigError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"{PROGRAM}: cannot serve: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+def _run(flags: Flags, environment: Mapping[str, str]) -> int:
+    import asyncio
+
+    from .app import serve
+    from .config import load
+    from .effective import effective
+    from .logs import configure
+
+    configure(flags.log_level, flags.log_format)
+    if flags.command == "demo":
+        from .demonstration import demonstrate
+
+        return asyncio.run(demonstrate(flags))
+    if flags.config_check:
+        print(effective(load(flags.config_file, environment)), end="")
+        return 0
+    return asyncio.run(serve(flags, lambda: load(flags.config_file, environment)))

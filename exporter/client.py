@@ -1,0 +1,239 @@
+"""Ask a panel: address, credentials, time-out, size. Knows HTTP, not backups.
+
+Source: the control panel API as documented and recorded: HTTP Basic on every
+request, a session cookie to reuse, ETags, errors in three JSON shapes.
+aiohttp itself sends a GET once more when a reused connection turns out closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+import aiohttp
+import yarl
+from multidict import CIMultiDictProxy
+
+from .errors import (
+    Forbidden,
+    NotFound,
+    PanelError,
+    Redirected,
+    TimedOut,
+    TlsFailed,
+    TooLarge,
+    Unauthorized,
+    Undecodable,
+    UnexpectedStatus,
+    Unprocessable,
+    Unreachable,
+)
+from .refusal import refusal
+from .secret import Credentials
+from .wire import Format
+
+_MEDIA_TYPES = {
+    "json": ("application/json", "text/json"),
+    "xml": ("application/xml", "text/xml"),
+}
+_CHUNK_BYTES = 64 * 1024
+_REFUSAL_BYTES = 4096
+
+
+class Observer(Protocol):
+    """Is told of every answer."""
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        """Note one answer: its HTTP status and how long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A panel's good answer."""
+
+    body: bytes | None
+    """None: 304, what the ETag stands for is still true."""
+    etag: str | None
+    limit: int | None
+    """``X-Limit``: rows a page, as the panel counted."""
+    total: int | None
+    """``X-Total``: rows in all."""
+    paged: bool
+    """Whether any paging header was there; without one the list is complete."""
+    skew_seconds: float | None
+    """The panel's clock minus ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Sends GET requests to one panel, and its credentials to nowhere else."""
+
+    session: aiohttp.ClientSession
+    url: yarl.URL
+    form: Format
+    timeout_seconds: float
+    max_body_bytes: int
+    observer: Observer
+    now: Callable[[], float] = time.time
+    """The Unix time, to compare the panel's with."""
+    proxy_url: str | None = None
+    server_name: str | None = None
+    """What the panel's certificate must be for, when not the host of ``url``."""
+
+    async def get(
+        self,
+        path: str,
+        credentials: Credentials,
+        *,
+        resource: str,
+        query: Mapping[str, str] | None = None,
+        etag: str | None = None,
+    ) -> Answer:
+        """Return the answer to ``GET path``; raise PanelError and nothing else."""
+        where = f"GET /{path}.{self.form}"
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                return await self._exchange(path, credentials, resource, query, etag)
+        except PanelError as error:
+            error.args = (f"{where}: {error}",)
+            raise
+        except TimeoutError:
+            raise TimedOut(
+                f"{where}: no whole answer in {self.timeout_seconds:g} s"
+            ) from None
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            raise TlsFailed(f"{where}: {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            what = str(error) or type(error).__name__
+            raise Unreachable(f"{where}: {what}") from None
+
+    async def _exchange(
+        self,
+        path: str,
+        credentials: Credentials,
+        resource: str,
+        query: Mapping[str, str] | None,
+        etag: str | None,
+    ) -> Answer:
+        asked_at, started = self.now(), time.perf_counter()
+        async with self.session.get(
+            self.url / f"{path}.{self.form}",
+            params=query,
+            headers=self._headers(credentials, etag),
+            allow_redirects=False,
+            proxy=self.proxy_url,
+            server_hostname=self.server_name,
+        ) as response:
+            received_at = self.now()
+            try:
+                body = await self._body(response, etag, credentials)
+            finally:
+                seconds = time.perf_counter() - started
+                self.observer.answered(resource, response.status, seconds)
+        return Answer(
+            body=body,
+            etag=response.headers.get("ETag"),
+            limit=_number(response.headers, "X-Limit"),
+            total=_number(response.headers, "X-Total"),
+            paged=any(f"X-{key}" in response.headers for key in _PAGING),
+            skew_seconds=_skew(response.headers, (asked_at + received_at) / 2),
+        )
+
+    def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
+        # aiohttp's auth= would encode as latin-1; RFC 7617 lets a server want UTF-8.
+        login = b64encode(":".join(credentials).encode()).decode()
+        headers = {
+            "Accept": _MEDIA_TYPES[self.form][0],
+            "Authorization": f"Basic {login}",
+        }
+        return headers if etag is None else {**headers, "If-None-Match": etag}
+
+    async def _body(
+        self,
+        response: aiohttp.ClientResponse,
+        etag: str | None,
+        credentials: Credentials,
+    ) -> bytes | None:
+        """Take the body whole or not at all: status, type, size."""
+        if response.status == 304 and etag is not None:
+            return None
+        if not 200 <= response.status < 300:
+            said = refusal(await _read(response, _REFUSAL_BYTES), self.form)
+            raise _status_error(response, said.replace(credentials.password, "…"))
+        if response.content_type not in _MEDIA_TYPES[self.form]:
+            raise Undecodable(
+                f"answered {response.content_type}, not {_MEDIA_TYPES[self.form][0]}"
+            )
+        body = await _read(response, self.max_body_bytes + 1)
+        if len(body) > self.max_body_bytes:
+            raise TooLarge(f"more than {self.max_body_bytes} bytes (poll.max_body)")
+        return body
+
+
+_PAGING = ("Page", "Limit", "Total")
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return at most ``most`` bytes of the body."""
+    pieces: list[bytes] = []
+    left = most
+    async for piece in response.content.iter_chunked(_CHUNK_BYTES):
+        pieces.append(piece[:left])
+        left -= len(pieces[-1])
+        if left <= 0:
+            response.close()
+            break
+    return b"".join(pieces)
+
+
+def _status_error(response: aiohttp.ClientResponse, said: str) -> PanelError:
+    status = response.status
+    message = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    if status in _STATUS_ERRORS:
+        return _STATUS_ERRORS[status](message)
+    if 300 <= status < 400:
+        return Redirected(f"{message}: a redirect is never followed")
+    kind = Unprocessable if status == 422 else UnexpectedStatus
+    return kind(
+        message, status=status, retry_after_seconds=_retry_after(response.headers)
+    )
+
+
+_STATUS_ERRORS: Mapping[int, type[PanelError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+}
+
+
+def _number(headers: CIMultiDictProxy[str], name: str) -> int | None:
+    value = headers.get(name, "")
+    return int(value[:18]) if value.isdecimal() else None
+
+
+def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
+    """Return the seconds of ``Retry-After``, which may also be a date (RFC 9110)."""
+    seconds = _number(headers, "Retry-After")
+    if seconds is not None:
+        return float(seconds)
+    until, now = _date(headers.get("Retry-After")), _date(headers.get("Date"))
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def _skew(headers: CIMultiDictProxy[str], here: float) -> float | None:
+    there = _date(headers.get("Date"))
+    # The header is cut to whole seconds: half a second is its mean error.
+    return None if there is None else there + 0.5 - here
+
+
+def _date(value: str | None) -> float | None:
+    try:
+        return None if value is None else parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None

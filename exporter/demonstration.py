@@ -1,0 +1,89 @@
+"""The command ``demo``: a simulated cloud on loopback, and the exporter watching it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import aiohttp
+
+from . import config, schema
+from .app import Exporter, until_told
+from .demo.stage import demo_panel
+from .flags import Flags
+from .selection import Shard
+from .web import serving
+
+_NAME = "demo"
+_SHOWN = (
+    "onapp_up",
+    "onapp_vm_backups",
+    "onapp_target_last_success_timestamp_seconds",
+    "onapp_target_oldest_unbuilt_timestamp_seconds",
+)
+_MOST_LINES = 4
+
+
+async def demonstrate(flags: Flags) -> int:
+    """Serve the simulated cloud until told to end; return the exit status."""
+    panel = await demo_panel()
+    try:
+        exporter = Exporter(
+            load=lambda: _config(panel.url, panel.username, panel.password),
+            shard=Shard(flags.shard, flags.total_shards),
+            telemetry_path=flags.telemetry_path,
+            max_requests=flags.max_requests,
+        )
+        async with (
+            exporter.running() as application,
+            serving(application, flags.listen_addresses) as addresses,
+        ):
+            await _introduce(exporter, addresses[0], flags.telemetry_path)
+            return await until_told(exporter)
+    finally:
+        await panel.stop()
+
+
+def _config(url: str, username: str, password: str) -> config.Config:
+    """Watch the simulated panel closely, so that something moves while one looks."""
+    panel = {
+        "name": _NAME,
+        "url": url,
+        "basic_auth": {"username": username, "password": password},
+        "discovery": {"interval": "30s"},
+        "poll": {"interval": "15s"},
+    }
+    return config.build(schema.keys({"panels": [panel]}, "demo"), "demo")
+
+
+async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> None:
+    """Print where to look, and a piece of what is to be seen."""
+    host, _, port = address.rpartition(":")
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "127.0.0.1"}  # noqa: S104  # as bound
+    base = f"http://{everywhere.get(host, host)}:{port}"
+    while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
+        await asyncio.sleep(0.05)
+    names = [("name[]", name) for name in _SHOWN]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(base + telemetry_path, params=names) as response,
+    ):
+        sample = await response.text()
+    print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
+    print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
+    print("\n".join(_excerpt(sample)))
+    print("\nCtrl-C ends it.")
+    sys.stdout.flush()
+
+
+def _excerpt(text: str) -> list[str]:
+    """Return the first few lines of every family."""
+    lines: list[str] = []
+    shown = 0
+    for line in text.splitlines():
+        shown = 0 if line.startswith("# HELP") else shown + 1
+        if shown <= _MOST_LINES:
+            lines.append(f"  {line}")
+        elif shown == _MOST_LINES + 1:
+            lines.append("  …")
+    return lines

@@ -1,0 +1,132 @@
+"""Everything that can go wrong with a panel or a configuration, as one tree.
+
+ExporterError
+├── ConfigError           a configuration that cannot be used; says where and what to do
+├── NotAsked              a request was not sent: the panel must be left alone now
+└── PanelError            one request to a panel brought nothing usable
+    ├── TimedOut          no whole answer in time
+    ├── Unreachable       no connection: DNS, TCP, closed early
+    ├── TlsFailed         no trusted connection
+    ├── Unauthorized      401: credentials refused; trying again may lock the account
+    ├── Forbidden         403: the role lacks a permission
+    ├── NotFound          404: no such object, or an endpoint too new
+    ├── UnexpectedStatus  any other status; 422 is an answer, 5xx and 429 are not
+    ├── Redirected        3xx: never followed, the credentials are for one address
+    ├── TooLarge          the body is longer than ``poll.max_body``
+    └── Undecodable       not what the API promises: content type, syntax, shape
+
+``PanelError.reason`` is the label ``reason`` of ``onapp_api_errors_total``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ExporterError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(ExporterError):
+    """A configuration that cannot be used."""
+
+
+class NotAsked(ExporterError):
+    """A request was not sent: the panel must be left alone now."""
+
+
+class PanelError(ExporterError):
+    """One request to a panel brought nothing usable."""
+
+    reason: ClassVar[str]
+    authenticated: ClassVar[bool] = False
+    """Whether the panel has accepted the credentials when it answers like this."""
+    retry_after_seconds: float | None = None
+    """How long the panel asked to be left alone."""
+
+
+class TimedOut(PanelError):
+    """No whole answer came in time."""
+
+    reason = "timeout"
+
+
+class Unreachable(PanelError):
+    """No connection, or it ended before the answer did."""
+
+    reason = "connection"
+
+
+class TlsFailed(PanelError):
+    """The connection cannot be trusted."""
+
+    reason = "tls"
+
+
+class Unauthorized(PanelError):
+    """The panel refused the credentials."""
+
+    reason = "unauthorized"
+
+
+class Forbidden(PanelError):
+    """The role of the account lacks a permission."""
+
+    reason = "forbidden"
+    authenticated = True
+
+
+class NotFound(PanelError):
+    """The panel does not know the object or the endpoint."""
+
+    reason = "not_found"
+    authenticated = True
+
+
+class UnexpectedStatus(PanelError):
+    """The panel answered with a status that promises nothing."""
+
+    reason = "status"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        """Keep the status, and how long the panel asked to be left alone."""
+        super().__init__(message)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unprocessable(UnexpectedStatus):
+    """The panel understood who asks, and refuses what was asked: 422."""
+
+    authenticated = True
+
+
+class Redirected(PanelError):
+    """The panel sends its caller elsewhere."""
+
+    reason = "redirect"
+
+
+class TooLarge(PanelError):
+    """The body is longer than the configuration allows."""
+
+    reason = "too_large"
+    authenticated = True
+
+
+class Undecodable(PanelError):
+    """The answer is not what the API promises."""
+
+    reason = "decode"
+    authenticated = True
+
+
+def reasons() -> tuple[str, ...]:
+    """Return every value of the label ``reason``, in the order of the tree."""
+    return tuple(dict.fromkeys(kind.reason for kind in PanelError.__subclasses__()))

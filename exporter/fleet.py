@@ -1,0 +1,166 @@
+"""The pollers that run, one a panel: started, and replaced when the file changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from . import __version__
+from .client import Client
+from .clock import Clock
+from .config import Panel
+from .gate import Gate
+from .poller import Poller, Rhythm
+from .reader import Reader
+from .roster import Roster
+from .selection import Shard
+from .store import PanelStore, Store
+from .telemetry import Telemetry
+from .timetable import Timetable
+from .transport import open_session
+
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One panel's poller, at work."""
+
+    panel: Panel
+    session: aiohttp.ClientSession
+    poller: Poller
+    task: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """End the polling and close the connections."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        await self.session.close()
+
+
+@dataclass(slots=True, eq=False)
+class Fleet:
+    """Keeps one poller running for each panel of the configuration."""
+
+    store: Store
+    telemetry: Telemetry
+    clock: Clock
+    shard: Shard
+    crashed: Callable[[BaseException], None]
+    """Is called when a poller ends by itself, which it never should."""
+    jitter: Callable[[], float]
+    members: dict[str, Member] = field(default_factory=dict)
+
+    async def replace(self, panels: tuple[Panel, ...]) -> None:
+        """Run pollers for just these panels; an unchanged one is not disturbed.
+
+        Raises ConfigError, and changes nothing, when one of them cannot be asked.
+        """
+        kept = {
+            panel.name: self.members[panel.name]
+            for panel in panels
+            if panel.name in self.members and self.members[panel.name].panel == panel
+        }
+        made: list[Member] = []
+        try:
+            made += (self._member(p) for p in panels if p.name not in kept)
+        except BaseException:
+            await asyncio.gather(*(member.stop() for member in made))
+            raise
+        ended = [m for name, m in self.members.items() if kept.get(name) is not m]
+        await asyncio.gather(*(member.stop() for member in ended))
+        for name in self.members.keys() - {panel.name for panel in panels}:
+            self.telemetry.forget(name)
+        running = kept | {member.panel.name: member for member in made}
+        self.members = {panel.name: running[panel.name] for panel in panels}
+        self.store.panels = {
+            name: member.poller.store for name, member in self.members.items()
+        }
+        for member in made:
+            self._start(member)
+
+    async def stop(self) -> None:
+        """End all polling."""
+        await asyncio.gather(*(member.stop() for member in self.members.values()))
+
+    def _start(self, member: Member) -> None:
+        member.task = asyncio.create_task(member.poller.run())
+        member.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.crashed(error)
+
+    def _member(self, panel: Panel) -> Member:
+        session = open_session(panel, __version__)
+        return Member(panel, session, self._poller(panel, session))
+
+    def _poller(self, panel: Panel, session: aiohttp.ClientSession) -> Poller:
+        counters = self.telemetry.panel(panel.name)
+        gate = self._gate(panel)
+        client = Client(
+            session=session,
+            url=panel.url,
+            form=panel.form,
+            timeout_seconds=panel.poll.timeout,
+            max_body_bytes=panel.poll.max_body,
+            observer=counters,
+            now=self.clock.time,
+            proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
+            server_name=panel.tls.server_name,
+        )
+        reader = Reader(panel.name, client, gate, panel.account, counters)
+        store = self._store(panel)
+        timetable = Timetable(panel.name, panel.poll.interval)
+        return Poller(
+            store=store,
+            reader=reader,
+            gate=gate,
+            clock=self.clock,
+            rhythm=Rhythm(
+                interval_seconds=panel.poll.interval,
+                discovery_seconds=panel.discovery_interval,
+                concurrency=panel.poll.concurrency,
+            ),
+            roster=Roster(
+                store, reader, self.clock, panel.selection, self.shard, timetable
+            ),
+            timetable=timetable,
+        )
+
+    def _gate(self, panel: Panel) -> Gate:
+        """Return a new gate, or the one that knows how these credentials fare."""
+        known = self._known(panel)
+        if known is not None and known.panel.account == panel.account:
+            return known.poller.gate
+        return Gate(
+            now=self.clock.monotonic,
+            credentials=panel.account.credentials,
+            longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
+            jitter=self.jitter,
+            sharers=self.shard.total,
+        )
+
+    def _store(self, panel: Panel) -> PanelStore:
+        """Return an empty store, or one with what was known of the same panel."""
+        store = PanelStore(
+            name=panel.name,
+            url=str(panel.url),
+            interval_seconds=panel.poll.interval,
+            max_age_seconds=panel.poll.max_age,
+            longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
+        )
+        known = self._known(panel)
+        if known is not None:
+            store.take_over(known.poller.store)
+        return store
+
+    def _known(self, panel: Panel) -> Member | None:
+        """Return who has asked the same panel until now."""
+        member = self.members.get(panel.name)
+        return member if member and member.panel.url == panel.url else None

@@ -1,0 +1,180 @@
+"""A panel's rows → the model; absorbs what differs between versions of the panel.
+
+Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp
+2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. On 2.x there is no
+``initiated`` and no target: the period stands in ``backup_type``
+(``days-autobackup``) and the disk in ``disk_id``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+from .errors import Undecodable
+from .model import (
+    DISK,
+    INCREMENTAL,
+    NORMAL,
+    VIRTUAL_MACHINE,
+    Backup,
+    Server,
+    Target,
+)
+from .wire import Format, RowDecoder, Skipped, xml_root, xml_value
+
+Value = TypeVar("Value")
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_KIB = 1024
+_AUTOBACKUP = "-autobackup"
+
+
+class BackupRow(msgspec.Struct):
+    """The fields that we use of a ``backup`` row."""
+
+    id: int
+    backup_size: int | None = None
+    built: bool | None = None
+    locked: bool | None = None
+    marked_for_delete: bool | None = None
+    created_at: Moment | None = None
+    built_at: Moment | None = None
+    backup_type: str | None = None
+    initiated: str | None = None
+    target_type: str | None = None
+    target_id: int | None = None
+    disk_id: int | None = None
+    backup_server_id: int | None = None
+    identifier: str | None = None
+
+
+class ServerRow(msgspec.Struct):
+    """The fields that we use of a ``virtual_machine`` row."""
+
+    id: int
+    identifier: str | None = None
+    label: str | None = None
+    hostname: str | None = None
+    user_id: int | None = None
+    hypervisor_id: int | None = None
+    suspended: bool | None = None
+    created_at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[Value]):
+    """The usable rows of one answer, and those that had to be skipped."""
+
+    values: tuple[Value, ...]
+    skipped: tuple[Skipped, ...]
+
+
+_BACKUPS = RowDecoder("backup", BackupRow)
+_SERVERS = RowDecoder("virtual_machine", ServerRow)
+
+
+def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Backup]:
+    """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
+    decoded = _BACKUPS.decode(body, form)
+    found: dict[int, Backup] = {}
+    repeated: list[Skipped] = []
+    for row in decoded.rows:
+        if row.id in found:
+            repeated.append(Skipped(str(row.id), "the id stands in the list twice"))
+        else:
+            found[row.id] = _backup(row, vm_id)
+    return Parsed(tuple(found.values()), (*decoded.skipped, *repeated))
+
+
+def servers(body: bytes, form: Format) -> Parsed[Server]:
+    """Read ``/virtual_machines`` or one server; raise Undecodable if it is neither."""
+    decoded = _SERVERS.decode(body, form)
+    found = {row.id: _server(row) for row in reversed(decoded.rows)}
+    return Parsed(tuple(reversed(found.values())), decoded.skipped)
+
+
+def version(body: bytes, form: Format) -> str:
+    """Read ``/version``; raise Undecodable if it names none."""
+    found = _json_version(body) if form == "json" else _xml_version(body)
+    if not isinstance(found, str) or not found.strip():
+        raise Undecodable("no version in the answer")
+    return found.strip()
+
+
+def _json_version(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body, type=dict[str, object]).get("version")
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Undecodable(f"not a version: {error}") from None
+
+
+def _xml_version(body: bytes) -> object:
+    tag, content = xml_root(body)
+    if tag != "version" and isinstance(content, dict):
+        content = content.get("version")
+    return xml_value(content)
+
+
+def _backup(row: BackupRow, vm_id: int) -> Backup:
+    kind, initiated = _kind(row)
+    return Backup(
+        id=row.id,
+        target=_target(row, kind, vm_id),
+        built=bool(row.built),
+        locked=bool(row.locked),
+        marked_for_delete=bool(row.marked_for_delete),
+        size_bytes=_size(row.backup_size),
+        created_at=_moment(row.created_at),
+        built_at=_moment(row.built_at),
+        backup_type=kind,
+        initiated=initiated,
+        identifier=row.identifier or "",
+        backup_server_id=row.backup_server_id,
+    )
+
+
+def _kind(row: BackupRow) -> tuple[str, str]:
+    """Return the backup's type and what initiated it."""
+    kind, initiated = row.backup_type or "", row.initiated or ""
+    if kind.endswith(_AUTOBACKUP):
+        return NORMAL, initiated or kind.removesuffix(_AUTOBACKUP)
+    if not kind:
+        whole = row.target_type == VIRTUAL_MACHINE
+        return (INCREMENTAL if whole else NORMAL), initiated
+    return kind, initiated
+
+
+def _target(row: BackupRow, kind: str, vm_id: int) -> Target:
+    if row.target_type and row.target_id is not None:
+        return Target(row.target_type, row.target_id)
+    if row.disk_id is not None:
+        return Target(DISK, row.disk_id)
+    if row.target_id is not None and kind == NORMAL:
+        return Target(DISK, row.target_id)
+    return Target(VIRTUAL_MACHINE, vm_id)
+
+
+def _size(kib: int | None) -> int | None:
+    # A negative size says nothing; the restore point may be good all the same.
+    return None if kib is None or kib < 0 else kib * _KIB
+
+
+def _moment(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _server(row: ServerRow) -> Server:
+    return Server(
+        id=row.id,
+        identifier=row.identifier or "",
+        label=row.label or "",
+        hostname=row.hostname or "",
+        user_id=row.user_id,
+        hypervisor_id=row.hypervisor_id,
+        suspended=row.suspended,
+        created_at=_moment(row.created_at),
+    )

@@ -1,0 +1,262 @@
+"""When to read: the panel itself first, then each server in its turn.
+
+One poller a panel. It starts what is due while slots are free, then sleeps until a
+request ends or something else is due. The log speaks when things change, not each
+time they are as they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from .clock import Clock
+from .errors import (
+    ExporterError,
+    Forbidden,
+    NotAsked,
+    PanelError,
+    Redirected,
+    TlsFailed,
+    Unauthorized,
+    Unreachable,
+)
+from .gate import Gate, Permit
+from .reader import Reader
+from .roster import Roster
+from .store import PanelStore
+from .timetable import Timetable
+
+log = structlog.get_logger()
+
+_SECRET_CHECK_SECONDS = 5.0
+_FIRST_RETRY_SECONDS = 15.0
+_LONGEST_EXPONENT = 16
+_HINTS: Mapping[type[ExporterError], str] = {
+    Unauthorized: "check basic_auth; nothing is sent until the secret changes, or for"
+    " ten minutes and then longer: more tries could lock the account",
+    Forbidden: "give the account's role the permission to read this",
+    TlsFailed: "set tls_config.ca_file to the authority that signed the certificate",
+    Redirected: "url must be the address that answers, not one that leads to it",
+    Unreachable: "check url, and that this host may connect to it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often, and how much at once, a panel is asked."""
+
+    interval_seconds: float
+    discovery_seconds: float
+    concurrency: int
+
+
+@dataclass(slots=True, eq=False)
+class Poller:
+    """Reads one panel for as long as it runs."""
+
+    store: PanelStore
+    reader: Reader
+    gate: Gate
+    clock: Clock
+    rhythm: Rhythm
+    roster: Roster
+    timetable: Timetable
+    resting: bool = field(default=False, init=False)
+    """Whether nothing is in flight and nothing due: simulations move on then."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _contact: asyncio.Task[None] | None = field(default=None, init=False)
+    _trouble: type[ExporterError] | None = field(default=None, init=False)
+    _untried: set[int] | None = field(default=None, init=False)
+    """The servers of the first inventory that were not read yet."""
+    _retries: int = field(default=0, init=False)
+    _retry_at: float = field(default=0.0, init=False)
+    _inventory_due: float = field(default=0.0, init=False)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def run(self) -> None:
+        """Poll until cancelled; then end every request under way."""
+        self._inventory_due = self._retry_at = self.clock.monotonic()
+        self.roster.enter_numbers()
+        try:
+            while True:
+                self._start_due()
+                self._publish()
+                seconds = self._seconds_to_sleep()
+                self.resting = not self._tasks and seconds != 0
+                await self.clock.wait(self._wake, seconds)
+                self.resting = False
+                self._wake.clear()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start_due(self) -> None:
+        """Start what the gate permits and the clock demands."""
+        permit = self.gate.permit()
+        if permit is Permit.NONE:
+            self.store.first_pass_ended = True
+        elif permit is Permit.ONE:
+            if not self._tasks:
+                self._start_contact()
+        else:
+            self._start_reads()
+
+    def _start_reads(self) -> None:
+        now = self.clock.monotonic()
+        if self._contact is None and self._contact_due() <= now:
+            self._start_contact()
+        while len(self._tasks) < self.rhythm.concurrency:
+            vm_id = self.timetable.take(now)
+            if vm_id is None:
+                break
+            self._start(self._read(vm_id), partial(self._not_read, vm_id))
+
+    def _start_contact(self) -> None:
+        self._contact = self._start(self._ask_for_panel(), self._lost)
+
+    def _start(
+        self, work: Coroutine[None, None, None], failed: Callable[[ExporterError], None]
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guard(work, failed))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task is self._contact:
+            self._contact = None
+        self._wake.set()
+
+    async def _guard(
+        self, work: Coroutine[None, None, None], failed: Callable[[ExporterError], None]
+    ) -> None:
+        try:
+            await work
+        except ExporterError as error:
+            failed(error)
+        except Exception as error:
+            # The only broad except: a bug must not stop the polling.
+            log.exception("bug in the exporter", panel=self.store.name)
+            failed(PanelError(repr(error)))
+
+    def _publish(self) -> None:
+        """Let the store know how the polling goes."""
+        self.store.heard_at_monotonic = self.gate.heard_at
+        self.store.skew_seconds = self.reader.skew_seconds
+        self.store.overdue_since_monotonic = self.timetable.overdue_since()
+        if self._untried is not None and not self._untried:
+            self.store.first_pass_ended = True
+
+    async def _ask_for_panel(self) -> None:
+        """Ask for the version, as a sign of life, and for the inventory when due."""
+        try:
+            version = await self.reader.version()
+        except PanelError:
+            self.store.answering = False
+            raise
+        self.store.version = version or self.store.version
+        self.store.answering = True
+        self._wake.set()  # the gate may have opened
+        if self._inventory_due <= self.clock.monotonic():
+            await self.roster.read()
+            self._inventory_due = self.clock.monotonic() + self.rhythm.discovery_seconds
+            self._expect_first_pass()
+        if self._trouble is not None:
+            log.info("panel answers", panel=self.store.name, version=version)
+        self._trouble, self._retries = None, 0
+
+    def _expect_first_pass(self) -> None:
+        watches = self.store.watches
+        if self._untried is None:
+            self._untried = {v for v, watch in watches.items() if watch.failing is None}
+        self._untried &= watches.keys()
+
+    def _tried(self, vm_id: int, *, failed: bool) -> None:
+        self.timetable.done(vm_id, self.clock.monotonic(), failed=failed)
+        if self._untried is not None:
+            self._untried.discard(vm_id)
+
+    def _lost(self, error: ExporterError) -> None:
+        """Take in that the panel itself did not say what it was asked for."""
+        self.store.first_pass_ended = True
+        self._complain(error)
+        seconds = _FIRST_RETRY_SECONDS * 2 ** min(self._retries, _LONGEST_EXPONENT)
+        self._retries += 1
+        self._retry_at = self.clock.monotonic() + min(
+            seconds, self.rhythm.discovery_seconds
+        )
+        self._inventory_due = min(self._inventory_due, self._retry_at)
+
+    def _complain(self, error: ExporterError) -> None:
+        """Log the panel's trouble when it begins or becomes another."""
+        if isinstance(error, NotAsked) or type(error) is self._trouble:
+            return
+        self._trouble = type(error)
+        hint = _HINTS.get(type(error))
+        more = {} if hint is None else {"hint": hint}
+        log.error("panel lost", panel=self.store.name, error=str(error), **more)
+
+    async def _read(self, vm_id: int) -> None:
+        backups = await self.reader.backups(vm_id)
+        self._tried(vm_id, failed=False)
+        watch = self.store.watches.get(vm_id)
+        if watch is None:
+            return  # gone while it was being read
+        if watch.failing:
+            log.info("server read again", panel=self.store.name, vm_id=vm_id)
+        self.store.succeeded(
+            vm_id,
+            backups,
+            time=self.clock.time(),
+            monotonic=self.clock.monotonic(),
+        )
+
+    def _not_read(self, vm_id: int, error: ExporterError) -> None:
+        if isinstance(error, NotAsked):
+            self.timetable.put_back(vm_id)
+            return
+        self._tried(vm_id, failed=True)
+        watch = self.store.watches.get(vm_id)
+        if watch is None:
+            return
+        if isinstance(error, Unauthorized):
+            self.store.answering = False
+            self._complain(error)
+        elif not watch.failing:
+            log.warning(
+                "server not read",
+                panel=self.store.name,
+                vm_id=vm_id,
+                error=str(error),
+            )
+        self.store.failed(vm_id)
+
+    def _contact_due(self) -> float:
+        """Return when to ask for the panel itself: on time, and after a silence."""
+        heard_at = self.gate.heard_at or self.clock.monotonic()
+        silent = heard_at + self.rhythm.interval_seconds
+        return min(self._inventory_due, max(silent, self._retry_at))
+
+    def _seconds_to_sleep(self) -> float | None:
+        """Return how long nothing can be due; None: until a request ends."""
+        permit = self.gate.permit()
+        if permit is Permit.NONE:
+            closed = self.gate.seconds_closed()
+            changeable = self.gate.refusing()
+            return min(closed, _SECRET_CHECK_SECONDS) if changeable else closed
+        if self._tasks and (
+            permit is Permit.ONE or len(self._tasks) >= self.rhythm.concurrency
+        ):
+            return None
+        moments = [self.timetable.next_due()]
+        if self._contact is None:
+            moments.append(self._contact_due())
+        first = min((m for m in moments if m is not None), default=None)
+        return None if first is None else max(0.0, first - self.clock.monotonic())

@@ -1,0 +1,72 @@
+"""Durations and sizes as people write them, read and written."""
+
+from __future__ import annotations
+
+import re
+
+_UNIT_SECONDS = {
+    "y": 365 * 86_400.0,
+    "w": 7 * 86_400.0,
+    "d": 86_400.0,
+    "h": 3_600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 0.001,
+}
+_DURATION = re.compile("".join(rf"(?:(\d+){unit})?" for unit in _UNIT_SECONDS))
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_UNIT_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+class Duration(float):
+    """Seconds, written as Prometheus writes durations: ``30s``, ``1h30m``, ``7d``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Duration:
+        """Read a duration; raise ValueError that says what one looks like."""
+        found = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
+        if found is None:
+            raise ValueError("must be a duration such as 30s, 15m, 1h30m or 7d")
+        seconds = zip(found.groups("0"), _UNIT_SECONDS.values(), strict=True)
+        return cls(sum(int(number) * unit for number, unit in seconds))
+
+    def __str__(self) -> str:
+        """Write the duration in the largest units that keep it exact."""
+        left = round(self * 1000)
+        text = ""
+        for unit, seconds in _UNIT_SECONDS.items():
+            if unit in ("y", "w"):
+                continue  # 7d is what people expect to read, not 1w
+            number, left = divmod(left, round(seconds * 1000))
+            text += f"{number}{unit}" if number else ""
+        return text or "0s"
+
+
+class Size(int):
+    """Bytes, written with a binary unit: ``16MiB``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Size:
+        """Read a size; raise ValueError that says what one looks like."""
+        plain = isinstance(text, str) or (
+            isinstance(text, int) and not isinstance(text, bool)
+        )
+        found = _SIZE.fullmatch(str(text)) if plain else None
+        if found is None:
+            raise ValueError(
+                "must be a size such as 512KiB, 16MiB or a number of bytes"
+            )
+        return cls(int(found[1]) * _UNIT_BYTES[found[2]])
+
+    def __str__(self) -> str:
+        """Write the size in the largest unit that keeps it exact."""
+        number, unit = int(self), "B"
+        for larger in ("KiB", "MiB", "GiB"):
+            if number == 0 or number % 1024:
+                break
+            number, unit = number // 1024, larger
+        return f"{number}{unit}"

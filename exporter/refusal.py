@@ -1,0 +1,49 @@
+"""What a panel says when it refuses: its error bodies → one short line.
+
+Source: recorded bodies ``{"error": "…"}``, ``{"errors": ["…"]}``,
+``{"errors": {"base": ["…"]}}``, ``<errors><error>…</error></errors>``, and HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from .errors import Undecodable
+from .wire import Format, xml_root, xml_value
+
+_LONGEST = 200
+
+
+def refusal(body: bytes, form: Format) -> str:
+    """Return what an error body says, or nothing when it is in no known shape."""
+    try:
+        said = "; ".join(_texts(_errors(body, form)))
+    except (msgspec.MsgspecError, RecursionError, Undecodable):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in said[:_LONGEST])
+
+
+def _errors(body: bytes, form: Format) -> Any:
+    if form == "json":
+        answer = msgspec.json.decode(body, type=dict[str, Any])
+        return answer.get("errors", answer.get("error"))
+    tag, content = xml_root(body)
+    if tag not in ("errors", "error", "hash"):
+        return None
+    return content
+
+
+def _texts(said: Any) -> Iterator[str]:
+    """Yield every text, however deep the panel has put it."""
+    if isinstance(said, str):
+        yield from filter(None, [said.strip()])
+    elif isinstance(said, dict):
+        text = xml_value(said)
+        for part in said.values() if text is None else [text]:
+            yield from _texts(part)
+    elif isinstance(said, list):
+        for part in said:
+            yield from _texts(part)

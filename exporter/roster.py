@@ -1,0 +1,147 @@
+"""Which servers of a panel are read: those configured, or those discovered.
+
+A server is gone only when a complete inventory no longer lists it; a failed or
+cut-short one takes nothing away. A configured server is never gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from .clock import Clock
+from .errors import PanelError, Unauthorized
+from .model import Server
+from .reader import PER_PAGE, Reader
+from .selection import Selection, Shard
+from .store import PanelStore
+from .timetable import Timetable
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Roster:
+    """Keeps the servers of one panel's store and timetable."""
+
+    store: PanelStore
+    reader: Reader
+    clock: Clock
+    selection: Selection
+    shard: Shard
+    timetable: Timetable
+    _numbers: dict[str, int] = field(default_factory=dict)
+    """What configured identifiers were resolved to."""
+    _missed: dict[int | str, str] = field(default_factory=dict)
+    """Why configured servers could not be looked up: logged when it changes."""
+
+    def enter_numbers(self) -> None:
+        """Let servers configured by number be read before the panel describes them."""
+        for configured in self.selection.configured:
+            if isinstance(configured.id, int):
+                self._enter(configured.id, None, configured.expected_interval_seconds)
+
+    async def read(self) -> None:
+        """Read the inventory; raise PanelError or NotAsked when it brought nothing."""
+        try:
+            if self.selection.configured:
+                whole = await self._look_up()
+            else:
+                whole = await self._discover()
+        except PanelError:
+            self.store.inventory_answered = self.store.inventory_succeeded = False
+            raise
+        self.store.inventory_answered, self.store.inventory_succeeded = True, whole
+        if whole:
+            self.store.inventory_read_at = self.clock.time()
+
+    async def _discover(self) -> bool:
+        inventory = await self.reader.inventory()
+        wanted = [
+            server for server in inventory.servers if self.selection.wants(server)
+        ]
+        for server in wanted:
+            self._enter(server.id, server, None)
+        stay = {server.id for server in wanted}
+        if not inventory.complete:
+            stay |= self.store.watches.keys() - {s.id for s in inventory.servers}
+        self._keep(stay)
+        missing = 0 if inventory.complete else self.store.servers_listed or 0
+        self.store.servers_listed = max(len(wanted), missing)
+        return not inventory.cut_short
+
+    async def _look_up(self) -> bool:
+        """Look up what is configured, one by one or, when that is less, in a list."""
+        listed: dict[int | str, Server] = {}
+        if len(self.selection.configured) > PER_PAGE:
+            for server in (await self.reader.inventory()).servers:
+                listed |= {server.id: server, server.identifier: server}
+        stay: dict[int, float | None] = {}
+        unresolved: list[str] = []
+        errors: list[PanelError] = []
+        for configured in self.selection.configured:
+            found = listed.get(configured.id) or await self._one(configured.id, errors)
+            vm_id = self._number(configured.id, found)
+            if vm_id is None:
+                unresolved.append(str(configured.id))
+                continue
+            interval = stay.get(vm_id) or configured.expected_interval_seconds
+            stay[vm_id] = interval
+            self._enter(vm_id, found, interval)
+        self._keep(set(stay))
+        self.store.unresolved = tuple(
+            name for name in unresolved if self.shard.owns(self.store.name, name)
+        )
+        self.store.servers_listed = len(stay)
+        if errors and len(errors) == len(self.selection.configured):
+            self._raise_unless_answered(errors)
+        return not errors
+
+    async def _one(self, vm_id: int | str, errors: list[PanelError]) -> Server | None:
+        try:
+            server = await self.reader.server(vm_id)
+        except Unauthorized:
+            raise
+        except PanelError as error:
+            errors.append(error)
+            if self._missed.get(vm_id) != error.reason:
+                log.warning(
+                    "configured server not found",
+                    panel=self.store.name,
+                    vm_id=vm_id,
+                    error=str(error),
+                )
+            self._missed[vm_id] = error.reason
+            return None
+        self._missed.pop(vm_id, None)
+        return server
+
+    def _number(self, vm_id: int | str, found: Server | None) -> int | None:
+        if isinstance(vm_id, int):
+            return vm_id
+        if found is not None:
+            self._numbers[vm_id] = found.id
+        return self._numbers.get(vm_id)
+
+    def _raise_unless_answered(self, errors: list[PanelError]) -> None:
+        if not any(error.authenticated for error in errors):
+            raise errors[-1]
+
+    def _enter(
+        self, vm_id: int, server: Server | None, own_interval: float | None
+    ) -> None:
+        if not self.shard.owns(self.store.name, vm_id):
+            return
+        watch = self.store.watches.get(vm_id)
+        if server is None and watch is not None:
+            server = watch.knowledge.server
+        expectation = self.selection.expectation(server, own_interval)
+        self.store.watch(vm_id, server, expectation)
+        self.timetable.enter(vm_id, self.clock.monotonic())
+
+    def _keep(self, stay: set[int]) -> None:
+        for vm_id in self.store.watches.keys() - stay:
+            self.store.forget(vm_id)
+            self.timetable.leave(vm_id)
+            self.reader.forget(vm_id)

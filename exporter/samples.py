@@ -1,0 +1,266 @@
+"""From what is known to samples: one function a kind of value, none with any I/O.
+
+An unknown value yields no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+from .model import Backup, Target
+from .store import BACKUPS, INVENTORY, Knowledge, PanelStore
+from .verdict import TargetVerdict, Verdict, judge
+
+Sample: TypeAlias = tuple[tuple[str, ...], float]
+"""The values of the family's labels, in its order, and the sample's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of a scrape: Unix time to show, monotonic time to judge by."""
+
+    time: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much is exposed of single backups."""
+
+    backups: bool = True
+    newest_per_target: int = 0
+    """0: all; else so many by ``created_at``, and every unbuilt one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """One server's knowledge, judged."""
+
+    knowledge: Knowledge
+    verdict: Verdict
+    detailed: tuple[Backup, ...]
+    """The backups that get series of their own."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Return the values of ``panel`` and ``vm_id``."""
+        return self.knowledge.panel, str(self.knowledge.vm_id)
+
+
+def view(knowledge: Knowledge, detail: Detail) -> ServerView:
+    """Judge a server's backups and choose those with series of their own."""
+    return ServerView(knowledge, judge(knowledge), tuple(_detailed(knowledge, detail)))
+
+
+def _detailed(knowledge: Knowledge, detail: Detail) -> Iterable[Backup]:
+    backups = knowledge.backups or ()
+    if not detail.backups:
+        return ()
+    if not detail.newest_per_target:
+        return backups
+    newest = sorted(backups, key=lambda b: (b.target, -(b.created_at or 0.0), -b.id))
+    kept = {
+        backup.id
+        for _, rows in groupby(newest, key=lambda b: b.target)
+        for rank, backup in enumerate(rows)
+        if rank < detail.newest_per_target or not backup.built
+    }
+    return (backup for backup in backups if backup.id in kept)
+
+
+def of_panel(
+    value: Callable[[PanelStore, Now], float | None],
+) -> Callable[[PanelStore, Now], Iterator[Sample]]:
+    """Make samples of a value that a panel has."""
+
+    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
+        found = value(panel, now)
+        if found is not None:
+            yield (panel.name,), found
+
+    return samples
+
+
+def of_server(
+    value: Callable[[Knowledge], float | None],
+) -> Callable[[Knowledge], Iterator[Sample]]:
+    """Make samples of a value that the inventory tells of a server."""
+
+    def samples(server: Knowledge) -> Iterator[Sample]:
+        found = value(server)
+        if found is not None:
+            yield (server.panel, str(server.vm_id)), found
+
+    return samples
+
+
+def of_verdict(
+    value: Callable[[Verdict], float | None],
+) -> Callable[[ServerView], Iterator[Sample]]:
+    """Make samples of a value that a server's backups have together."""
+
+    def samples(server: ServerView) -> Iterator[Sample]:
+        found = value(server.verdict)
+        if found is not None:
+            yield server.labels, found
+
+    return samples
+
+
+def of_backup(
+    value: Callable[[Backup], float | None],
+) -> Callable[[ServerView], Iterator[Sample]]:
+    """Make samples of a value that each backup has."""
+
+    def samples(server: ServerView) -> Iterator[Sample]:
+        for backup in server.detailed:
+            found = value(backup)
+            if found is not None:
+                yield (*server.labels, str(backup.id)), found
+
+    return samples
+
+
+def of_target(
+    value: Callable[[TargetVerdict], float | None],
+) -> Callable[[ServerView], Iterator[Sample]]:
+    """Make samples of a value that each target has."""
+
+    def samples(server: ServerView) -> Iterator[Sample]:
+        for verdict in server.verdict.targets:
+            found = value(verdict)
+            if found is not None:
+                yield _target_labels(server, verdict.target), found
+
+    return samples
+
+
+def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
+    return (*server.labels, target.type, str(target.id))
+
+
+def _text(value: object | None) -> str:
+    return "" if value is None else str(value)
+
+
+def panel_info(panel: PanelStore, _: Now) -> Iterator[Sample]:
+    """Describe the panel, once it has answered."""
+    if panel.heard_at_monotonic is not None:
+        yield (panel.name, panel.url, _text(panel.version)), 1
+
+
+def collector_success(panel: PanelStore, _: Now) -> Iterator[Sample]:
+    """Tell of each collector whether its last run succeeded."""
+    outcomes = (
+        (INVENTORY, panel.inventory_succeeded),
+        (BACKUPS, panel.backups_succeeded()),
+    )
+    for collector, succeeded in outcomes:
+        if succeeded is not None:
+            yield (panel.name, collector), float(succeeded)
+
+
+def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
+    """Return how overdue the most overdue server is."""
+    since = panel.overdue_since_monotonic
+    return 0.0 if since is None else max(0.0, now.monotonic - since)
+
+
+def poll_success(panel: PanelStore, now: Now) -> Iterator[Sample]:
+    """Tell of each server whether its backups are known at the moment."""
+    for vm_id, watch in panel.watches.items():
+        if watch.failing is not None:
+            good = not watch.failing and panel.fresh(watch, now.monotonic)
+            yield (panel.name, str(vm_id)), float(good)
+    for name in panel.unresolved:
+        yield (panel.name, name), 0.0
+
+
+def poll_moments(panel: PanelStore, _: Now) -> Iterator[Sample]:
+    """Tell of each server when its backups were last read."""
+    for vm_id, watch in panel.watches.items():
+        if watch.read_at is not None:
+            yield (panel.name, str(vm_id)), watch.read_at
+
+
+def server_info(known: Knowledge) -> Iterator[Sample]:
+    """Describe the server, if the inventory does."""
+    server = known.server
+    if server is not None:
+        yield (
+            (
+                known.panel,
+                str(known.vm_id),
+                server.identifier,
+                server.label,
+                server.hostname,
+                _text(server.user_id),
+                _text(server.hypervisor_id),
+            ),
+            1,
+        )
+
+
+def server_states(server: ServerView) -> Iterator[Sample]:
+    """Count the server's backups by state."""
+    yield (*server.labels, "built"), server.verdict.built
+    yield (*server.labels, "unbuilt"), server.verdict.unbuilt
+
+
+def backup_info(server: ServerView) -> Iterator[Sample]:
+    """Describe each backup."""
+    for backup in server.detailed:
+        stored_on = backup.backup_server_id
+        yield (
+            (
+                *server.labels,
+                str(backup.id),
+                backup.identifier,
+                backup.backup_type,
+                backup.initiated,
+                backup.target.type,
+                str(backup.target.id),
+                "none" if stored_on is None else str(stored_on),
+            ),
+            1,
+        )
+
+
+def target_states(server: ServerView) -> Iterator[Sample]:
+    """Count each target's backups by state."""
+    for verdict in server.verdict.targets:
+        labels = _target_labels(server, verdict.target)
+        yield (*labels, "built"), verdict.built
+        yield (*labels, "unbuilt"), verdict.unbuilt
+
+
+def interval_sources(server: ServerView) -> Iterator[Sample]:
+    """Name the source of each target's expected interval."""
+    for verdict in server.verdict.targets:
+        if verdict.expected_interval is not None:
+            labels = _target_labels(server, verdict.target)
+            yield (*labels, verdict.expected_interval.source), 1
+
+
+def last_success_bytes(verdict: TargetVerdict) -> int | None:
+    """Return the size of the target's last success."""
+    return None if verdict.last_success is None else verdict.last_success.size_bytes
+
+
+def expected_seconds(verdict: TargetVerdict) -> float | None:
+    """Return the target's expected interval."""
+    interval = verdict.expected_interval
+    return None if interval is None else interval.seconds
+
+
+def server_created_at(known: Knowledge) -> float | None:
+    """Return when the server was created."""
+    return None if known.server is None else known.server.created_at
+
+
+def server_suspended(known: Knowledge) -> bool | None:
+    """Tell whether the server is suspended."""
+    return None if known.server is None else known.server.suspended

@@ -1,0 +1,90 @@
+"""When each server is due: at once, then in a slot of its own in every interval.
+
+Slots are spread evenly by a hash, so that requests to a panel do not come in bursts
+and a server keeps its slot when others come and go. A failed read is tried again
+before the next slot, later each time. Moments are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from dataclasses import dataclass, field
+
+_FIRST_RETRY = 1 / 16
+"""Of the interval: a minute, nearly, when servers are read every 15."""
+_MOST_RETRIES = 4
+
+
+@dataclass(slots=True, eq=False)
+class Timetable:
+    """The servers of one panel, each waiting or in hand."""
+
+    name: str
+    interval_seconds: float
+    _due: dict[int, float] = field(default_factory=dict)
+    _failures: dict[int, int] = field(default_factory=dict)
+    _in_hand: set[int] = field(default_factory=set)
+    _queue: list[tuple[float, int]] = field(default_factory=list)
+
+    def enter(self, vm_id: int, now: float) -> None:
+        """Make a new server due at once; one that is here keeps its time."""
+        if vm_id not in self._due:
+            self._wait(vm_id, now)
+
+    def leave(self, vm_id: int) -> None:
+        """Forget a server; one in hand is not given out again."""
+        self._due.pop(vm_id, None)
+        self._failures.pop(vm_id, None)
+
+    def take(self, now: float) -> int | None:
+        """Hand out the server that is due longest, until it is done or put back."""
+        if self.next_due() is None or self._queue[0][0] > now:
+            return None
+        _, vm_id = heapq.heappop(self._queue)
+        self._in_hand.add(vm_id)
+        return vm_id
+
+    def put_back(self, vm_id: int) -> None:
+        """Return a server unread: it stays as overdue as it was."""
+        self._in_hand.discard(vm_id)
+        if vm_id in self._due:
+            self._wait(vm_id, self._due[vm_id])
+
+    def done(self, vm_id: int, now: float, *, failed: bool) -> None:
+        """Give a server that was read, or could not be, its next time."""
+        self._in_hand.discard(vm_id)
+        if vm_id not in self._due:
+            return
+        failures = self._failures.get(vm_id, 0) + 1 if failed else 0
+        self._failures[vm_id] = failures
+        slot = self._next_slot(vm_id, now)
+        if 0 < failures <= _MOST_RETRIES:
+            retry = self.interval_seconds * _FIRST_RETRY * 2 ** (failures - 1)
+            slot = min(slot, now + retry)
+        self._wait(vm_id, slot)
+
+    def next_due(self) -> float | None:
+        """Return when the first waiting server is due."""
+        while self._queue and not self._is_waiting(*self._queue[0]):
+            heapq.heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def overdue_since(self) -> float | None:
+        """Return when the most overdue server, waiting or in hand, was due."""
+        due = [self._due[vm_id] for vm_id in self._in_hand if vm_id in self._due]
+        waiting = self.next_due()
+        return min(due if waiting is None else [*due, waiting], default=None)
+
+    def _wait(self, vm_id: int, due: float) -> None:
+        self._due[vm_id] = due
+        heapq.heappush(self._queue, (due, vm_id))
+
+    def _is_waiting(self, due: float, vm_id: int) -> bool:
+        return vm_id not in self._in_hand and self._due.get(vm_id) == due
+
+    def _next_slot(self, vm_id: int, now: float) -> float:
+        share = zlib.crc32(f"{self.name}/{vm_id}".encode()) / 2**32
+        offset = share * self.interval_seconds
+        passed = (now - offset) // self.interval_seconds
+        return (passed + 1) * self.interval_seconds + offset

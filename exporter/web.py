@@ -1,0 +1,141 @@
+"""The HTTP side: metrics, status page, health, readiness, reload, configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from .errors import ConfigError
+from .exposition import Exposition
+from .negotiation import accepts_gzip, media_type
+from .page import page
+from .samples import Now
+from .store import Store
+
+_GZIP_LEVEL = 6
+_WORTH_COMPRESSING_BYTES = 1024
+_RETRY_SECONDS = "1"
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+_PAGE_HEADERS = {
+    **_HEADERS,
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Pages:
+    """Answers every path."""
+
+    store: Store
+    exposition: Exposition
+    telemetry_path: str
+    max_requests: int
+    """Scrapes served at once; 0: no limit."""
+    effective: Callable[[], str]
+    """Returns the configuration in force, without secrets."""
+    reload: Callable[[], Awaitable[None]]
+    """Loads the configuration again; raises ConfigError and keeps the old one."""
+    _scrapes: int = field(default=0, init=False)
+
+    def application(self) -> web.Application:
+        """Return the application that serves them."""
+        app = web.Application()
+        app.router.add_get(self.telemetry_path, self._metrics)
+        app.router.add_get("/", self._status)
+        app.router.add_get("/-/healthy", self._healthy)
+        app.router.add_get("/-/ready", self._ready)
+        app.router.add_post("/-/reload", self._reload)
+        app.router.add_get("/config", self._config)
+        return app
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if 0 < self.max_requests <= self._scrapes:
+            return web.Response(
+                status=503,
+                text=f"More than {self.max_requests} scrapes at once "
+                "(--web.max-requests).\n",
+                headers={**_HEADERS, "Retry-After": _RETRY_SECONDS},
+            )
+        self._scrapes += 1
+        try:
+            return await self._scrape(request)
+        finally:
+            self._scrapes -= 1
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        kind = media_type(",".join(request.headers.getall("Accept", [])))
+        names = frozenset(request.query.getall("name[]", []))
+        body = self.exposition.render(kind, names)
+        headers = {**_HEADERS, "Content-Type": kind, "Vary": "Accept, Accept-Encoding"}
+        encodings = ",".join(request.headers.getall("Accept-Encoding", []))
+        if len(body) >= _WORTH_COMPRESSING_BYTES and accepts_gzip(encodings):
+            # One member: some clients stop silently after a first one.
+            body = await asyncio.to_thread(
+                gzip.compress, body, compresslevel=_GZIP_LEVEL, mtime=0
+            )
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    async def _status(self, _: web.Request) -> web.Response:
+        clock = self.exposition.clock
+        now = Now(clock.time(), clock.monotonic())
+        return web.Response(
+            text=page(self.store, now, self.telemetry_path),
+            content_type="text/html",
+            headers=_PAGE_HEADERS,
+        )
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="Healthy.\n", headers=_HEADERS)
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self.store.ready():
+            return web.Response(text="Ready.\n", headers=_HEADERS)
+        return web.Response(
+            status=503, text="The first pass has not ended yet.\n", headers=_HEADERS
+        )
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        try:
+            await self.reload()
+        except ConfigError as error:
+            return web.Response(
+                status=500,
+                text=f"Not reloaded, the old configuration stays: {error}\n",
+                headers=_HEADERS,
+            )
+        return web.Response(text="Reloaded.\n", headers=_HEADERS)
+
+    async def _config(self, _: web.Request) -> web.Response:
+        return web.Response(
+            text=self.effective(), content_type="text/plain", headers=_HEADERS
+        )
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application, addresses: tuple[str, ...]
+) -> AsyncIterator[list[str]]:
+    """Serve an application on ``[host]:port`` addresses; yield them as bound.
+
+    Raises OSError, with the address in it, when one cannot be bound.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            site = web.TCPSite(runner, host.strip("[]") or None, int(port))
+            await site.start()
+        yield [_written(*bound[:2]) for bound in runner.addresses]
+    finally:
+        await runner.cleanup()
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

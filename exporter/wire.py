@@ -1,0 +1,182 @@
+"""A panel's bytes → typed rows, from JSON and XML alike; knows no backup semantics.
+
+Only the fields that a row type names are decoded: server lists carry root passwords,
+which so never become values. A row that cannot be decoded costs that row only.
+Shapes accepted: a list of one-key objects (what every recorded panel sends), a list
+of bare rows, one wrapped row; in XML also the list whose fields stand directly in
+the root (as the vendor's page prints it) and Rails' ``nil-classes`` for "empty".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+from xml.parsers.expat import ExpatError
+
+import msgspec
+import xmltodict
+
+from .errors import Undecodable
+
+Format = Literal["json", "xml"]
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+_EMPTY_ROOTS = ("nil-classes", "nil_classes")
+_TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that could not be used; never holds anything of its body but the id."""
+
+    row_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[Row]):
+    """What one answer listed."""
+
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+class RowDecoder(Generic[Row]):
+    """Decodes lists of one kind of row, called ``name`` on the wire."""
+
+    def __init__(self, name: str, row: type[Row]) -> None:
+        """Prepare the decoders once: building them costs more than a body does."""
+        self.name = name
+        self.row = row
+        wrapped = msgspec.defstruct(
+            f"Wrapped_{name}", [("row", row)], rename={"row": name}
+        )
+        self._row = msgspec.json.Decoder(row, strict=False)
+        self._wrapped: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            wrapped, strict=False
+        )
+        self._list: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(
+            list[wrapped],  # type: ignore[valid-type]  # made at run time
+            strict=False,
+        )
+
+    def decode(self, body: bytes, form: Format) -> Rows[Row]:
+        """Return the rows of ``body``; raise Undecodable when it is no list of them."""
+        try:
+            return self._json(body) if form == "json" else self._xml(body)
+        except RecursionError:
+            raise Undecodable("nested too deeply") from None
+
+    def _json(self, body: bytes) -> Rows[Row]:
+        try:
+            return Rows(tuple(item.row for item in self._list.decode(body)))
+        except msgspec.MsgspecError:
+            return self._collect(self._raw_rows(body), self._json_row)
+
+    def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
+        """Split a list whose rows are not all in order."""
+        try:
+            root = msgspec.json.decode(
+                body, type=list[msgspec.Raw] | dict[str, msgspec.Raw]
+            )
+            if isinstance(root, list):
+                return root
+            if self.name in root:
+                return [root[self.name]]
+            if f"{self.name}s" in root:
+                return msgspec.json.decode(
+                    root[f"{self.name}s"], type=list[msgspec.Raw]
+                )
+        except msgspec.MsgspecError as error:
+            raise Undecodable(f"not a list of {self.name} rows: {error}") from None
+        raise Undecodable(f"a JSON object without {self.name!r}")
+
+    def _json_row(self, raw: msgspec.Raw) -> Row:
+        try:
+            row: Row = self._wrapped.decode(raw).row
+        except msgspec.ValidationError as error:
+            try:
+                return self._row.decode(raw)
+            except msgspec.ValidationError:
+                raise error from None
+        return row
+
+    def _xml(self, body: bytes) -> Rows[Row]:
+        return self._collect(self._elements(xml_root(body)), self._xml_row)
+
+    def _elements(self, root: tuple[str, Any]) -> list[Any]:
+        """Find the rows below the root element, whichever way they are written."""
+        tag, content = root
+        if tag == self.name:
+            return [content]
+        if tag not in (f"{self.name}s", *_EMPTY_ROOTS):
+            raise Undecodable(f"an XML root <{tag[:40]}> instead of <{self.name}s>")
+        if not isinstance(content, dict):
+            return []
+        if self.name in content:
+            rows = content[self.name]
+            return rows if isinstance(rows, list) else [rows]
+        return [content] if any(key[0] not in "@#" for key in content) else []
+
+    def _xml_row(self, element: Any) -> Row:
+        if not isinstance(element, dict):
+            raise msgspec.ValidationError("an element without fields")
+        fields = {key: xml_value(value) for key, value in element.items()}
+        return msgspec.convert(fields, self.row, strict=False)
+
+    def _collect(self, items: list[Any], decode: Any) -> Rows[Row]:
+        rows: list[Row] = []
+        skipped: list[Skipped] = []
+        for item in items:
+            try:
+                rows.append(decode(item))
+            except msgspec.MsgspecError as error:
+                skipped.append(Skipped(self._row_id(item), str(error)))
+        if skipped and not rows:
+            # As an empty list it would claim that there is nothing.
+            worst = skipped[0]
+            raise Undecodable(
+                f"no {self.name} row readable; id {worst.row_id}: {worst.why}"
+            )
+        return Rows(tuple(rows), tuple(skipped))
+
+    def _row_id(self, item: Any) -> str:
+        """Name a row for the log, if it has a number at all."""
+        if isinstance(item, msgspec.Raw):
+            try:
+                item = msgspec.json.decode(item)
+            except msgspec.MsgspecError:
+                return "?"
+        return next((str(number) for number in _numbers(item, self.name)), "?")
+
+
+def _numbers(item: Any, name: str) -> Iterator[int]:
+    for fields in (item, item.get(name) if isinstance(item, dict) else None):
+        value = xml_value(fields.get("id")) if isinstance(fields, dict) else None
+        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+            yield int(value[:20]) if isinstance(value, str) else value
+
+
+def xml_root(body: bytes) -> tuple[str, Any]:
+    """Return the root element's name and its content as xmltodict reads it."""
+    try:
+        document = xmltodict.parse(
+            body, strip_whitespace=False, disable_entities=True, encoding=None
+        )
+    except (ExpatError, ValueError, LookupError) as error:
+        raise Undecodable(f"not XML: {error}") from None
+    ((tag, content),) = document.items()
+    return tag, content
+
+
+def xml_value(value: Any) -> Any:
+    """Return an element's text, or None when it is nil or empty."""
+    if not isinstance(value, dict):
+        return value
+    if str(value.get("@nil", "")).lower() == "true":
+        return None
+    text = value.get("#text")
+    if isinstance(text, str) and str(value.get("@type", "")).lower() in _TYPED:
+        return text.strip() or None
+    return text

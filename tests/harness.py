@@ -1,0 +1,214 @@
+"""A simulated cloud, an exporter that watches it, and time that a test lets pass.
+
+Everything is real but the clock: requests cross real sockets on free ports of the
+loopback interface. Time stands still until ``Cloud.pass_`` moves it, and moves for
+the exporter and the simulated world alike; a test so covers hours in milliseconds and
+never depends on how fast the machine is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter import config
+from exporter.app import Exporter
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.selection import Shard
+from exporter.web import serving
+
+NOW = 1_800_000_000.0
+"""When every test begins: 2027-01-15 08:00:00 UTC."""
+
+_LONGEST_REAL_WAIT_SECONDS = 60
+
+
+@dataclass(eq=False)
+class SteppedClock:
+    """A clock that is moved by hand, from one sleeper's moment to the next."""
+
+    start: float = NOW
+    elapsed: float = 0.0
+    sleepers: dict[asyncio.Event, float] = field(default_factory=dict)
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return self.start + self.elapsed
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment before the beginning of the test."""
+        return 1000.0 + self.elapsed
+
+    async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
+        """Return when ``wake`` is set or the clock was moved far enough."""
+        if seconds is not None and seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        if seconds is None:
+            await wake.wait()
+            return
+        moved = asyncio.Event()
+        self.sleepers[moved] = self.elapsed + seconds
+        waits = [asyncio.create_task(event.wait()) for event in (wake, moved)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.sleepers.pop(moved, None)
+            for task in waits:
+                task.cancel()
+
+    def move(self, target: float) -> bool:
+        """Move to the next sleeper's moment, or to ``target``; tell whether there."""
+        self.elapsed = max(self.elapsed, min([target, *self.sleepers.values()]))
+        for moved, due in list(self.sleepers.items()):
+            if due <= self.elapsed:
+                self.sleepers.pop(moved)
+                moved.set()
+        return self.elapsed >= target
+
+
+@dataclass(eq=False)
+class Cloud:
+    """One exporter over simulated panels, and ways to look at it."""
+
+    panel: Panel
+    exporter: Exporter
+    clock: SteppedClock
+    base: str
+    session: aiohttp.ClientSession
+    file: Path
+    """The exporter's configuration file; change it, then ``POST /-/reload``."""
+
+    @property
+    def world(self) -> World:
+        """Return the world behind the (first) panel."""
+        return self.panel.world
+
+    async def settle(self) -> None:
+        """Wait until every poller has done what is due at this moment."""
+        async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS):
+            await _turns()
+            while not self._resting():
+                await asyncio.sleep(0.0005)
+                await _turns()
+
+    def _resting(self) -> bool:
+        members = self.exporter.fleet.members.values()
+        return all(member.poller.resting for member in members)
+
+    async def pass_(self, seconds: float) -> None:
+        """Let time pass, and the exporter do what it does meanwhile."""
+        target = self.clock.elapsed + seconds
+        await self.settle()
+        while not self.clock.move(target):
+            await self.settle()
+        await self.settle()
+
+    async def get(
+        self, path: str, *, method: str = "GET", **headers: str
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Return status, text and headers of any path."""
+        names = {key.replace("_", "-"): value for key, value in headers.items()}
+        async with self.session.request(
+            method, self.base + path, headers=names
+        ) as response:
+            return response.status, await response.text(), response.headers
+
+    async def metrics(self) -> str:
+        """Return a scrape in the text format."""
+        status, text, _ = await self.get("/metrics", Accept="text/plain")
+        assert status == 200, text
+        return text
+
+    async def series(self, family: str, **labels: object) -> dict[str, float]:
+        """Return a family's samples that have these labels, by their other labels.
+
+        The key is ``a=1,b=2`` of the labels not asked for, sorted by name.
+        """
+        return series(await self.metrics(), family, **labels)
+
+    async def value(self, family: str, **labels: object) -> float | None:
+        """Return the one sample with these labels, or None; raise if there are more."""
+        found = await self.series(family, **labels)
+        if not found:
+            return None
+        (value,) = found.values()
+        return value
+
+
+async def _turns() -> None:
+    """Let every task that can run do so: a woken poller, and what it started."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+def series(text: str, family: str, **labels: object) -> dict[str, float]:
+    """Return the samples of a scrape as ``Cloud.series`` does."""
+    wanted = {key: str(value) for key, value in labels.items()}
+    found: dict[str, float] = {}
+    for metric in text_string_to_metric_families(text):
+        for sample in metric.samples:
+            if sample.name == family and wanted.items() <= sample.labels.items():
+                rest = sample.labels.items() - wanted.items()
+                found[",".join(f"{k}={v}" for k, v in sorted(rest))] = sample.value
+    return found
+
+
+@asynccontextmanager
+async def watched(
+    panel: Panel,
+    folder: Path,
+    *,
+    clock: SteppedClock | None = None,
+    shard: Shard | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **keys: Any,
+) -> AsyncIterator[Cloud]:
+    """Start a panel and an exporter that watches it; end both.
+
+    ``keys`` go into the panel's section of the configuration file, ``settings`` into
+    its top level. The first pass has ended when the body begins.
+    """
+    clock = clock or SteppedClock(panel.world.now)
+    panel.clock = clock.time
+    async with panel:
+        file = folder / "onapp.yml"
+        write(file, panel, settings or {}, keys)
+        exporter = Exporter(
+            load=lambda: config.load(file, {}),
+            clock=clock,
+            shard=shard or Shard(),
+            jitter=lambda: 0.0,
+        )
+        async with (
+            exporter.running() as application,
+            serving(application, ("127.0.0.1:0",)) as (address,),
+            aiohttp.ClientSession() as session,
+        ):
+            cloud = Cloud(panel, exporter, clock, f"http://{address}", session, file)
+            await cloud.settle()
+            yield cloud
+
+
+def write(
+    file: Path, panel: Panel, settings: Mapping[str, Any], keys: Mapping[str, Any]
+) -> None:
+    """Write a configuration file for one panel, its key in a file beside it."""
+    key = file.with_name("api-key")
+    key.write_text(panel.password + "\n")
+    section = {
+        "name": "cp",
+        "url": panel.url,
+        "basic_auth": {"username": panel.username, "password_file": key.name},
+        **keys,
+    }
+    file.write_text(yaml.safe_dump({**settings, "panels": [section]}))
