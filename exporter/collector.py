@@ -71,8 +71,7 @@ def _samples(
     if isinstance(family, PanelFamily):
         return family.samples(panel, now)
     if isinstance(family, ServerFamily):
-        known = (watch.knowledge for watch in panel.watches.values())
-        return chain.from_iterable(map(family.samples, known))
+        return chain.from_iterable(map(family.samples, panel.described()))
     if isinstance(family, BackupsFamily):
         return chain.from_iterable(map(family.samples, views))
     if isinstance(family, AgeFamily):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yarl
 
 from . import schema
@@ -69,6 +70,17 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Collectors:
+    """What is read beside the inventory and the backups."""
+
+    schedules: bool = True
+    transactions: bool = True
+    backup_servers: bool = True
+    recovery_points: bool = False
+    """One more request per server."""
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One control panel and the servers of it that matter."""
 
@@ -80,6 +92,7 @@ class Panel:
     proxy_url: yarl.URL | None
     selection: Selection
     discovery_interval: Duration
+    collectors: Collectors
     poll: Poll
 
 
@@ -204,6 +217,7 @@ class _Builder:
             proxy_url=keys.proxy_url,
             selection=self._selection(place, keys),
             discovery_interval=discovery or _DISCOVERY_INTERVAL,
+            collectors=_collectors(keys.collectors),
             poll=self._poll((f"{place}.poll", keys.poll), ("poll", poll)),
         )
 
@@ -342,6 +356,11 @@ class _Builder:
                 f"must be a server's number or its identifier, not {keys.id!r}",
             )
         return ConfiguredServer(vm_id, keys.expected_interval)
+
+
+def _collectors(keys: schema.CollectorKeys | None) -> Collectors:
+    given = {} if keys is None else msgspec.structs.asdict(keys)
+    return Collectors(**{key: on for key, on in given.items() if on is not None})
 
 
 def _filter(keys: schema.FilterKeys | None) -> Filter:

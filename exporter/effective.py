@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import yaml
@@ -43,6 +44,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "exclude": _filter(selection.not_required),
         },
         "expected_interval": _duration(selection.fallback_interval_seconds),
+        "collectors": dataclasses.asdict(panel.collectors),
         "poll": {
             "interval": str(panel.poll.interval),
             "timeout": str(panel.poll.timeout),

@@ -82,14 +82,15 @@ class Exposition:
         for panel in self.store.panels.values():
             described: list[_Written] = []
             fresh: list[_Written] = []
-            for vm_id, watch in panel.watches.items():
-                key = (panel.name, vm_id)
+            for known in panel.described():
+                key = (panel.name, known.vm_id)
                 written = self._written.get(key)
-                if written is None or written.knowledge is not watch.knowledge:
-                    written = _describe(watch.knowledge)
+                if written is None or written.knowledge is not known:
+                    written = _describe(known)
                 kept[key] = written
                 described.append(written)
-                if panel.fresh(watch, now.monotonic):
+                watch = panel.watches.get(known.vm_id)
+                if watch is not None and panel.fresh(watch, now.monotonic):
                     _write_backups(written, self.detail)
                     fresh.append(written)
             panels.append(_Panel(panel, described, fresh))

@@ -2,8 +2,8 @@
 
 The one table that the collector, the exposition and ``docs/metrics.md`` read. A row's
 class says what it is made from and so when it changes: with the panel's state or the
-clock (PanelFamily), with the inventory (ServerFamily), with a server's backups
-(BackupsFamily), or each second (AgeFamily).
+clock (PanelFamily), with inventory, schedules and log (ServerFamily), with a server's
+backups (BackupsFamily), or each second (AgeFamily).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from .samples import (
     expected_seconds,
     interval_sources,
     last_success_bytes,
+    next_start,
     of_backup,
     of_panel,
+    of_schedule,
     of_server,
     of_target,
     of_verdict,
@@ -29,6 +31,8 @@ from .samples import (
     poll_lag_seconds,
     poll_moments,
     poll_success,
+    schedule_info,
+    schedule_statuses,
     server_created_at,
     server_info,
     server_states,
@@ -36,6 +40,7 @@ from .samples import (
     target_states,
 )
 from .store import Knowledge, PanelStore
+from .verdict import backup_required, last_failed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class PanelFamily(Family):
 
 @dataclass(frozen=True, slots=True)
 class ServerFamily(Family):
-    """Made from what the inventory says of a server."""
+    """Made from what else than its backups is known of a server."""
 
     samples: Callable[[Knowledge], Iterable[Sample]]
 
@@ -80,6 +85,7 @@ class AgeFamily(Family):
 _PANEL = ("panel",)
 _VM = ("panel", "vm_id")
 _BACKUP = ("panel", "vm_id", "backup_id")
+_SCHEDULE = ("panel", "schedule_id")
 _TARGET = ("panel", "vm_id", "target_type", "target_id")
 
 FAMILIES: tuple[Family, ...] = (
@@ -168,7 +174,46 @@ FAMILIES: tuple[Family, ...] = (
         "onapp_vm_backup_required",
         "Whether the server must have backups, by configuration and what was polled.",
         _VM,
-        of_server(lambda known: known.expectation.backup_required),
+        of_server(backup_required),
+    ),
+    ServerFamily(
+        "onapp_vm_last_failed_backup_timestamp_seconds",
+        "When the taking of a backup of the server last failed, in Unix seconds, as "
+        "the polled transactions tell.",
+        _VM,
+        of_server(last_failed_at),
+    ),
+    ServerFamily(
+        "onapp_schedule_status",
+        "Whether the schedule of backups has the status, as of the last poll.",
+        (*_SCHEDULE, "status"),
+        schedule_statuses,
+    ),
+    ServerFamily(
+        "onapp_schedule_failures",
+        "Failures of the schedule that the panel counts, as of the last poll.",
+        _SCHEDULE,
+        of_schedule(lambda schedule: schedule.failure_count),
+    ),
+    ServerFamily(
+        "onapp_schedule_interval_seconds",
+        "How often the schedule starts a backup, in seconds, as polled.",
+        _SCHEDULE,
+        of_schedule(lambda schedule: schedule.interval_seconds),
+    ),
+    ServerFamily(
+        "onapp_schedule_next_start_timestamp_seconds",
+        "When the schedule, if enabled, starts its next backup, in Unix seconds, as "
+        "polled.",
+        _SCHEDULE,
+        of_schedule(next_start),
+    ),
+    ServerFamily(
+        "onapp_schedule_info",
+        "What describes the schedule, as of the last poll; vm_id is empty when the "
+        "server is not known.",
+        (*_SCHEDULE, "vm_id", "target_type", "target_id", "period"),
+        schedule_info,
     ),
     BackupsFamily(
         "onapp_vm_backups",
@@ -235,6 +280,13 @@ FAMILIES: tuple[Family, ...] = (
         "polled; absent without one.",
         _TARGET,
         of_target(lambda verdict: verdict.oldest_unbuilt_at),
+    ),
+    BackupsFamily(
+        "onapp_target_last_failed_timestamp_seconds",
+        "When the taking of a backup of the target last failed, in Unix seconds, as "
+        "the polled transactions tell.",
+        _TARGET,
+        of_target(lambda verdict: verdict.last_failed_at),
     ),
     BackupsFamily(
         "onapp_target_expected_interval_seconds",

@@ -14,6 +14,7 @@ from .clock import Clock
 from .config import Panel
 from .gate import Gate
 from .poller import Poller, Rhythm
+from .programme import Planner
 from .reader import Reader
 from .roster import Roster
 from .selection import Shard
@@ -117,6 +118,9 @@ class Fleet:
         reader = Reader(panel.name, client, gate, panel.account, counters)
         store = self._store(panel)
         timetable = Timetable(panel.name, panel.poll.interval)
+        programme = Planner(
+            panel, store, reader, self.clock, self.shard, timetable
+        ).programme()
         return Poller(
             store=store,
             reader=reader,
@@ -128,9 +132,16 @@ class Fleet:
                 concurrency=panel.poll.concurrency,
             ),
             roster=Roster(
-                store, reader, self.clock, panel.selection, self.shard, timetable
+                store,
+                reader,
+                self.clock,
+                panel.selection,
+                self.shard,
+                timetable,
+                left=programme.leave,
             ),
             timetable=timetable,
+            programme=programme,
         )
 
     def _gate(self, panel: Panel) -> Gate:

@@ -14,6 +14,9 @@ INCREMENTAL = "incremental"
 DISK = "Disk"
 VIRTUAL_MACHINE = "VirtualMachine"
 
+AUTOBACKUP = "autobackup"
+"""The only action of a schedule that concerns us."""
+
 PERIOD_SECONDS = {
     "days": 86_400,
     "weeks": 7 * 86_400,
@@ -63,4 +66,75 @@ class Server(msgspec.Struct, frozen=True):
     user_id: int | None
     hypervisor_id: int | None
     suspended: bool | None
+    created_at: float | None
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """When something is to be done with a target."""
+
+    id: int
+    action: str
+    """``autobackup``, or what does not concern us."""
+    target: Target
+    period: str
+    """``days``, ``weeks``, ``months`` or ``years``; empty when not said."""
+    duration: int | None
+    """Every how many periods."""
+    status: str
+    """``enabled``, ``disabled`` or ``failed``."""
+    next_start_at: float | None
+    failure_count: int | None
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Return how long it is from one start to the next, at most."""
+        period = PERIOD_SECONDS.get(self.period)
+        return period * self.duration if period and self.duration else None
+
+    @property
+    def enabled(self) -> bool:
+        """Tell whether it starts backups."""
+        return self.status == "enabled"
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """A disk of a server."""
+
+    id: int
+    vm_id: int | None
+    is_swap: bool
+    """Swap is never backed up."""
+    has_autobackups: bool
+    """Whether the owner wants backups of it."""
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """One task of the panel, such as the taking of a backup."""
+
+    id: int
+    action: str
+    status: str
+    """``pending``, ``running``, ``complete``, ``failed`` or ``cancelled``."""
+    vm_id: int | None
+    backup_id: int | None
+    created_at: float | None
+    updated_at: float | None
+
+
+class BackupServer(msgspec.Struct, frozen=True):
+    """A machine that stores backups."""
+
+    id: int
+    label: str
+    enabled: bool | None
+    capacity_bytes: int | None
+
+
+class RecoveryPoint(msgspec.Struct, frozen=True):
+    """A backup that a plugin took of a whole server."""
+
+    id: int
+    vm_id: int
+    size_bytes: int | None
+    built: bool
     created_at: float | None

@@ -128,8 +128,8 @@ def _backup(row: BackupRow, vm_id: int) -> Backup:
         locked=bool(row.locked),
         marked_for_delete=bool(row.marked_for_delete),
         size_bytes=_size(row.backup_size),
-        created_at=_moment(row.created_at),
-        built_at=_moment(row.built_at),
+        created_at=seconds(row.created_at),
+        built_at=seconds(row.built_at),
         backup_type=kind,
         initiated=initiated,
         identifier=row.identifier or "",
@@ -163,7 +163,8 @@ def _size(kib: int | None) -> int | None:
     return None if kib is None or kib < 0 else kib * _KIB
 
 
-def _moment(moment: datetime | None) -> float | None:
+def seconds(moment: datetime | None) -> float | None:
+    """Return a moment as Unix seconds."""
     return None if moment is None else moment.timestamp()
 
 
@@ -176,5 +177,5 @@ def _server(row: ServerRow) -> Server:
         user_id=row.user_id,
         hypervisor_id=row.hypervisor_id,
         suspended=row.suspended,
-        created_at=_moment(row.created_at),
+        created_at=seconds(row.created_at),
     )

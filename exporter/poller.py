@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 
 from .clock import Clock
+from .errand import Errand
 from .errors import (
     ExporterError,
     Forbidden,
@@ -26,6 +27,7 @@ from .errors import (
     Unreachable,
 )
 from .gate import Gate, Permit
+from .programme import Programme
 from .reader import Reader
 from .roster import Roster
 from .store import PanelStore
@@ -66,6 +68,7 @@ class Poller:
     rhythm: Rhythm
     roster: Roster
     timetable: Timetable
+    programme: Programme
     resting: bool = field(default=False, init=False)
     """Whether nothing is in flight and nothing due: simulations move on then."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -112,10 +115,24 @@ class Poller:
         if self._contact is None and self._contact_due() <= now:
             self._start_contact()
         while len(self._tasks) < self.rhythm.concurrency:
-            vm_id = self.timetable.take(now)
-            if vm_id is None:
+            if not (self._start_errand(now) or self._start_read(now)):
                 break
+
+    def _start_errand(self, now: float) -> bool:
+        errand = self.programme.errands.take(now) if self._acquainted() else None
+        if errand is not None:
+            self._start(self._run(errand), partial(self._not_run, errand))
+        return errand is not None
+
+    def _start_read(self, now: float) -> bool:
+        vm_id = self.timetable.take(now)
+        if vm_id is not None:
             self._start(self._read(vm_id), partial(self._not_read, vm_id))
+        return vm_id is not None
+
+    def _acquainted(self) -> bool:
+        """Tell whether the inventory was read once, or cannot be for now."""
+        return self._untried is not None or self.store.first_pass_ended
 
     def _start_contact(self) -> None:
         self._contact = self._start(self._ask_for_panel(), self._lost)
@@ -151,7 +168,8 @@ class Poller:
         self.store.heard_at_monotonic = self.gate.heard_at
         self.store.skew_seconds = self.reader.skew_seconds
         self.store.overdue_since_monotonic = self.timetable.overdue_since()
-        if self._untried is not None and not self._untried:
+        read = self._untried is not None and not self._untried
+        if read and self.programme.errands.all_tried():
             self.store.first_pass_ended = True
 
     async def _ask_for_panel(self) -> None:
@@ -203,32 +221,48 @@ class Poller:
         more = {} if hint is None else {"hint": hint}
         log.error("panel lost", panel=self.store.name, error=str(error), **more)
 
+    async def _run(self, errand: Errand) -> None:
+        await errand.run()
+        errand.succeeded(self.clock.monotonic())
+
+    def _not_run(self, errand: Errand, error: ExporterError) -> None:
+        if isinstance(error, NotAsked):
+            errand.put_back()
+            return
+        errand.failed(self.clock.monotonic(), error)
+        if isinstance(error, Unauthorized):
+            self._refused(error)
+
     async def _read(self, vm_id: int) -> None:
         backups = await self.reader.backups(vm_id)
-        self._tried(vm_id, failed=False)
         watch = self.store.watches.get(vm_id)
-        if watch is None:
-            return  # gone while it was being read
-        if watch.failing:
-            log.info("server read again", panel=self.store.name, vm_id=vm_id)
-        self.store.succeeded(
-            vm_id,
-            backups,
-            time=self.clock.time(),
-            monotonic=self.clock.monotonic(),
-        )
+        if watch is not None:  # else gone while it was being read
+            if watch.failing:
+                log.info("server read again", panel=self.store.name, vm_id=vm_id)
+            self.store.succeeded(
+                vm_id,
+                backups,
+                time=self.clock.time(),
+                monotonic=self.clock.monotonic(),
+            )
+        try:
+            await self.programme.read(vm_id)
+        except Unauthorized as error:
+            self._refused(error)
+        finally:
+            self._tried(vm_id, failed=False)
 
     def _not_read(self, vm_id: int, error: ExporterError) -> None:
         if isinstance(error, NotAsked):
             self.timetable.put_back(vm_id)
             return
         self._tried(vm_id, failed=True)
+        self.programme.expire(vm_id)
         watch = self.store.watches.get(vm_id)
         if watch is None:
             return
         if isinstance(error, Unauthorized):
-            self.store.answering = False
-            self._complain(error)
+            self._refused(error)
         elif not watch.failing:
             log.warning(
                 "server not read",
@@ -237,6 +271,10 @@ class Poller:
                 error=str(error),
             )
         self.store.failed(vm_id)
+
+    def _refused(self, error: Unauthorized) -> None:
+        self.store.answering = False
+        self._complain(error)
 
     def _contact_due(self) -> float:
         """Return when to ask for the panel itself: on time, and after a silence."""
@@ -256,6 +294,8 @@ class Poller:
         ):
             return None
         moments = [self.timetable.next_due()]
+        if self._acquainted():
+            moments.append(self.programme.errands.next_due())
         if self._contact is None:
             moments.append(self._contact_due())
         first = min((m for m in moments if m is not None), default=None)

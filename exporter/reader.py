@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
-from . import parser
+from . import parser, records
 from .client import Answer, Client
 from .errors import (
     Forbidden,
@@ -23,14 +24,38 @@ from .errors import (
     Unprocessable,
 )
 from .gate import Gate, Permit
-from .model import Backup, Server
+from .model import (
+    AUTOBACKUP,
+    Backup,
+    BackupServer,
+    Disk,
+    RecoveryPoint,
+    Schedule,
+    Server,
+    Transaction,
+)
 from .parser import Parsed
 from .secret import Account
+from .wire import Format
 
 VERSION = "version"
 VIRTUAL_MACHINES = "virtual_machines"
 BACKUPS = "backups"
-RESOURCES = (VERSION, VIRTUAL_MACHINES, BACKUPS)
+SCHEDULES = "schedules"
+DISKS = "disks"
+TRANSACTIONS = "transactions"
+BACKUP_SERVERS = "backup_servers"
+RECOVERY_POINTS = "recovery_points"
+RESOURCES = (
+    VERSION,
+    VIRTUAL_MACHINES,
+    BACKUPS,
+    SCHEDULES,
+    DISKS,
+    TRANSACTIONS,
+    BACKUP_SERVERS,
+    RECOVERY_POINTS,
+)
 """What can be asked for: the values of the label ``resource``."""
 
 PER_PAGE = 100
@@ -38,6 +63,7 @@ PER_PAGE = 100
 _MOST_PAGES = 10_000
 
 T = TypeVar("T")
+Parse: TypeAlias = Callable[[bytes, Format], Parsed[Any]]
 log = structlog.get_logger()
 
 
@@ -51,20 +77,40 @@ class Observer(Protocol):
         """Note rows that could not be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """The servers that a panel lists."""
+class Identified(Protocol):
+    """A row of a list."""
 
-    servers: tuple[Server, ...]
+    @property
+    def id(self) -> int:
+        """Return what no other row of the list has."""
+
+
+Value = TypeVar("Value", bound=Identified)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """What a panel lists, over all pages."""
+
+    values: tuple[T, ...]
     skipped: int = 0
-    """Rows that could not be used: servers that exist, though not among these."""
+    """Rows that could not be used: they exist, though not among these."""
     cut_short: bool = False
-    """Whether the panel counts more servers than it listed."""
+    """Whether the panel counts more than it listed."""
 
     @property
     def complete(self) -> bool:
-        """Tell whether a server that is not among these is gone."""
+        """Tell whether what is not among these is gone."""
         return not self.skipped and not self.cut_short
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list."""
+
+    values: tuple[T, ...]
+    last: bool
+    """Whether nothing comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,48 +147,113 @@ class Reader:
             return None
         return reading.content
 
-    async def inventory(self) -> Inventory:
-        """Return every server that the panel lists, page by page."""
-        found: dict[int, Server] = {}
+    async def inventory(self) -> Listed[Server]:
+        """Return every server that the panel lists."""
+        return await self._list(VIRTUAL_MACHINES, "virtual_machines", parser.servers)
+
+    async def server(self, vm_id: int | str) -> Server:
+        """Return one server by number or identifier."""
+        path = f"virtual_machines/{vm_id}"
+        reading = await self._read(VIRTUAL_MACHINES, path, parser.servers)
+        found: Server = reading.content.values[0]
+        return found
+
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
+        """Return a server's backups: the same object as long as the panel says 304."""
+        parse = partial(parser.backups, vm_id=vm_id)
+        return await self._of_server(BACKUPS, vm_id, "backups", parse)
+
+    async def schedules(self) -> tuple[Schedule, ...]:
+        """Return every schedule of backups that the panel lists."""
+        path = "settings/schedules"
+        listed = await self._list(SCHEDULES, path, records.schedules)
+        return _of_backups(listed.values)
+
+    async def schedules_of(self, vm_id: int) -> tuple[Schedule, ...]:
+        """Return the schedules of a server and its disks."""
+        parse = records.schedules
+        found = await self._of_server(SCHEDULES, vm_id, "schedules", parse)
+        return _of_backups(found)
+
+    async def disks(self) -> tuple[Disk, ...]:
+        """Return every disk that the panel lists."""
+        return (await self._list(DISKS, "settings/disks", records.disks)).values
+
+    async def disks_of(self, vm_id: int) -> tuple[Disk, ...]:
+        """Return the disks of a server."""
+        return await self._of_server(DISKS, vm_id, "disks", records.disks)
+
+    async def recovery_points_of(self, vm_id: int) -> tuple[RecoveryPoint, ...]:
+        """Return what plugins keep of a server."""
+        path = "backups/recovery_points"
+        parse = partial(records.recovery_points, vm_id=vm_id)
+        return await self._of_server(RECOVERY_POINTS, vm_id, path, parse)
+
+    async def backup_servers(self) -> tuple[BackupServer, ...]:
+        """Return every backup server that the panel lists."""
+        path = "settings/backup_servers"
+        listed = await self._list(BACKUP_SERVERS, path, records.backup_servers)
+        return listed.values
+
+    async def transactions(self, page: int) -> Page[Transaction]:
+        """Return a page of the panel's log, newest first."""
+        reading = await self._read(
+            TRANSACTIONS, "transactions", records.transactions, page=page
+        )
+        limit = reading.limit or 0
+        seen = (page - 1) * limit + _rows(reading) if limit else 0
+        return Page(reading.content.values, _is_last(reading, seen))
+
+    def forget(self, vm_id: int) -> None:
+        """Drop what is remembered of a server that is gone."""
+        for what in ("backups", "schedules", "disks", "backups/recovery_points"):
+            self._known.pop(_path(vm_id, what), None)
+
+    async def _list(
+        self,
+        resource: str,
+        path: str,
+        parse: Callable[[bytes, Format], Parsed[Value]],
+    ) -> Listed[Value]:
+        """Return a list of the whole panel, page by page."""
+        found: dict[int, Value] = {}
         skipped = 0
         for page in range(1, _MOST_PAGES + 1):
             before = len(found)
-            reading = await self._ask(
-                VIRTUAL_MACHINES, "virtual_machines", self._servers, page=page
-            )
-            found |= {server.id: server for server in reading.content.values}
+            reading = await self._read(resource, path, parse, page=page)
+            found |= {value.id: value for value in reading.content.values}
             skipped += len(reading.content.skipped)
             seen = len(found) + skipped
             if len(found) == before or _is_last(reading, seen):
                 break
         cut_short = reading.total is not None and seen < reading.total
-        return Inventory(tuple(found.values()), skipped, cut_short)
+        return Listed(tuple(found.values()), skipped, cut_short)
 
-    async def server(self, vm_id: int | str) -> Server:
-        """Return one server by number or identifier."""
-        path = f"virtual_machines/{vm_id}"
-        reading = await self._ask(VIRTUAL_MACHINES, path, self._servers)
-        return reading.content.values[0]
-
-    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
-        """Return a server's backups: the same object as long as the panel says 304."""
-
-        def parse(body: bytes) -> Parsed[Backup]:
-            parsed = parser.backups(body, self.client.form, vm_id=vm_id)
-            self._report(BACKUPS, parsed, vm_id=vm_id)
-            return parsed
-
-        reading = await self._ask(BACKUPS, _backups_path(vm_id), parse)
+    async def _of_server(
+        self, resource: str, vm_id: int, what: str, parse: Parse
+    ) -> tuple[Any, ...]:
+        path = _path(vm_id, what)
+        reading = await self._read(resource, path, parse, vm_id=vm_id)
         return reading.content.values
 
-    def forget(self, vm_id: int) -> None:
-        """Drop what is remembered of a server that is gone."""
-        self._known.pop(_backups_path(vm_id), None)
+    async def _read(
+        self,
+        resource: str,
+        path: str,
+        parse: Parse,
+        *,
+        page: int | None = None,
+        vm_id: int | None = None,
+    ) -> _Reading[Parsed[Any]]:
+        """Read one list or page, and report the rows that cannot be used."""
 
-    def _servers(self, body: bytes) -> Parsed[Server]:
-        parsed = parser.servers(body, self.client.form)
-        self._report(VIRTUAL_MACHINES, parsed)
-        return parsed
+        def parse_and_report(body: bytes) -> Parsed[Any]:
+            parsed = parse(body, self.client.form)
+            where = {} if vm_id is None else {"vm_id": vm_id}
+            self._report(resource, parsed, **where)
+            return parsed
+
+        return await self._ask(resource, path, parse_and_report, page)
 
     def _report(self, resource: str, parsed: Parsed[Any], **where: int) -> None:
         """Count and log the rows that could not be used, never their content."""
@@ -187,7 +298,8 @@ class Reader:
         self.gate.worked(credentials)
         if answer.skew_seconds is not None:
             self.skew_seconds = answer.skew_seconds
-        self._remember(key, reading)
+        if page is None or resource != TRANSACTIONS:
+            self._remember(key, reading)
         return reading
 
     def _remember(self, key: str, reading: _Reading[Any]) -> None:
@@ -201,8 +313,12 @@ def _query(page: int | None) -> dict[str, str]:
     return {} if page is None else {"page": str(page), "per_page": str(PER_PAGE)}
 
 
-def _backups_path(vm_id: int) -> str:
-    return f"virtual_machines/{vm_id}/backups"
+def _path(vm_id: int, what: str) -> str:
+    return f"virtual_machines/{vm_id}/{what}"
+
+
+def _of_backups(schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
+    return tuple(s for s in schedules if s.action == AUTOBACKUP and s.target.id)
 
 
 def _reading(
@@ -217,9 +333,13 @@ def _reading(
     return known
 
 
-def _is_last(reading: _Reading[Parsed[Server]], seen: int) -> bool:
+def _rows(reading: _Reading[Parsed[Any]]) -> int:
+    return len(reading.content.values) + len(reading.content.skipped)
+
+
+def _is_last(reading: _Reading[Parsed[Any]], seen: int) -> bool:
     """Tell whether a list ends with this page; no paging header: it was all of it."""
-    here = len(reading.content.values) + len(reading.content.skipped)
+    here = _rows(reading)
     short = bool(reading.limit) and here < (reading.limit or 0)
     all_seen = reading.total is not None and seen >= reading.total
     return not reading.paged or here == 0 or short or all_seen

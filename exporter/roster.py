@@ -6,6 +6,7 @@ cut-short one takes nothing away. A configured server is never gone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -31,6 +32,8 @@ class Roster:
     selection: Selection
     shard: Shard
     timetable: Timetable
+    left: Callable[[int], None]
+    """Is told of each server that is gone."""
     _numbers: dict[str, int] = field(default_factory=dict)
     """What configured identifiers were resolved to."""
     _missed: dict[int | str, str] = field(default_factory=dict)
@@ -58,14 +61,12 @@ class Roster:
 
     async def _discover(self) -> bool:
         inventory = await self.reader.inventory()
-        wanted = [
-            server for server in inventory.servers if self.selection.wants(server)
-        ]
+        wanted = [server for server in inventory.values if self.selection.wants(server)]
         for server in wanted:
             self._enter(server.id, server, None)
         stay = {server.id for server in wanted}
         if not inventory.complete:
-            stay |= self.store.watches.keys() - {s.id for s in inventory.servers}
+            stay |= self.store.watches.keys() - {s.id for s in inventory.values}
         self._keep(stay)
         missing = 0 if inventory.complete else self.store.servers_listed or 0
         self.store.servers_listed = max(len(wanted), missing)
@@ -75,7 +76,7 @@ class Roster:
         """Look up what is configured, one by one or, when that is less, in a list."""
         listed: dict[int | str, Server] = {}
         if len(self.selection.configured) > PER_PAGE:
-            for server in (await self.reader.inventory()).servers:
+            for server in (await self.reader.inventory()).values:
                 listed |= {server.id: server, server.identifier: server}
         stay: dict[int, float | None] = {}
         unresolved: list[str] = []
@@ -145,3 +146,4 @@ class Roster:
             self.store.forget(vm_id)
             self.timetable.leave(vm_id)
             self.reader.forget(vm_id)
+            self.left(vm_id)

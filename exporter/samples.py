@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from .model import Backup, Target
-from .store import BACKUPS, INVENTORY, Knowledge, PanelStore
+from .model import Backup, Schedule, Target
+from .store import BACKUPS, INVENTORY, NOBODY, Knowledge, PanelStore
 from .verdict import TargetVerdict, Verdict, judge
+
+_SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 """The values of the family's labels, in its order, and the sample's value."""
@@ -124,6 +126,20 @@ def of_backup(
     return samples
 
 
+def of_schedule(
+    value: Callable[[Schedule], float | None],
+) -> Callable[[Knowledge], Iterator[Sample]]:
+    """Make samples of a value that each schedule has."""
+
+    def samples(known: Knowledge) -> Iterator[Sample]:
+        for schedule in known.schedules or ():
+            found = value(schedule)
+            if found is not None:
+                yield (known.panel, str(schedule.id)), found
+
+    return samples
+
+
 def of_target(
     value: Callable[[TargetVerdict], float | None],
 ) -> Callable[[ServerView], Iterator[Sample]]:
@@ -157,6 +173,7 @@ def collector_success(panel: PanelStore, _: Now) -> Iterator[Sample]:
     outcomes = (
         (INVENTORY, panel.inventory_succeeded),
         (BACKUPS, panel.backups_succeeded()),
+        *panel.collected().items(),
     )
     for collector, succeeded in outcomes:
         if succeeded is not None:
@@ -243,6 +260,37 @@ def interval_sources(server: ServerView) -> Iterator[Sample]:
         if verdict.expected_interval is not None:
             labels = _target_labels(server, verdict.target)
             yield (*labels, verdict.expected_interval.source), 1
+
+
+def schedule_statuses(known: Knowledge) -> Iterator[Sample]:
+    """Tell of each schedule which status it has."""
+    for schedule in known.schedules or ():
+        for status in _SCHEDULE_STATUSES:
+            labels = (known.panel, str(schedule.id), status)
+            yield labels, float(schedule.status == status)
+
+
+def schedule_info(known: Knowledge) -> Iterator[Sample]:
+    """Describe each schedule."""
+    vm_id = "" if known.vm_id == NOBODY else str(known.vm_id)
+    for schedule in known.schedules or ():
+        target = schedule.target
+        yield (
+            (
+                known.panel,
+                str(schedule.id),
+                vm_id,
+                target.type,
+                str(target.id),
+                schedule.period,
+            ),
+            1,
+        )
+
+
+def next_start(schedule: Schedule) -> float | None:
+    """Return when an enabled schedule is due next."""
+    return schedule.next_start_at if schedule.enabled else None
 
 
 def last_success_bytes(verdict: TargetVerdict) -> int | None:

@@ -88,6 +88,15 @@ class ServerKeys(msgspec.Struct, forbid_unknown_fields=True):
     expected_interval: Duration | None = None
 
 
+class CollectorKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``collectors``: what a panel is asked for beside servers and backups."""
+
+    schedules: bool | None = None
+    transactions: bool | None = None
+    backup_servers: bool | None = None
+    recovery_points: bool | None = None
+
+
 class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
     """One of ``panels``."""
 
@@ -101,6 +110,7 @@ class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
     discovery: DiscoveryKeys | None = None
     backup_required: RequiredKeys | None = None
     expected_interval: Duration | None = None
+    collectors: CollectorKeys | None = None
     poll: PollKeys | None = None
 
 
@@ -123,6 +133,7 @@ _SECTIONS: tuple[type[msgspec.Struct], ...] = (
     RequiredKeys,
     FilterKeys,
     ServerKeys,
+    CollectorKeys,
 )
 _KEYS = sorted({key for section in _SECTIONS for key in section.__struct_fields__})
 _DELICATE = re.compile(r"basic_auth|password|url")

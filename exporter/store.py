@@ -6,15 +6,28 @@ it. ``monotonic`` moments decide on freshness, Unix moments are shown.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
-from .model import Backup, Server
+from .model import Backup, Disk, RecoveryPoint, Schedule, Server, Target
 from .selection import Expectation
 
 INVENTORY = "inventory"
 BACKUPS = "backups"
+NOBODY = 0
+"""The number of no server."""
+
+
+class FailedTake(msgspec.Struct, frozen=True):
+    """A backup that failed, as the panel's log tells."""
+
+    backup_id: int | None
+    at: float
+    target: Target | None = None
+    """None: the backup's row was never seen."""
 
 
 class Knowledge(msgspec.Struct, frozen=True):
@@ -27,6 +40,13 @@ class Knowledge(msgspec.Struct, frozen=True):
     """None: the inventory does not tell (no permission, or not read yet)."""
     backups: tuple[Backup, ...] | None = None
     """None: never read."""
+    schedules: tuple[Schedule, ...] | None = None
+    """Of the server and its disks; None: cannot be read."""
+    disks: tuple[Disk, ...] | None = None
+    """None: cannot be read."""
+    recovery_points: tuple[RecoveryPoint, ...] | None = None
+    """None: cannot or shall not be read."""
+    failed_takes: tuple[FailedTake, ...] = ()
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -66,6 +86,10 @@ class PanelStore:
     inventory_succeeded: bool | None = None
     """Whether it brought all of it."""
     inventory_read_at: float | None = None
+    outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Whether the last run of each part of each further collector succeeded."""
+    unclaimed: Knowledge | None = None
+    """Schedules of which no server is known, as if they were NOBODY's."""
     overdue_since_monotonic: float | None = None
     first_pass_ended: bool = False
 
@@ -90,6 +114,20 @@ class PanelStore:
             return False
         return True if outcomes else None
 
+    def collected(self) -> dict[str, bool]:
+        """Tell of each further collector that has run whether all of it succeeded."""
+        found: dict[str, bool] = {}
+        for (collector, _), succeeded in self.outcomes.items():
+            found[collector] = found.get(collector, True) and succeeded
+        return found
+
+    def described(self) -> Iterator[Knowledge]:
+        """Yield what is known of each server, and of nobody."""
+        for watch in self.watches.values():
+            yield watch.knowledge
+        if self.unclaimed is not None:
+            yield self.unclaimed
+
     def watch(
         self, vm_id: int, server: Server | None, expectation: Expectation
     ) -> None:
@@ -101,7 +139,9 @@ class PanelStore:
             return
         known = watch.knowledge
         if (known.server, known.expectation) != (server, expectation):
-            known = Knowledge(self.name, vm_id, expectation, server, known.backups)
+            known = msgspec.structs.replace(
+                known, server=server, expectation=expectation
+            )
             self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def succeeded(
@@ -113,6 +153,16 @@ class PanelStore:
         if known.backups is not backups:
             known = msgspec.structs.replace(known, backups=backups)
         self.watches[vm_id] = Watch(known, False, time, monotonic)  # noqa: FBT003  # fields by position: this runs once a request
+
+    def learn(self, vm_id: int, **lists: tuple[Any, ...] | None) -> None:
+        """Take in what else was read of a server: fields of its Knowledge."""
+        watch = self.watches.get(vm_id)
+        if watch is None:
+            return  # gone while it was being read
+        known = watch.knowledge
+        if any(getattr(known, name) != values for name, values in lists.items()):
+            known = msgspec.structs.replace(known, **lists)
+            self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def failed(self, vm_id: int) -> None:
         """Remember that a read failed; the last good data stay."""

@@ -25,11 +25,20 @@ class Timetable:
     _due: dict[int, float] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
     _in_hand: set[int] = field(default_factory=set)
+    _again: set[int] = field(default_factory=set)
+    """Those in hand that have changed meanwhile."""
     _queue: list[tuple[float, int]] = field(default_factory=list)
 
     def enter(self, vm_id: int, now: float) -> None:
         """Make a new server due at once; one that is here keeps its time."""
         if vm_id not in self._due:
+            self._wait(vm_id, now)
+
+    def hasten(self, vm_id: int, now: float) -> None:
+        """Make a server due at once; one in hand, as soon as it is done."""
+        if vm_id in self._in_hand:
+            self._again.add(vm_id)
+        elif self._due.get(vm_id, now) > now:
             self._wait(vm_id, now)
 
     def leave(self, vm_id: int) -> None:
@@ -43,6 +52,7 @@ class Timetable:
             return None
         _, vm_id = heapq.heappop(self._queue)
         self._in_hand.add(vm_id)
+        self._again.discard(vm_id)
         return vm_id
 
     def put_back(self, vm_id: int) -> None:
@@ -62,6 +72,8 @@ class Timetable:
         if 0 < failures <= _MOST_RETRIES:
             retry = self.interval_seconds * _FIRST_RETRY * 2 ** (failures - 1)
             slot = min(slot, now + retry)
+        elif vm_id in self._again:
+            slot = now
         self._wait(vm_id, slot)
 
     def next_due(self) -> float | None:

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from .model import DISK, PERIOD_SECONDS, VIRTUAL_MACHINE, Backup, Target
-from .selection import Expectation
-from .store import Knowledge
+from .model import (
+    DISK,
+    PERIOD_SECONDS,
+    VIRTUAL_MACHINE,
+    Backup,
+    Disk,
+    Target,
+)
+from .store import NOBODY, Knowledge
 
 CONFIG = "config"
+SCHEDULE = "schedule"
 HISTORY = "history"
 FALLBACK = "fallback"
 
@@ -30,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TargetVerdict:
-    """What one target's backups say."""
+    """What one target's backups say; a target may have none."""
 
     target: Target
     last_success: Backup | None
@@ -41,6 +48,7 @@ class TargetVerdict:
     marked_for_delete: int
     oldest_unbuilt_at: float | None
     expected_interval: Interval | None
+    last_failed_at: float | None
 
     @property
     def last_success_at(self) -> float | None:
@@ -67,6 +75,7 @@ class Verdict:
     size_bytes: int
     """All rows together, those marked for delete too: the space they take."""
     last_success_at: float | None
+    """Of the newest restore point, a plugin's too."""
 
 
 def completed_at(backup: Backup) -> float | None:
@@ -78,36 +87,55 @@ def judge(knowledge: Knowledge) -> Verdict:
     """Judge what is known of one server; its backups must have been read."""
     backups = knowledge.backups or ()
     by_target = attrgetter("target")
-    groups = [
-        (target, tuple(rows))
-        for target, rows in groupby(sorted(backups, key=by_target), key=by_target)
-    ]
-    whole = max(
+    rows = {
+        target: tuple(group)
+        for target, group in groupby(sorted(backups, key=by_target), key=by_target)
+    }
+    whole_server_at = max(
         (
             completed_at(backup) or 0.0
             for backup in _restore_points(backups)
             if backup.target.type == VIRTUAL_MACHINE
         ),
-        default=None,
+        default=0.0,
     )
     targets = tuple(
-        _judge_target(target, rows, knowledge.expectation, whole)
-        for target, rows in groups
+        _judge_target(knowledge, target, rows.get(target, ()), whole_server_at)
+        for target in sorted({*rows, *_protectable(knowledge)})
     )
+    points = knowledge.recovery_points or ()
+    moments = [point.created_at for point in points if point.built]
     return Verdict(
         targets=targets,
         built=sum(target.built for target in targets),
         unbuilt=sum(target.unbuilt for target in targets),
         size_bytes=sum(backup.size_bytes or 0 for backup in backups),
-        last_success_at=_latest(target.last_success_at for target in targets),
+        last_success_at=_latest((*(t.last_success_at for t in targets), *moments)),
     )
 
 
+def backup_required(knowledge: Knowledge) -> bool | None:
+    """Tell whether a server must have backups; None: nothing tells."""
+    configured = knowledge.expectation.backup_required
+    if configured is not None or knowledge.vm_id == NOBODY:
+        return configured
+    disks = _disks(knowledge)
+    if knowledge.schedules or any(disk.has_autobackups for disk in disks or ()):
+        return True
+    known = knowledge.schedules is not None and disks is not None
+    return False if known else None
+
+
+def last_failed_at(knowledge: Knowledge) -> float | None:
+    """Return when the taking of a backup of the server last failed."""
+    return _latest(take.at for take in knowledge.failed_takes)
+
+
 def _judge_target(
+    knowledge: Knowledge,
     target: Target,
     backups: tuple[Backup, ...],
-    expectation: Expectation,
-    whole_server_at: float | None,
+    whole_server_at: float,
 ) -> TargetVerdict:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
@@ -117,7 +145,7 @@ def _judge_target(
         default=None,
     )
     newest_at = 0.0 if last_success is None else completed_at(last_success) or 0.0
-    over = target.type == DISK and (whole_server_at or 0.0) > newest_at
+    over = _is_over(knowledge, target, superseded=whole_server_at > newest_at)
     return TargetVerdict(
         target=target,
         last_success=last_success,
@@ -128,7 +156,55 @@ def _judge_target(
         oldest_unbuilt_at=min(
             (b.created_at for b in unbuilt if b.created_at is not None), default=None
         ),
-        expected_interval=None if over else _expected(expectation, backups),
+        expected_interval=None if over else _expected(knowledge, target, backups),
+        last_failed_at=_latest(
+            take.at for take in knowledge.failed_takes if take.target == target
+        ),
+    )
+
+
+def _disks(knowledge: Knowledge) -> tuple[Disk, ...] | None:
+    # No server is without disks: with an empty list the role may not see them.
+    return knowledge.disks or None
+
+
+def _protectable(knowledge: Knowledge) -> set[Target]:
+    """Return what should or could have backups, whether or not it has any."""
+    disks = _disks(knowledge)
+    found = {
+        schedule.target for schedule in knowledge.schedules or () if schedule.enabled
+    }
+    if disks is None:
+        return found
+    listed = {Target(DISK, disk.id) for disk in disks}
+    found = {target for target in found if target.type != DISK or target in listed}
+    if _on_normal_backups(knowledge, disks):
+        found |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
+    return found
+
+
+def _on_normal_backups(knowledge: Knowledge, disks: tuple[Disk, ...]) -> bool:
+    targets = [backup.target for backup in knowledge.backups or ()]
+    targets += (schedule.target for schedule in knowledge.schedules or ())
+    return any(target.type == DISK for target in targets) or any(
+        disk.has_autobackups for disk in disks
+    )
+
+
+def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
+    """Tell whether nothing more is to be expected of a target.
+
+    That is so for a disk that no longer exists, and for one without an enabled
+    schedule whose server has a newer backup as a whole.
+    """
+    if target.type != DISK:
+        return False
+    disks = _disks(knowledge)
+    if disks is not None and all(disk.id != target.id for disk in disks):
+        return True
+    return superseded and not any(
+        schedule.enabled and schedule.target == target
+        for schedule in knowledge.schedules or ()
     )
 
 
@@ -136,21 +212,39 @@ def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:
     return (b for b in backups if b.built and not b.marked_for_delete)
 
 
-def _expected(expectation: Expectation, backups: Iterable[Backup]) -> Interval | None:
+def _expected(
+    knowledge: Knowledge, target: Target, backups: Iterable[Backup]
+) -> Interval | None:
     """Return the expected interval from the first source that tells."""
-    if expectation.own_interval_seconds is not None:
-        return Interval(expectation.own_interval_seconds, CONFIG)
-    history = _shortest_period(backups)
-    if history is not None:
-        return Interval(history, HISTORY)
-    if expectation.fallback_interval_seconds is not None:
-        return Interval(expectation.fallback_interval_seconds, FALLBACK)
-    return None
+    expectation = knowledge.expectation
+    readable = knowledge.schedules is not None
+    sources = (
+        (CONFIG, expectation.own_interval_seconds),
+        (SCHEDULE, _scheduled_seconds(knowledge, target)),
+        (HISTORY, None if readable else _shortest_period(backups)),
+        (FALLBACK, expectation.fallback_interval_seconds),
+    )
+    return next(
+        (Interval(seconds, name) for name, seconds in sources if seconds is not None),
+        None,
+    )
+
+
+def _scheduled_seconds(knowledge: Knowledge, target: Target) -> float | None:
+    """Return the shortest interval of the target's enabled schedules."""
+    return _shortest(
+        schedule.interval_seconds
+        for schedule in knowledge.schedules or ()
+        if schedule.enabled and schedule.target == target
+    )
 
 
 def _shortest_period(backups: Iterable[Backup]) -> float | None:
-    periods = (PERIOD_SECONDS.get(backup.initiated) for backup in backups)
-    return min((seconds for seconds in periods if seconds is not None), default=None)
+    return _shortest(PERIOD_SECONDS.get(backup.initiated) for backup in backups)
+
+
+def _shortest(intervals: Iterable[float | None]) -> float | None:
+    return min((seconds for seconds in intervals if seconds is not None), default=None)
 
 
 def _latest(moments: Iterable[float | None]) -> float | None:

@@ -1,0 +1,87 @@
+"""Lists that belong to one server beside its backups, asked for in the same slot.
+
+Nothing that goes wrong here touches the reading of the backups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .clock import Clock
+from .errand import OFF_SECONDS, REFUSED, Condition
+from .errors import NotAsked, NotFound, PanelError, Unauthorized
+from .store import PanelStore
+
+_ENOUGH_MISSING = 3
+"""So many servers without the list, and none with it: the panel does not have it."""
+
+
+@dataclass(slots=True, eq=False)
+class Particular:
+    """One such list; ``name`` is the field of Knowledge that it becomes."""
+
+    name: str
+    store: PanelStore
+    clock: Clock
+    condition: Condition
+    ask: Callable[[int], Awaitable[tuple[Any, ...]]]
+    wanted: bool = True
+    """Whether it is asked for, and not known otherwise."""
+    _off_until: float = 0.0
+    _read_at: dict[int, float] = field(default_factory=dict)
+    _failing: set[int] = field(default_factory=set)
+    _missing: set[int] = field(default_factory=set)
+
+    async def read(self, vm_id: int) -> None:
+        """Read the list of one server; raise Unauthorized and nothing else."""
+        if not self.wanted:
+            return
+        if self.clock.monotonic() < self._off_until:
+            self.expire(vm_id)
+            return
+        try:
+            values = await self.ask(vm_id)
+        except (NotAsked, Unauthorized) as error:
+            self.expire(vm_id)
+            if isinstance(error, Unauthorized):
+                raise
+        except PanelError as error:
+            self._failed(vm_id, error)
+        else:
+            self._worked(vm_id, values)
+
+    def expire(self, vm_id: int) -> None:
+        """Drop what is known of a server, if it is too old by now."""
+        read_at = self._read_at.get(vm_id)
+        age_seconds = self.clock.monotonic() - (read_at or 0.0)
+        if read_at is None or age_seconds > self.store.max_age_seconds:
+            self.store.learn(vm_id, **{self.name: None})
+
+    def leave(self, vm_id: int) -> None:
+        """Forget a server."""
+        self._read_at.pop(vm_id, None)
+        self._failing.discard(vm_id)
+        self._missing.discard(vm_id)
+
+    def _worked(self, vm_id: int, values: tuple[Any, ...]) -> None:
+        self._off_until = 0.0
+        self._missing.clear()
+        self._failing.discard(vm_id)
+        self._read_at[vm_id] = self.clock.monotonic()
+        self.store.learn(vm_id, **{self.name: values})
+        if not self._failing:
+            self.condition.worked()
+
+    def _failed(self, vm_id: int, error: PanelError) -> None:
+        self._failing.add(vm_id)
+        if isinstance(error, NotFound):
+            self._missing.add(vm_id)
+        for_all = len(self._missing) >= _ENOUGH_MISSING
+        if isinstance(error, REFUSED) and (for_all or not isinstance(error, NotFound)):
+            # Whoever comes first after the pause finds out for all.
+            self._failing.clear()
+            self._off_until = self.clock.monotonic() + OFF_SECONDS
+        self.condition.failed(error, vm_id=vm_id)
+        self.expire(vm_id)

@@ -1,0 +1,121 @@
+"""What one panel is asked for beside its servers' backups.
+
+Wiring: the configuration's ``collectors`` become errands, which concern the panel as
+a whole, and particulars, which are read with each server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .clock import Clock
+from .config import Panel
+from .errand import Condition, Errand, Errands
+from .particulars import Particular
+from .reader import DISKS, PER_PAGE, SCHEDULES, Reader
+from .schedules import Schedules, Source
+from .selection import Shard
+from .store import PanelStore
+from .timetable import Timetable
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """Everything that one panel is asked for but inventory and backups."""
+
+    errands: Errands
+    particulars: tuple[Particular, ...]
+    schedules: Schedules | None
+
+    async def read(self, vm_id: int) -> None:
+        """Read what belongs to one server; raise Unauthorized and nothing else."""
+        if self.schedules is not None:
+            self.schedules.assign(vm_id)
+        for particular in self.particulars:
+            await particular.read(vm_id)
+
+    def expire(self, vm_id: int) -> None:
+        """Drop what was read of a server too long ago."""
+        for particular in self.particulars:
+            if particular.wanted:
+                particular.expire(vm_id)
+
+    def leave(self, vm_id: int) -> None:
+        """Forget a server that is gone."""
+        for particular in self.particulars:
+            particular.leave(vm_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Makes the programme of one panel."""
+
+    panel: Panel
+    store: PanelStore
+    reader: Reader
+    clock: Clock
+    shard: Shard
+    timetable: Timetable
+
+    def programme(self) -> Programme:
+        """Return what the configuration asks for; drop what it no longer does."""
+        switched = self.panel.collectors
+        self._forget_unwanted()
+        schedules = self._schedules() if switched.schedules else None
+        particulars: list[Particular] = []
+        if schedules is not None:
+            sources = schedules.schedules, schedules.disks
+            particulars += (source.one_by_one for source in sources)
+        return Programme(
+            Errands(tuple(self._errands(schedules))),
+            tuple(particulars),
+            schedules,
+        )
+
+    def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:
+        if schedules is not None and not self._few():
+            yield Errand(
+                Condition(self.store, SCHEDULES),
+                self.panel.discovery_interval,
+                schedules.read,
+            )
+
+    def _schedules(self) -> Schedules:
+        reader = self.reader
+        longest_age = max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
+        schedules = self._particular("schedules", SCHEDULES, SCHEDULES)
+        disks = self._particular("disks", SCHEDULES, DISKS)
+        return Schedules(
+            store=self.store,
+            shard=self.shard,
+            schedules=Source(reader.schedules, schedules, self.clock, longest_age),
+            disks=Source(reader.disks, disks, self.clock, longest_age),
+            hasten=self._hasten,
+        )
+
+    def _particular(self, name: str, collector: str, resource: str) -> Particular:
+        asks = {
+            SCHEDULES: self.reader.schedules_of,
+            DISKS: self.reader.disks_of,
+        }
+        return Particular(
+            name=name,
+            store=self.store,
+            clock=self.clock,
+            condition=Condition(self.store, collector, resource),
+            ask=asks[resource],
+            wanted=self._few(),
+        )
+
+    def _few(self) -> bool:
+        """Tell whether so few servers are named that a whole cloud is too much."""
+        return 0 < len(self.panel.selection.configured) <= PER_PAGE
+
+    def _hasten(self, vm_id: int) -> None:
+        self.timetable.hasten(vm_id, self.clock.monotonic())
+
+    def _forget_unwanted(self) -> None:
+        if not self.panel.collectors.schedules:
+            for vm_id in tuple(self.store.watches):
+                self.store.learn(vm_id, schedules=None, disks=None)

@@ -1,0 +1,181 @@
+"""What should be backed up: schedules and disks, and whose they are.
+
+A panel is asked for all of them at once, where it permits that; otherwise each server
+is asked for its own. Without the list of disks a disk's schedule is tied to its server
+by the backups of that disk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from .clock import Clock
+from .errand import OFF_SECONDS, REFUSED
+from .errors import NotAsked, PanelError, Unauthorized
+from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
+from .particulars import Particular
+from .selection import Expectation, Shard
+from .store import NOBODY, Knowledge, PanelStore
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Source(Generic[T]):
+    """A list that a panel gives for all servers at once, or else one by one."""
+
+    everywhere: Callable[[], Awaitable[tuple[T, ...]]]
+    one_by_one: Particular
+    clock: Clock
+    longest_age_seconds: float
+    values: tuple[T, ...] | None = None
+    """Those of all servers; None: not known."""
+    _read_at: float = 0.0
+    _refused_until: float = 0.0
+
+    async def read(self) -> None:
+        """Read the list of the whole panel; refused, let each server be asked."""
+        now = self.clock.monotonic()
+        if now < self._refused_until:
+            return
+        try:
+            self.values = await self.everywhere()
+        except REFUSED:
+            self.values = None
+            self._refused_until = now + OFF_SECONDS
+        except PanelError:
+            if now - self._read_at > self.longest_age_seconds:
+                self.values = None
+            raise
+        else:
+            self._read_at = now
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether the panel does not give the whole list."""
+        return self.clock.monotonic() < self._refused_until
+
+
+@dataclass(slots=True, eq=False)
+class Schedules:
+    """The schedules and disks of one panel."""
+
+    store: PanelStore
+    shard: Shard
+    schedules: Source[Schedule]
+    disks: Source[Disk]
+    hasten: Callable[[int], None]
+    """Is told of each server that is to be read anew."""
+    _by_target: dict[Target, list[Schedule]] = field(default_factory=dict)
+    _by_server: dict[int, list[Disk]] = field(default_factory=dict)
+    _owners: dict[int, int] = field(default_factory=dict)
+    """The servers of disks, as the panel lists them."""
+    _unclaimed: dict[Target, list[Schedule]] = field(default_factory=dict)
+
+    async def read(self) -> None:
+        """Read what the panel gives at once, and tell the servers."""
+        errors: list[PanelError] = []
+        for source in (self.schedules, self.disks):
+            try:
+                await source.read()
+            except (NotAsked, Unauthorized):
+                raise
+            except PanelError as error:
+                errors.append(error)
+        self._settle_ways()
+        self._index()
+        for vm_id in tuple(self.store.watches):
+            self._assign(vm_id)
+        self._show_unclaimed()
+        if errors:
+            raise errors[0]
+
+    def assign(self, vm_id: int) -> None:
+        """Tell one server what the panel's lists say of it."""
+        unclaimed = len(self._unclaimed)
+        self._assign(vm_id)
+        if len(self._unclaimed) != unclaimed:
+            self._show_unclaimed()
+
+    def _assign(self, vm_id: int) -> None:
+        watch = self.store.watches.get(vm_id)
+        if watch is None:
+            return
+        lists: dict[str, tuple[Any, ...] | None] = {}
+        if not self.disks.one_by_one.wanted:
+            # A server without any disk is one whose disks the role cannot see.
+            lists["disks"] = tuple(self._by_server.get(vm_id, ())) or None
+        if not self.schedules.one_by_one.wanted:
+            lists["schedules"] = self._schedules_of(vm_id, watch.knowledge)
+        self.store.learn(vm_id, **lists)
+
+    def _settle_ways(self) -> None:
+        """Decide which lists are asked for server by server from now on."""
+        disks, schedules = self.disks.one_by_one, self.schedules.one_by_one
+        wanted = disks.wanted, schedules.wanted
+        disks.wanted = self.disks.refused
+        # A shard that does not know whose disk it is cannot leave it to its owner.
+        blind = self.shard.total > 1 and disks.wanted
+        schedules.wanted = self.schedules.refused or blind
+        if (disks.wanted > wanted[0]) or (schedules.wanted > wanted[1]):
+            for vm_id, watch in self.store.watches.items():
+                if watch.failing is not None:
+                    self.hasten(vm_id)
+
+    def _index(self) -> None:
+        by_target, by_server = defaultdict(list), defaultdict(list)
+        for schedule in self.schedules.values or ():
+            by_target[schedule.target].append(schedule)
+        for disk in self.disks.values or ():
+            if disk.vm_id is not None:
+                by_server[disk.vm_id].append(disk)
+        self._by_target, self._by_server = dict(by_target), dict(by_server)
+        self._owners = {d.id: vm for vm, disks in by_server.items() for d in disks}
+        self._unclaimed = {
+            target: schedules
+            for target, schedules in by_target.items()
+            if target.type == DISK and target.id not in self._owners
+        }
+
+    def _schedules_of(
+        self, vm_id: int, known: Knowledge
+    ) -> tuple[Schedule, ...] | None:
+        if self.schedules.values is None:
+            return None
+        targets = [Target(VIRTUAL_MACHINE, vm_id)]
+        targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
+        targets += self._claimed(known)
+        return _sorted(self._by_target.get(target, ()) for target in targets)
+
+    def _claimed(self, known: Knowledge) -> Iterator[Target]:
+        """Yield disks that nobody lists, but that the server has backups of."""
+        if self.shard.total > 1:
+            return  # another shard could not know, and would show them too
+        for target in sorted({backup.target for backup in known.backups or ()}):
+            if target.type == DISK and target.id not in self._owners:
+                self._unclaimed.pop(target, None)
+                yield target
+
+    def _show_unclaimed(self) -> None:
+        """Show schedules whose server is not known, each from one shard."""
+        name = self.store.name
+        schedules = tuple(
+            schedule
+            for schedule in _sorted(self._unclaimed.values())
+            if self.shard.owns(name, f"schedule {schedule.id}")
+        )
+        if self.schedules.one_by_one.wanted:
+            schedules = ()
+        known = self.store.unclaimed
+        if schedules != (() if known is None else known.schedules):
+            self.store.unclaimed = Knowledge(
+                name, NOBODY, Expectation(), schedules=schedules
+            )
+
+
+def _sorted(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:
+    found = {schedule.id: schedule for group in groups for schedule in group}
+    return tuple(found[number] for number in sorted(found))

@@ -1,0 +1,547 @@
+"""Schedules and disks on ``/metrics``: what should have happened, and to what."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import NOW, Cloud, series, watched
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.selection import Shard
+
+DAY = 86_400.0
+EVERYTHING = {
+    "settings.version",
+    "virtual_machines.read",
+    "backups.read",
+    "schedules.read",
+    "disks.read",
+    "transactions.list",
+    "backup_servers.read",
+}
+
+Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+
+
+@pytest.fixture(params=["json", "xml"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Watch a world, in JSON and in XML."""
+
+    @asynccontextmanager
+    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[Cloud]:
+        panel = Panel(panel) if isinstance(panel, World) else panel
+        async with watched(panel, tmp_path, format=request.param, **keys) as cloud:
+            yield cloud
+
+    return start
+
+
+def a_world(**server: Any) -> World:
+    """Return a world with one server, number 1, whose first disk is 101."""
+    world = World(NOW)
+    world.add_server(created_at=NOW - 100 * DAY, **server)
+    return world
+
+
+def intervals(text: str, source: str) -> dict[str, float]:
+    """Return the expected intervals that one source gave, by target."""
+    named = series(text, "onapp_target_expected_interval_info", source=source)
+    found = series(text, "onapp_target_expected_interval_seconds")
+    return {
+        ",".join(p for p in key.split(",") if "target" in p): found[key]
+        for key in named
+    }
+
+
+async def test_a_schedule_has_every_family(start: Start) -> None:
+    """Status, failures, interval, next start and what describes it are told."""
+    world = a_world()
+    schedule = world.add_schedule("Disk", 101, "weeks", 2, NOW + 1000)
+    schedule.failure_count = 3
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_schedule_status", schedule_id=501) == {
+        "panel=cp,status=enabled": 1,
+        "panel=cp,status=disabled": 0,
+        "panel=cp,status=failed": 0,
+    }
+    assert series(text, "onapp_schedule_failures", schedule_id=501) == {"panel=cp": 3}
+    assert series(text, "onapp_schedule_interval_seconds") == {
+        "panel=cp,schedule_id=501": 14 * DAY
+    }
+    assert series(text, "onapp_schedule_next_start_timestamp_seconds") == {
+        "panel=cp,schedule_id=501": NOW + 1000
+    }
+    assert series(text, "onapp_schedule_info", schedule_id=501) == {
+        "panel=cp,period=weeks,target_id=101,target_type=Disk,vm_id=1": 1
+    }
+
+
+@pytest.mark.parametrize("status", ["disabled", "failed"])
+async def test_a_schedule_that_is_not_enabled_has_no_next_start(
+    start: Start, status: Any
+) -> None:
+    """Its status is told; it starts nothing, and expects nothing."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000, status=status)
+    world.add_backup(1, created_at=NOW - DAY)
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_schedule_status", status=status) == {
+        "panel=cp,schedule_id=501": 1
+    }
+    assert not series(text, "onapp_schedule_next_start_timestamp_seconds")
+    assert not series(text, "onapp_target_expected_interval_seconds")
+    assert series(text, "onapp_vm_backup_required") == {"panel=cp,vm_id=1": 1}
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"),
+    [("days", DAY), ("weeks", 7 * DAY), ("months", 31 * DAY), ("years", 366 * DAY)],
+)
+async def test_the_interval_is_duration_times_period(
+    start: Start, period: Any, seconds: float
+) -> None:
+    """Months and years are taken at their longest, so that nothing is due early."""
+    world = a_world()
+    world.add_schedule("Disk", 101, period, 3, NOW + 1000)
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "schedule") == {
+        "target_id=101,target_type=Disk": 3 * seconds
+    }
+
+
+async def test_the_shortest_enabled_schedule_of_a_target_counts(start: Start) -> None:
+    """Disabled ones and those of other targets do not, nor does history."""
+    world = a_world(disks=2)
+    world.add_schedule("Disk", 101, "months", start_at=NOW + 1000)
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 1000)
+    world.add_schedule("Disk", 101, "days", start_at=NOW + 1000, status="disabled")
+    world.add_schedule("Disk", 102, "days", 2, start_at=NOW + 1000)
+    world.add_backup(1, created_at=NOW - DAY, initiated="days")
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "schedule") == {
+        "target_id=101,target_type=Disk": 7 * DAY,
+        "target_id=102,target_type=Disk": 2 * DAY,
+    }
+    assert not intervals(text, "history")
+
+
+async def test_a_servers_own_setting_goes_before_its_schedule(start: Start) -> None:
+    """First the configuration, then the schedule."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    world.add_backup(1, created_at=NOW - DAY)
+
+    servers = [{"id": 1, "expected_interval": "3d"}]
+    async with start(world, virtual_machines=servers) as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "config") == {"target_id=101,target_type=Disk": 3 * DAY}
+
+
+async def test_history_tells_only_where_schedules_cannot_be_read(
+    start: Start,
+) -> None:
+    """Without the permission the shortest period in the history is expected."""
+    world = a_world()
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 1000)
+    world.add_backup(1, created_at=NOW - 9 * DAY, initiated="weeks")
+    world.add_backup(1, created_at=NOW - 8 * DAY, initiated="days")
+    panel = Panel(world, permissions=EVERYTHING - {"schedules.read"})
+
+    async with start(panel, expected_interval="9d") as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "history") == {"target_id=101,target_type=Disk": DAY}
+    assert series(text, "onapp_collector_success", collector="schedules") == {
+        "panel=cp": 0
+    }
+    assert not series(text, "onapp_schedule_info")
+
+
+async def test_the_fallback_tells_where_nothing_else_does(start: Start) -> None:
+    """A target without an enabled schedule takes the panel's interval."""
+    world = a_world()
+    world.add_backup(1, created_at=NOW - DAY, initiated="days")
+
+    async with start(world, expected_interval="9d") as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "fallback") == {"target_id=101,target_type=Disk": 9 * DAY}
+
+
+async def test_nothing_is_expected_of_a_disk_that_no_longer_exists(
+    start: Start,
+) -> None:
+    """Its old backups stay listed; they do not demand a next one."""
+    world = a_world(disks=2)
+    world.add_backup(1, target_id=101, created_at=NOW - DAY)
+    world.add_backup(1, target_id=102, created_at=NOW - DAY)
+    world.remove_disk(102)
+
+    async with start(world, expected_interval="1d") as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "fallback") == {"target_id=101,target_type=Disk": DAY}
+    assert series(text, "onapp_target_backups", state="built", target_id=102) == {
+        "panel=cp,target_type=Disk,vm_id=1": 1
+    }
+
+
+async def test_nothing_is_expected_of_disks_after_the_switch_to_incrementals(
+    start: Start,
+) -> None:
+    """A newer backup of the whole server ends a disk, unless it has a schedule."""
+    world = a_world(disks=2)
+    for disk_id in (101, 102):
+        world.add_backup(1, target_id=disk_id, created_at=NOW - 9 * DAY)
+    world.add_backup(1, backup_type="incremental", created_at=NOW - DAY)
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 1000)
+    world.add_schedule("VirtualMachine", 1, start_at=NOW + 1000)
+
+    async with start(world, expected_interval="99d") as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "schedule") == {
+        "target_id=101,target_type=Disk": 7 * DAY,
+        "target_id=1,target_type=VirtualMachine": DAY,
+    }
+    assert not intervals(text, "fallback")
+
+
+@pytest.mark.parametrize("because", ["row", "schedule", "autobackups"])
+async def test_a_disk_without_backups_shows_on_a_server_on_normal_backups(
+    start: Start, because: str
+) -> None:
+    """A row, a schedule or autobackups on one disk tell of the others; swap aside."""
+    world = a_world(disks=2, swap=True)
+    if because == "row":
+        world.add_backup(1, created_at=NOW - DAY)
+    elif because == "schedule":
+        world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    else:
+        world.disks[101].has_autobackups = True
+    built = 1 if because == "row" else 0
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_target_backups", state="built") == {
+        "panel=cp,target_id=101,target_type=Disk,vm_id=1": built,
+        "panel=cp,target_id=102,target_type=Disk,vm_id=1": 0,
+    }
+    assert not series(
+        text, "onapp_target_last_success_timestamp_seconds", target_id=102
+    )
+
+
+async def test_a_server_on_incrementals_shows_no_disks(start: Start) -> None:
+    """It is protected as a whole; with a schedule, also before its first backup."""
+    world = a_world(disks=2)
+    world.add_schedule("VirtualMachine", 1, start_at=NOW + 1000)
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_target_backups", state="built") == {
+        "panel=cp,target_id=1,target_type=VirtualMachine,vm_id=1": 0
+    }
+
+
+async def test_backups_are_required_by_schedule_or_autobackups(start: Start) -> None:
+    """A server that has neither, when both are known, needs none."""
+    world = World(NOW)
+    for _ in range(3):
+        world.add_server()
+    world.add_schedule("VirtualMachine", 1, status="disabled")
+    world.disks[102].has_autobackups = True
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_backup_required", panel="cp") == {
+        "vm_id=1": 1,
+        "vm_id=2": 1,
+        "vm_id=3": 0,
+    }
+
+
+@pytest.mark.parametrize("permission", ["schedules.read", "disks.read"])
+async def test_what_cannot_be_read_leaves_required_unknown(
+    start: Start, permission: str
+) -> None:
+    """Without schedules or disks nothing says that backups are not meant to be."""
+    panel = Panel(a_world(), permissions=EVERYTHING - {permission})
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert not series(text, "onapp_vm_backup_required")
+    told = series(text, "onapp_collector_success", panel="cp")
+    assert told.pop("collector=schedules") == 0
+    assert set(told.values()) == {1}
+
+
+async def test_the_configuration_decides_what_is_required(start: Start) -> None:
+    """Include and exclude go before what schedules say."""
+    world = World(NOW)
+    world.add_server(label="web-1")
+    world.add_server(label="db-1")
+    world.add_schedule("VirtualMachine", 2)
+
+    required = {"include": {"label": "web-.*"}}
+    async with start(world, backup_required=required) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_backup_required", panel="cp") == {
+        "vm_id=1": 1,
+        "vm_id=2": 0,
+    }
+
+
+async def test_all_schedules_come_in_two_requests_and_their_pages(
+    start: Start,
+) -> None:
+    """The number of servers does not matter while the panel gives whole lists."""
+    world = World(NOW)
+    for number in range(1, 131):
+        world.add_server()
+        world.add_schedule("VirtualMachine", number)
+
+    async with start(world) as cloud:
+        paths = [asked.path for asked in cloud.panel.requests]
+        told = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert len(told) == 130
+    assert sum("/settings/schedules" in path for path in paths) == 2
+    assert sum("/settings/disks" in path for path in paths) == 2
+    assert not any("virtual_machines/1/" in p and "backups" not in p for p in paths)
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_servers_are_asked_one_by_one_where_the_lists_are_refused(
+    start: Start, code: int
+) -> None:
+    """Forbidden or missing lists cost a request per server, and nothing else."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server(disks=2)
+        world.add_schedule("VirtualMachine", number, start_at=NOW + 1000)
+    world.disks[103].has_autobackups = True
+    panel = Panel(world)
+    panel.faults.add(faults.status(code), path="/settings/(schedules|disks)")
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert set(series(text, "onapp_schedule_info", panel="cp", period="days")) == {
+        "schedule_id=501,target_id=1,target_type=VirtualMachine,vm_id=1",
+        "schedule_id=502,target_id=2,target_type=VirtualMachine,vm_id=2",
+    }
+    assert series(text, "onapp_target_backups", target_id=104, state="built")
+    assert series(text, "onapp_collector_success", collector="schedules") == {
+        "panel=cp": 1
+    }
+
+
+async def test_a_few_named_servers_are_asked_one_by_one(start: Start) -> None:
+    """Nobody reads a whole cloud's schedules for three servers."""
+    world = World(NOW)
+    for number in range(1, 6):
+        world.add_server()
+        world.add_schedule("VirtualMachine", number)
+
+    async with start(world, virtual_machines=[2, 3]) as cloud:
+        paths = {asked.path for asked in cloud.panel.requests}
+        told = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert set(told) == {"schedule_id=502", "schedule_id=503"}
+    assert not any(
+        "settings" in path and "backup_servers" not in path for path in paths
+    )
+
+
+async def test_a_server_whose_schedules_fail_keeps_its_backups(start: Start) -> None:
+    """A failed list touches neither the backups nor what was known before."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    world.add_backup(1, created_at=NOW - DAY)
+
+    async with start(world, virtual_machines=[1]) as cloud:
+        cloud.panel.faults.add(faults.html_error(), resource="schedules")
+        await cloud.pass_(1000)
+        text = await cloud.metrics()
+        await cloud.pass_(6000)
+        later = await cloud.metrics()
+
+    assert series(text, "onapp_vm_poll_success") == {"panel=cp,vm_id=1": 1}
+    assert series(text, "onapp_schedule_info")
+    assert series(text, "onapp_collector_success", collector="schedules") == {
+        "panel=cp": 0
+    }
+    assert not series(later, "onapp_schedule_info")
+    assert intervals(later, "history") == {"target_id=101,target_type=Disk": DAY}
+
+
+async def test_lost_permission_is_logged_once_and_found_again(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The collector is off with one line, tried hourly, and touches nothing else."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    panel = Panel(world, permissions=EVERYTHING - {"schedules.read"})
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3 * 3600)
+        asked = [a for a in panel.requests if a.resource == "schedules"]
+        lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
+        panel.permissions = EVERYTHING
+        await cloud.pass_(3700)
+        text = await cloud.metrics()
+
+    assert len(lines) == 1
+    assert "schedules" in lines[0]
+    assert len(asked) <= 10
+    assert series(text, "onapp_schedule_info")
+    assert series(text, "onapp_collector_success", collector="schedules") == {
+        "panel=cp": 1
+    }
+
+
+async def test_schedules_outlive_a_failure_but_not_for_ever(start: Start) -> None:
+    """A failed list is tried again soon; what is too old goes, and history tells."""
+    world = a_world()
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 30 * DAY)
+    world.add_backup(1, created_at=NOW - DAY, initiated="days")
+
+    async with start(world) as cloud:
+        trouble = cloud.panel.faults.add(faults.html_error(), resource="schedules")
+        await cloud.pass_(1800)
+        soon = await cloud.metrics()
+        await cloud.pass_(3600)
+        late = await cloud.metrics()
+        trouble.remove()
+        await cloud.pass_(600)
+        mended = await cloud.metrics()
+
+    assert intervals(soon, "schedule")
+    assert intervals(late, "history")
+    assert not series(late, "onapp_schedule_info")
+    assert intervals(mended, "schedule")
+
+
+async def test_backups_tell_whose_a_disk_is_where_disks_cannot_be_read(
+    start: Start,
+) -> None:
+    """A schedule of a disk that nobody knows has an empty ``vm_id``."""
+    world = a_world(disks=2)
+    world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    world.add_schedule("Disk", 102, start_at=NOW + 1000)
+    world.add_backup(1, target_id=101, created_at=NOW - DAY)
+    panel = Panel(world, permissions=EVERYTHING - {"disks.read"})
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_schedule_info", panel="cp", period="days") == {
+        "schedule_id=501,target_id=101,target_type=Disk,vm_id=1": 1,
+        "schedule_id=502,target_id=102,target_type=Disk,vm_id=": 1,
+    }
+    assert set(series(text, "onapp_vm_backup_required")) == {"panel=cp,vm_id=1"}
+
+
+async def test_servers_that_are_not_watched_give_no_schedules(start: Start) -> None:
+    """An excluded server is not there, and neither is what is scheduled for it."""
+    world = World(NOW)
+    for label in ("web", "test"):
+        world.add_server(label=label)
+    for disk_id in (101, 102):
+        world.add_schedule("Disk", disk_id, start_at=NOW + 1000)
+    world.add_schedule("VirtualMachine", 2, start_at=NOW + 1000)
+
+    discovery = {"exclude": {"label": "test"}}
+    async with start(world, discovery=discovery) as cloud:
+        told = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert set(told) == {"schedule_id=501"}
+
+
+@pytest.mark.parametrize("disks_readable", [True, False])
+async def test_every_schedule_is_on_exactly_one_shard(
+    start: Start, *, disks_readable: bool
+) -> None:
+    """Also those of disks that no longer exist, and without the list of disks."""
+    world = World(NOW)
+    for number in range(1, 13):
+        world.add_server()
+        world.add_schedule("Disk", 100 + number, start_at=NOW + 1000)
+    if disks_readable:
+        world.drop_disk(103)
+        world.add_backup(4, target_id=103, created_at=NOW - DAY)
+    permissions = EVERYTHING if disks_readable else EVERYTHING - {"disks.read"}
+
+    found: list[str] = []
+    for number in range(3):
+        panel = Panel(world, permissions=permissions)
+        async with start(panel, shard=Shard(number, 3)) as cloud:
+            found += await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert sorted(found) == [f"schedule_id={number}" for number in range(501, 513)]
+
+
+async def test_a_new_server_has_its_schedule_with_its_first_backups(
+    start: Start,
+) -> None:
+    """What changes on the panel shows when it is next read; what is gone goes."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+
+    async with start(world) as cloud:
+        world.add_server()
+        world.add_schedule("Disk", 102, start_at=NOW + 30 * DAY)
+        await cloud.pass_(660)
+        grown = await cloud.series("onapp_schedule_failures", panel="cp")
+        world.remove_server(1)
+        world.change_schedule(502, status="disabled")
+        await cloud.pass_(660)
+        text = await cloud.metrics()
+
+    assert set(grown) == {"schedule_id=501", "schedule_id=502"}
+    assert set(series(text, "onapp_schedule_failures", panel="cp")) == {
+        "schedule_id=502"
+    }
+    assert series(text, "onapp_schedule_status", status="disabled") == {
+        "panel=cp,schedule_id=502": 1
+    }
+
+
+async def test_schedules_can_be_switched_off(start: Start) -> None:
+    """Then nothing is asked, and the collector has no series."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    world.add_backup(1, created_at=NOW - DAY)
+
+    async with start(world, collectors={"schedules": False}) as cloud:
+        text = await cloud.metrics()
+        resources = {asked.resource for asked in cloud.panel.requests}
+
+    assert not series(text, "onapp_collector_success", collector="schedules")
+    assert not {"schedules", "disks"} & resources
+    assert intervals(text, "history")
