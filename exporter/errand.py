@@ -37,6 +37,14 @@ class Condition:
     def worked(self) -> None:
         """Note a run that succeeded."""
         self.store.outcomes[self.collector, self.part] = True
+        self._mended()
+
+    def ended(self) -> None:
+        """Note that it is no longer needed."""
+        self.store.outcomes.pop((self.collector, self.part), None)
+        self._mended()
+
+    def _mended(self) -> None:
         if self._trouble is not None:
             log.info(
                 "collector works again",

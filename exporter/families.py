@@ -16,15 +16,18 @@ from .samples import (
     Sample,
     ServerView,
     backup_info,
+    backup_server_info,
     collector_success,
     expected_seconds,
     interval_sources,
     last_success_bytes,
     next_start,
     of_backup,
+    of_backup_server,
     of_panel,
     of_schedule,
     of_server,
+    of_share,
     of_target,
     of_verdict,
     panel_info,
@@ -86,6 +89,7 @@ _PANEL = ("panel",)
 _VM = ("panel", "vm_id")
 _BACKUP = ("panel", "vm_id", "backup_id")
 _SCHEDULE = ("panel", "schedule_id")
+_BACKUP_SERVER = ("panel", "backup_server_id")
 _TARGET = ("panel", "vm_id", "target_type", "target_id")
 
 FAMILIES: tuple[Family, ...] = (
@@ -139,6 +143,37 @@ FAMILIES: tuple[Family, ...] = (
         "poll.",
         (*_PANEL, "collector"),
         collector_success,
+    ),
+    PanelFamily(
+        "onapp_backup_server_info",
+        "What describes the backup server, as of the last poll.",
+        (*_BACKUP_SERVER, "label"),
+        backup_server_info,
+    ),
+    PanelFamily(
+        "onapp_backup_server_enabled",
+        "Whether the backup server is enabled, as of the last poll.",
+        _BACKUP_SERVER,
+        of_backup_server(lambda server: server.enabled),
+    ),
+    PanelFamily(
+        "onapp_backup_server_capacity_bytes",
+        "Configured capacity of the backup server in bytes, as of the last poll.",
+        _BACKUP_SERVER,
+        of_backup_server(lambda server: server.capacity_bytes),
+    ),
+    PanelFamily(
+        "onapp_backup_server_backups",
+        "Polled backups that are on the backup server; none: on hypervisors.",
+        _BACKUP_SERVER,
+        of_share(lambda share: share.backups),
+    ),
+    PanelFamily(
+        "onapp_backup_server_used_bytes",
+        "Space that the polled backups take on the backup server, in bytes; none: on "
+        "hypervisors.",
+        _BACKUP_SERVER,
+        of_share(lambda share: share.size_bytes),
     ),
     PanelFamily(
         "onapp_vm_poll_success",

@@ -59,6 +59,18 @@ class Particular:
         if read_at is None or age_seconds > self.store.max_age_seconds:
             self.store.learn(vm_id, **{self.name: None})
 
+    def want(self, *, wanted: bool) -> bool:
+        """Ask for it from now on, or no longer; tell whether that begins."""
+        begins = wanted and not self.wanted
+        if self.wanted and not wanted:
+            self.condition.ended()
+            self._off_until = 0.0
+            self._failing.clear()
+            self._missing.clear()
+            self._read_at.clear()
+        self.wanted = wanted
+        return begins
+
     def leave(self, vm_id: int) -> None:
         """Forget a server."""
         self._read_at.pop(vm_id, None)

@@ -85,6 +85,7 @@ class Poller:
         """Poll until cancelled; then end every request under way."""
         self._inventory_due = self._retry_at = self.clock.monotonic()
         self.roster.enter_numbers()
+        self.programme.begin()
         try:
             while True:
                 self._start_due()

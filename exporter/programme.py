@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .clock import Clock
-from .config import Panel
+from .config import Collectors, Panel
 from .errand import Condition, Errand, Errands
 from .particulars import Particular
-from .reader import DISKS, PER_PAGE, SCHEDULES, Reader
+from .reader import BACKUP_SERVERS, DISKS, PER_PAGE, SCHEDULES, Reader
 from .schedules import Schedules, Source
 from .selection import Shard
 from .store import PanelStore
@@ -27,6 +27,19 @@ class Programme:
     errands: Errands
     particulars: tuple[Particular, ...]
     schedules: Schedules | None
+    store: PanelStore
+    collectors: Collectors
+
+    def begin(self) -> None:
+        """Drop what the store holds of collectors that are switched off."""
+        if not self.collectors.schedules:
+            self.store.unclaimed = None
+            for vm_id in tuple(self.store.watches):
+                self.store.learn(vm_id, schedules=None, disks=None)
+        if not self.collectors.backup_servers:
+            self.store.backup_servers_until = None
+        elif self.store.backup_servers_until is None:
+            self.store.backup_servers_until = 0.0
 
     async def read(self, vm_id: int) -> None:
         """Read what belongs to one server; raise Unauthorized and nothing else."""
@@ -59,9 +72,8 @@ class Planner:
     timetable: Timetable
 
     def programme(self) -> Programme:
-        """Return what the configuration asks for; drop what it no longer does."""
+        """Return what the configuration asks for."""
         switched = self.panel.collectors
-        self._forget_unwanted()
         schedules = self._schedules() if switched.schedules else None
         particulars: list[Particular] = []
         if schedules is not None:
@@ -71,6 +83,8 @@ class Planner:
             Errands(tuple(self._errands(schedules))),
             tuple(particulars),
             schedules,
+            self.store,
+            switched,
         )
 
     def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:
@@ -80,10 +94,25 @@ class Planner:
                 self.panel.discovery_interval,
                 schedules.read,
             )
+        if self.panel.collectors.backup_servers:
+            yield Errand(
+                Condition(self.store, BACKUP_SERVERS),
+                self.panel.discovery_interval,
+                self._read_backup_servers,
+            )
+
+    async def _read_backup_servers(self) -> None:
+        self.store.backup_servers = await self.reader.backup_servers()
+        until = self.clock.monotonic() + self._longest_age()
+        self.store.backup_servers_until = until
+
+    def _longest_age(self) -> float:
+        """Return how old what is read at the discovery interval may become."""
+        return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
 
     def _schedules(self) -> Schedules:
         reader = self.reader
-        longest_age = max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
+        longest_age = self._longest_age()
         schedules = self._particular("schedules", SCHEDULES, SCHEDULES)
         disks = self._particular("disks", SCHEDULES, DISKS)
         return Schedules(
@@ -114,8 +143,3 @@ class Planner:
 
     def _hasten(self, vm_id: int) -> None:
         self.timetable.hasten(vm_id, self.clock.monotonic())
-
-    def _forget_unwanted(self) -> None:
-        if not self.panel.collectors.schedules:
-            for vm_id in tuple(self.store.watches):
-                self.store.learn(vm_id, schedules=None, disks=None)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from .model import Backup, Schedule, Target
-from .store import BACKUPS, INVENTORY, NOBODY, Knowledge, PanelStore
+from .model import Backup, BackupServer, Schedule, Target
+from .store import BACKUPS, INVENTORY, NOBODY, Knowledge, PanelStore, Share
 from .verdict import TargetVerdict, Verdict, judge
 
 _SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
@@ -180,6 +180,42 @@ def collector_success(panel: PanelStore, _: Now) -> Iterator[Sample]:
             yield (panel.name, collector), float(succeeded)
 
 
+def of_backup_server(
+    value: Callable[[BackupServer], float | None],
+) -> Callable[[PanelStore, Now], Iterator[Sample]]:
+    """Make samples of a value that the panel tells of each backup server."""
+
+    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
+        for server in panel.known_backup_servers(now.monotonic):
+            found = value(server)
+            if found is not None:
+                yield (panel.name, str(server.id)), found
+
+    return samples
+
+
+def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Sample]:
+    """Describe each backup server."""
+    for server in panel.known_backup_servers(now.monotonic):
+        yield (panel.name, str(server.id), server.label), 1
+
+
+def of_share(
+    value: Callable[[Share], float],
+) -> Callable[[PanelStore, Now], Iterator[Sample]]:
+    """Make samples of what the backups on each backup server amount to."""
+
+    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
+        for number, share in panel.shares(now.monotonic).items():
+            yield (panel.name, _place(number)), value(share)
+
+    return samples
+
+
+def _place(backup_server_id: int | None) -> str:
+    return "none" if backup_server_id is None else str(backup_server_id)
+
+
 def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
     """Return how overdue the most overdue server is."""
     since = panel.overdue_since_monotonic
@@ -230,7 +266,6 @@ def server_states(server: ServerView) -> Iterator[Sample]:
 def backup_info(server: ServerView) -> Iterator[Sample]:
     """Describe each backup."""
     for backup in server.detailed:
-        stored_on = backup.backup_server_id
         yield (
             (
                 *server.labels,
@@ -240,7 +275,7 @@ def backup_info(server: ServerView) -> Iterator[Sample]:
                 backup.initiated,
                 backup.target.type,
                 str(backup.target.id),
-                "none" if stored_on is None else str(stored_on),
+                _place(backup.backup_server_id),
             ),
             1,
         )

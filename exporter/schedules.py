@@ -114,13 +114,13 @@ class Schedules:
 
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
-        disks, schedules = self.disks.one_by_one, self.schedules.one_by_one
-        wanted = disks.wanted, schedules.wanted
-        disks.wanted = self.disks.refused
-        # A shard that does not know whose disk it is cannot leave it to its owner.
-        blind = self.shard.total > 1 and disks.wanted
-        schedules.wanted = self.schedules.refused or blind
-        if (disks.wanted > wanted[0]) or (schedules.wanted > wanted[1]):
+        blind = self.shard.total > 1 and self.disks.refused
+        begins = [
+            self.disks.one_by_one.want(wanted=self.disks.refused),
+            # A shard that does not know whose a disk is cannot leave it to its owner.
+            self.schedules.one_by_one.want(wanted=self.schedules.refused or blind),
+        ]
+        if any(begins):
             for vm_id, watch in self.store.watches.items():
                 if watch.failing is not None:
                     self.hasten(vm_id)

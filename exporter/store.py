@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from .model import Backup, Disk, RecoveryPoint, Schedule, Server, Target
+from .model import Backup, BackupServer, Disk, RecoveryPoint, Schedule, Server, Target
 from .selection import Expectation
 
 INVENTORY = "inventory"
@@ -49,6 +49,15 @@ class Knowledge(msgspec.Struct, frozen=True):
     failed_takes: tuple[FailedTake, ...] = ()
 
 
+class Share(msgspec.Struct, frozen=True):
+    """What one server's backups take on one backup server."""
+
+    backup_server_id: int | None
+    """None: on the hypervisors."""
+    backups: int
+    size_bytes: int
+
+
 class Watch(msgspec.Struct, frozen=True):
     """A server's knowledge, and how the reading of its backups goes."""
 
@@ -58,6 +67,8 @@ class Watch(msgspec.Struct, frozen=True):
     read_at: float | None = None
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
+    shares: tuple[Share, ...] = ()
+    """Where its backups are; counted once, when they change."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +101,9 @@ class PanelStore:
     """Whether the last run of each part of each further collector succeeded."""
     unclaimed: Knowledge | None = None
     """Schedules of which no server is known, as if they were NOBODY's."""
+    backup_servers: tuple[BackupServer, ...] = ()
+    backup_servers_until: float | None = None
+    """Until when they may be shown (monotonic); None: they are not asked for."""
     overdue_since_monotonic: float | None = None
     first_pass_ended: bool = False
 
@@ -128,6 +142,25 @@ class PanelStore:
         if self.unclaimed is not None:
             yield self.unclaimed
 
+    def known_backup_servers(self, monotonic: float) -> tuple[BackupServer, ...]:
+        """Return the backup servers, as long as what is known of them is fresh."""
+        known = monotonic <= (self.backup_servers_until or 0.0)
+        return self.backup_servers if known else ()
+
+    def shares(self, monotonic: float) -> dict[int | None, Share]:
+        """Add up what the servers' backups take on each backup server."""
+        if self.backup_servers_until is None:
+            return {}
+        listed = self.known_backup_servers(monotonic) if self.first_pass_ended else ()
+        counts: dict[int | None, list[int]] = {server.id: [0, 0] for server in listed}
+        for watch in self.watches.values():
+            if self.fresh(watch, monotonic):
+                for share in watch.shares:
+                    count = counts.setdefault(share.backup_server_id, [0, 0])
+                    count[0] += share.backups
+                    count[1] += share.size_bytes
+        return {number: Share(number, *count) for number, count in counts.items()}
+
     def watch(
         self, vm_id: int, server: Server | None, expectation: Expectation
     ) -> None:
@@ -149,10 +182,11 @@ class PanelStore:
     ) -> None:
         """Take in a server's backups."""
         watch = self.watches[vm_id]
-        known = watch.knowledge
+        known, shares = watch.knowledge, watch.shares
         if known.backups is not backups:
             known = msgspec.structs.replace(known, backups=backups)
-        self.watches[vm_id] = Watch(known, False, time, monotonic)  # noqa: FBT003  # fields by position: this runs once a request
+            shares = _shares(backups)
+        self.watches[vm_id] = Watch(known, False, time, monotonic, shares)  # noqa: FBT003  # fields by position: this runs once a request
 
     def learn(self, vm_id: int, **lists: tuple[Any, ...] | None) -> None:
         """Take in what else was read of a server: fields of its Knowledge."""
@@ -176,6 +210,9 @@ class PanelStore:
     def take_over(self, other: PanelStore) -> None:
         """Begin with what another store knows of the same panel."""
         self.watches = other.watches
+        self.unclaimed = other.unclaimed
+        self.backup_servers = other.backup_servers
+        self.backup_servers_until = other.backup_servers_until
         self.version = other.version
         self.answering = other.answering
         self.heard_at_monotonic = other.heard_at_monotonic
@@ -184,6 +221,15 @@ class PanelStore:
         self.inventory_answered = other.inventory_answered
         self.inventory_succeeded = other.inventory_succeeded
         self.inventory_read_at = other.inventory_read_at
+
+
+def _shares(backups: tuple[Backup, ...]) -> tuple[Share, ...]:
+    counts: dict[int | None, list[int]] = {}
+    for backup in backups:
+        count = counts.setdefault(backup.backup_server_id, [0, 0])
+        count[0] += 1
+        count[1] += backup.size_bytes or 0
+    return tuple(Share(number, *count) for number, count in counts.items())
 
 
 @dataclass(slots=True, eq=False)
