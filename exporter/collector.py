@@ -62,7 +62,11 @@ class BackupCollector(Collector):
 
 
 def _metric(family: Family) -> Metric:
-    return Metric(family.name, family.help, family.type)
+    # A counter's samples end in _total, its own name does not.
+    name = family.name
+    if family.type == "counter":
+        name = name.removesuffix("_total")
+    return Metric(name, family.help, family.type)
 
 
 def _samples(

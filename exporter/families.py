@@ -25,11 +25,13 @@ from .samples import (
     of_backup,
     of_backup_server,
     of_panel,
+    of_recovery_point,
     of_schedule,
     of_server,
     of_share,
     of_target,
     of_verdict,
+    oldest_pending,
     panel_info,
     poll_lag_seconds,
     poll_moments,
@@ -41,6 +43,8 @@ from .samples import (
     server_states,
     server_suspended,
     target_states,
+    transactions_pending,
+    transactions_total,
 )
 from .store import Knowledge, PanelStore
 from .verdict import backup_required, last_failed_at
@@ -62,6 +66,13 @@ class PanelFamily(Family):
     """Made from the state of a panel's polling, at every scrape."""
 
     samples: Callable[[PanelStore, Now], Iterable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelCounter(PanelFamily):
+    """The same, of what only ever grows."""
+
+    type = "counter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,8 @@ _VM = ("panel", "vm_id")
 _BACKUP = ("panel", "vm_id", "backup_id")
 _SCHEDULE = ("panel", "schedule_id")
 _BACKUP_SERVER = ("panel", "backup_server_id")
+_ACTION = ("panel", "action")
+_RECOVERY_POINT = ("panel", "vm_id", "recovery_point_id")
 _TARGET = ("panel", "vm_id", "target_type", "target_id")
 
 FAMILIES: tuple[Family, ...] = (
@@ -174,6 +187,25 @@ FAMILIES: tuple[Family, ...] = (
         "hypervisors.",
         _BACKUP_SERVER,
         of_share(lambda share: share.size_bytes),
+    ),
+    PanelCounter(
+        "onapp_transactions_total",
+        "Backup transactions of polled servers, by the final status that they were "
+        "seen to reach since the start.",
+        (*_ACTION, "status"),
+        transactions_total,
+    ),
+    PanelFamily(
+        "onapp_transactions_pending",
+        "Backup transactions of polled servers that wait or run.",
+        _ACTION,
+        transactions_pending,
+    ),
+    PanelFamily(
+        "onapp_transactions_oldest_pending_timestamp_seconds",
+        "When the oldest of these was created, in Unix seconds, as polled.",
+        _ACTION,
+        oldest_pending,
     ),
     PanelFamily(
         "onapp_vm_poll_success",
@@ -391,5 +423,23 @@ FAMILIES: tuple[Family, ...] = (
             "backup_server_id",
         ),
         backup_info,
+    ),
+    BackupsFamily(
+        "onapp_recovery_point_size_bytes",
+        "Space that the plugin's backup takes, in bytes, as of the last poll.",
+        _RECOVERY_POINT,
+        of_recovery_point(lambda point: point.size_bytes),
+    ),
+    BackupsFamily(
+        "onapp_recovery_point_built",
+        "Whether the plugin's backup is built, as of the last poll.",
+        _RECOVERY_POINT,
+        of_recovery_point(lambda point: point.built),
+    ),
+    BackupsFamily(
+        "onapp_recovery_point_created_timestamp_seconds",
+        "When the plugin's backup was created, in Unix seconds, as polled.",
+        _RECOVERY_POINT,
+        of_recovery_point(lambda point: point.created_at),
     ),
 )

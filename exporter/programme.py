@@ -6,18 +6,31 @@ a whole, and particulars, which are read with each server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .clock import Clock
 from .config import Collectors, Panel
 from .errand import Condition, Errand, Errands
+from .feed import Feed
+from .journal import Journal
 from .particulars import Particular
-from .reader import BACKUP_SERVERS, DISKS, PER_PAGE, SCHEDULES, Reader
+from .reader import (
+    BACKUP_SERVERS,
+    DISKS,
+    PER_PAGE,
+    RECOVERY_POINTS,
+    SCHEDULES,
+    TRANSACTIONS,
+    Reader,
+)
 from .schedules import Schedules, Source
 from .selection import Shard
 from .store import PanelStore
 from .timetable import Timetable
+
+_TRANSACTIONS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,11 @@ class Programme:
             self.store.unclaimed = None
             for vm_id in tuple(self.store.watches):
                 self.store.learn(vm_id, schedules=None, disks=None)
+        if not self.collectors.recovery_points:
+            for vm_id in tuple(self.store.watches):
+                self.store.learn(vm_id, recovery_points=None)
+        if not self.collectors.transactions:
+            self.store.journal = None
         if not self.collectors.backup_servers:
             self.store.backup_servers_until = None
         elif self.store.backup_servers_until is None:
@@ -79,6 +97,9 @@ class Planner:
         if schedules is not None:
             sources = schedules.schedules, schedules.disks
             particulars += (source.one_by_one for source in sources)
+        if switched.recovery_points:
+            ask = self.reader.recovery_points_of
+            particulars.append(self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask))
         return Programme(
             Errands(tuple(self._errands(schedules))),
             tuple(particulars),
@@ -100,6 +121,24 @@ class Planner:
                 self.panel.discovery_interval,
                 self._read_backup_servers,
             )
+        if self.panel.collectors.transactions:
+            self.store.journal = self.store.journal or Journal()
+            interval = min(_TRANSACTIONS_SECONDS, self.panel.poll.interval)
+            feed = Feed(
+                store=self.store,
+                reader=self.reader,
+                clock=self.clock,
+                owns=self._owns,
+                hasten=self._hasten,
+                longest_age_seconds=max(self.panel.poll.max_age, 2 * interval),
+            )
+            yield Errand(Condition(self.store, TRANSACTIONS), interval, feed.read)
+
+    def _owns(self, vm_id: int | None) -> bool:
+        """Tell whether a server's transactions are counted here."""
+        if self.panel.selection.partial:
+            return vm_id in self.store.watches
+        return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
 
     async def _read_backup_servers(self) -> None:
         self.store.backup_servers = await self.reader.backup_servers()
@@ -113,8 +152,9 @@ class Planner:
     def _schedules(self) -> Schedules:
         reader = self.reader
         longest_age = self._longest_age()
-        schedules = self._particular("schedules", SCHEDULES, SCHEDULES)
-        disks = self._particular("disks", SCHEDULES, DISKS)
+        few = self._few()
+        schedules = self._particular(SCHEDULES, SCHEDULES, reader.schedules_of, few)
+        disks = self._particular(DISKS, SCHEDULES, reader.disks_of, few)
         return Schedules(
             store=self.store,
             shard=self.shard,
@@ -123,18 +163,20 @@ class Planner:
             hasten=self._hasten,
         )
 
-    def _particular(self, name: str, collector: str, resource: str) -> Particular:
-        asks = {
-            SCHEDULES: self.reader.schedules_of,
-            DISKS: self.reader.disks_of,
-        }
+    def _particular(
+        self,
+        name: str,
+        collector: str,
+        ask: Callable[[int], Awaitable[tuple[Any, ...]]],
+        wanted: bool = True,  # noqa: FBT001, FBT002  # what the field is called
+    ) -> Particular:
         return Particular(
             name=name,
             store=self.store,
             clock=self.clock,
-            condition=Condition(self.store, collector, resource),
-            ask=asks[resource],
-            wanted=self._few(),
+            condition=Condition(self.store, collector, name),
+            ask=ask,
+            wanted=wanted,
         )
 
     def _few(self) -> bool:

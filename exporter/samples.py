@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from .model import Backup, BackupServer, Schedule, Target
+from .model import Backup, BackupServer, RecoveryPoint, Schedule, Target
 from .store import BACKUPS, INVENTORY, NOBODY, Knowledge, PanelStore, Share
 from .verdict import TargetVerdict, Verdict, judge
 
@@ -140,6 +140,20 @@ def of_schedule(
     return samples
 
 
+def of_recovery_point(
+    value: Callable[[RecoveryPoint], float | None],
+) -> Callable[[ServerView], Iterator[Sample]]:
+    """Make samples of a value that each of a plugin's backups has."""
+
+    def samples(server: ServerView) -> Iterator[Sample]:
+        for point in server.knowledge.recovery_points or ():
+            found = value(point)
+            if found is not None:
+                yield (*server.labels, str(point.id)), found
+
+    return samples
+
+
 def of_target(
     value: Callable[[TargetVerdict], float | None],
 ) -> Callable[[ServerView], Iterator[Sample]]:
@@ -198,6 +212,27 @@ def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Sample]:
     """Describe each backup server."""
     for server in panel.known_backup_servers(now.monotonic):
         yield (panel.name, str(server.id), server.label), 1
+
+
+def transactions_total(panel: PanelStore, _: Now) -> Iterator[Sample]:
+    """Count the backup transactions by how they ended."""
+    if panel.journal is not None:
+        for (action, status), count in panel.journal.counts.items():
+            yield (panel.name, action, status), count
+
+
+def transactions_pending(panel: PanelStore, now: Now) -> Iterator[Sample]:
+    """Count the backup transactions that wait or run."""
+    for action, rows in panel.pending(now.monotonic).items():
+        yield (panel.name, action), len(rows)
+
+
+def oldest_pending(panel: PanelStore, now: Now) -> Iterator[Sample]:
+    """Tell when the oldest backup transaction that waits or runs was created."""
+    for action, rows in panel.pending(now.monotonic).items():
+        moments = [row.created_at for row in rows if row.created_at is not None]
+        if moments:
+            yield (panel.name, action), min(moments)
 
 
 def of_share(

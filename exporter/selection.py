@@ -95,6 +95,11 @@ class Selection:
     not_required: Filter = Filter()
     fallback_interval_seconds: float | None = None
 
+    @property
+    def partial(self) -> bool:
+        """Tell whether only some of the panel's servers are wanted."""
+        return bool(self.configured or self.include or self.exclude)
+
     def wants(self, server: Server) -> bool:
         """Tell whether a discovered server is to be watched."""
         return self.include.matches_all(server) and not self.exclude.matches_any(server)

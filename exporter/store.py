@@ -12,11 +12,23 @@ from typing import Any
 
 import msgspec
 
-from .model import Backup, BackupServer, Disk, RecoveryPoint, Schedule, Server, Target
+from .journal import Journal
+from .model import (
+    Backup,
+    BackupServer,
+    Disk,
+    RecoveryPoint,
+    Schedule,
+    Server,
+    Target,
+    Transaction,
+)
 from .selection import Expectation
 
 INVENTORY = "inventory"
 BACKUPS = "backups"
+_UNRESOLVED_KEPT = 8
+_STRAYS_KEPT = 1_000
 NOBODY = 0
 """The number of no server."""
 
@@ -104,6 +116,12 @@ class PanelStore:
     backup_servers: tuple[BackupServer, ...] = ()
     backup_servers_until: float | None = None
     """Until when they may be shown (monotonic); None: they are not asked for."""
+    journal: Journal | None = None
+    """What became of transactions; None: they are not asked for."""
+    journal_until: float = 0.0
+    """Until when the pending ones may be shown (monotonic)."""
+    strays: dict[int, tuple[FailedTake, ...]] = field(default_factory=dict)
+    """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
     first_pass_ended: bool = False
 
@@ -161,13 +179,23 @@ class PanelStore:
                     count[1] += share.size_bytes
         return {number: Share(number, *count) for number, count in counts.items()}
 
+    def pending(self, monotonic: float) -> dict[str, list[Transaction]]:
+        """Return the transactions under way by action, if that is known freshly."""
+        journal = self.journal
+        if journal is None or not journal.begun or monotonic > self.journal_until:
+            return {}
+        return journal.pending()
+
     def watch(
         self, vm_id: int, server: Server | None, expectation: Expectation
     ) -> None:
         """Begin to watch a server, or take in what the inventory now says of it."""
         watch = self.watches.get(vm_id)
         if watch is None:
-            known = Knowledge(self.name, vm_id, expectation, server)
+            failed = self.strays.pop(vm_id, ())
+            known = Knowledge(
+                self.name, vm_id, expectation, server, failed_takes=failed
+            )
             self.watches[vm_id] = Watch(known)
             return
         known = watch.knowledge
@@ -184,7 +212,9 @@ class PanelStore:
         watch = self.watches[vm_id]
         known, shares = watch.knowledge, watch.shares
         if known.backups is not backups:
-            known = msgspec.structs.replace(known, backups=backups)
+            known = msgspec.structs.replace(
+                known, backups=backups, failed_takes=_resolved(known, backups)
+            )
             shares = _shares(backups)
         self.watches[vm_id] = Watch(known, False, time, monotonic, shares)  # noqa: FBT003  # fields by position: this runs once a request
 
@@ -197,6 +227,22 @@ class PanelStore:
         if any(getattr(known, name) != values for name, values in lists.items()):
             known = msgspec.structs.replace(known, **lists)
             self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
+
+    def take_failed(self, take: Transaction) -> None:
+        """Take in that the taking of a backup has failed."""
+        at = take.created_at if take.updated_at is None else take.updated_at
+        if at is None or take.vm_id is None:
+            return
+        failed = FailedTake(take.backup_id, at)
+        watch = self.watches.get(take.vm_id)
+        if watch is not None:
+            known = watch.knowledge
+            takes = _relevant((*_resolved(known, None, failed),))
+            self.learn(take.vm_id, failed_takes=takes)
+            return
+        self.strays[take.vm_id] = _relevant((*self.strays.pop(take.vm_id, ()), failed))
+        while len(self.strays) > _STRAYS_KEPT:
+            del self.strays[next(iter(self.strays))]
 
     def failed(self, vm_id: int) -> None:
         """Remember that a read failed; the last good data stay."""
@@ -213,6 +259,9 @@ class PanelStore:
         self.unclaimed = other.unclaimed
         self.backup_servers = other.backup_servers
         self.backup_servers_until = other.backup_servers_until
+        self.strays = other.strays
+        self.journal = other.journal or self.journal
+        self.journal_until = other.journal_until
         self.version = other.version
         self.answering = other.answering
         self.heard_at_monotonic = other.heard_at_monotonic
@@ -221,6 +270,37 @@ class PanelStore:
         self.inventory_answered = other.inventory_answered
         self.inventory_succeeded = other.inventory_succeeded
         self.inventory_read_at = other.inventory_read_at
+
+
+def _resolved(
+    known: Knowledge, backups: tuple[Backup, ...] | None, *more: FailedTake
+) -> tuple[FailedTake, ...]:
+    """Return a server's failed takes, with the target of those whose row is known."""
+    takes = (*known.failed_takes, *more)
+    if all(take.target is not None for take in takes):
+        return takes
+    rows = (*(known.backups or ()), *(backups or ()))
+    targets = {backup.id: backup.target for backup in rows}
+    return tuple(
+        msgspec.structs.replace(take, target=targets.get(take.backup_id or 0))
+        if take.target is None
+        else take
+        for take in takes
+    )
+
+
+def _relevant(takes: tuple[FailedTake, ...]) -> tuple[FailedTake, ...]:
+    """Return the newest failed take of each target, and a few of unknown ones."""
+    newest_first = sorted(takes, key=lambda take: take.at, reverse=True)
+    kept: dict[Target | int, FailedTake] = {}
+    unresolved = 0
+    for take in newest_first:
+        if take.target is not None:
+            kept.setdefault(take.target, take)
+        elif unresolved < _UNRESOLVED_KEPT:
+            unresolved += 1
+            kept[unresolved] = take
+    return tuple(kept.values())
 
 
 def _shares(backups: tuple[Backup, ...]) -> tuple[Share, ...]:

@@ -45,6 +45,7 @@ class Timetable:
         """Forget a server; one in hand is not given out again."""
         self._due.pop(vm_id, None)
         self._failures.pop(vm_id, None)
+        self._again.discard(vm_id)
 
     def take(self, now: float) -> int | None:
         """Hand out the server that is due longest, until it is done or put back."""

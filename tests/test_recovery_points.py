@@ -1,0 +1,152 @@
+"""What plugins keep of servers, on ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import NOW, Cloud, series, watched
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+
+DAY = 86_400.0
+
+Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+
+
+@pytest.fixture(params=["json", "xml"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Watch a world with the collector switched on, in JSON and in XML."""
+
+    @asynccontextmanager
+    async def start(world: World, **keys: Any) -> AsyncIterator[Cloud]:
+        keys = {"collectors": {"recovery_points": True}, **keys}
+        async with watched(
+            Panel(world), tmp_path, format=request.param, **keys
+        ) as cloud:
+            yield cloud
+
+    return start
+
+
+def a_world() -> World:
+    """Return a world with a server that only a plugin backs up, and one with both."""
+    world = World(NOW)
+    for _ in range(2):
+        world.add_server(created_at=NOW - 100 * DAY)
+    world.add_recovery_point(1, size_bytes=12345, created_at=NOW - DAY)
+    world.add_recovery_point(1, created_at=NOW - 60, state="pending")
+    world.add_recovery_point(2, created_at=NOW - 3 * DAY)
+    world.add_backup(2, created_at=NOW - 2 * DAY, built_at=NOW - 2 * DAY)
+    return world
+
+
+async def test_a_recovery_point_has_every_family(start: Start) -> None:
+    """Its size, as the panel says it in bytes, whether it is built, and when."""
+    async with start(a_world()) as cloud:
+        text = await cloud.metrics()
+
+    def told(family: str) -> dict[str, float]:
+        return series(text, f"onapp_recovery_point_{family}", panel="cp", vm_id=1)
+
+    first, second = "recovery_point_id=9001", "recovery_point_id=9002"
+    assert told("size_bytes") == {first: 12345, second: 1024**3}
+    assert told("built") == {first: 1, second: 0}
+    assert told("created_timestamp_seconds") == {first: NOW - DAY, second: NOW - 60}
+    assert series(text, "onapp_collector_success", collector="recovery_points") == {
+        "panel=cp": 1
+    }
+
+
+async def test_a_server_with_a_plugin_counts_as_protected(start: Start) -> None:
+    """The newest restore point counts, a backup or a built one of a plugin."""
+    async with start(a_world()) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_last_success_timestamp_seconds", panel="cp") == {
+        "vm_id=1": NOW - DAY,
+        "vm_id=2": NOW - 2 * DAY,
+    }
+    assert series(text, "onapp_vm_backups", vm_id=1, state="built") == {"panel=cp": 0}
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_refused_recovery_points_touch_nothing_else(
+    start: Start, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line in the log, 0 for the collector, a try an hour for all servers."""
+    world = a_world()
+    for _ in range(20):
+        world.add_server()
+
+    async with start(world) as cloud:
+        panel = cloud.panel
+        trouble = panel.faults.add(faults.status(code), resource="recovery_points")
+        await cloud.pass_(900)
+        panel.requests.clear()
+        await cloud.pass_(1800)
+        text = await cloud.metrics()
+        asked = [a for a in panel.requests if a.resource == "recovery_points"]
+        lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
+        await cloud.pass_(2700)
+        late = await cloud.metrics()
+        trouble.remove()
+        await cloud.pass_(4500)
+        mended = await cloud.metrics()
+
+    assert not asked
+    assert len(lines) == 1
+    told = series(text, "onapp_collector_success", panel="cp")
+    assert told.pop("collector=recovery_points") == 0
+    assert set(told.values()) == {1}
+    assert set(series(text, "onapp_vm_poll_success").values()) == {1}
+    assert series(text, "onapp_recovery_point_built"), "still young enough"
+    assert not series(late, "onapp_recovery_point_built")
+    assert series(mended, "onapp_recovery_point_built")
+    assert set(series(mended, "onapp_collector_success").values()) == {1}
+
+
+async def test_one_servers_failure_is_its_own(start: Start) -> None:
+    """The others' recovery points are read, and its own backups too."""
+    async with start(a_world()) as cloud:
+        cloud.panel.faults.add(
+            faults.html_error(), resource="recovery_points", server_id=1
+        )
+        await cloud.pass_(7000)
+        text = await cloud.metrics()
+
+    assert set(series(text, "onapp_recovery_point_built", panel="cp")) == {
+        "recovery_point_id=9003,vm_id=2"
+    }
+    assert set(series(text, "onapp_vm_poll_success").values()) == {1}
+    assert series(text, "onapp_collector_success", collector="recovery_points") == {
+        "panel=cp": 0
+    }
+
+
+async def test_refused_credentials_stop_everything_here_too(start: Start) -> None:
+    """A 401 to this request is one to the panel."""
+    async with start(a_world()) as cloud:
+        cloud.panel.faults.add(faults.unauthorized(), resource="recovery_points")
+        await cloud.pass_(900)
+        up = await cloud.value("onapp_up")
+        refused = [asked for asked in cloud.panel.requests if asked.status == 401]
+
+    assert up == 0
+    assert len(refused) <= 2
+
+
+async def test_nothing_is_asked_by_default(start: Start) -> None:
+    """It would be one more request per server."""
+    async with start(a_world(), collectors={}) as cloud:
+        text = await cloud.metrics()
+        resources = {asked.resource for asked in cloud.panel.requests}
+
+    assert "recovery_points" not in resources
+    assert "onapp_recovery_point" not in text
+    assert not series(text, "onapp_collector_success", collector="recovery_points")

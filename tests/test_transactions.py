@@ -1,0 +1,538 @@
+"""Transactions on ``/metrics``: what really happened, counted once, shown at once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import NOW, Cloud, series, watched
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.rows import Status
+from exporter.demo.world import World
+from exporter.selection import Shard
+
+DAY = 86_400.0
+ACTIONS = (
+    "take_backup",
+    "take_incremental_backup",
+    "restore_backup",
+    "restore_incremental_backup",
+    "convert_backup",
+    "destroy_backup",
+)
+FINAL: tuple[Status, ...] = ("complete", "failed", "cancelled")
+
+Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+
+
+@pytest.fixture(params=["json", "xml"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Watch a panel, in JSON and in XML."""
+
+    @asynccontextmanager
+    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[Cloud]:
+        panel = Panel(panel) if isinstance(panel, World) else panel
+        async with watched(panel, tmp_path, format=request.param, **keys) as cloud:
+            yield cloud
+
+    return start
+
+
+def a_world(servers: int = 1) -> World:
+    """Return a world with servers whose first disk is 100 + their number."""
+    world = World(NOW)
+    for _ in range(servers):
+        world.add_server(created_at=NOW - 100 * DAY)
+    return world
+
+
+def ended(text: str) -> dict[tuple[str, str], float]:
+    """Return the counters that are not 0, by action and status."""
+    found = {}
+    for action in ACTIONS:
+        for key, value in series(
+            text, "onapp_transactions_total", panel="cp", action=action
+        ).items():
+            if value:
+                found[action, key.removeprefix("status=")] = value
+    return found
+
+
+async def test_every_counter_starts_at_zero(start: Start) -> None:
+    """All six actions in all three final statuses; what was before counts nothing."""
+    world = a_world()
+    for action in ACTIONS:
+        for status in FINAL:
+            world.add_transaction(action=action, status=status, server_id=1)
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert len(series(text, "onapp_transactions_total")) == 18
+    assert not ended(text)
+    assert "# TYPE onapp_transactions_total counter" in text
+
+
+@pytest.mark.parametrize("status", FINAL)
+async def test_a_transaction_counts_when_it_ends(start: Start, status: Status) -> None:
+    """Once, however often it is seen, and whether it was seen pending or not."""
+    world = a_world()
+
+    async with start(world) as cloud:
+        slow = [
+            world.add_transaction(action=action, status="pending", server_id=1)
+            for action in ACTIONS
+        ]
+        for action in ACTIONS:
+            world.add_transaction(action=action, status=status, server_id=1)
+        await cloud.pass_(120)
+        before = await cloud.metrics()
+        for task in slow:
+            task.status = status
+        await cloud.pass_(300)
+        after = await cloud.metrics()
+
+    def pending(text: str) -> set[float]:
+        return set(series(text, "onapp_transactions_pending").values())
+
+    assert ended(before) == {(action, status): 1 for action in ACTIONS}
+    assert pending(before) == {1}
+    assert ended(after) == {(action, status): 2 for action in ACTIONS}
+    assert pending(after) == {0}
+
+
+async def test_pending_ones_show_with_the_oldest(start: Start) -> None:
+    """Waiting and running ones count; other actions of the panel do not."""
+    world = a_world()
+    for ago, status in ((5000, "running"), (9000, "pending"), (100, "pending")):
+        world.add_transaction(status=status, server_id=1, created_at=NOW - ago)  # type: ignore[arg-type]
+    world.add_transaction(action="startup_virtual_machine", status="running")
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    pending = series(text, "onapp_transactions_pending", panel="cp")
+    assert pending.pop("action=take_backup") == 3
+    assert set(pending.values()) == {0}
+    assert series(text, "onapp_transactions_oldest_pending_timestamp_seconds") == {
+        "action=take_backup,panel=cp": NOW - 9000
+    }
+
+
+async def test_one_found_pending_at_the_start_counts_when_it_ends(
+    start: Start,
+) -> None:
+    """Though it lies many pages down in the log by then."""
+    world = a_world()
+    world.add_transaction(number=1, action="destroy_backup", server_id=1)
+    old = world.add_transaction(number=2, status="running", server_id=1)
+    for number in range(3, 40):
+        world.add_transaction(number=number, action="edit_disk")
+    panel = Panel(world, per_page_cap=5)
+
+    async with start(panel) as cloud:
+        for number in range(40, 80):
+            world.add_transaction(number=number, action="edit_disk")
+        await cloud.pass_(60)
+        waiting = await cloud.value("onapp_transactions_pending", action="take_backup")
+        panel.requests.clear()
+        await cloud.pass_(60)
+        asked = [a for a in panel.requests if a.resource == "transactions"]
+        old.status = "failed"
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert waiting == 1
+    assert len(asked) == 2, "the head, and the page where it was last"
+    assert ended(text) == {("take_backup", "failed"): 1}
+
+
+async def test_a_burst_larger_than_a_page_is_counted_whole(start: Start) -> None:
+    """Pages are read back to what is known, and rows that slide on count once."""
+    world = a_world()
+    world.add_transaction(status="complete", server_id=1)
+
+    async with start(world) as cloud:
+        for _ in range(250):
+            world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 250}
+
+
+async def test_one_that_vanishes_is_no_longer_pending(start: Start) -> None:
+    """An administrator may clean the log; nobody knows how it ended."""
+    world = a_world()
+    world.add_transaction(status="complete", server_id=1)
+    gone = world.add_transaction(status="running", server_id=1)
+    world.add_transaction(status="complete", server_id=1)
+
+    async with start(world) as cloud:
+        del world.transactions[gone.id]
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert not ended(text)
+    assert not series(text, "onapp_transactions_oldest_pending_timestamp_seconds")
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+async def test_a_cleaned_log_counts_nothing_twice(
+    start: Start, *, emptied: bool
+) -> None:
+    """Ids go on where they were."""
+    world = a_world()
+    for _ in range(30):
+        world.add_transaction(status="complete", server_id=1)
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        kept = [] if emptied else list(world.transactions)[5:12]
+        world.transactions = {n: world.transactions[n] for n in kept}
+        await cloud.pass_(60)
+        world.add_transaction(status="failed", server_id=1, created_at=world.now)
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {
+        ("take_backup", "complete"): 1,
+        ("take_backup", "failed"): 1,
+    }
+
+
+async def test_a_log_that_begins_anew_is_followed(start: Start) -> None:
+    """Lower ids of later transactions are new ones, not known ones."""
+    world = a_world()
+    for number in range(900, 930):
+        world.add_transaction(number=number, status="complete", server_id=1)
+    world.add_transaction(number=930, status="running", server_id=1)
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        await cloud.pass_(60)
+        world.transactions.clear()
+        for number in (1, 2, 3):
+            world.add_transaction(
+                number=number,
+                status="complete",
+                server_id=1,
+                created_at=world.now + number,
+            )
+        await cloud.pass_(60)
+        first = ended(await cloud.metrics())
+        world.add_transaction(number=4, status="failed", server_id=1)
+        world.transactions[4].created_at = world.now + 1
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert first == {("take_backup", "complete"): 3}
+    assert ended(text) == {
+        ("take_backup", "complete"): 3,
+        ("take_backup", "failed"): 1,
+    }
+    assert not series(text, "onapp_transactions_oldest_pending_timestamp_seconds")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_each_counts_once_in_any_rhythm(start: Start, seed: int) -> None:
+    """Whatever begins and ends between two readings, and however many there are."""
+    dice = random.Random(seed)  # noqa: S311  # no secret
+    world = a_world(3)
+    truth: Counter[tuple[str, str]] = Counter()
+    under_way = []
+
+    async with start(Panel(world, per_page_cap=7), poll={"interval": "7m"}) as cloud:
+        for _ in range(25):
+            for _ in range(dice.choice((0, 1, 3, 30))):
+                task = world.add_transaction(
+                    action=dice.choice((*ACTIONS, "edit_disk")),
+                    status="pending",
+                    server_id=dice.choice((1, 2, 3)),
+                )
+                under_way.append(task)
+            dice.shuffle(under_way)
+            for _ in range(dice.randrange(len(under_way) + 1)):
+                task = under_way.pop()
+                task.status = dice.choice(FINAL)
+                if task.action in ACTIONS:
+                    truth[task.action, task.status] += 1
+            await cloud.pass_(dice.choice((60, 61, 300)))
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == truth
+    pending = sum(task.action in ACTIONS for task in under_way)
+    assert sum(series(text, "onapp_transactions_pending").values()) == pending
+
+
+async def test_a_restarted_exporter_counts_from_zero_and_knows_the_moments(
+    start: Start,
+) -> None:
+    """What was before the start sets the timestamps only."""
+    world = a_world()
+    row = world.add_backup(1, built=False, created_at=NOW - 500)
+    world.add_transaction(
+        status="failed", server_id=1, parent_id=row.id, updated_at=NOW - 300
+    )
+
+    for _ in range(2):
+        async with start(Panel(world)) as cloud:
+            text = await cloud.metrics()
+
+        assert not ended(text)
+        assert series(text, "onapp_target_last_failed_timestamp_seconds") == {
+            "panel=cp,target_id=101,target_type=Disk,vm_id=1": NOW - 300
+        }
+        assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
+            "panel=cp,vm_id=1": NOW - 300
+        }
+
+
+async def test_a_reload_keeps_the_counters(start: Start) -> None:
+    """A changed panel goes on counting, and counts nothing twice."""
+    world = a_world()
+
+    async with start(world) as cloud:
+        world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        cloud.file.write_text(cloud.file.read_text() + "  expected_interval: 3d\n")
+        status, said, _ = await cloud.get("/-/reload", method="POST")
+        assert status == 200, said
+        world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 2}
+
+
+async def test_a_failed_take_without_a_row_counts_for_the_server_only(
+    start: Start,
+) -> None:
+    """Other failures, such as of a restore, set no such moment."""
+    world = a_world(2)
+    world.add_transaction(
+        action="take_incremental_backup",
+        status="failed",
+        server_id=1,
+        parent_id=77,
+        updated_at=NOW - 50,
+    )
+    world.add_transaction(action="restore_backup", status="failed", server_id=2)
+
+    async with start(world) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
+        "panel=cp,vm_id=1": NOW - 50
+    }
+    assert not series(text, "onapp_target_last_failed_timestamp_seconds")
+
+
+async def test_a_take_that_fails_and_loses_its_row_is_known_by_its_target(
+    start: Start,
+) -> None:
+    """The row was read while it was pending; that is remembered."""
+    world = a_world()
+    world.add_backup(1, created_at=NOW - DAY)
+    world.strike("vanish")
+
+    async with start(world) as cloud:
+        world.take_backup("Disk", 101)
+        await cloud.pass_(1500)
+        text = await cloud.metrics()
+        (failed,) = (e for e in world.journal if e.kind == "backup failed")
+
+    assert ended(text) == {("take_backup", "failed"): 1}
+    assert series(text, "onapp_target_backups", state="unbuilt") == {
+        "panel=cp,target_id=101,target_type=Disk,vm_id=1": 0
+    }
+    assert series(text, "onapp_target_last_failed_timestamp_seconds") == {
+        "panel=cp,target_id=101,target_type=Disk,vm_id=1": failed.at
+    }
+
+
+async def test_a_change_shows_within_about_a_minute(start: Start) -> None:
+    """A backup that begins, ends or is destroyed, though servers are read seldom."""
+    world = a_world(3)
+    world.takes.queue_delay = (30.0, 31.0)
+
+    async with start(world, poll={"interval": "6h"}) as cloud:
+        await cloud.pass_(1000)
+        cloud.panel.requests.clear()
+        backup = world.take_backup("Disk", 102)
+        await cloud.pass_(75)
+        begun = await cloud.series("onapp_vm_backups", panel="cp", state="unbuilt")
+        while not backup.built:
+            await cloud.pass_(10)
+        await cloud.pass_(75)
+        built = await cloud.series("onapp_vm_backups", panel="cp", state="built")
+        world.add_transaction(action="destroy_backup", parent_id=backup.id, server_id=2)
+        world.drop_backup(backup.id)
+        await cloud.pass_(75)
+        gone = await cloud.series("onapp_vm_backups", panel="cp", state="built")
+        read = {a.server_id for a in cloud.panel.requests if a.resource == "backups"}
+
+    assert begun == {"vm_id=1": 0, "vm_id=2": 1, "vm_id=3": 0}
+    assert built == {"vm_id=1": 0, "vm_id=2": 1, "vm_id=3": 0}
+    assert gone == {"vm_id=1": 0, "vm_id=2": 0, "vm_id=3": 0}
+    assert read == {2}, "the others had no reason to be read"
+
+
+async def test_a_server_is_never_read_twice_at_once(start: Start) -> None:
+    """One that changes while it is being read is read again afterwards."""
+    world = a_world()
+    panel = Panel(world)
+
+    async with start(panel, poll={"interval": "10m"}) as cloud:
+        timetable = cloud.exporter.fleet.members["cp"].poller.timetable
+        now = cloud.clock.monotonic()
+        timetable.hasten(1, now)
+        first = timetable.take(now)
+        timetable.hasten(1, now)
+        twice = timetable.take(now)
+        timetable.done(1, now, failed=False)
+        again = timetable.take(now)
+        timetable.done(1, now, failed=False)
+
+        assert (first, twice, again) == (1, None, 1)
+        assert timetable.take(now) is None
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_refused_transactions_are_left_alone(
+    start: Start, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line in the log, the collector at 0, a try an hour, nothing else."""
+    world = a_world()
+    world.add_backup(1, created_at=NOW - DAY)
+    panel = Panel(world)
+    trouble = panel.faults.add(faults.status(code), resource="transactions")
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3500)
+        text = await cloud.metrics()
+        asked = [a for a in panel.requests if a.resource == "transactions"]
+        lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
+        trouble.remove()
+        await cloud.pass_(3700)
+        mended = await cloud.metrics()
+
+    assert len(asked) == 1
+    assert len(lines) == 1
+    told = series(text, "onapp_collector_success", panel="cp")
+    assert told.pop("collector=transactions") == 0
+    assert set(told.values()) == {1}
+    assert not series(text, "onapp_transactions_pending")
+    assert series(text, "onapp_up") == {"panel=cp": 1}
+    assert series(mended, "onapp_transactions_pending")
+
+
+async def test_a_failed_reading_is_made_up_for(start: Start) -> None:
+    """What happened meanwhile counts; pending ones are not claimed for ever."""
+    world = a_world()
+
+    async with start(world) as cloud:
+        trouble = cloud.panel.faults.add(faults.html_error(), resource="transactions")
+        for _ in range(5):
+            world.add_transaction(status="complete", server_id=1)
+            await cloud.pass_(1000)
+        meanwhile = await cloud.metrics()
+        trouble.remove()
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert not ended(meanwhile)
+    assert not series(meanwhile, "onapp_transactions_pending")
+    assert ended(text) == {("take_backup", "complete"): 5}
+
+
+async def test_a_server_that_is_found_later_has_its_failures(start: Start) -> None:
+    """A backup may fail before the next inventory lists the server."""
+    world = a_world()
+
+    async with start(world) as cloud:
+        world.add_server()
+        world.add_transaction(
+            status="failed", server_id=2, created_at=world.now, updated_at=world.now
+        )
+        failed_at = world.now
+        await cloud.pass_(700)
+        told = await cloud.series("onapp_vm_last_failed_backup_timestamp_seconds")
+
+    assert told == {"panel=cp,vm_id=2": failed_at}
+
+
+async def test_each_transaction_counts_on_exactly_one_shard(start: Start) -> None:
+    """Also those of no server."""
+    world = a_world(9)
+    total: Counter[tuple[str, str]] = Counter()
+    pending = 0.0
+    for number in range(3):
+        world.transactions.clear()
+        async with start(Panel(world), shard=Shard(number, 3)) as cloud:
+            for server_id in (*range(1, 10), None):
+                world.add_transaction(status="complete", server_id=server_id)
+                world.add_transaction(status="pending", server_id=server_id)
+            await cloud.pass_(60)
+            text = await cloud.metrics()
+        total.update(ended(text))
+        pending += sum(series(text, "onapp_transactions_pending").values())
+
+    assert total == {("take_backup", "complete"): 10}
+    assert pending == 10
+
+
+async def test_only_named_servers_count_when_servers_are_named(start: Start) -> None:
+    """Others are not this exporter's business."""
+    world = a_world(3)
+
+    async with start(world, virtual_machines=[2]) as cloud:
+        for server_id in (1, 2, 3):
+            world.add_transaction(status="complete", server_id=server_id)
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 1}
+
+
+async def test_transactions_can_be_switched_off(start: Start) -> None:
+    """Then nothing is asked, and no family of theirs is there."""
+    async with start(a_world(), collectors={"transactions": False}) as cloud:
+        text = await cloud.metrics()
+        resources = {asked.resource for asked in cloud.panel.requests}
+
+    assert "onapp_transactions" not in text
+    assert "transactions" not in resources
+
+
+async def test_logs_and_secrets_never_leave_the_process(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither ``log_output`` nor addresses nor passwords, on any page or in the log."""
+    world = a_world()
+    world.strike("fail")
+    world.add_schedule("Disk", 101, start_at=NOW + 60)
+    world.add_backup_server("store", 10)
+    world.add_transaction(
+        status="failed", server_id=1, log_output="lvcreate at 10.200.7.31", params={}
+    )
+    panel = Panel(world)
+
+    async with start(panel) as cloud:
+        await cloud.pass_(1000)
+        panel.faults.add(faults.bad_rows(), resource="transactions")
+        panel.faults.add(faults.bad_rows(), resource="schedules")
+        await cloud.pass_(1000)
+        pages = [(await cloud.get(path))[1] for path in ("/metrics", "/", "/config")]
+    pages.append("".join(capsys.readouterr()))
+
+    for secret in ("10.200", "lvcreate", "192.0.2.", "-secret-of-", panel.password):
+        assert not any(secret in page for page in pages)
