@@ -14,8 +14,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from .clock import Clock
-from .families import (
-    FAMILIES,
+from .families import FAMILIES
+from .family import (
     AgeFamily,
     BackupsFamily,
     Family,

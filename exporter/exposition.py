@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from .clock import Clock
-from .families import (
-    FAMILIES,
+from .families import FAMILIES
+from .family import (
     AgeFamily,
     BackupsFamily,
     Family,

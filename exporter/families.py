@@ -8,34 +8,20 @@ backups (BackupsFamily), or each second (AgeFamily).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
+from .family import AgeFamily, BackupsFamily, Family, ServerFamily
+from .panel_families import PANEL_FAMILIES
 from .samples import (
-    Now,
-    Sample,
-    ServerView,
     backup_info,
-    backup_server_info,
-    collector_success,
     expected_seconds,
     interval_sources,
     last_success_bytes,
     next_start,
     of_backup,
-    of_backup_server,
-    of_panel,
     of_recovery_point,
     of_schedule,
     of_server,
-    of_share,
     of_target,
     of_verdict,
-    oldest_pending,
-    panel_info,
-    poll_lag_seconds,
-    poll_moments,
-    poll_success,
     schedule_info,
     schedule_statuses,
     server_created_at,
@@ -43,182 +29,17 @@ from .samples import (
     server_states,
     server_suspended,
     target_states,
-    transactions_pending,
-    transactions_total,
 )
-from .store import Knowledge, PanelStore
 from .verdict import backup_required, last_failed_at
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What all families have; ``name`` is the name of the samples."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...]
-
-    type = "gauge"
-
-
-@dataclass(frozen=True, slots=True)
-class PanelFamily(Family):
-    """Made from the state of a panel's polling, at every scrape."""
-
-    samples: Callable[[PanelStore, Now], Iterable[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class PanelCounter(PanelFamily):
-    """The same, of what only ever grows."""
-
-    type = "counter"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFamily(Family):
-    """Made from what else than its backups is known of a server."""
-
-    samples: Callable[[Knowledge], Iterable[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class BackupsFamily(Family):
-    """Made from a server's backups, as long as they are fresh."""
-
-    samples: Callable[[ServerView], Iterable[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class AgeFamily(Family):
-    """Seconds since moments (Unix time) in a server's backups."""
-
-    moments: Callable[[ServerView], Iterable[Sample]]
-
-
-_PANEL = ("panel",)
 _VM = ("panel", "vm_id")
 _BACKUP = ("panel", "vm_id", "backup_id")
 _SCHEDULE = ("panel", "schedule_id")
-_BACKUP_SERVER = ("panel", "backup_server_id")
-_ACTION = ("panel", "action")
 _RECOVERY_POINT = ("panel", "vm_id", "recovery_point_id")
 _TARGET = ("panel", "vm_id", "target_type", "target_id")
 
 FAMILIES: tuple[Family, ...] = (
-    PanelFamily(
-        "onapp_up",
-        "Whether the panel answers: 0 when version or inventory could not be read or "
-        "nothing was answered for a poll interval.",
-        _PANEL,
-        of_panel(lambda panel, now: panel.up(now.monotonic)),
-    ),
-    PanelFamily(
-        "onapp_panel_info",
-        "The panel's address and its version as of the last poll.",
-        (*_PANEL, "url", "version"),
-        panel_info,
-    ),
-    PanelFamily(
-        "onapp_panel_virtual_machines",
-        "Servers in the whole inventory of the panel after include and exclude, as of "
-        "the last poll.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.servers_listed),
-    ),
-    PanelFamily(
-        "onapp_panel_clock_skew_seconds",
-        "The panel's clock minus the exporter's, in seconds, at the last answer.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.skew_seconds),
-    ),
-    PanelFamily(
-        "onapp_poll_interval_seconds",
-        "How often each server's backups are read, in seconds.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.interval_seconds),
-    ),
-    PanelFamily(
-        "onapp_poll_lag_seconds",
-        "How overdue the poll of the most overdue server is, in seconds.",
-        _PANEL,
-        of_panel(poll_lag_seconds),
-    ),
-    PanelFamily(
-        "onapp_inventory_last_success_timestamp_seconds",
-        "When the inventory was last read whole, in Unix seconds.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.inventory_read_at),
-    ),
-    PanelFamily(
-        "onapp_collector_success",
-        "Whether the collector's last run succeeded; backups: every server's last "
-        "poll.",
-        (*_PANEL, "collector"),
-        collector_success,
-    ),
-    PanelFamily(
-        "onapp_backup_server_info",
-        "What describes the backup server, as of the last poll.",
-        (*_BACKUP_SERVER, "label"),
-        backup_server_info,
-    ),
-    PanelFamily(
-        "onapp_backup_server_enabled",
-        "Whether the backup server is enabled, as of the last poll.",
-        _BACKUP_SERVER,
-        of_backup_server(lambda server: server.enabled),
-    ),
-    PanelFamily(
-        "onapp_backup_server_capacity_bytes",
-        "Configured capacity of the backup server in bytes, as of the last poll.",
-        _BACKUP_SERVER,
-        of_backup_server(lambda server: server.capacity_bytes),
-    ),
-    PanelFamily(
-        "onapp_backup_server_backups",
-        "Polled backups that are on the backup server; none: on hypervisors.",
-        _BACKUP_SERVER,
-        of_share(lambda share: share.backups),
-    ),
-    PanelFamily(
-        "onapp_backup_server_used_bytes",
-        "Space that the polled backups take on the backup server, in bytes; none: on "
-        "hypervisors.",
-        _BACKUP_SERVER,
-        of_share(lambda share: share.size_bytes),
-    ),
-    PanelCounter(
-        "onapp_transactions_total",
-        "Backup transactions of polled servers, by the final status that they were "
-        "seen to reach since the start.",
-        (*_ACTION, "status"),
-        transactions_total,
-    ),
-    PanelFamily(
-        "onapp_transactions_pending",
-        "Backup transactions of polled servers that wait or run.",
-        _ACTION,
-        transactions_pending,
-    ),
-    PanelFamily(
-        "onapp_transactions_oldest_pending_timestamp_seconds",
-        "When the oldest of these was created, in Unix seconds, as polled.",
-        _ACTION,
-        oldest_pending,
-    ),
-    PanelFamily(
-        "onapp_vm_poll_success",
-        "Whether the last poll of the server's backups succeeded and is not too old.",
-        _VM,
-        poll_success,
-    ),
-    PanelFamily(
-        "onapp_vm_last_poll_success_timestamp_seconds",
-        "When the server's backups were last polled with success, in Unix seconds.",
-        _VM,
-        poll_moments,
-    ),
+    *PANEL_FAMILIES,
     ServerFamily(
         "onapp_vm_info",
         "What describes the server, as of the last poll of the inventory.",

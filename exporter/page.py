@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from . import __version__
-from .samples import Now, poll_lag_seconds
+from .panel_samples import poll_lag_seconds
+from .samples import Now
 from .store import PanelStore, Store
 
 _STYLE = """

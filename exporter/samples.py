@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from .model import Backup, BackupServer, RecoveryPoint, Schedule, Target
-from .store import BACKUPS, INVENTORY, NOBODY, Knowledge, PanelStore, Share
+from .model import Backup, RecoveryPoint, Schedule, Target
+from .store import NOBODY, Knowledge
 from .verdict import TargetVerdict, Verdict, judge
 
 _SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
@@ -71,19 +71,6 @@ def _detailed(knowledge: Knowledge, detail: Detail) -> Iterable[Backup]:
         if rank < detail.newest_per_target or not backup.built
     }
     return (backup for backup in backups if backup.id in kept)
-
-
-def of_panel(
-    value: Callable[[PanelStore, Now], float | None],
-) -> Callable[[PanelStore, Now], Iterator[Sample]]:
-    """Make samples of a value that a panel has."""
-
-    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
-        found = value(panel, now)
-        if found is not None:
-            yield (panel.name,), found
-
-    return samples
 
 
 def of_server(
@@ -172,106 +159,14 @@ def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
     return (*server.labels, target.type, str(target.id))
 
 
-def _text(value: object | None) -> str:
+def text(value: object | None) -> str:
+    """Return a label's value; empty when it is not known."""
     return "" if value is None else str(value)
 
 
-def panel_info(panel: PanelStore, _: Now) -> Iterator[Sample]:
-    """Describe the panel, once it has answered."""
-    if panel.heard_at_monotonic is not None:
-        yield (panel.name, panel.url, _text(panel.version)), 1
-
-
-def collector_success(panel: PanelStore, _: Now) -> Iterator[Sample]:
-    """Tell of each collector whether its last run succeeded."""
-    outcomes = (
-        (INVENTORY, panel.inventory_succeeded),
-        (BACKUPS, panel.backups_succeeded()),
-        *panel.collected().items(),
-    )
-    for collector, succeeded in outcomes:
-        if succeeded is not None:
-            yield (panel.name, collector), float(succeeded)
-
-
-def of_backup_server(
-    value: Callable[[BackupServer], float | None],
-) -> Callable[[PanelStore, Now], Iterator[Sample]]:
-    """Make samples of a value that the panel tells of each backup server."""
-
-    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
-        for server in panel.known_backup_servers(now.monotonic):
-            found = value(server)
-            if found is not None:
-                yield (panel.name, str(server.id)), found
-
-    return samples
-
-
-def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Sample]:
-    """Describe each backup server."""
-    for server in panel.known_backup_servers(now.monotonic):
-        yield (panel.name, str(server.id), server.label), 1
-
-
-def transactions_total(panel: PanelStore, _: Now) -> Iterator[Sample]:
-    """Count the backup transactions by how they ended."""
-    if panel.journal is not None:
-        for (action, status), count in panel.journal.counts.items():
-            yield (panel.name, action, status), count
-
-
-def transactions_pending(panel: PanelStore, now: Now) -> Iterator[Sample]:
-    """Count the backup transactions that wait or run."""
-    for action, rows in panel.pending(now.monotonic).items():
-        yield (panel.name, action), len(rows)
-
-
-def oldest_pending(panel: PanelStore, now: Now) -> Iterator[Sample]:
-    """Tell when the oldest backup transaction that waits or runs was created."""
-    for action, rows in panel.pending(now.monotonic).items():
-        moments = [row.created_at for row in rows if row.created_at is not None]
-        if moments:
-            yield (panel.name, action), min(moments)
-
-
-def of_share(
-    value: Callable[[Share], float],
-) -> Callable[[PanelStore, Now], Iterator[Sample]]:
-    """Make samples of what the backups on each backup server amount to."""
-
-    def samples(panel: PanelStore, now: Now) -> Iterator[Sample]:
-        for number, share in panel.shares(now.monotonic).items():
-            yield (panel.name, _place(number)), value(share)
-
-    return samples
-
-
-def _place(backup_server_id: int | None) -> str:
+def place(backup_server_id: int | None) -> str:
+    """Return the value of the label ``backup_server_id``."""
     return "none" if backup_server_id is None else str(backup_server_id)
-
-
-def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
-    """Return how overdue the most overdue server is."""
-    since = panel.overdue_since_monotonic
-    return 0.0 if since is None else max(0.0, now.monotonic - since)
-
-
-def poll_success(panel: PanelStore, now: Now) -> Iterator[Sample]:
-    """Tell of each server whether its backups are known at the moment."""
-    for vm_id, watch in panel.watches.items():
-        if watch.failing is not None:
-            good = not watch.failing and panel.fresh(watch, now.monotonic)
-            yield (panel.name, str(vm_id)), float(good)
-    for name in panel.unresolved:
-        yield (panel.name, name), 0.0
-
-
-def poll_moments(panel: PanelStore, _: Now) -> Iterator[Sample]:
-    """Tell of each server when its backups were last read."""
-    for vm_id, watch in panel.watches.items():
-        if watch.read_at is not None:
-            yield (panel.name, str(vm_id)), watch.read_at
 
 
 def server_info(known: Knowledge) -> Iterator[Sample]:
@@ -285,8 +180,8 @@ def server_info(known: Knowledge) -> Iterator[Sample]:
                 server.identifier,
                 server.label,
                 server.hostname,
-                _text(server.user_id),
-                _text(server.hypervisor_id),
+                text(server.user_id),
+                text(server.hypervisor_id),
             ),
             1,
         )
@@ -310,7 +205,7 @@ def backup_info(server: ServerView) -> Iterator[Sample]:
                 backup.initiated,
                 backup.target.type,
                 str(backup.target.id),
-                _place(backup.backup_server_id),
+                place(backup.backup_server_id),
             ),
             1,
         )
