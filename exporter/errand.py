@@ -39,6 +39,10 @@ class Condition:
         self.store.outcomes[self.collector, self.part] = True
         self._mended()
 
+    def begins(self) -> None:
+        """Note that nothing is known, because something better was refused."""
+        self.store.outcomes[self.collector, self.part] = False
+
     def ended(self) -> None:
         """Note that it is no longer needed."""
         self.store.outcomes.pop((self.collector, self.part), None)

@@ -11,11 +11,11 @@ from typing import Any
 
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED, Condition
-from .errors import NotAsked, NotFound, PanelError, Unauthorized
+from .errors import NotAsked, PanelError, Unauthorized
 from .store import PanelStore
 
-_ENOUGH_MISSING = 3
-"""So many servers without the list, and none with it: the panel does not have it."""
+_ENOUGH_REFUSED = 3
+"""So many servers in a row without the list: the panel does not give it at all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,13 +32,16 @@ class Particular:
     _off_until: float = 0.0
     _read_at: dict[int, float] = field(default_factory=dict)
     _failing: set[int] = field(default_factory=set)
-    _missing: set[int] = field(default_factory=set)
+    _refused_until: dict[int, float] = field(default_factory=dict)
+    _in_a_row: set[int] = field(default_factory=set)
+    """The servers that were refused since the last that was not."""
 
     async def read(self, vm_id: int) -> None:
         """Read the list of one server; raise Unauthorized and nothing else."""
         if not self.wanted:
             return
-        if self.clock.monotonic() < self._off_until:
+        off_until = max(self._off_until, self._refused_until.get(vm_id, 0.0))
+        if self.clock.monotonic() < off_until:
             self.expire(vm_id)
             return
         try:
@@ -62,11 +65,13 @@ class Particular:
     def want(self, *, wanted: bool) -> bool:
         """Ask for it from now on, or no longer; tell whether that begins."""
         begins = wanted and not self.wanted
-        if self.wanted and not wanted:
+        if begins:
+            self.condition.begins()
+        elif self.wanted and not wanted:
             self.condition.ended()
             self._off_until = 0.0
-            self._failing.clear()
-            self._missing.clear()
+            for known in (self._failing, self._in_a_row, self._refused_until):
+                known.clear()
             self._read_at.clear()
         self.wanted = wanted
         return begins
@@ -75,11 +80,13 @@ class Particular:
         """Forget a server."""
         self._read_at.pop(vm_id, None)
         self._failing.discard(vm_id)
-        self._missing.discard(vm_id)
+        self._in_a_row.discard(vm_id)
+        self._refused_until.pop(vm_id, None)
 
     def _worked(self, vm_id: int, values: tuple[Any, ...]) -> None:
         self._off_until = 0.0
-        self._missing.clear()
+        self._in_a_row.clear()
+        self._refused_until.pop(vm_id, None)
         self._failing.discard(vm_id)
         self._read_at[vm_id] = self.clock.monotonic()
         self.store.learn(vm_id, **{self.name: values})
@@ -88,12 +95,18 @@ class Particular:
 
     def _failed(self, vm_id: int, error: PanelError) -> None:
         self._failing.add(vm_id)
-        if isinstance(error, NotFound):
-            self._missing.add(vm_id)
-        for_all = len(self._missing) >= _ENOUGH_MISSING
-        if isinstance(error, REFUSED) and (for_all or not isinstance(error, NotFound)):
-            # Whoever comes first after the pause finds out for all.
-            self._failing.clear()
-            self._off_until = self.clock.monotonic() + OFF_SECONDS
+        if isinstance(error, REFUSED):
+            self._refused(vm_id)
         self.condition.failed(error, vm_id=vm_id)
         self.expire(vm_id)
+
+    def _refused(self, vm_id: int) -> None:
+        """Leave a server alone, or all: one may be refused, or just be destroyed."""
+        until = self.clock.monotonic() + OFF_SECONDS
+        self._refused_until[vm_id] = until
+        self._in_a_row.add(vm_id)
+        if len(self._in_a_row) >= _ENOUGH_REFUSED:
+            # Whoever comes first after the pause finds out for all.
+            self._refused_until.clear()
+            self._failing.clear()
+            self._off_until = until

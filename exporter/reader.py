@@ -7,7 +7,7 @@ ETag sent, the answer decoded, and the outcome counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -163,11 +163,11 @@ class Reader:
         parse = partial(parser.backups, vm_id=vm_id)
         return await self._of_server(BACKUPS, vm_id, "backups", parse)
 
-    async def schedules(self) -> tuple[Schedule, ...]:
+    async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""
         path = "settings/schedules"
         listed = await self._list(SCHEDULES, path, records.schedules)
-        return _of_backups(listed.values)
+        return replace(listed, values=_of_backups(listed.values))
 
     async def schedules_of(self, vm_id: int) -> tuple[Schedule, ...]:
         """Return the schedules of a server and its disks."""
@@ -175,9 +175,9 @@ class Reader:
         found = await self._of_server(SCHEDULES, vm_id, "schedules", parse)
         return _of_backups(found)
 
-    async def disks(self) -> tuple[Disk, ...]:
+    async def disks(self) -> Listed[Disk]:
         """Return every disk that the panel lists."""
-        return (await self._list(DISKS, "settings/disks", records.disks)).values
+        return await self._list(DISKS, "settings/disks", records.disks)
 
     async def disks_of(self, vm_id: int) -> tuple[Disk, ...]:
         """Return the disks of a server."""

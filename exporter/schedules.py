@@ -14,9 +14,10 @@ from typing import Any, Generic, TypeVar
 
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED
-from .errors import NotAsked, PanelError, Unauthorized
+from .errors import NotAsked, PanelError, Unauthorized, Undecodable
 from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
 from .particulars import Particular
+from .reader import Listed
 from .selection import Expectation, Shard
 from .store import NOBODY, Knowledge, PanelStore
 
@@ -27,12 +28,14 @@ T = TypeVar("T")
 class Source(Generic[T]):
     """A list that a panel gives for all servers at once, or else one by one."""
 
-    everywhere: Callable[[], Awaitable[tuple[T, ...]]]
+    everywhere: Callable[[], Awaitable[Listed[T]]]
     one_by_one: Particular
     clock: Clock
     longest_age_seconds: float
     values: tuple[T, ...] | None = None
     """Those of all servers; None: not known."""
+    complete: bool = True
+    """Whether what is not among them does not exist."""
     _read_at: float = 0.0
     _refused_until: float = 0.0
 
@@ -42,7 +45,7 @@ class Source(Generic[T]):
         if now < self._refused_until:
             return
         try:
-            self.values = await self.everywhere()
+            listed = await self.everywhere()
         except REFUSED:
             self.values = None
             self._refused_until = now + OFF_SECONDS
@@ -52,6 +55,9 @@ class Source(Generic[T]):
             raise
         else:
             self._read_at = now
+            self.values, self.complete = listed.values, listed.complete
+            if listed.cut_short:
+                raise Undecodable("the panel counts more rows than it lists")
 
     @property
     def refused(self) -> bool:
@@ -106,8 +112,7 @@ class Schedules:
             return
         lists: dict[str, tuple[Any, ...] | None] = {}
         if not self.disks.one_by_one.wanted:
-            # A server without any disk is one whose disks the role cannot see.
-            lists["disks"] = tuple(self._by_server.get(vm_id, ())) or None
+            lists["disks"] = self._disks_of(vm_id, watch.knowledge)
         if not self.schedules.one_by_one.wanted:
             lists["schedules"] = self._schedules_of(vm_id, watch.knowledge)
         self.store.learn(vm_id, **lists)
@@ -139,6 +144,16 @@ class Schedules:
             for target, schedules in by_target.items()
             if target.type == DISK and target.id not in self._owners
         }
+
+    def _disks_of(self, vm_id: int, known: Knowledge) -> tuple[Disk, ...] | None:
+        disks = tuple(self._by_server.get(vm_id, ()))
+        if not self.disks.complete:
+            ids = {disk.id for disk in disks}
+            targets = (b.target for b in known.backups or () if b.target.type == DISK)
+            if any(target.id not in ids for target in targets):
+                return None  # it may be gone, or missing in the list only
+        # A server without any disk is one whose disks the role cannot see.
+        return disks or None
 
     def _schedules_of(
         self, vm_id: int, known: Knowledge

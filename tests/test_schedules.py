@@ -545,3 +545,68 @@ async def test_schedules_can_be_switched_off(start: Start) -> None:
     assert not series(text, "onapp_collector_success", collector="schedules")
     assert not {"schedules", "disks"} & resources
     assert intervals(text, "history")
+
+
+async def test_an_unreadable_disk_is_not_taken_for_one_that_is_gone(
+    start: Start,
+) -> None:
+    """A skipped row costs knowledge of that server's disks, not its expectations."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server()
+        world.add_backup(number, created_at=NOW - DAY)
+        world.add_schedule("Disk", 100 + number, start_at=NOW + 1000)
+    panel = Panel(world)
+    panel.faults.add(faults.bad_rows(0.5), resource="disks")
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    skipped = series(text, "onapp_api_rows_skipped_total", resource="disks")
+    assert skipped == {"panel=cp": 1}
+    assert intervals(text, "schedule") == {
+        "target_id=101,target_type=Disk": DAY,
+        "target_id=102,target_type=Disk": DAY,
+    }
+
+
+async def test_a_cut_short_list_is_used_and_reported(tmp_path: Path) -> None:
+    """What came counts; that it was not all is said, and it is read again soon."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    panel = Panel(world)
+    row = b'[{"schedule": {"id": 501, "target_type": "Disk", "target_id": 101}}]'
+    headers = {"Content-Type": "application/json", "X-Page": "1", "X-Total": "9"}
+    short, empty = (faults.answer(200, headers, body) for body in (row, b"[]"))
+    for fault in (short, empty):
+        panel.faults.add(fault, path="/settings/schedules", times=1)
+
+    async with watched(panel, tmp_path) as cloud:
+        cut = await cloud.metrics()
+        await cloud.pass_(60)
+        whole = await cloud.metrics()
+
+    told = "onapp_collector_success"
+    assert series(cut, told, collector="schedules") == {"panel=cp": 0}
+    assert series(cut, "onapp_schedule_info")
+    assert series(whole, told, collector="schedules") == {"panel=cp": 1}
+
+
+async def test_one_refused_server_does_not_switch_off_the_others(
+    start: Start,
+) -> None:
+    """Only when several are refused in a row is the panel taken to refuse all."""
+    world = World(NOW)
+    for number in range(1, 6):
+        world.add_server()
+        world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)
+    panel = Panel(world)
+    panel.faults.add(faults.forbidden(), resource="schedules", server_id=3)
+
+    async with start(panel, virtual_machines=[1, 2, 3, 4, 5]) as cloud:
+        await cloud.pass_(6000)
+        text = await cloud.metrics()
+
+    assert set(series(text, "onapp_schedule_failures", panel="cp")) == {
+        f"schedule_id={number}" for number in (501, 502, 504, 505)
+    }
