@@ -60,11 +60,13 @@ class Inventory:
     """Rows that could not be used: servers that exist, though not among these."""
     cut_short: bool = False
     """Whether the panel counts more servers than it listed."""
+    moved: bool = False
+    """Whether servers came or went between pages: one may have slipped through."""
 
     @property
     def complete(self) -> bool:
         """Tell whether a server that is not among these is gone."""
-        return not self.skipped and not self.cut_short
+        return not (self.skipped or self.cut_short or self.moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +106,34 @@ class Reader:
     async def inventory(self) -> Inventory:
         """Return every server that the panel lists, page by page."""
         found: dict[int, Server] = {}
-        skipped = 0
+        totals: set[int] = set()
+        seen = skipped = 0
         for page in range(1, _MOST_PAGES + 1):
-            before = len(found)
             reading = await self._ask(
                 VIRTUAL_MACHINES, "virtual_machines", self._servers, page=page
             )
-            found |= {server.id: server for server in reading.content.values}
-            skipped += len(reading.content.skipped)
-            seen = len(found) + skipped
-            if len(found) == before or _is_last(reading, seen):
+            if reading.total is not None:
+                totals.add(reading.total)
+            here = reading.content
+            known = sum(server.id in found for server in here.values)
+            if known == len(here.values):
+                break
+            found |= {server.id: server for server in here.values}
+            skipped += len(here.skipped)
+            seen += here.listed - known
+            if _is_last(reading, seen):
                 break
         cut_short = reading.total is not None and seen < reading.total
-        return Inventory(tuple(found.values()), skipped, cut_short)
+        return Inventory(tuple(found.values()), skipped, cut_short, len(totals) > 1)
 
     async def server(self, vm_id: int | str) -> Server:
         """Return one server by number or identifier."""
-        path = f"virtual_machines/{vm_id}"
-        reading = await self._ask(VIRTUAL_MACHINES, path, self._servers)
-        return reading.content.values[0]
+        reading = await self._ask(
+            VIRTUAL_MACHINES,
+            f"virtual_machines/{vm_id}",
+            lambda body: parser.server(body, self.client.form),
+        )
+        return reading.content
 
     async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Return a server's backups: the same object as long as the panel says 304."""
@@ -181,6 +192,7 @@ class Reader:
             )
             reading = _reading(answer, known, parse)
         except PanelError as error:
+            error.args = (f"GET /{path}.{self.client.form}: {error}",)
             self.observer.failed(resource, error.reason)
             self.gate.failed(credentials, error)
             raise
@@ -214,12 +226,23 @@ def _reading(
         )
     if known is None:
         raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
-    return known
+    # The page is the same, but others may follow it now: no total is remembered.
+    return _Reading(
+        known.content,
+        answer.etag or known.etag,
+        answer.limit or known.limit,
+        answer.total,
+        answer.paged or known.paged,
+    )
 
 
 def _is_last(reading: _Reading[Parsed[Server]], seen: int) -> bool:
-    """Tell whether a list ends with this page; no paging header: it was all of it."""
-    here = len(reading.content.values) + len(reading.content.skipped)
-    short = bool(reading.limit) and here < (reading.limit or 0)
-    all_seen = reading.total is not None and seen >= reading.total
-    return not reading.paged or here == 0 or short or all_seen
+    """Tell whether a list ends with this page; no paging header: it was all of it.
+
+    A page may be shorter than it says, so the total decides, if it can be true.
+    """
+    if not reading.paged or seen == reading.total:
+        return True
+    counting = reading.total is not None and seen < reading.total
+    short = reading.content.listed < (reading.limit or 0)
+    return short and not counting
