@@ -148,6 +148,11 @@ class Store:
 
         A panel that a reload adds later does not take it back.
         """
-        ended = (panel.first_pass_ended for panel in self.panels.values())
-        self._ready = self._ready or all(ended)
+        ended = [panel.first_pass_ended for panel in self.panels.values()]
+        self._ready = self._ready or (bool(ended) and all(ended))
         return self._ready
+
+    def replace(self, panels: dict[str, PanelStore]) -> None:
+        """Hold these panels from now on."""
+        self.ready()  # what was ready before stays so, asked or not
+        self.panels = panels
