@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -18,18 +19,20 @@ from aiohttp import web
 
 from . import __version__
 from .clock import Clock, SystemClock
-from .config import Config
 from .effective import effective
 from .errors import ConfigError
 from .exposition import Exposition
 from .flags import Flags
 from .fleet import Fleet
 from .selection import Shard
+from .settings import Config
 from .store import Store
 from .telemetry import Telemetry
 from .web import Pages, serving
 
 log = structlog.get_logger()
+
+_LONGEST_FAREWELL_SECONDS = 1.8
 
 
 @dataclass(slots=True, eq=False)
@@ -47,19 +50,25 @@ class Exporter:
     telemetry: Telemetry = field(init=False)
     exposition: Exposition = field(init=False)
     fleet: Fleet = field(init=False)
-    crash: asyncio.Future[None] = field(init=False)
-    """Ends with the error of a poller that ended by itself."""
+    ended: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """Ends when told to, or with the error of a poller that ended by itself."""
     _config: Config = field(init=False)
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[web.Application]:
-        """Poll, and yield the application to serve; raise ConfigError instead."""
-        self._config = self.load()
-        self.crash = asyncio.get_running_loop().create_future()
+    async def running(self, addresses: tuple[str, ...]) -> AsyncIterator[list[str]]:
+        """Serve and poll; yield the addresses as bound.
+
+        The ports come first: an exporter that cannot serve must not ask a panel, least
+        of all with a wrong key and again at every restart. Raises ConfigError and
+        OSError.
+        """
+        config = self.load()
         self.telemetry = Telemetry(version=__version__, shard=self.shard)
         self.exposition = Exposition(
-            self.store, self.clock, self._config.detail, self.telemetry.registry
+            self.store, self.clock, config.detail, self.telemetry.registry
         )
         self.fleet = Fleet(
             self.store,
@@ -69,20 +78,26 @@ class Exporter:
             self._crashed,
             self.jitter,
         )
-        pages = Pages(
+        self._config = config
+        async with serving(self._application(), addresses) as bound:
+            try:
+                await self._apply(config)
+                yield bound
+            finally:
+                # A reload under way ends first, and none begins from here on.
+                await self._reloading.acquire()
+                await self.fleet.stop()
+                self.ended.cancel()
+
+    def _application(self) -> web.Application:
+        return Pages(
             self.store,
             self.exposition,
             self.telemetry_path,
             self.max_requests,
             effective=lambda: effective(self._config),
             reload=self.reload,
-        )
-        try:
-            await self._apply(self._config)
-            yield pages.application()
-        finally:
-            await self.fleet.stop()
-            self.crash.cancel()
+        ).application()
 
     async def reload(self) -> None:
         """Load the configuration again; raise ConfigError and keep the old one."""
@@ -101,9 +116,14 @@ class Exporter:
         self.exposition.show(config.detail)
         self.telemetry.loaded(time=self.clock.time())
 
+    def end(self) -> None:
+        """Let whoever waits for the end go on."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
     def _crashed(self, error: BaseException) -> None:
-        if not self.crash.done():
-            self.crash.set_exception(error)
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
 
 async def serve(flags: Flags, load: Callable[[], Config]) -> int:
@@ -114,20 +134,24 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,
     )
-    async with (
-        exporter.running() as application,
-        serving(application, flags.listen_addresses) as addresses,
-    ):
+    obey_signals(exporter)
+    async with exporter.running(flags.listen_addresses) as addresses:
         for address in addresses:
             log.info("listening", address=address, version=__version__)
-        return await until_told(exporter)
+        await exporter.ended
+        log.info("ending")
+    return 0
 
 
-async def until_told(exporter: Exporter) -> int:
-    """Obey signals; return 0 when told to end, raise when polling ended by itself."""
+def obey_signals(exporter: Exporter) -> None:
+    """End on SIGTERM and SIGINT, reload on SIGHUP."""
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
+
+    def end() -> None:
+        exporter.end()
+        # Threads cannot be ended: one may wait for a name server or a file for long.
+        loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, 0)
 
     def reload() -> None:
         task = loop.create_task(_reload(exporter))
@@ -135,14 +159,8 @@ async def until_told(exporter: Exporter) -> int:
         task.add_done_callback(reloads.discard)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    ended = loop.create_task(told.wait())
-    await asyncio.wait((ended, exporter.crash), return_when=asyncio.FIRST_COMPLETED)
-    if exporter.crash.done():
-        exporter.crash.result()
-    log.info("ending")
-    return 0
 
 
 async def _reload(exporter: Exporter) -> None:

@@ -36,11 +36,12 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _run(flags: Flags, environment: Mapping[str, str]) -> int:
+    if flags.config_check and flags.command is None:
+        return _check(flags, environment)
     import asyncio
 
     from .app import serve
     from .config import load
-    from .effective import effective
     from .logs import configure
 
     configure(flags.log_level, flags.log_format)
@@ -48,7 +49,14 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
         from .demonstration import demonstrate
 
         return asyncio.run(demonstrate(flags))
-    if flags.config_check:
-        print(effective(load(flags.config_file, environment)), end="")
-        return 0
     return asyncio.run(serve(flags, lambda: load(flags.config_file, environment)))
+
+
+def _check(flags: Flags, environment: Mapping[str, str]) -> int:
+    from .config import load
+    from .effective import effective
+
+    text = effective(load(flags.config_file, environment))
+    # UTF-8 as in a file, whatever the terminal's encoding is.
+    sys.stdout.buffer.write(text.encode())
+    return 0

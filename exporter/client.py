@@ -34,7 +34,7 @@ from .errors import (
     Unprocessable,
     Unreachable,
 )
-from .refusal import refusal
+from .refusal import one_line, refusal
 from .secret import Credentials
 from .wire import Format
 
@@ -96,22 +96,20 @@ class Client:
         etag: str | None = None,
     ) -> Answer:
         """Return the answer to ``GET path``; raise PanelError and nothing else."""
-        where = f"GET /{path}.{self.form}"
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._exchange(path, credentials, resource, query, etag)
-        except PanelError as error:
-            error.args = (f"{where}: {error}",)
-            raise
         except TimeoutError:
-            raise TimedOut(
-                f"{where}: no whole answer in {self.timeout_seconds:g} s"
-            ) from None
+            raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise TlsFailed(f"{where}: {error}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            what = str(error) or type(error).__name__
-            raise Unreachable(f"{where}: {what}") from None
+            raise TlsFailed(one_line(str(error))) from None
+        except OSError as error:
+            raise Unreachable(one_line(str(error)) or type(error).__name__) from None
+        except aiohttp.ClientError as error:
+            # Their texts quote headers and bodies.
+            raise Unreachable(
+                f"the answer broke off or is not HTTP ({type(error).__name__})"
+            ) from None
 
     async def _exchange(
         self,
@@ -132,13 +130,13 @@ class Client:
         ) as response:
             received_at = self.now()
             try:
-                body = await self._body(response, etag, credentials)
+                body = await self._body(response, credentials)
             finally:
                 seconds = time.perf_counter() - started
                 self.observer.answered(resource, response.status, seconds)
         return Answer(
             body=body,
-            etag=response.headers.get("ETag"),
+            etag=response.headers.get("ETag") or None,
             limit=_number(response.headers, "X-Limit"),
             total=_number(response.headers, "X-Total"),
             paged=any(f"X-{key}" in response.headers for key in _PAGING),
@@ -155,21 +153,18 @@ class Client:
         return headers if etag is None else {**headers, "If-None-Match": etag}
 
     async def _body(
-        self,
-        response: aiohttp.ClientResponse,
-        etag: str | None,
-        credentials: Credentials,
+        self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> bytes | None:
         """Take the body whole or not at all: status, type, size."""
-        if response.status == 304 and etag is not None:
+        if response.status == 304:
             return None
         if not 200 <= response.status < 300:
-            said = refusal(await _read(response, _REFUSAL_BYTES), self.form)
-            raise _status_error(response, said.replace(credentials.password, "…"))
+            body = await _read(response, _REFUSAL_BYTES)
+            said = refusal(body, self.form, hide=credentials.password)
+            raise _status_error(response, said)
         if response.content_type not in _MEDIA_TYPES[self.form]:
-            raise Undecodable(
-                f"answered {response.content_type}, not {_MEDIA_TYPES[self.form][0]}"
-            )
+            found = one_line(response.content_type)
+            raise Undecodable(f"answered {found}, not {_MEDIA_TYPES[self.form][0]}")
         body = await _read(response, self.max_body_bytes + 1)
         if len(body) > self.max_body_bytes:
             raise TooLarge(f"more than {self.max_body_bytes} bytes (poll.max_body)")

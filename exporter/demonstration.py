@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
-import aiohttp
-
 from . import config, schema
-from .app import Exporter, until_told
+from .app import Exporter, obey_signals
 from .demo.stage import demo_panel
+from .exposition import TEXT
 from .flags import Flags
 from .selection import Shard
-from .web import serving
+from .settings import Config
 
 _NAME = "demo"
 _SHOWN = (
@@ -34,17 +33,22 @@ async def demonstrate(flags: Flags) -> int:
             telemetry_path=flags.telemetry_path,
             max_requests=flags.max_requests,
         )
+        obey_signals(exporter)
         async with (
-            exporter.running() as application,
-            serving(application, flags.listen_addresses) as addresses,
+            exporter.running(flags.listen_addresses) as addresses,
+            asyncio.TaskGroup() as tasks,
         ):
-            await _introduce(exporter, addresses[0], flags.telemetry_path)
-            return await until_told(exporter)
+            introduction = tasks.create_task(
+                _introduce(exporter, addresses[0], flags.telemetry_path)
+            )
+            await exporter.ended
+            introduction.cancel()
+        return 0
     finally:
         await panel.stop()
 
 
-def _config(url: str, username: str, password: str) -> config.Config:
+def _config(url: str, username: str, password: str) -> Config:
     """Watch the simulated panel closely, so that something moves while one looks."""
     panel = {
         "name": _NAME,
@@ -59,16 +63,11 @@ def _config(url: str, username: str, password: str) -> config.Config:
 async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> None:
     """Print where to look, and a piece of what is to be seen."""
     host, _, port = address.rpartition(":")
-    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "127.0.0.1"}  # noqa: S104  # as bound
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
     base = f"http://{everywhere.get(host, host)}:{port}"
     while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
         await asyncio.sleep(0.05)
-    names = [("name[]", name) for name in _SHOWN]
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(base + telemetry_path, params=names) as response,
-    ):
-        sample = await response.text()
+    sample = exporter.exposition.render(TEXT, frozenset(_SHOWN)).decode()
     print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
     print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
     print("\n".join(_excerpt(sample)))

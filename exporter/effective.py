@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import yaml
 
-from .config import Config, Panel, Tls
 from .secret import HIDDEN, FromFile
 from .selection import ConfiguredServer, Filter
+from .settings import Config, Panel, Tls
 
 
 def effective(config: Config) -> str:
@@ -21,7 +22,22 @@ def effective(config: Config) -> str:
         },
         "panels": [_panel(panel) for panel in config.panels],
     }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML folds unprinted characters such as U+0085 unless they must be escaped.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that it reads the same, whatever characters it holds."""
+
+    yaml_representers: ClassVar[dict[type, Callable[[Any, Any], yaml.Node]]] = {
+        **yaml.SafeDumper.yaml_representers,
+        str: _written,
+    }
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
@@ -80,9 +96,10 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 def _proxy(panel: Panel) -> str | None:
     proxy = panel.proxy_url
-    if proxy is None or proxy.password is None:
+    if proxy is None or proxy.raw_authority.rpartition("@")[0] == "":
         return _text(proxy)
-    return str(proxy.with_password(None)).replace("@", f":{HIDDEN}@", 1)
+    # A user's name without a password is often a token.
+    return str(proxy.with_user(None)).replace("//", f"//{HIDDEN}@", 1)
 
 
 def _server(server: ConfiguredServer) -> int | str | dict[str, Any]:

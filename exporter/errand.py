@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from .errors import ExporterError, Forbidden, NotFound, Unprocessable
+from .errors import ExporterError, Forbidden, NotFound, PanelError, Unprocessable
 from .store import PanelStore
 
 log = structlog.get_logger()
@@ -34,18 +34,23 @@ class Condition:
     part: str = ""
     _trouble: type[ExporterError] | None = None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return where the store holds the outcome."""
+        return self.collector, self.part
+
     def worked(self) -> None:
         """Note a run that succeeded."""
-        self.store.outcomes[self.collector, self.part] = True
+        self.store.outcomes[self.key] = True
         self._mended()
 
     def begins(self) -> None:
         """Note that nothing is known, because something better was refused."""
-        self.store.outcomes[self.collector, self.part] = False
+        self.store.outcomes[self.key] = False
 
     def ended(self) -> None:
         """Note that it is no longer needed."""
-        self.store.outcomes.pop((self.collector, self.part), None)
+        self.store.outcomes.pop(self.key, None)
         self._mended()
 
     def _mended(self) -> None:
@@ -59,26 +64,20 @@ class Condition:
 
     def failed(self, error: ExporterError, **where: int) -> None:
         """Note a run that failed, and log it if that is news."""
-        self.store.outcomes[self.collector, self.part] = False
+        self.store.outcomes[self.key] = False
         if type(error) is self._trouble:
             return
         self._trouble = type(error)
+        hint = error.hint if isinstance(error, PanelError) else ""
+        more = {"hint": hint} if hint else {}
         log.warning(
             "collector off" if isinstance(error, REFUSED) else "collector failed",
             panel=self.store.name,
             collector=self.collector,
             **where,
             error=str(error),
-            **_hint(error),
+            **more,
         )
-
-
-def _hint(error: ExporterError) -> dict[str, str]:
-    if isinstance(error, Forbidden):
-        return {"hint": "give the account's role the permission to read this"}
-    if isinstance(error, NotFound):
-        return {"hint": "this version of the panel may not have it"}
-    return {}
 
 
 @dataclass(slots=True, eq=False)

@@ -43,6 +43,8 @@ class PanelError(ExporterError):
     """Whether the panel has accepted the credentials when it answers like this."""
     retry_after_seconds: float | None = None
     """How long the panel asked to be left alone."""
+    hint: ClassVar[str] = ""
+    """What whoever runs the exporter can do."""
 
 
 class TimedOut(PanelError):
@@ -55,18 +57,24 @@ class Unreachable(PanelError):
     """No connection, or it ended before the answer did."""
 
     reason = "connection"
+    hint = "check url, and that this host may connect to it"
 
 
 class TlsFailed(PanelError):
     """The connection cannot be trusted."""
 
     reason = "tls"
+    hint = "set tls_config.ca_file to the authority that signed the certificate"
 
 
 class Unauthorized(PanelError):
     """The panel refused the credentials."""
 
     reason = "unauthorized"
+    hint = (
+        "check basic_auth; nothing is sent until the secret changes, or for ten "
+        "minutes and then longer: more tries could lock the account"
+    )
 
 
 class Forbidden(PanelError):
@@ -74,6 +82,7 @@ class Forbidden(PanelError):
 
     reason = "forbidden"
     authenticated = True
+    hint = "give the account's role the permission to read this"
 
 
 class NotFound(PanelError):
@@ -111,6 +120,7 @@ class Redirected(PanelError):
     """The panel sends its caller elsewhere."""
 
     reason = "redirect"
+    hint = "url must be the address that answers, not one that leads to it"
 
 
 class TooLarge(PanelError):

@@ -29,6 +29,8 @@ from .store import Knowledge, PanelStore, Store
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
+"""What the samples of a family may be called after its name."""
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
@@ -60,7 +62,7 @@ class Exposition:
             self._written = {}
 
     def render(self, media_type: str, names: frozenset[str] = frozenset()) -> bytes:
-        """Return a whole scrape, or the families that have a sample in ``names``."""
+        """Return a whole scrape, or the families and samples called ``names``."""
         now = Now(self.clock.time(), self.clock.monotonic())
         panels = self._panels(now)
         pieces: list[str] = []
@@ -98,7 +100,8 @@ class Exposition:
         return panels
 
     def _own(self, media_type: str, names: frozenset[str]) -> bytes:
-        registry = self.own.restricted_registry(names) if names else self.own
+        wanted = [name + suffix for name in names for suffix in _SUFFIXES]
+        registry = self.own.restricted_registry(wanted) if names else self.own
         write = (
             openmetrics.generate_latest
             if media_type == OPENMETRICS

@@ -15,7 +15,8 @@ import structlog
 from .clock import Clock
 from .journal import Journal
 from .model import Transaction
-from .reader import Page, Reader
+from .paging import Page
+from .reader import Reader
 from .store import PanelStore
 
 log = structlog.get_logger()

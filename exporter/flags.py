@@ -6,6 +6,7 @@ Light on imports, so that ``--version`` and ``--help`` answer at once.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class Flags:
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """Return the flags; exit with a message, as argparse does, if they are wrong."""
     parser = build_parser()
-    for action in parser._actions:  # noqa: SLF001  # argparse has no public list
+    parser.parse_args(arguments)  # --help and --version whatever the variables say
+    for action in actions(parser):
         _take_environment(parser, action, environment)
     found = parser.parse_args(arguments)
     if not 0 <= found.shard < found.total_shards:
@@ -94,6 +96,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"{PROGRAM} {__version__}"
     )
     return parser
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the flags that have a variable."""
+    return [
+        action
+        for action in parser._actions  # noqa: SLF001  # argparse has no public list
+        if action.option_strings and action.dest not in ("help", "version")
+    ]
 
 
 def _add_config_flags(parser: argparse.ArgumentParser) -> None:
@@ -179,8 +190,6 @@ def _take_environment(
     environment: Mapping[str, str],
 ) -> None:
     """Let a flag's variable be its default, checked as the flag would be."""
-    if not action.option_strings or action.dest in ("help", "version"):
-        return
     name = variable(action.option_strings[-1])
     text = environment.get(name)
     if not text:
@@ -216,9 +225,8 @@ def _truth(text: str) -> bool:
 
 
 def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    good = colon and port.isascii() and port.isdecimal() and int(port) < 2**16
-    if not good or (":" in host and not (host[0] == "[" and host[-1] == "]")):
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[1]) >= 2**16:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not [host]:port, such as :10058, 127.0.0.1:10058 or "
             "[::1]:10058"
@@ -226,23 +234,30 @@ def _address(text: str) -> str:
     return text
 
 
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
+
+
 def _path(text: str) -> str:
-    if not text.startswith("/") or text in _TAKEN:
+    if not _PATH.fullmatch(text) or text in _TAKEN:
         raise argparse.ArgumentTypeError(
-            f"{text!r} must start with / and be none of {', '.join(_TAKEN)}"
+            f"{text!r} is not a path such as /metrics, or is one of {', '.join(_TAKEN)}"
         )
     return text
 
 
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?")
 _TAKEN = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
 
 
 def _at_least(least: int) -> Any:
     def number(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text) < least:
+        if not _NUMBER.fullmatch(text) or int(text) < least:
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not a whole number from {least} on"
             )
         return int(text)
 
     return number
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")

@@ -11,13 +11,13 @@ import aiohttp
 from . import __version__
 from .client import Client
 from .clock import Clock
-from .config import Panel
-from .gate import Gate
+from .gate import Gate, Standing
+from .planner import Planner
 from .poller import Poller, Rhythm
-from .programme import Planner
 from .reader import Reader
 from .roster import Roster
 from .selection import Shard
+from .settings import Panel
 from .store import PanelStore, Store
 from .telemetry import Telemetry
 from .timetable import Timetable
@@ -55,6 +55,8 @@ class Fleet:
     """Is called when a poller ends by itself, which it never should."""
     jitter: Callable[[], float]
     members: dict[str, Member] = field(default_factory=dict)
+    _standings: dict[str, Standing] = field(default_factory=dict)
+    """By the address of the panel; kept, so that no reload makes a bad key new."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
         """Run pollers for just these panels; an unchanged one is not disturbed.
@@ -71,16 +73,18 @@ class Fleet:
             made += (self._member(p) for p in panels if p.name not in kept)
         except BaseException:
             await asyncio.gather(*(member.stop() for member in made))
+            self._forget({member.panel.name for member in made} - self.members.keys())
             raise
         ended = [m for name, m in self.members.items() if kept.get(name) is not m]
         await asyncio.gather(*(member.stop() for member in ended))
-        for name in self.members.keys() - {panel.name for panel in panels}:
-            self.telemetry.forget(name)
+        self._forget(self.members.keys() - {panel.name for panel in panels})
+        for member in made:
+            self._inherit(member)
         running = kept | {member.panel.name: member for member in made}
         self.members = {panel.name: running[panel.name] for panel in panels}
-        self.store.panels = {
-            name: member.poller.store for name, member in self.members.items()
-        }
+        self.store.replace(
+            {name: member.poller.store for name, member in self.members.items()}
+        )
         for member in made:
             self._start(member)
 
@@ -145,33 +149,33 @@ class Fleet:
         )
 
     def _gate(self, panel: Panel) -> Gate:
-        """Return a new gate, or the one that knows how these credentials fare."""
-        known = self._known(panel)
-        if known is not None and known.panel.account == panel.account:
-            return known.poller.gate
+        address = str(panel.url).rstrip("/")
+        standing = self._standings.setdefault(
+            address, Standing(self.clock.monotonic, self.jitter, self.shard.total)
+        )
         return Gate(
-            now=self.clock.monotonic,
             credentials=panel.account.credentials,
+            standing=standing,
             longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
-            jitter=self.jitter,
-            sharers=self.shard.total,
         )
 
     def _store(self, panel: Panel) -> PanelStore:
-        """Return an empty store, or one with what was known of the same panel."""
-        store = PanelStore(
+        return PanelStore(
             name=panel.name,
             url=str(panel.url),
             interval_seconds=panel.poll.interval,
             max_age_seconds=panel.poll.max_age,
             longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
         )
-        known = self._known(panel)
-        if known is not None:
-            store.take_over(known.poller.store)
-        return store
 
-    def _known(self, panel: Panel) -> Member | None:
-        """Return who has asked the same panel until now."""
-        member = self.members.get(panel.name)
-        return member if member and member.panel.url == panel.url else None
+    def _inherit(self, member: Member) -> None:
+        """Give a new member what was known of the same panel until now."""
+        known = self.members.get(member.panel.name)
+        if known is not None and known.panel.url == member.panel.url:
+            member.poller.store.take_over(known.poller.store)
+            member.poller.gate.take_over(known.poller.gate)
+            member.poller.reader.skew_seconds = known.poller.reader.skew_seconds
+
+    def _forget(self, names: set[str]) -> None:
+        for name in names:
+            self.telemetry.forget(name)

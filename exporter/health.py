@@ -36,7 +36,7 @@ def _trouble(host: str, port: int) -> str | None:
     try:
         connection.request("GET", "/-/healthy")
         status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:
         connection.close()

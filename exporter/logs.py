@@ -1,13 +1,18 @@
-"""What is logged, how, and what must never be: structured lines on standard error."""
+"""What is logged, how, and what must never be: structured lines on standard error.
+
+Every event is one line, whatever a panel, a file or a library has put into it.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -15,21 +20,25 @@ LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+_FIRST = ("ts", "level", "msg")
+_PLAIN = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
-def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     """Write logfmt or JSON lines of at least ``level`` from now on.
 
     The standard library's logging (asyncio, aiohttp) goes the same way.
     """
+    stream = stream or sys.stderr
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
+        structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, _renderer(form)],
+        processors=[*shared, _RENDERERS[form]],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -40,7 +49,7 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _renderer(form),
+                _RENDERERS[form],
             ],
         )
     )
@@ -50,9 +59,28 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
     )
 
 
-def _renderer(form: str) -> Processor:
-    if form == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.processors.LogfmtRenderer(
-        key_order=["ts", "level", "msg"], bool_as_flag=False
-    )
+def _json(_: object, __: str, event: EventDict) -> str:
+    ordered = _ordered(event)
+    text = json.dumps(ordered, default=str, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(ordered, default=str)
+
+
+def _logfmt(_: object, __: str, event: EventDict) -> str:
+    return " ".join(f"{key}={_value(value)}" for key, value in _ordered(event).items())
+
+
+_RENDERERS = {"json": _json, "logfmt": _logfmt}
+
+
+def _ordered(event: EventDict) -> EventDict:
+    return {key: event.pop(key) for key in _FIRST if key in event} | dict(event)
+
+
+def _value(value: object) -> str:
+    """Write a value; in quotes, escaped as JSON, unless it is one plain word."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.isprintable():
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())

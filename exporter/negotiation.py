@@ -27,9 +27,10 @@ def media_type(accept: str) -> str:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the answer may be compressed."""
+    """Tell whether the answer may be compressed, and is not liked better as it is."""
     weights = {kind: _weight(given) for kind, given in _entries(accept_encoding)}
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
+    weight = weights.get("gzip", weights.get("*", 0.0))
+    return 0 < weight >= weights.get("identity", 0.0)
 
 
 def _entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:

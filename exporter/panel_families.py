@@ -95,7 +95,7 @@ PANEL_FAMILIES: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_backup_server_backups",
-        "Polled backups that are on the backup server; none: on hypervisors.",
+        "Backups on the backup server, as of the last poll; none: on hypervisors.",
         _BACKUP_SERVER,
         of_share(lambda share: share.backups),
     ),

@@ -3,7 +3,7 @@
 Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp
 2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. On 2.x there is no
 ``initiated`` and no target: the period stands in ``backup_type``
-(``days-autobackup``) and the disk in ``disk_id``.
+(``days-autobackup``) and the disk in ``disk_id``; all backups are normal ones.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from .model import (
     Server,
     Target,
 )
-from .wire import Format, RowDecoder, Skipped, xml_root, xml_value
+from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
 
 Value = TypeVar("Value")
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _KIB = 1024
+_LARGEST_KIB = 2**53
+"""A float holds larger numbers no longer exactly, and a sample is a float."""
 _AUTOBACKUP = "-autobackup"
+_MANUAL = "manual"
 
 
 class BackupRow(msgspec.Struct):
@@ -71,6 +74,8 @@ class Parsed(Generic[Value]):
 
     values: tuple[Value, ...]
     skipped: tuple[Skipped, ...]
+    listed: int
+    """How many rows there were."""
 
 
 _BACKUPS = RowDecoder("backup", BackupRow)
@@ -87,19 +92,34 @@ def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Backup]:
             repeated.append(Skipped(str(row.id), "the id stands in the list twice"))
         else:
             found[row.id] = _backup(row, vm_id)
-    return Parsed(tuple(found.values()), (*decoded.skipped, *repeated))
+    skipped = (*decoded.skipped, *repeated)
+    return Parsed(tuple(found.values()), skipped, len(found) + len(skipped))
 
 
 def servers(body: bytes, form: Format) -> Parsed[Server]:
-    """Read ``/virtual_machines`` or one server; raise Undecodable if it is neither."""
+    """Read ``/virtual_machines``; raise Undecodable if it is no list.
+
+    A server that stands there twice is one.
+    """
     decoded = _SERVERS.decode(body, form)
     found = {row.id: _server(row) for row in reversed(decoded.rows)}
-    return Parsed(tuple(reversed(found.values())), decoded.skipped)
+    listed = len(decoded.rows) + len(decoded.skipped)
+    return Parsed(tuple(reversed(found.values())), decoded.skipped, listed)
+
+
+def server(body: bytes, form: Format) -> Server:
+    """Read ``/virtual_machines/:id``; raise Undecodable if it shows no server."""
+    decoded = _SERVERS.decode(body, form)
+    if not decoded.rows:
+        raise Undecodable("no virtual_machine in the answer")
+    return _server(decoded.rows[0])
 
 
 def version(body: bytes, form: Format) -> str:
     """Read ``/version``; raise Undecodable if it names none."""
     found = _json_version(body) if form == "json" else _xml_version(body)
+    if type(found) in (int, float):
+        found = str(found)
     if not isinstance(found, str) or not found.strip():
         raise Undecodable("no version in the answer")
     return found.strip()
@@ -108,7 +128,7 @@ def version(body: bytes, form: Format) -> str:
 def _json_version(body: bytes) -> object:
     try:
         return msgspec.json.decode(body, type=dict[str, object]).get("version")
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Undecodable(f"not a version: {error}") from None
 
 
@@ -140,7 +160,7 @@ def _backup(row: BackupRow, vm_id: int) -> Backup:
 def _kind(row: BackupRow) -> tuple[str, str]:
     """Return the backup's type and what initiated it."""
     kind, initiated = row.backup_type or "", row.initiated or ""
-    if kind.endswith(_AUTOBACKUP):
+    if kind.endswith(_AUTOBACKUP) or kind == _MANUAL:
         return NORMAL, initiated or kind.removesuffix(_AUTOBACKUP)
     if not kind:
         whole = row.target_type == VIRTUAL_MACHINE
@@ -159,8 +179,8 @@ def _target(row: BackupRow, kind: str, vm_id: int) -> Target:
 
 
 def _size(kib: int | None) -> int | None:
-    # A negative size says nothing; the restore point may be good all the same.
-    return None if kib is None or kib < 0 else kib * _KIB
+    # An impossible size says nothing; the restore point may be good all the same.
+    return kib * _KIB if kib is not None and 0 <= kib < _LARGEST_KIB else None
 
 
 def seconds(moment: datetime | None) -> float | None:

@@ -8,7 +8,7 @@ time they are as they were.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,13 +18,9 @@ from .clock import Clock
 from .errand import Errand
 from .errors import (
     ExporterError,
-    Forbidden,
     NotAsked,
     PanelError,
-    Redirected,
-    TlsFailed,
     Unauthorized,
-    Unreachable,
 )
 from .gate import Gate, Permit
 from .programme import Programme
@@ -36,16 +32,10 @@ from .timetable import Timetable
 log = structlog.get_logger()
 
 _SECRET_CHECK_SECONDS = 5.0
+_TURN_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 15.0
+_LONGEST_RETRY_SECONDS = 300.0
 _LONGEST_EXPONENT = 16
-_HINTS: Mapping[type[ExporterError], str] = {
-    Unauthorized: "check basic_auth; nothing is sent until the secret changes, or for"
-    " ten minutes and then longer: more tries could lock the account",
-    Forbidden: "give the account's role the permission to read this",
-    TlsFailed: "set tls_config.ca_file to the authority that signed the certificate",
-    Redirected: "url must be the address that answers, not one that leads to it",
-    Unreachable: "check url, and that this host may connect to it",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +59,12 @@ class Poller:
     roster: Roster
     timetable: Timetable
     programme: Programme
-    resting: bool = field(default=False, init=False)
-    """Whether nothing is in flight and nothing due: simulations move on then."""
+    asleep: bool = field(default=False, init=False)
+    """Whether nothing is due: simulations move on when nothing is in flight too."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _contact: asyncio.Task[None] | None = field(default=None, init=False)
     _trouble: type[ExporterError] | None = field(default=None, init=False)
+    _bug: str = field(default="", init=False)
     _untried: set[int] | None = field(default=None, init=False)
     """The servers of the first inventory that were not read yet."""
     _retries: int = field(default=0, init=False)
@@ -81,19 +72,24 @@ class Poller:
     _inventory_due: float = field(default=0.0, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
+    @property
+    def in_flight(self) -> int:
+        """How many readings are under way."""
+        return len(self._tasks)
+
     async def run(self) -> None:
         """Poll until cancelled; then end every request under way."""
         self._inventory_due = self._retry_at = self.clock.monotonic()
-        self.roster.enter_numbers()
+        self.roster.enter_known()
         self.programme.begin()
         try:
             while True:
                 self._start_due()
                 self._publish()
                 seconds = self._seconds_to_sleep()
-                self.resting = not self._tasks and seconds != 0
+                self.asleep = seconds != 0
                 await self.clock.wait(self._wake, seconds)
-                self.resting = False
+                self.asleep = False
                 self._wake.clear()
         finally:
             for task in self._tasks:
@@ -104,31 +100,32 @@ class Poller:
         """Start what the gate permits and the clock demands."""
         permit = self.gate.permit()
         if permit is Permit.NONE:
-            self.store.first_pass_ended = True
+            # Refused is an end too; after a pause the first pass goes on.
+            self.store.first_pass_ended |= self.gate.refusing()
         elif permit is Permit.ONE:
-            if not self._tasks:
+            if not self._tasks and self.gate.claim():
                 self._start_contact()
         else:
             self._start_reads()
 
     def _start_reads(self) -> None:
         now = self.clock.monotonic()
-        if self._contact is None and self._contact_due() <= now:
-            self._start_contact()
         while len(self._tasks) < self.rhythm.concurrency:
-            if not (self._start_errand(now) or self._start_read(now)):
+            if self._contact is None and self._contact_due() <= now:
+                self._start_contact()
+            elif not (self._start_errand(now) or self._start_read(now)):
                 break
 
     def _start_errand(self, now: float) -> bool:
         errand = self.programme.errands.take(now) if self._acquainted() else None
         if errand is not None:
-            self._start(self._run(errand), partial(self._not_run, errand))
+            self._start(partial(self._run, errand), partial(self._not_run, errand))
         return errand is not None
 
     def _start_read(self, now: float) -> bool:
         vm_id = self.timetable.take(now)
         if vm_id is not None:
-            self._start(self._read(vm_id), partial(self._not_read, vm_id))
+            self._start(partial(self._read, vm_id), partial(self._not_read, vm_id))
         return vm_id is not None
 
     def _acquainted(self) -> bool:
@@ -136,10 +133,12 @@ class Poller:
         return self._untried is not None or self.store.first_pass_ended
 
     def _start_contact(self) -> None:
-        self._contact = self._start(self._ask_for_panel(), self._lost)
+        self._contact = self._start(self._ask_for_panel, self._lost)
 
     def _start(
-        self, work: Coroutine[None, None, None], failed: Callable[[ExporterError], None]
+        self,
+        work: Callable[[], Awaitable[None]],
+        failed: Callable[[ExporterError], None],
     ) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guard(work, failed))
         self._tasks.add(task)
@@ -150,19 +149,27 @@ class Poller:
         self._tasks.discard(task)
         if task is self._contact:
             self._contact = None
+            self.gate.release()
+        self.asleep = False
         self._wake.set()
 
     async def _guard(
-        self, work: Coroutine[None, None, None], failed: Callable[[ExporterError], None]
+        self,
+        work: Callable[[], Awaitable[None]],
+        failed: Callable[[ExporterError], None],
     ) -> None:
         try:
-            await work
+            await work()
         except ExporterError as error:
             failed(error)
         except Exception as error:
             # The only broad except: a bug must not stop the polling.
-            log.exception("bug in the exporter", panel=self.store.name)
-            failed(PanelError(repr(error)))
+            if repr(error) != self._bug:
+                log.exception("bug in the exporter", panel=self.store.name)
+            self._bug = repr(error)
+            failure = PanelError(repr(error))
+            self.gate.failed(self.gate.credentials(), failure)
+            failed(failure)
 
     def _publish(self) -> None:
         """Let the store know how the polling goes."""
@@ -175,6 +182,18 @@ class Poller:
 
     async def _ask_for_panel(self) -> None:
         """Ask for the version, as a sign of life, and for the inventory when due."""
+        parts = (self._ask_for_version, self._ask_for_inventory)
+        # After a failed version in turns: it alone may be what fails.
+        turned = self.store.answering is False and self._retries % 2
+        for ask in reversed(parts) if turned else parts:
+            await ask()
+        if self._trouble is not None and self.store.inventory_answered:
+            log.info("panel answers", panel=self.store.name, version=self.store.version)
+            self._trouble = None
+        if self.store.inventory_succeeded:
+            self._retries = 0
+
+    async def _ask_for_version(self) -> None:
         try:
             version = await self.reader.version()
         except PanelError:
@@ -183,13 +202,15 @@ class Poller:
         self.store.version = version or self.store.version
         self.store.answering = True
         self._wake.set()  # the gate may have opened
-        if self._inventory_due <= self.clock.monotonic():
-            await self.roster.read()
-            self._inventory_due = self.clock.monotonic() + self.rhythm.discovery_seconds
-            self._expect_first_pass()
-        if self._trouble is not None:
-            log.info("panel answers", panel=self.store.name, version=version)
-        self._trouble, self._retries = None, 0
+
+    async def _ask_for_inventory(self) -> None:
+        now = self.clock.monotonic()
+        if now < self._inventory_due:
+            return
+        self._inventory_due = now + self.rhythm.discovery_seconds
+        if not await self.roster.read():
+            self._inventory_due = now + self._seconds_to_retry(None)
+        self._expect_first_pass()
 
     def _expect_first_pass(self) -> None:
         watches = self.store.watches
@@ -197,29 +218,36 @@ class Poller:
             self._untried = {v for v, watch in watches.items() if watch.failing is None}
         self._untried &= watches.keys()
 
-    def _tried(self, vm_id: int, *, failed: bool) -> None:
-        self.timetable.done(vm_id, self.clock.monotonic(), failed=failed)
+    def _tried(self, vm_id: int, *, failed: bool, rest_seconds: float = 0.0) -> None:
+        now = self.clock.monotonic()
+        self.timetable.done(vm_id, now, failed=failed, rest_seconds=rest_seconds)
         if self._untried is not None:
             self._untried.discard(vm_id)
 
     def _lost(self, error: ExporterError) -> None:
         """Take in that the panel itself did not say what it was asked for."""
+        if isinstance(error, NotAsked):
+            self._inventory_due = min(self._inventory_due, self.clock.monotonic())
+            return  # the gate tells when to try again
         self.store.first_pass_ended = True
         self._complain(error)
-        seconds = _FIRST_RETRY_SECONDS * 2 ** min(self._retries, _LONGEST_EXPONENT)
-        self._retries += 1
-        self._retry_at = self.clock.monotonic() + min(
-            seconds, self.rhythm.discovery_seconds
-        )
+        self._retry_at = self.clock.monotonic() + self._seconds_to_retry(error)
         self._inventory_due = min(self._inventory_due, self._retry_at)
+
+    def _seconds_to_retry(self, error: ExporterError | None) -> float:
+        """Return how long to wait this time: longer each time."""
+        seconds = _FIRST_RETRY_SECONDS * 2.0 ** min(self._retries, _LONGEST_EXPONENT)
+        self._retries += 1
+        longest = min(_LONGEST_RETRY_SECONDS, self.rhythm.discovery_seconds)
+        return min(max(seconds, _seconds_asked_for(error)), longest)
 
     def _complain(self, error: ExporterError) -> None:
         """Log the panel's trouble when it begins or becomes another."""
-        if isinstance(error, NotAsked) or type(error) is self._trouble:
+        if type(error) is self._trouble:
             return
         self._trouble = type(error)
-        hint = _HINTS.get(type(error))
-        more = {} if hint is None else {"hint": hint}
+        hint = error.hint if isinstance(error, PanelError) else ""
+        more = {"hint": hint} if hint else {}
         log.error("panel lost", panel=self.store.name, error=str(error), **more)
 
     async def _run(self, errand: Errand) -> None:
@@ -235,17 +263,22 @@ class Poller:
             self._refused(error)
 
     async def _read(self, vm_id: int) -> None:
+        if self.gate.permit() is not Permit.ANY:
+            raise NotAsked("the secret has changed since this was planned")
         backups = await self.reader.backups(vm_id)
         watch = self.store.watches.get(vm_id)
-        if watch is not None:  # else gone while it was being read
-            if watch.failing:
-                log.info("server read again", panel=self.store.name, vm_id=vm_id)
-            self.store.succeeded(
-                vm_id,
-                backups,
-                time=self.clock.time(),
-                monotonic=self.clock.monotonic(),
-            )
+        if watch is None:
+            self.reader.forget(vm_id)  # gone while it was being read
+            self._tried(vm_id, failed=False)
+            return
+        if watch.failing:
+            log.info("server read again", panel=self.store.name, vm_id=vm_id)
+        self.store.succeeded(
+            vm_id,
+            backups,
+            time=self.clock.time(),
+            monotonic=self.clock.monotonic(),
+        )
         try:
             await self.programme.read(vm_id)
         except Unauthorized as error:
@@ -257,14 +290,14 @@ class Poller:
         if isinstance(error, NotAsked):
             self.timetable.put_back(vm_id)
             return
-        self._tried(vm_id, failed=True)
+        self._tried(vm_id, failed=True, rest_seconds=_seconds_asked_for(error))
         self.programme.expire(vm_id)
+        if isinstance(error, Unauthorized):
+            self._refused(error)
         watch = self.store.watches.get(vm_id)
         if watch is None:
             return
-        if isinstance(error, Unauthorized):
-            self._refused(error)
-        elif not watch.failing:
+        if not watch.failing and not isinstance(error, Unauthorized):
             log.warning(
                 "server not read",
                 panel=self.store.name,
@@ -281,7 +314,7 @@ class Poller:
         """Return when to ask for the panel itself: on time, and after a silence."""
         heard_at = self.gate.heard_at or self.clock.monotonic()
         silent = heard_at + self.rhythm.interval_seconds
-        return min(self._inventory_due, max(silent, self._retry_at))
+        return max(self._retry_at, min(self._inventory_due, silent))
 
     def _seconds_to_sleep(self) -> float | None:
         """Return how long nothing can be due; None: until a request ends."""
@@ -290,9 +323,9 @@ class Poller:
             closed = self.gate.seconds_closed()
             changeable = self.gate.refusing()
             return min(closed, _SECRET_CHECK_SECONDS) if changeable else closed
-        if self._tasks and (
-            permit is Permit.ONE or len(self._tasks) >= self.rhythm.concurrency
-        ):
+        if permit is Permit.ONE:
+            return None if self._tasks else _TURN_SECONDS  # another's turn
+        if len(self._tasks) >= self.rhythm.concurrency:
             return None
         moments = [self.timetable.next_due()]
         if self._acquainted():
@@ -301,3 +334,9 @@ class Poller:
             moments.append(self._contact_due())
         first = min((m for m in moments if m is not None), default=None)
         return None if first is None else max(0.0, first - self.clock.monotonic())
+
+
+def _seconds_asked_for(error: ExporterError | None) -> float:
+    """Return how long a panel asked to be left alone."""
+    asked = error.retry_after_seconds if isinstance(error, PanelError) else None
+    return asked or 0.0

@@ -1,36 +1,17 @@
 """What one panel is asked for beside its servers' backups.
 
-Wiring: the configuration's ``collectors`` become errands, which concern the panel as
-a whole, and particulars, which are read with each server.
+Errands concern the panel as a whole, particulars are read with each server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from .clock import Clock
-from .config import Collectors, Panel
-from .errand import Condition, Errand, Errands
-from .feed import Feed
-from .journal import Journal
+from .errand import Errands
 from .particulars import Particular
-from .reader import (
-    BACKUP_SERVERS,
-    DISKS,
-    PER_PAGE,
-    RECOVERY_POINTS,
-    SCHEDULES,
-    TRANSACTIONS,
-    Reader,
-)
-from .schedules import Schedules, Source
-from .selection import Shard
+from .reader import BACKUP_SERVERS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
+from .schedules import Schedules
 from .store import PanelStore
-from .timetable import Timetable
-
-_TRANSACTIONS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +22,26 @@ class Programme:
     particulars: tuple[Particular, ...]
     schedules: Schedules | None
     store: PanelStore
-    collectors: Collectors
+    collectors: frozenset[str]
+    """Those that are switched on."""
 
     def begin(self) -> None:
         """Drop what the store holds of collectors that are switched off."""
-        if not self.collectors.schedules:
+        wanted = (part for part in self.particulars if part.wanted)
+        runs = {e.condition.key for e in self.errands.errands}
+        runs |= {particular.condition.key for particular in wanted}
+        outcomes = self.store.outcomes.items()
+        self.store.outcomes = {key: good for key, good in outcomes if key in runs}
+        if SCHEDULES not in self.collectors:
             self.store.unclaimed = None
             for vm_id in tuple(self.store.watches):
                 self.store.learn(vm_id, schedules=None, disks=None)
-        if not self.collectors.recovery_points:
+        if RECOVERY_POINTS not in self.collectors:
             for vm_id in tuple(self.store.watches):
                 self.store.learn(vm_id, recovery_points=None)
-        if not self.collectors.transactions:
+        if TRANSACTIONS not in self.collectors:
             self.store.journal = None
-        if not self.collectors.backup_servers:
+        if BACKUP_SERVERS not in self.collectors:
             self.store.backup_servers_until = None
         elif self.store.backup_servers_until is None:
             self.store.backup_servers_until = 0.0
@@ -76,112 +63,3 @@ class Programme:
         """Forget a server that is gone."""
         for particular in self.particulars:
             particular.leave(vm_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Planner:
-    """Makes the programme of one panel."""
-
-    panel: Panel
-    store: PanelStore
-    reader: Reader
-    clock: Clock
-    shard: Shard
-    timetable: Timetable
-
-    def programme(self) -> Programme:
-        """Return what the configuration asks for."""
-        switched = self.panel.collectors
-        schedules = self._schedules() if switched.schedules else None
-        particulars: list[Particular] = []
-        if schedules is not None:
-            sources = schedules.schedules, schedules.disks
-            particulars += (source.one_by_one for source in sources)
-        if switched.recovery_points:
-            ask = self.reader.recovery_points_of
-            particulars.append(self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask))
-        return Programme(
-            Errands(tuple(self._errands(schedules))),
-            tuple(particulars),
-            schedules,
-            self.store,
-            switched,
-        )
-
-    def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:
-        if schedules is not None and not self._few():
-            yield Errand(
-                Condition(self.store, SCHEDULES),
-                self.panel.discovery_interval,
-                schedules.read,
-            )
-        if self.panel.collectors.backup_servers:
-            yield Errand(
-                Condition(self.store, BACKUP_SERVERS),
-                self.panel.discovery_interval,
-                self._read_backup_servers,
-            )
-        if self.panel.collectors.transactions:
-            self.store.journal = self.store.journal or Journal()
-            interval = min(_TRANSACTIONS_SECONDS, self.panel.poll.interval)
-            feed = Feed(
-                store=self.store,
-                reader=self.reader,
-                clock=self.clock,
-                owns=self._owns,
-                hasten=self._hasten,
-                longest_age_seconds=max(self.panel.poll.max_age, 2 * interval),
-            )
-            yield Errand(Condition(self.store, TRANSACTIONS), interval, feed.read)
-
-    def _owns(self, vm_id: int | None) -> bool:
-        """Tell whether a server's transactions are counted here."""
-        if self.panel.selection.partial:
-            return vm_id in self.store.watches
-        return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
-
-    async def _read_backup_servers(self) -> None:
-        self.store.backup_servers = await self.reader.backup_servers()
-        until = self.clock.monotonic() + self._longest_age()
-        self.store.backup_servers_until = until
-
-    def _longest_age(self) -> float:
-        """Return how old what is read at the discovery interval may become."""
-        return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
-
-    def _schedules(self) -> Schedules:
-        reader = self.reader
-        longest_age = self._longest_age()
-        few = self._few()
-        schedules = self._particular(SCHEDULES, SCHEDULES, reader.schedules_of, few)
-        disks = self._particular(DISKS, SCHEDULES, reader.disks_of, few)
-        return Schedules(
-            store=self.store,
-            shard=self.shard,
-            schedules=Source(reader.schedules, schedules, self.clock, longest_age),
-            disks=Source(reader.disks, disks, self.clock, longest_age),
-            hasten=self._hasten,
-        )
-
-    def _particular(
-        self,
-        name: str,
-        collector: str,
-        ask: Callable[[int], Awaitable[tuple[Any, ...]]],
-        wanted: bool = True,  # noqa: FBT001, FBT002  # what the field is called
-    ) -> Particular:
-        return Particular(
-            name=name,
-            store=self.store,
-            clock=self.clock,
-            condition=Condition(self.store, collector, name),
-            ask=ask,
-            wanted=wanted,
-        )
-
-    def _few(self) -> bool:
-        """Tell whether so few servers are named that a whole cloud is too much."""
-        return 0 < len(self.panel.selection.configured) <= PER_PAGE
-
-    def _hasten(self, vm_id: int) -> None:
-        self.timetable.hasten(vm_id, self.clock.monotonic())

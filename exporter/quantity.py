@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 
-_UNIT_SECONDS = {
-    "y": 365 * 86_400.0,
-    "w": 7 * 86_400.0,
-    "d": 86_400.0,
-    "h": 3_600.0,
-    "m": 60.0,
-    "s": 1.0,
-    "ms": 0.001,
+_UNIT_MILLISECONDS = {
+    "y": 365 * 86_400_000,
+    "w": 7 * 86_400_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1000,
+    "ms": 1,
 }
-_DURATION = re.compile("".join(rf"(?:(\d+){unit})?" for unit in _UNIT_SECONDS))
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_DURATION = re.compile(
+    "".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _UNIT_MILLISECONDS)
+)
+_LONGEST_MILLISECONDS = 100 * _UNIT_MILLISECONDS["y"]
+_SIZE = re.compile(r"([0-9]{1,15}) *(B|KiB|MiB|GiB)?")
 _UNIT_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
@@ -29,17 +32,20 @@ class Duration(float):
         found = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
         if found is None:
             raise ValueError("must be a duration such as 30s, 15m, 1h30m or 7d")
-        seconds = zip(found.groups("0"), _UNIT_SECONDS.values(), strict=True)
-        return cls(sum(int(number) * unit for number, unit in seconds))
+        parts = zip(found.groups("0"), _UNIT_MILLISECONDS.values(), strict=True)
+        milliseconds = sum(int(number) * unit for number, unit in parts)
+        if milliseconds > _LONGEST_MILLISECONDS:
+            raise ValueError("must be at most 100y")
+        return cls(milliseconds / 1000)
 
     def __str__(self) -> str:
         """Write the duration in the largest units that keep it exact."""
         left = round(self * 1000)
         text = ""
-        for unit, seconds in _UNIT_SECONDS.items():
+        for unit, milliseconds in _UNIT_MILLISECONDS.items():
             if unit in ("y", "w"):
                 continue  # 7d is what people expect to read, not 1w
-            number, left = divmod(left, round(seconds * 1000))
+            number, left = divmod(left, milliseconds)
             text += f"{number}{unit}" if number else ""
         return text or "0s"
 
@@ -52,9 +58,7 @@ class Size(int):
     @classmethod
     def parse(cls, text: object) -> Size:
         """Read a size; raise ValueError that says what one looks like."""
-        plain = isinstance(text, str) or (
-            isinstance(text, int) and not isinstance(text, bool)
-        )
+        plain = isinstance(text, (str, int)) and not isinstance(text, bool)
         found = _SIZE.fullmatch(str(text)) if plain else None
         if found is None:
             raise ValueError(

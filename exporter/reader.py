@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import structlog
 
 from . import parser, records
-from .client import Answer, Client
+from .client import Client
 from .errors import (
     Forbidden,
     NotAsked,
     NotFound,
     PanelError,
-    UnexpectedStatus,
     Unprocessable,
 )
 from .gate import Gate, Permit
@@ -34,6 +33,7 @@ from .model import (
     Server,
     Transaction,
 )
+from .paging import Listed, Page, Reading, Value, decoded, is_last
 from .parser import Parsed
 from .secret import Account
 from .wire import Format
@@ -77,53 +77,6 @@ class Observer(Protocol):
         """Note rows that could not be used."""
 
 
-class Identified(Protocol):
-    """A row of a list."""
-
-    @property
-    def id(self) -> int:
-        """Return what no other row of the list has."""
-
-
-Value = TypeVar("Value", bound=Identified)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
-    """What a panel lists, over all pages."""
-
-    values: tuple[T, ...]
-    skipped: int = 0
-    """Rows that could not be used: they exist, though not among these."""
-    cut_short: bool = False
-    """Whether the panel counts more than it listed."""
-
-    @property
-    def complete(self) -> bool:
-        """Tell whether what is not among these is gone."""
-        return not self.skipped and not self.cut_short
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A part of a list."""
-
-    values: tuple[T, ...]
-    last: bool
-    """Whether nothing comes after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading(Generic[T]):
-    """One answer, decoded, with what its headers said."""
-
-    content: T
-    etag: str | None
-    limit: int | None
-    total: int | None
-    paged: bool
-
-
 @dataclass(slots=True, eq=False)
 class Reader:
     """Reads one panel."""
@@ -135,7 +88,7 @@ class Reader:
     observer: Observer
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
-    _known: dict[str, _Reading[Any]] = field(default_factory=dict)
+    _known: dict[str, Reading[Any]] = field(default_factory=dict)
 
     async def version(self) -> str | None:
         """Return the panel's version, or None when the role may not read it."""
@@ -154,9 +107,10 @@ class Reader:
     async def server(self, vm_id: int | str) -> Server:
         """Return one server by number or identifier."""
         path = f"virtual_machines/{vm_id}"
-        reading = await self._read(VIRTUAL_MACHINES, path, parser.servers)
-        found: Server = reading.content.values[0]
-        return found
+        reading = await self._ask(
+            VIRTUAL_MACHINES, path, lambda body: parser.server(body, self.client.form)
+        )
+        return reading.content
 
     async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Return a server's backups: the same object as long as the panel says 304."""
@@ -201,8 +155,8 @@ class Reader:
             TRANSACTIONS, "transactions", records.transactions, page=page
         )
         limit = reading.limit or 0
-        seen = (page - 1) * limit + _rows(reading) if limit else 0
-        return Page(reading.content.values, _is_last(reading, seen))
+        seen = (page - 1) * limit + reading.content.listed if limit else 0
+        return Page(reading.content.values, is_last(reading, seen))
 
     def forget(self, vm_id: int) -> None:
         """Drop what is remembered of a server that is gone."""
@@ -217,17 +171,23 @@ class Reader:
     ) -> Listed[Value]:
         """Return a list of the whole panel, page by page."""
         found: dict[int, Value] = {}
-        skipped = 0
+        totals: set[int] = set()
+        seen = skipped = 0
         for page in range(1, _MOST_PAGES + 1):
-            before = len(found)
             reading = await self._read(resource, path, parse, page=page)
-            found |= {value.id: value for value in reading.content.values}
-            skipped += len(reading.content.skipped)
-            seen = len(found) + skipped
-            if len(found) == before or _is_last(reading, seen):
+            if reading.total is not None:
+                totals.add(reading.total)
+            here = reading.content
+            known = sum(value.id in found for value in here.values)
+            if known == len(here.values):
+                break
+            found |= {value.id: value for value in here.values}
+            skipped += len(here.skipped)
+            seen += here.listed - known
+            if is_last(reading, seen):
                 break
         cut_short = reading.total is not None and seen < reading.total
-        return Listed(tuple(found.values()), skipped, cut_short)
+        return Listed(tuple(found.values()), skipped, cut_short, len(totals) > 1)
 
     async def _of_server(
         self, resource: str, vm_id: int, what: str, parse: Parse
@@ -244,7 +204,7 @@ class Reader:
         *,
         page: int | None = None,
         vm_id: int | None = None,
-    ) -> _Reading[Parsed[Any]]:
+    ) -> Reading[Parsed[Any]]:
         """Read one list or page, and report the rows that cannot be used."""
 
         def parse_and_report(body: bytes) -> Parsed[Any]:
@@ -275,13 +235,13 @@ class Reader:
         path: str,
         parse: Callable[[bytes], T],
         page: int | None = None,
-    ) -> _Reading[T]:
+    ) -> Reading[T]:
         """Send one request, if one may be sent, and learn from what comes of it."""
         if self.gate.permit() is Permit.NONE:
             raise NotAsked(f"{self.panel} is left alone for now")
         credentials = self.account.credentials()
         key = path if page is None else f"{path}?page={page}"
-        known: _Reading[T] | None = self._known.get(key)
+        known: Reading[T] | None = self._known.get(key)
         try:
             answer = await self.client.get(
                 path,
@@ -290,8 +250,9 @@ class Reader:
                 query=_query(page),
                 etag=None if known is None else known.etag,
             )
-            reading = _reading(answer, known, parse)
+            reading = decoded(answer, known, parse)
         except PanelError as error:
+            error.args = (f"GET /{path}.{self.client.form}: {error}",)
             self.observer.failed(resource, error.reason)
             self.gate.failed(credentials, error)
             raise
@@ -302,7 +263,7 @@ class Reader:
             self._remember(key, reading)
         return reading
 
-    def _remember(self, key: str, reading: _Reading[Any]) -> None:
+    def _remember(self, key: str, reading: Reading[Any]) -> None:
         if reading.etag is None:
             self._known.pop(key, None)
         else:
@@ -319,27 +280,3 @@ def _path(vm_id: int, what: str) -> str:
 
 def _of_backups(schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
     return tuple(s for s in schedules if s.action == AUTOBACKUP and s.target.id)
-
-
-def _reading(
-    answer: Answer, known: _Reading[T] | None, parse: Callable[[bytes], T]
-) -> _Reading[T]:
-    if answer.body is not None:
-        return _Reading(
-            parse(answer.body), answer.etag, answer.limit, answer.total, answer.paged
-        )
-    if known is None:
-        raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
-    return known
-
-
-def _rows(reading: _Reading[Parsed[Any]]) -> int:
-    return len(reading.content.values) + len(reading.content.skipped)
-
-
-def _is_last(reading: _Reading[Parsed[Any]], seen: int) -> bool:
-    """Tell whether a list ends with this page; no paging header: it was all of it."""
-    here = _rows(reading)
-    short = bool(reading.limit) and here < (reading.limit or 0)
-    all_seen = reading.total is not None and seen >= reading.total
-    return not reading.paged or here == 0 or short or all_seen

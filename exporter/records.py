@@ -129,7 +129,8 @@ def _parsed(
     value: Callable[[Row], Value],
 ) -> Parsed[Value]:
     decoded = decoder.decode(body, form)
-    return Parsed(tuple(map(value, decoded.rows)), decoded.skipped)
+    listed = len(decoded.rows) + len(decoded.skipped)
+    return Parsed(tuple(map(value, decoded.rows)), decoded.skipped, listed)
 
 
 def _schedule(row: ScheduleRow) -> Schedule:

@@ -12,24 +12,33 @@ from typing import Any
 import msgspec
 
 from .errors import Undecodable
-from .wire import Format, xml_root, xml_value
+from .wire import UNREADABLE, Format, xml_root, xml_value
 
 _LONGEST = 200
 
 
-def refusal(body: bytes, form: Format) -> str:
-    """Return what an error body says, or nothing when it is in no known shape."""
+def refusal(body: bytes, form: Format, *, hide: str) -> str:
+    """Return what an error body says, or nothing when it is in no known shape.
+
+    ``hide`` is a secret that the panel may repeat.
+    """
     try:
         said = "; ".join(_texts(_errors(body, form)))
-    except (msgspec.MsgspecError, RecursionError, Undecodable):
+    except (*UNREADABLE, Undecodable):
         return ""
-    return "".join(c if c.isprintable() else " " for c in said[:_LONGEST])
+    return one_line(said.replace(hide, "…"))
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of a text that somebody else wrote, fit for the log."""
+    line = " ".join(text.split())[:_LONGEST]
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _errors(body: bytes, form: Format) -> Any:
     if form == "json":
         answer = msgspec.json.decode(body, type=dict[str, Any])
-        return answer.get("errors", answer.get("error"))
+        return answer.get("errors") or answer.get("error")
     tag, content = xml_root(body)
     if tag not in ("errors", "error", "hash"):
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from .clock import Clock
-from .errors import PanelError, Unauthorized
+from .errors import ExporterError, NotAsked, PanelError, Unauthorized
 from .model import Server
 from .reader import PER_PAGE, Reader
 from .selection import Selection, Shard
@@ -39,14 +39,36 @@ class Roster:
     _missed: dict[int | str, str] = field(default_factory=dict)
     """Why configured servers could not be looked up: logged when it changes."""
 
-    def enter_numbers(self) -> None:
-        """Let servers configured by number be read before the panel describes them."""
-        for configured in self.selection.configured:
-            if isinstance(configured.id, int):
-                self._enter(configured.id, None, configured.expected_interval_seconds)
+    def enter_known(self) -> None:
+        """Let servers be read that are known before the panel describes them.
 
-    async def read(self) -> None:
-        """Read the inventory; raise PanelError or NotAsked when it brought nothing."""
+        These are the ones configured by number, and what a reload has left in the
+        store, as far as it is still wanted.
+        """
+        for vm_id, watch in self.store.watches.items():
+            if watch.knowledge.server is not None:
+                self._numbers[watch.knowledge.server.identifier] = vm_id
+        stay: dict[int, float | None] = {}
+        for configured in self.selection.configured:
+            number = self._number(configured.id, None)
+            if number is not None:
+                interval = stay.get(number) or configured.expected_interval_seconds
+                stay[number] = interval
+        if not self.selection.configured:
+            stay = dict.fromkeys(filter(self._is_wanted, self.store.watches))
+        for vm_id, interval in stay.items():
+            self._enter(vm_id, None, interval)
+        self._keep(set(stay))
+
+    def _is_wanted(self, vm_id: int) -> bool:
+        server = self.store.watches[vm_id].knowledge.server
+        return server is None or self.selection.wants(server)
+
+    async def read(self) -> bool:
+        """Read the inventory and tell whether all of it came.
+
+        Raises PanelError or NotAsked when none of it did.
+        """
         try:
             if self.selection.configured:
                 whole = await self._look_up()
@@ -58,6 +80,7 @@ class Roster:
         self.store.inventory_answered, self.store.inventory_succeeded = True, whole
         if whole:
             self.store.inventory_read_at = self.clock.time()
+        return whole
 
     async def _discover(self) -> bool:
         inventory = await self.reader.inventory()
@@ -73,15 +96,20 @@ class Roster:
         return not inventory.cut_short
 
     async def _look_up(self) -> bool:
-        """Look up what is configured, one by one or, when that is less, in a list."""
+        """Look up what is configured, one by one or, when that is less, in a list.
+
+        What could not be found the last time comes last: it may close the gate.
+        """
         listed: dict[int | str, Server] = {}
         if len(self.selection.configured) > PER_PAGE:
             for server in (await self.reader.inventory()).values:
                 listed |= {server.id: server, server.identifier: server}
         stay: dict[int, float | None] = {}
         unresolved: list[str] = []
-        errors: list[PanelError] = []
-        for configured in self.selection.configured:
+        errors: list[ExporterError] = []
+        for configured in sorted(
+            self.selection.configured, key=lambda server: server.id in self._missed
+        ):
             found = listed.get(configured.id) or await self._one(configured.id, errors)
             vm_id = self._number(configured.id, found)
             if vm_id is None:
@@ -92,14 +120,19 @@ class Roster:
             self._enter(vm_id, found, interval)
         self._keep(set(stay))
         self.store.unresolved = tuple(
-            name for name in unresolved if self.shard.owns(self.store.name, name)
+            name
+            for name in dict.fromkeys(unresolved)
+            if self.shard.owns(self.store.name, name)
         )
         self.store.servers_listed = len(stay)
-        if errors and len(errors) == len(self.selection.configured):
-            self._raise_unless_answered(errors)
+        # A single failure may be that server's own: it says nothing of the panel.
+        if len(errors) == len(self.selection.configured) > 1:
+            _raise_unless_answered(errors)
         return not errors
 
-    async def _one(self, vm_id: int | str, errors: list[PanelError]) -> Server | None:
+    async def _one(
+        self, vm_id: int | str, errors: list[ExporterError]
+    ) -> Server | None:
         try:
             server = await self.reader.server(vm_id)
         except Unauthorized:
@@ -115,6 +148,9 @@ class Roster:
                 )
             self._missed[vm_id] = error.reason
             return None
+        except NotAsked as error:
+            errors.append(error)
+            return None
         self._missed.pop(vm_id, None)
         return server
 
@@ -124,10 +160,6 @@ class Roster:
         if found is not None:
             self._numbers[vm_id] = found.id
         return self._numbers.get(vm_id)
-
-    def _raise_unless_answered(self, errors: list[PanelError]) -> None:
-        if not any(error.authenticated for error in errors):
-            raise errors[-1]
 
     def _enter(
         self, vm_id: int, server: Server | None, own_interval: float | None
@@ -147,3 +179,9 @@ class Roster:
             self.timetable.leave(vm_id)
             self.reader.forget(vm_id)
             self.left(vm_id)
+
+
+def _raise_unless_answered(errors: list[ExporterError]) -> None:
+    known = (error for error in errors if isinstance(error, PanelError))
+    if not any(error.authenticated for error in known):
+        raise errors[0]

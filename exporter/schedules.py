@@ -16,8 +16,8 @@ from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED
 from .errors import NotAsked, PanelError, Unauthorized, Undecodable
 from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
+from .paging import Listed
 from .particulars import Particular
-from .reader import Listed
 from .selection import Expectation, Shard
 from .store import NOBODY, Knowledge, PanelStore
 
@@ -36,25 +36,29 @@ class Source(Generic[T]):
     """Those of all servers; None: not known."""
     complete: bool = True
     """Whether what is not among them does not exist."""
-    _read_at: float = 0.0
+    settled: bool = False
+    """Whether that is the panel's word; until then what a reload left stays."""
+    _read_at: float | None = None
     _refused_until: float = 0.0
 
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
         now = self.clock.monotonic()
+        if self._read_at is None:
+            self._read_at = now
         if now < self._refused_until:
             return
         try:
             listed = await self.everywhere()
         except REFUSED:
-            self.values = None
+            self.values, self.settled = None, True
             self._refused_until = now + OFF_SECONDS
         except PanelError:
             if now - self._read_at > self.longest_age_seconds:
-                self.values = None
+                self.values, self.settled = None, True
             raise
         else:
-            self._read_at = now
+            self._read_at, self.settled = now, True
             self.values, self.complete = listed.values, listed.complete
             if listed.cut_short:
                 raise Undecodable("the panel counts more rows than it lists")
@@ -111,9 +115,9 @@ class Schedules:
         if watch is None:
             return
         lists: dict[str, tuple[Any, ...] | None] = {}
-        if not self.disks.one_by_one.wanted:
+        if self.disks.settled and not self.disks.one_by_one.wanted:
             lists["disks"] = self._disks_of(vm_id, watch.knowledge)
-        if not self.schedules.one_by_one.wanted:
+        if self.schedules.settled and not self.schedules.one_by_one.wanted:
             lists["schedules"] = self._schedules_of(vm_id, watch.knowledge)
         self.store.learn(vm_id, **lists)
 
@@ -176,6 +180,8 @@ class Schedules:
 
     def _show_unclaimed(self) -> None:
         """Show schedules whose server is not known, each from one shard."""
+        if not self.schedules.settled:
+            return
         name = self.store.name
         schedules = tuple(
             schedule

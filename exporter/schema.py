@@ -1,4 +1,4 @@
-"""The configuration file: its keys, and what is said of one that is wrong.
+"""The keys of the configuration file, and what is said of one that is wrong.
 
 An error names the file, the place in it, the value and what would be right. Values
 are shown only where no secret can be: a password put into the wrong place stays hidden.
@@ -7,19 +7,19 @@ are shown only where no secret can be: a password put into the wrong place stays
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
-from collections.abc import Callable, Hashable, Mapping
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 import msgspec
-import yaml
 import yarl
 
 from .errors import ConfigError
 from .quantity import Duration, Size
 
-T = TypeVar("T")
+Format = Literal["json", "xml"]
 
 
 class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +102,7 @@ class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
 
     url: yarl.URL
     name: str | None = None
-    format: Literal["json", "xml"] | None = None
+    format: Format | None = None
     basic_auth: BasicAuthKeys | None = None
     tls_config: TlsKeys | None = None
     proxy_url: yarl.URL | None = None
@@ -122,36 +122,34 @@ class FileKeys(msgspec.Struct, forbid_unknown_fields=True):
     detail: DetailKeys | None = None
 
 
-_SECTIONS: tuple[type[msgspec.Struct], ...] = (
-    FileKeys,
-    PollKeys,
-    DetailKeys,
-    PanelKeys,
-    BasicAuthKeys,
-    TlsKeys,
-    DiscoveryKeys,
-    RequiredKeys,
-    FilterKeys,
-    ServerKeys,
-    CollectorKeys,
-)
-_KEYS = sorted({key for section in _SECTIONS for key in section.__struct_fields__})
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "": FileKeys,
+    "poll": PollKeys,
+    "detail": DetailKeys,
+    "panels": PanelKeys,
+    "basic_auth": BasicAuthKeys,
+    "tls_config": TlsKeys,
+    "virtual_machines": ServerKeys,
+    "discovery": DiscoveryKeys,
+    "backup_required": RequiredKeys,
+    "collectors": CollectorKeys,
+    "include": FilterKeys,
+    "exclude": FilterKeys,
+}
+"""What stands under each key that has keys of its own; ``""`` is the file."""
+
+_KINDS = {
+    "str": "text in quotes",
+    "int": "a whole number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section with keys of its own",
+}
 _DELICATE = re.compile(r"basic_auth|password|url")
-
-
-def load(path: Path) -> FileKeys:
-    """Read the file; raise ConfigError when it cannot be used."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {_reason(error)}") from None
-    try:
-        content = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{path}: {_yaml_problem(error)}") from None
-    except (yaml.YAMLError, RecursionError):
-        raise ConfigError(f"{path}: not YAML: it has forbidden characters") from None
-    return keys(content, str(path))
+_LONGEST_SHOWN = 80
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
+)
 
 
 def keys(content: Any, source: str) -> FileKeys:
@@ -164,62 +162,43 @@ def keys(content: Any, source: str) -> FileKeys:
         raise ConfigError(f"{source}: {_problem(str(error), content)}") from None
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "not UTF-8 text"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key given twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
-    ) -> dict[Hashable, Any]:
-        """Return the mapping; raise MarkedYAMLError at a repeated key."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                problem = f"the key {key.value} is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark
-    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-    # PyYAML quotes pieces of the line, and a line may hold a password.
-    problem = re.sub(r"(['\"]).*\1", "…", error.problem or "not YAML")
-    return f"{where}{problem}; quote values that hold special characters"
-
-
 def _hook(kind: type, value: Any) -> Any:
     """Convert to the types that YAML does not know; raise ValueError with the mend."""
-    read = _READERS.get(kind)
-    if read is None:
-        origin: type = getattr(kind, "__origin__", kind)
-        read = _READERS[origin]
-    return read(value)
+    return _READERS[getattr(kind, "__origin__", kind)](value)
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str):
+        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # msgspec's way
     try:
-        return re.compile(value)
-    except (re.error, TypeError, OverflowError) as error:
+        with warnings.catch_warnings():
+            # What Python warns of will match something else one day.
+            warnings.simplefilter("error")
+            return re.compile(value)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         raise ValueError(f"must be a regular expression: {error}") from None
 
 
 def _url(value: Any) -> yarl.URL:
     try:
         url = yarl.URL(value)
-        usable = url.scheme in ("http", "https") and bool(url.host)
-        usable = usable and url.port is not None
+        usable = url.scheme in ("http", "https") and is_host(url.raw_host or "")
+        usable = usable and bool(url.port)
     except (ValueError, TypeError):
         usable = False
     if not usable:
         raise ValueError("must be an address such as https://cp.example.com")
+    if url.query_string or url.fragment or "@" in url.raw_path:
+        raise ValueError("must end with its path: without ?, # and @ in or after it")
     return url
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is the name or the address of a host."""
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
 
 
 _READERS: Mapping[Any, Callable[[Any], Any]] = {
@@ -232,25 +211,49 @@ _READERS: Mapping[Any, Callable[[Any], Any]] = {
 
 def _problem(message: str, content: Any) -> str:
     """Turn a ValidationError into place, value and what would be right."""
-    said, _, where = message.partition(" - at `$")
-    path = where.rstrip("`").lstrip(".")
+    placed = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
+    said, path = placed.groups() if placed else (message, "")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", said)
     if unknown is not None:
-        close = difflib.get_close_matches(unknown[1], _KEYS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{_join(path, unknown[1])}: unknown key{hint}"
+        return _unknown(path, unknown[1])
     missing = re.fullmatch(r"Object missing required field `(.*)`", said)
     if missing is not None:
         return f"{_join(path, missing[1])}: is missing"
-    said = said.replace("Expected", "must be").replace("`", "")
-    said = re.sub(r", got .*", "", said).replace(" | null", "").replace(" | ", " or ")
-    said = said.replace("must be array", "must be a list").replace("object", "keys")
-    shown = _shown(path, _value(content, path))
-    return f"{path or 'the file'}: {said}{shown}"
+    expected = re.match(r"Expected `([^`]*)`", said)
+    if expected is not None:
+        kinds = [k for k in expected[1].split(" | ") if k != "null"]
+        said = "must be " + " or ".join(_KINDS.get(kind, kind) for kind in kinds)
+    if said.startswith("Invalid enum value"):  # of format, the only one
+        said = "must be " + " or ".join(get_args(Format))
+    if not path:
+        return "must begin with keys, such as panels"
+    return f"{path}: {said}{_shown(path, _value(content, path))}"
+
+
+def _unknown(path: str, key: str) -> str:
+    """Say where the key belongs, or what it is taken for, or what there is."""
+    own = SECTIONS[_name(path)].__struct_fields__
+    others = [n for n, keys in SECTIONS.items() if key in keys.__struct_fields__]
+    close = difflib.get_close_matches(key, own, n=1)
+    hint = f"here are {', '.join(own)}"
+    if others:
+        names = (f"under {name}" if name else "at the top level" for name in others)
+        hint = f"it belongs {' or '.join(names)}; {hint}"
+    elif close:
+        hint = f"did you mean {close[0]}?"
+    # A password in braces that is not quoted ends at a comma, and goes on as a key.
+    if _DELICATE.search(path) and not others:
+        return f"{path}: unknown key (not shown here); {hint}"
+    return f"{_join(path, key)}: unknown key; {hint}"
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
+
+
+def _name(path: str) -> str:
+    """Return the last key of a path."""
+    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
 
 
 def _value(content: Any, path: str) -> Any:
@@ -260,8 +263,13 @@ def _value(content: Any, path: str) -> Any:
 
 
 def _shown(path: str, value: Any) -> str:
-    if isinstance(value, (dict, list)):
+    if value is None:
+        return "; it is empty"
+    section = _name(path) in SECTIONS and "virtual_machines[" not in path
+    if section or isinstance(value, (dict, list)):
         return ""
-    if _DELICATE.search(path) or "@" in str(value):
-        return f", not this {'nothing' if value is None else 'value'} (not shown here)"
-    return f", not {value!r}"
+    text = repr(value)
+    if _DELICATE.search(path) or "@" in text or "://" in text:
+        return ", not this value (not shown here)"
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return f", not {cut}"

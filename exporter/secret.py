@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 HIDDEN = "<secret>"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""What RFC 7617 keeps out of user names and passwords."""
+
+_LONGEST_BYTES = 65_536
+_SETTLED_SECONDS = 2.0
 
 
 class Secret(Protocol):
@@ -37,8 +46,9 @@ class FromFile:
     """
 
     path: Path
+    now: Callable[[], float] = field(default=time.time, repr=False, compare=False)
     _value: str = field(default="", repr=False, compare=False)
-    _seen: tuple[int, int, int] | None = field(default=None, repr=False, compare=False)
+    _seen: os.stat_result | None = field(default=None, repr=False, compare=False)
 
     def reveal(self) -> str:
         """Return the file's content, trimmed of white space around it."""
@@ -51,13 +61,37 @@ class FromFile:
     def load(self) -> None:
         """Read the file if it changed; raise OSError or ValueError if that fails."""
         status = os.stat(self.path)  # noqa: PTH116  # three times faster than Path.stat
-        seen = (status.st_mtime_ns, status.st_ino, status.st_size)
-        if seen == self._seen:
+        if self._seen is not None and _same(status, self._seen):
             return
-        value = self.path.read_text(encoding="utf-8").strip()
+        self._value = self._read(status)
+        # A file just written may be written once more without a new time.
+        age = self.now() - max(status.st_mtime, status.st_ctime)
+        self._seen = status if age > _SETTLED_SECONDS else None
+
+    def _read(self, status: os.stat_result) -> str:
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > _LONGEST_BYTES:
+            raise ValueError("it is too long for a secret")
+        try:
+            value = self.path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise ValueError("it is not UTF-8 text") from None
         if not value:
-            raise ValueError("the file is empty")
-        self._value, self._seen = value, seen
+            raise ValueError("it is empty")
+        if CONTROL.search(value):
+            raise ValueError("it holds more than one line, or control characters")
+        return value
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (
+        one.st_ino == other.st_ino
+        and one.st_dev == other.st_dev
+        and one.st_size == other.st_size
+        and one.st_mtime_ns == other.st_mtime_ns
+        and one.st_ctime_ns == other.st_ctime_ns
+    )
 
 
 class Credentials(NamedTuple):

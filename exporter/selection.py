@@ -117,9 +117,11 @@ class Selection:
     def _backup_required(
         self, server: Server | None, own_interval_seconds: float | None
     ) -> bool | None:
+        if server is None and (self.required or self.not_required):
+            return None
         if server is not None and self.not_required.matches_any(server):
             return False
-        if self.required:
-            return None if server is None else self.required.matches_all(server)
+        if server is not None and self.required:
+            return self.required.matches_all(server)
         intervals = (own_interval_seconds, self.fallback_interval_seconds)
         return True if any(seconds is not None for seconds in intervals) else None

@@ -149,7 +149,7 @@ class PanelStore:
     def collected(self) -> dict[str, bool]:
         """Tell of each further collector that has run whether all of it succeeded."""
         found: dict[str, bool] = {}
-        for (collector, _), succeeded in self.outcomes.items():
+        for (collector, _), succeeded in sorted(self.outcomes.items()):
             found[collector] = found.get(collector, True) and succeeded
         return found
 
@@ -260,6 +260,7 @@ class PanelStore:
         self.backup_servers = other.backup_servers
         self.backup_servers_until = other.backup_servers_until
         self.strays = other.strays
+        self.outcomes = other.outcomes
         self.journal = other.journal or self.journal
         self.journal_until = other.journal_until
         self.version = other.version
@@ -324,6 +325,11 @@ class Store:
 
         A panel that a reload adds later does not take it back.
         """
-        ended = (panel.first_pass_ended for panel in self.panels.values())
-        self._ready = self._ready or all(ended)
+        ended = [panel.first_pass_ended for panel in self.panels.values()]
+        self._ready = self._ready or (bool(ended) and all(ended))
         return self._ready
+
+    def replace(self, panels: dict[str, PanelStore]) -> None:
+        """Hold these panels from now on."""
+        self.ready()  # what was ready before stays so, asked or not
+        self.panels = panels

@@ -99,6 +99,7 @@ OWN = (
     RELOAD_MOMENT,
 )
 
+_GOOD_CODES = ("200", "304")
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 """A panel typically needs 0.02 to 0.5 s; 26 s for one answer was recorded."""
 
@@ -109,7 +110,8 @@ class Telemetry:
     def __init__(self, *, version: str, shard: Shard) -> None:
         """Make the families in a new registry."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
+        # Described, so that name[] finds the process metrics too.
+        self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -131,7 +133,8 @@ class Telemetry:
     def panel(self, name: str) -> PanelTelemetry:
         """Return one panel's counters, every known one at 0."""
         for resource in RESOURCES:
-            self.requests.labels(name, resource, "200")
+            for code in _GOOD_CODES:
+                self.requests.labels(name, resource, code)
             self.rows_skipped.labels(name, resource)
             self.duration.labels(name, resource)
             for reason in reasons():

@@ -8,12 +8,16 @@ before the next slot, later each time. Moments are monotonic seconds.
 from __future__ import annotations
 
 import heapq
+import math
 import zlib
 from dataclasses import dataclass, field
 
 _FIRST_RETRY = 1 / 16
 """Of the interval: a minute, nearly, when servers are read every 15."""
-_MOST_RETRIES = 4
+_MOST_RETRIES = 3
+"""A fourth would come just before the next slot."""
+_ROUNDING = 1e-6
+"""A slot nearer than this share of the interval is the one just used."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +66,13 @@ class Timetable:
         if vm_id in self._due:
             self._wait(vm_id, self._due[vm_id])
 
-    def done(self, vm_id: int, now: float, *, failed: bool) -> None:
-        """Give a server that was read, or could not be, its next time."""
+    def done(
+        self, vm_id: int, now: float, *, failed: bool, rest_seconds: float = 0.0
+    ) -> None:
+        """Give a server that was read, or could not be, its next time.
+
+        ``rest_seconds`` is how long it is to be left alone, an interval at most.
+        """
         self._in_hand.discard(vm_id)
         if vm_id not in self._due:
             return
@@ -75,7 +84,8 @@ class Timetable:
             slot = min(slot, now + retry)
         elif vm_id in self._again:
             slot = now
-        self._wait(vm_id, slot)
+        rest = min(rest_seconds, self.interval_seconds)
+        self._wait(vm_id, max(slot, now + rest))
 
     def next_due(self) -> float | None:
         """Return when the first waiting server is due."""
@@ -98,6 +108,5 @@ class Timetable:
 
     def _next_slot(self, vm_id: int, now: float) -> float:
         share = zlib.crc32(f"{self.name}/{vm_id}".encode()) / 2**32
-        offset = share * self.interval_seconds
-        passed = (now - offset) // self.interval_seconds
-        return (passed + 1) * self.interval_seconds + offset
+        passed = math.floor(now / self.interval_seconds - share + _ROUNDING)
+        return (passed + 1 + share) * self.interval_seconds

@@ -6,8 +6,8 @@ import ssl
 
 import aiohttp
 
-from .config import Panel, Tls
 from .errors import ConfigError
+from .settings import Panel
 
 _USER_AGENT = "onapp-backup-exporter/{version}"
 
@@ -19,9 +19,7 @@ def open_session(panel: Panel, version: str) -> aiohttp.ClientSession:
     every request without it would open a new session there.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=panel.poll.concurrency, ssl=_trust(panel.name, panel.tls)
-        ),
+        connector=aiohttp.TCPConnector(limit=panel.poll.concurrency, ssl=_trust(panel)),
         cookie_jar=aiohttp.CookieJar(unsafe=True),
         headers={"User-Agent": _USER_AGENT.format(version=version)},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -29,17 +27,12 @@ def open_session(panel: Panel, version: str) -> aiohttp.ClientSession:
     )
 
 
-def _trust(name: str, tls: Tls) -> ssl.SSLContext:
+def _trust(panel: Panel) -> ssl.SSLContext | bool:
+    if panel.url.scheme == "http":
+        return True  # never used: reading the system's authorities takes its time
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
+        return panel.tls.context()
+    except OSError as error:
         raise ConfigError(
-            f"panel {name}: tls_config: not usable: {error}: ca_file, cert_file and "
-            "key_file must be PEM files, the key without a passphrase"
+            f"panel {panel.name}: tls_config is not usable any more: {error}"
         ) from None
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

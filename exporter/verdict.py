@@ -72,7 +72,7 @@ class Verdict:
     targets: tuple[TargetVerdict, ...]
     built: int
     unbuilt: int
-    size_bytes: int
+    size_bytes: int | None
     """All rows together, those marked for delete too: the space they take."""
     last_success_at: float | None
     """Of the newest restore point, a plugin's too."""
@@ -109,7 +109,7 @@ def judge(knowledge: Knowledge) -> Verdict:
         targets=targets,
         built=sum(target.built for target in targets),
         unbuilt=sum(target.unbuilt for target in targets),
-        size_bytes=sum(backup.size_bytes or 0 for backup in backups),
+        size_bytes=_total(backup.size_bytes for backup in backups),
         last_success_at=_latest((*(t.last_success_at for t in targets), *moments)),
     )
 
@@ -245,6 +245,13 @@ def _shortest_period(backups: Iterable[Backup]) -> float | None:
 
 def _shortest(intervals: Iterable[float | None]) -> float | None:
     return min((seconds for seconds in intervals if seconds is not None), default=None)
+
+
+def _total(sizes: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known; None when there is something, but unknown."""
+    listed = list(sizes)
+    known = [size for size in listed if size is not None]
+    return sum(known) if known or not listed else None
 
 
 def _latest(moments: Iterable[float | None]) -> float | None:

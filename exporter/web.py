@@ -18,8 +18,10 @@ from .samples import Now
 from .store import Store
 
 _GZIP_LEVEL = 6
-_WORTH_COMPRESSING_BYTES = 1024
 _RETRY_SECONDS = "1"
+_LONGEST_SENDING_SECONDS = 60.0
+_SHUTDOWN_SECONDS = 0.5
+"""aiohttp waits twice so long for what is being answered."""
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {
     **_HEADERS,
@@ -63,7 +65,10 @@ class Pages:
             )
         self._scrapes += 1
         try:
-            return await self._scrape(request)
+            response = await self._scrape(request)
+            # Not before it is sent is a scrape over: until then it holds its memory.
+            await _send(request, response)
+            return response
         finally:
             self._scrapes -= 1
 
@@ -73,7 +78,7 @@ class Pages:
         body = self.exposition.render(kind, names)
         headers = {**_HEADERS, "Content-Type": kind, "Vary": "Accept, Accept-Encoding"}
         encodings = ",".join(request.headers.getall("Accept-Encoding", []))
-        if len(body) >= _WORTH_COMPRESSING_BYTES and accepts_gzip(encodings):
+        if accepts_gzip(encodings):
             # One member: some clients stop silently after a first one.
             body = await asyncio.to_thread(
                 gzip.compress, body, compresslevel=_GZIP_LEVEL, mtime=0
@@ -117,6 +122,17 @@ class Pages:
         )
 
 
+async def _send(request: web.Request, response: web.Response) -> None:
+    """Send a whole response, or hang up on a reader that is gone or too slow."""
+    try:
+        async with asyncio.timeout(_LONGEST_SENDING_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+
+
 @asynccontextmanager
 async def serving(
     app: web.Application, addresses: tuple[str, ...]
@@ -125,13 +141,16 @@ async def serving(
 
     Raises OSError, with the address in it, when one cannot be bound.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         for address in addresses:
             host, _, port = address.rpartition(":")
             site = web.TCPSite(runner, host.strip("[]") or None, int(port))
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                raise OSError(f"{address}: {error.strerror}") from error
         yield [_written(*bound[:2]) for bound in runner.addresses]
     finally:
         await runner.cleanup()

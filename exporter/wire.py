@@ -22,6 +22,8 @@ from .errors import Undecodable
 Format = Literal["json", "xml"]
 Row = TypeVar("Row", bound=msgspec.Struct)
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
 
@@ -42,6 +44,12 @@ class Rows(Generic[Row]):
     skipped: tuple[Skipped, ...] = ()
 
 
+class _Named(msgspec.Struct):
+    """All that is looked at of a row that cannot be used."""
+
+    id: Any = None
+
+
 class RowDecoder(Generic[Row]):
     """Decodes lists of one kind of row, called ``name`` on the wire."""
 
@@ -52,6 +60,12 @@ class RowDecoder(Generic[Row]):
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}
         )
+        named = msgspec.defstruct(
+            f"Named_{name}",
+            [("id", Any, None), ("row", _Named | None, None)],
+            rename={"row": name},
+        )
+        self._named: msgspec.json.Decoder[Any] = msgspec.json.Decoder(named)
         self._row = msgspec.json.Decoder(row, strict=False)
         self._wrapped: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             wrapped, strict=False
@@ -63,15 +77,12 @@ class RowDecoder(Generic[Row]):
 
     def decode(self, body: bytes, form: Format) -> Rows[Row]:
         """Return the rows of ``body``; raise Undecodable when it is no list of them."""
-        try:
-            return self._json(body) if form == "json" else self._xml(body)
-        except RecursionError:
-            raise Undecodable("nested too deeply") from None
+        return self._json(body) if form == "json" else self._xml(body)
 
     def _json(self, body: bytes) -> Rows[Row]:
         try:
             return Rows(tuple(item.row for item in self._list.decode(body)))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return self._collect(self._raw_rows(body), self._json_row)
 
     def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
@@ -88,7 +99,7 @@ class RowDecoder(Generic[Row]):
                 return msgspec.json.decode(
                     root[f"{self.name}s"], type=list[msgspec.Raw]
                 )
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Undecodable(f"not a list of {self.name} rows: {error}") from None
         raise Undecodable(f"a JSON object without {self.name!r}")
 
@@ -131,7 +142,7 @@ class RowDecoder(Generic[Row]):
         for item in items:
             try:
                 rows.append(decode(item))
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 skipped.append(Skipped(self._row_id(item), str(error)))
         if skipped and not rows:
             # As an empty list it would claim that there is nothing.
@@ -145,8 +156,8 @@ class RowDecoder(Generic[Row]):
         """Name a row for the log, if it has a number at all."""
         if isinstance(item, msgspec.Raw):
             try:
-                item = msgspec.json.decode(item)
-            except msgspec.MsgspecError:
+                item = msgspec.to_builtins(self._named.decode(item))
+            except UNREADABLE:
                 return "?"
         return next((str(number) for number in _numbers(item, self.name)), "?")
 

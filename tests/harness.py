@@ -24,12 +24,15 @@ from exporter.app import Exporter
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.selection import Shard
-from exporter.web import serving
 
 NOW = 1_800_000_000.0
 """When every test begins: 2027-01-15 08:00:00 UTC."""
 
+BACKUPS_ONLY = {"schedules": False, "transactions": False, "backup_servers": False}
+"""For ``collectors``: nothing is read but inventory and backups."""
+
 _LONGEST_REAL_WAIT_SECONDS = 60
+_SHORTEST_SLEEP_SECONDS = 1e-6
 
 
 @dataclass(eq=False)
@@ -57,7 +60,8 @@ class SteppedClock:
             await wake.wait()
             return
         moved = asyncio.Event()
-        self.sleepers[moved] = self.elapsed + seconds
+        # What is rounded away must not leave a sleeper due where it fell asleep.
+        self.sleepers[moved] = self.elapsed + max(seconds, _SHORTEST_SLEEP_SECONDS)
         waits = [asyncio.create_task(event.wait()) for event in (wake, moved)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -87,6 +91,8 @@ class Cloud:
     session: aiohttp.ClientSession
     file: Path
     """The exporter's configuration file; change it, then ``POST /-/reload``."""
+    held: int = 0
+    """So many requests to a panel stay unanswered while time passes."""
 
     @property
     def world(self) -> World:
@@ -102,8 +108,10 @@ class Cloud:
                 await _turns()
 
     def _resting(self) -> bool:
-        members = self.exporter.fleet.members.values()
-        return all(member.poller.resting for member in members)
+        pollers = [member.poller for member in self.exporter.fleet.members.values()]
+        in_flight = sum(poller.in_flight for poller in pollers)
+        allowed = min(self.held, self.panel.in_flight)
+        return in_flight <= allowed and all(poller.asleep for poller in pollers)
 
     async def pass_(self, seconds: float) -> None:
         """Let time pass, and the exporter do what it does meanwhile."""
@@ -164,39 +172,55 @@ def series(text: str, family: str, **labels: object) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def watched(
+async def watched(  # noqa: PLR0913  # a test names what matters to it
     panel: Panel,
     folder: Path,
     *,
     clock: SteppedClock | None = None,
     shard: Shard | None = None,
     settings: Mapping[str, Any] | None = None,
+    held: int = 0,
     **keys: Any,
 ) -> AsyncIterator[Cloud]:
     """Start a panel and an exporter that watches it; end both.
 
     ``keys`` go into the panel's section of the configuration file, ``settings`` into
-    its top level. The first pass has ended when the body begins.
+    its top level. The first pass has ended when the body begins, but for ``held``
+    requests that the panel does not answer.
     """
     clock = clock or SteppedClock(panel.world.now)
     panel.clock = clock.time
     async with panel:
         file = folder / "onapp.yml"
         write(file, panel, settings or {}, keys)
-        exporter = Exporter(
-            load=lambda: config.load(file, {}),
-            clock=clock,
-            shard=shard or Shard(),
-            jitter=lambda: 0.0,
-        )
-        async with (
-            exporter.running() as application,
-            serving(application, ("127.0.0.1:0",)) as (address,),
-            aiohttp.ClientSession() as session,
-        ):
-            cloud = Cloud(panel, exporter, clock, f"http://{address}", session, file)
-            await cloud.settle()
+        async with exporting(panel, file, clock, shard=shard, held=held) as cloud:
             yield cloud
+
+
+@asynccontextmanager
+async def exporting(
+    panel: Panel,
+    file: Path,
+    clock: SteppedClock,
+    *,
+    shard: Shard | None = None,
+    held: int = 0,
+) -> AsyncIterator[Cloud]:
+    """Start an exporter with a configuration file, over a panel that is running."""
+    exporter = Exporter(
+        load=lambda: config.load(file, {}),
+        clock=clock,
+        shard=shard or Shard(),
+        jitter=lambda: 0.0,
+    )
+    async with (
+        exporter.running(("127.0.0.1:0",)) as (address,),
+        aiohttp.ClientSession() as session,
+    ):
+        base = f"http://{address}"
+        cloud = Cloud(panel, exporter, clock, base, session, file, held)
+        await cloud.settle()
+        yield cloud
 
 
 def write(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,8 +25,10 @@ from exporter.demo.world import World
 
 START = 1_700_000_000.0
 DAY = 86_400.0
-GOOD = {"Authorization": aiohttp.encode_basic_auth("demo@example.com", "demo-api-key")}
-BAD = {"Authorization": aiohttp.encode_basic_auth("demo@example.com", "guess")}
+GOOD = {
+    "Authorization": f"Basic {b64encode(b'demo@example.com:demo-api-key').decode()}"
+}
+BAD = {"Authorization": f"Basic {b64encode(b'demo@example.com:guess').decode()}"}
 HTML_LABEL = '<b>"a" & b\\c é日</b>'
 
 

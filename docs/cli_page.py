@@ -1,0 +1,92 @@
+"""Write docs/cli.md from the parser of the command line."""  # noqa: INP001  # no package
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from exporter.flags import COMMANDS, PROGRAM, actions, build_parser, variable
+
+_TEXT = """\
+# Command line
+
+Generated from the parser of the command line by `make docs`; do not edit.
+
+```
+{program} [command] [flags]
+python -m exporter [command] [flags]
+```
+
+## Commands
+
+Without a command, it serves.
+
+| command | does |
+|---|---|
+{commands}
+
+## Flags
+
+Each flag can be set by an environment variable too. A flag on the command line goes
+before its variable, and a variable before the default. A variable that is set to
+nothing counts as not set.
+
+| flag | variable | default | does |
+|---|---|---|---|
+{flags}
+| `--version` | | | show the version and exit |
+| `-h`, `--help` | | | show the flags and exit |
+
+`{repeatable}` takes a comma-separated list of addresses, and
+`{switch}` takes `true` or `false`.
+
+Without `--config.file`, one panel comes from the environment: see
+[the environment panel](configuration.md#the-environment-panel).
+
+## Exit status
+
+| status | means |
+|---|---|
+| 0 | well: it was told to end, or what was asked about is good |
+| 1 | the configuration is no good, or the port, or the exporter's health |
+| 2 | there is no such command or flag, or its value is wrong |
+
+Whatever is wrong is said on standard error, in one line.
+
+## Signals
+
+| signal | does |
+|---|---|
+| `SIGTERM`, `SIGINT` | ends the exporter |
+| `SIGHUP` | loads the configuration again; when it cannot be used, the old one stays |
+"""
+
+
+def text() -> str:
+    """Return the page."""
+    return _TEXT.format(
+        program=PROGRAM,
+        commands="\n".join(f"| `{name}` | {does} |" for name, does in COMMANDS.items()),
+        flags="\n".join(_row(action) for action in actions(build_parser())),
+        repeatable=variable("--web.listen-address"),
+        switch=variable("--config.check"),
+    )
+
+
+def _row(action: argparse.Action) -> str:
+    flag = action.option_strings[-1]
+    said, default = _split(action)
+    if action.nargs != 0:
+        flag += f" {action.metavar or flag.rpartition('.')[2].upper()}"
+    if action.choices is not None:
+        said += f": {', '.join(action.choices)}"
+    return (
+        f"| `{flag}` | `{variable(action.option_strings[-1])}` | {default} | {said} |"
+    )
+
+
+def _split(action: argparse.Action) -> tuple[str, str]:
+    """Return what a flag does and its default, which its help names in brackets."""
+    said = (action.help or "") % {"default": action.default}
+    found = re.fullmatch(r"(.*) \(default: (.*)\)", said)
+    return (found[1], f"`{found[2]}`") if found else (said, "")

@@ -1,0 +1,206 @@
+"""Write docs/metrics.md from the tables of all metrics."""  # noqa: INP001  # no package
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from exporter.collector import BackupCollector
+from exporter.families import FAMILIES
+from exporter.family import Family
+from exporter.model import Backup, Server, Target
+from exporter.samples import Detail
+from exporter.selection import Expectation, Shard
+from exporter.store import PanelStore, Store
+from exporter.telemetry import OWN, OwnFamily, Telemetry
+
+_TEXT = """\
+# Metrics
+
+Generated from the tables of the exporter by `make docs`; do not edit.
+
+Every value comes from the last poll of a panel, not from the moment of the scrape;
+only ages are counted up to it. A scrape never asks a panel.
+
+## Labels and joins
+
+Labels identify: `panel` is the name of the panel in the configuration, `vm_id` the
+number of a server there, `target_type` and `target_id` what a backup protects (a
+`Disk`, or a `VirtualMachine` as a whole), `backup_id` the number of a backup. What
+describes stands on a metric of its own, with the value 1, and is joined:
+
+    onapp_target_last_success_timestamp_seconds
+      * on (job, instance, panel, vm_id) group_left (label, hostname)
+    onapp_vm_info
+
+Such a join drops what has no `onapp_vm_info`, as a server has while the account may
+not read the inventory. What must not be lost, such as an alert, keeps both:
+
+    <the join>
+      or on (job, instance, panel, vm_id, target_type, target_id)
+    onapp_target_last_success_timestamp_seconds
+
+## What is absent
+
+A value that is not known is left out: it is never -1, and 0 always means 0.
+
+- `onapp_up` is absent before the panel's first answer, or failure to answer.
+- `onapp_backup_age_seconds` and `onapp_backup_built_timestamp_seconds` are absent until
+  the backup is built, `onapp_backup_size_bytes` until the panel tells the size.
+- `onapp_target_last_success_*` are absent for a target without a built backup, and
+  `onapp_target_oldest_unbuilt_timestamp_seconds` for one without an unbuilt one.
+- A target that has no backups at all has no series; its server has
+  `onapp_vm_backups` 0.
+- A server configured by an identifier that the panel does not know (yet) has only
+  `onapp_vm_poll_success` 0, with the identifier as `vm_id`.
+- `onapp_backup_*` are absent where `detail.backups` is `false`.
+
+## Freshness
+
+`onapp_vm_poll_success` is 1 as long as the last read of a server's backups succeeded
+and is not older than `poll.max_age`. After a failed read the last good values stay,
+until they are older than that; then all that is made from the server's backups goes.
+What a server's values are worth can be asked at any time:
+
+    time() - onapp_vm_last_poll_success_timestamp_seconds
+
+A server goes, with all its series, when a complete inventory no longer lists it. A
+deleted backup goes with the next poll of its server.
+
+## How many series
+
+| of each | series |
+|---|---|
+{counts}
+
+`detail.backups: false` leaves out the backups, and `detail.newest_per_target` all but
+the newest of each target; what is said of targets and servers stays the same.
+
+{sections}
+
+## The process
+
+prometheus-client adds what it knows of every Python process: `process_*` and
+`python_*`.
+"""
+
+_GROUPS = {
+    "Backups": "backup_id",
+    "Recovery points": "recovery_point_id",
+    "Schedules": "schedule_id",
+    "Backup servers": "backup_server_id",
+    "Targets": "target_id",
+    "Servers": "vm_id",
+    "Transactions": "action",
+    "Requests": "resource",
+    "Panels": "panel",
+}
+"""Each kind of family, the narrowest first, by a label that only it and those above
+it have."""
+_EXPORTER = "The exporter itself"
+
+
+def text() -> str:
+    """Return the page."""
+    return _TEXT.format(counts="\n".join(_counts()), sections="\n\n".join(_sections()))
+
+
+def _sections() -> Iterator[str]:
+    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
+    groups = {family.name: _group(family.labels) for family in families}
+    for title in (*reversed(_GROUPS), _EXPORTER):
+        rows = [_row(f) for f in families if groups[f.name] == title]
+        if rows:
+            head = "| metric | type | labels | value |\n|---|---|---|---|"
+            yield "\n".join([f"## {title}\n", head, *rows])
+
+
+def _group(labels: Iterable[str]) -> str:
+    return next((t for t, label in _GROUPS.items() if label in labels), _EXPORTER)
+
+
+def _row(family: Family | OwnFamily) -> str:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return f"| `{family.name}` | {family.type} | {labels} | {family.help} |"
+
+
+def _counts() -> Iterator[str]:
+    """Measure how many series one thing more brings."""
+    one = _series(1, 1, 1)
+    backup = _series(1, 1, 2) - one
+    target = _series(1, 2, 1) - one - backup
+    server = _series(2, 1, 1) - one - target - backup
+    panel = one - server - target - backup
+    yield f"| backup (built) | {backup} |"
+    yield f"| target, without its backups | {target} |"
+    yield f"| server, without its targets | {server} |"
+    yield f"| panel, without its servers | {panel} |"
+    yield f"| panel, for the requests to it | {_requests()} |"
+
+
+def _series(servers: int, targets: int, backups: int) -> int:
+    """Count the series of a cloud so large, in which everything is known."""
+    panel = PanelStore(
+        "cp",
+        "https://cp.example.com",
+        interval_seconds=900.0,
+        max_age_seconds=3600.0,
+        longest_silence_seconds=900.0,
+        version="6.10.0",
+        answering=True,
+        heard_at_monotonic=0.0,
+        skew_seconds=0.0,
+        servers_listed=servers,
+        inventory_answered=True,
+        inventory_succeeded=True,
+        inventory_read_at=0.0,
+    )
+    for vm_id in range(servers):
+        server = Server(vm_id, "", "", "", 1, 1, suspended=False, created_at=0.0)
+        panel.watch(vm_id, server, Expectation(backup_required=True))
+        rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
+        panel.succeeded(vm_id, tuple(rows), time=0.0, monotonic=0.0)
+    collector = BackupCollector(Store({"cp": panel}), _Standing(), Detail())
+    return sum(len(metric.samples) for metric in collector.collect())
+
+
+def _backup(target: int, number: int) -> Backup:
+    return Backup(
+        id=1000 * target + number,
+        target=Target("Disk", target),
+        built=True,
+        locked=False,
+        marked_for_delete=False,
+        size_bytes=0,
+        created_at=0.0,
+        built_at=0.0,
+        backup_type="normal",
+        initiated="days",
+        identifier="",
+        backup_server_id=1,
+    )
+
+
+def _requests() -> int:
+    telemetry = Telemetry(version="", shard=Shard())
+    before = _samples(telemetry)
+    telemetry.panel("cp")
+    return _samples(telemetry) - before
+
+
+def _samples(telemetry: Telemetry) -> int:
+    return sum(len(metric.samples) for metric in telemetry.registry.collect())
+
+
+class _Standing:
+    """A clock that stands at 0."""
+
+    def time(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    def monotonic(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    async def wait(self, wake: object, seconds: float | None) -> None:
+        """Is never called: nothing polls here."""

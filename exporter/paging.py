@@ -1,0 +1,94 @@
+"""Answers that are decoded, and the lists that come in pages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from .client import Answer
+from .errors import UnexpectedStatus
+from .parser import Parsed
+
+T = TypeVar("T")
+
+
+class Identified(Protocol):
+    """A row of a list."""
+
+    @property
+    def id(self) -> int:
+        """Return what no other row of the list has."""
+
+
+Value = TypeVar("Value", bound=Identified)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """What a panel lists, over all pages."""
+
+    values: tuple[T, ...]
+    skipped: int = 0
+    """Rows that could not be used: they exist, though not among these."""
+    cut_short: bool = False
+    """Whether the panel counts more than it listed."""
+    moved: bool = False
+    """Whether rows came or went between pages: one may have slipped through."""
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether what is not among these is gone."""
+        return not (self.skipped or self.cut_short or self.moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list."""
+
+    values: tuple[T, ...]
+    last: bool
+    """Whether nothing comes after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """One answer, decoded, with what its headers said."""
+
+    content: T
+    etag: str | None
+    limit: int | None
+    total: int | None
+    paged: bool
+
+
+def decoded(
+    answer: Answer, known: Reading[T] | None, parse: Callable[[bytes], T]
+) -> Reading[T]:
+    """Decode an answer, or return what was known when that is still true."""
+    if answer.body is not None:
+        return Reading(
+            parse(answer.body), answer.etag, answer.limit, answer.total, answer.paged
+        )
+    if known is None:
+        raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
+    # The page is the same, but others may follow it now: no total is remembered.
+    return Reading(
+        known.content,
+        answer.etag or known.etag,
+        answer.limit or known.limit,
+        answer.total,
+        answer.paged or known.paged,
+    )
+
+
+def is_last(reading: Reading[Parsed[Any]], seen: int) -> bool:
+    """Tell whether a list ends with this page; no paging header: it was all of it.
+
+    A page may be shorter than it says, so the total decides, if it can be true.
+    """
+    if not reading.paged or seen == reading.total:
+        return True
+    counting = reading.total is not None and seen < reading.total
+    short = reading.content.listed < (reading.limit or 0)
+    return short and not counting

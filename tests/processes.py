@@ -1,0 +1,106 @@
+"""The real exporter in a process of its own, on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+LONGEST_REAL_WAIT_SECONDS = 60
+_LOCALE = {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", "")}
+
+
+@dataclass(eq=False)
+class Running:
+    """A process, and what it has said so far."""
+
+    process: asyncio.subprocess.Process
+    out: list[str] = field(default_factory=list)
+    err: list[str] = field(default_factory=list)
+    _said: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def words(self) -> str:
+        """Return everything that was said."""
+        return "".join(self.out) + "".join(self.err)
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Wait until something was said that matches; fail if it ends before."""
+        while True:
+            self._said.clear()
+            found = re.search(pattern, self.words)
+            if found is not None:
+                return found
+            ended = self.process.stderr is None or self.process.stderr.at_eof()
+            assert not ended, f"ended without {pattern!r}:\n{self.words}"
+            await self._said.wait()
+
+    async def base(self) -> str:
+        """Return the address of its front door, once it listens."""
+        address = await self.says(r"msg=listening address=(\S+)")
+        return f"http://{address[1]}"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def ends(self) -> int:
+        """Wait for the end; return the exit status."""
+        return await self.process.wait()
+
+    async def listen(self, stream: asyncio.StreamReader | None, to: list[str]) -> None:
+        """Note what is said."""
+        assert stream is not None
+        async for line in stream:
+            to.append(line.decode())
+            self._said.set()
+        self._said.set()
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Start ``python -m exporter`` with these arguments; it is gone afterwards."""
+    async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "exporter", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_LOCALE | (environment or {}),
+        )
+        started = Running(process)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(started.listen(process.stdout, started.out))
+            tasks.create_task(started.listen(process.stderr, started.err))
+            try:
+                yield started
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+
+
+async def fetched(url: str, method: str = "GET") -> tuple[int, str]:
+    """Return status and text of one answer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url) as response,
+    ):
+        return response.status, await response.text()
+
+
+async def until(url: str, good: Callable[[int, str], bool]) -> str:
+    """Ask until the answer is good; return it."""
+    while True:
+        status, text = await fetched(url)
+        if good(status, text):
+            return text
+        await asyncio.sleep(0.02)

@@ -1,0 +1,218 @@
+"""Stores filled by hand and by Hypothesis: a test names only what matters to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from exporter.model import Backup, Server, Target
+from exporter.selection import Expectation
+from exporter.store import Knowledge, PanelStore, Store, Watch
+
+TIME = 1_800_000_000.0
+"""The moment of every scrape here: Unix seconds."""
+MONOTONIC = 50_000.0
+"""The same moment, as freshness is judged by."""
+
+_INTERVAL = 900.0
+_MAX_AGE = 3600.0
+
+
+class StandingClock:
+    """A clock that always shows the same moment, until it is set."""
+
+    def __init__(self) -> None:
+        """Stand at the moment of every scrape."""
+        self.passed = 0.0
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return TIME + self.passed
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment."""
+        return MONOTONIC + self.passed
+
+    async def wait(self, wake: object, seconds: float | None) -> None:
+        """Is never called: nothing polls here."""
+
+
+def a_backup(**changes: Any) -> Backup:
+    """Return a good backup of a disk, taken an hour ago."""
+    fields: dict[str, Any] = {
+        "id": 1001,
+        "target": Target("Disk", 101),
+        "built": True,
+        "locked": False,
+        "marked_for_delete": False,
+        "size_bytes": 1024**3,
+        "created_at": TIME - 3660,
+        "built_at": TIME - 3600,
+        "backup_type": "normal",
+        "initiated": "days",
+        "identifier": "abc",
+        "backup_server_id": 1,
+    }
+    return Backup(**fields | changes)
+
+
+def a_server(**changes: Any) -> Server:
+    """Return a server as an inventory lists it."""
+    fields: dict[str, Any] = {
+        "id": 1,
+        "identifier": "vs1",
+        "label": "web-1",
+        "hostname": "web-1.example.com",
+        "user_id": 1,
+        "hypervisor_id": 1,
+        "suspended": False,
+        "created_at": TIME - 86_400,
+    }
+    return Server(**fields | changes)
+
+
+def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
+    """Return the store of a panel that answers and lists no servers yet."""
+    fields: dict[str, Any] = {
+        "url": "https://cp.example.com",
+        "interval_seconds": _INTERVAL,
+        "max_age_seconds": _MAX_AGE,
+        "longest_silence_seconds": _INTERVAL,
+        "version": "6.10.0",
+        "answering": True,
+        "heard_at_monotonic": MONOTONIC,
+        "first_pass_ended": True,
+    }
+    return PanelStore(name=name, **fields | changes)
+
+
+def put(
+    panel: PanelStore, server: Server, *backups: Backup, seconds_ago: float = 0.0
+) -> None:
+    """Enter a server whose backups were read so long ago."""
+    panel.watch(server.id, server, Expectation())
+    panel.succeeded(
+        server.id,
+        backups,
+        time=TIME - seconds_ago,
+        monotonic=MONOTONIC - seconds_ago,
+    )
+
+
+def a_store(*panels: PanelStore) -> Store:
+    """Return a store of these panels."""
+    return Store({panel.name: panel for panel in panels})
+
+
+_NASTY = (
+    "",
+    '"',
+    "\\",
+    "\n",
+    '\\n"} 1\n# EOF\n',
+    '",vm_id="2',
+    "# HELP onapp_up no",
+    "\r\t\x00\x85\u2028\u202e",
+    "<script>alert(1)</script>",
+    "\N{PILE OF POO}\u0301",
+)
+_YEAR_ONE, _YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
+
+texts = st.sampled_from(_NASTY) | st.text(max_size=6)
+ids = st.integers(0, 5) | st.integers(-(2**70), 2**70)
+moments = st.none() | st.floats(_YEAR_ONE, _YEAR_9999) | st.just(TIME - 0.25)
+sizes = st.none() | st.integers(0, 2**63) | st.just(0)
+flags = st.booleans()
+periods = st.sampled_from(("days", "weeks", "months", "years", "manual")) | texts
+intervals = st.none() | st.floats(1, 1e9)
+ages = st.none() | st.floats(0, 2 * _MAX_AGE)
+
+targets = st.builds(
+    Target, type=st.sampled_from(("Disk", "VirtualMachine")) | texts, id=ids
+)
+backups = st.builds(
+    Backup,
+    id=ids,
+    target=targets,
+    built=flags,
+    locked=flags,
+    marked_for_delete=flags,
+    size_bytes=sizes,
+    created_at=moments,
+    built_at=moments,
+    backup_type=texts,
+    initiated=periods,
+    identifier=texts,
+    backup_server_id=st.none() | ids,
+)
+expectations = st.builds(
+    Expectation,
+    own_interval_seconds=intervals,
+    fallback_interval_seconds=intervals,
+    backup_required=st.none() | flags,
+)
+servers = st.none() | st.builds(
+    Server,
+    id=ids,
+    identifier=texts,
+    label=texts,
+    hostname=texts,
+    user_id=st.none() | ids,
+    hypervisor_id=st.none() | ids,
+    suspended=st.none() | flags,
+    created_at=moments,
+)
+
+
+@st.composite
+def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
+    """Make a server in any state: never read, failing, stale, fresh."""
+    rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
+    knowledge = Knowledge(
+        panel,
+        vm_id,
+        draw(expectations),
+        draw(servers),
+        draw(st.none() | rows.map(tuple)),
+    )
+    age = draw(ages)
+    return Watch(
+        knowledge,
+        draw(st.none() | flags),
+        None if age is None else TIME - age,
+        None if age is None else MONOTONIC - age,
+    )
+
+
+@st.composite
+def panels(draw: st.DrawFn, name: str) -> PanelStore:
+    """Make a panel in any state."""
+    numbers = draw(st.lists(ids, max_size=3, unique=True))
+    unresolved = st.lists(texts, max_size=2, unique=True).map(tuple)
+    taken = {str(number) for number in numbers}
+    return PanelStore(
+        name=name,
+        url=draw(texts),
+        interval_seconds=draw(st.floats(1, 1e6)),
+        max_age_seconds=_MAX_AGE,
+        longest_silence_seconds=_INTERVAL,
+        watches={number: draw(watches(name, number)) for number in numbers},
+        unresolved=tuple(n for n in draw(unresolved) if n not in taken),
+        version=draw(st.none() | texts),
+        answering=draw(st.none() | flags),
+        heard_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),
+        skew_seconds=draw(st.none() | st.floats(-1e9, 1e9)),
+        servers_listed=draw(st.none() | st.integers(0, 10**6)),
+        inventory_answered=draw(st.none() | flags),
+        inventory_succeeded=draw(st.none() | flags),
+        inventory_read_at=draw(moments),
+        overdue_since_monotonic=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
+    )
+
+
+@st.composite
+def stores(draw: st.DrawFn) -> Store:
+    """Make a store of up to three panels."""
+    names = draw(st.lists(texts, max_size=3, unique=True))
+    return a_store(*(draw(panels(name)) for name in names))

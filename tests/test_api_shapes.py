@@ -1,0 +1,1006 @@
+"""Whatever shape an answer comes in: what /metrics then says, and what the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import (
+    DAY,
+    a_cloud,
+    a_row,
+    answering,
+    in_both_formats,
+    labels,
+    lines,
+    listing,
+    listing_servers,
+    written,
+)
+from harness import BACKUPS_ONLY, NOW, Cloud
+from harness import watched as watched_whole
+from structlog.testing import capture_logs
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.wire import Fields
+
+watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+
+Log = list[Any]
+SECRETS = ("root-secret-of-", "remote-secret-of-", "demo-api-key")
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """Collect what is logged."""
+    with capture_logs() as entries:
+        yield entries
+
+
+def said(log: Log, event: str) -> list[dict[str, Any]]:
+    """Return what was logged under a title, without title and level."""
+    return [
+        {key: entry[key] for key in entry.keys() - {"event", "log_level"}}
+        for entry in log
+        if entry["event"] == event
+    ]
+
+
+async def numbers(cloud: Cloud) -> set[str]:
+    """Return the ids of the backups that are shown."""
+    built = await cloud.series("onapp_backup_built", panel="cp", vm_id=1)
+    return {key.removeprefix("backup_id=") for key in built}
+
+
+async def skipped(cloud: Cloud, resource: str = "backups") -> float | None:
+    """Return how many rows were skipped."""
+    return await cloud.value("onapp_api_rows_skipped_total", resource=resource)
+
+
+async def errors(cloud: Cloud, resource: str = "backups") -> dict[str, float]:
+    """Return the errors that were counted, without those that never happened."""
+    counted = await cloud.series(
+        "onapp_api_errors_total", panel="cp", resource=resource
+    )
+    return {reason: count for reason, count in counted.items() if count}
+
+
+LISTS_OF_BACKUP_7 = [
+    ("json", '[{"backup": {"id": 7, "built": true}}]'),
+    ("json", '[{"id": 7, "built": true}]'),
+    ("json", '{"backup": {"id": 7, "built": true}}'),
+    ("json", '{"backups": [{"backup": {"id": 7, "built": true}}]}'),
+    ("json", '[{"backup": {"id": "7", "built": "true"}}]'),
+    ("json", ' \r\n[ {"backup" : {"x": {"id": 9}, "id": 7, "built": 1} } ] \n'),
+    ("json", '[{"backup": {"id": 7, "built": true, "new": {"deep": [{"id": 1}]}}}]'),
+    (
+        "xml",
+        (
+            '<backups type="array"><backup><id type="integer">7</id>'
+            '<built type="boolean">true</built></backup></backups>'
+        ),
+    ),
+    ("xml", "<backup><id>7</id><built>true</built></backup>"),
+    ("xml", '<backups type="array"><id>7</id><built>true</built></backups>'),
+    ("xml", "<backups><backup><id>7</id><built>1</built></backup></backups>"),
+    (
+        "xml",
+        (
+            '<?xml version="1.0" encoding="UTF-8"?>\n<!-- a list -->\n'
+            '<backups type="array">\n  <backup>\n'
+            '    <id type="Integer"> 7 </id>\n'
+            '    <built type="BOOLEAN">\ntrue</built>\n'
+            "  </backup>\n</backups>\n"
+        ),
+    ),
+    (
+        "xml",
+        (
+            '<backups type="array"><backup><id>7</id><built>true</built>'
+            '<new type="array"><id>1</id><id>2</id></new></backup></backups>'
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "body"), LISTS_OF_BACKUP_7)
+async def test_a_list_is_read_in_every_shape(
+    form: str, body: str, tmp_path: Path
+) -> None:
+    """Wrapped, bare, alone, flattened, with types or without, with fields to come."""
+    panel = a_cloud()
+    answering(panel, form, body)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        built = await cloud.series("onapp_backup_built", panel="cp", vm_id=1)
+
+        assert built == {"backup_id=7": 1.0}
+        assert await skipped(cloud) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("json", "[]"),
+        ("json", " [ ]\n"),
+        ("json", '{"backups": []}'),
+        ("xml", '<backups type="array"/>'),
+        ("xml", '<backups type="array"></backups>'),
+        ("xml", '<backups type="array">\n</backups>'),
+        ("xml", "<backups/>"),
+        ("xml", '<nil-classes type="array"/>'),
+        ("xml", '<nil_classes type="array"></nil_classes>'),
+        ("xml", '<?xml version="1.0" encoding="UTF-8"?>\n<nil-classes type="array"/>'),
+    ],
+)
+async def test_an_empty_list_is_read_in_every_shape(
+    form: str, body: str, tmp_path: Path
+) -> None:
+    """A server without backups is a fact, and no error."""
+    panel = a_cloud()
+    answering(panel, form, body)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+        assert await cloud.value("onapp_vm_backups", state="built") == 0.0
+        assert await errors(cloud) == {}
+
+
+@in_both_formats
+async def test_an_empty_inventory_is_a_panel_without_servers(
+    form: str, tmp_path: Path
+) -> None:
+    """A fresh panel is healthy."""
+    panel = a_cloud(0)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert await cloud.value("onapp_panel_virtual_machines") == 0.0
+        assert await lines(cloud, "onapp_vm_") == []
+
+
+@in_both_formats
+async def test_a_bad_row_costs_only_itself(form: str, log: Log, tmp_path: Path) -> None:
+    """It is counted, and logged by server and row; the read is a success."""
+    panel = a_cloud()
+    bad = a_row(id=1002, created_at="the day before yesterday", identifier="s3cret")
+    listing(panel, form, a_row(id=1001), bad, a_row(id=1003))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1001", "1003"}
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+        assert await cloud.value("onapp_vm_backups", state="built") == 2.0
+        assert await skipped(cloud) == 1.0
+        assert await errors(cloud) == {}
+
+    (entry,) = said(log, "row skipped")
+    assert {key: entry[key] for key in ("panel", "resource", "vm_id", "row_id")} == {
+        "panel": "cp",
+        "resource": "backups",
+        "vm_id": 1,
+        "row_id": "1002",
+    }
+    assert "created_at" in entry["why"]
+    assert "yesterday" not in repr(log)
+    assert "s3cret" not in repr(log)
+
+
+@in_both_formats
+@pytest.mark.parametrize(
+    ("changes", "row_id"),
+    [
+        ({"id": None}, "?"),
+        ({"id": "not a number"}, "?"),
+        ({"id": {}}, "?"),
+        ({"backup_size": "much"}, "1002"),
+        ({"built": "perhaps"}, "1002"),
+        ({"built_at": "2027-01-15T07:00:00"}, "1002"),
+        ({"target_id": "one"}, "1002"),
+        ({"id": "1002", "disk_id": "x"}, "1002"),
+    ],
+)
+async def test_every_kind_of_bad_row_is_named_as_well_as_can_be(
+    form: str, changes: Fields, row_id: str, log: Log, tmp_path: Path
+) -> None:
+    """A moment without an offset, say, could be any hour: it is not guessed."""
+    panel = a_cloud()
+    listing(panel, form, a_row(), a_row(**{"id": 1002, **changes}))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1001"}
+        assert await skipped(cloud) == 1.0
+
+    assert [entry["row_id"] for entry in said(log, "row skipped")] == [row_id]
+
+
+@pytest.mark.parametrize(
+    ("row", "row_id"),
+    [
+        (b"null", "?"),
+        (b"[]", "?"),
+        (b'"backup"', "?"),
+        (b"1002", "?"),
+        (b"{}", "?"),
+        (b'{"backup": null}', "?"),
+        (b'{"backup": [1002]}', "?"),
+        (b'{"error": "oops"}', "?"),
+        (b'{"backup": {"id": 1002, "identifier": "\xff"}}', "1002"),
+        (b'{"id": 1002, "identifier": "caf\xe9"}', "1002"),
+    ],
+)
+async def test_a_json_list_may_hold_anything_beside_good_rows(
+    row: bytes, row_id: str, log: Log, tmp_path: Path
+) -> None:
+    """Text that is not UTF-8 costs a row, not the exporter."""
+    panel = a_cloud()
+    answering(panel, "json", b'[{"backup": {"id": 1001}}, ' + row + b"]")
+    async with watched(panel, tmp_path) as cloud:
+        assert await numbers(cloud) == {"1001"}
+        assert await skipped(cloud) == 1.0
+
+    assert [entry["row_id"] for entry in said(log, "row skipped")] == [row_id]
+    assert said(log, "bug in the exporter") == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "<backup/>",
+        "<backup>text</backup>",
+        "<backup><id>8</id><id>9</id></backup>",
+        "<backup><built>true</built></backup>",
+    ],
+)
+async def test_an_xml_list_may_hold_anything_beside_good_rows(
+    row: str, tmp_path: Path
+) -> None:
+    """An element that is no row costs only itself."""
+    panel = a_cloud()
+    answering(panel, "xml", f"<backups><backup><id>7</id></backup>{row}</backups>")
+    async with watched(panel, tmp_path, format="xml") as cloud:
+        assert await numbers(cloud) == {"7"}
+        assert await skipped(cloud) == 1.0
+
+
+@in_both_formats
+async def test_a_list_without_a_readable_row_is_refused(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """Taken as an empty one it would claim that there is nothing: data stay."""
+    panel = a_cloud()
+    panel.world.add_backup(1, number=7)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        listing(panel, form, a_row(id=8, created_at="soon"))
+        await cloud.pass_(900.0)
+
+        assert await numbers(cloud) == {"7"}
+        assert await cloud.value("onapp_vm_poll_success") == 0.0
+        assert await cloud.value("onapp_up") == 1.0
+        assert set(await errors(cloud)) == {"reason=decode"}
+        assert await skipped(cloud) == 0.0
+
+    assert "id 8" in said(log, "server not read")[0]["error"]
+    assert "soon" not in repr(log)
+
+
+@in_both_formats
+async def test_a_backup_that_is_listed_twice_is_one(form: str, tmp_path: Path) -> None:
+    """Two samples with the same labels would spoil the whole scrape."""
+    panel = a_cloud()
+    listing(panel, form, a_row(backup_size=1), a_row(backup_size=2), a_row(id=1002))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1001", "1002"}
+        assert await cloud.value("onapp_backup_size_bytes", backup_id=1001) == 1024.0
+        assert await cloud.value("onapp_vm_backups", state="built") == 2.0
+        assert await skipped(cloud) == 1.0
+
+
+@in_both_formats
+async def test_a_server_that_is_listed_twice_is_one(form: str, tmp_path: Path) -> None:
+    """And the inventory is complete all the same."""
+    panel = a_cloud(2)
+    one, two = ({"id": 1, "label": label} for label in ("first", "second"))
+    listing_servers(panel, form, one, two, {"id": 2})
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert (await labels(cloud, "onapp_vm_info", vm_id=1))["label"] == "first"
+        assert await cloud.value("onapp_panel_virtual_machines") == 2.0
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 1
+
+
+@pytest.mark.parametrize("xml_nil", ["short", "long"])
+@pytest.mark.parametrize("xml_moment", ["datetime", "dateTime"])
+@pytest.mark.parametrize("flat_xml", [False, True])
+async def test_every_way_of_writing_xml_means_the_same(
+    xml_nil: Any, xml_moment: Any, *, flat_xml: bool, tmp_path: Path
+) -> None:
+    """Nil with a closing tag or without, moments in two spellings, a list of one."""
+    panel = a_cloud(xml_nil=xml_nil, xml_moment=xml_moment, flat_xml=flat_xml)
+    panel.world.add_backup(1, number=7, built=False, created_at=NOW - DAY)
+    async with watched(panel, tmp_path, format="xml") as cloud:
+        backup = 'panel="cp",vm_id="1",backup_id="7"'
+        identifier = panel.world.backups[7].identifier
+
+        assert await lines(cloud, "onapp_backup_") == [
+            f"onapp_backup_built{{{backup}}} 0",
+            f"onapp_backup_locked{{{backup}}} 0",
+            f"onapp_backup_marked_for_delete{{{backup}}} 0",
+            f"onapp_backup_created_timestamp_seconds{{{backup}}} 1799913600",
+            (
+                f'onapp_backup_info{{{backup},identifier="{identifier}",'
+                'backup_type="normal",initiated="days",target_type="Disk",'
+                'target_id="101",backup_server_id="none"} 1'
+            ),
+        ]
+
+
+@pytest.mark.parametrize(
+    "nil",
+    [
+        "<built_at nil='true'/>",
+        '<built_at type="datetime" nil="true"></built_at>',
+        '<built_at nil="TRUE" type="dateTime"/>',
+        '<built_at type="datetime"/>',
+        "<built_at></built_at>",
+        '<built_at type="datetime"> </built_at>',
+        "",
+    ],
+)
+async def test_nothing_is_written_in_many_ways(nil: str, tmp_path: Path) -> None:
+    """Whatever stands for nothing is null, and never a bad row."""
+    panel = a_cloud()
+    row = f"<backup><id>7</id><built>true</built>{nil}</backup>"
+    answering(panel, "xml", f'<backups type="array">{row}</backups>')
+    async with watched(panel, tmp_path, format="xml") as cloud:
+        assert await numbers(cloud) == {"7"}
+        assert await cloud.series("onapp_backup_built_timestamp_seconds") == {}
+
+
+async def test_xml_in_another_encoding_is_read_as_it_declares(tmp_path: Path) -> None:
+    """The declaration says how bytes are to be read."""
+    panel = a_cloud()
+    body = (
+        '<?xml version="1.0" encoding="ISO-8859-1"?>'
+        "<backups><backup><id>7</id><identifier>é</identifier></backup></backups>"
+    )
+    answering(panel, "xml", body.encode("latin-1"))
+    async with watched(panel, tmp_path, format="xml") as cloud:
+        assert (await labels(cloud, "onapp_backup_info"))["identifier"] == "é"
+
+
+BROKEN = [
+    ("json", b""),
+    ("json", b"null"),
+    ("json", b'"backups"'),
+    ("json", b"{}"),
+    ("json", b'{"errors": ["no such thing"]}'),
+    ("json", b'[{"backup": {"id": 7'),
+    ("json", b'[{"backup": {"id": 7}}] trailing'),
+    ("json", b'{"\xff": 1}'),
+    ("json", b"[" * 100_000),
+    ("json", b"<html><body>Sign in</body></html>"),
+    ("xml", b""),
+    ("xml", b"<backups><backup>"),
+    ("xml", b"<html><body>Sign in</body></html>"),
+    ("xml", b"<virtual_machines/>"),
+    ("xml", b"[]"),
+    ("xml", b'<?xml version="1.0" encoding="klingon"?><backups/>'),
+    ("xml", b"<backups>\xff\xfe</backups>"),
+    (
+        "xml",
+        (
+            b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
+            b"<backups><backup><id>7</id><identifier>&b;</identifier></backup></backups>"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "body"), BROKEN)
+async def test_an_answer_that_is_no_list_is_refused_whole(
+    form: str, body: bytes, log: Log, tmp_path: Path
+) -> None:
+    """Last good data stay; the panel is up, only this server was not read."""
+    panel = a_cloud(2)
+    panel.world.add_backup(1, number=7)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        answering(panel, form, body, path="/virtual_machines/1/backups")
+        await cloud.pass_(900.0)
+
+        assert await numbers(cloud) == {"7"}
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 0.0,
+            "vm_id=2": 1.0,
+        }
+        assert await cloud.value("onapp_up") == 1.0
+        assert set(await errors(cloud)) == {"reason=decode"}
+
+    assert said(log, "bug in the exporter") == []
+    (entry,) = said(log, "server not read")
+    assert entry["error"].startswith(f"GET /virtual_machines/1/backups.{form}: ")
+    assert len(entry["error"]) < 300
+
+
+@in_both_formats
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/html; charset=utf-8", "text/plain", "application/octet-stream", "x" * 2000],
+)
+async def test_a_wrong_content_type_is_refused_before_decoding(
+    form: str, content_type: str, log: Log, tmp_path: Path
+) -> None:
+    """Also when the body would be a good one: a sign-in page answers 200."""
+    panel = a_cloud()
+    answering(
+        panel, form, written(form, a_row()), headers={"Content-Type": content_type}
+    )
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == 0.0
+        assert await errors(cloud) == {"reason=decode": 1.0}
+
+    assert len(said(log, "server not read")[0]["error"]) < 400
+
+
+@pytest.mark.parametrize(
+    ("form", "content_type"),
+    [
+        ("json", "application/json"),
+        ("json", "application/json; charset=utf-8"),
+        ("json", "Application/JSON"),
+        ("json", "text/json"),
+        ("xml", "application/xml"),
+        ("xml", "text/xml; charset=utf-8"),
+    ],
+)
+async def test_every_right_content_type_is_accepted(
+    form: str, content_type: str, tmp_path: Path
+) -> None:
+    """With parameters or without, in any case."""
+    panel = a_cloud()
+    answering(
+        panel, form, written(form, a_row()), headers={"Content-Type": content_type}
+    )
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1001"}
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "words"),
+    [
+        ("json", '{"error": "Resource not found"}', "Resource not found"),
+        ("json", '{"errors": ["Not found", "Gone"]}', "Not found; Gone"),
+        ("json", '{"errors": {"base": ["Locked"], "id": ["No"]}}', "Locked; No"),
+        ("json", '{"errors": null, "error": "Sorry"}', "Sorry"),
+        ("json", '{"error": "two\\nlines\\u0000\\u001b[31m"}', "two lines  [31m"),
+        ("json", '["whatever"]', None),
+        ("json", "<html><body>500</body></html>", None),
+        ("json", '{"error": "\\ud800"}', None),
+        ("json", "", None),
+        ("xml", "<errors><error>Gone</error><error>No</error></errors>", "Gone; No"),
+        ("xml", "<error>Gone</error>", "Gone"),
+        ("xml", '<hash><error type="string">Gone</error></hash>', "Gone"),
+        ("xml", "<html><body>500</body></html>", None),
+        ("xml", "no XML", None),
+    ],
+)
+async def test_what_a_panel_says_when_it_refuses_is_logged(
+    form: str, body: str, words: str | None, log: Log, tmp_path: Path
+) -> None:
+    """In three shapes of JSON and as XML; of anything else only the status."""
+    panel = a_cloud()
+    answering(panel, form, body, status=404)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await errors(cloud) == {"reason=not_found": 1.0}
+
+    where = f"GET /virtual_machines/1/backups.{form}: HTTP 404"
+    assert [entry["error"] for entry in said(log, "server not read")] == [
+        where if words is None else f"{where}: {words}"
+    ]
+
+
+@in_both_formats
+@pytest.mark.parametrize("length", [1000, 1_000_000])
+async def test_a_long_refusal_is_cut_short(
+    form: str, length: int, log: Log, tmp_path: Path
+) -> None:
+    """Never more than one short line of the log, nor much of the body read."""
+    panel = a_cloud()
+    text = "word " * (length // 5)
+    body = (
+        json.dumps({"error": text})
+        if form == "json"
+        else f"<errors><error>{text}</error></errors>"
+    )
+    answering(panel, form, body, status=500)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await errors(cloud) == {"reason=status": 1.0}
+
+    (entry,) = said(log, "server not read")
+    assert len(entry["error"]) < 260
+    assert "\n" not in entry["error"]
+
+
+@in_both_formats
+@pytest.mark.parametrize("before", ["", "x" * 195])
+async def test_a_refusal_that_repeats_the_secret_hides_it(
+    form: str, before: str, log: Log, tmp_path: Path
+) -> None:
+    """Also where the line ends in the middle of it."""
+    panel = a_cloud()
+    text = f"{before} wrong key demo-api-key"
+    body = (
+        json.dumps({"error": text})
+        if form == "json"
+        else f"<errors><error>{text}</error></errors>"
+    )
+    answering(panel, form, body, status=404)
+    async with watched(panel, tmp_path, format=form):
+        pass
+
+    assert len(said(log, "server not read")) == 1
+    assert "demo" not in said(log, "server not read")[0]["error"]
+
+
+@pytest.mark.parametrize("shape", ["string", "array", "base"])
+async def test_the_simulated_panel_refuses_in_each_shape(
+    shape: Any, log: Log, tmp_path: Path
+) -> None:
+    """The words of a refusal are found wherever the panel has put them."""
+    panel = a_cloud(error_shape=shape, permissions={"virtual_machines.read"})
+    async with watched(panel, tmp_path):
+        pass
+
+    assert [entry["error"] for entry in said(log, "server not read")] == [
+        (
+            "GET /virtual_machines/1/backups.json: HTTP 403: "
+            "You do not have permissions for this action"
+        )
+    ]
+
+
+@in_both_formats
+async def test_a_500_on_the_right_address_may_be_html(
+    form: str, tmp_path: Path
+) -> None:
+    """The status decides before anything is decoded."""
+    panel = a_cloud()
+    panel.faults.add(faults.html_error(), resource="backups")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await errors(cloud) == {"reason=status": 1.0}
+
+
+@in_both_formats
+async def test_a_sign_in_page_is_no_answer(form: str, tmp_path: Path) -> None:
+    """HTML with 200 on a .json or .xml address."""
+    panel = a_cloud()
+    panel.faults.add(faults.html(), resource="backups")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await errors(cloud) == {"reason=decode": 1.0}
+
+
+@in_both_formats
+async def test_passwords_in_the_inventory_appear_nowhere(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """Neither in good times nor when rows, lists and bodies are broken."""
+    panel = a_cloud(3)
+    pages: list[str] = []
+    async with watched(
+        panel, tmp_path, format=form, discovery={"interval": "1m"}
+    ) as cloud:
+        for fault in (
+            None,
+            faults.bad_rows(0.5),
+            faults.bad_rows(),
+            faults.cut(),
+            faults.html_error(),
+        ):
+            if fault is not None:
+                panel.faults.add(fault, resource="virtual_machines")
+            await cloud.pass_(60.0)
+            pages += [
+                (await cloud.get(path))[1] for path in ("/metrics", "/", "/config")
+            ]
+            panel.faults.clear()
+
+    shown = "".join(pages) + repr(log)
+    assert [secret for secret in SECRETS if secret in shown] == []
+
+
+@in_both_formats
+async def test_a_bad_server_row_removes_no_server(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """It is one that exists, though it could not be read: nothing is gone."""
+    panel = a_cloud(3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        listing_servers(panel, form, {"id": 1}, {"id": 2, "created_at": "soon"})
+        await cloud.pass_(600.0)
+
+        assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == {
+            "vm_id=2",
+            "vm_id=3",
+        }
+        assert len(await cloud.series("onapp_vm_info", panel="cp")) == 3
+        assert await cloud.value("onapp_panel_virtual_machines") == 3.0
+        assert await skipped(cloud, "virtual_machines") == 1.0
+
+    (entry,) = said(log, "row skipped")
+    assert entry["row_id"] == "2"
+    assert entry["resource"] == "virtual_machines"
+
+
+async def servers(cloud: Cloud) -> set[int]:
+    """Return the numbers of the servers that are described."""
+    return {
+        int(line.partition('vm_id="')[2].partition('"')[0])
+        for line in await lines(cloud, "onapp_vm_info")
+    }
+
+
+@pytest.mark.parametrize("cap", [1, 7, 10, 100])
+async def test_an_inventory_is_read_page_by_page(cap: int, tmp_path: Path) -> None:
+    """However few rows a panel gives at once."""
+    panel = a_cloud(20, per_page_cap=cap)
+    async with watched(panel, tmp_path) as cloud:
+        asked = panel.traffic.asked_for("virtual_machines")
+
+        assert await servers(cloud) == set(range(1, 21))
+        assert await cloud.value("onapp_panel_virtual_machines") == 20.0
+        assert len(asked) == -(-20 // cap)
+        assert asked[0].query == {"page": "1", "per_page": "100"}
+
+
+@in_both_formats
+async def test_a_list_without_paging_headers_is_complete(
+    form: str, tmp_path: Path
+) -> None:
+    """Old panels answer with everything: one request is enough."""
+    panel = a_cloud(20, paging=False)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await servers(cloud) == set(range(1, 21))
+        assert len(panel.traffic.asked_for("virtual_machines")) == 1
+
+
+@pytest.mark.parametrize("x_limit", [0, 1, 10, 100])
+async def test_a_wrong_x_limit_does_not_mislead(x_limit: int, tmp_path: Path) -> None:
+    """0 has been seen; a panel may also repeat what was asked, and give less."""
+    panel = a_cloud(25, per_page_cap=10, x_limit=x_limit)
+    async with watched(panel, tmp_path) as cloud:
+        assert await servers(cloud) == set(range(1, 26))
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 1
+
+
+def paged(panel: Panel, form: str, *pages: list[int], **headers: str) -> None:
+    """Let the inventory come in just these pages, with these headers."""
+    for page in pages:
+        body = written(form, *({"id": n} for n in page), name="virtual_machine")
+        answering(
+            panel,
+            form,
+            body,
+            resource=None,
+            path="/virtual_machines",
+            headers={key.replace("_", "-"): value for key, value in headers.items()},
+            times=1,
+        )
+
+
+@pytest.mark.parametrize(
+    ("pages", "headers", "whole"),
+    [
+        ([[1, 2], [3]], {"X_Limit": "2"}, 1.0),
+        ([[1, 2], [3], []], {"X_Page": "1"}, 1.0),
+        ([[1, 2], [1, 2]], {"X_Page": "1"}, 1.0),
+        ([[1, 2], [3, 4], [3, 4]], {"X_Limit": "0"}, 1.0),
+        ([[1, 2], [3]], {"X_Limit": "2", "X_Total": "1"}, 1.0),
+        ([[1, 2], [3]], {"X_Limit": "-2", "X_Total": "3"}, 1.0),
+        ([[1, 2], [3], []], {"X_Limit": "two", "X_Total": "many"}, 1.0),
+        ([[1, 1, 2], [3, 4]], {"X_Limit": "3"}, 1.0),
+        ([[1, 2], [3], []], {"X_Limit": "2", "X_Total": "9"}, 0.0),
+        ([[1, 2], [1, 2]], {"X_Limit": "2", "X_Total": "4"}, 0.0),
+        ([[]], {"X_Limit": "2", "X_Total": "4"}, 0.0),
+        ([[]], {"X_Limit": "2", "X_Total": "0"}, 1.0),
+    ],
+)
+async def test_paging_headers_are_believed_only_as_far_as_they_hold(
+    pages: list[list[int]],
+    headers: dict[str, str],
+    whole: float,
+    tmp_path: Path,
+) -> None:
+    """Reading ends; what was counted and never listed makes the inventory cut short."""
+    panel = a_cloud(0)
+    paged(panel, "json", *pages, **headers)
+    async with watched(panel, tmp_path) as cloud:
+        assert await servers(cloud) == {number for page in pages for number in page}
+        assert await cloud.value("onapp_collector_success", collector="inventory") == (
+            whole
+        )
+        assert len(panel.traffic.asked_for("virtual_machines")) == len(pages)
+
+
+@in_both_formats
+async def test_a_complete_inventory_removes_what_it_does_not_list(
+    form: str, tmp_path: Path
+) -> None:
+    """A server is gone with all its series."""
+    panel = a_cloud(25, per_page_cap=10)
+    panel.world.add_backup(25)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        panel.world.remove_server(25)
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == set(range(1, 25))
+        assert [x for x in await lines(cloud, "onapp_") if 'vm_id="25"' in x] == []
+        assert await cloud.value("onapp_panel_virtual_machines") == 24.0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.status(503),
+        faults.status(403),
+        faults.html(),
+        faults.cut(),
+        faults.bad_rows(),
+        faults.reset(),
+    ],
+)
+async def test_a_failed_inventory_removes_nothing(
+    fault: faults.Fault, tmp_path: Path
+) -> None:
+    """Whatever went wrong: what was known stays, and the collector says so."""
+    panel = a_cloud(2)
+    async with watched(panel, tmp_path) as cloud:
+        panel.world.remove_server(2)
+        panel.faults.add(fault, path="/virtual_machines")
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == {1, 2}
+        assert await cloud.value("onapp_panel_virtual_machines") == 2.0
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+        assert await cloud.value("onapp_inventory_last_success_timestamp_seconds") == (
+            NOW
+        )
+
+
+@in_both_formats
+async def test_an_inventory_cut_short_removes_nothing(
+    form: str, tmp_path: Path
+) -> None:
+    """The panel counts more servers than it lists; new ones are taken in."""
+    panel = a_cloud(3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        paged(panel, form, [1, 4], [], X_Limit="100", X_Total="3")
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == {1, 2, 3, 4}
+        assert await cloud.value("onapp_panel_virtual_machines") == 3.0
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+        assert await cloud.value("onapp_inventory_last_success_timestamp_seconds") == (
+            NOW
+        )
+
+
+@in_both_formats
+async def test_a_page_that_fails_makes_the_whole_inventory_fail(
+    form: str, tmp_path: Path
+) -> None:
+    """Half of a list is no list."""
+    panel = a_cloud(20, per_page_cap=10)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        panel.world.remove_server(20)
+        paged(panel, form, list(range(1, 11)), X_Limit="10", X_Total="19")
+        panel.faults.add(faults.status(503), path="/virtual_machines", times=1)
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == set(range(1, 21))
+
+
+@in_both_formats
+async def test_a_server_that_slips_between_pages_stays(
+    form: str, tmp_path: Path
+) -> None:
+    """One is destroyed between two pages, so another moves to the page just read."""
+    panel = a_cloud(4, per_page_cap=2)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        paged(panel, form, [1, 2], X_Limit="2", X_Total="4")
+        paged(panel, form, [4], X_Limit="2", X_Total="3")
+        await cloud.pass_(600.0)
+        while_moving = await servers(cloud)
+        panel.world.remove_server(1)
+        await cloud.pass_(600.0)
+
+        assert while_moving == {1, 2, 3, 4}
+        assert await servers(cloud) == {2, 3, 4}
+
+
+@in_both_formats
+async def test_a_server_that_is_added_between_pages_is_found(
+    form: str, tmp_path: Path
+) -> None:
+    """The last page says how many there are by then."""
+    panel = a_cloud(0)
+    paged(panel, form, [1, 2], X_Limit="2", X_Total="4")
+    paged(panel, form, [3, 4], [5], X_Limit="2", X_Total="5")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await servers(cloud) == {1, 2, 3, 4, 5}
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 1
+
+
+@pytest.mark.parametrize("count", [4, 5])
+async def test_a_server_that_is_added_after_unchanged_pages_is_found(
+    count: int, tmp_path: Path
+) -> None:
+    """304 says that a page is as it was, not that no other follows it now."""
+    panel = a_cloud(count, per_page_cap=2)
+    async with watched(panel, tmp_path) as cloud:
+        panel.world.add_server()
+        await cloud.pass_(600.0)
+        asked = panel.traffic.asked_for("virtual_machines")
+
+        assert await servers(cloud) == set(range(1, count + 2))
+        assert [request.status for request in asked[-3:]] == [304, 304, 200]
+
+
+@in_both_formats
+async def test_unchanged_backups_are_not_sent_again(form: str, tmp_path: Path) -> None:
+    """The ETag goes back as it came; 304 is a good read."""
+    panel = a_cloud()
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        await cloud.pass_(900.0)
+        first, second = panel.traffic.asked_for("backups")
+
+        assert (first.if_none_match, first.status, second.status) == (None, 200, 304)
+        assert (second.if_none_match or "").startswith('W/"')
+        assert await cloud.value("onapp_backup_built") == 1.0
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+        assert await cloud.value("onapp_vm_last_poll_success_timestamp_seconds") == (
+            NOW + (second.at - NOW)
+        )
+
+
+@in_both_formats
+async def test_a_changed_list_is_sent_in_spite_of_the_etag(
+    form: str, tmp_path: Path
+) -> None:
+    """And its new ETag replaces the old one."""
+    panel = a_cloud()
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        panel.world.add_backup(1)
+        await cloud.pass_(1800.0)
+        asked = panel.traffic.asked_for("backups")
+
+        assert [request.status for request in asked] == [200, 200, 304]
+        assert asked[1].if_none_match != asked[2].if_none_match
+        assert await numbers(cloud) == {"1001", "1002"}
+
+
+@pytest.mark.parametrize("headers", [None, {"ETag": ""}])
+async def test_without_an_etag_none_is_sent(
+    headers: dict[str, str] | None, tmp_path: Path
+) -> None:
+    """A panel may have none, or an empty one."""
+    panel = a_cloud()
+    answering(panel, "json", written("json", a_row()), headers=headers)
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(900.0)
+        asked = panel.traffic.asked_for("backups")
+
+        assert [request.if_none_match for request in asked] == [None, None]
+        assert await numbers(cloud) == {"1001"}
+
+
+@in_both_formats
+async def test_304_to_a_request_without_an_etag_is_an_error(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """Nothing is known that it could confirm."""
+    panel = a_cloud()
+    answering(panel, form, b"", status=304)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == 0.0
+        assert await cloud.series("onapp_vm_backups") == {}
+        assert await errors(cloud) == {"reason=status": 1.0}
+
+    assert "304" in said(log, "server not read")[0]["error"]
+
+
+@in_both_formats
+async def test_304_without_an_etag_of_its_own_keeps_the_known_one(
+    form: str, tmp_path: Path
+) -> None:
+    """The next request asks with the same again."""
+    panel = a_cloud()
+    answering(panel, form, written(form, a_row()), headers={"ETag": '"x"'}, times=1)
+    answering(panel, form, b"", status=304)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        await cloud.pass_(1800.0)
+        asked = panel.traffic.asked_for("backups")
+
+        assert [r.if_none_match for r in asked] == [None, '"x"', '"x"']
+        assert await numbers(cloud) == {"1001"}
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+
+
+async def test_after_a_failure_the_known_list_can_still_be_confirmed(
+    tmp_path: Path,
+) -> None:
+    """An error in between does not cost the body once more."""
+    panel = a_cloud()
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(404), resource="backups", times=1)
+        await cloud.pass_(1800.0)
+        statuses = [request.status for request in panel.traffic.asked_for("backups")]
+
+        assert statuses[:3] == [200, 404, 304]
+        assert await numbers(cloud) == {"1001"}
+
+
+@in_both_formats
+async def test_skipped_rows_are_counted_once_a_body(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """A list that did not change is not read again, nor complained about."""
+    panel = a_cloud()
+    body = written(form, a_row(), a_row(id=2, created_at="soon"))
+    answering(panel, form, body, headers={"ETag": '"x"'}, times=1)
+    answering(panel, form, b"", status=304, headers={"ETag": '"x"'})
+    async with watched(panel, tmp_path, format=form) as cloud:
+        await cloud.pass_(1800.0)
+
+        assert await skipped(cloud) == 1.0
+
+    assert len(said(log, "row skipped")) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "version"),
+    [
+        ("json", '{"version": "6.10.0"}', "6.10.0"),
+        ("json", '{"version": "6.10.0", "build": {"x": 1}}', "6.10.0"),
+        ("json", '{"version": 6.2}', "6.2"),
+        ("xml", "<version>6.10.0</version>", "6.10.0"),
+        ("xml", "<hash><version>6.10.0</version></hash>", "6.10.0"),
+        ("xml", '<version type="string">\n6.10.0\n</version>', "6.10.0"),
+    ],
+)
+async def test_the_version_is_read_in_every_shape(
+    form: str, body: str, version: str, tmp_path: Path
+) -> None:
+    """Alone or among other things."""
+    panel = a_cloud()
+    answering(panel, form, body, resource="version")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert (await labels(cloud, "onapp_panel_info"))["version"] == version
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("json", "{}"),
+        ("json", '{"version": null}'),
+        ("json", '{"version": ""}'),
+        ("json", '{"version": "\\ud800"}'),
+        ("json", "[]"),
+        ("json", "6.10"),
+        ("json", b'{"version": "\xff"}'),
+        ("xml", "<hash/>"),
+        ("xml", "<version/>"),
+        ("xml", "<html><body>Sign in</body></html>"),
+    ],
+)
+async def test_an_answer_without_a_version_is_no_sign_of_life(
+    form: str, body: bytes | str, log: Log, tmp_path: Path
+) -> None:
+    """Something answers there, but it does not behave like a panel."""
+    panel = a_cloud()
+    answering(panel, form, body, resource="version")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_up") == 0.0
+        assert await errors(cloud, "version") == {"reason=decode": 1.0}
+
+    assert said(log, "bug in the exporter") == []

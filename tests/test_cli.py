@@ -1,0 +1,288 @@
+"""The program from outside: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter import __version__, cli, config
+
+PROGRAM = "onapp-backup-exporter"
+SCRIPT = Path(sys.executable).with_name(PROGRAM)
+MODULE = (sys.executable, "-m", "exporter")
+ENVIRONMENT = {
+    "ONAPP_URL": "http://127.0.0.1:1",
+    "ONAPP_USERNAME": "ops@example.com",
+    "ONAPP_PASSWORD": "hunter2",
+}
+HEAVY = ("aiohttp", "asyncio", "msgspec", "prometheus_client", "structlog", "yaml")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a good configuration file."""
+    (tmp_path / "key").write_text("hunter2")
+    path = tmp_path / "exporter.yml"
+    path.write_text(
+        "panels:\n"
+        "  - url: https://cp.example.com\n"
+        "    name: Zürich\n"
+        "    basic_auth: {username: ops@example.com, password_file: key}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def run(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with no variables but these."""
+    return subprocess.run(
+        arguments,
+        capture_output=True,
+        encoding="utf-8",
+        env={"PATH": os.defpath, "COLUMNS": "80", **(environment or {})},
+        timeout=30,
+        check=False,
+    )
+
+
+@contextmanager
+def serving(status: int) -> Iterator[str]:
+    """Answer every request with a status; yield the address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """Knows one answer, and only to what a health check asks."""
+
+        def do_GET(self) -> None:
+            """Answer."""
+            self.send_response(status if self.path == "/-/healthy" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def port_taken() -> Iterator[str]:
+    """Yield an address that somebody listens on, without ever answering."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+# Version, help, usage.
+
+
+def test_the_version_is_printed_without_loading_what_serves() -> None:
+    """It must answer at once, and so must the health check."""
+    ended = run(
+        sys.executable,
+        "-c",
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print(sorted(sys.modules.keys() & {set(HEAVY)})))\n"
+        "from exporter.cli import main\n"
+        "sys.argv = ['exporter', '--version']\n"
+        "main()",
+    )
+
+    assert ended.stdout.splitlines() == [f"{PROGRAM} {__version__}", "[]"]
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help", "nonsense"])
+def test_the_module_and_the_console_script_are_one_program(argument: str) -> None:
+    """Both say the same and end the same."""
+    script, module = run(SCRIPT, argument), run(*MODULE, argument)
+
+    assert (script.stdout, script.stderr) == (module.stdout, module.stderr)
+    assert script.returncode == module.returncode
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["--colour"], ["--shard", "1"]])
+def test_a_wrong_usage_ends_with_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with every program that argparse reads the arguments of."""
+    with pytest.raises(SystemExit) as caught:
+        cli.run(arguments, {})
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+# Configuration.
+
+
+def test_a_good_configuration_is_printed_without_its_secret(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed is a file that says the same, every default filled in."""
+    status = cli.run(["--config.file", str(file), "--config.check"], {})
+    printed = capsys.readouterr()
+
+    assert (status, printed.err) == (0, "")
+    assert "name: Zürich\n" in printed.out
+    assert f"password_file: {file.parent}/key\n" in printed.out
+    assert "hunter2" not in printed.out
+    again = file.with_name("again.yml")
+    again.write_text(printed.out, encoding="utf-8")
+    assert config.load(again, {}) == config.load(file, {})
+
+
+def test_what_is_printed_is_utf8_whatever_the_terminal_is(file: Path) -> None:
+    """It is written into files, and files are UTF-8."""
+    ended = run(
+        SCRIPT,
+        *("--config.file", file, "--config.check"),
+        environment={"PYTHONIOENCODING": "ascii"},
+    )
+
+    assert "name: Zürich\n" in ended.stdout
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("check", [[], ["--config.check"]])
+def test_a_bad_configuration_ends_with_1_and_one_line(
+    file: Path, check: list[str]
+) -> None:
+    """Also when serving was asked for: nothing starts."""
+    file.write_text("panels:\n  - url: https://ops:hunter2@cp.example.com\n")
+    ended = run(SCRIPT, "--config.file", file, *check)
+
+    assert ended.stderr == (
+        f"{PROGRAM}: {file}: panels[0].url: must not hold credentials: they go into "
+        "panels[0].basic_auth.username and panels[0].basic_auth.password_file\n"
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+def test_without_a_configuration_it_says_how_to_give_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first thing that a newcomer meets."""
+    status = cli.run(["--config.check"], {})
+
+    assert status == 1
+    assert capsys.readouterr().err == (
+        f"{PROGRAM}: no panel is configured: give --config.file, or set ONAPP_URL, "
+        "ONAPP_USERNAME and ONAPP_PASSWORD_FILE\n"
+    )
+
+
+def test_a_file_and_the_environment_together_end_with_1(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variable may come from somewhere else than the flag: both are named."""
+    status = cli.run(["--config.check", "--config.file", str(file)], ENVIRONMENT)
+
+    assert status == 1
+    assert capsys.readouterr().err == (
+        f"{PROGRAM}: both {file} (--config.file) and ONAPP_URL name panels: remove one "
+        "of them\n"
+    )
+
+
+def test_the_environment_is_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    """The checking command takes it from the variables too."""
+    status = cli.run([], {**ENVIRONMENT, "ONAPP_EXPORTER_CONFIG_CHECK": "true"})
+    printed = capsys.readouterr()
+
+    assert (status, printed.err) == (0, "")
+    assert "password: <secret>\n" in printed.out
+    assert "hunter2" not in printed.out
+
+
+# Serving.
+
+
+@pytest.mark.parametrize("command", [[], ["demo"]])
+def test_a_port_that_is_taken_ends_with_1_and_its_address(command: list[str]) -> None:
+    """The reason is the last line, without a traceback."""
+    with port_taken() as address:
+        ended = run(
+            SCRIPT,
+            *(*command, "--web.listen-address", address, "--log.level", "error"),
+            environment=ENVIRONMENT,
+        )
+
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"{PROGRAM}: cannot serve: ")
+    assert address.rpartition(":")[2] in last
+    assert "address already in use" in last
+    assert "Traceback" not in ended.stderr
+    assert "hunter2" not in ended.stderr
+    assert ended.returncode == 1
+
+
+# The health check.
+
+
+def test_the_health_check_ends_with_0_when_the_exporter_is_well() -> None:
+    """On any of the addresses that the exporter was told to listen on."""
+    with serving(200) as address, port_taken() as _:
+        assert cli.run(["healthcheck", "--web.listen-address", address], {}) == 0
+
+
+def test_the_health_check_takes_the_address_from_the_same_variable() -> None:
+    """In a container both processes have one environment."""
+    with serving(200) as address:
+        port = address.rpartition(":")[2]
+        environment = {"ONAPP_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:1,:{port}"}
+
+        assert cli.run(["healthcheck"], environment) == 0
+
+
+def test_the_health_check_ends_with_1_when_the_answer_is_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Something that answers need not be the exporter, or well."""
+    with serving(503) as address:
+        status = cli.run(["healthcheck", "--web.listen-address", address], {})
+
+    port = address.rpartition(":")[2]
+    assert status == 1
+    assert capsys.readouterr().err == (
+        f"not healthy: 127.0.0.1 port {port}: HTTP 503\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "a" * 64])
+def test_the_health_check_ends_with_1_when_nobody_is_there(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused, or not even a name: one line each, and no traceback."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        address = f"{host}:{port}"
+        status = cli.run(["healthcheck", "--web.listen-address", address], {})
+
+    said = capsys.readouterr().err
+    assert status == 1
+    assert said.startswith(f"not healthy: {host} port {port}: ")
+    assert said.count("\n") == 1
+
+
+def test_the_health_check_needs_no_configuration(file: Path) -> None:
+    """A broken file must not make a running exporter look dead."""
+    file.write_text("panels: []\n")
+    with serving(200) as address:
+        arguments = ["healthcheck", "--config.file", str(file)]
+
+        assert cli.run([*arguments, "--web.listen-address", address], {}) == 0

@@ -1,0 +1,551 @@
+"""How a panel is asked: what goes over the wire, what never does, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import pytest
+from builders import a_cloud, answering, in_both_formats, lines
+from harness import Cloud, watched
+from structlog.testing import capture_logs
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+
+RESOURCES = ("version", "virtual_machines", "backups")
+REASONS = (
+    "timeout",
+    "connection",
+    "tls",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "status",
+    "redirect",
+    "too_large",
+    "decode",
+)
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """Collect what is logged."""
+    with capture_logs() as entries:
+        yield entries
+
+
+async def errors(cloud: Cloud) -> dict[str, float]:
+    """Return the errors that were counted, without those that never happened."""
+    counted = await cloud.series("onapp_api_errors_total", panel="cp")
+    return {where: count for where, count in counted.items() if count}
+
+
+async def answers(cloud: Cloud, **labels: object) -> dict[str, float]:
+    """Return the answers that were counted, without those that never came."""
+    counted = await cloud.series("onapp_api_requests_total", panel="cp", **labels)
+    return {where: count for where, count in counted.items() if count}
+
+
+@in_both_formats
+async def test_every_request_says_who_asks_and_for_what(
+    form: str, tmp_path: Path
+) -> None:
+    """Suffix and Accept both: without them a page of HTML can come back."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path, format=form):
+        asked = panel.requests
+
+        assert [request.path for request in asked] == [
+            f"/version.{form}",
+            f"/virtual_machines.{form}",
+            f"/virtual_machines/1/backups.{form}",
+        ]
+        assert {request.method for request in asked} == {"GET"}
+        assert {request.accept for request in asked} == {f"application/{form}"}
+        assert {request.authorization for request in asked} == {
+            aiohttp.encode_basic_auth(panel.username, panel.password)
+        }
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("jürgen@example.com", "pässwörd"),
+        ("運用", "鍵🔑"),
+        ("ops", "with:colon and space"),
+        ("ops", '"quoted" \\ back'),
+    ],
+)
+async def test_credentials_are_sent_in_utf_8(
+    username: str, password: str, tmp_path: Path
+) -> None:
+    """Whatever characters they are made of."""
+    panel = a_cloud(username=username, password=password)
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert panel.attempts == {}
+
+
+@in_both_formats
+async def test_one_session_serves_all_requests(form: str, tmp_path: Path) -> None:
+    """A panel opens one for every request that brings no cookie."""
+    panel = a_cloud(5)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        await cloud.pass_(3600.0)
+
+        assert panel.sessions_opened == 1
+        assert len(panel.requests) > 20
+
+
+async def test_a_session_that_the_panel_forgot_is_replaced(tmp_path: Path) -> None:
+    """The credentials go with every request, so nothing fails."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path) as cloud:
+        panel.gate.close_sessions()
+        await cloud.pass_(1800.0)
+
+        assert panel.sessions_opened == 2
+        assert await errors(cloud) == {}
+
+
+@pytest.mark.parametrize("base_path", ["", "/", "/onapp", "/onapp/", "/a/b/"])
+async def test_the_address_may_have_a_path_and_a_slash(
+    base_path: str, tmp_path: Path
+) -> None:
+    """Paths of the API are below it."""
+    panel = a_cloud(base_path=base_path)
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert panel.requests[0].path == f"{base_path.rstrip('/')}/version.json"
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_never_followed(code: int, tmp_path: Path) -> None:
+    """The other host is not contacted, let alone told the credentials."""
+    panel = a_cloud()
+    async with a_cloud() as other:
+        panel.faults.add(faults.redirect(f"{other.url}/version.json", code))
+        async with watched(panel, tmp_path) as cloud:
+            await cloud.pass_(60.0)
+
+            assert list(other.requests) == []
+            assert await cloud.value("onapp_up") == 0.0
+            assert {key.split(",")[0] for key in await errors(cloud)} == {
+                "reason=redirect"
+            }
+
+
+async def test_a_redirect_of_one_server_is_that_servers_trouble(
+    log: list[Any], tmp_path: Path
+) -> None:
+    """Also one to the panel itself is not followed."""
+    panel = a_cloud(2)
+    panel.faults.add(faults.redirect("/users/sign_in"), resource="backups", server_id=2)
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 0.0,
+        }
+        assert "/users/sign_in" not in {request.path for request in panel.requests}
+
+    assert [entry["error"] for entry in log if entry["event"] == "server not read"] == [
+        "GET /virtual_machines/2/backups.json: HTTP 302: a redirect is never followed"
+    ]
+
+
+async def test_a_flood_is_stopped_at_the_limit(tmp_path: Path) -> None:
+    """A body without end costs no more memory than ``max_body``."""
+    panel = a_cloud()
+    panel.faults.add(faults.flood(), resource="backups")
+    async with watched(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == 0.0
+        assert await cloud.value("onapp_up") == 1.0
+        assert await errors(cloud) == {"reason=too_large,resource=backups": 1.0}
+
+
+@pytest.mark.parametrize(("length", "good"), [(1024, 1.0), (1025, 0.0)])
+async def test_a_body_of_just_the_limit_is_taken(
+    length: int, good: float, tmp_path: Path
+) -> None:
+    """One byte more is too much."""
+    panel = a_cloud()
+    answering(panel, "json", b"[]".ljust(length))
+    async with watched(panel, tmp_path, poll={"max_body": "1KiB"}) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == good
+
+
+async def test_the_limit_is_on_what_is_unpacked(tmp_path: Path) -> None:
+    """A small body may hold a large one."""
+    panel = a_cloud(gzip=True)
+    for _ in range(100):
+        panel.world.add_backup(1, note="x" * 5000)
+    async with watched(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
+        assert await errors(cloud) == {"reason=too_large,resource=backups": 1.0}
+
+
+@in_both_formats
+@pytest.mark.parametrize(
+    "habits", [{"gzip": True}, {"chunked": True}, {"keep_alive": False}, {}]
+)
+async def test_answers_come_in_every_framing(
+    form: str, habits: dict[str, Any], tmp_path: Path
+) -> None:
+    """Compressed, in chunks, with or without keeping the connection."""
+    panel = a_cloud(3, **habits)
+    panel.world.add_backup(3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        await cloud.pass_(1800.0)
+
+        assert await cloud.value("onapp_vm_backups", vm_id=3, state="built") == 1.0
+        assert await errors(cloud) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "code"),
+    [
+        (faults.cut(), "connection", "200"),
+        (faults.reset(), "connection", None),
+        (faults.status(404), "not_found", "404"),
+        (faults.forbidden(), "forbidden", "403"),
+        (faults.unauthorized(), "unauthorized", "401"),
+        (faults.status(422), "status", "422"),
+        (faults.status(429), "status", "429"),
+        (faults.html_error(), "status", "500"),
+        (faults.status(503), "status", "503"),
+        (faults.answer(204), "decode", "204"),
+        (faults.html(), "decode", "200"),
+        (faults.answer(418, body=b"[]"), "status", "418"),
+    ],
+)
+async def test_every_failure_is_counted_with_its_reason(
+    fault: faults.Fault, reason: str, code: str | None, tmp_path: Path
+) -> None:
+    """And every answer with its code, whether it could be used or not."""
+    panel = a_cloud()
+    panel.faults.add(fault, resource="backups")
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.value("onapp_vm_poll_success") == 0.0
+        assert await errors(cloud) == {f"reason={reason},resource=backups": 1.0}
+        assert await answers(cloud, resource="backups") == (
+            {} if code is None else {f"code={code}": 1.0}
+        )
+
+
+async def test_an_answer_that_is_not_http_is_not_quoted(
+    log: list[Any], tmp_path: Path
+) -> None:
+    """What follows a broken answer may be a body, with passwords in it."""
+    panel = a_cloud()
+    head = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    chunked = answering(panel, "json", b"", headers=head)
+    chunked.fault = garbled()
+    async with watched(panel, tmp_path) as cloud:
+        assert await errors(cloud) == {"reason=connection,resource=backups": 1.0}
+
+    assert "s3cret" not in repr(log)
+
+
+def garbled() -> faults.Fault:
+    """Send what is no chunk where a chunk should be."""
+
+    async def act(scene: faults.Scene, *_: Any) -> aiohttp.web.StreamResponse:
+        transport = scene.request.transport
+        if transport is not None:
+            transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+                b'[{"virtual_machine": {"initial_root_password": "s3cret"}}]\r\n'
+            )
+            transport.close()
+        return aiohttp.web.Response()
+
+    return faults.Fault(act)
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_tried_once_more(
+    tmp_path: Path,
+) -> None:
+    """Reused connections sometimes end early; the second try is on a new one."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path) as cloud:
+        before = len(panel.requests)
+        early = panel.faults.add(faults.early_eof(), resource="backups")
+        await cloud.pass_(900.0)
+        asked = [r for r in list(panel.requests)[before:] if r.resource == "backups"]
+
+        assert early.happened == 1
+        assert len(asked) == 2
+        assert await errors(cloud) == {}
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+
+
+async def test_a_panel_that_resets_every_connection_is_tried_twice_at_most(
+    tmp_path: Path,
+) -> None:
+    """A request is sent again once, not for ever."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path) as cloud:
+        fault = panel.faults.add(faults.reset(), resource="backups")
+        await cloud.pass_(900.0)
+        counted = await errors(cloud)
+
+        assert set(counted) == {"reason=connection,resource=backups"}
+        assert fault.happened <= 2 * sum(counted.values())
+
+
+async def test_an_answer_that_does_not_come_is_given_up(
+    log: list[Any], tmp_path: Path
+) -> None:
+    """After ``poll.timeout``, body included."""
+    panel = a_cloud()
+    panel.faults.add(faults.slow(30, body=True), resource="backups")
+    async with watched(panel, tmp_path, poll={"timeout": "1s"}) as cloud:
+        assert await errors(cloud) == {"reason=timeout,resource=backups": 1.0}
+        assert await cloud.value("onapp_up") == 1.0
+
+    (entry,) = (entry for entry in log if entry["event"] == "server not read")
+    assert entry["error"] == (
+        "GET /virtual_machines/1/backups.json: no whole answer in 1 s"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://panel.invalid", "http://127.0.0.1:1/onapp"])
+async def test_a_panel_that_cannot_be_reached_is_down(
+    url: str, log: list[Any], tmp_path: Path
+) -> None:
+    """No such name, or nobody there: one line says so, with the mend."""
+    async with watched(a_cloud(), tmp_path, url=url) as cloud:
+        assert await cloud.value("onapp_up") == 0.0
+        assert await errors(cloud) == {"reason=connection,resource=version": 1.0}
+        assert await answers(cloud) == {}
+
+    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    assert url.partition("//")[2].partition("/")[0] in entry["error"]
+    assert entry["hint"].startswith("check url")
+
+
+async def test_an_ipv6_address_is_as_good(tmp_path: Path) -> None:
+    """In brackets, with a port."""
+
+    class OnIpv6(Panel):
+        async def __aenter__(self) -> Self:
+            await self.start(host="::1")
+            return self
+
+    async with watched(OnIpv6(a_cloud().world), tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+
+
+@dataclass
+class Authority:
+    """A certificate that vouches for itself, and its key."""
+
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make a certificate for a name that is not the panel's address."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = Authority(folder / "panel.crt", folder / "panel.key")
+    arguments = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500"
+        " -subj /CN=cp.example.com -addext subjectAltName=DNS:cp.example.com"
+    )
+    files = ["-keyout", str(made.key), "-out", str(made.certificate)]
+    subprocess.run(
+        ["openssl", *arguments.split(), *files], check=True, capture_output=True
+    )
+    return made
+
+
+class Secure(Panel):
+    """A panel that speaks TLS."""
+
+    context: ssl.SSLContext
+
+    async def __aenter__(self) -> Self:
+        """Start with that context."""
+        await self.start(ssl_context=self.context)
+        return self
+
+
+@pytest.fixture
+def secure(authority: Authority) -> Secure:
+    """Return a panel with a self-signed certificate."""
+    panel = Secure(a_cloud().world)
+    panel.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    panel.context.load_cert_chain(authority.certificate, authority.key)
+    return panel
+
+
+async def test_a_self_signed_certificate_is_refused(
+    secure: Secure, log: list[Any], tmp_path: Path
+) -> None:
+    """Nothing is sent, the credentials least of all; the log says how to trust it."""
+    async with watched(secure, tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 0.0
+        assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
+        assert list(secure.requests) == []
+
+    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    assert "ca_file" in entry["hint"]
+
+
+async def test_a_certificate_for_another_name_is_refused(
+    secure: Secure, authority: Authority, tmp_path: Path
+) -> None:
+    """Trusting who signed it is not enough."""
+    trust = {"ca_file": str(authority.certificate)}
+    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+        assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
+        assert list(secure.requests) == []
+
+
+async def test_a_private_authority_can_be_trusted(
+    secure: Secure, authority: Authority, tmp_path: Path
+) -> None:
+    """By ``ca_file``, with the name that the certificate is for as ``server_name``."""
+    trust = {
+        "ca_file": str(authority.certificate),
+        "server_name": "cp.example.com",
+    }
+    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert await errors(cloud) == {}
+
+
+async def test_verification_can_be_switched_off(secure: Secure, tmp_path: Path) -> None:
+    """For those who know what they do."""
+    trust = {"insecure_skip_verify": True}
+    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert await errors(cloud) == {}
+
+
+async def test_a_panel_without_tls_on_a_tls_address_is_refused(tmp_path: Path) -> None:
+    """The other end speaks, but not TLS."""
+    async with a_cloud() as plain:
+        url = plain.url.replace("http:", "https:")
+        async with watched(a_cloud(), tmp_path, url=url) as cloud:
+            assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
+            assert list(plain.requests) == []
+
+
+async def test_a_proxy_is_asked_in_the_panels_stead(tmp_path: Path) -> None:
+    """With the panel's address in the request."""
+    async with (
+        a_cloud() as proxy,
+        watched(
+            a_cloud(), tmp_path, url="http://panel.invalid", proxy_url=proxy.url
+        ) as cloud,
+    ):
+        assert await cloud.value("onapp_up") == 1.0
+        assert len(proxy.requests) == 3
+
+
+async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
+    tmp_path: Path,
+) -> None:
+    """The error that aiohttp raises then quotes the proxy's whole address."""
+
+    async def refuse(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    with capture_logs() as log:
+        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = proxy.sockets[0].getsockname()[1]
+        async with watched(
+            a_cloud(),
+            tmp_path,
+            url="https://panel.invalid",
+            proxy_url=f"http://ops:proxy-secret@127.0.0.1:{port}",
+        ) as cloud:
+            assert await errors(cloud) == {"reason=connection,resource=version": 1.0}
+        proxy.close()
+
+    assert [line["event"] for line in log if line["log_level"] == "error"] == [
+        "panel lost"
+    ]
+    assert "proxy-secret" not in repr(log)
+
+
+async def test_own_counters_start_at_0(tmp_path: Path) -> None:
+    """For every known label value, so that the first increase is seen."""
+    panel = a_cloud()
+    panel.faults.add(faults.reset())
+    async with watched(panel, tmp_path) as cloud:
+        counted = await cloud.series("onapp_api_errors_total", panel="cp")
+        counted.pop("reason=connection,resource=version")
+
+        assert counted == {
+            f"reason={reason},resource={resource}": 0.0
+            for resource in RESOURCES
+            for reason in REASONS
+            if (resource, reason) != ("version", "connection")
+        }
+        assert await cloud.series("onapp_api_requests_total", panel="cp") == {
+            f"code={code},resource={resource}": 0.0
+            for resource in RESOURCES
+            for code in (200, 304)
+        }
+        assert await cloud.series("onapp_api_rows_skipped_total", panel="cp") == {
+            f"resource={resource}": 0.0 for resource in RESOURCES
+        }
+        assert await cloud.series(
+            "onapp_api_request_duration_seconds_count", panel="cp"
+        ) == {f"resource={resource}": 0.0 for resource in RESOURCES}
+
+
+async def test_requests_are_counted_by_resource_and_code(tmp_path: Path) -> None:
+    """Their durations too, but each only once it was answered."""
+    panel = a_cloud(3, per_page_cap=2)
+    panel.faults.add(faults.status(404), resource="backups", server_id=2)
+    panel.faults.add(faults.reset(), resource="backups", server_id=3)
+    async with watched(panel, tmp_path) as cloud:
+        assert await answers(cloud) == {
+            "code=200,resource=version": 1.0,
+            "code=200,resource=virtual_machines": 2.0,
+            "code=200,resource=backups": 1.0,
+            "code=404,resource=backups": 1.0,
+        }
+        assert await cloud.series(
+            "onapp_api_request_duration_seconds_count", panel="cp"
+        ) == {
+            "resource=version": 1.0,
+            "resource=virtual_machines": 2.0,
+            "resource=backups": 2.0,
+        }
+        assert await errors(cloud) == {
+            "reason=not_found,resource=backups": 1.0,
+            "reason=connection,resource=backups": 1.0,
+        }
+
+
+async def test_no_created_series_are_exposed(tmp_path: Path) -> None:
+    """Counters and histograms have just their own samples."""
+    async with watched(a_cloud(), tmp_path) as cloud:
+        names = {line.partition("{")[0] for line in await lines(cloud, "onapp_api_")}
+
+        assert names == {
+            "onapp_api_requests_total",
+            "onapp_api_errors_total",
+            "onapp_api_rows_skipped_total",
+            "onapp_api_request_duration_seconds_bucket",
+            "onapp_api_request_duration_seconds_count",
+            "onapp_api_request_duration_seconds_sum",
+        }

@@ -1,0 +1,428 @@
+"""The gate: when a panel may be asked, learned from how requests ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import (
+    Forbidden,
+    NotFound,
+    PanelError,
+    Redirected,
+    TimedOut,
+    Unauthorized,
+    UnexpectedStatus,
+    Unprocessable,
+    Unreachable,
+)
+from exporter.gate import Gate, Permit, Standing
+from exporter.secret import Credentials
+
+MINUTE = 60.0
+HOUR = 3600.0
+FIRST = Credentials("ops@example.com", "first key")
+SECOND = Credentials("ops@example.com", "second key")
+DOWN = Unreachable("connection refused")
+
+
+@dataclass(eq=False)
+class Panel:
+    """What a gate needs besides a panel: a time, and a secret that changes."""
+
+    now: float = 1000.0
+    secret: Credentials = FIRST
+    jitter: float = 0.0
+    sharers: int = 1
+    longest_pause_seconds: float = 300.0
+    standing: Standing = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a panel of which nothing is known."""
+        self.standing = Standing(lambda: self.now, lambda: self.jitter, self.sharers)
+
+    def gate(self) -> Gate:
+        """Return a new way to the panel."""
+        return Gate(lambda: self.secret, self.standing, self.longest_pause_seconds)
+
+    def proven_gate(self) -> Gate:
+        """Return a way on which the secret has worked."""
+        gate = self.gate()
+        gate.worked(self.secret)
+        return gate
+
+
+def busy(status: int, seconds: float | None = None) -> UnexpectedStatus:
+    """Return the answer of a panel that asks to be left alone."""
+    return UnexpectedStatus("busy", status=status, retry_after_seconds=seconds)
+
+
+def pauses(panel: Panel, gate: Gate, error: PanelError, times: int) -> list[float]:
+    """Fail again each time the gate opens; return how long it stayed closed."""
+    found = []
+    for _ in range(times):
+        gate.failed(panel.secret, error)
+        found.append(gate.seconds_closed())
+        panel.now += found[-1]
+    return found
+
+
+def test_new_credentials_are_tried_by_one_request_alone() -> None:
+    """Until an answer proves them, every request could be one more wrong try."""
+    panel = Panel()
+    gate = panel.gate()
+
+    assert gate.permit() is Permit.ONE
+
+    gate.worked(FIRST)
+
+    assert gate.permit() is Permit.ANY
+
+
+def test_a_changed_secret_has_to_prove_itself_again() -> None:
+    """What the old secret has earned does not count for the new one."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    panel.secret = SECOND
+
+    assert gate.permit() is Permit.ONE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Forbidden("403"), NotFound("404"), Unprocessable("422", status=422)],
+    ids=["403", "404", "422"],
+)
+def test_a_refusal_of_somebody_known_proves_the_credentials(error: PanelError) -> None:
+    """403, 404 and 422 come after the panel has looked at who asks."""
+    panel = Panel()
+    gate = panel.gate()
+    gate.failed(FIRST, error)
+
+    assert gate.permit() is Permit.ANY
+    assert gate.heard_at == panel.now
+
+
+def test_the_pauses_of_a_panel_that_is_down_double_up_to_the_longest() -> None:
+    """An interval or five minutes is the most that a panel waits to be found again."""
+    panel = Panel()
+
+    assert pauses(panel, panel.gate(), DOWN, 11) == [
+        *(1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0),
+        *(300.0, 300.0),
+    ]
+
+
+def test_jitter_only_shortens_a_pause() -> None:
+    """Exporters that lost a panel together do not come back together."""
+    panel = Panel(jitter=1.0)
+
+    assert pauses(panel, panel.gate(), DOWN, 4) == [0.75, 1.5, 3.0, 6.0]
+
+
+def test_a_single_failure_does_not_close_the_gate() -> None:
+    """One server's trouble is no reason to leave the panel alone."""
+    gate = Panel().proven_gate()
+    gate.failed(FIRST, TimedOut("one"))
+    gate.failed(FIRST, TimedOut("two"))
+    gate.worked(FIRST)
+    gate.failed(FIRST, TimedOut("three"))
+
+    assert gate.permit() is Permit.ANY
+
+
+def test_three_failures_in_a_row_close_it_until_one_request_succeeds() -> None:
+    """Then nothing is sent for a while, then one request alone."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    for _ in range(3):
+        gate.failed(FIRST, DOWN)
+
+    assert gate.permit() is Permit.NONE
+
+    panel.now += gate.seconds_closed()
+
+    assert gate.permit() is Permit.ONE
+
+    gate.worked(FIRST)
+
+    assert gate.permit() is Permit.ANY
+
+
+def test_requests_under_way_when_a_panel_goes_down_count_as_one_pause() -> None:
+    """Eight that fail together do not make the first pause two minutes long."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    for _ in range(8):
+        gate.failed(FIRST, DOWN)
+
+    assert gate.seconds_closed() == 1.0
+
+
+def test_too_many_requests_close_the_gate_for_as_long_as_the_panel_asks() -> None:
+    """A limit on requests counts them all, whatever they ask for."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    gate.failed(FIRST, busy(429, 90))
+
+    assert gate.seconds_closed() == 90.0
+
+    panel.now += 90
+
+    assert gate.permit() is Permit.ONE
+
+
+def test_too_many_requests_pause_also_when_the_panel_names_no_time() -> None:
+    """A limit without Retry-After is met with pauses that double."""
+    panel = Panel()
+
+    assert pauses(panel, panel.proven_gate(), busy(429), 3) == [1.0, 2.0, 4.0]
+
+
+def test_a_busy_answer_to_one_request_makes_another_find_out() -> None:
+    """503 with Retry-After may be one server's own: a second one tells."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    gate.failed(FIRST, busy(503, 120))
+
+    assert gate.permit() is Permit.ONE
+
+    gate.failed(FIRST, busy(503, 120))
+
+    assert gate.seconds_closed() == 120.0
+
+
+def test_a_busy_answer_is_forgotten_when_the_panel_answers_something_else() -> None:
+    """The others go on as before."""
+    gate = Panel().proven_gate()
+    gate.failed(FIRST, busy(503, 120))
+    gate.worked(FIRST)
+
+    assert gate.permit() is Permit.ANY
+
+
+def test_no_panel_can_ask_for_more_than_the_longest_pause() -> None:
+    """A proxy that says a day is asked again after an interval or five minutes."""
+    gate = Panel().proven_gate()
+    gate.failed(FIRST, busy(429, 24 * HOUR))
+
+    assert gate.seconds_closed() == 300.0
+
+
+def test_refused_credentials_wait_ten_minutes_growing_to_an_hour() -> None:
+    """More tries could lock the account."""
+    panel = Panel()
+
+    assert pauses(panel, panel.gate(), Unauthorized("401"), 6) == [
+        *(10 * MINUTE, 20 * MINUTE, 40 * MINUTE, HOUR, HOUR, HOUR)
+    ]
+
+
+def test_exporters_that_share_an_account_wait_longer_together() -> None:
+    """Four shards try no more often than one exporter would."""
+    panel = Panel(sharers=4, jitter=1.0)
+
+    assert pauses(panel, panel.gate(), Unauthorized("401"), 2) == pytest.approx(
+        [4 * 11 * MINUTE, 4 * 22 * MINUTE]
+    )
+
+
+def test_refusals_of_requests_under_way_count_as_one() -> None:
+    """The pause does not grow eightfold because eight requests were in flight."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    for _ in range(8):
+        gate.failed(FIRST, Unauthorized("401"))
+
+    assert gate.seconds_closed() == 10 * MINUTE
+
+
+def test_credentials_that_worked_are_unproven_once_they_are_refused() -> None:
+    """After the pause they are tried by one request alone."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    gate.failed(FIRST, Unauthorized("401"))
+    panel.now += 10 * MINUTE
+
+    assert gate.permit() is Permit.ONE
+
+
+def test_a_changed_secret_may_be_tried_at_once() -> None:
+    """Whoever mends the file does not wait for ten minutes to pass."""
+    panel = Panel()
+    gate = panel.gate()
+    gate.failed(FIRST, Unauthorized("401"))
+    panel.secret = SECOND
+
+    assert gate.permit() is Permit.ONE
+
+
+def test_a_bad_secret_that_comes_back_is_still_bad() -> None:
+    """A file that flips between two wrong keys earns no further tries."""
+    panel = Panel()
+    gate = panel.gate()
+    gate.failed(FIRST, Unauthorized("401"))
+    panel.secret = SECOND
+    gate.failed(SECOND, Unauthorized("401"))
+    panel.secret = FIRST
+
+    assert gate.seconds_closed() == 10 * MINUTE
+
+
+def test_a_late_answer_to_the_old_secret_says_nothing_of_the_new_one() -> None:
+    """A request sent before the change may end after the new key was refused."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    panel.secret = SECOND
+    gate.failed(SECOND, Unauthorized("401"))
+    gate.worked(FIRST)
+
+    assert gate.permit() is Permit.NONE
+
+    gate.failed(FIRST, Unauthorized("401"))
+
+    assert gate.seconds_closed() == 10 * MINUTE
+
+
+def test_a_panel_that_goes_down_while_credentials_are_refused_is_left_alone() -> None:
+    """The try after ten minutes may find no panel: it is not repeated at once."""
+    panel = Panel()
+    gate = panel.gate()
+    gate.failed(FIRST, Unauthorized("401"))
+    panel.now += 10 * MINUTE
+
+    assert pauses(panel, gate, DOWN, 3) == [1.0, 2.0, 4.0]
+
+
+def test_only_the_last_sixteen_bad_secrets_are_remembered() -> None:
+    """A secret that changes for ever does not fill the memory."""
+    panel = Panel()
+    gate = panel.gate()
+    secrets = [Credentials("ops@example.com", f"key {n}") for n in range(17)]
+    for secret in secrets:
+        gate.failed(secret, Unauthorized("401"))
+
+    assert [panel.standing.refused(secret) for secret in secrets] == [
+        *[False],
+        *[True] * 16,
+    ]
+
+
+def test_two_gates_to_one_panel_do_not_try_the_same_secret_at_once() -> None:
+    """Two sections of the configuration may name one panel and one account."""
+    panel = Panel()
+    one, other = panel.gate(), panel.gate()
+
+    assert (one.claim(), other.claim(), one.claim()) == (True, False, True)
+
+    one.release()
+
+    assert other.claim() is True
+
+
+def test_what_one_gate_learns_of_credentials_every_gate_to_the_panel_knows() -> None:
+    """They count towards one lock-out."""
+    panel = Panel()
+    one, other = panel.gate(), panel.gate()
+    one.failed(FIRST, Unauthorized("401"))
+
+    assert other.seconds_closed() == 10 * MINUTE
+
+    one.worked(FIRST)
+
+    assert other.permit() is Permit.ANY
+
+
+def test_two_accounts_of_one_panel_do_not_displace_each_other() -> None:
+    """Each is proven by itself."""
+    panel = Panel()
+    one, other = panel.gate(), panel.gate()
+    one.worked(FIRST)
+    other.worked(Credentials("someone@example.com", "key"))
+
+    assert one.permit() is Permit.ANY
+
+
+def test_a_new_gate_takes_over_the_pause_that_the_panel_was_given() -> None:
+    """A reload is no reason to hammer a panel, and has its own longest pause."""
+    panel = Panel()
+    old = panel.proven_gate()
+    old.failed(FIRST, busy(429, 300))
+    panel.longest_pause_seconds = 60.0
+    new = panel.gate()
+    new.take_over(old)
+
+    assert new.heard_at == panel.now
+    assert new.seconds_closed() == 60.0
+
+
+def test_a_redirect_is_no_proof_of_anything() -> None:
+    """Whoever redirects may never have looked at the credentials."""
+    gate = Panel().gate()
+    gate.failed(FIRST, Redirected("302"))
+
+    assert gate.permit() is Permit.NONE
+    assert gate.heard_at is None
+
+
+_OUTCOMES = st.sampled_from(
+    [None, DOWN, TimedOut("slow"), Unauthorized("401"), Forbidden("403"), busy(503, 7)]
+)
+_SECRETS = st.sampled_from([FIRST, SECOND])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_SECRETS, _OUTCOMES), max_size=60))
+def test_whatever_happens_a_refused_secret_rests_for_ten_minutes(
+    events: list[tuple[Credentials, PanelError | None]],
+) -> None:
+    """Nothing that a panel or a file does brings a bad secret back earlier."""
+    panel = Panel()
+    gate = panel.gate()
+    tried: dict[Credentials, list[float]] = {FIRST: [], SECOND: []}
+    for secret, error in events:
+        panel.secret = secret
+        panel.now += gate.seconds_closed() / 2  # looks in between, too
+        if gate.permit() is Permit.NONE:
+            continue
+        if panel.standing.refused(secret) or isinstance(error, Unauthorized):
+            tried[secret].append(panel.now)
+        if error is None:
+            gate.worked(secret)
+            tried[secret].clear()
+        else:
+            gate.failed(secret, error)
+            if error.authenticated:
+                tried[secret].clear()
+            elif not isinstance(error, Unauthorized) and tried[secret]:
+                tried[secret].pop()
+
+    assert all(
+        later - earlier >= 10 * MINUTE
+        for moments in tried.values()
+        for earlier, later in pairwise(moments)
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(_OUTCOMES, max_size=60))
+def test_whatever_happens_a_failure_of_an_unproven_secret_closes_the_gate(
+    outcomes: list[PanelError | None],
+) -> None:
+    """So no panel is ever asked without a rest between."""
+    panel = Panel()
+    gate = panel.gate()
+    for error in outcomes:
+        panel.now += gate.seconds_closed()
+        alone = gate.permit() is Permit.ONE
+        if error is None:
+            gate.worked(FIRST)
+        else:
+            gate.failed(FIRST, error)
+        open_ = error is None or error.authenticated
+
+        assert not alone or (gate.seconds_closed() == 0) == open_

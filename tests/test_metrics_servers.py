@@ -1,0 +1,674 @@
+"""What /metrics says of servers, of the inventory, and of the panel itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import (
+    DAY,
+    HOUR,
+    a_cloud,
+    in_both_formats,
+    labels,
+    lines,
+    listing_servers,
+    without,
+)
+from harness import BACKUPS_ONLY, NOW
+from harness import watched as watched_whole
+from structlog.testing import capture_logs
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.wire import Fields, Moment
+from exporter.demo.world import World
+
+watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+
+IDENTIFIER = "azbygzz6zjui4k"
+READS = frozenset({"virtual_machines.read", "backups.read"})
+
+
+def a_server_row(**changes: Any) -> Fields:
+    """Return a server as the inventory lists it, with these fields changed."""
+    return {
+        "id": 1,
+        "identifier": IDENTIFIER,
+        "label": "web-1",
+        "hostname": "web-1.example.com",
+        "user_id": 7,
+        "hypervisor_id": 3,
+        "suspended": False,
+        "created_at": Moment("2026-12-16T08:00:00Z"),
+        **changes,
+    }
+
+
+@in_both_formats
+async def test_a_server_shows_everything_the_inventory_knows(
+    form: str, tmp_path: Path
+) -> None:
+    """Identity is ``vm_id``; what describes sits on the info metric."""
+    world = World(NOW)
+    world.add_server(
+        identifier=IDENTIFIER,
+        label="web-1",
+        hostname="web-1.example.com",
+        user_id=7,
+        hypervisor_id=3,
+        created_at=NOW - 30 * DAY,
+    )
+    async with watched(Panel(world), tmp_path, format=form) as cloud:
+        assert await lines(cloud, "onapp_vm_") == [
+            'onapp_vm_poll_success{panel="cp",vm_id="1"} 1',
+            (
+                'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"} '
+                "1800000000"
+            ),
+            (
+                'onapp_vm_info{panel="cp",vm_id="1",identifier="azbygzz6zjui4k",'
+                'label="web-1",hostname="web-1.example.com",user_id="7",'
+                'hypervisor_id="3"} 1'
+            ),
+            'onapp_vm_created_timestamp_seconds{panel="cp",vm_id="1"} 1797408000',
+            'onapp_vm_suspended{panel="cp",vm_id="1"} 0',
+            'onapp_vm_backups{panel="cp",vm_id="1",state="built"} 0',
+            'onapp_vm_backups{panel="cp",vm_id="1",state="unbuilt"} 0',
+            'onapp_vm_backup_size_bytes{panel="cp",vm_id="1"} 0',
+        ]
+
+
+@in_both_formats
+async def test_what_an_inventory_does_not_say_is_left_out(
+    form: str, tmp_path: Path
+) -> None:
+    """A row may be nothing but a number; then only the info metric has it."""
+    panel = a_cloud()
+    listing_servers(panel, form, {"id": 1})
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await lines(
+            cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
+        ) == [
+            (
+                'onapp_vm_info{panel="cp",vm_id="1",identifier="",label="",hostname="",'
+                'user_id="",hypervisor_id=""} 1'
+            )
+        ]
+
+
+@in_both_formats
+async def test_null_fields_of_a_server_are_left_out(form: str, tmp_path: Path) -> None:
+    """A server that is not built yet has many nulls."""
+    panel = a_cloud()
+    row = dict.fromkeys(a_server_row()) | {"id": 1, "label": "new"}
+    listing_servers(panel, form, row)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await lines(
+            cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
+        ) == [
+            (
+                'onapp_vm_info{panel="cp",vm_id="1",identifier="",label="new",'
+                'hostname="",user_id="",hypervisor_id=""} 1'
+            )
+        ]
+
+
+@in_both_formats
+async def test_numbers_of_a_server_may_be_strings(form: str, tmp_path: Path) -> None:
+    """Old versions write them so."""
+    panel = a_cloud()
+    row = a_server_row(id="1", user_id="7", hypervisor_id="3")
+    listing_servers(panel, form, row)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        described = await labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
+
+        assert (described["user_id"], described["hypervisor_id"]) == ("7", "3")
+
+
+@in_both_formats
+async def test_a_suspended_server_says_so(form: str, tmp_path: Path) -> None:
+    """Suspended servers raise no alert about their backups."""
+    panel = a_cloud(2)
+    panel.world.servers[2].suspended = True
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.series("onapp_vm_suspended", panel="cp") == {
+            "vm_id=1": 0.0,
+            "vm_id=2": 1.0,
+        }
+
+
+@in_both_formats
+async def test_the_inventory_is_read_again_at_its_own_interval(
+    form: str, tmp_path: Path
+) -> None:
+    """A renamed server has its new label, and no series of the old one."""
+    panel = a_cloud()
+    async with watched(
+        panel, tmp_path, format=form, discovery={"interval": "5m"}
+    ) as cloud:
+        panel.world.servers[1].label = "renamed"
+        await cloud.pass_(300.0)
+
+        assert (await labels(cloud, "onapp_vm_info"))["label"] == "renamed"
+        assert await cloud.value("onapp_inventory_last_success_timestamp_seconds") == (
+            NOW + 300
+        )
+
+
+@in_both_formats
+@pytest.mark.parametrize(
+    "text",
+    [
+        'say "hello"',
+        r"C:\new\table",
+        "two\nlines",
+        "日本語 ünïcödé 🚀",
+        "<b>bold</b> & <script>alert(1)</script>",
+        "  spaces around  ",
+        "null",
+        "]]>",
+        "a,b=c{d}",
+        "",
+    ],
+)
+async def test_texts_of_users_survive_as_they_are(
+    form: str, text: str, tmp_path: Path
+) -> None:
+    """Labels are free text; /metrics brings them back whole."""
+    panel = a_cloud()
+    panel.world.servers[1].label = text
+    async with watched(panel, tmp_path, format=form) as cloud:
+        (found,) = await cloud.series(
+            "onapp_vm_info",
+            panel="cp",
+            vm_id=1,
+            user_id=1,
+            hypervisor_id=1,
+            hostname="host1.example.com",
+            identifier=panel.world.servers[1].identifier,
+        )
+
+        assert found == f"label={text}"
+
+
+@in_both_formats
+async def test_a_server_needs_no_backups_unless_something_says_so(
+    form: str, tmp_path: Path
+) -> None:
+    """Hosting customers choose: a server without backups is often meant to be so."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.series("onapp_vm_backup_required") == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "required"),
+    [
+        ({"expected_interval": "1d"}, {"vm_id=1": 1.0, "vm_id=2": 1.0}),
+        (
+            {"virtual_machines": [{"id": 1, "expected_interval": "1d"}, 2]},
+            {"vm_id=1": 1.0},
+        ),
+        (
+            {"backup_required": {"include": {"label": "server-1"}}},
+            {"vm_id=1": 1.0, "vm_id=2": 0.0},
+        ),
+        (
+            {
+                "backup_required": {
+                    "include": {"label": "server-.*", "hostname": "host1.*"}
+                }
+            },
+            {"vm_id=1": 1.0, "vm_id=2": 0.0},
+        ),
+        (
+            {"backup_required": {"include": {"label": "server"}}},
+            {"vm_id=1": 0.0, "vm_id=2": 0.0},
+        ),
+        ({"backup_required": {"exclude": {"label": "server-1"}}}, {"vm_id=1": 0.0}),
+        (
+            {
+                "expected_interval": "1d",
+                "backup_required": {"exclude": {"user_id": [2], "label": "server-1"}},
+            },
+            {"vm_id=1": 0.0, "vm_id=2": 1.0},
+        ),
+        (
+            {
+                "backup_required": {
+                    "include": {"label": "server-.*"},
+                    "exclude": {"hostname": "host2.*"},
+                }
+            },
+            {"vm_id=1": 1.0, "vm_id=2": 0.0},
+        ),
+        (
+            {
+                "expected_interval": "1d",
+                "backup_required": {"include": {"label": "server-2"}},
+            },
+            {"vm_id=1": 0.0, "vm_id=2": 1.0},
+        ),
+    ],
+)
+async def test_the_configuration_says_which_servers_must_have_backups(
+    keys: dict[str, Any], required: dict[str, float], tmp_path: Path
+) -> None:
+    """Include: all patterns match; exclude: any; else an interval makes it so."""
+    panel = a_cloud(2)
+    async with watched(panel, tmp_path, **keys) as cloud:
+        assert await cloud.series("onapp_vm_backup_required", panel="cp") == required
+
+
+@in_both_formats
+async def test_a_configured_identifier_is_resolved_to_a_number(
+    form: str, tmp_path: Path
+) -> None:
+    """``vm_id`` is always the number; other servers of the panel do not show."""
+    panel = a_cloud(3)
+    panel.world.servers[2].identifier = IDENTIFIER
+    panel.world.add_backup(2)
+    async with watched(
+        panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
+    ) as cloud:
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=2": 1.0
+        }
+        assert await cloud.series("onapp_vm_backups", panel="cp", state="built") == {
+            "vm_id=2": 1.0
+        }
+        assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+
+
+@pytest.mark.parametrize(
+    "configured",
+    [
+        [2, IDENTIFIER],
+        [IDENTIFIER, 2],
+        [2, "2", 2],
+        [{"id": IDENTIFIER, "expected_interval": "7d"}, 2],
+        [2, {"id": IDENTIFIER, "expected_interval": "7d"}],
+    ],
+)
+async def test_a_server_configured_twice_is_one(
+    configured: list[Any], tmp_path: Path
+) -> None:
+    """A setting made at one of the places holds."""
+    panel = a_cloud(2)
+    panel.world.servers[2].identifier = IDENTIFIER
+    panel.world.add_backup(2, initiated="manual")
+    async with watched(panel, tmp_path, virtual_machines=configured) as cloud:
+        settings = [entry for entry in configured if isinstance(entry, dict)]
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=2": 1.0
+        }
+        assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+        assert await cloud.value("onapp_target_expected_interval_seconds") == (
+            7 * DAY if settings else None
+        )
+        assert len(panel.traffic.asked_for("backups")) == 1
+
+
+@in_both_formats
+async def test_an_unresolved_identifier_has_one_series_only(
+    form: str, tmp_path: Path
+) -> None:
+    """Until it is resolved, ``vm_id`` is what was configured; nothing else is known."""
+    panel = a_cloud(2)
+    async with watched(
+        panel, tmp_path, format=form, virtual_machines=[2, "nobody", "nobody"]
+    ) as cloud:
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=2": 1.0,
+            "vm_id=nobody": 0.0,
+        }
+        assert [line for line in await lines(cloud, "onapp_") if "nobody" in line] == [
+            'onapp_vm_poll_success{panel="cp",vm_id="nobody"} 0'
+        ]
+        assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+        assert await cloud.series("onapp_collector_success", panel="cp") == {
+            "collector=inventory": 0.0,
+            "collector=backups": 0.0,
+        }
+
+
+@in_both_formats
+async def test_an_identifier_is_resolved_as_soon_as_the_server_exists(
+    form: str, tmp_path: Path
+) -> None:
+    """Then it is a server like any other."""
+    panel = a_cloud()
+    async with watched(
+        panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
+    ) as cloud:
+        panel.world.add_server(identifier=IDENTIFIER)
+        await cloud.pass_(660.0)
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=2": 1.0
+        }
+
+
+@in_both_formats
+async def test_a_configured_server_that_does_not_exist_is_a_failed_poll(
+    form: str, tmp_path: Path
+) -> None:
+    """It was asked for, so it must not vanish quietly."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path, format=form, virtual_machines=[1, 99]) as cloud:
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=99": 0.0,
+        }
+        assert [line for line in await lines(cloud, "onapp_") if '"99"' in line] == [
+            'onapp_vm_poll_success{panel="cp",vm_id="99"} 0'
+        ]
+        assert await cloud.value("onapp_up") == 1.0
+
+
+@in_both_formats
+async def test_an_empty_answer_for_a_server_resolves_nothing(
+    form: str, tmp_path: Path
+) -> None:
+    """A list without a server is as good as no answer."""
+    panel = a_cloud()
+    listing_servers(panel, form, path="/virtual_machines/nobody")
+    with capture_logs() as logged:
+        async with watched(
+            panel, tmp_path, format=form, virtual_machines=[1, "nobody"]
+        ) as cloud:
+            assert await cloud.value("onapp_vm_poll_success", vm_id="nobody") == 0.0
+            assert (
+                await cloud.value(
+                    "onapp_api_errors_total",
+                    resource="virtual_machines",
+                    reason="decode",
+                )
+                == 1.0
+            )
+
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == []
+
+
+async def test_many_configured_servers_are_looked_up_in_the_list(
+    tmp_path: Path,
+) -> None:
+    """More than a page of them: the list takes fewer requests than each by itself."""
+    panel = a_cloud(130)
+    configured = [server.identifier for server in panel.world.servers.values()][:101]
+    async with watched(panel, tmp_path, virtual_machines=configured) as cloud:
+        assert set(await cloud.series("onapp_vm_poll_success", panel="cp")) == {
+            f"vm_id={number}" for number in range(1, 102)
+        }
+        assert len(panel.traffic.asked_for("virtual_machines")) == 2
+
+
+@pytest.mark.parametrize(
+    ("discovery", "numbers"),
+    [
+        ({}, {1, 2, 3}),
+        ({"include": {"label": "server-[12]"}}, {1, 2}),
+        ({"include": {"label": "server"}}, set()),
+        ({"include": {"label": "server-.*", "hostname": "host3.*"}}, {3}),
+        ({"include": {"user_id": [7]}}, {2}),
+        ({"include": {"identifier": IDENTIFIER}}, {3}),
+        ({"exclude": {"label": "server-1", "hostname": "host2.*"}}, {3}),
+        ({"exclude": {"user_id": [7, 1]}}, set()),
+        (
+            {"include": {"label": "server-[12]"}, "exclude": {"hostname": "host1.*"}},
+            {2},
+        ),
+    ],
+)
+async def test_filters_choose_the_servers(
+    discovery: dict[str, Any], numbers: set[int], tmp_path: Path
+) -> None:
+    """Patterns match whole values; include: all must, exclude: any does."""
+    panel = a_cloud(3)
+    panel.world.servers[2].user_id = 7
+    panel.world.servers[3].identifier = IDENTIFIER
+    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+        wanted = {f"vm_id={number}" for number in numbers}
+
+        assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == wanted
+        assert set(await cloud.series("onapp_vm_poll_success", panel="cp")) == wanted
+        assert await cloud.value("onapp_panel_virtual_machines") == len(numbers)
+        assert {a.server_id for a in panel.traffic.asked_for("backups")} == numbers
+
+
+@in_both_formats
+async def test_a_server_that_no_longer_matches_is_gone(
+    form: str, tmp_path: Path
+) -> None:
+    """With all its series, after the next inventory."""
+    panel = a_cloud(2)
+    async with watched(
+        panel, tmp_path, format=form, discovery={"include": {"label": "server-.*"}}
+    ) as cloud:
+        panel.world.servers[1].label = "retired"
+        await cloud.pass_(600.0)
+
+        assert [
+            line for line in await lines(cloud, "onapp_") if 'vm_id="1"' in line
+        ] == []
+        assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+
+
+@in_both_formats
+async def test_the_number_of_servers_the_role_sees_is_visible(
+    form: str, tmp_path: Path
+) -> None:
+    """A role for its own objects alone gets a partial list without a word."""
+    panel = a_cloud(3, visible=lambda server: server.id != 2)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_panel_virtual_machines") == 2.0
+
+
+@in_both_formats
+async def test_a_healthy_panel_shows_everything_known_of_it(
+    form: str, tmp_path: Path
+) -> None:
+    """Address, version, counts, interval, and that all is well."""
+    panel = a_cloud(2, version="6.10.0", date_skew_seconds=42)
+    async with watched(
+        panel, tmp_path, format=form, settings={"poll": {"interval": "10m"}}
+    ) as cloud:
+        assert await lines(
+            cloud,
+            "onapp_up",
+            "onapp_panel_",
+            "onapp_poll_",
+            "onapp_inventory_",
+            "onapp_collector_",
+        ) == [
+            'onapp_up{panel="cp"} 1',
+            f'onapp_panel_info{{panel="cp",url="{panel.url}",version="6.10.0"}} 1',
+            'onapp_panel_virtual_machines{panel="cp"} 2',
+            'onapp_panel_clock_skew_seconds{panel="cp"} 42.5',
+            'onapp_poll_interval_seconds{panel="cp"} 600',
+            'onapp_poll_lag_seconds{panel="cp"} 0',
+            'onapp_inventory_last_success_timestamp_seconds{panel="cp"} 1800000000',
+            'onapp_collector_success{panel="cp",collector="inventory"} 1',
+            'onapp_collector_success{panel="cp",collector="backups"} 1',
+        ]
+
+
+@pytest.mark.parametrize("skew_seconds", [-7200.0, 0.0, 300.0])
+async def test_the_skew_is_the_panels_clock_minus_ours(
+    skew_seconds: float, tmp_path: Path
+) -> None:
+    """From the Date header, which is cut to whole seconds."""
+    panel = a_cloud(date_skew_seconds=skew_seconds)
+    async with watched(panel, tmp_path) as cloud:
+        found = await cloud.value("onapp_panel_clock_skew_seconds")
+
+        assert found == pytest.approx(skew_seconds, abs=1.0)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Fri, 99 Jan 2027 08:00:00 GMT"])
+async def test_a_date_that_cannot_be_read_tells_no_skew(
+    date: str, tmp_path: Path
+) -> None:
+    """Unknown is absent."""
+    panel = a_cloud()
+    server_row = a_server_row()
+    listing_servers(panel, "json", server_row, headers={"Date": date})
+    panel.faults.add(faults.status(404, {"Date": date}), resource="version")
+    panel.faults.add(faults.status(404, {"Date": date}), resource="backups")
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.series("onapp_panel_clock_skew_seconds") == {}
+        assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+
+
+@in_both_formats
+@pytest.mark.parametrize("version", ["2.3.1", "6.10.0", "6.10.0-edge", " 5.9 "])
+async def test_the_version_is_shown_as_the_panel_writes_it(
+    form: str, version: str, tmp_path: Path
+) -> None:
+    """6.10 comes after 6.9: a version is no number."""
+    panel = a_cloud(version=version)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        described = await labels(cloud, "onapp_panel_info", panel="cp")
+
+        assert described["version"] == version.strip()
+
+
+@in_both_formats
+async def test_a_role_that_may_not_read_the_version_watches_all_the_same(
+    form: str, tmp_path: Path
+) -> None:
+    """A missing permission is one fact less, not a panel that is down."""
+    panel = a_cloud(permissions=READS)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert (await labels(cloud, "onapp_panel_info"))["version"] == ""
+        assert await cloud.value("onapp_vm_poll_success") == 1.0
+        assert (
+            await cloud.value(
+                "onapp_api_errors_total", resource="version", reason="forbidden"
+            )
+            == 1.0
+        )
+
+
+@in_both_formats
+async def test_a_role_that_may_not_list_servers_reads_those_configured(
+    form: str, tmp_path: Path
+) -> None:
+    """Their backups are known, what describes them is not."""
+    panel = a_cloud(permissions=READS - {"virtual_machines.read"})
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path, format=form, virtual_machines=[1]) as cloud:
+        assert await cloud.value("onapp_up") == 1.0
+        assert await cloud.value("onapp_vm_poll_success", vm_id=1) == 1.0
+        assert await cloud.value("onapp_backup_built", vm_id=1) == 1.0
+        assert (
+            await lines(
+                cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
+            )
+            == []
+        )
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+
+
+@in_both_formats
+async def test_before_the_first_contact_hardly_anything_is_said(
+    form: str, tmp_path: Path
+) -> None:
+    """A panel that was never reached has no version, no servers, and no success."""
+    panel = a_cloud()
+    panel.faults.add(faults.reset())
+    async with watched(panel, tmp_path, format=form) as cloud:
+        found = await lines(
+            cloud, "onapp_panel_", "onapp_inventory_", "onapp_vm_", "onapp_collector_"
+        )
+
+        assert found == []
+        assert await cloud.value("onapp_up") == 0.0
+
+
+@in_both_formats
+async def test_one_servers_failed_read_fails_the_collector(
+    form: str, tmp_path: Path
+) -> None:
+    """``backups`` is 0 when any server's read failed, and 1 again after all worked."""
+    panel = a_cloud(2)
+    fault = panel.faults.add(faults.status(404), resource="backups", server_id=2)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        failed = await cloud.series("onapp_collector_success", panel="cp")
+        polls = await cloud.series("onapp_vm_poll_success", panel="cp")
+        fault.remove()
+        await cloud.pass_(900.0)
+
+        assert failed == {"collector=inventory": 1.0, "collector=backups": 0.0}
+        assert polls == {"vm_id=1": 1.0, "vm_id=2": 0.0}
+        assert await cloud.series("onapp_collector_success", panel="cp") == {
+            "collector=inventory": 1.0,
+            "collector=backups": 1.0,
+        }
+
+
+@in_both_formats
+async def test_a_server_never_read_has_no_moment_and_no_backups(
+    form: str, tmp_path: Path
+) -> None:
+    """Not 0 backups: it is not known how many there are."""
+    panel = a_cloud()
+    panel.faults.add(faults.status(404), resource="backups")
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.series("onapp_vm_last_poll_success_timestamp_seconds") == {}
+        assert await cloud.series("onapp_vm_backups") == {}
+        assert await cloud.series("onapp_vm_backup_size_bytes") == {}
+        assert await cloud.value("onapp_vm_suspended") == 0.0
+
+
+@in_both_formats
+async def test_old_backups_go_and_the_server_stays(form: str, tmp_path: Path) -> None:
+    """After ``max_age`` what was made from backups is gone, the rest is not."""
+    panel = a_cloud()
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        panel.faults.add(faults.status(404), resource="backups")
+        await cloud.pass_(HOUR)
+        kept = await cloud.value("onapp_vm_backups", state="built")
+        await cloud.pass_(60.0)
+
+        assert kept == 1.0
+        assert [
+            line.partition("{")[0]
+            for line in await lines(
+                cloud, "onapp_backup_", "onapp_target_", "onapp_vm_"
+            )
+        ] == [
+            "onapp_vm_poll_success",
+            "onapp_vm_last_poll_success_timestamp_seconds",
+            "onapp_vm_info",
+            "onapp_vm_created_timestamp_seconds",
+            "onapp_vm_suspended",
+        ]
+        assert await cloud.value("onapp_vm_last_poll_success_timestamp_seconds") == NOW
+
+
+@in_both_formats
+async def test_a_server_may_lack_any_field_but_its_number(
+    form: str, tmp_path: Path
+) -> None:
+    """Each missing field costs only itself."""
+    panel = a_cloud()
+    listing_servers(panel, form, without(a_server_row(), "user_id", "created_at"))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        described = await labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
+
+        assert described == {
+            "identifier": IDENTIFIER,
+            "label": "web-1",
+            "hostname": "web-1.example.com",
+            "user_id": "",
+            "hypervisor_id": "3",
+        }
+        assert await cloud.series("onapp_vm_created_timestamp_seconds") == {}
+        assert await cloud.value("onapp_vm_suspended") == 0.0

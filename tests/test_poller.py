@@ -1,0 +1,1062 @@
+"""When a panel is asked, and what ``/metrics`` says meanwhile, over simulated hours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+import yaml
+from harness import NOW, Cloud, SteppedClock, exporting, series, watched, write
+from yarl import URL
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.resources import Resource
+from exporter.demo.world import World
+from exporter.model import Backup
+from exporter.reader import Reader
+
+MINUTE = 60
+HOUR = 3600
+INTERVAL = 15 * MINUTE
+FROM_BACKUPS = (
+    "onapp_backup_",
+    "onapp_target_",
+    "onapp_vm_backups",
+    "onapp_vm_backup_size_bytes",
+    "onapp_vm_last_success_timestamp_seconds",
+)
+"""What goes when a server's backups are too old."""
+
+
+def panel_of(count: int, **habits: Any) -> Panel:
+    """Return a panel with so many servers, each with one backup."""
+    world = World(NOW)
+    for _ in range(count):
+        server = world.add_server()
+        world.add_backup(server.id, created_at=NOW - HOUR, built_at=NOW - HOUR + 60)
+    return Panel(world, **habits)
+
+
+def asked(
+    panel: Panel, resource: Resource = "backups", server_id: int | None = None
+) -> list[float]:
+    """Return when something was asked for, in seconds since the test began."""
+    return [row.at - NOW for row in panel.traffic.asked_for(resource, server_id)]
+
+
+def gaps(moments: list[float]) -> list[float]:
+    """Return the seconds between moments."""
+    return [round(later - earlier, 3) for earlier, later in pairwise(moments)]
+
+
+def families_of(text: str, vm_id: int) -> set[str]:
+    """Return the families that have series of a server."""
+    wanted = f'vm_id="{vm_id}"'
+    return {line.split("{")[0] for line in text.splitlines() if wanted in line}
+
+
+def made_from_backups(family: str) -> bool:
+    """Tell whether a family is made from a server's backups."""
+    return family.startswith(FROM_BACKUPS) and family != "onapp_vm_backup_required"
+
+
+def moved_on(cloud: Cloud, count: int) -> list[Any]:
+    """Return the requests after the first ``count``."""
+    return list(cloud.panel.requests)[count:]
+
+
+# The rhythm
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_the_first_pass_is_made_at_once_with_bounded_concurrency(
+    tmp_path: Path, concurrency: int
+) -> None:
+    """It goes as fast as ``concurrency`` allows, and no faster."""
+    panel = panel_of(20)
+    panel.faults.add(faults.slow(0.005), resource="backups")
+    poll = {"concurrency": concurrency}
+    async with watched(panel, tmp_path, poll=poll) as cloud:
+        success = await cloud.series("onapp_vm_poll_success")
+
+        assert asked(panel) == [0.0] * 20
+        assert panel.most_in_flight == concurrency
+        assert set(success.values()) == {1.0}
+
+
+async def test_later_passes_are_spread_over_the_interval(tmp_path: Path) -> None:
+    """No tenth of an interval sees a burst, and each server is read once in each."""
+    panel = panel_of(50)
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(5 * INTERVAL)
+    later = [moment for moment in asked(panel) if moment > 0]
+    fullest = max(
+        sum(start <= moment < start + INTERVAL / 10 for moment in later)
+        for start in later
+    )
+    apart = {
+        gap
+        for vm_id in panel.world.servers
+        for gap in gaps(asked(panel, "backups", vm_id))[1:]
+    }
+
+    assert len(later) == 50 * 5
+    assert fullest <= 16
+    assert apart == {INTERVAL}
+
+
+async def test_the_second_read_comes_within_an_interval_of_the_first(
+    tmp_path: Path,
+) -> None:
+    """Between first pass and slots no server waits longer than otherwise."""
+    panel = panel_of(20)
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(INTERVAL)
+
+    assert Counter(
+        row.server_id for row in panel.traffic.asked_for("backups")
+    ) == Counter(dict.fromkeys(panel.world.servers, 2))
+
+
+async def test_a_server_is_never_asked_twice_at_once(tmp_path: Path) -> None:
+    """Whether its answers come or not, and however short the interval is."""
+    panel = panel_of(6)
+    panel.faults.add(faults.slow(0.003), resource="backups")
+    poll = {"interval": "1s", "concurrency": 8}
+    async with watched(panel, tmp_path, poll=poll) as cloud:
+        await cloud.pass_(20)
+
+    assert max(panel.traffic.most_in_flight_by_path.values()) == 1
+
+
+async def test_a_server_that_hangs_delays_nobody_else(tmp_path: Path) -> None:
+    """It holds one slot; the others are read in theirs, pass after pass."""
+    panel = panel_of(5)
+    async with watched(panel, tmp_path, poll={"concurrency": 2}) as cloud:
+        fault = panel.faults.add(faults.hang(), server_id=3, resource="backups")
+        cloud.held = 1
+        await cloud.pass_(4 * INTERVAL)
+        reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+        lag = await cloud.value("onapp_poll_lag_seconds")
+        fault.remove()
+        cloud.held = 0
+        await cloud.settle()
+
+        assert reads == {1: 5, 2: 5, 3: 2, 4: 5, 5: 5}
+        assert lag is not None
+        assert lag > 3 * INTERVAL
+        assert await cloud.value("onapp_vm_poll_success", vm_id=3) == 1
+        assert await cloud.value("onapp_poll_lag_seconds") == 0
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_intervals_shorter_than_the_time_out_work(tmp_path: Path) -> None:
+    """Servers are read each second although a request may take thirty."""
+    panel = panel_of(3)
+    poll = {"interval": "1s", "timeout": "30s"}
+    async with watched(panel, tmp_path, poll=poll) as cloud:
+        cloud.held = 1
+        panel.faults.add(faults.hang(), server_id=2, resource="backups")
+        await cloud.pass_(50)
+
+        assert len(asked(panel, "backups", 1)) == 51
+        assert len(asked(panel, "backups", 2)) == 2
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.value("onapp_poll_interval_seconds") == 1
+
+
+async def test_the_inventory_is_read_at_the_discovery_interval(tmp_path: Path) -> None:
+    """A new server is found by the next one, and read at once."""
+    panel = panel_of(2)
+    discovery = {"interval": "10m"}
+    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+        panel.world.add_server(number=77)
+        await cloud.pass_(35 * MINUTE)
+
+        assert asked(panel, "virtual_machines") == [0, 600, 1200, 1800]
+        assert asked(panel, "backups", 77)[0] == 600
+        assert await cloud.value("onapp_panel_virtual_machines") == 3
+
+
+# One server's trouble
+
+
+async def test_a_failed_read_leaves_the_data_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    """The last good data stay; retries come later each time; then all is well."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        before = await cloud.series("onapp_backup_size_bytes", vm_id=2)
+        fault = panel.faults.add(faults.html_error(), server_id=2, resource="backups")
+        await cloud.pass_(2 * INTERVAL)
+        during = await cloud.metrics()
+        moments = asked(panel, "backups", 2)[1:]
+        fault.remove()
+        await cloud.pass_(INTERVAL)
+
+        assert series(during, "onapp_backup_size_bytes", vm_id=2) == before
+        assert series(during, "onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 0.0,
+            "vm_id=3": 1.0,
+        }
+        assert series(during, "onapp_up") == {"panel=cp": 1.0}
+        assert series(
+            during, "onapp_collector_success", collector="backups", panel="cp"
+        ) == {"": 0.0}
+        assert gaps(moments)[:4] == [56.25, 112.5, 225.0, 506.25]
+        assert await cloud.value("onapp_vm_poll_success", vm_id=2) == 1
+        assert await cloud.value("onapp_collector_success", collector="backups") == 1
+
+
+async def test_data_older_than_max_age_go_and_come_back(tmp_path: Path) -> None:
+    """All that is made from the backups goes; inventory and poll series stay."""
+    panel = panel_of(2)
+    poll = {"max_age": "30m"}
+    async with watched(panel, tmp_path, poll=poll, expected_interval="1d") as cloud:
+        whole = families_of(await cloud.metrics(), 2)
+        fault = panel.faults.add(faults.status(500), server_id=2, resource="backups")
+        await cloud.pass_(30 * MINUTE)
+        still = families_of(await cloud.metrics(), 2)
+        await cloud.pass_(15 * MINUTE)
+        left = families_of(await cloud.metrics(), 2)
+        other = families_of(await cloud.metrics(), 1)
+        fault.remove()
+        await cloud.pass_(INTERVAL)
+
+        assert still == whole
+        assert whole - left == {name for name in whole if made_from_backups(name)}
+        assert left == {
+            "onapp_vm_info",
+            "onapp_vm_suspended",
+            "onapp_vm_backup_required",
+            "onapp_vm_created_timestamp_seconds",
+            "onapp_vm_poll_success",
+            "onapp_vm_last_poll_success_timestamp_seconds",
+        }
+        assert other == whole
+        assert families_of(await cloud.metrics(), 2) == whole
+
+
+async def test_poll_success_falls_when_data_grow_too_old_unread(
+    tmp_path: Path,
+) -> None:
+    """A read that hangs has not failed, but what it read before is no success now."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path, poll={"max_age": "30m"}) as cloud:
+        panel.faults.add(faults.hang(), resource="backups")
+        cloud.held = 1
+        await cloud.pass_(50 * MINUTE)
+
+        assert await cloud.value("onapp_vm_poll_success") == 0
+        assert await cloud.value("onapp_vm_backups", state="built") is None
+
+
+async def test_a_deleted_backup_is_gone_after_the_next_read(tmp_path: Path) -> None:
+    """Its series do not outlive the read that no longer lists it."""
+    panel = panel_of(1)
+    gone, stays = 1001, panel.world.add_backup(1).id
+    async with watched(panel, tmp_path) as cloud:
+        panel.world.remove_backup(gone)
+        await cloud.pass_(INTERVAL)
+        text = await cloud.metrics()
+
+        assert f'backup_id="{gone}"' not in text
+        assert f'backup_id="{stays}"' in text
+
+
+async def test_a_deleted_server_is_gone_with_the_next_complete_inventory(
+    tmp_path: Path,
+) -> None:
+    """Until then its reads fail; after that none of its series is left."""
+    panel = panel_of(3)
+    discovery = {"interval": "1h"}
+    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+        panel.world.remove_server(2)
+        await cloud.pass_(INTERVAL)
+        between = await cloud.value("onapp_vm_poll_success", vm_id=2)
+        await cloud.pass_(HOUR)
+        text = await cloud.metrics()
+        last = asked(panel, "backups", 2)[-1]
+
+        assert between == 0
+        assert families_of(text, 2) == set()
+        assert 'vm_id="3"' in text
+        assert await cloud.value("onapp_panel_virtual_machines") == 2
+        assert last <= HOUR
+
+
+async def test_a_failed_inventory_takes_no_server_away(tmp_path: Path) -> None:
+    """A deleted server stays listed as long as nobody says that it is gone."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        panel.world.remove_server(2)
+        fault = panel.faults.add(faults.status(502), resource="virtual_machines")
+        await cloud.pass_(30 * MINUTE)
+        during = await cloud.metrics()
+        fault.remove()
+        await cloud.pass_(10 * MINUTE)
+
+        assert series(during, "onapp_vm_poll_success", vm_id=2) == {"panel=cp": 0.0}
+        assert series(during, "onapp_up") == {"panel=cp": 0.0}
+        assert series(during, "onapp_panel_virtual_machines") == {"panel=cp": 3.0}
+        assert families_of(await cloud.metrics(), 2) == set()
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    """Neither series nor what the reader remembers of its last answer."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path) as cloud:
+        fault = panel.faults.add(faults.hang(), resource="backups", server_id=2)
+        cloud.held = 1
+        await cloud.pass_(INTERVAL)
+        panel.visible = lambda server: server.id == 1
+        await cloud.pass_(10 * MINUTE)
+        panel.visible = lambda _: True
+        fault.remove()
+        cloud.held = 0
+        await cloud.settle()
+        remembered = cloud.exporter.fleet.members["cp"].poller.reader._known  # noqa: SLF001  # what must not grow
+
+        assert families_of(await cloud.metrics(), 2) == set()
+        assert "virtual_machines/2/backups" not in remembered
+        assert "virtual_machines/1/backups" in remembered
+
+
+async def test_servers_that_come_and_go_leave_nothing_in_memory(
+    tmp_path: Path,
+) -> None:
+    """What is kept is bounded by the servers that there are."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path, discovery={"interval": "1m"}) as cloud:
+        poller = cloud.exporter.fleet.members["cp"].poller
+        for _ in range(20):
+            server = panel.world.add_server()
+            await cloud.pass_(MINUTE)
+            panel.world.remove_server(server.id)
+            await cloud.pass_(MINUTE)
+        await cloud.pass_(INTERVAL)
+        timetable = poller.timetable
+        kept = [
+            len(poller.store.watches),
+            len(timetable._due),  # noqa: SLF001  # what must not grow
+            len(timetable._failures),  # noqa: SLF001  # the same
+            len(timetable._queue),  # noqa: SLF001  # the same
+            len(timetable._in_hand),  # noqa: SLF001  # the same
+        ]
+        remembered = {
+            path
+            for path in poller.reader._known  # noqa: SLF001  # the same
+            if path.endswith("backups")
+        }
+
+        assert kept == [2, 2, 2, 2, 0]
+        assert remembered == {
+            "virtual_machines/1/backups",
+            "virtual_machines/2/backups",
+        }
+
+
+async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    """The server counts as failed and is tried again, the others are read."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        poller = cloud.exporter.fleet.members["cp"].poller
+        sound = poller.reader
+        poller.reader = faulty(sound, FaultyBackups)
+        with structlog.testing.capture_logs() as entries:
+            await cloud.pass_(3 * INTERVAL)
+        success = await cloud.series("onapp_vm_poll_success", panel="cp")
+        poller.reader = sound
+        await cloud.pass_(INTERVAL)
+
+        assert success == {"vm_id=1": 1.0, "vm_id=2": 0.0, "vm_id=3": 1.0}
+        assert [
+            entry["event"] for entry in entries if entry["log_level"] == "error"
+        ] == ["bug in the exporter"]
+        assert await cloud.value("onapp_vm_poll_success", vm_id=2) == 1
+
+
+class FaultyBackups(Reader):
+    """A reader with a bug that one server brings out."""
+
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
+        """Read a server's backups, except those of server 2."""
+        if vm_id == 2:
+            raise ZeroDivisionError
+        return await super().backups(vm_id)
+
+
+class FaultyVersion(Reader):
+    """A reader with a bug that comes out at once."""
+
+    async def version(self) -> str | None:
+        """Return nothing, ever."""
+        raise ZeroDivisionError
+
+
+def faulty(reader: Reader, kind: type[Reader]) -> Reader:
+    """Return a reader of the same panel with a bug."""
+    return kind(
+        reader.panel, reader.client, reader.gate, reader.account, reader.observer
+    )
+
+
+async def test_a_bug_in_asking_for_the_panel_hammers_nobody(tmp_path: Path) -> None:
+    """What failed for no foreseen reason is tried again later each time."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path, discovery={"interval": "5m"}) as cloud:
+        poller = cloud.exporter.fleet.members["cp"].poller
+        reader = poller.reader
+        poller.reader = faulty(reader, FaultyVersion)
+        (cloud.file.parent / "api-key").write_text("another key")
+        panel.password = "another key"
+        await cloud.pass_(HOUR)
+        poller.reader = reader
+        await cloud.pass_(5 * MINUTE)
+
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.value("onapp_vm_poll_success") == 1
+
+
+# Configured servers
+
+
+async def test_a_configured_server_that_is_not_there_fails_and_stays(
+    tmp_path: Path,
+) -> None:
+    """A 404 on the backups of a configured server is no reason to forget it."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path, virtual_machines=[1, 99]) as cloud:
+        await cloud.pass_(2 * HOUR)
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=99": 0.0,
+        }
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_servers_configured_by_number_are_read_though_nothing_describes_them(
+    tmp_path: Path,
+) -> None:
+    """An account may be allowed to read backups and nothing else."""
+    panel = panel_of(2, permissions={"backups.read"})
+    async with watched(panel, tmp_path, virtual_machines=[1, 2]) as cloud:
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 1.0,
+        }
+        assert await cloud.series("onapp_vm_info") == {}
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_more_than_a_hundred_configured_servers_are_looked_up_in_the_list(
+    tmp_path: Path,
+) -> None:
+    """A hundred and one requests for what two pages tell would be a waste."""
+    panel = panel_of(101)
+    numbers = list(panel.world.servers)
+    async with watched(panel, tmp_path, virtual_machines=numbers) as cloud:
+        described = await cloud.series("onapp_vm_info")
+
+        assert len(asked(panel, "virtual_machines")) == 2
+        assert len(described) == 101
+
+
+async def test_an_identifier_is_resolved_as_soon_as_the_panel_knows_it(
+    tmp_path: Path,
+) -> None:
+    """Until then it is what ``vm_id`` says, with a failed read; then it is gone."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path, virtual_machines=[1, "latecomer"]) as cloud:
+        before = await cloud.series("onapp_vm_poll_success", panel="cp")
+        panel.world.add_server(identifier="latecomer", number=42)
+        await cloud.pass_(10 * MINUTE)
+        after = await cloud.metrics()
+
+        assert before == {"vm_id=1": 1.0, "vm_id=latecomer": 0.0}
+        assert series(after, "onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=42": 1.0,
+        }
+        assert 'vm_id="latecomer"' not in after
+
+
+async def test_an_identifier_once_resolved_survives_a_failed_lookup(
+    tmp_path: Path,
+) -> None:
+    """What was known of it stays true until somebody says otherwise."""
+    panel = panel_of(2)
+    name = panel.world.servers[2].identifier
+    async with watched(panel, tmp_path, virtual_machines=[1, name]) as cloud:
+        panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
+        await cloud.pass_(HOUR)
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 1.0,
+        }
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+
+
+async def test_lookups_that_fail_do_not_keep_others_from_being_resolved(
+    tmp_path: Path,
+) -> None:
+    """Five broken ones at the head of the list close the gate, but not for ever."""
+    panel = panel_of(6)
+    names = [server.identifier for server in panel.world.servers.values()]
+    for name in names[:5]:
+        panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
+    async with watched(panel, tmp_path, virtual_machines=names) as cloud:
+        await cloud.pass_(5 * MINUTE)
+
+        assert await cloud.value("onapp_vm_poll_success", vm_id=6) == 1
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_a_lookup_that_failed_once_is_tried_again_soon(tmp_path: Path) -> None:
+    """A server that could not be resolved does not wait for the next inventory."""
+    panel = panel_of(1)
+    name = panel.world.servers[1].identifier
+    panel.faults.add(faults.status(500), resource="virtual_machines", times=1)
+    async with watched(panel, tmp_path, virtual_machines=[name]) as cloud:
+        await cloud.pass_(20)
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0
+        }
+
+
+# Up
+
+
+async def test_up_is_absent_until_the_panel_was_first_heard(tmp_path: Path) -> None:
+    """A port that takes the connection and says nothing is no answer yet."""
+    panel = panel_of(1)
+    fault = panel.faults.add(faults.hang())
+    async with watched(panel, tmp_path, held=1) as cloud:
+        during = await cloud.metrics()
+        fault.remove()
+        cloud.held = 0
+        await cloud.settle()
+
+        assert series(during, "onapp_up") == {}
+        assert series(during, "onapp_panel_info") == {}
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_up_is_0_once_the_first_request_has_timed_out(tmp_path: Path) -> None:
+    """Then it is known that the panel does not answer."""
+    panel = panel_of(1)
+    panel.faults.add(faults.hang())
+    async with watched(panel, tmp_path, poll={"timeout": "1s"}) as cloud:
+        assert await cloud.value("onapp_up") == 0
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.status(500),
+        faults.redirect("https://elsewhere.example.com/"),
+        faults.reset(),
+        faults.cut(),
+    ],
+    ids=["500", "redirect", "reset", "cut"],
+)
+@pytest.mark.parametrize("configured", [False, True])
+async def test_the_only_servers_trouble_never_changes_up(
+    tmp_path: Path, fault: faults.Fault, *, configured: bool
+) -> None:
+    """Also where nothing else is asked for between two inventories."""
+    panel = panel_of(1)
+    panel.etags = False
+    keys: dict[str, Any] = {"virtual_machines": [1]} if configured else {}
+    async with watched(
+        panel,
+        tmp_path,
+        poll={"interval": "1m", "timeout": "1s"},
+        discovery={"interval": "1h"},
+        **keys,
+    ) as cloud:
+        panel.faults.add(fault, server_id=1)
+        ups = set()
+        for _ in range(70):
+            await cloud.pass_(MINUTE)
+            ups.add(await cloud.value("onapp_up"))
+
+        assert ups == {1.0}
+        assert await cloud.value("onapp_vm_poll_success") == 0
+
+
+async def test_the_only_servers_time_out_never_changes_up(tmp_path: Path) -> None:
+    """Not even where the one request allowed at a time is the one that hangs."""
+    panel = panel_of(1)
+    async with watched(
+        panel, tmp_path, poll={"interval": "1m", "timeout": "1s", "concurrency": 1}
+    ) as cloud:
+        panel.faults.add(faults.hang(), server_id=1, times=2)
+        await cloud.pass_(90)
+
+        assert await cloud.value("onapp_up") == 1
+        assert (
+            await cloud.value(
+                "onapp_api_errors_total", reason="timeout", resource="backups"
+            )
+            == 2
+        )
+
+
+async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> None:
+    """Its time-out must not begin while a server's slow answer holds the only one."""
+    panel = panel_of(1)
+    poll = {"concurrency": 1, "interval": "1m"}
+    async with watched(panel, tmp_path, poll=poll) as cloud:
+        fault = panel.faults.add(faults.hang(), resource="backups")
+        cloud.held = 1
+        await cloud.pass_(10 * MINUTE)
+        in_flight = cloud.exporter.fleet.members["cp"].poller.in_flight
+        asked_for_it = asked(panel, "version")
+        fault.remove()
+        cloud.held = 0
+        await cloud.settle()
+
+        assert in_flight == 1
+        assert asked_for_it == [0.0]
+        assert asked(panel, "version")[1:] == [600.0]
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_up_is_0_when_the_inventory_fails(tmp_path: Path) -> None:
+    """An account that may not list servers sees nothing: that is not up."""
+    panel = panel_of(1, permissions={"settings.version", "backups.read"})
+    async with watched(panel, tmp_path) as cloud:
+        assert await cloud.value("onapp_up") == 0
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+
+
+async def test_up_does_not_need_the_version(tmp_path: Path) -> None:
+    """A role without ``settings.version`` gets a 403 and all the rest."""
+    panel = panel_of(1, permissions={"virtual_machines.read", "backups.read"})
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(HOUR)
+
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.series("onapp_panel_info") == {
+            f"panel=cp,url={panel.url},version=": 1.0
+        }
+
+
+async def test_a_version_that_fails_is_no_reason_to_read_nothing(
+    tmp_path: Path,
+) -> None:
+    """Up is 0, but servers are found and their backups read."""
+    panel = panel_of(2)
+    panel.faults.add(faults.status(500), resource="version")
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(HOUR)
+
+        assert await cloud.value("onapp_up") == 0
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 1.0,
+        }
+        assert await cloud.value("onapp_poll_lag_seconds") == 0
+
+
+# Panels in trouble
+
+
+def add_section(file: Path, panel: Panel, name: str, **keys: Any) -> None:
+    """Add a second panel to a configuration file."""
+    content = yaml.safe_load(file.read_text())
+    content["panels"].append(
+        {
+            "name": name,
+            "url": panel.url,
+            "basic_auth": {"username": panel.username, "password": panel.password},
+            **keys,
+        }
+    )
+    file.write_text(yaml.safe_dump(content))
+
+
+async def test_a_panel_that_is_down_does_not_disturb_another(tmp_path: Path) -> None:
+    """Its own series say so, and it is found again without a restart."""
+    panel, other = panel_of(3), panel_of(2)
+    async with other, watched(panel, tmp_path) as cloud:
+        other.clock = cloud.clock.time
+        add_section(cloud.file, other, "other")
+        assert (await cloud.get("/-/reload", method="POST"))[0] == 200
+
+        await cloud.settle()
+        port = URL(panel.url).port
+        await panel.stop()
+        reads = len(asked(other))
+        await cloud.pass_(2 * INTERVAL)
+        during = await cloud.metrics()
+        meanwhile = len(asked(other)) - reads
+        await panel.start(port=port or 0)
+        await cloud.pass_(5 * MINUTE)
+
+        assert series(during, "onapp_up") == {"panel=cp": 0.0, "panel=other": 1.0}
+        assert series(during, "onapp_poll_lag_seconds")["panel=other"] == 0
+        assert series(during, "onapp_poll_lag_seconds")["panel=cp"] > INTERVAL
+        assert meanwhile == 2 * 2
+        assert await cloud.series("onapp_up") == {"panel=cp": 1.0, "panel=other": 1.0}
+        assert await cloud.value("onapp_poll_lag_seconds", panel="cp") == 0
+
+
+async def test_requests_to_a_panel_that_is_down_back_off(tmp_path: Path) -> None:
+    """They double up to five minutes, and one request is enough to find it."""
+    panel = panel_of(10)
+    panel.faults.add(faults.status(503))
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(HOUR)
+    moments = [row.at - NOW for row in panel.requests]
+
+    assert gaps(moments)[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert set(gaps(moments)[9:]) == {300}
+
+
+async def test_no_gap_is_longer_than_the_interval(tmp_path: Path) -> None:
+    """A panel that is read each ten seconds is sought each ten seconds."""
+    panel = panel_of(1)
+    panel.faults.add(faults.status(503))
+    async with watched(panel, tmp_path, poll={"interval": "10s"}) as cloud:
+        await cloud.pass_(5 * MINUTE)
+    moments = [row.at - NOW for row in panel.requests]
+
+    assert gaps(moments)[:5] == [1, 2, 4, 8, 10]
+    assert set(gaps(moments)[4:]) == {10}
+
+
+async def test_a_panel_that_goes_down_gets_few_requests(tmp_path: Path) -> None:
+    """Three failures in a row are enough to see it, whatever is due."""
+    panel = panel_of(50)
+    async with watched(panel, tmp_path) as cloud:
+        before = len(panel.requests)
+        panel.faults.add(faults.status(502))
+        await cloud.pass_(2 * HOUR)
+        sent = moved_on(cloud, before)
+
+        assert len(sent) <= 3 + 9 + 2 * 12
+        assert await cloud.value("onapp_up") == 0
+
+
+async def test_an_inventory_that_fails_is_not_asked_for_without_a_rest(
+    tmp_path: Path,
+) -> None:
+    """Though the version is answered each time, retries come later and later."""
+    panel = panel_of(1)
+    fault = panel.faults.add(faults.status(500), resource="virtual_machines")
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(20 * MINUTE)
+        moments = asked(panel, "virtual_machines")
+        fault.remove()
+        await cloud.pass_(5 * MINUTE)
+
+        assert gaps(moments) == [15, 30, 60, 120, 240, 300, 300]
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.value("onapp_vm_poll_success") == 1
+
+
+async def test_a_panel_that_goes_down_while_it_refuses_is_not_hammered(
+    tmp_path: Path,
+) -> None:
+    """The try after ten minutes fails otherwise, and the back-off begins."""
+    panel = panel_of(1)
+    fault = panel.faults.add(faults.unauthorized())
+    async with watched(panel, tmp_path) as cloud:
+        fault.remove()
+        panel.faults.add(faults.status(503))
+        await cloud.pass_(10 * MINUTE + 60)
+    moments = [row.at - NOW for row in panel.requests]
+
+    assert moments == [0, 600, 601, 603, 607, 615, 631]
+
+
+async def test_retry_after_of_a_panel_is_honoured(tmp_path: Path) -> None:
+    """A limit on requests stops them all for as long as it asks."""
+    panel = panel_of(20)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(429, {"Retry-After": "120"}), times=1)
+        before = len(panel.requests)
+        await cloud.pass_(INTERVAL)
+        moments = [row.at - NOW for row in moved_on(cloud, before)]
+
+        assert gaps(moments)[0] == 120
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.value("onapp_poll_lag_seconds") == 0
+
+
+async def test_retry_after_of_a_whole_panel_is_learned_from_two_answers(
+    tmp_path: Path,
+) -> None:
+    """A 503 may be one server's own, so one more request finds out."""
+    panel = panel_of(20)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(503, {"Retry-After": "200"}))
+        before = len(panel.requests)
+        await cloud.pass_(INTERVAL)
+        moments = [row.at - NOW for row in moved_on(cloud, before)]
+
+        assert gaps(moments)[:4] == [0, 200, 200, 200]
+
+
+async def test_retry_after_of_one_server_concerns_that_server_alone(
+    tmp_path: Path,
+) -> None:
+    """The others are read as ever; its own retries wait for as long as it asks."""
+    panel = panel_of(5)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(
+            faults.status(503, {"Retry-After": "400"}),
+            server_id=2,
+            resource="backups",
+        )
+        lags = set()
+        for _ in range(3 * 15):
+            await cloud.pass_(MINUTE)
+            lags.add(await cloud.value("onapp_poll_lag_seconds"))
+        reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+        moments = asked(panel, "backups", 2)[1:]
+
+        assert {reads[vm_id] for vm_id in (1, 3, 4, 5)} == {4}
+        assert lags == {0.0}
+        assert min(gaps(moments)) >= 400
+
+
+# Refused credentials
+
+
+async def test_wrong_credentials_from_the_start_are_tried_seldom(
+    tmp_path: Path,
+) -> None:
+    """One request at 0, 10, 30 and 70 minutes, then one an hour: none locks out."""
+    panel = panel_of(30, lock_after=30)
+    async with watched(panel, tmp_path) as cloud:
+        (cloud.file.parent / "api-key").write_text("wrong")
+    panel.requests.clear()
+    panel.attempts.clear()
+    async with panel:
+        write(tmp_path / "onapp.yml", panel, {}, {})
+        (tmp_path / "api-key").write_text("wrong")
+        clock = SteppedClock(NOW)
+        panel.clock = clock.time
+        async with exporting(panel, tmp_path / "onapp.yml", clock) as cloud:
+            ready, _, _ = await cloud.get("/-/ready")
+            await cloud.pass_(6 * HOUR)
+            moments = [(row.at - NOW) / MINUTE for row in panel.requests]
+
+            assert moments == [0, 10, 30, 70, 130, 190, 250, 310]
+            assert sum(panel.attempts.values()) == 8
+            assert not panel.locked
+            assert await cloud.value("onapp_up") == 0
+            assert ready == 200
+
+
+async def test_credentials_that_turn_bad_in_mid_pass_stop_it(tmp_path: Path) -> None:
+    """Only what was under way is refused, and the data that came before stay."""
+    panel = panel_of(40)
+    async with watched(panel, tmp_path, poll={"concurrency": 4}) as cloud:
+        fault = panel.faults.add(faults.hang(), resource="backups")
+        cloud.held = 4
+        await cloud.pass_(INTERVAL)
+        panel.password = "changed at the panel"
+        fault.remove()
+        cloud.held = 0
+        before = len(panel.requests)
+        await cloud.pass_(9 * MINUTE)
+        data = await cloud.series("onapp_vm_backups", state="built")
+        at_once = sum(panel.attempts.values())
+        later = len(panel.requests) - before
+        await cloud.pass_(2 * MINUTE)
+
+        assert at_once == 4
+        assert later == 0
+        assert len(data) == 40
+        assert sum(panel.attempts.values()) == 5
+        assert await cloud.value("onapp_up") == 0
+
+
+async def test_a_changed_secret_is_tried_within_seconds(tmp_path: Path) -> None:
+    """Whoever mends the key sees it at work, and it is proven by one request alone."""
+    panel = panel_of(10)
+    async with watched(panel, tmp_path) as cloud:
+        panel.password = "the new key"
+        await cloud.pass_(INTERVAL / 2)
+        refused = sum(panel.attempts.values())
+        before = len(panel.requests)
+        await cloud.pass_(20)
+        waiting = len(panel.requests) - before
+        (tmp_path / "api-key").write_text("the new key\n")
+        await cloud.pass_(5)
+        first = moved_on(cloud, before)[0]
+
+        assert refused == 1
+        assert waiting == 0
+        assert first.resource == "version"
+        assert await cloud.value("onapp_up") == 1
+        assert await cloud.value("onapp_poll_lag_seconds") == 0
+
+
+async def test_a_secret_rotated_in_time_is_never_refused(tmp_path: Path) -> None:
+    """The file may change a moment before the panel is asked with it."""
+    panel = panel_of(10)
+    async with watched(panel, tmp_path) as cloud:
+        for number in range(5):
+            panel.password = f"key {number}"
+            (tmp_path / "api-key").write_text(f"key {number}")
+            await cloud.pass_(INTERVAL)
+
+        assert not panel.attempts
+        assert {row.status for row in panel.requests} == {200, 304}
+
+
+async def test_a_wrong_new_secret_costs_one_try(tmp_path: Path) -> None:
+    """However much is due when the file changes, one request finds out."""
+    panel = panel_of(10)
+    async with watched(panel, tmp_path) as cloud:
+        (tmp_path / "api-key").write_text("a slip of the pen")
+        await cloud.pass_(9 * MINUTE)
+
+        assert sum(panel.attempts.values()) == 1
+
+
+async def test_two_wrong_secrets_in_turns_earn_no_further_tries(
+    tmp_path: Path,
+) -> None:
+    """A bad one that comes back is known."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path) as cloud:
+        for number in range(20):
+            (tmp_path / "api-key").write_text("bad" if number % 2 else "worse")
+            await cloud.pass_(25)
+
+        assert sum(panel.attempts.values()) == 2
+
+
+async def test_two_sections_with_one_account_count_as_one_when_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Their tries would count towards one lock-out."""
+    panel = panel_of(4)
+    one = {"include": {"label": "server-[12]"}}
+    async with watched(panel, tmp_path, discovery=one) as cloud:
+        add_section(
+            cloud.file, panel, "more", discovery={"exclude": {"label": "server-[12]"}}
+        )
+        await cloud.get("/-/reload", method="POST")
+        await cloud.pass_(MINUTE)
+        both = await cloud.series("onapp_up")
+        before = len(panel.requests)
+        panel.password = "changed at the panel"
+        await cloud.pass_(6 * HOUR)
+        tries = [row.at - NOW for row in moved_on(cloud, before)]
+
+        assert both == {"panel=cp": 1.0, "panel=more": 1.0}
+        assert len(tries) == sum(panel.attempts.values())
+        assert [round(gap / MINUTE) for gap in gaps(tries)] == [
+            10,
+            20,
+            *[40],
+            *[60] * 4,
+        ]
+        assert await cloud.series("onapp_up") == {"panel=cp": 0.0, "panel=more": 0.0}
+
+
+# Readiness and lag
+
+
+async def test_ready_only_when_the_first_pass_has_ended(tmp_path: Path) -> None:
+    """The port is open before; metrics show what has come until then."""
+    panel = panel_of(3)
+    fault = panel.faults.add(faults.hang(), server_id=2, resource="backups")
+    async with watched(panel, tmp_path, held=1) as cloud:
+        during, _, _ = await cloud.get("/-/ready")
+        shown = await cloud.series("onapp_vm_poll_success", panel="cp")
+        fault.remove()
+        cloud.held = 0
+        await cloud.settle()
+        after, _, _ = await cloud.get("/-/ready")
+        await panel.stop()
+        await cloud.pass_(2 * HOUR)
+
+        assert (during, after) == (503, 200)
+        assert shown == {"vm_id=1": 1.0, "vm_id=3": 1.0}
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+async def test_servers_that_fail_do_not_end_the_first_pass_early(
+    tmp_path: Path,
+) -> None:
+    """Three in a row make the exporter look twice, then the pass goes on."""
+    panel = panel_of(12)
+    panel.faults.add(faults.status(500), resource="backups", times=4)
+    async with watched(panel, tmp_path, poll={"concurrency": 1}) as cloud:
+        during, _, _ = await cloud.get("/-/ready")
+        await cloud.pass_(2)
+        success = await cloud.series("onapp_vm_poll_success")
+
+        assert during == 503
+        assert len(success) == 12
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+async def test_a_server_that_goes_during_the_first_pass_does_not_hold_it_up(
+    tmp_path: Path,
+) -> None:
+    """Whoever is no longer listed needs no reading."""
+    panel = panel_of(3)
+    panel.faults.add(faults.hang(), server_id=2, resource="backups")
+    async with watched(panel, tmp_path, held=1) as cloud:
+        panel.world.remove_server(2)
+        await cloud.pass_(10 * MINUTE)
+
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.status(500), faults.unauthorized(), faults.forbidden()]
+)
+async def test_ready_also_when_the_first_pass_ended_badly(
+    tmp_path: Path, fault: faults.Fault
+) -> None:
+    """A panel in trouble is for alerts, not for restarts of the exporter."""
+    panel = panel_of(1)
+    panel.faults.add(fault)
+    async with watched(panel, tmp_path) as cloud:
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+async def test_the_lag_is_0_as_long_as_the_panel_keeps_up(tmp_path: Path) -> None:
+    """And grows with time itself when it does not."""
+    panel = panel_of(4)
+    async with watched(panel, tmp_path) as cloud:
+        lags = set()
+        for _ in range(30):
+            await cloud.pass_(MINUTE)
+            lags.add(await cloud.value("onapp_poll_lag_seconds"))
+        panel.faults.add(faults.hang(), resource="backups")
+        cloud.held = 4
+        await cloud.pass_(INTERVAL)
+        early = await cloud.value("onapp_poll_lag_seconds")
+        await cloud.pass_(INTERVAL)
+        late = await cloud.value("onapp_poll_lag_seconds")
+
+        assert lags == {0.0}
+        assert early is not None
+        assert late == early + INTERVAL

@@ -1,0 +1,546 @@
+"""A changed configuration takes effect without a restart, and a bad one does not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from harness import NOW, Cloud, SteppedClock, exporting, series, watched, write
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.errors import ConfigError
+
+MINUTE = 60
+HOUR = 3600
+INTERVAL = 15 * MINUTE
+SUCCESSFUL = "onapp_exporter_config_last_reload_successful"
+MOMENT = "onapp_exporter_config_last_reload_success_timestamp_seconds"
+
+
+def panel_of(count: int, **habits: Any) -> Panel:
+    """Return a panel with so many servers, each with one backup."""
+    world = World(NOW)
+    for _ in range(count):
+        server = world.add_server()
+        world.add_backup(server.id, created_at=NOW - HOUR, built_at=NOW - HOUR + 60)
+    return Panel(world, **habits)
+
+
+def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
+    """Return the section of a panel in a configuration file."""
+    return {
+        "name": name,
+        "url": panel.url,
+        "basic_auth": {"username": panel.username, "password": panel.password},
+        **keys,
+    }
+
+
+def change(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the configuration file."""
+    content = yaml.safe_load(cloud.file.read_text())
+    edit(content)
+    cloud.file.write_text(yaml.safe_dump(content))
+
+
+async def reload(cloud: Cloud) -> tuple[int, str]:
+    """Reload by HTTP; return the status and what was said."""
+    status, text, _ = await cloud.get("/-/reload", method="POST")
+    return status, text
+
+
+async def reload_with(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the file, have it loaded, and let what is due be done."""
+    change(cloud, edit)
+
+    assert await reload(cloud) == (200, "Reloaded.\n")
+
+    await cloud.settle()
+
+
+def about(text: str, panel: str) -> list[str]:
+    """Return the lines of a scrape about one panel."""
+    return [line for line in text.splitlines() if f'panel="{panel}"' in line]
+
+
+def open_sessions() -> int:
+    """Count the sessions that nobody has closed."""
+    gc.collect()
+    found = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
+    return sum(not session.closed for session in found)
+
+
+async def tasks_beside_connections() -> int:
+    """Count the tasks; servers have one more for each connection that is open."""
+    for _ in range(4):  # those that are cancelled end
+        await asyncio.sleep(0)
+    return sum(
+        "RequestHandler" not in getattr(task.get_coro(), "__qualname__", "")
+        for task in asyncio.all_tasks()
+    )
+
+
+async def only(tasks: set[asyncio.Task[Any]]) -> bool:
+    """Tell whether soon no task is left but these.
+
+    The panel needs a moment to see that a connection was closed.
+    """
+    for _ in range(1000):
+        if asyncio.all_tasks() <= tasks:
+            return True
+        await asyncio.sleep(0.001)
+    return False
+
+
+# Bad files
+
+
+async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
+    """500 with the reason; the old configuration stays in force."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path) as cloud:
+        effective = (await cloud.get("/config"))[1]
+        loaded_at = await cloud.value(MOMENT)
+        await cloud.pass_(MINUTE)
+        good = cloud.file.read_text()
+        change(cloud, lambda content: content["panels"][0].update(pol=1))
+        status, text = await reload(cloud)
+        during = await cloud.metrics()
+        still = (await cloud.get("/config"))[1]
+        await cloud.pass_(INTERVAL - MINUTE)
+        success = await cloud.series("onapp_vm_poll_success")
+        cloud.file.write_text(good)
+        again = await reload(cloud)
+
+        assert status == 500
+        assert "panels[0].pol" in text
+        assert still == effective
+        assert series(during, SUCCESSFUL) == {"": 0.0}
+        assert series(during, MOMENT) == {"": loaded_at}
+        assert set(success.values()) == {1.0}
+        assert len(panel.traffic.asked_for("backups")) == 4
+        assert again == (200, "Reloaded.\n")
+        assert await cloud.value(SUCCESSFUL) == 1
+        assert await cloud.value(MOMENT) == NOW + INTERVAL
+
+
+async def test_a_bad_file_on_sighup_changes_nothing_either(tmp_path: Path) -> None:
+    """The signal takes the same way as the request."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path) as cloud:
+        cloud.file.write_text("panels: [")
+        with pytest.raises(ConfigError):
+            await cloud.exporter.reload()
+
+        assert await cloud.value(SUCCESSFUL) == 0
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_a_file_that_vanished_is_a_bad_file(tmp_path: Path) -> None:
+    """A mount that went away must not take the exporter with it."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path) as cloud:
+        cloud.file.unlink()
+        status, text = await reload(cloud)
+
+        assert status == 500
+        assert str(cloud.file) in text
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_an_unusable_panel_leaves_no_trace_of_the_others(tmp_path: Path) -> None:
+    """Panels before it in the file are not half added."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path) as cloud:
+        (tmp_path / "ca.pem").write_text("no certificate at all")
+        sessions, tasks = open_sessions(), await tasks_beside_connections()
+        before = await cloud.metrics()
+        change(
+            cloud,
+            lambda content: content["panels"].extend(
+                [
+                    section(panel, "fine"),
+                    section(panel, "broken", tls_config={"ca_file": "ca.pem"}),
+                ]
+            ),
+        )
+        status, _ = await reload(cloud)
+        after = await cloud.metrics()
+
+        assert status == 500
+        assert about(after, "fine") == []
+        assert about(after, "broken") == []
+        assert about(after, "cp") == about(before, "cp")
+        assert open_sessions() == sessions
+        assert await tasks_beside_connections() == tasks
+
+
+# What stays
+
+
+async def test_an_unchanged_panel_does_not_notice_a_reload(tmp_path: Path) -> None:
+    """Data, session and timetable stay: not one request more than without."""
+    panel = panel_of(5)
+    async with watched(panel, tmp_path) as cloud:
+        requests = len(panel.requests)
+        before = about(await cloud.metrics(), "cp")
+        for _ in range(3):
+            await reload_with(
+                cloud, lambda content: content.update(detail={"backups": True})
+            )
+        after = about(await cloud.metrics(), "cp")
+        extra = len(panel.requests) - requests
+        await cloud.pass_(2 * INTERVAL)
+
+        assert after == before
+        assert extra == 0
+        assert panel.sessions_opened <= 8
+        assert len(panel.traffic.asked_for("backups")) == 5 * 3
+
+
+async def test_a_changed_interval_keeps_the_data(tmp_path: Path) -> None:
+    """Nothing is missing from any scrape, though the panel does not answer now."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        before = about(await cloud.metrics(), "cp")
+        fault = panel.faults.add(faults.hang())
+        cloud.held = 8
+        await reload_with(
+            cloud,
+            lambda content: content["panels"][0].update(poll={"interval": "5m"}),
+        )
+        during = about(await cloud.metrics(), "cp")
+        fault.remove()
+        cloud.held = 0
+        await cloud.pass_(10 * MINUTE)
+
+        assert {line for line in before if line not in during} == {
+            'onapp_poll_interval_seconds{panel="cp"} 900'
+        }
+        assert await cloud.value("onapp_poll_interval_seconds") == 300
+        assert len(panel.traffic.asked_for("backups", 1)) >= 4
+
+
+async def test_known_servers_are_read_on_though_no_inventory_comes(
+    tmp_path: Path,
+) -> None:
+    """A reload does not lose sight of servers that the panel fails to list now."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(500), resource="virtual_machines")
+        await reload_with(
+            cloud,
+            lambda content: content["panels"][0].update(poll={"interval": "5m"}),
+        )
+        await cloud.pass_(2 * HOUR)
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=2": 1.0,
+            "vm_id=3": 1.0,
+        }
+        assert await cloud.value("onapp_vm_backups", vm_id=2, state="built") == 1
+
+
+async def test_a_server_excluded_by_a_reload_is_gone_at_once(tmp_path: Path) -> None:
+    """The file says that it is not wanted: no inventory is needed for that."""
+    panel = panel_of(3)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(500))
+        await reload_with(
+            cloud,
+            lambda content: content["panels"][0].update(
+                discovery={"exclude": {"label": "server-2"}}
+            ),
+        )
+        text = await cloud.metrics()
+
+        assert 'vm_id="2"' not in text
+        assert 'vm_id="3"' in text
+
+
+async def test_from_discovery_to_a_list_only_the_listed_stay(tmp_path: Path) -> None:
+    """By number or by identifier; what was known of them is not asked again."""
+    panel = panel_of(4)
+    name = panel.world.servers[3].identifier
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(500), resource="virtual_machines")
+        await reload_with(
+            cloud,
+            lambda content: content["panels"][0].update(virtual_machines=[1, name]),
+        )
+
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
+            "vm_id=1": 1.0,
+            "vm_id=3": 1.0,
+        }
+        assert len(await cloud.series("onapp_vm_info")) == 2
+
+
+async def test_readiness_once_reached_survives_every_reload(tmp_path: Path) -> None:
+    """Also when nobody had asked, and the new panel's first pass never ends."""
+    panel, other = panel_of(1), panel_of(1)
+    other.faults.add(faults.hang())
+    async with other, watched(panel, tmp_path) as cloud:
+        change(cloud, lambda content: content["panels"].append(section(other, "other")))
+        await reload(cloud)
+
+        assert (await cloud.get("/-/ready"))[0] == 200
+
+
+# What comes and goes
+
+
+async def test_an_added_panel_appears(tmp_path: Path) -> None:
+    """With its servers, and without a request more to the other."""
+    panel, other = panel_of(1), panel_of(2)
+    async with other, watched(panel, tmp_path) as cloud:
+        other.clock = cloud.clock.time
+        requests = len(panel.requests)
+        await reload_with(
+            cloud, lambda content: content["panels"].append(section(other, "other"))
+        )
+
+        assert await cloud.series("onapp_up") == {"panel=cp": 1.0, "panel=other": 1.0}
+        assert len(await cloud.series("onapp_vm_backups", panel="other")) == 4
+        assert len(panel.requests) == requests
+
+
+async def test_a_removed_panel_goes_with_all_its_series_and_counters(
+    tmp_path: Path,
+) -> None:
+    """And it is asked no more, not even by what was under way."""
+    panel, other = panel_of(1), panel_of(2)
+    async with other, watched(panel, tmp_path) as cloud:
+        other.clock = cloud.clock.time
+        await reload_with(
+            cloud, lambda content: content["panels"].append(section(other, "other"))
+        )
+        other.faults.add(faults.hang())
+        cloud.held = 8
+        panel.faults.add(faults.hang(), times=0)
+        await reload_with(cloud, lambda content: content["panels"].pop())
+        cloud.held = 0
+        requests = len(other.requests)
+        await cloud.pass_(HOUR)
+        text = await cloud.metrics()
+
+        assert about(text, "other") == []
+        assert len(other.requests) == requests
+        assert other.in_flight == 0
+
+
+async def test_single_backups_can_be_switched_off_and_on(tmp_path: Path) -> None:
+    """At once, and without asking any panel."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path) as cloud:
+        requests = len(panel.requests)
+        whole = about(await cloud.metrics(), "cp")
+        await reload_with(
+            cloud, lambda content: content.update(detail={"backups": False})
+        )
+        less = about(await cloud.metrics(), "cp")
+        await reload_with(
+            cloud, lambda content: content.update(detail={"backups": True})
+        )
+
+        assert [line for line in less if "backup_id=" in line] == []
+        assert [line for line in whole if "backup_id=" not in line] == less
+        assert about(await cloud.metrics(), "cp") == whole
+        assert len(panel.requests) == requests
+
+
+async def test_a_panel_at_another_address_begins_anew(tmp_path: Path) -> None:
+    """What was known of the one says nothing of the other."""
+    panel, other = panel_of(3), panel_of(1)
+    async with other, watched(panel, tmp_path) as cloud:
+        other.clock = cloud.clock.time
+        await reload_with(
+            cloud, lambda content: content["panels"][0].update(url=other.url)
+        )
+
+        assert await cloud.series("onapp_vm_poll_success") == {"panel=cp,vm_id=1": 1.0}
+
+
+# What a panel has said
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda panel: panel.update(poll={"interval": "5m"}),
+        lambda panel: panel.update(name="renamed"),
+        lambda panel: panel.update(
+            basic_auth={"username": panel["basic_auth"]["username"], "password": "bad"}
+        ),
+        lambda panel: panel.update(url=panel["url"] + "/"),
+    ],
+    ids=["interval", "name", "same key elsewhere", "slash"],
+)
+async def test_a_reload_does_not_make_a_bad_key_good(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Refused credentials wait for their ten minutes, whatever else changes."""
+    panel = panel_of(1)
+    async with panel:
+        file, clock = tmp_path / "onapp.yml", SteppedClock(NOW)
+        panel.clock = clock.time
+        write(file, panel, {}, {})
+        (tmp_path / "api-key").write_text("bad")
+        async with exporting(panel, file, clock) as cloud:
+            await cloud.pass_(MINUTE)
+            await reload_with(cloud, lambda content: edit(content["panels"][0]))
+            await cloud.pass_(8 * MINUTE)
+            early = sum(panel.attempts.values())
+            await cloud.pass_(MINUTE)
+
+            assert early == 1
+            assert sum(panel.attempts.values()) == 2
+
+
+async def test_a_reload_with_a_new_key_tries_it_at_once(tmp_path: Path) -> None:
+    """Mending the configuration is what a reload is for."""
+    panel = panel_of(1)
+    async with watched(panel, tmp_path) as cloud:
+        panel.password = "the new key"
+        await cloud.pass_(INTERVAL)
+        await reload_with(
+            cloud,
+            lambda content: content["panels"][0]["basic_auth"].update(
+                password="the new key", password_file=None
+            ),
+        )
+
+        assert await cloud.value("onapp_up") == 1
+
+
+async def test_a_reload_does_not_end_the_rest_a_panel_has_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Retry-After holds for the exporter, whatever its configuration."""
+    panel = panel_of(5)
+    async with watched(panel, tmp_path) as cloud:
+        panel.faults.add(faults.status(429, {"Retry-After": "250"}))
+        await cloud.pass_(INTERVAL / 2)
+        requests = len(panel.requests)
+        await reload_with(
+            cloud, lambda content: content["panels"][0].update(poll={"timeout": "9s"})
+        )
+
+        assert len(panel.requests) == requests
+
+
+# Under load
+
+
+async def test_many_reloads_while_scraping_lose_and_leak_nothing(
+    tmp_path: Path,
+) -> None:
+    """Every scrape is whole; no task, session or connection is left over."""
+    panel, other = panel_of(4), panel_of(2)
+    poll = {"interval": "1h", "max_age": "2h"}
+    async with other, watched(panel, tmp_path, poll=poll) as cloud:
+        other.clock = cloud.clock.time
+        one = cloud.file.read_text()
+        await reload_with(
+            cloud, lambda content: content["panels"].append(section(other, "other"))
+        )
+        both = cloud.file.read_text()
+        changed = one.replace("1h", "50m")
+        await _reload_as(cloud, one)
+        whole = len(about(await cloud.metrics(), "cp"))
+        sessions, tasks = open_sessions(), await tasks_beside_connections()
+        scrapes: list[int] = []
+        ended = asyncio.Event()
+
+        async def scrape() -> None:
+            while not ended.is_set():
+                scrapes.append(len(about(await cloud.metrics(), "cp")))
+                await asyncio.sleep(0)
+
+        scraper = asyncio.create_task(scrape())
+        for _ in range(12):
+            for content in (both, changed, "nonsense", one):
+                await _reload_as(cloud, content)
+        ended.set()
+        await scraper
+        await cloud.settle()
+
+        assert len(scrapes) > 12
+        assert set(scrapes) == {whole}
+        assert open_sessions() == sessions
+        assert await tasks_beside_connections() == tasks
+        assert list(cloud.exporter.fleet.members) == ["cp"]
+        assert len(cloud.exporter.fleet._standings) == 2  # noqa: SLF001  # what must not grow
+
+
+async def _reload_as(cloud: Cloud, content: str) -> None:
+    cloud.file.write_text(content)
+    await reload(cloud)
+
+
+async def test_reloads_at_once_are_made_one_after_the_other(tmp_path: Path) -> None:
+    """However many signals come together, one poller a panel is left."""
+    panel = panel_of(2)
+    async with watched(panel, tmp_path) as cloud:
+        tasks = await tasks_beside_connections()
+        change(cloud, lambda content: content["panels"][0].update(poll={"timeout": 5}))
+        change(
+            cloud,
+            lambda content: content["panels"][0].update(poll={"interval": "10m"}),
+        )
+        await asyncio.gather(*(cloud.exporter.reload() for _ in range(20)))
+        await cloud.settle()
+
+        assert await tasks_beside_connections() == tasks
+        assert await cloud.value("onapp_poll_interval_seconds") == 600
+
+
+async def test_the_end_leaves_no_request_and_no_task(tmp_path: Path) -> None:
+    """What a panel does not answer is given up, at once."""
+    panel = panel_of(20)
+    panel.faults.add(faults.hang(), resource="backups")
+    sessions, tasks = open_sessions(), asyncio.all_tasks()
+    async with watched(panel, tmp_path, held=8) as cloud:
+        in_flight = panel.in_flight
+        async with asyncio.timeout(5):
+            await cloud.exporter.fleet.stop()
+            while panel.in_flight:  # noqa: ASYNC110  # until the panel has seen it
+                await asyncio.sleep(0.001)
+
+    assert in_flight == 8
+    assert open_sessions() == sessions
+    assert await only(tasks)
+
+
+async def test_a_reload_that_comes_with_the_end_starts_nothing(
+    tmp_path: Path,
+) -> None:
+    """One that is under way ends first; one that waits does not begin."""
+    panel = panel_of(2)
+    sessions, tasks = open_sessions(), asyncio.all_tasks()
+    async with watched(panel, tmp_path) as cloud:
+        change(
+            cloud,
+            lambda content: content["panels"][0].update(poll={"interval": "10m"}),
+        )
+        reloads = [asyncio.create_task(cloud.exporter.reload()) for _ in range(3)]
+        await asyncio.sleep(0)
+    late = asyncio.create_task(cloud.exporter.reload())
+    await asyncio.wait([*reloads, late], timeout=0.05)
+    unfinished = [task for task in (*reloads, late) if not task.done()]
+    for task in unfinished:
+        task.cancel()
+    await asyncio.gather(*unfinished, return_exceptions=True)
+
+    assert late in unfinished
+    assert open_sessions() == sessions
+    assert await only(tasks)

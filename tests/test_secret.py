@@ -1,0 +1,238 @@
+"""Secrets follow their files, and show themselves to nobody."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import structlog
+
+from exporter.secret import HIDDEN, Account, Credentials, FromFile, Literal
+
+OLD, NEW = "old-key", "new-key"
+"""Of one length, so that a file's size does not tell them apart."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file that holds the old secret."""
+    path = tmp_path / "key"
+    path.write_text(f"{OLD}\n")
+    return path
+
+
+@pytest.fixture
+def secret(path: Path) -> FromFile:
+    """Return that secret, already read."""
+    secret = FromFile(path)
+    secret.load()
+    return secret
+
+
+def age(path: Path) -> None:
+    """Let a file have been written long ago, as far as its times tell."""
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("content", ["k3y", "k3y\n", "\t k3y \r\n\n", "\u00a0k3y"])
+def test_white_space_around_a_secret_is_trimmed(path: Path, content: str) -> None:
+    """Editors and ``echo`` end a file with a line end."""
+    path.write_text(content)
+
+    assert FromFile(path).reveal() == "k3y"
+
+
+def test_white_space_within_a_secret_stays(path: Path) -> None:
+    """A pass phrase is of several words."""
+    path.write_text("correct horse é\n", encoding="utf-8")
+
+    assert FromFile(path).reveal() == "correct horse é"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"\xff", "it is not UTF-8 text"),
+        (b"one\ntwo", "it holds more than one line, or control characters"),
+        (b"k3y\x00", "it holds more than one line, or control characters"),
+        (b"k" * 65_537, "it is too long for a secret"),
+    ],
+)
+def test_a_file_that_holds_no_secret_says_why(
+    path: Path, content: bytes, why: str
+) -> None:
+    """The reason never quotes the content."""
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        FromFile(path).load()
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    """Whoever reads a pipe without a writer waits forever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ValueError, match=r"^it is no regular file$"):
+        FromFile(pipe).load()
+
+
+# Rotation.
+
+
+def test_new_content_is_used_at_once(path: Path, secret: FromFile) -> None:
+    """A file that is written in place."""
+    path.write_text(NEW)
+
+    assert secret.reveal() == NEW
+
+
+def test_content_written_twice_within_one_tick_is_seen(
+    path: Path, secret: FromFile
+) -> None:
+    """A file system's clock is coarse: the same time and size mean nothing yet."""
+    times = path.stat()
+    path.write_text(f"{NEW}\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert secret.reveal() == NEW
+
+
+def test_a_file_that_keeps_its_time_is_seen(path: Path) -> None:
+    """``cp -p`` and ``rsync -t`` give a file the time of another."""
+    age(path)
+    secret = FromFile(path)
+    secret.load()
+    path.write_text(f"{NEW}\n")
+    age(path)
+
+    assert secret.reveal() == NEW
+
+
+def test_a_file_renamed_over_the_old_one_is_used(path: Path, secret: FromFile) -> None:
+    """The way to replace a file in one step."""
+    other = path.with_name("other")
+    other.write_text(NEW)
+    other.rename(path)
+
+    assert secret.reveal() == NEW
+
+
+def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
+    """Kubernetes swaps ``..data``, to which the secret's own link leads."""
+    for name, content in (("..1", OLD), ("..2", NEW)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(content)
+        age(tmp_path / name / "key")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "key").symlink_to("..data/key")
+    secret = FromFile(tmp_path / "key")
+    before = secret.reveal()
+
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+
+    assert before == OLD
+    assert secret.reveal() == NEW
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff", b"one\ntwo"])
+def test_a_file_without_a_secret_leaves_the_last_one_in_place(
+    path: Path, secret: FromFile, content: bytes
+) -> None:
+    """While a file is being rewritten, it is empty for a moment."""
+    path.write_bytes(content)
+    meanwhile = secret.reveal()
+    path.write_text(NEW)
+
+    assert meanwhile == OLD
+    assert secret.reveal() == NEW
+
+
+def test_a_file_that_is_gone_leaves_the_last_secret_in_place(
+    path: Path, secret: FromFile
+) -> None:
+    """Between the old file's end and the new one's beginning nothing is lost."""
+    path.unlink()
+    meanwhile = secret.reveal()
+    path.write_text(NEW)
+
+    assert meanwhile == OLD
+    assert secret.reveal() == NEW
+
+
+def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
+    """Every request asks for the secret; looking at the file's times is enough."""
+
+    class Counted(FromFile):
+        """Counts how often it reads."""
+
+        reads = 0
+
+        def _read(self, status: os.stat_result) -> str:
+            Counted.reads += 1
+            return super()._read(status)
+
+    secret = Counted(path, now=lambda: path.stat().st_ctime + 3600)
+    for _ in range(3):
+        secret.reveal()
+
+    assert Counted.reads == 1
+
+
+def test_credentials_are_those_of_the_moment(path: Path, secret: FromFile) -> None:
+    """A request made now goes with the secret of now."""
+    account = Account("ops", secret)
+    before = account.credentials()
+    path.write_text(NEW)
+
+    assert before == ("ops", OLD)
+    assert account.credentials() == ("ops", NEW)
+
+
+# Silence.
+
+
+@pytest.mark.parametrize("form", ["{}", "{!r}", "{!s}", "{!a}"])
+def test_no_written_form_shows_a_secret(form: str, secret: FromFile) -> None:
+    """Whatever is formatted, logged or in a traceback."""
+    secret.reveal()
+    holders = (
+        secret,
+        Literal(OLD),
+        Account("ops", secret),
+        Account("ops", Literal(OLD)),
+        Credentials("ops", OLD),
+        [Credentials("ops", OLD)],
+    )
+
+    assert OLD not in "".join(form.format(holder) for holder in holders)
+    assert form.format(Credentials("ops", OLD)) == (
+        f"Credentials(username='ops', password={HIDDEN})"
+    )
+
+
+def test_a_log_line_does_not_show_a_secret() -> None:
+    """Also when the pair itself is given to the log."""
+    with structlog.testing.capture_logs() as lines:
+        structlog.get_logger().info("asked", credentials=Credentials("ops", OLD))
+
+    assert OLD not in str(lines)
+
+
+def test_accounts_compare_by_where_their_secret_comes_from(
+    path: Path, secret: FromFile
+) -> None:
+    """A rotated file is the same account; another literal is not."""
+    rotated = FromFile(path)
+    path.write_text(NEW)
+    rotated.load()
+
+    assert Account("ops", secret) == Account("ops", rotated)
+    assert Account("ops", Literal(OLD)) != Account("ops", Literal(NEW))

@@ -1,0 +1,158 @@
+"""Several exporters that share one cloud's servers between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import NOW, Cloud, SteppedClock, exporting, write
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.selection import Shard
+
+MINUTE = 60
+HOUR = 3600
+INTERVAL = 15 * MINUTE
+
+
+def panel_of(count: int) -> Panel:
+    """Return a panel with so many servers and something to tell of each."""
+    world = World(NOW)
+    for number in range(count):
+        server = world.add_server(disks=1 + number % 2)
+        for age in range(number % 4):
+            world.add_backup(
+                server.id,
+                created_at=NOW - (age + 1) * HOUR,
+                built_at=NOW - (age + 1) * HOUR + 60,
+            )
+    return Panel(world)
+
+
+@asynccontextmanager
+async def shards(
+    panel: Panel, folder: Path, total: int, **keys: Any
+) -> AsyncIterator[list[Cloud]]:
+    """Start a panel and all the exporters that share it, on one clock."""
+    clock = SteppedClock(NOW)
+    panel.clock = clock.time
+    async with panel, AsyncExitStack() as stack:
+        file = folder / "onapp.yml"
+        write(file, panel, {}, keys)
+        clouds = []
+        for number in range(total):
+            shard = Shard(number, total)
+            cloud = await stack.enter_async_context(
+                exporting(panel, file, clock, shard=shard)
+            )
+            clouds.append(cloud)
+        yield clouds
+
+
+async def pass_(clouds: list[Cloud], seconds: float) -> None:
+    """Let time pass for all of them together."""
+    clock = clouds[0].clock
+    target = clock.elapsed + seconds
+    while True:
+        for cloud in clouds:
+            await cloud.settle()
+        if clock.elapsed >= target:
+            return
+        clock.move(target)
+
+
+def about_servers(text: str) -> list[str]:
+    """Return the samples with a server's number."""
+    return [line for line in text.splitlines() if 'vm_id="' in line]
+
+
+def about_panels(text: str) -> list[str]:
+    """Return the samples about the panel itself, as the panel tells them.
+
+    Not the exporter's own counters, and not what is made of its own servers: whether
+    they could be read, and sums over them.
+    """
+    own = ('vm_id="', "onapp_api_", '="backups"', "onapp_backup_server_")
+    return [
+        line
+        for line in text.splitlines()
+        if 'panel="' in line and not any(part in line for part in own)
+    ]
+
+
+@pytest.mark.parametrize("configured", [False, True])
+async def test_all_shards_together_show_exactly_the_whole(
+    tmp_path: Path, *, configured: bool
+) -> None:
+    """Every server's series come from one shard; the panel's from each."""
+    panel = panel_of(30)
+    keys: dict[str, Any] = {}
+    if configured:
+        servers = list(panel.world.servers.values())
+        named = [server.identifier for server in servers[10:]]
+        keys = {"virtual_machines": [*range(1, 11), *named, "unknown", 999]}
+    async with shards(panel, tmp_path, 1, **keys) as (one,):
+        whole = await one.metrics()
+    async with shards(panel, tmp_path, 3, **keys) as clouds:
+        parts = [await cloud.metrics() for cloud in clouds]
+    shares = [len(about_servers(part)) for part in parts]
+    address = panel.url
+
+    assert sorted(line for part in parts for line in about_servers(part)) == sorted(
+        about_servers(whole)
+    )
+    assert min(shares) > 0
+    assert [
+        [line.replace(address, "URL") for line in about_panels(part)] for part in parts
+    ] == [about_panels(parts[0].replace(address, "URL"))] * 3
+    assert {line.split("{")[0] for line in about_panels(parts[0])} == {
+        line.split("{")[0] for line in about_panels(whole)
+    }
+    assert [line for line in parts[1].splitlines() if "shard_info{" in line] == [
+        'onapp_exporter_shard_info{shard="1",total_shards="3"} 1.0'
+    ]
+
+
+async def test_each_server_is_read_by_its_shard_alone(tmp_path: Path) -> None:
+    """Together they ask a panel no more often than one exporter would."""
+    panel = panel_of(24)
+    async with shards(panel, tmp_path, 3) as clouds:
+        await pass_(clouds, 2 * INTERVAL)
+    reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+
+    assert reads == Counter(dict.fromkeys(panel.world.servers, 3))
+
+
+async def test_a_server_that_comes_or_goes_does_so_on_one_shard(
+    tmp_path: Path,
+) -> None:
+    """The number of servers is that of the whole inventory on each."""
+    panel = panel_of(12)
+    async with shards(panel, tmp_path, 3) as clouds:
+        panel.world.remove_server(5)
+        panel.world.add_server(number=50)
+        await pass_(clouds, INTERVAL)
+        texts = [await cloud.metrics() for cloud in clouds]
+        listed = [await cloud.value("onapp_panel_virtual_machines") for cloud in clouds]
+
+        assert sum('vm_id="5"' in text for text in texts) == 0
+        assert sum('vm_id="50"' in text for text in texts) == 1
+        assert listed == [12, 12, 12]
+
+
+async def test_shards_do_not_lock_the_account_together(tmp_path: Path) -> None:
+    """Each waits as many times longer as there are that count towards the lock-out."""
+    panel = panel_of(6)
+    panel.faults.add(faults.unauthorized())
+    async with shards(panel, tmp_path, 3) as clouds:
+        await pass_(clouds, 6 * HOUR)
+    moments = [(row.at - NOW) / MINUTE for row in panel.requests]
+
+    assert sorted(moments) == sorted([0, 30, 90, 210] * 3)
+    assert sum(panel.attempts.values()) == 12

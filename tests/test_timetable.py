@@ -1,0 +1,335 @@
+"""The timetable: who is due when; pure, so simulated moments are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.timetable import Timetable
+
+INTERVAL = 900.0
+MOMENTS = st.floats(0, 1e9, allow_nan=False)
+INTERVALS = st.floats(1, 1e6)
+IDS = st.integers(1, 2**63)
+
+
+def read_all(timetable: Timetable, now: float) -> list[int]:
+    """Read every server that is due; return them in order."""
+    found = []
+    while (vm_id := timetable.take(now)) is not None:
+        timetable.done(vm_id, now, failed=False)
+        found.append(vm_id)
+    return found
+
+
+def slots(
+    ids: Sequence[int], *, name: str = "cp", interval: float = INTERVAL
+) -> list[float]:
+    """Return when servers that were read at 0 are due next."""
+    found = []
+    timetable = Timetable(name, interval)
+    for vm_id in ids:
+        timetable.enter(vm_id, 0.0)
+    read_all(timetable, 0.0)
+    while (due := timetable.next_due()) is not None:
+        taken = timetable.take(due)
+        assert taken is not None
+        found.append(due)
+        timetable.leave(taken)
+    return found
+
+
+def test_a_new_server_is_due_at_once() -> None:
+    """The first pass does not wait for slots."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 50.0)
+
+    assert timetable.next_due() == 50.0
+
+
+def test_a_server_that_is_there_keeps_its_time() -> None:
+    """Every inventory enters every server again."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 50.0)
+    timetable.enter(1, 60.0)
+
+    assert timetable.next_due() == 50.0
+
+
+def test_the_one_due_longest_comes_first() -> None:
+    """So none waits for ever, however busy it gets."""
+    timetable = Timetable("cp", INTERVAL)
+    for vm_id, moment in ((1, 30.0), (2, 10.0), (3, 20.0)):
+        timetable.enter(vm_id, moment)
+
+    assert [timetable.take(40.0) for _ in range(4)] == [2, 3, 1, None]
+
+
+def test_nothing_is_handed_out_before_its_time() -> None:
+    """A moment too early is too early."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 50.0)
+
+    assert timetable.take(49.999) is None
+
+
+@settings(deadline=None)
+@given(MOMENTS, INTERVALS, IDS)
+def test_the_next_slot_is_at_most_an_interval_away(
+    now: float, interval: float, vm_id: int
+) -> None:
+    """And never now: rounding must not make a server due twice at one moment."""
+    timetable = Timetable("cp", interval)
+    timetable.enter(vm_id, now)
+    timetable.take(now)
+    timetable.done(vm_id, now, failed=False)
+    due = timetable.next_due()
+
+    assert due is not None
+    assert now < due <= now + interval * (1 + 2e-6) + now * 1e-14
+
+
+@settings(deadline=None)
+@given(MOMENTS, INTERVALS, IDS)
+def test_slots_come_an_interval_apart(now: float, interval: float, vm_id: int) -> None:
+    """A server read at its slot is read again one interval later."""
+    timetable = Timetable("cp", interval)
+    timetable.enter(vm_id, now)
+    moments = []
+    for _ in range(6):
+        due = timetable.next_due()
+        assert due is not None
+        moments.append(due)
+        read_all(timetable, due)
+    gaps = [later - earlier for earlier, later in pairwise(moments[1:])]
+
+    assert all(abs(gap - interval) <= moments[-1] * 1e-14 for gap in gaps), gaps
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2**40), st.integers(1, 400), st.sampled_from(["cp", "lon1"]))
+def test_slots_spread_evenly_over_the_interval(
+    first: int, count: int, name: str
+) -> None:
+    """No tenth of the interval gets much more than a tenth of the servers."""
+    moments = slots(range(first, first + count), name=name)
+    fullest = max(
+        sum(start <= moment < start + INTERVAL / 10 for moment in moments)
+        for start in moments
+    )
+    share = count / 10
+
+    assert len(moments) == count
+    assert fullest <= share + 6 * share**0.5 + 4
+
+
+def test_two_panels_have_different_slots_for_the_same_number() -> None:
+    """An exporter of many panels does not ask them all at one moment."""
+    assert slots([2], name="lon1") != slots([2], name="ams1")
+
+
+def test_a_server_keeps_its_slot_when_others_come_and_go() -> None:
+    """Slots depend on the server alone."""
+    everybody = Timetable("cp", INTERVAL)
+    for vm_id in range(1, 50):
+        everybody.enter(vm_id, 0.0)
+    read_all(everybody, 0.0)
+    for vm_id in range(1, 50):
+        if vm_id != 7:
+            everybody.leave(vm_id)
+
+    assert everybody.next_due() == slots([7])[0]
+
+
+def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
+    """After a 16th, two and four 16ths of the interval, then in its slots only."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    read_all(timetable, 0.0)
+    moments = []
+    for _ in range(7):
+        due = timetable.next_due()
+        assert due is not None
+        assert timetable.take(due) == 1
+        timetable.done(1, due, failed=True)
+        moments.append(due)
+    gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
+
+    assert gaps == [100.0, 200.0, 400.0, 900.0, 1600.0, 1600.0]
+
+
+def test_a_success_ends_the_retries() -> None:
+    """The next failure begins with the shortest wait again."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    for failed in (True, True, False, True):
+        due = timetable.next_due()
+        assert due is not None
+        timetable.take(due)
+        timetable.done(1, due, failed=failed)
+        last = due
+    due = timetable.next_due()
+
+    assert due is not None
+    assert due - last <= 100.0
+
+
+def test_a_server_that_asked_for_a_rest_gets_it() -> None:
+    """A retry waits for as long as Retry-After said."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    timetable.take(0.0)
+    timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
+    due = timetable.next_due()
+
+    assert due is not None
+    assert due >= 350.0
+
+
+def test_no_rest_is_longer_than_an_interval() -> None:
+    """A server that asks for a day is read once an interval all the same."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    timetable.take(0.0)
+    timetable.done(1, 0.0, failed=True, rest_seconds=86_400.0)
+
+    assert timetable.next_due() == 1600.0
+
+
+def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
+    """What was not asked is not done."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 50.0)
+    timetable.take(70.0)
+    timetable.put_back(1)
+
+    assert timetable.overdue_since() == 50.0
+    assert timetable.take(70.0) == 1
+
+
+def test_a_server_in_hand_counts_as_overdue() -> None:
+    """A read that hangs shows in the lag."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 50.0)
+    timetable.enter(2, 60.0)
+    timetable.take(70.0)
+
+    assert timetable.overdue_since() == 50.0
+
+
+def test_a_server_that_left_is_never_handed_out_again() -> None:
+    """Not even when it left while it was in hand."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 0.0)
+    timetable.enter(2, 0.0)
+    timetable.take(0.0)
+    timetable.leave(1)
+    timetable.leave(2)
+    timetable.done(1, 1.0, failed=False)
+
+    assert timetable.take(1e9) is None
+    assert timetable.overdue_since() is None
+
+
+def test_a_server_that_left_and_came_back_in_hand_is_not_asked_twice_at_once() -> None:
+    """It waits until the first read has ended."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 0.0)
+    timetable.take(0.0)
+    timetable.leave(1)
+    timetable.enter(1, 5.0)
+
+    assert timetable.take(10.0) is None
+
+    timetable.done(1, 10.0, failed=False)
+
+    assert timetable.take(10.0 + INTERVAL) == 1
+
+
+_ACTS = st.tuples(
+    st.sampled_from(["enter", "leave", "take", "put back", "done", "failed", "wait"]),
+    st.integers(1, 5),
+    st.floats(0, 500),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(_ACTS, max_size=120))
+def test_in_whatever_order_things_happen_nobody_is_lost_or_asked_twice(
+    acts: list[tuple[str, int, float]],
+) -> None:
+    """A server is waiting or in hand, once, from its entry until it leaves."""
+    timetable = Timetable("cp", INTERVAL)
+    now = 1000.0
+    here: set[int] = set()
+    in_hand: list[int] = []
+    for act, vm_id, seconds in acts:
+        if act == "enter":
+            timetable.enter(vm_id, now)
+            here.add(vm_id)
+        elif act == "leave":
+            timetable.leave(vm_id)
+            here.discard(vm_id)
+        elif act == "take":
+            taken = timetable.take(now)
+
+            assert taken not in in_hand
+            assert taken is None or taken in here
+
+            in_hand += [] if taken is None else [taken]
+        elif act == "wait":
+            now += seconds
+        elif in_hand:
+            _end(timetable, act, in_hand.pop(vm_id % len(in_hand)), now)
+    for vm_id in in_hand:
+        timetable.done(vm_id, now, failed=False)
+
+    assert sorted(read_all(timetable, now + INTERVAL)) == sorted(here)
+
+
+def _end(timetable: Timetable, how: str, vm_id: int, now: float) -> None:
+    if how == "put back":
+        timetable.put_back(vm_id)
+    else:
+        timetable.done(vm_id, now, failed=how == "failed")
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.floats(1, 400))
+def test_a_panel_too_slow_for_all_its_servers_starves_none(
+    count: int, seconds: float
+) -> None:
+    """Whoever is due waits for each of the others once at most."""
+    timetable = Timetable("cp", INTERVAL)
+    now = 0.0
+    for vm_id in range(count):
+        timetable.enter(vm_id, now)
+    for _ in range(count * 6):
+        due = timetable.next_due()
+        assert due is not None
+        now = max(now, due)
+        taken = timetable.take(now)
+        assert taken is not None
+
+        assert now - due <= count * seconds
+
+        now += seconds
+        timetable.done(taken, now, failed=False)
+
+
+def test_servers_that_come_and_go_leave_nothing_behind() -> None:
+    """The memory of a timetable is bounded by who is there."""
+    timetable = Timetable("cp", INTERVAL)
+    timetable.enter(1, 0.0)
+    for vm_id in range(2, 2000):
+        timetable.enter(vm_id, 0.0)
+        timetable.take(0.0)
+        timetable.done(vm_id, 0.0, failed=True)
+        timetable.leave(vm_id)
+    read_all(timetable, INTERVAL)
+    held = sum(len(getattr(timetable, name)) for name in Timetable.__slots__[2:])
+
+    assert held <= 4
