@@ -7,19 +7,26 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 import pytest
 from builders import a_cloud, answering, in_both_formats, lines
-from harness import Cloud, watched
+from harness import BACKUPS_ONLY, Cloud
+from harness import watched as watched_whole
 from structlog.testing import capture_logs
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 
-RESOURCES = ("version", "virtual_machines", "backups")
+watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+
+RESOURCES = (
+    *("version", "virtual_machines", "backups", "schedules", "disks"),
+    *("transactions", "backup_servers", "recovery_points"),
+)
 REASONS = (
     "timeout",
     "connection",
@@ -526,6 +533,7 @@ async def test_requests_are_counted_by_resource_and_code(tmp_path: Path) -> None
         assert await cloud.series(
             "onapp_api_request_duration_seconds_count", panel="cp"
         ) == {
+            **{f"resource={resource}": 0.0 for resource in RESOURCES},
             "resource=version": 1.0,
             "resource=virtual_machines": 2.0,
             "resource=backups": 2.0,
