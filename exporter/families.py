@@ -132,14 +132,14 @@ FAMILIES: tuple[Family, ...] = (
     ),
     BackupsFamily(
         "onapp_target_last_success_size_bytes",
-        "Size of that backup in bytes, as polled.",
+        "Size of the target's last success in bytes, as polled.",
         _TARGET,
         of_target(last_success_bytes),
     ),
     BackupsFamily(
         "onapp_target_last_success_duration_seconds",
-        "How long that backup took, from its creation and with its time in the queue, "
-        "in seconds, as polled.",
+        "How long the target's last success took, from its creation and with its time "
+        "in the queue, in seconds, as polled.",
         _TARGET,
         of_target(lambda verdict: verdict.last_success_seconds),
     ),
@@ -185,7 +185,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     BackupsFamily(
         "onapp_target_expected_interval_info",
-        "Where the expected interval comes from, as of the last poll.",
+        "Where the target's expected interval comes from, as of the last poll.",
         (*_TARGET, "source"),
         interval_sources,
     ),

@@ -503,7 +503,7 @@ def ipv6() -> bool:
 async def test_every_listen_address_is_served() -> None:
     """Each has its own port, and all show the same."""
     async with served(
-        one_server(), addresses=("127.0.0.1:0", "127.0.0.1:0", "localhost:0")
+        one_server(), addresses=("127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0")
     ) as bases:
         found = [await answer(base + "/metrics") for base in bases]
 
