@@ -121,7 +121,8 @@ PANEL_FAMILIES: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_transactions_oldest_pending_timestamp_seconds",
-        "When the oldest of these was created, in Unix seconds, as polled.",
+        "When the oldest backup transaction that waits or runs was created, in Unix "
+        "seconds, as polled.",
         _ACTION,
         oldest_pending,
     ),
