@@ -39,6 +39,8 @@ class Place:
     def unreadable(self, file: Path, error: OSError | ValueError) -> ConfigError:
         """Return an error about a file that is named here and cannot be read."""
         why = error.strerror if isinstance(error, OSError) else error
+        if "\0" in str(file):
+            why = "no path holds a null byte"  # Python's versions disagree on words
         if os.path.lexists(file):
             return self.error(f"{file} cannot be read: {why}")
         # What is no file's name may be the secret itself, put into the wrong key.
