@@ -24,6 +24,7 @@ from .errors import (
     Forbidden,
     NotFound,
     PanelError,
+    ProxyRefused,
     Redirected,
     TimedOut,
     TlsFailed,
@@ -105,6 +106,10 @@ class Client:
             raise TlsFailed(one_line(str(error))) from None
         except OSError as error:
             raise Unreachable(one_line(str(error)) or type(error).__name__) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise ProxyRefused(
+                f"the proxy answered HTTP {error.status}", status=error.status
+            ) from None
         except aiohttp.ClientError as error:
             # Their texts quote headers and bodies.
             raise Unreachable(
@@ -159,16 +164,23 @@ class Client:
         if response.status == 304:
             return None
         if not 200 <= response.status < 300:
-            body = await _read(response, _REFUSAL_BYTES)
-            said = refusal(body, self.form, hide=credentials.password)
-            raise _status_error(response, said)
+            raise _status_error(response, await self._refusal(response, credentials))
         if response.content_type not in _MEDIA_TYPES[self.form]:
             found = one_line(response.content_type)
             raise Undecodable(f"answered {found}, not {_MEDIA_TYPES[self.form][0]}")
         body = await _read(response, self.max_body_bytes + 1)
         if len(body) > self.max_body_bytes:
-            raise TooLarge(f"more than {self.max_body_bytes} bytes (poll.max_body)")
+            raise TooLarge(f"longer than {self.max_body_bytes} (poll.max_body)")
         return body
+
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, credentials: Credentials
+    ) -> str:
+        """Return what the panel says, unless it speaks of the credentials."""
+        if response.status in (401, 407):
+            return ""
+        body = await _read(response, _REFUSAL_BYTES)
+        return refusal(body, self.form, hide=credentials.disguises())
 
 
 _PAGING = ("Page", "Limit", "Total")
@@ -194,8 +206,7 @@ def _status_error(response: aiohttp.ClientResponse, said: str) -> PanelError:
         return _STATUS_ERRORS[status](message)
     if 300 <= status < 400:
         return Redirected(f"{message}: a redirect is never followed")
-    kind = Unprocessable if status == 422 else UnexpectedStatus
-    return kind(
+    return _OTHER_STATUS_ERRORS.get(status, UnexpectedStatus)(
         message, status=status, retry_after_seconds=_retry_after(response.headers)
     )
 
@@ -204,6 +215,10 @@ _STATUS_ERRORS: Mapping[int, type[PanelError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
+}
+_OTHER_STATUS_ERRORS: Mapping[int, type[UnexpectedStatus]] = {
+    407: ProxyRefused,
+    422: Unprocessable,
 }
 
 

@@ -10,7 +10,9 @@ ExporterError
     ├── Unauthorized      401: credentials refused; trying again may lock the account
     ├── Forbidden         403: the role lacks a permission
     ├── NotFound          404: no such object, or an endpoint too new
-    ├── UnexpectedStatus  any other status; 422 is an answer, 5xx and 429 are not
+    ├── UnexpectedStatus  any other status
+    │   ├── ProxyRefused  407, or a proxy's own refusal
+    │   └── Unprocessable 422: an answer, though not to the question
     ├── Redirected        3xx: never followed, the credentials are for one address
     ├── TooLarge          the body is longer than ``poll.max_body``
     └── Undecodable       not what the API promises: content type, syntax, shape
@@ -64,7 +66,10 @@ class TlsFailed(PanelError):
     """The connection cannot be trusted."""
 
     reason = "tls"
-    hint = "set tls_config.ca_file to the authority that signed the certificate"
+    hint = (
+        "check that url names the host of the panel's certificate and a port that "
+        "speaks TLS; tls_config.ca_file names the authority that signed it"
+    )
 
 
 class Unauthorized(PanelError):
@@ -110,6 +115,12 @@ class UnexpectedStatus(PanelError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ProxyRefused(UnexpectedStatus):
+    """The proxy before the panel let nothing through."""
+
+    hint = "check proxy_url, and the account in it"
+
+
 class Unprocessable(UnexpectedStatus):
     """The panel understood who asks, and refuses what was asked: 422."""
 
@@ -135,6 +146,11 @@ class Undecodable(PanelError):
 
     reason = "decode"
     authenticated = True
+
+    def __init__(self, message: str, *, rows_skipped: int = 0) -> None:
+        """Keep how many rows there were of which none could be used."""
+        super().__init__(message)
+        self.rows_skipped = rows_skipped
 
 
 def reasons() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Source: recorded bodies ``{"error": "…"}``, ``{"errors": ["…"]}``,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -17,16 +17,18 @@ from .wire import UNREADABLE, Format, xml_root, xml_value
 _LONGEST = 200
 
 
-def refusal(body: bytes, form: Format, *, hide: str) -> str:
+def refusal(body: bytes, form: Format, *, hide: Iterable[str]) -> str:
     """Return what an error body says, or nothing when it is in no known shape.
 
-    ``hide`` is a secret that the panel may repeat.
+    ``hide`` are the forms in which the panel may repeat a secret.
     """
     try:
         said = "; ".join(_texts(_errors(body, form)))
     except (*UNREADABLE, Undecodable):
         return ""
-    return one_line(said.replace(hide, "…"))
+    for secret in hide:
+        said = said.replace(secret, "…")
+    return one_line(said)
 
 
 def one_line(text: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import stat
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 HIDDEN = "<secret>"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -103,6 +107,20 @@ class Credentials(NamedTuple):
     def __repr__(self) -> str:
         """Hide the password wherever the pair is printed."""
         return f"Credentials(username={self.username!r}, password={HIDDEN})"
+
+    def disguises(self) -> list[str]:
+        """Return the forms in which somebody may repeat the password, longest first."""
+        plain = self.password
+        forms = {
+            plain,
+            html.escape(plain),
+            quote(plain),
+            quote(plain, safe=""),
+            json.dumps(plain)[1:-1],
+            b64encode(plain.encode()).decode(),
+            b64encode(":".join(self).encode()).decode(),
+        }
+        return sorted(forms, key=len, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)

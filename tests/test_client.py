@@ -482,8 +482,9 @@ async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
             url="https://panel.invalid",
             proxy_url=f"http://ops:proxy-secret@127.0.0.1:{port}",
         ) as cloud:
-            assert await errors(cloud) == {"reason=connection,resource=version": 1.0}
+            assert await errors(cloud) == {"reason=status,resource=version": 1.0}
         proxy.close()
+        await proxy.wait_closed()
 
     assert [line["event"] for line in log if line["log_level"] == "error"] == [
         "panel lost"

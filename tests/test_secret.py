@@ -236,3 +236,17 @@ def test_accounts_compare_by_where_their_secret_comes_from(
 
     assert Account("ops", secret) == Account("ops", rotated)
     assert Account("ops", Literal(OLD)) != Account("ops", Literal(NEW))
+
+
+def test_a_secret_is_known_in_all_its_disguises() -> None:
+    """As others may repeat it: plain, quoted, escaped, or as the header had it."""
+    forms = Credentials("ops", 'p"&/é').disguises()
+
+    assert {
+        'p"&/é',
+        "p&quot;&amp;/é",
+        "p%22%26%2F%C3%A9",
+        r"p\"&/\u00e9",
+        "b3BzOnAiJi/DqQ==",
+    } <= set(forms)
+    assert forms == sorted(forms, key=len, reverse=True)
