@@ -11,6 +11,9 @@ import msgspec
 NORMAL = "normal"
 INCREMENTAL = "incremental"
 
+MANUAL = "manual"
+"""What initiated a backup that no schedule asked for."""
+
 DISK = "Disk"
 VIRTUAL_MACHINE = "VirtualMachine"
 

@@ -10,6 +10,9 @@ from .client import Answer
 from .errors import UnexpectedStatus
 from .parser import Parsed
 
+PER_PAGE = 100
+"""Rows asked for at once; a panel may cap it."""
+
 T = TypeVar("T")
 
 
@@ -29,8 +32,8 @@ class Listed(Generic[T]):
     """What a panel lists, over all pages."""
 
     values: tuple[T, ...]
-    skipped: int = 0
-    """Rows that could not be used: they exist, though not among these."""
+    skipped: tuple[str, ...] = ()
+    """The ids, or ``?``, of rows that could not be used: they exist all the same."""
     cut_short: bool = False
     """Whether the panel counts more than it listed."""
     moved: bool = False
@@ -83,12 +86,16 @@ def decoded(
 
 
 def is_last(reading: Reading[Parsed[Any]], seen: int) -> bool:
-    """Tell whether a list ends with this page; no paging header: it was all of it.
+    """Tell whether a list ends with this page.
 
-    A page may be shorter than it says, so the total decides, if it can be true.
+    Without any paging header it was all of it; but when it is just as long as was
+    asked for, the headers may be what is missing. A page may be shorter than it says,
+    so the total decides, if it can be true.
     """
-    if not reading.paged or seen == reading.total:
+    if seen == reading.total:
         return True
+    if not reading.paged:
+        return reading.content.listed != PER_PAGE
     counting = reading.total is not None and seen < reading.total
     short = reading.content.listed < (reading.limit or 0)
     return short and not counting

@@ -18,6 +18,7 @@ from .errors import Undecodable
 from .model import (
     DISK,
     INCREMENTAL,
+    MANUAL,
     NORMAL,
     VIRTUAL_MACHINE,
     Backup,
@@ -33,7 +34,6 @@ _KIB = 1024
 _LARGEST_KIB = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
 _AUTOBACKUP = "-autobackup"
-_MANUAL = "manual"
 
 
 class BackupRow(msgspec.Struct):
@@ -160,7 +160,7 @@ def _backup(row: BackupRow, vm_id: int) -> Backup:
 def _kind(row: BackupRow) -> tuple[str, str]:
     """Return the backup's type and what initiated it."""
     kind, initiated = row.backup_type or "", row.initiated or ""
-    if kind.endswith(_AUTOBACKUP) or kind == _MANUAL:
+    if kind.endswith(_AUTOBACKUP) or kind == MANUAL:
         return NORMAL, initiated or kind.removesuffix(_AUTOBACKUP)
     if not kind:
         whole = row.target_type == VIRTUAL_MACHINE

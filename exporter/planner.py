@@ -10,12 +10,12 @@ from .clock import Clock
 from .errand import Condition, Errand, Errands
 from .feed import Feed
 from .journal import Journal
+from .paging import PER_PAGE
 from .particulars import Particular
 from .programme import Programme
 from .reader import (
     BACKUP_SERVERS,
     DISKS,
-    PER_PAGE,
     RECOVERY_POINTS,
     SCHEDULES,
     TRANSACTIONS,

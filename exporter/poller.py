@@ -19,8 +19,10 @@ from .errand import Errand
 from .errors import (
     ExporterError,
     NotAsked,
+    NotFound,
     PanelError,
     Unauthorized,
+    Undecodable,
 )
 from .gate import Gate, Permit
 from .programme import Programme
@@ -36,6 +38,7 @@ _TURN_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 300.0
 _LONGEST_EXPONENT = 16
+_ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,8 @@ class Poller:
             return
         self._trouble = type(error)
         hint = error.hint if isinstance(error, PanelError) else ""
+        if isinstance(error, NotFound | Undecodable):
+            hint = _ADDRESS_HINT
         more = {"hint": hint} if hint else {}
         log.error("panel lost", panel=self.store.name, error=str(error), **more)
 

@@ -6,7 +6,7 @@ ETag sent, the answer decoded, and the outcome counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -20,6 +20,7 @@ from .errors import (
     NotAsked,
     NotFound,
     PanelError,
+    Undecodable,
     Unprocessable,
 )
 from .gate import Gate, Permit
@@ -33,10 +34,10 @@ from .model import (
     Server,
     Transaction,
 )
-from .paging import Listed, Page, Reading, Value, decoded, is_last
+from .paging import PER_PAGE, Listed, Page, Reading, Value, decoded, is_last
 from .parser import Parsed
 from .secret import Account
-from .wire import Format
+from .wire import Format, Skipped
 
 VERSION = "version"
 VIRTUAL_MACHINES = "virtual_machines"
@@ -58,8 +59,6 @@ RESOURCES = (
 )
 """What can be asked for: the values of the label ``resource``."""
 
-PER_PAGE = 100
-"""Rows asked for at once; a panel may cap it."""
 _MOST_PAGES = 10_000
 
 T = TypeVar("T")
@@ -89,6 +88,8 @@ class Reader:
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
     _known: dict[str, Reading[Any]] = field(default_factory=dict)
+    _reported: dict[str, tuple[Skipped, ...]] = field(default_factory=dict)
+    """The unusable rows of each list that are in the log already."""
 
     async def version(self) -> str | None:
         """Return the panel's version, or None when the role may not read it."""
@@ -162,6 +163,7 @@ class Reader:
         """Drop what is remembered of a server that is gone."""
         for what in ("backups", "schedules", "disks", "backups/recovery_points"):
             self._known.pop(_path(vm_id, what), None)
+            self._reported.pop(_path(vm_id, what), None)
 
     async def _list(
         self,
@@ -172,7 +174,8 @@ class Reader:
         """Return a list of the whole panel, page by page."""
         found: dict[int, Value] = {}
         totals: set[int] = set()
-        seen = skipped = 0
+        skipped: list[str] = []
+        seen = 0
         for page in range(1, _MOST_PAGES + 1):
             reading = await self._read(resource, path, parse, page=page)
             if reading.total is not None:
@@ -182,12 +185,13 @@ class Reader:
             if known == len(here.values):
                 break
             found |= {value.id: value for value in here.values}
-            skipped += len(here.skipped)
+            skipped += (row.row_id for row in here.skipped)
             seen += here.listed - known
             if is_last(reading, seen):
                 break
         cut_short = reading.total is not None and seen < reading.total
-        return Listed(tuple(found.values()), skipped, cut_short, len(totals) > 1)
+        moved = len(totals) > 1
+        return Listed(tuple(found.values()), tuple(skipped), cut_short, moved)
 
     async def _of_server(
         self, resource: str, vm_id: int, what: str, parse: Parse
@@ -210,16 +214,27 @@ class Reader:
         def parse_and_report(body: bytes) -> Parsed[Any]:
             parsed = parse(body, self.client.form)
             where = {} if vm_id is None else {"vm_id": vm_id}
-            self._report(resource, parsed, **where)
+            self._report(_key(path, page), resource, parsed.skipped, where)
             return parsed
 
         return await self._ask(resource, path, parse_and_report, page)
 
-    def _report(self, resource: str, parsed: Parsed[Any], **where: int) -> None:
-        """Count and log the rows that could not be used, never their content."""
-        if parsed.skipped:
-            self.observer.skipped(resource, len(parsed.skipped))
-        for row in parsed.skipped:
+    def _report(
+        self,
+        key: str,
+        resource: str,
+        skipped: tuple[Skipped, ...],
+        where: Mapping[str, int],
+    ) -> None:
+        """Count the rows that could not be used; log new ones, never their content."""
+        if skipped:
+            self.observer.skipped(resource, len(skipped))
+        before = self._reported.pop(key, ())
+        if skipped:
+            self._reported[key] = skipped
+        for row in skipped:
+            if row in before:
+                continue
             log.warning(
                 "row skipped",
                 panel=self.panel,
@@ -240,7 +255,7 @@ class Reader:
         if self.gate.permit() is Permit.NONE:
             raise NotAsked(f"{self.panel} is left alone for now")
         credentials = self.account.credentials()
-        key = path if page is None else f"{path}?page={page}"
+        key = _key(path, page)
         known: Reading[T] | None = self._known.get(key)
         try:
             answer = await self.client.get(
@@ -254,6 +269,8 @@ class Reader:
         except PanelError as error:
             error.args = (f"GET /{path}.{self.client.form}: {error}",)
             self.observer.failed(resource, error.reason)
+            if isinstance(error, Undecodable) and error.rows_skipped:
+                self.observer.skipped(resource, error.rows_skipped)
             self.gate.failed(credentials, error)
             raise
         self.gate.worked(credentials)
@@ -268,6 +285,10 @@ class Reader:
             self._known.pop(key, None)
         else:
             self._known[key] = reading
+
+
+def _key(path: str, page: int | None) -> str:
+    return path if page is None else f"{path}?page={page}"
 
 
 def _query(page: int | None) -> dict[str, str]:

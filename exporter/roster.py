@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from .clock import Clock
-from .errors import ExporterError, NotAsked, PanelError, Unauthorized
+from .errors import ExporterError, NotAsked, NotFound, PanelError, Unauthorized
 from .model import Server
-from .reader import PER_PAGE, Reader
+from .paging import PER_PAGE
+from .reader import Reader
 from .selection import Selection, Shard
 from .store import PanelStore
 from .timetable import Timetable
@@ -88,11 +89,14 @@ class Roster:
         for server in wanted:
             self._enter(server.id, server, None)
         stay = {server.id for server in wanted}
-        if not inventory.complete:
+        named = {int(number) for number in inventory.skipped if number.isdecimal()}
+        stay |= named & self.store.watches.keys()
+        missing = 0
+        if inventory.cut_short or inventory.moved or "?" in inventory.skipped:
             stay |= self.store.watches.keys() - {s.id for s in inventory.values}
+            missing = self.store.servers_listed or 0
         self._keep(stay)
-        missing = 0 if inventory.complete else self.store.servers_listed or 0
-        self.store.servers_listed = max(len(wanted), missing)
+        self.store.servers_listed = max(len(wanted) + len(stay & named), missing)
         return not inventory.cut_short
 
     async def _look_up(self) -> bool:
@@ -124,7 +128,8 @@ class Roster:
             for name in dict.fromkeys(unresolved)
             if self.shard.owns(self.store.name, name)
         )
-        self.store.servers_listed = len(stay)
+        absent = [n for n, why in self._missed.items() if why == NotFound.reason]
+        self.store.servers_listed = len(stay.keys() - absent)
         # A single failure may be that server's own: it says nothing of the panel.
         if len(errors) == len(self.selection.configured) > 1:
             _raise_unless_answered(errors)
@@ -138,7 +143,8 @@ class Roster:
         except Unauthorized:
             raise
         except PanelError as error:
-            errors.append(error)
+            if not isinstance(error, NotFound):
+                errors.append(error)  # else it is an answer: there is no such server
             if self._missed.get(vm_id) != error.reason:
                 log.warning(
                     "configured server not found",

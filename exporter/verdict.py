@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from .model import (
     DISK,
+    MANUAL,
     PERIOD_SECONDS,
     VIRTUAL_MACHINE,
     Backup,
@@ -95,7 +96,7 @@ def judge(knowledge: Knowledge) -> Verdict:
         (
             completed_at(backup) or 0.0
             for backup in _restore_points(backups)
-            if backup.target.type == VIRTUAL_MACHINE
+            if _is_in_place_of_disks(knowledge, backup)
         ),
         default=0.0,
     )
@@ -206,6 +207,15 @@ def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
         schedule.enabled and schedule.target == target
         for schedule in knowledge.schedules or ()
     )
+
+
+def _is_in_place_of_disks(knowledge: Knowledge, backup: Backup) -> bool:
+    """Tell whether a backup shows that the server is backed up as a whole now.
+
+    One taken by hand does not, where schedules cannot tell that the disks' have ended.
+    """
+    whole = backup.target.type == VIRTUAL_MACHINE
+    return whole and (knowledge.schedules is not None or backup.initiated != MANUAL)
 
 
 def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:

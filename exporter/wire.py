@@ -1,7 +1,7 @@
 """A panel's bytes → typed rows, from JSON and XML alike; knows no backup semantics.
 
-Only the fields that a row type names are decoded: server lists carry root passwords,
-which so never become values. A row that cannot be decoded costs that row only.
+Only the fields that a row type names become values: server lists carry root passwords,
+which end here. A row that cannot be decoded costs that row only.
 Shapes accepted: a list of one-key objects (what every recorded panel sends), a list
 of bare rows, one wrapped row; in XML also the list whose fields stand directly in
 the root (as the vendor's page prints it) and Rails' ``nil-classes`` for "empty".
@@ -133,7 +133,11 @@ class RowDecoder(Generic[Row]):
     def _xml_row(self, element: Any) -> Row:
         if not isinstance(element, dict):
             raise msgspec.ValidationError("an element without fields")
-        fields = {key: xml_value(value) for key, value in element.items()}
+        fields = {
+            key: xml_value(element[key])
+            for key in self.row.__struct_encode_fields__
+            if key in element
+        }
         return msgspec.convert(fields, self.row, strict=False)
 
     def _collect(self, items: list[Any], decode: Any) -> Rows[Row]:
@@ -148,7 +152,8 @@ class RowDecoder(Generic[Row]):
             # As an empty list it would claim that there is nothing.
             worst = skipped[0]
             raise Undecodable(
-                f"no {self.name} row readable; id {worst.row_id}: {worst.why}"
+                f"no {self.name} row readable; id {worst.row_id}: {worst.why}",
+                rows_skipped=len(skipped),
             )
         return Rows(tuple(rows), tuple(skipped))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -277,7 +278,7 @@ async def test_a_list_without_a_readable_row_is_refused(
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await cloud.value("onapp_up") == 1.0
         assert set(await errors(cloud)) == {"reason=decode"}
-        assert await skipped(cloud) == 0.0
+        assert await skipped(cloud) not in (None, 0.0)
 
     assert "id 8" in said(log, "server not read")[0]["error"]
     assert "soon" not in repr(log)
@@ -540,6 +541,20 @@ async def test_a_refusal_that_repeats_the_secret_hides_it(
     assert "demo" not in said(log, "server not read")[0]["error"]
 
 
+async def test_what_a_panel_says_of_the_credentials_is_not_logged(
+    log: Log, tmp_path: Path
+) -> None:
+    """A refusal of the credentials may repeat them, in whatever form."""
+    panel = a_cloud()
+    login = b64encode(b"demo@example.com:demo-api-key").decode()
+    answering(panel, "json", json.dumps({"error": f"bad Basic {login}"}), status=401)
+    async with watched(panel, tmp_path):
+        pass
+
+    assert len(said(log, "panel lost")) == 1
+    assert "Basic" not in repr(log)
+
+
 @pytest.mark.parametrize("shape", ["string", "array", "base"])
 async def test_the_simulated_panel_refuses_in_each_shape(
     shape: Any, log: Log, tmp_path: Path
@@ -607,26 +622,36 @@ async def test_passwords_in_the_inventory_appear_nowhere(
 
 
 @in_both_formats
-async def test_a_bad_server_row_removes_no_server(
+async def test_a_bad_server_row_is_a_server_all_the_same(
     form: str, log: Log, tmp_path: Path
 ) -> None:
-    """It is one that exists, though it could not be read: nothing is gone."""
+    """It exists, though it cannot be read; one that is not listed at all is gone."""
     panel = a_cloud(3)
     async with watched(panel, tmp_path, format=form) as cloud:
         listing_servers(panel, form, {"id": 1}, {"id": 2, "created_at": "soon"})
-        await cloud.pass_(600.0)
+        await cloud.pass_(3600.0)
 
-        assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == {
-            "vm_id=2",
-            "vm_id=3",
-        }
-        assert len(await cloud.series("onapp_vm_info", panel="cp")) == 3
-        assert await cloud.value("onapp_panel_virtual_machines") == 3.0
-        assert await skipped(cloud, "virtual_machines") == 1.0
+        assert await servers(cloud) == {1, 2}
+        assert await cloud.value("onapp_panel_virtual_machines") == 2.0
+        assert await skipped(cloud, "virtual_machines") == 6.0
 
     (entry,) = said(log, "row skipped")
     assert entry["row_id"] == "2"
     assert entry["resource"] == "virtual_machines"
+
+
+@in_both_formats
+async def test_a_bad_server_row_without_a_number_removes_no_server(
+    form: str, tmp_path: Path
+) -> None:
+    """It may be any of those that are not listed."""
+    panel = a_cloud(3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        listing_servers(panel, form, {"id": 1}, {"id": "x"})
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == {1, 2, 3}
+        assert await cloud.value("onapp_panel_virtual_machines") == 3.0
 
 
 async def servers(cloud: Cloud) -> set[int]:
@@ -659,6 +684,28 @@ async def test_a_list_without_paging_headers_is_complete(
     async with watched(panel, tmp_path, format=form) as cloud:
         assert await servers(cloud) == set(range(1, 21))
         assert len(panel.traffic.asked_for("virtual_machines")) == 1
+
+
+@pytest.mark.parametrize(("number", "requests"), [(99, 1), (100, 2), (150, 1)])
+async def test_a_list_as_long_as_a_page_is_asked_for_more(
+    number: int, requests: int, tmp_path: Path
+) -> None:
+    """Without headers it may be all, or the first page of a panel that tells less."""
+    panel = a_cloud(number, paging=False)
+    async with watched(panel, tmp_path) as cloud:
+        assert await servers(cloud) == set(range(1, number + 1))
+        assert len(panel.traffic.asked_for("virtual_machines")) == requests
+
+
+async def test_pages_without_headers_are_read_to_the_end(tmp_path: Path) -> None:
+    """A panel that pages but does not say so must not lose its other servers."""
+    panel = a_cloud()
+    for page in (range(1, 101), range(101, 131)):
+        rows = [{"id": number} for number in page]
+        body = written("json", *rows, name="virtual_machine")
+        answering(panel, "json", body, resource="virtual_machines", times=1)
+    async with watched(panel, tmp_path) as cloud:
+        assert await servers(cloud) == set(range(1, 131))
 
 
 @pytest.mark.parametrize("x_limit", [0, 1, 10, 100])

@@ -331,7 +331,7 @@ async def test_an_unresolved_identifier_has_one_series_only(
         ]
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
         assert await cloud.series("onapp_collector_success", panel="cp") == {
-            "collector=inventory": 0.0,
+            "collector=inventory": 1.0,
             "collector=backups": 0.0,
         }
 
