@@ -57,6 +57,11 @@ def _check(flags: Flags, environment: Mapping[str, str]) -> int:
     from .effective import effective
 
     text = effective(load(flags.config_file, environment))
-    # UTF-8 as in a file, whatever the terminal's encoding is.
-    sys.stdout.buffer.write(text.encode())
+    try:
+        # UTF-8 as in a file, whatever the terminal's encoding is.
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain at its end too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -6,6 +6,7 @@ Light on imports, so that ``--version`` and ``--help`` answer at once.
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,13 @@ class Flags:
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """Return the flags; exit with a message, as argparse does, if they are wrong."""
     parser = build_parser()
-    parser.parse_args(arguments)  # --help and --version whatever the variables say
+    _refuse_unknown(parser, arguments)
+    given = parser.parse_args(arguments)  # --help, --version: whatever variables say
+    if given.command == "demo" and (given.config_file or given.config_check):
+        parser.error(
+            "demo watches its own cloud: leave out demo, or --config.file and "
+            "--config.check"
+        )
     for action in actions(parser):
         _take_environment(parser, action, environment)
     found = parser.parse_args(arguments)
@@ -63,6 +70,17 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         shard=found.shard,
         total_shards=found.total_shards,
     )
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Name a flag that does not exist; argparse would name the word after it."""
+    known = [*parser._option_string_actions]  # noqa: SLF001  # argparse has no public list
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            close = difflib.get_close_matches(flag, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            parser.error(f"{flag}: unknown flag{hint}")
 
 
 def variable(flag: str) -> str:

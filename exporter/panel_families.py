@@ -26,8 +26,8 @@ _BACKUP_SERVER = ("panel", "backup_server_id")
 PANEL_FAMILIES: tuple[Family, ...] = (
     PanelFamily(
         "onapp_up",
-        "Whether the panel answers: 0 when version or inventory could not be read or "
-        "nothing was answered for a poll interval.",
+        "Whether the panel answers: 0 when version or inventory could not be polled, "
+        "or when its account got no answer for longer than a poll interval.",
         _PANEL,
         of_panel(lambda panel, now: panel.up(now.monotonic)),
     ),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 
@@ -18,6 +20,7 @@ from .samples import Now
 from .store import Store
 
 _GZIP_LEVEL = 6
+_COMPRESSORS = 2
 _RETRY_SECONDS = "1"
 _LONGEST_SENDING_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 0.5
@@ -43,6 +46,11 @@ class Pages:
     reload: Callable[[], Awaitable[None]]
     """Loads the configuration again; raises ConfigError and keeps the old one."""
     _scrapes: int = field(default=0, init=False)
+    _compressors: ThreadPoolExecutor = field(
+        # Threads of their own: look-ups of panels' names can block all the others.
+        default_factory=lambda: ThreadPoolExecutor(_COMPRESSORS, "gzip"),
+        init=False,
+    )
 
     def application(self) -> web.Application:
         """Return the application that serves them."""
@@ -53,7 +61,11 @@ class Pages:
         app.router.add_get("/-/ready", self._ready)
         app.router.add_post("/-/reload", self._reload)
         app.router.add_get("/config", self._config)
+        app.on_cleanup.append(self._close)
         return app
+
+    async def _close(self, _: web.Application) -> None:
+        self._compressors.shutdown(wait=False, cancel_futures=True)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if 0 < self.max_requests <= self._scrapes:
@@ -80,8 +92,9 @@ class Pages:
         encodings = ",".join(request.headers.getall("Accept-Encoding", []))
         if accepts_gzip(encodings):
             # One member: some clients stop silently after a first one.
-            body = await asyncio.to_thread(
-                gzip.compress, body, compresslevel=_GZIP_LEVEL, mtime=0
+            body = await asyncio.get_running_loop().run_in_executor(
+                self._compressors,
+                partial(gzip.compress, body, compresslevel=_GZIP_LEVEL, mtime=0),
             )
             headers["Content-Encoding"] = "gzip"
         return web.Response(body=body, headers=headers)

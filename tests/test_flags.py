@@ -318,3 +318,24 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
         names += [action.option_strings[-1], variable(action.option_strings[-1])]
 
     assert [name for name in names if f"`{name}" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config.fil", "/x.yml"], "--config.fil: unknown flag; did you mean"),
+        (["--config.fil=/x.yml"], "--config.fil: unknown flag; did you mean"),
+        (["--zzz"], "--zzz: unknown flag"),
+        (["demo", "--config.check"], "demo watches its own cloud"),
+        (["demo", "--config.file", "/x.yml"], "demo watches its own cloud"),
+    ],
+)
+def test_a_flag_that_does_nothing_is_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own name, not by the word after it; none is silently ignored."""
+    with pytest.raises(SystemExit) as end:
+        parse(arguments, {})
+
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err

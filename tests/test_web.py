@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import shutil
 import socket
+import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -564,3 +565,18 @@ async def test_a_port_that_is_taken_costs_the_panel_nothing(tmp_path: Path) -> N
                     pass
 
             assert list(panel.requests) == []
+
+
+async def test_a_look_up_that_hangs_holds_up_no_scrape() -> None:
+    """Names are looked up in threads; compression must not wait for one of them."""
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    async with served(one_server()) as (base,):
+        stuck = [loop.run_in_executor(None, release.wait) for _ in range(64)]
+        try:
+            status, _ = await answer(base + "/metrics")
+        finally:
+            release.set()
+            await asyncio.gather(*stuck)
+
+    assert status == 200
