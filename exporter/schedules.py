@@ -84,6 +84,8 @@ class Schedules:
     _owners: dict[int, int] = field(default_factory=dict)
     """The servers of disks, as the panel lists them."""
     _unclaimed: dict[Target, list[Schedule]] = field(default_factory=dict)
+    _claims: dict[int, int] = field(default_factory=dict)
+    """The servers of disks that nobody lists: the first with backups of each."""
 
     async def read(self) -> None:
         """Read what the panel gives at once, and tell the servers."""
@@ -143,6 +145,7 @@ class Schedules:
                 by_server[disk.vm_id].append(disk)
         self._by_target, self._by_server = dict(by_target), dict(by_server)
         self._owners = {d.id: vm for vm, disks in by_server.items() for d in disks}
+        self._claims = {}
         self._unclaimed = {
             target: schedules
             for target, schedules in by_target.items()
@@ -166,15 +169,17 @@ class Schedules:
             return None
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
         targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
-        targets += self._claimed(known)
+        targets += self._claimed(vm_id, known)
         return _sorted(self._by_target.get(target, ()) for target in targets)
 
-    def _claimed(self, known: Knowledge) -> Iterator[Target]:
+    def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
         """Yield disks that nobody lists, but that the server has backups of."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
         for target in sorted({backup.target for backup in known.backups or ()}):
-            if target.type == DISK and target.id not in self._owners:
+            if target.type != DISK or target.id in self._owners:
+                continue
+            if self._claims.setdefault(target.id, vm_id) == vm_id:
                 self._unclaimed.pop(target, None)
                 yield target
 

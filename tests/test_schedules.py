@@ -610,3 +610,23 @@ async def test_one_refused_server_does_not_switch_off_the_others(
     assert set(series(text, "onapp_schedule_failures", panel="cp")) == {
         f"schedule_id={number}" for number in (501, 502, 504, 505)
     }
+
+
+async def test_a_schedule_of_a_disk_that_two_servers_backed_up_shows_once(
+    start: Start,
+) -> None:
+    """A disk that nobody lists belongs to the first server with backups of it."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server()
+        world.add_backup(number, target_id=500, created_at=NOW - DAY)
+    world.add_schedule("Disk", 500, start_at=NOW + 30 * DAY)
+
+    async with start(world) as cloud:
+        first = await cloud.metrics()
+        await cloud.pass_(1000)
+        later = await cloud.metrics()
+
+    for text in (first, later):
+        lines = [n for n in text.splitlines() if n.startswith("onapp_schedule_fail")]
+        assert len(lines) == 1
