@@ -38,6 +38,8 @@ class Source(Generic[T]):
     """Whether what is not among them does not exist."""
     settled: bool = False
     """Whether that is the panel's word; until then what a reload left stays."""
+    refused: bool = False
+    """Whether the panel does not give the whole list: until it has given it."""
     _read_at: float | None = None
     _refused_until: float = 0.0
 
@@ -51,7 +53,7 @@ class Source(Generic[T]):
         try:
             listed = await self.everywhere()
         except REFUSED:
-            self.values, self.settled = None, True
+            self.values, self.settled, self.refused = None, True, True
             self._refused_until = now + OFF_SECONDS
         except PanelError:
             if now - self._read_at > self.longest_age_seconds:
@@ -60,13 +62,9 @@ class Source(Generic[T]):
         else:
             self._read_at, self.settled = now, True
             self.values, self.complete = listed.values, listed.complete
+            self.refused = self.refused and listed.cut_short
             if listed.cut_short:
                 raise Undecodable("the panel counts more rows than it lists")
-
-    @property
-    def refused(self) -> bool:
-        """Tell whether the panel does not give the whole list."""
-        return self.clock.monotonic() < self._refused_until
 
 
 @dataclass(slots=True, eq=False)

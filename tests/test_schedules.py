@@ -630,3 +630,30 @@ async def test_a_schedule_of_a_disk_that_two_servers_backed_up_shows_once(
     for text in (first, later):
         lines = [n for n in text.splitlines() if n.startswith("onapp_schedule_fail")]
         assert len(lines) == 1
+
+
+async def test_a_failed_retry_of_refused_lists_changes_nothing(start: Start) -> None:
+    """Servers are asked one by one until the panel has given the whole list."""
+    world = a_world()
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 30 * DAY)
+    world.add_backup(1, created_at=NOW - DAY)
+    panel = Panel(world)
+    lists = "/settings/(schedules|disks)"
+    refusal = panel.faults.add(faults.forbidden(), path=lists)
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3500)
+        failure = panel.faults.add(faults.html_error(), path=lists)
+        refusal.remove()
+        await cloud.pass_(1000)
+        failing = await cloud.metrics()
+        failure.remove()
+        await cloud.pass_(700)
+        panel.requests.clear()
+        await cloud.pass_(700)
+        mended = await cloud.metrics()
+        paths = [asked.path for asked in panel.requests]
+
+    assert intervals(failing, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
+    assert intervals(mended, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
+    assert not any("virtual_machines/1/schedules" in path for path in paths)
