@@ -40,14 +40,17 @@ class Source(Generic[T]):
     """Whether that is the panel's word; until then what a reload left stays."""
     refused: bool = False
     """Whether the panel does not give the whole list: until it has given it."""
+    recent: bool = True
+    """Whether it was complete, or began, not too long ago."""
     _read_at: float | None = None
+    _whole_at: float | None = None
     _refused_until: float = 0.0
 
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
         now = self.clock.monotonic()
         if self._read_at is None:
-            self._read_at = now
+            self._read_at = self._whole_at = now
         if now < self._refused_until:
             return
         try:
@@ -63,8 +66,14 @@ class Source(Generic[T]):
             self._read_at, self.settled = now, True
             self.values, self.complete = listed.values, listed.complete
             self.refused = self.refused and listed.cut_short
+            self._note_age(now)
             if listed.cut_short:
                 raise Undecodable("the panel counts more rows than it lists")
+
+    def _note_age(self, now: float) -> None:
+        if self.complete or self._whole_at is None:
+            self._whole_at = now
+        self.recent = now - self._whole_at <= self.longest_age_seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +91,8 @@ class Schedules:
     _owners: dict[int, int] = field(default_factory=dict)
     """The servers of disks, as the panel lists them."""
     _unclaimed: dict[Target, list[Schedule]] = field(default_factory=dict)
+    _listed: frozenset[int] = frozenset()
+    """The ids of all schedules that the panel lists."""
     _claims: dict[int, int] = field(default_factory=dict)
     """The servers of disks that nobody lists: the first with backups of each."""
 
@@ -143,6 +154,7 @@ class Schedules:
                 by_server[disk.vm_id].append(disk)
         self._by_target, self._by_server = dict(by_target), dict(by_server)
         self._owners = {d.id: vm for vm, disks in by_server.items() for d in disks}
+        self._listed = frozenset(s.id for s in self.schedules.values or ())
         self._claims = {}
         self._unclaimed = {
             target: schedules
@@ -168,13 +180,27 @@ class Schedules:
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
         targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
         targets += self._claimed(vm_id, known)
-        return _sorted(self._by_target.get(target, ()) for target in targets)
+        found = _sorted(self._by_target.get(target, ()) for target in targets)
+        if self.schedules.complete and self.disks.complete:
+            return found
+        # What is missing may be this server's: to have none would be a guess.
+        return _sorted((self._missing(known), found)) or None
+
+    def _missing(self, known: Knowledge) -> Iterator[Schedule]:
+        """Yield schedules that were known, and may only be missing in the list."""
+        if not self.schedules.complete and self.schedules.recent:
+            for schedule in known.schedules or ():
+                if schedule.id not in self._listed:
+                    yield schedule
 
     def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
         """Yield disks that nobody lists, but that the server has backups of."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
-        for target in sorted({backup.target for backup in known.backups or ()}):
+        targets = {backup.target for backup in known.backups or ()}
+        if not self.disks.complete:
+            targets |= {schedule.target for schedule in known.schedules or ()}
+        for target in sorted(targets):
             if target.type != DISK or target.id in self._owners:
                 continue
             if self._claims.setdefault(target.id, vm_id) == vm_id:
