@@ -35,6 +35,8 @@ class Particular:
     _refused_until: dict[int, float] = field(default_factory=dict)
     _in_a_row: set[int] = field(default_factory=set)
     """The servers that were refused since the last that was not."""
+    _given: bool = False
+    """Whether any server ever had it: then the panel does give it."""
 
     async def read(self, vm_id: int) -> None:
         """Read the list of one server; raise Unauthorized and nothing else."""
@@ -70,6 +72,7 @@ class Particular:
         elif self.wanted and not wanted:
             self.condition.ended()
             self._off_until = 0.0
+            self._given = False
             for known in (self._failing, self._in_a_row, self._refused_until):
                 known.clear()
             self._read_at.clear()
@@ -86,6 +89,9 @@ class Particular:
     def _worked(self, vm_id: int, values: tuple[Any, ...]) -> None:
         self._off_until = 0.0
         self._in_a_row.clear()
+        if not self._given:
+            self._refused_until.clear()  # they may have been refused as all were
+        self._given = True
         self._refused_until.pop(vm_id, None)
         self._failing.discard(vm_id)
         self._read_at[vm_id] = self.clock.monotonic()
@@ -105,8 +111,10 @@ class Particular:
         until = self.clock.monotonic() + OFF_SECONDS
         self._refused_until[vm_id] = until
         self._in_a_row.add(vm_id)
-        if len(self._in_a_row) >= _ENOUGH_REFUSED:
-            # Whoever comes first after the pause finds out for all.
-            self._refused_until.clear()
+        if not self._given and len(self._in_a_row) >= _ENOUGH_REFUSED:
+            # After the pause all others come first, and find out for these too.
+            later = until + self.store.interval_seconds
+            self._refused_until = dict.fromkeys(self._in_a_row, later)
             self._failing.clear()
+            self._in_a_row.clear()
             self._off_until = until

@@ -150,3 +150,31 @@ async def test_nothing_is_asked_by_default(start: Start) -> None:
     assert "recovery_points" not in resources
     assert "onapp_recovery_point" not in text
     assert not series(text, "onapp_collector_success", collector="recovery_points")
+
+
+@pytest.mark.parametrize("refused", [{1, 2, 3}, {4, 5, 6}, {8, 9, 10}])
+async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
+    tmp_path: Path, refused: set[int]
+) -> None:
+    """Once any server had it, the panel gives it; the refused are asked last."""
+    world = World(NOW)
+    for number in range(1, 11):
+        world.add_server()
+        world.add_recovery_point(number)
+    panel = Panel(world)
+    for number in refused:
+        panel.faults.add(
+            faults.status(404), resource="recovery_points", server_id=number
+        )
+    keys: dict[str, Any] = {
+        "collectors": {"recovery_points": True},
+        "poll": {"concurrency": 1},
+    }
+    shown: list[int] = []
+    async with watched(panel, tmp_path, **keys) as cloud:
+        await cloud.pass_(5000)
+        for _ in range(4):
+            await cloud.pass_(1800)
+            shown.append(len(await cloud.series("onapp_recovery_point_built")))
+
+    assert shown == [7] * 4
