@@ -16,6 +16,10 @@ from .store import PanelStore
 
 _ENOUGH_REFUSED = 3
 """So many servers in a row without the list: the panel does not give it at all."""
+_ENOUGH_FAILED = 3
+"""So many failures in a row: it would only keep the backups waiting."""
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +39,11 @@ class Particular:
     _refused_until: dict[int, float] = field(default_factory=dict)
     _in_a_row: set[int] = field(default_factory=set)
     """The servers that were refused since the last that was not."""
+    _alone: set[int] = field(default_factory=set)
+    """Servers that failed while another did not: they tell nothing of all."""
+    _failed_in_a_row: int = 0
+    _pause_seconds: float = _FIRST_PAUSE_SECONDS
+    """How long the next pause of all servers will be."""
     _given: bool = False
     """Whether any server ever had it: then the panel does give it."""
 
@@ -71,9 +80,14 @@ class Particular:
             self.condition.begins()
         elif self.wanted and not wanted:
             self.condition.ended()
-            self._off_until = 0.0
             self._given = False
-            for known in (self._failing, self._in_a_row, self._refused_until):
+            self._end_pauses()
+            for known in (
+                self._failing,
+                self._alone,
+                self._in_a_row,
+                self._refused_until,
+            ):
                 known.clear()
             self._read_at.clear()
         self.wanted = wanted
@@ -83,17 +97,19 @@ class Particular:
         """Forget a server."""
         self._read_at.pop(vm_id, None)
         self._failing.discard(vm_id)
+        self._alone.discard(vm_id)
         self._in_a_row.discard(vm_id)
         self._refused_until.pop(vm_id, None)
 
     def _worked(self, vm_id: int, values: tuple[Any, ...]) -> None:
-        self._off_until = 0.0
+        self._end_pauses()
         self._in_a_row.clear()
         if not self._given:
             self._refused_until.clear()  # they may have been refused as all were
         self._given = True
         self._refused_until.pop(vm_id, None)
         self._failing.discard(vm_id)
+        self._alone = set(self._failing)
         self._read_at[vm_id] = self.clock.monotonic()
         self.store.learn(vm_id, **{self.name: values})
         if not self._failing:
@@ -103,8 +119,24 @@ class Particular:
         self._failing.add(vm_id)
         if isinstance(error, REFUSED):
             self._refused(vm_id)
+        elif vm_id not in self._alone:
+            self._pause()
         self.condition.failed(error, vm_id=vm_id)
         self.expire(vm_id)
+
+    def _pause(self) -> None:
+        """Leave all alone after several failures, each time for longer."""
+        now = self.clock.monotonic()
+        self._failed_in_a_row += 1
+        # Those that were under way when a pause began do not make it longer.
+        if now < self._off_until or self._failed_in_a_row < _ENOUGH_FAILED:
+            return
+        self._off_until = now + self._pause_seconds
+        self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _end_pauses(self) -> None:
+        self._off_until, self._failed_in_a_row = 0.0, 0
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
 
     def _refused(self, vm_id: int) -> None:
         """Leave a server alone, or all: one may be refused, or just be destroyed."""

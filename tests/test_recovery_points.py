@@ -178,3 +178,44 @@ async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
             shown.append(len(await cloud.series("onapp_recovery_point_built")))
 
     assert shown == [7] * 4
+
+
+async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) -> None:
+    """Its time-outs would cost the backups' slots; it is found again all the same."""
+    world = World(NOW)
+    for number in range(1, 41):
+        world.add_server()
+        world.add_recovery_point(number)
+
+    async with start(world, poll={"concurrency": 2}) as cloud:
+        panel = cloud.panel
+        trouble = panel.faults.add(faults.html_error(), resource="recovery_points")
+        panel.requests.clear()
+        await cloud.pass_(4 * 3600)
+        asked = [a for a in panel.requests if a.resource == "recovery_points"]
+        trouble.remove()
+        await cloud.pass_(5000)
+        mended = await cloud.series("onapp_recovery_point_built", panel="cp")
+
+    assert len(asked) < 30
+    assert len(mended) == 40
+
+
+async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> None:
+    """What fails at the same servers each time is no trouble of all."""
+    world = World(NOW)
+    for number in range(1, 21):
+        world.add_server()
+        world.add_recovery_point(number)
+
+    async with start(world, poll={"concurrency": 1}) as cloud:
+        for number in range(1, 21):
+            if number % 5:
+                continue
+            cloud.panel.faults.add(
+                faults.html_error(), resource="recovery_points", server_id=number
+            )
+        await cloud.pass_(3 * 3600)
+        shown = await cloud.series("onapp_recovery_point_built")
+
+    assert len(shown) == 16
