@@ -33,6 +33,8 @@ class Particular:
     ask: Callable[[int], Awaitable[tuple[Any, ...]]]
     wanted: bool = True
     """Whether it is asked for, and not known otherwise."""
+    _begun_at: float = 0.0
+    """When it was made or last began: whatever was known then was young."""
     _off_until: float = 0.0
     _read_at: dict[int, float] = field(default_factory=dict)
     _failing: set[int] = field(default_factory=set)
@@ -46,6 +48,10 @@ class Particular:
     """How long the next pause of all servers will be."""
     _given: bool = False
     """Whether any server ever had it: then the panel does give it."""
+
+    def __post_init__(self) -> None:
+        """Begin with what is known by now."""
+        self._begun_at = self.clock.monotonic()
 
     async def read(self, vm_id: int) -> None:
         """Read the list of one server; raise Unauthorized and nothing else."""
@@ -68,9 +74,8 @@ class Particular:
 
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
-        read_at = self._read_at.get(vm_id)
-        age_seconds = self.clock.monotonic() - (read_at or 0.0)
-        if read_at is None or age_seconds > self.store.max_age_seconds:
+        read_at = self._read_at.get(vm_id, self._begun_at)
+        if self.clock.monotonic() - read_at > self.store.max_age_seconds:
             self.store.learn(vm_id, **{self.name: None})
 
     def want(self, *, wanted: bool) -> bool:
@@ -78,6 +83,7 @@ class Particular:
         begins = wanted and not self.wanted
         if begins:
             self.condition.begins()
+            self._begun_at = self.clock.monotonic()
         elif self.wanted and not wanted:
             self.condition.ended()
             self._given = False

@@ -219,3 +219,20 @@ async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> Non
         shown = await cloud.series("onapp_recovery_point_built")
 
     assert len(shown) == 16
+
+
+async def test_what_a_reload_leaves_stays_as_long_as_it_is_young(start: Start) -> None:
+    """A first read that fails does not take away what was read before."""
+    async with start(a_world()) as cloud:
+        cloud.panel.faults.add(faults.html_error(), resource="recovery_points")
+        text = cloud.file.read_text()
+        cloud.file.write_text(text + "  poll: {concurrency: 4}\n")
+        status, _, _ = await cloud.get("/-/reload", method="POST")
+        await cloud.pass_(600)
+        young = await cloud.series("onapp_recovery_point_built")
+        await cloud.pass_(7000)
+        old = await cloud.series("onapp_recovery_point_built")
+
+    assert status == 200
+    assert len(young) == 3
+    assert not old
