@@ -145,6 +145,10 @@ class Schedules:
                 if watch.failing is not None:
                     self.hasten(vm_id)
 
+    def _blind(self) -> bool:
+        """Tell whether a disk may be another shard's for all that is known."""
+        return self.shard.total > 1 and self.disks.values is None
+
     def _index(self) -> None:
         by_target, by_server = defaultdict(list), defaultdict(list)
         for schedule in self.schedules.values or ():
@@ -177,6 +181,8 @@ class Schedules:
     ) -> tuple[Schedule, ...] | None:
         if self.schedules.values is None:
             return None
+        if self._blind():
+            return None if self.disks.settled else known.schedules
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
         targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
         targets += self._claimed(vm_id, known)
@@ -217,7 +223,7 @@ class Schedules:
             for schedule in _sorted(self._unclaimed.values())
             if self.shard.owns(name, f"schedule {schedule.id}")
         )
-        if self.schedules.one_by_one.wanted:
+        if self.schedules.one_by_one.wanted or self._blind():
             schedules = ()
         known = self.store.unclaimed
         if schedules != (() if known is None else known.schedules):

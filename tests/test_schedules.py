@@ -745,3 +745,29 @@ async def test_a_schedule_keeps_its_server_when_its_disk_cannot_be_read(
         told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
 
     assert set(told) == {"schedule_id=501,target_id=102,target_type=Disk,vm_id=1"}
+
+
+async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
+    start: Start,
+) -> None:
+    """Whose they are it cannot know; its own are unknown, and so is what is needed."""
+    found: list[str] = []
+    required: dict[str, float] = {}
+    for number in range(3):
+        world = World(NOW)
+        for server in range(1, 10):
+            world.add_server()
+            world.add_schedule("Disk", 100 + server, start_at=NOW + 30 * DAY)
+        panel = Panel(world)
+        if number == 0:
+            panel.faults.add(faults.html_error(), path="/settings/disks")
+        async with start(panel, shard=Shard(number, 3)) as cloud:
+            text = await cloud.metrics()
+        told = series(text, "onapp_schedule_failures", panel="cp")
+        found += told
+        if number == 0:
+            required = series(text, "onapp_vm_backup_required")
+            assert not told
+
+    assert len(found) == len(set(found))
+    assert not required
