@@ -236,3 +236,21 @@ async def test_what_a_reload_leaves_stays_as_long_as_it_is_young(start: Start) -
     assert status == 200
     assert len(young) == 3
     assert not old
+
+
+async def test_servers_that_fail_in_several_ways_are_no_news_each_time(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log speaks once of each kind of error until the collector works again."""
+    world = World(NOW)
+    for _ in range(6):
+        world.add_server()
+
+    async with start(world) as cloud:
+        for number in range(1, 7):
+            fault = faults.html() if number % 2 else faults.html_error()
+            cloud.panel.faults.add(fault, resource="recovery_points", server_id=number)
+        await cloud.pass_(6 * 3600)
+        lines = capsys.readouterr().out.splitlines()
+
+    assert len([line for line in lines if "collector failed" in line]) == 2
