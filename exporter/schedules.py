@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED
 from .errors import NotAsked, PanelError, Unauthorized, Undecodable
@@ -22,6 +24,7 @@ from .selection import Expectation, Shard
 from .store import NOBODY, Knowledge, PanelStore
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -135,12 +138,15 @@ class Schedules:
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
         blind = self.shard.total > 1 and self.disks.refused
-        begins = [
-            self.disks.one_by_one.want(wanted=self.disks.refused),
+        wanted = (
             # A shard that does not know whose a disk is cannot leave it to its owner.
-            self.schedules.one_by_one.want(wanted=self.schedules.refused or blind),
-        ]
-        if any(begins):
+            (self.schedules.one_by_one, self.schedules.refused or blind),
+            (self.disks.one_by_one, self.disks.refused),
+        )
+        begins = [part.name for part, wish in wanted if part.want(wanted=wish)]
+        for name in begins:
+            log.info("asked server by server", panel=self.store.name, resource=name)
+        if begins:
             for vm_id, watch in self.store.watches.items():
                 if watch.failing is not None:
                     self.hasten(vm_id)

@@ -771,3 +771,19 @@ async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
 
     assert len(found) == len(set(found))
     assert not required
+
+
+async def test_asking_server_by_server_is_said_once_when_it_begins(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It costs two requests per server, and nothing else tells of it."""
+    panel = Panel(a_world())
+    panel.faults.add(faults.forbidden(), path="/settings/(schedules|disks)")
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3 * 3600)
+        lines = capsys.readouterr().out.splitlines()
+
+    told = [line for line in lines if "server by server" in line]
+    assert len(told) == 2
+    assert ["disks" in line for line in told] == [False, True]
