@@ -32,7 +32,8 @@ class Condition:
     store: PanelStore
     collector: str
     part: str = ""
-    _trouble: type[ExporterError] | None = None
+    _troubles: set[type[ExporterError]] = field(default_factory=set)
+    """What the log has told of since it last worked."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,20 +55,20 @@ class Condition:
         self._mended()
 
     def _mended(self) -> None:
-        if self._trouble is not None:
+        if self._troubles:
             log.info(
                 "collector works again",
                 panel=self.store.name,
                 collector=self.collector,
             )
-        self._trouble = None
+        self._troubles.clear()
 
     def failed(self, error: ExporterError, **where: int) -> None:
         """Note a run that failed, and log it if that is news."""
         self.store.outcomes[self.key] = False
-        if type(error) is self._trouble:
+        if type(error) in self._troubles:
             return
-        self._trouble = type(error)
+        self._troubles.add(type(error))
         hint = error.hint if isinstance(error, PanelError) else ""
         more = {"hint": hint} if hint else {}
         log.warning(

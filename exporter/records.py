@@ -27,7 +27,7 @@ from .parser import Moment, Parsed, seconds
 from .wire import Format, RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
-Value = TypeVar("Value")
+Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
 
 _GIB = 1024**3
 _WHOLE_SERVER = (VIRTUAL_MACHINE, "VirtualServer", None)
@@ -130,7 +130,10 @@ def _parsed(
 ) -> Parsed[Value]:
     decoded = decoder.decode(body, form)
     listed = len(decoded.rows) + len(decoded.skipped)
-    return Parsed(tuple(map(value, decoded.rows)), decoded.skipped, listed)
+    found: dict[int, Value] = {}
+    for row in map(value, decoded.rows):
+        found.setdefault(row.id, row)  # two of an id would be the same series twice
+    return Parsed(tuple(found.values()), decoded.skipped, listed)
 
 
 def _schedule(row: ScheduleRow) -> Schedule:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED
 from .errors import NotAsked, PanelError, Unauthorized, Undecodable
@@ -22,6 +24,7 @@ from .selection import Expectation, Shard
 from .store import NOBODY, Knowledge, PanelStore
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -38,20 +41,25 @@ class Source(Generic[T]):
     """Whether what is not among them does not exist."""
     settled: bool = False
     """Whether that is the panel's word; until then what a reload left stays."""
+    refused: bool = False
+    """Whether the panel does not give the whole list: until it has given it."""
+    recent: bool = True
+    """Whether it was complete, or began, not too long ago."""
     _read_at: float | None = None
+    _whole_at: float | None = None
     _refused_until: float = 0.0
 
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
         now = self.clock.monotonic()
         if self._read_at is None:
-            self._read_at = now
+            self._read_at = self._whole_at = now
         if now < self._refused_until:
             return
         try:
             listed = await self.everywhere()
         except REFUSED:
-            self.values, self.settled = None, True
+            self.values, self.settled, self.refused = None, True, True
             self._refused_until = now + OFF_SECONDS
         except PanelError:
             if now - self._read_at > self.longest_age_seconds:
@@ -60,13 +68,15 @@ class Source(Generic[T]):
         else:
             self._read_at, self.settled = now, True
             self.values, self.complete = listed.values, listed.complete
+            self.refused = self.refused and listed.cut_short
+            self._note_age(now)
             if listed.cut_short:
                 raise Undecodable("the panel counts more rows than it lists")
 
-    @property
-    def refused(self) -> bool:
-        """Tell whether the panel does not give the whole list."""
-        return self.clock.monotonic() < self._refused_until
+    def _note_age(self, now: float) -> None:
+        if self.complete or self._whole_at is None:
+            self._whole_at = now
+        self.recent = now - self._whole_at <= self.longest_age_seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +94,10 @@ class Schedules:
     _owners: dict[int, int] = field(default_factory=dict)
     """The servers of disks, as the panel lists them."""
     _unclaimed: dict[Target, list[Schedule]] = field(default_factory=dict)
+    _listed: frozenset[int] = frozenset()
+    """The ids of all schedules that the panel lists."""
+    _claims: dict[int, int] = field(default_factory=dict)
+    """The servers of disks that nobody lists: the first with backups of each."""
 
     async def read(self) -> None:
         """Read what the panel gives at once, and tell the servers."""
@@ -124,15 +138,22 @@ class Schedules:
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
         blind = self.shard.total > 1 and self.disks.refused
-        begins = [
-            self.disks.one_by_one.want(wanted=self.disks.refused),
+        wanted = (
             # A shard that does not know whose a disk is cannot leave it to its owner.
-            self.schedules.one_by_one.want(wanted=self.schedules.refused or blind),
-        ]
-        if any(begins):
+            (self.schedules.one_by_one, self.schedules.refused or blind),
+            (self.disks.one_by_one, self.disks.refused),
+        )
+        begins = [part.name for part, wish in wanted if part.want(wanted=wish)]
+        for name in begins:
+            log.info("asked server by server", panel=self.store.name, resource=name)
+        if begins:
             for vm_id, watch in self.store.watches.items():
                 if watch.failing is not None:
                     self.hasten(vm_id)
+
+    def _blind(self) -> bool:
+        """Tell whether a disk may be another shard's for all that is known."""
+        return self.shard.total > 1 and self.disks.values is None
 
     def _index(self) -> None:
         by_target, by_server = defaultdict(list), defaultdict(list)
@@ -143,6 +164,8 @@ class Schedules:
                 by_server[disk.vm_id].append(disk)
         self._by_target, self._by_server = dict(by_target), dict(by_server)
         self._owners = {d.id: vm for vm, disks in by_server.items() for d in disks}
+        self._listed = frozenset(s.id for s in self.schedules.values or ())
+        self._claims = {}
         self._unclaimed = {
             target: schedules
             for target, schedules in by_target.items()
@@ -164,17 +187,35 @@ class Schedules:
     ) -> tuple[Schedule, ...] | None:
         if self.schedules.values is None:
             return None
+        if self._blind():
+            return None if self.disks.settled else known.schedules
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
         targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
-        targets += self._claimed(known)
-        return _sorted(self._by_target.get(target, ()) for target in targets)
+        targets += self._claimed(vm_id, known)
+        found = _sorted(self._by_target.get(target, ()) for target in targets)
+        if self.schedules.complete and self.disks.complete:
+            return found
+        # What is missing may be this server's: to have none would be a guess.
+        return _sorted((self._missing(known), found)) or None
 
-    def _claimed(self, known: Knowledge) -> Iterator[Target]:
+    def _missing(self, known: Knowledge) -> Iterator[Schedule]:
+        """Yield schedules that were known, and may only be missing in the list."""
+        if not self.schedules.complete and self.schedules.recent:
+            for schedule in known.schedules or ():
+                if schedule.id not in self._listed:
+                    yield schedule
+
+    def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
         """Yield disks that nobody lists, but that the server has backups of."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
-        for target in sorted({backup.target for backup in known.backups or ()}):
-            if target.type == DISK and target.id not in self._owners:
+        targets = {backup.target for backup in known.backups or ()}
+        if not self.disks.complete:
+            targets |= {schedule.target for schedule in known.schedules or ()}
+        for target in sorted(targets):
+            if target.type != DISK or target.id in self._owners:
+                continue
+            if self._claims.setdefault(target.id, vm_id) == vm_id:
                 self._unclaimed.pop(target, None)
                 yield target
 
@@ -188,7 +229,7 @@ class Schedules:
             for schedule in _sorted(self._unclaimed.values())
             if self.shard.owns(name, f"schedule {schedule.id}")
         )
-        if self.schedules.one_by_one.wanted:
+        if self.schedules.one_by_one.wanted or self._blind():
             schedules = ()
         known = self.store.unclaimed
         if schedules != (() if known is None else known.schedules):

@@ -188,3 +188,13 @@ def test_one_bad_row_costs_that_row() -> None:
 
     assert [disk.id for disk in found.values] == [1]
     assert [row.row_id for row in found.skipped] == ["2"]
+
+
+def test_a_row_that_is_listed_twice_is_one() -> None:
+    """The first counts; how many rows there were is said all the same."""
+    body = b'[{"disk": {"id": 1, "is_swap": true}}, {"disk": {"id": 1}}]'
+    found = records.disks(body, "json")
+
+    assert found.values == (Disk(1, None, is_swap=True, has_autobackups=False),)
+    assert found.listed == 2
+    assert not found.skipped

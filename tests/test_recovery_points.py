@@ -150,3 +150,107 @@ async def test_nothing_is_asked_by_default(start: Start) -> None:
     assert "recovery_points" not in resources
     assert "onapp_recovery_point" not in text
     assert not series(text, "onapp_collector_success", collector="recovery_points")
+
+
+@pytest.mark.parametrize("refused", [{1, 2, 3}, {4, 5, 6}, {8, 9, 10}])
+async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
+    tmp_path: Path, refused: set[int]
+) -> None:
+    """Once any server had it, the panel gives it; the refused are asked last."""
+    world = World(NOW)
+    for number in range(1, 11):
+        world.add_server()
+        world.add_recovery_point(number)
+    panel = Panel(world)
+    for number in refused:
+        panel.faults.add(
+            faults.status(404), resource="recovery_points", server_id=number
+        )
+    keys: dict[str, Any] = {
+        "collectors": {"recovery_points": True},
+        "poll": {"concurrency": 1},
+    }
+    shown: list[int] = []
+    async with watched(panel, tmp_path, **keys) as cloud:
+        await cloud.pass_(5000)
+        for _ in range(4):
+            await cloud.pass_(1800)
+            shown.append(len(await cloud.series("onapp_recovery_point_built")))
+
+    assert shown == [7] * 4
+
+
+async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) -> None:
+    """Its time-outs would cost the backups' slots; it is found again all the same."""
+    world = World(NOW)
+    for number in range(1, 41):
+        world.add_server()
+        world.add_recovery_point(number)
+
+    async with start(world, poll={"concurrency": 2}) as cloud:
+        panel = cloud.panel
+        trouble = panel.faults.add(faults.html_error(), resource="recovery_points")
+        panel.requests.clear()
+        await cloud.pass_(4 * 3600)
+        asked = [a for a in panel.requests if a.resource == "recovery_points"]
+        trouble.remove()
+        await cloud.pass_(5000)
+        mended = await cloud.series("onapp_recovery_point_built", panel="cp")
+
+    assert len(asked) < 30
+    assert len(mended) == 40
+
+
+async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> None:
+    """What fails at the same servers each time is no trouble of all."""
+    world = World(NOW)
+    for number in range(1, 21):
+        world.add_server()
+        world.add_recovery_point(number)
+
+    async with start(world, poll={"concurrency": 1}) as cloud:
+        for number in range(1, 21):
+            if number % 5:
+                continue
+            cloud.panel.faults.add(
+                faults.html_error(), resource="recovery_points", server_id=number
+            )
+        await cloud.pass_(3 * 3600)
+        shown = await cloud.series("onapp_recovery_point_built")
+
+    assert len(shown) == 16
+
+
+async def test_what_a_reload_leaves_stays_as_long_as_it_is_young(start: Start) -> None:
+    """A first read that fails does not take away what was read before."""
+    async with start(a_world()) as cloud:
+        cloud.panel.faults.add(faults.html_error(), resource="recovery_points")
+        text = cloud.file.read_text()
+        cloud.file.write_text(text + "  poll: {concurrency: 4}\n")
+        status, _, _ = await cloud.get("/-/reload", method="POST")
+        await cloud.pass_(600)
+        young = await cloud.series("onapp_recovery_point_built")
+        await cloud.pass_(7000)
+        old = await cloud.series("onapp_recovery_point_built")
+
+    assert status == 200
+    assert len(young) == 3
+    assert not old
+
+
+async def test_servers_that_fail_in_several_ways_are_no_news_each_time(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log speaks once of each kind of error until the collector works again."""
+    world = World(NOW)
+    for _ in range(6):
+        world.add_server()
+
+    async with start(world) as cloud:
+        for number in range(1, 7):
+            fault = faults.html() if number % 2 else faults.html_error()
+            cloud.panel.faults.add(fault, resource="recovery_points", server_id=number)
+        await cloud.pass_(6 * 3600)
+        lines = capsys.readouterr().out.splitlines()
+
+    assert len([line for line in lines if "collector failed" in line]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
@@ -610,3 +611,179 @@ async def test_one_refused_server_does_not_switch_off_the_others(
     assert set(series(text, "onapp_schedule_failures", panel="cp")) == {
         f"schedule_id={number}" for number in (501, 502, 504, 505)
     }
+
+
+async def test_a_schedule_of_a_disk_that_two_servers_backed_up_shows_once(
+    start: Start,
+) -> None:
+    """A disk that nobody lists belongs to the first server with backups of it."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server()
+        world.add_backup(number, target_id=500, created_at=NOW - DAY)
+    world.add_schedule("Disk", 500, start_at=NOW + 30 * DAY)
+
+    async with start(world) as cloud:
+        first = await cloud.metrics()
+        await cloud.pass_(1000)
+        later = await cloud.metrics()
+
+    for text in (first, later):
+        lines = [n for n in text.splitlines() if n.startswith("onapp_schedule_fail")]
+        assert len(lines) == 1
+
+
+async def test_a_failed_retry_of_refused_lists_changes_nothing(start: Start) -> None:
+    """Servers are asked one by one until the panel has given the whole list."""
+    world = a_world()
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 30 * DAY)
+    world.add_backup(1, created_at=NOW - DAY)
+    panel = Panel(world)
+    lists = "/settings/(schedules|disks)"
+    refusal = panel.faults.add(faults.forbidden(), path=lists)
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3500)
+        failure = panel.faults.add(faults.html_error(), path=lists)
+        refusal.remove()
+        await cloud.pass_(1000)
+        failing = await cloud.metrics()
+        failure.remove()
+        await cloud.pass_(700)
+        panel.requests.clear()
+        await cloud.pass_(700)
+        mended = await cloud.metrics()
+        paths = [asked.path for asked in panel.requests]
+
+    assert intervals(failing, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
+    assert intervals(mended, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
+    assert not any("virtual_machines/1/schedules" in path for path in paths)
+
+
+def spoiled(number: int, **fields: Any) -> faults.Fault:
+    """Spoil one row of a list."""
+
+    async def act(
+        scene: faults.Scene, _placed: faults.Placed, proceed: faults.Proceed
+    ) -> web.StreamResponse:
+        def spoil(rows: list[Any]) -> None:
+            for row in rows:
+                if row["id"] == number:
+                    row.update(fields)
+
+        scene.spoil = spoil
+        return await proceed()
+
+    return faults.Fault(act)
+
+
+@pytest.mark.parametrize("fields", [{"start_at": "soon"}, {"id": "?"}])
+async def test_a_schedule_that_cannot_be_read_leaves_its_server_unknown(
+    start: Start, fields: dict[str, str]
+) -> None:
+    """Whose it is nobody knows: no server without another one is said to have none."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server()
+        world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)
+    panel = Panel(world)
+    panel.faults.add(spoiled(502, **fields), path="/settings/schedules")
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_backup_required") == {"panel=cp,vm_id=1": 1}
+
+
+async def test_a_schedule_stays_for_a_while_when_it_cannot_be_read_any_more(
+    start: Start,
+) -> None:
+    """What was known outlives a skipped row as it does a failed list."""
+    world = a_world()
+    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 30 * DAY)
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    world.add_backup(1, created_at=NOW - DAY)
+
+    async with start(world) as cloud:
+        fault = spoiled(502, start_at="soon")
+        cloud.panel.faults.add(fault, path="/settings/schedules")
+        await cloud.pass_(1000)
+        soon = await cloud.series("onapp_schedule_failures", panel="cp")
+        await cloud.pass_(7000)
+        late = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert set(soon) == {"schedule_id=501", "schedule_id=502"}
+    assert set(late) == {"schedule_id=501"}
+
+
+async def test_a_disk_that_cannot_be_read_leaves_required_unknown(
+    start: Start,
+) -> None:
+    """It may be the one with a schedule, or with autobackups."""
+    world = a_world(disks=2)
+    world.add_schedule("Disk", 102, start_at=NOW + 30 * DAY)
+    panel = Panel(world)
+    panel.faults.add(spoiled(102, virtual_machine_id="?"), path="/settings/disks")
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert not series(text, "onapp_vm_backup_required")
+
+
+async def test_a_schedule_keeps_its_server_when_its_disk_cannot_be_read(
+    start: Start,
+) -> None:
+    """Whose the disk is was known before."""
+    world = a_world(disks=2)
+    world.add_schedule("Disk", 102, start_at=NOW + 30 * DAY)
+
+    async with start(world) as cloud:
+        fault = spoiled(102, virtual_machine_id="?")
+        cloud.panel.faults.add(fault, path="/settings/disks")
+        await cloud.pass_(1000)
+        told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
+
+    assert set(told) == {"schedule_id=501,target_id=102,target_type=Disk,vm_id=1"}
+
+
+async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
+    start: Start,
+) -> None:
+    """Whose they are it cannot know; its own are unknown, and so is what is needed."""
+    found: list[str] = []
+    required: dict[str, float] = {}
+    for number in range(3):
+        world = World(NOW)
+        for server in range(1, 10):
+            world.add_server()
+            world.add_schedule("Disk", 100 + server, start_at=NOW + 30 * DAY)
+        panel = Panel(world)
+        if number == 0:
+            panel.faults.add(faults.html_error(), path="/settings/disks")
+        async with start(panel, shard=Shard(number, 3)) as cloud:
+            text = await cloud.metrics()
+        told = series(text, "onapp_schedule_failures", panel="cp")
+        found += told
+        if number == 0:
+            required = series(text, "onapp_vm_backup_required")
+            assert not told
+
+    assert len(found) == len(set(found))
+    assert not required
+
+
+async def test_asking_server_by_server_is_said_once_when_it_begins(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It costs two requests per server, and nothing else tells of it."""
+    panel = Panel(a_world())
+    panel.faults.add(faults.forbidden(), path="/settings/(schedules|disks)")
+
+    async with start(panel) as cloud:
+        await cloud.pass_(3 * 3600)
+        lines = capsys.readouterr().out.splitlines()
+
+    told = [line for line in lines if "server by server" in line]
+    assert len(told) == 2
+    assert ["disks" in line for line in told] == [False, True]
