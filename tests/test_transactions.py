@@ -536,3 +536,54 @@ async def test_logs_and_secrets_never_leave_the_process(
 
     for secret in ("10.200", "lvcreate", "192.0.2.", "-secret-of-", panel.password):
         assert not any(secret in page for page in pages)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_one_of_a_server_that_is_no_longer_watched_is_not_pending(
+    start: Start, *, ends: bool
+) -> None:
+    """Nor does it count, whether it ends or runs on."""
+    world = a_world(2)
+    for server in world.servers.values():
+        server.label = f"web-{server.id}"
+
+    async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
+        running = world.add_transaction(status="running", server_id=2)
+        await cloud.pass_(60)
+        before = await cloud.value("onapp_transactions_pending", action="take_backup")
+        world.servers[2].label = "db-2"
+        await cloud.pass_(1300)
+        running.status = "failed" if ends else "running"
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert before == 1
+    assert set(series(text, "onapp_transactions_pending").values()) == {0}
+    assert not series(text, "onapp_transactions_oldest_pending_timestamp_seconds")
+    assert not ended(text)
+
+
+async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
+    start: Start,
+) -> None:
+    """Filters know a server only when the next inventory lists it."""
+    world = a_world()
+    world.servers[1].label = "web-1"
+
+    async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
+        world.add_server().label = "web-2"
+        first = world.add_transaction(status="running", server_id=2)
+        await cloud.pass_(120)
+        unfound = await cloud.value("onapp_transactions_pending", action="take_backup")
+        await cloud.pass_(1300)
+        found = await cloud.value("onapp_transactions_pending", action="take_backup")
+        first.status, first.updated_at = "failed", world.now
+        failed_at = world.now
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert (unfound, found) == (0, 1)
+    assert ended(text) == {("take_backup", "failed"): 1}
+    assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
+        "panel=cp,vm_id=2": failed_at
+    }
