@@ -57,7 +57,7 @@ class Journal:
     """Lower ids are older than what is kept of the log."""
     _latest_at: float = 0.0
     _missed: set[int] = field(default_factory=set)
-    """Open ones that the last reading did not find."""
+    """Open ones that were not found when they were last looked for."""
     _owns: Callable[[int | None], bool] = lambda _: True
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
@@ -89,7 +89,7 @@ class Journal:
                 changed[row.vm_id] = None
             if row.status in FINAL and not first:
                 self.counts[row.action, row.status] += 1
-        self._drop(absent)
+        self._drop(absent, head.keys() | further.keys())
         self._remember(head)
         self.begun = True
         return News(
@@ -143,11 +143,11 @@ class Journal:
         # A lower id is old, unless the log has begun anew.
         return later or row.id > self._floor
 
-    def _drop(self, absent: set[int]) -> None:
+    def _drop(self, absent: set[int], seen: set[int]) -> None:
         """Forget open ones that are gone; one may slip between two pages once."""
         for number in absent & self._missed:
             self.open.pop(number, None)
-        self._missed = absent & self.open.keys()
+        self._missed = ((self._missed - seen) | absent) & self.open.keys()
         foreign = [n for n, row in self.open.items() if not self._owns(row.vm_id)]
         for number in sorted(foreign, reverse=True)[_MOST_FOREIGN:]:
             del self.open[number]

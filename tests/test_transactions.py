@@ -587,3 +587,44 @@ async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
     assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
         "panel=cp,vm_id=2": failed_at
     }
+
+
+async def test_open_ones_far_down_are_looked_for_in_turns(start: Start) -> None:
+    """Few pages a minute, and the oldest is not forgotten over the others."""
+    world = a_world()
+    slow = []
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        for _ in range(12):
+            slow.append(world.add_transaction(status="running", server_id=1))
+            for _ in range(45):
+                world.add_transaction(action="edit_disk")
+            await cloud.pass_(60)
+        cloud.panel.requests.clear()
+        await cloud.pass_(600)
+        asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
+        slow[0].status = slow[6].status = "failed"
+        await cloud.pass_(900)
+        text = await cloud.metrics()
+
+    assert len(asked) <= 40, "the head and three more, each minute"
+    assert ended(text) == {("take_backup", "failed"): 2}
+    assert sum(series(text, "onapp_transactions_pending").values()) == 10
+
+
+async def test_those_that_count_are_looked_for_first(start: Start) -> None:
+    """Open ones of other servers do not keep this exporter's own waiting."""
+    world = a_world(2)
+
+    async with start(Panel(world, per_page_cap=10), virtual_machines=[1]) as cloud:
+        own = world.add_transaction(status="running", server_id=1)
+        for _ in range(20):
+            for _ in range(10):
+                world.add_transaction(action="edit_disk")
+            world.add_transaction(status="running", server_id=2)
+            await cloud.pass_(60)
+        own.status = "complete"
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 1}
