@@ -14,6 +14,7 @@ from itertools import count
 import structlog
 
 from .clock import Clock
+from .errors import ExporterError
 from .journal import Journal
 from .model import Transaction
 from .paging import Page
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 _MOST_PAGES = 50
 """The head is read no further: that is 5,000 transactions a minute."""
+_MOST_PAGES_FIRST = 10
+"""The first reading goes back no further: it only finds what is open."""
 _MOST_PAGES_BELOW = 3
 """So many pages of a reading are for open transactions below the head."""
 
@@ -70,18 +73,39 @@ class Feed:
 
     async def _read_head(self, journal: Journal) -> _Pages:
         pages = _Pages()
+        if not journal.begun:
+            await self._read_first(pages)
+            return pages
         for number in range(1, _MOST_PAGES + 1):
             page = await self.reader.transactions(number)
             pages.add(number, page)
             if page.last or not page.values or journal.reaches_known(page.values):
                 return pages
-        if journal.begun:
-            log.warning(
-                "transactions passed by unread",
-                panel=self.store.name,
-                pages=_MOST_PAGES,
-            )
+        log.warning(
+            "transactions passed by unread",
+            panel=self.store.name,
+            pages=_MOST_PAGES,
+        )
         return pages
+
+    async def _read_first(self, pages: _Pages) -> None:
+        """Read what there is; only the newest page has to be readable."""
+        page = await self.reader.transactions(1)
+        pages.add(1, page)
+        for number in range(2, _MOST_PAGES_FIRST + 1):
+            if page.last or not page.values:
+                return
+            try:
+                page = await self.reader.transactions(number)
+            except ExporterError as error:
+                log.warning(
+                    "older transactions not read",
+                    panel=self.store.name,
+                    page=number,
+                    error=str(error),
+                )
+                return
+            pages.add(number, page)
 
     async def _look_for(self, journal: Journal, pages: _Pages) -> None:
         """Read a few pages on which open transactions are or would be."""

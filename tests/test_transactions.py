@@ -13,6 +13,7 @@ import pytest
 from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
+from exporter.demo.faults import Fault
 from exporter.demo.panel import Panel
 from exporter.demo.rows import Status
 from exporter.demo.world import World
@@ -628,3 +629,48 @@ async def test_those_that_count_are_looked_for_first(start: Start) -> None:
         text = await cloud.metrics()
 
     assert ended(text) == {("take_backup", "complete"): 1}
+
+
+def beyond_page(last: int, fault: Fault) -> Fault:
+    """Return a fault of the pages after one."""
+    return Fault(
+        fault.act, lambda scene: int(scene.request.query.get("page", "1")) > last
+    )
+
+
+async def test_a_log_whose_old_pages_fail_is_followed(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest page is enough to begin with; the rest is said once."""
+    world = a_world()
+    for _ in range(40):
+        world.add_transaction(action="edit_disk")
+    world.add_transaction(status="running", server_id=1)
+    for _ in range(11):
+        world.add_transaction(action="edit_disk")
+    panel = Panel(world, per_page_cap=10)
+    panel.faults.add(beyond_page(2, faults.html_error()), resource="transactions")
+
+    async with start(panel) as cloud:
+        begun = await cloud.value("onapp_transactions_pending", action="take_backup")
+        world.add_transaction(status="failed", server_id=1)
+        await cloud.pass_(600)
+        text = await cloud.metrics()
+    lines = [n for n in capsys.readouterr().out.splitlines() if "transactions" in n]
+
+    assert begun == 1
+    assert ended(text) == {("take_backup", "failed"): 1}
+    assert len([line for line in lines if "older" in line]) == 1
+
+
+async def test_the_first_reading_goes_back_ten_pages(start: Start) -> None:
+    """A long history costs little."""
+    world = a_world()
+    for _ in range(300):
+        world.add_transaction(status="complete", server_id=1)
+    panel = Panel(world, per_page_cap=10)
+
+    async with start(panel):
+        asked = [a for a in panel.requests if a.resource == "transactions"]
+
+    assert len(asked) == 10
