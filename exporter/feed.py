@@ -18,7 +18,7 @@ from .errors import ExporterError
 from .journal import Journal
 from .model import Transaction
 from .paging import Page
-from .reader import Reader
+from .reader import PER_PAGE, Reader
 from .store import PanelStore
 
 log = structlog.get_logger()
@@ -27,6 +27,8 @@ _MOST_PAGES = 50
 """The head is read no further: that is 5,000 transactions a minute."""
 _MOST_PAGES_FIRST = 10
 """The first reading goes back no further: it only finds what is open."""
+_FULL_PAGES = (10, PER_PAGE)
+"""A page of so many rows need not be the last, if a panel sends no paging headers."""
 _MOST_PAGES_BELOW = 3
 """So many pages of a reading are for open transactions below the head."""
 
@@ -47,6 +49,8 @@ class Feed:
     """How many pages down each open transaction is, or is to be looked for next."""
     _highest: int = 0
     """The highest id that was listed last."""
+    _lamented: bool = False
+    """Whether the log has said that rows were missed."""
     _checked: dict[int, int] = field(default_factory=dict)
     """In which reading each was last found or looked for."""
     _readings: count[int] = field(default_factory=count)
@@ -79,13 +83,17 @@ class Feed:
         for number in range(1, _MOST_PAGES + 1):
             page = await self.reader.transactions(number)
             pages.add(number, page)
-            if page.last or not page.values or journal.reaches_known(page.values):
+            if pages.ended or journal.reaches_known(page.values):
                 return pages
-        log.warning(
-            "transactions passed by unread",
-            panel=self.store.name,
-            pages=_MOST_PAGES,
-        )
+            if pages.stalled:
+                break
+        if not self._lamented:
+            log.warning(
+                "transactions passed by unread",
+                panel=self.store.name,
+                pages=len(pages.spans),
+            )
+        self._lamented = True
         return pages
 
     async def _read_first(self, pages: _Pages) -> None:
@@ -93,7 +101,7 @@ class Feed:
         page = await self.reader.transactions(1)
         pages.add(1, page)
         for number in range(2, _MOST_PAGES_FIRST + 1):
-            if page.last or not page.values:
+            if pages.ended or pages.stalled:
                 return
             try:
                 page = await self.reader.transactions(number)
@@ -157,17 +165,26 @@ class _Pages:
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The lowest and the highest id of each page; of an empty one (0, 0)."""
     _last: int | None = None
+    stalled: int | None = None
+    """A page that only repeats others: the panel lists no more than them."""
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing comes after what was read."""
+        return self._last is not None
 
     def add(self, number: int, page: Page[Transaction]) -> None:
         """Take in a page; a row that slid on from an earlier one is the same row."""
         ids = [row.id for row in page.values]
         self.spans[number] = (min(ids, default=0), max(ids, default=0))
         self.size = max(self.size, len(ids))
+        if not ids or (page.last and len(ids) not in _FULL_PAGES):
+            self._last = number
+        elif page.last and self.rows.keys() >= set(ids):
+            self.stalled = number
         for index, row in enumerate(page.values):
             self.rows[row.id] = row
             self.places[row.id] = number + index / len(ids)
-        if page.last:
-            self._last = number
 
     def next(self, wanted: int, hint: float | None) -> int | None:
         """Return the page to ask for a row; None: it is clear whether it exists."""
@@ -177,7 +194,7 @@ class _Pages:
         later = [n for n, (_, high) in self.spans.items() if high < wanted]
         after = min(later, default=None)
         spanned = any(low <= wanted <= high for low, high in self.spans.values())
-        if spanned or before == self._last:
+        if spanned or before in (self._last, self.stalled):
             return None
         page = 0 if hint is None else int(hint)
         if before < page < (after or page + 1):
@@ -189,4 +206,7 @@ class _Pages:
 
     def lack(self, wanted: int) -> bool:
         """Tell whether the log certainly does not hold a row."""
-        return wanted not in self.rows and self.next(wanted, None) is None
+        lowest = min((low for low, _ in self.spans.values()), default=0)
+        unlisted = self.stalled is not None and wanted < lowest
+        known = not unlisted and self.next(wanted, None) is None
+        return known and wanted not in self.rows

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.web import StreamResponse
 from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
-from exporter.demo.faults import Fault
+from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.rows import Status
 from exporter.demo.world import World
@@ -674,3 +675,81 @@ async def test_the_first_reading_goes_back_ten_pages(start: Start) -> None:
         asked = [a for a in panel.requests if a.resource == "transactions"]
 
     assert len(asked) == 10
+
+
+def without_headers() -> Fault:
+    """Return a fault that takes the paging headers away, not the paging."""
+
+    async def act(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
+        answer = await proceed()
+        for name in ("X-Page", "X-Limit", "X-Total"):
+            answer.headers.pop(name, None)
+        return answer
+
+    return Fault(act)
+
+
+async def test_pages_are_read_on_without_paging_headers(start: Start) -> None:
+    """A full page that does not reach what is known is followed by the next."""
+    world = a_world()
+    panel = Panel(world)
+    panel.faults.add(without_headers(), resource="transactions")
+
+    async with start(panel) as cloud:
+        slow = world.add_transaction(status="running", server_id=1)
+        await cloud.pass_(60)
+        for _ in range(250):
+            world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        slow.status = "failed"
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {
+        ("take_backup", "complete"): 250,
+        ("take_backup", "failed"): 1,
+    }
+
+
+async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not known to be gone; that rows were missed is said once."""
+    world = a_world()
+    world.add_transaction(status="running", server_id=1)
+
+    async with start(Panel(world, paging=False)) as cloud:
+        for _ in range(9):
+            world.add_transaction(action="edit_disk")
+        await cloud.pass_(60)
+        for _ in range(4):
+            for _ in range(12):
+                world.add_transaction(action="edit_disk")
+            cloud.panel.requests.clear()
+            await cloud.pass_(60)
+        asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
+        text = await cloud.metrics()
+    lines = [n for n in capsys.readouterr().out.splitlines() if "passed by" in n]
+
+    assert series(text, "onapp_transactions_pending", action="take_backup") == {
+        "panel=cp": 1
+    }
+    assert len(asked) == 2, "the list, and once more to see that there are no pages"
+    assert len(lines) == 1
+
+
+async def test_one_that_an_unpaged_list_passes_over_is_gone(start: Start) -> None:
+    """A list without pages tells of all between its ends."""
+    world = a_world()
+    for _ in range(12):
+        world.add_transaction(action="edit_disk")
+    gone = world.add_transaction(status="running", server_id=1)
+    for _ in range(5):
+        world.add_transaction(action="edit_disk")
+
+    async with start(Panel(world, paging=False)) as cloud:
+        del world.transactions[gone.id]
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert set(series(text, "onapp_transactions_pending").values()) == {0}
