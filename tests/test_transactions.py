@@ -753,3 +753,24 @@ async def test_one_that_an_unpaged_list_passes_over_is_gone(start: Start) -> Non
         text = await cloud.metrics()
 
     assert set(series(text, "onapp_transactions_pending").values()) == {0}
+
+
+async def test_a_change_does_not_cut_short_what_retry_after_says(start: Start) -> None:
+    """A server that asked to be left alone is, whatever its transactions do."""
+    world = a_world(3)
+    panel = Panel(world)
+    trouble = faults.status(503, {"Retry-After": "800"})
+
+    async with start(panel) as cloud:
+        panel.faults.add(trouble, resource="backups", server_id=2)
+        world.add_transaction(status="complete", server_id=2)
+        await cloud.pass_(70)
+        panel.requests.clear()
+        for _ in range(10):
+            world.add_transaction(status="complete", server_id=2)
+            await cloud.pass_(60)
+        read = [
+            a for a in panel.requests if (a.resource, a.server_id) == ("backups", 2)
+        ]
+
+    assert not read
