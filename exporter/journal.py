@@ -37,7 +37,7 @@ class News:
     """What one reading of the log brought."""
 
     changed: tuple[int, ...]
-    """Servers of which something has begun, ended or changed."""
+    """Servers of which something has begun or ended."""
     failed_takes: tuple[Transaction, ...]
 
 
@@ -85,7 +85,7 @@ class Journal:
             if not owns(row.vm_id):
                 continue
             news[row.id] = row
-            if row.vm_id is not None and (not before or before.status != row.status):
+            if row.vm_id is not None and (not before or row.status in FINAL):
                 changed[row.vm_id] = None
             if row.status in FINAL and not first:
                 self.counts[row.action, row.status] += 1

@@ -774,3 +774,24 @@ async def test_a_change_does_not_cut_short_what_retry_after_says(start: Start) -
         ]
 
     assert not read
+
+
+async def test_one_that_only_begins_to_run_is_no_reason_to_read(start: Start) -> None:
+    """Its backup was there when it waited, and is not done yet."""
+    world = a_world()
+    panel = Panel(world)
+
+    async with start(panel, poll={"interval": "6h"}) as cloud:
+        await cloud.pass_(100)
+        task = world.add_transaction(status="pending", server_id=1)
+        await cloud.pass_(60)
+        panel.requests.clear()
+        task.status = "running"
+        await cloud.pass_(120)
+        meanwhile = [a for a in panel.requests if a.resource == "backups"]
+        task.status = "complete"
+        await cloud.pass_(60)
+        afterwards = [a for a in panel.requests if a.resource == "backups"]
+
+    assert not meanwhile
+    assert len(afterwards) == 1
