@@ -2,27 +2,35 @@
 
 The head is read back to what is known, on a few pages at most. Transactions that were
 open may be far down by now: the page where one was last is asked first, and then those
-around it, as the log is sorted.
+around it, as the log is sorted. Few pages are spent on that at once, in turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
 import structlog
 
 from .clock import Clock
+from .errors import ExporterError
 from .journal import Journal
 from .model import Transaction
 from .paging import Page
-from .reader import Reader
+from .reader import PER_PAGE, Reader
 from .store import PanelStore
 
 log = structlog.get_logger()
 
 _MOST_PAGES = 50
-"""A reading asks for no more: that is 5,000 transactions a minute."""
+"""The head is read no further: that is 5,000 transactions a minute."""
+_MOST_PAGES_FIRST = 10
+"""The first reading goes back no further: it only finds what is open."""
+_FULL_PAGES = (10, PER_PAGE)
+"""A page of so many rows need not be the last, if a panel sends no paging headers."""
+_MOST_PAGES_BELOW = 3
+"""So many pages of a reading are for open transactions below the head."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +45,15 @@ class Feed:
     hasten: Callable[[int], None]
     """Is told of each server that is to be read at once."""
     longest_age_seconds: float
-    _places: dict[int, int] = field(default_factory=dict)
-    """On which page each open transaction was last."""
+    _places: dict[int, float] = field(default_factory=dict)
+    """How many pages down each open transaction is, or is to be looked for next."""
+    _highest: int = 0
+    """The highest id that was listed last."""
+    _lamented: bool = False
+    """Whether the log has said that rows were missed."""
+    _checked: dict[int, int] = field(default_factory=dict)
+    """In which reading each was last found or looked for."""
+    _readings: count[int] = field(default_factory=count)
 
     async def read(self) -> None:
         """Read what is new, and what has become of what was open."""
@@ -47,16 +62,13 @@ class Feed:
             return
         pages = await self._read_head(journal)
         head = dict(pages.rows)
-        await self._look_for(journal.open, pages)
+        self._slide(pages)
+        await self._look_for(journal, pages)
         # Nothing was awaited since the last answer: the journal changes in one step.
         further = {n: row for n, row in pages.rows.items() if n not in head}
         absent = {number for number in journal.open if pages.lack(number)}
         news = journal.enter(head, further, absent, self.owns)
-        self._places = {
-            number: pages.places[number]
-            for number in journal.open
-            if number in pages.places
-        }
+        self._note_places(journal.open, pages)
         self.store.journal_until = self.clock.monotonic() + self.longest_age_seconds
         for take in news.failed_takes:
             self.store.take_failed(take)
@@ -65,27 +77,80 @@ class Feed:
 
     async def _read_head(self, journal: Journal) -> _Pages:
         pages = _Pages()
+        if not journal.begun:
+            await self._read_first(pages)
+            return pages
         for number in range(1, _MOST_PAGES + 1):
             page = await self.reader.transactions(number)
             pages.add(number, page)
-            if page.last or not page.values or journal.reaches_known(page.values):
+            if pages.ended or journal.reaches_known(page.values):
                 return pages
-        if journal.begun:
+            if pages.stalled:
+                break
+        if not self._lamented:
             log.warning(
                 "transactions passed by unread",
                 panel=self.store.name,
-                pages=_MOST_PAGES,
+                pages=len(pages.spans),
             )
+        self._lamented = True
         return pages
 
-    async def _look_for(self, wanted: Iterable[int], pages: _Pages) -> None:
-        """Read the pages on which transactions are or would be."""
-        for number in sorted(wanted, reverse=True):
-            while len(pages.spans) < _MOST_PAGES:
-                page = pages.next(number, self._places.get(number))
-                if page is None:
-                    break
+    async def _read_first(self, pages: _Pages) -> None:
+        """Read what there is; only the newest page has to be readable."""
+        page = await self.reader.transactions(1)
+        pages.add(1, page)
+        for number in range(2, _MOST_PAGES_FIRST + 1):
+            if pages.ended or pages.stalled:
+                return
+            try:
+                page = await self.reader.transactions(number)
+            except ExporterError as error:
+                log.warning(
+                    "older transactions not read",
+                    panel=self.store.name,
+                    page=number,
+                    error=str(error),
+                )
+                return
+            pages.add(number, page)
+
+    async def _look_for(self, journal: Journal, pages: _Pages) -> None:
+        """Read a few pages on which open transactions are or would be."""
+        reading = next(self._readings)
+        self._checked.update(dict.fromkeys(pages.rows, reading))
+        budget = _MOST_PAGES_BELOW
+        for number in self._in_turn(journal):
+            while page := pages.next(number, self._places.get(number)):
+                if not budget:
+                    return
+                budget -= 1
                 pages.add(page, await self.reader.transactions(page))
+                self._checked[number] = reading
+                self._checked.update(dict.fromkeys(pages.rows, reading))
+
+    def _slide(self, pages: _Pages) -> None:
+        """Take into account how far the new rows have pushed down the others."""
+        slid = sum(number > self._highest for number in pages.rows) / pages.size
+        self._highest = max(pages.rows, default=0)
+        self._places = {number: at + slid for number, at in self._places.items()}
+
+    def _in_turn(self, journal: Journal) -> list[int]:
+        """Return open transactions: those that count, then those checked long ago."""
+
+        def rank(number: int) -> tuple[bool, int, int]:
+            foreign = not self.owns(journal.open[number].vm_id)
+            return foreign, self._checked.get(number, -1), -number
+
+        return sorted(journal.open, key=rank)
+
+    def _note_places(self, wanted: Iterable[int], pages: _Pages) -> None:
+        places = {n: pages.places.get(n) or self._next_place(n, pages) for n in wanted}
+        self._places = {n: place for n, place in places.items() if place is not None}
+        self._checked = {n: self._checked.get(n, -1) for n in wanted}
+
+    def _next_place(self, number: int, pages: _Pages) -> float | None:
+        return pages.next(number, self._places.get(number))
 
 
 @dataclass(slots=True, eq=False)
@@ -93,23 +158,35 @@ class _Pages:
     """The pages of one reading: the log is sorted, the highest id comes first."""
 
     rows: dict[int, Transaction] = field(default_factory=dict)
-    places: dict[int, int] = field(default_factory=dict)
-    """On which page each row was."""
+    places: dict[int, float] = field(default_factory=dict)
+    """On which page each row was, and how far down on it."""
+    size: int = 1
+    """How many rows the fullest page has."""
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The lowest and the highest id of each page; of an empty one (0, 0)."""
     _last: int | None = None
+    stalled: int | None = None
+    """A page that only repeats others: the panel lists no more than them."""
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing comes after what was read."""
+        return self._last is not None
 
     def add(self, number: int, page: Page[Transaction]) -> None:
         """Take in a page; a row that slid on from an earlier one is the same row."""
         ids = [row.id for row in page.values]
         self.spans[number] = (min(ids, default=0), max(ids, default=0))
-        for row in page.values:
-            self.rows[row.id] = row
-            self.places[row.id] = number
-        if page.last:
+        self.size = max(self.size, len(ids))
+        if not ids or (page.last and len(ids) not in _FULL_PAGES):
             self._last = number
+        elif page.last and self.rows.keys() >= set(ids):
+            self.stalled = number
+        for index, row in enumerate(page.values):
+            self.rows[row.id] = row
+            self.places[row.id] = number + index / len(ids)
 
-    def next(self, wanted: int, hint: int | None) -> int | None:
+    def next(self, wanted: int, hint: float | None) -> int | None:
         """Return the page to ask for a row; None: it is clear whether it exists."""
         before = max(
             (n for n, (low, _) in self.spans.items() if low > wanted), default=0
@@ -117,10 +194,11 @@ class _Pages:
         later = [n for n, (_, high) in self.spans.items() if high < wanted]
         after = min(later, default=None)
         spanned = any(low <= wanted <= high for low, high in self.spans.values())
-        if spanned or before == self._last:
+        if spanned or before in (self._last, self.stalled):
             return None
-        if hint is not None and before < hint < (after or hint + 1):
-            return hint
+        page = 0 if hint is None else int(hint)
+        if before < page < (after or page + 1):
+            return page
         if after is None:
             return before + 1
         middle = (before + after) // 2
@@ -128,4 +206,7 @@ class _Pages:
 
     def lack(self, wanted: int) -> bool:
         """Tell whether the log certainly does not hold a row."""
-        return wanted not in self.rows and self.next(wanted, None) is None
+        lowest = min((low for low, _ in self.spans.values()), default=0)
+        unlisted = self.stalled is not None and wanted < lowest
+        known = not unlisted and self.next(wanted, None) is None
+        return known and wanted not in self.rows

@@ -28,6 +28,8 @@ PENDING = ("pending", "running")
 
 _IDS_KEPT = 2_000
 _MOST_OPEN = 10_000
+_MOST_FOREIGN = 1_000
+"""Open ones of servers that are not watched, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class News:
     """What one reading of the log brought."""
 
     changed: tuple[int, ...]
-    """Servers of which something has begun, ended or changed."""
+    """Servers of which something has begun or ended."""
     failed_takes: tuple[Transaction, ...]
 
 
@@ -48,14 +50,15 @@ class Journal:
     )
     begun: bool = False
     open: dict[int, Transaction] = field(default_factory=dict)
-    """Those of own servers that were not final when last seen."""
+    """Those that were not final when last seen, whosever they are."""
     _known: dict[int, float | None] = field(default_factory=dict)
     """When the newest transactions were created, by id."""
     _floor: int = 0
     """Lower ids are older than what is kept of the log."""
     _latest_at: float = 0.0
     _missed: set[int] = field(default_factory=set)
-    """Open ones that the last reading did not find."""
+    """Open ones that were not found when they were last looked for."""
+    _owns: Callable[[int | None], bool] = lambda _: True
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
         """Tell whether rows, newest first, reach back to what was read before."""
@@ -74,22 +77,19 @@ class Journal:
         whether the transactions of a server count here.
         """
         first = not self.begun
+        self._owns = owns
         news: dict[int, Transaction] = {}
         changed: dict[int, None] = {}
         for row in self._of_interest(head, further):
+            before = self._settle(row)
             if not owns(row.vm_id):
                 continue
-            before = self.open.get(row.id)
             news[row.id] = row
-            if row.vm_id is not None and (not before or before.status != row.status):
+            if row.vm_id is not None and (not before or row.status in FINAL):
                 changed[row.vm_id] = None
-            if row.status not in FINAL:
-                self.open[row.id] = row
-                continue
-            self.open.pop(row.id, None)
-            if not first:
+            if row.status in FINAL and not first:
                 self.counts[row.action, row.status] += 1
-        self._drop(absent)
+        self._drop(absent, head.keys() | further.keys())
         self._remember(head)
         self.begun = True
         return News(
@@ -105,9 +105,16 @@ class Journal:
         """Return the transactions that wait or run, by action."""
         found: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
         for row in self.open.values():
-            if row.status in PENDING:
+            if row.status in PENDING and self._owns(row.vm_id):
                 found[row.action].append(row)
         return found
+
+    def _settle(self, row: Transaction) -> Transaction | None:
+        """Note whether a transaction is open; return what it was before."""
+        before = self.open.pop(row.id, None)
+        if row.status not in FINAL:
+            self.open[row.id] = row
+        return before
 
     def _of_interest(
         self, head: Mapping[int, Transaction], further: Mapping[int, Transaction]
@@ -136,13 +143,16 @@ class Journal:
         # A lower id is old, unless the log has begun anew.
         return later or row.id > self._floor
 
-    def _drop(self, absent: set[int]) -> None:
+    def _drop(self, absent: set[int], seen: set[int]) -> None:
         """Forget open ones that are gone; one may slip between two pages once."""
         for number in absent & self._missed:
             self.open.pop(number, None)
-        self._missed = absent & self.open.keys()
-        while len(self.open) > _MOST_OPEN:
-            del self.open[min(self.open)]
+        self._missed = ((self._missed - seen) | absent) & self.open.keys()
+        foreign = [n for n, row in self.open.items() if not self._owns(row.vm_id)]
+        for number in sorted(foreign, reverse=True)[_MOST_FOREIGN:]:
+            del self.open[number]
+        for number in sorted(self.open, reverse=True)[_MOST_OPEN:]:
+            del self.open[number]
 
     def _remember(self, head: Mapping[int, Transaction]) -> None:
         highest = max(self._known, default=0)

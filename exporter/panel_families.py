@@ -108,14 +108,14 @@ PANEL_FAMILIES: tuple[Family, ...] = (
     ),
     PanelCounter(
         "onapp_transactions_total",
-        "Backup transactions of polled servers, by the final status that they were "
-        "seen to reach since the start.",
+        "Backup transactions of this exporter's servers, by the final status that they "
+        "were seen to reach since the start.",
         (*_ACTION, "status"),
         transactions_total,
     ),
     PanelFamily(
         "onapp_transactions_pending",
-        "Backup transactions of polled servers that wait or run.",
+        "Backup transactions of this exporter's servers that wait or run.",
         _ACTION,
         transactions_pending,
     ),

@@ -31,6 +31,8 @@ class Timetable:
     _in_hand: set[int] = field(default_factory=set)
     _again: set[int] = field(default_factory=set)
     """Those in hand that have changed meanwhile."""
+    _rest: dict[int, float] = field(default_factory=dict)
+    """Until when failing ones, and those that asked for it, are left alone."""
     _queue: list[tuple[float, int]] = field(default_factory=list)
 
     def enter(self, vm_id: int, now: float) -> None:
@@ -39,16 +41,21 @@ class Timetable:
             self._wait(vm_id, now)
 
     def hasten(self, vm_id: int, now: float) -> None:
-        """Make a server due at once; one in hand, as soon as it is done."""
+        """Make a server due at once; one in hand, as soon as it is done.
+
+        One that is left alone is due when that ends.
+        """
+        due = max(now, self._rest.get(vm_id, now))
         if vm_id in self._in_hand:
             self._again.add(vm_id)
-        elif self._due.get(vm_id, now) > now:
-            self._wait(vm_id, now)
+        elif self._due.get(vm_id, due) > due:
+            self._wait(vm_id, due)
 
     def leave(self, vm_id: int) -> None:
         """Forget a server; one in hand is not given out again."""
         self._due.pop(vm_id, None)
         self._failures.pop(vm_id, None)
+        self._rest.pop(vm_id, None)
         self._again.discard(vm_id)
 
     def take(self, now: float) -> int | None:
@@ -82,10 +89,12 @@ class Timetable:
         if 0 < failures <= _MOST_RETRIES:
             retry = self.interval_seconds * _FIRST_RETRY * 2 ** (failures - 1)
             slot = min(slot, now + retry)
-        elif vm_id in self._again:
+        elif vm_id in self._again and not failed:
             slot = now
-        rest = min(rest_seconds, self.interval_seconds)
-        self._wait(vm_id, max(slot, now + rest))
+        rest = now + min(rest_seconds, self.interval_seconds)
+        due = max(slot, rest)
+        self._rest[vm_id] = due if failed else rest
+        self._wait(vm_id, due)
 
     def next_due(self) -> float | None:
         """Return when the first waiting server is due."""

@@ -199,6 +199,49 @@ def test_no_rest_is_longer_than_an_interval() -> None:
     assert timetable.next_due() == 1600.0
 
 
+def test_a_hastened_server_has_its_rest() -> None:
+    """News of it do not undo what Retry-After said."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    timetable.take(0.0)
+    timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
+    timetable.hasten(1, 60.0)
+
+    assert timetable.next_due() == 350.0
+
+
+def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
+    """However often it is hastened, waiting or in hand, in its slots too."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    read_all(timetable, 0.0)
+    moments = []
+    for _ in range(6):
+        due = timetable.next_due()
+        assert due is not None
+        assert timetable.take(due) == 1
+        timetable.hasten(1, due)
+        timetable.done(1, due, failed=True)
+        timetable.hasten(1, due + 1.0)
+        moments.append(due)
+    gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
+
+    assert gaps == [100.0, 200.0, 400.0, 900.0, 1600.0]
+
+
+def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
+    """The rest ends with the failures."""
+    timetable = Timetable("cp", 1600.0)
+    timetable.enter(1, 0.0)
+    timetable.take(0.0)
+    timetable.done(1, 0.0, failed=True)
+    timetable.take(100.0)
+    timetable.done(1, 100.0, failed=False)
+    timetable.hasten(1, 101.0)
+
+    assert timetable.next_due() == 101.0
+
+
 def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
     """What was not asked is not done."""
     timetable = Timetable("cp", INTERVAL)

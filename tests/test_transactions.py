@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.web import StreamResponse
 from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
+from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.rows import Status
 from exporter.demo.world import World
@@ -536,3 +538,260 @@ async def test_logs_and_secrets_never_leave_the_process(
 
     for secret in ("10.200", "lvcreate", "192.0.2.", "-secret-of-", panel.password):
         assert not any(secret in page for page in pages)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_one_of_a_server_that_is_no_longer_watched_is_not_pending(
+    start: Start, *, ends: bool
+) -> None:
+    """Nor does it count, whether it ends or runs on."""
+    world = a_world(2)
+    for server in world.servers.values():
+        server.label = f"web-{server.id}"
+
+    async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
+        running = world.add_transaction(status="running", server_id=2)
+        await cloud.pass_(60)
+        before = await cloud.value("onapp_transactions_pending", action="take_backup")
+        world.servers[2].label = "db-2"
+        await cloud.pass_(1300)
+        running.status = "failed" if ends else "running"
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert before == 1
+    assert set(series(text, "onapp_transactions_pending").values()) == {0}
+    assert not series(text, "onapp_transactions_oldest_pending_timestamp_seconds")
+    assert not ended(text)
+
+
+async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
+    start: Start,
+) -> None:
+    """Filters know a server only when the next inventory lists it."""
+    world = a_world()
+    world.servers[1].label = "web-1"
+
+    async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
+        world.add_server().label = "web-2"
+        first = world.add_transaction(status="running", server_id=2)
+        await cloud.pass_(120)
+        unfound = await cloud.value("onapp_transactions_pending", action="take_backup")
+        await cloud.pass_(1300)
+        found = await cloud.value("onapp_transactions_pending", action="take_backup")
+        first.status, first.updated_at = "failed", world.now
+        failed_at = world.now
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert (unfound, found) == (0, 1)
+    assert ended(text) == {("take_backup", "failed"): 1}
+    assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
+        "panel=cp,vm_id=2": failed_at
+    }
+
+
+async def test_open_ones_far_down_are_looked_for_in_turns(start: Start) -> None:
+    """Few pages a minute, and the oldest is not forgotten over the others."""
+    world = a_world()
+    slow = []
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        for _ in range(12):
+            slow.append(world.add_transaction(status="running", server_id=1))
+            for _ in range(45):
+                world.add_transaction(action="edit_disk")
+            await cloud.pass_(60)
+        cloud.panel.requests.clear()
+        await cloud.pass_(600)
+        asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
+        slow[0].status = slow[6].status = "failed"
+        await cloud.pass_(900)
+        text = await cloud.metrics()
+
+    assert len(asked) <= 40, "the head and three more, each minute"
+    assert ended(text) == {("take_backup", "failed"): 2}
+    assert sum(series(text, "onapp_transactions_pending").values()) == 10
+
+
+async def test_those_that_count_are_looked_for_first(start: Start) -> None:
+    """Open ones of other servers do not keep this exporter's own waiting."""
+    world = a_world(2)
+
+    async with start(Panel(world, per_page_cap=10), virtual_machines=[1]) as cloud:
+        own = world.add_transaction(status="running", server_id=1)
+        for _ in range(20):
+            for _ in range(10):
+                world.add_transaction(action="edit_disk")
+            world.add_transaction(status="running", server_id=2)
+            await cloud.pass_(60)
+        own.status = "complete"
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 1}
+
+
+def beyond_page(last: int, fault: Fault) -> Fault:
+    """Return a fault of the pages after one."""
+    return Fault(
+        fault.act, lambda scene: int(scene.request.query.get("page", "1")) > last
+    )
+
+
+async def test_a_log_whose_old_pages_fail_is_followed(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest page is enough to begin with; the rest is said once."""
+    world = a_world()
+    for _ in range(40):
+        world.add_transaction(action="edit_disk")
+    world.add_transaction(status="running", server_id=1)
+    for _ in range(11):
+        world.add_transaction(action="edit_disk")
+    panel = Panel(world, per_page_cap=10)
+    panel.faults.add(beyond_page(2, faults.html_error()), resource="transactions")
+
+    async with start(panel) as cloud:
+        begun = await cloud.value("onapp_transactions_pending", action="take_backup")
+        world.add_transaction(status="failed", server_id=1)
+        await cloud.pass_(600)
+        text = await cloud.metrics()
+    lines = [n for n in capsys.readouterr().out.splitlines() if "transactions" in n]
+
+    assert begun == 1
+    assert ended(text) == {("take_backup", "failed"): 1}
+    assert len([line for line in lines if "older" in line]) == 1
+
+
+async def test_the_first_reading_goes_back_ten_pages(start: Start) -> None:
+    """A long history costs little."""
+    world = a_world()
+    for _ in range(300):
+        world.add_transaction(status="complete", server_id=1)
+    panel = Panel(world, per_page_cap=10)
+
+    async with start(panel):
+        asked = [a for a in panel.requests if a.resource == "transactions"]
+
+    assert len(asked) == 10
+
+
+def without_headers() -> Fault:
+    """Return a fault that takes the paging headers away, not the paging."""
+
+    async def act(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
+        answer = await proceed()
+        for name in ("X-Page", "X-Limit", "X-Total"):
+            answer.headers.pop(name, None)
+        return answer
+
+    return Fault(act)
+
+
+async def test_pages_are_read_on_without_paging_headers(start: Start) -> None:
+    """A full page that does not reach what is known is followed by the next."""
+    world = a_world()
+    panel = Panel(world)
+    panel.faults.add(without_headers(), resource="transactions")
+
+    async with start(panel) as cloud:
+        slow = world.add_transaction(status="running", server_id=1)
+        await cloud.pass_(60)
+        for _ in range(250):
+            world.add_transaction(status="complete", server_id=1)
+        await cloud.pass_(60)
+        slow.status = "failed"
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {
+        ("take_backup", "complete"): 250,
+        ("take_backup", "failed"): 1,
+    }
+
+
+async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not known to be gone; that rows were missed is said once."""
+    world = a_world()
+    world.add_transaction(status="running", server_id=1)
+
+    async with start(Panel(world, paging=False)) as cloud:
+        for _ in range(9):
+            world.add_transaction(action="edit_disk")
+        await cloud.pass_(60)
+        for _ in range(4):
+            for _ in range(12):
+                world.add_transaction(action="edit_disk")
+            cloud.panel.requests.clear()
+            await cloud.pass_(60)
+        asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
+        text = await cloud.metrics()
+    lines = [n for n in capsys.readouterr().out.splitlines() if "passed by" in n]
+
+    assert series(text, "onapp_transactions_pending", action="take_backup") == {
+        "panel=cp": 1
+    }
+    assert len(asked) == 2, "the list, and once more to see that there are no pages"
+    assert len(lines) == 1
+
+
+async def test_one_that_an_unpaged_list_passes_over_is_gone(start: Start) -> None:
+    """A list without pages tells of all between its ends."""
+    world = a_world()
+    for _ in range(12):
+        world.add_transaction(action="edit_disk")
+    gone = world.add_transaction(status="running", server_id=1)
+    for _ in range(5):
+        world.add_transaction(action="edit_disk")
+
+    async with start(Panel(world, paging=False)) as cloud:
+        del world.transactions[gone.id]
+        await cloud.pass_(120)
+        text = await cloud.metrics()
+
+    assert set(series(text, "onapp_transactions_pending").values()) == {0}
+
+
+async def test_a_change_does_not_cut_short_what_retry_after_says(start: Start) -> None:
+    """A server that asked to be left alone is, whatever its transactions do."""
+    world = a_world(3)
+    panel = Panel(world)
+    trouble = faults.status(503, {"Retry-After": "800"})
+
+    async with start(panel) as cloud:
+        panel.faults.add(trouble, resource="backups", server_id=2)
+        world.add_transaction(status="complete", server_id=2)
+        await cloud.pass_(70)
+        panel.requests.clear()
+        for _ in range(10):
+            world.add_transaction(status="complete", server_id=2)
+            await cloud.pass_(60)
+        read = [
+            a for a in panel.requests if (a.resource, a.server_id) == ("backups", 2)
+        ]
+
+    assert not read
+
+
+async def test_one_that_only_begins_to_run_is_no_reason_to_read(start: Start) -> None:
+    """Its backup was there when it waited, and is not done yet."""
+    world = a_world()
+    panel = Panel(world)
+
+    async with start(panel, poll={"interval": "6h"}) as cloud:
+        await cloud.pass_(100)
+        task = world.add_transaction(status="pending", server_id=1)
+        await cloud.pass_(60)
+        panel.requests.clear()
+        task.status = "running"
+        await cloud.pass_(120)
+        meanwhile = [a for a in panel.requests if a.resource == "backups"]
+        task.status = "complete"
+        await cloud.pass_(60)
+        afterwards = [a for a in panel.requests if a.resource == "backups"]
+
+    assert not meanwhile
+    assert len(afterwards) == 1
