@@ -17,8 +17,8 @@ from .clock import Clock
 from .errors import ExporterError
 from .journal import Journal
 from .model import Transaction
-from .paging import Page
-from .reader import PER_PAGE, Reader
+from .paging import PER_PAGE, Page
+from .reader import Reader
 from .store import PanelStore
 
 log = structlog.get_logger()
