@@ -39,7 +39,7 @@ async def demonstrate(flags: Flags) -> int:
             asyncio.TaskGroup() as tasks,
         ):
             introduction = tasks.create_task(
-                _introduce(exporter, addresses[0], flags.telemetry_path)
+                _introduce(exporter, _shortest(addresses), flags.telemetry_path)
             )
             await exporter.ended
             introduction.cancel()
@@ -58,6 +58,11 @@ def _config(url: str, username: str, password: str) -> Config:
         "poll": {"interval": "15s"},
     }
     return config.build(schema.keys({"panels": [panel]}, "demo"), "demo")
+
+
+def _shortest(addresses: list[str]) -> str:
+    """Choose the address to show: IPv4's are easier to type."""
+    return min(addresses, key=lambda address: (address.startswith("["), address))
 
 
 async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> None:

@@ -109,13 +109,14 @@ PANEL_FAMILIES: tuple[Family, ...] = (
     PanelCounter(
         "onapp_transactions_total",
         "Backup transactions of this exporter's servers, by the final status that they "
-        "were seen to reach since the start.",
+        "were seen to reach since the start, as polled.",
         (*_ACTION, "status"),
         transactions_total,
     ),
     PanelFamily(
         "onapp_transactions_pending",
-        "Backup transactions of this exporter's servers that wait or run.",
+        "Backup transactions of this exporter's servers that wait or run, as of the "
+        "last poll.",
         _ACTION,
         transactions_pending,
     ),
