@@ -21,7 +21,7 @@ from exporter.web import Pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-_SKIPPED = {".venv", ".tools", "build", "dist", "node_modules"}
+_SKIPPED = {".pytest_cache", ".tools", ".venv", "build", "dist", "node_modules"}
 WRITTEN = [
     file
     for file in sorted(ROOT.rglob("*.md"))
