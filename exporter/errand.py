@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from .backoff import doubled
 from .errors import ExporterError, Forbidden, NotFound, PanelError, Unprocessable
 from .store import PanelStore
 
@@ -22,7 +23,6 @@ REFUSED = (Forbidden, NotFound, Unprocessable)
 OFF_SECONDS = 3600.0
 """How long a refused collector is off."""
 _FIRST_RETRY_SECONDS = 15.0
-_LONGEST_EXPONENT = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -119,9 +119,9 @@ class Errand:
         if isinstance(error, REFUSED):
             self.due = now + max(OFF_SECONDS, self.interval_seconds)
             return
-        seconds = _FIRST_RETRY_SECONDS * 2 ** min(self._failures, _LONGEST_EXPONENT)
+        seconds = doubled(_FIRST_RETRY_SECONDS, self._failures, self.interval_seconds)
         self._failures += 1
-        self.due = now + min(seconds, self.interval_seconds)
+        self.due = now + seconds
 
 
 @dataclass(slots=True, eq=False)

@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .backoff import doubled
 from .errors import PanelError, Unauthorized, UnexpectedStatus
 from .secret import Credentials
 
@@ -18,7 +19,6 @@ _SUSPICIOUS_FAILURES = 3
 _FIRST_PAUSE_SECONDS = 1.0
 _REFUSED_PAUSE_SECONDS = 600.0
 _LONGEST_REFUSED_PAUSE_SECONDS = 3600.0
-_LONGEST_EXPONENT = 16
 _REFUSED_REMEMBERED = 16
 _TOO_MANY_REQUESTS = 429
 
@@ -74,10 +74,7 @@ class Standing:
         if self.proven(credentials):
             del self._proven[credentials.username]
         times, _ = self._refused.pop(credentials, (0, 0.0))
-        pause = min(
-            _REFUSED_PAUSE_SECONDS * 2 ** min(times, _LONGEST_EXPONENT),
-            _LONGEST_REFUSED_PAUSE_SECONDS,
-        )
+        pause = doubled(_REFUSED_PAUSE_SECONDS, times, _LONGEST_REFUSED_PAUSE_SECONDS)
         spread = self.sharers * (1 + self.jitter() / 10)
         self._refused[credentials] = times + 1, self.now() + pause * spread
         if len(self._refused) > _REFUSED_REMEMBERED:
@@ -173,7 +170,7 @@ class Gate:
         self._pause(asked_seconds or 0.0)
         if self.standing.now() < self._paused_until:
             return
-        pause = _FIRST_PAUSE_SECONDS * 2 ** min(self._pauses, _LONGEST_EXPONENT)
+        pause = doubled(_FIRST_PAUSE_SECONDS, self._pauses)
         self._pauses += 1
         self._pause(pause * (1 - self.standing.jitter() / 4))
 

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from .backoff import doubled
 from .clock import Clock
 from .errand import Errand
 from .errors import (
@@ -37,7 +38,6 @@ _SECRET_CHECK_SECONDS = 5.0
 _TURN_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 300.0
-_LONGEST_EXPONENT = 16
 _ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
 
 
@@ -239,7 +239,7 @@ class Poller:
 
     def _seconds_to_retry(self, error: ExporterError | None) -> float:
         """Return how long to wait this time: longer each time."""
-        seconds = _FIRST_RETRY_SECONDS * 2.0 ** min(self._retries, _LONGEST_EXPONENT)
+        seconds = doubled(_FIRST_RETRY_SECONDS, self._retries)
         self._retries += 1
         longest = min(_LONGEST_RETRY_SECONDS, self.rhythm.discovery_seconds)
         return min(max(seconds, _seconds_asked_for(error)), longest)

@@ -22,6 +22,7 @@ ASKING = (
     "client",
     "parser",
     "records",
+    "backoff",
     "gate",
     "paging",
     "reader",
