@@ -2,7 +2,8 @@
 
 The head is read back to what is known, on a few pages at most. Transactions that were
 open may be far down by now: the page where one was last is asked first, and then those
-around it, as the log is sorted. Few pages are spent on that at once, in turns.
+around it, as the log is sorted. That takes a part of the time between two readings,
+and is done in turns where it does not suffice.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from itertools import count
 import structlog
 
 from .clock import Clock
-from .errors import ExporterError
-from .journal import Journal
+from .errors import PanelError, Unauthorized
+from .journal import Journal, Seen
 from .model import Transaction
 from .paging import PER_PAGE, Page
 from .reader import Reader
@@ -24,13 +25,17 @@ from .store import PanelStore
 log = structlog.get_logger()
 
 _MOST_PAGES = 50
-"""The head is read no further: that is 5,000 transactions a minute."""
+"""The head is read no further, 5,000 transactions a minute; nor as many below it."""
 _MOST_PAGES_FIRST = 10
 """The first reading goes back no further: it only finds what is open."""
+_FIRST_ATTEMPTS = 3
+"""After so many it goes back only as far as the panel lets it."""
 _FULL_PAGES = (10, PER_PAGE)
 """A page of so many rows need not be the last, if a panel sends no paging headers."""
-_MOST_PAGES_BELOW = 3
-"""So many pages of a reading are for open transactions below the head."""
+_SHARE_BELOW = 1 / 4
+"""So much of the interval may go by while open ones are looked for below the head."""
+_FEWEST_PAGES_BELOW = 3
+"""So many pages are read for that however slow the panel is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +49,9 @@ class Feed:
     """Tells whether the transactions of a server count here."""
     hasten: Callable[[int], None]
     """Is told of each server that is to be read at once."""
+    interval_seconds: float
     longest_age_seconds: float
+    """How long what was seen once may be shown."""
     _places: dict[int, float] = field(default_factory=dict)
     """How many pages down each open transaction is, or is to be looked for next."""
     _highest: int = 0
@@ -54,6 +61,8 @@ class Feed:
     _checked: dict[int, int] = field(default_factory=dict)
     """In which reading each was last found or looked for."""
     _readings: count[int] = field(default_factory=count)
+    _attempts: int = 0
+    """How often the first reading has begun."""
 
     async def read(self) -> None:
         """Read what is new, and what has become of what was open."""
@@ -63,17 +72,21 @@ class Feed:
         pages = await self._read_head(journal)
         head = dict(pages.rows)
         self._slide(pages)
-        await self._look_for(journal, pages)
+        error = await self._look_for(journal, pages)
         # Nothing was awaited since the last answer: the journal changes in one step.
         further = {n: row for n, row in pages.rows.items() if n not in head}
         absent = {number for number in journal.open if pages.lack(number)}
-        news = journal.enter(head, further, absent, self.owns)
+        now = self.clock.monotonic()
+        until = now + self.longest_age_seconds
+        seen = Seen(head, further, absent)
+        news = journal.enter(seen, self.owns, now=now, until=until)
         self._note_places(journal.open, pages)
-        self.store.journal_until = self.clock.monotonic() + self.longest_age_seconds
         for take in news.failed_takes:
             self.store.take_failed(take)
         for vm_id in news.changed:
             self.hasten(vm_id)
+        if error is not None:
+            raise error
 
     async def _read_head(self, journal: Journal) -> _Pages:
         pages = _Pages()
@@ -97,7 +110,8 @@ class Feed:
         return pages
 
     async def _read_first(self, pages: _Pages) -> None:
-        """Read what there is; only the newest page has to be readable."""
+        """Read what there is; if need be, as far as it is readable."""
+        self._attempts += 1
         page = await self.reader.transactions(1)
         pages.add(1, page)
         for number in range(2, _MOST_PAGES_FIRST + 1):
@@ -105,7 +119,9 @@ class Feed:
                 return
             try:
                 page = await self.reader.transactions(number)
-            except ExporterError as error:
+            except PanelError as error:
+                if isinstance(error, Unauthorized) or self._attempts < _FIRST_ATTEMPTS:
+                    raise
                 log.warning(
                     "older transactions not read",
                     panel=self.store.name,
@@ -115,19 +131,30 @@ class Feed:
                 return
             pages.add(number, page)
 
-    async def _look_for(self, journal: Journal, pages: _Pages) -> None:
-        """Read a few pages on which open transactions are or would be."""
+    async def _look_for(self, journal: Journal, pages: _Pages) -> PanelError | None:
+        """Read pages on which open transactions are or would be.
+
+        Returns the error of a page that cannot be read: what is above it counts.
+        """
         reading = next(self._readings)
         self._checked.update(dict.fromkeys(pages.rows, reading))
-        budget = _MOST_PAGES_BELOW
+        until = self.clock.monotonic() + _SHARE_BELOW * self.interval_seconds
+        read = 0
         for number in self._in_turn(journal):
             while page := pages.next(number, self._places.get(number)):
-                if not budget:
-                    return
-                budget -= 1
-                pages.add(page, await self.reader.transactions(page))
+                late = self.clock.monotonic() > until and read >= _FEWEST_PAGES_BELOW
+                if late or read == _MOST_PAGES:
+                    return None
+                try:
+                    pages.add(page, await self.reader.transactions(page))
+                except Unauthorized:
+                    raise
+                except PanelError as error:
+                    return error
+                read += 1
                 self._checked[number] = reading
                 self._checked.update(dict.fromkeys(pages.rows, reading))
+        return None
 
     def _slide(self, pages: _Pages) -> None:
         """Take into account how far the new rows have pushed down the others."""

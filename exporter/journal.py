@@ -2,7 +2,9 @@
 
 The log comes newest first, is cleaned at times, and may begin anew with lower ids.
 Each transaction counts once, when it is first seen in a final status; those that were
-final before the first reading count nothing. Memory is bounded whatever the panel does.
+final before the first reading count nothing. One that ends before its server is found
+is held back for a while. Memory is bounded whatever the panel does. Moments are
+monotonic seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +31,19 @@ PENDING = ("pending", "running")
 _IDS_KEPT = 2_000
 _MOST_OPEN = 10_000
 _MOST_FOREIGN = 1_000
-"""Open ones of servers that are not watched, or not yet."""
+"""Of servers that are not watched, or not yet: open ones, and ended ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one reading of the log has shown, by id."""
+
+    head: Mapping[int, Transaction]
+    """The newest, back to those that were known."""
+    further: Mapping[int, Transaction]
+    """Where open ones were looked for."""
+    absent: set[int]
+    """Open ones that are certainly not in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,15 @@ class News:
     changed: tuple[int, ...]
     """Servers of which something has begun or ended."""
     failed_takes: tuple[Transaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One that has ended, of a server that is not watched, or not yet."""
+
+    row: Transaction
+    counts: bool
+    until: float
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +74,11 @@ class Journal:
     begun: bool = False
     open: dict[int, Transaction] = field(default_factory=dict)
     """Those that were not final when last seen, whosever they are."""
+    _until: dict[int, float] = field(default_factory=dict)
+    """Until when open ones may be shown as they were last seen."""
+    _readable_until: float = 0.0
+    """Until when the last reading as a whole may be shown."""
+    _held: dict[int, _Held] = field(default_factory=dict)
     _known: dict[int, float | None] = field(default_factory=dict)
     """When the newest transactions were created, by id."""
     _floor: int = 0
@@ -66,47 +94,78 @@ class Journal:
 
     def enter(
         self,
-        head: Mapping[int, Transaction],
-        further: Mapping[int, Transaction],
-        absent: set[int],
+        seen: Seen,
         owns: Callable[[int | None], bool],
+        *,
+        now: float,
+        until: float,
     ) -> News:
-        """Take in one reading: the log's head, and where open ones were looked for.
+        """Take in one reading of the log.
 
-        ``absent`` are open ones that are certainly not in the log; ``owns`` tells
-        whether the transactions of a server count here.
+        ``owns`` tells whether the transactions of a server count here; ``until`` is
+        when what was seen now is too old to be shown, or to be told of a server that
+        is found later.
         """
         first = not self.begun
         self._owns = owns
-        news: dict[int, Transaction] = {}
+        ended = self._claim(now)
         changed: dict[int, None] = {}
-        for row in self._of_interest(head, further):
+        for row in self._of_interest(seen.head, seen.further):
             before = self._settle(row)
+            news = _Held(row, not first, until)
             if not owns(row.vm_id):
+                self._hold(news)
                 continue
-            news[row.id] = row
             if row.vm_id is not None and (not before or row.status in FINAL):
                 changed[row.vm_id] = None
-            if row.status in FINAL and not first:
-                self.counts[row.action, row.status] += 1
-        self._drop(absent, head.keys() | further.keys())
-        self._remember(head)
-        self.begun = True
+            if row.status in FINAL:
+                ended.append(news)
+        for each in ended:
+            self.counts[each.row.action, each.row.status] += each.counts
+        listed = seen.head.keys() | seen.further.keys()
+        self._drop(seen.absent, listed)
+        self._until |= dict.fromkeys(listed, until)
+        self._until = {number: self._until.get(number, until) for number in self.open}
+        self._remember(seen.head)
+        self.begun, self._readable_until = True, until
         return News(
             changed=() if first else tuple(changed),
             failed_takes=tuple(
-                row
-                for row in news.values()
-                if row.action in TAKES and row.status == FAILED
+                each.row
+                for each in ended
+                if each.row.action in TAKES and each.row.status == FAILED
             ),
         )
 
-    def pending(self) -> dict[str, list[Transaction]]:
-        """Return the transactions that wait or run, by action."""
+    def pending(self, now: float) -> dict[str, list[Transaction]]:
+        """Return the transactions that wait or run, by action; nothing if not known.
+
+        One that was not found for long, as a panel without pages lists no more than
+        its newest, is not known to wait any longer.
+        """
+        if now > self._readable_until:
+            return {}
         found: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
         for row in self.open.values():
-            if row.status in PENDING and self._owns(row.vm_id):
+            shown = row.status in PENDING and now <= self._until[row.id]
+            if shown and self._owns(row.vm_id):
                 found[row.action].append(row)
+        return found
+
+    def _hold(self, news: _Held) -> None:
+        """Keep what has ended in case its server is found soon."""
+        if news.row.status not in FINAL or news.row.vm_id is None:
+            return
+        self._held[news.row.id] = news
+        if len(self._held) > _MOST_FOREIGN:
+            del self._held[next(iter(self._held))]
+
+    def _claim(self, now: float) -> list[_Held]:
+        """Return what was held back of servers that have been found since."""
+        held = [each for each in self._held.values() if now <= each.until]
+        found = [each for each in held if self._owns(each.row.vm_id)]
+        waiting = (each for each in held if not self._owns(each.row.vm_id))
+        self._held = {each.row.id: each for each in waiting}
         return found
 
     def _settle(self, row: Transaction) -> Transaction | None:

@@ -82,7 +82,8 @@ class Planner:
                 clock=self.clock,
                 owns=self._owns,
                 hasten=self._hasten,
-                longest_age_seconds=max(self.panel.poll.max_age, 2 * interval),
+                interval_seconds=interval,
+                longest_age_seconds=self._longest_age(),
             )
             yield Errand(Condition(self.store, TRANSACTIONS), interval, feed.read)
 

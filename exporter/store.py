@@ -118,8 +118,6 @@ class PanelStore:
     """Until when they may be shown (monotonic); None: they are not asked for."""
     journal: Journal | None = None
     """What became of transactions; None: they are not asked for."""
-    journal_until: float = 0.0
-    """Until when the pending ones may be shown (monotonic)."""
     strays: dict[int, tuple[FailedTake, ...]] = field(default_factory=dict)
     """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
@@ -181,10 +179,7 @@ class PanelStore:
 
     def pending(self, monotonic: float) -> dict[str, list[Transaction]]:
         """Return the transactions under way by action, if that is known freshly."""
-        journal = self.journal
-        if journal is None or not journal.begun or monotonic > self.journal_until:
-            return {}
-        return journal.pending()
+        return {} if self.journal is None else self.journal.pending(monotonic)
 
     def watch(
         self, vm_id: int, server: Server | None, expectation: Expectation
@@ -262,7 +257,6 @@ class PanelStore:
         self.strays = other.strays
         self.outcomes = other.outcomes
         self.journal = other.journal or self.journal
-        self.journal_until = other.journal_until
         self.version = other.version
         self.answering = other.answering
         self.heard_at_monotonic = other.heard_at_monotonic

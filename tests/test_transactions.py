@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from harness import NOW, Cloud, series, watched
 from exporter.demo import faults
 from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
-from exporter.demo.rows import Status
+from exporter.demo.rows import Status, Transaction
 from exporter.demo.world import World
 from exporter.selection import Shard
 
@@ -243,7 +244,7 @@ async def test_a_log_that_begins_anew_is_followed(start: Start) -> None:
     assert not series(text, "onapp_transactions_oldest_pending_timestamp_seconds")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_each_counts_once_in_any_rhythm(start: Start, seed: int) -> None:
     """Whatever begins and ends between two readings, and however many there are."""
     dice = random.Random(seed)  # noqa: S311  # no secret
@@ -565,6 +566,59 @@ async def test_one_of_a_server_that_is_no_longer_watched_is_not_pending(
     assert not ended(text)
 
 
+SOME: dict[str, dict[str, Any]] = {
+    "filters": {"discovery": {"include": {"label": "web-.*"}}},
+    "names": {"virtual_machines": [1, "abcdefghijklmn"]},
+}
+
+
+@pytest.mark.parametrize("some", SOME)
+async def test_one_that_ends_before_its_server_is_found_counts_then(
+    start: Start, some: str
+) -> None:
+    """Its failure shows too; one that had ended before the start only shows."""
+    world = a_world()
+    world.servers[1].label = "web-1"
+
+    async with start(world, **SOME[some]) as cloud:
+        server = world.add_server()
+        server.label, server.identifier = "web-2", "abcdefghijklmn"
+        world.add_transaction(status="failed", server_id=2, updated_at=NOW + 5)
+        world.add_transaction(status="complete", server_id=2)
+        await cloud.pass_(120)
+        unfound = ended(await cloud.metrics())
+        await cloud.pass_(1300)
+        text = await cloud.metrics()
+
+    assert unfound == {}
+    assert ended(text) == {
+        ("take_backup", "complete"): 1,
+        ("take_backup", "failed"): 1,
+    }
+    assert series(text, "onapp_vm_last_failed_backup_timestamp_seconds") == {
+        "panel=cp,vm_id=2": NOW + 5
+    }
+
+
+async def test_what_ended_long_before_its_server_is_wanted_does_not_count(
+    start: Start,
+) -> None:
+    """A server that is renamed hours later brings no old failures with it."""
+    world = a_world(2)
+    world.servers[1].label = "web-1"
+
+    async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
+        world.add_transaction(status="failed", server_id=2)
+        await cloud.pass_(3 * 3600)
+        world.servers[2].label = "web-2"
+        await cloud.pass_(1300)
+        text = await cloud.metrics()
+
+    assert series(text, "onapp_vm_poll_success", vm_id=2)
+    assert not ended(text)
+    assert not series(text, "onapp_vm_last_failed_backup_timestamp_seconds")
+
+
 async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
     start: Start,
 ) -> None:
@@ -591,27 +645,156 @@ async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
     }
 
 
-async def test_open_ones_far_down_are_looked_for_in_turns(start: Start) -> None:
-    """Few pages a minute, and the oldest is not forgotten over the others."""
+def beyond_page(last: int, fault: Fault) -> Fault:
+    """Return a fault of the pages after one."""
+    return Fault(
+        fault.act, lambda scene: int(scene.request.query.get("page", "1")) > last
+    )
+
+
+def far_down(world: World, number: int) -> Transaction:
+    """Add a transaction that runs, and push it down by several pages of ten."""
+    slow = world.add_transaction(status="running", server_id=1)
+    for _ in range(45):
+        world.add_transaction(action=f"edit_disk_{number}")
+    return slow
+
+
+async def test_open_ones_far_down_are_looked_for_each_minute(start: Start) -> None:
+    """It takes one request for each page on which one is."""
     world = a_world()
-    slow = []
 
     async with start(Panel(world, per_page_cap=10)) as cloud:
-        for _ in range(12):
-            slow.append(world.add_transaction(status="running", server_id=1))
-            for _ in range(45):
-                world.add_transaction(action="edit_disk")
+        slow = []
+        for number in range(12):
+            slow.append(far_down(world, number))
             await cloud.pass_(60)
         cloud.panel.requests.clear()
         await cloud.pass_(600)
         asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
         slow[0].status = slow[6].status = "failed"
-        await cloud.pass_(900)
+        await cloud.pass_(60)
         text = await cloud.metrics()
 
-    assert len(asked) <= 40, "the head and three more, each minute"
+    assert len(asked) == 10 * (1 + 12)
     assert ended(text) == {("take_backup", "failed"): 2}
     assert sum(series(text, "onapp_transactions_pending").values()) == 10
+
+
+async def test_a_slow_panel_is_asked_for_them_in_turns(start: Start) -> None:
+    """That takes a quarter of the time, and the oldest is not forgotten for others."""
+    world = a_world()
+    panel = Panel(world, per_page_cap=10)
+
+    async with start(panel) as cloud:
+        slow = []
+        for number in range(12):
+            slow.append(far_down(world, number))
+            await cloud.pass_(60)
+
+        async def late(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
+            cloud.clock.elapsed += 6
+            return await proceed()
+
+        fault = panel.faults.add(Fault(late), resource="transactions")
+        panel.requests.clear()
+        await cloud.pass_(660)
+        asked = [a for a in panel.requests if a.resource == "transactions"]
+        slow[0].status = slow[6].status = "failed"
+        await cloud.pass_(360)
+        text = await cloud.metrics()
+        fault.remove()
+
+    assert len(asked) <= 10 * (1 + 3)
+    assert ended(text) == {("take_backup", "failed"): 2}
+    assert sum(series(text, "onapp_transactions_pending").values()) == 10
+
+
+async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> None:
+    """What is new counts; that the page cannot be read shows all the same."""
+    world = a_world()
+    panel = Panel(world, per_page_cap=10)
+
+    async with start(panel) as cloud:
+        far_down(world, 1)
+        await cloud.pass_(60)
+        trouble = beyond_page(2, faults.html_error())
+        fault = panel.faults.add(trouble, resource="transactions")
+        world.add_transaction(status="failed", server_id=1)
+        await cloud.pass_(60)
+        during = await cloud.metrics()
+        fault.remove()
+        await cloud.pass_(60)
+        after = await cloud.metrics()
+
+    success = "onapp_collector_success"
+    for text, good in ((during, 0), (after, 1)):
+        assert ended(text) == {("take_backup", "failed"): 1}
+        assert series(text, success, collector="transactions") == {"panel=cp": good}
+        assert sum(series(text, "onapp_transactions_pending").values()) == 1
+
+
+@dataclass
+class Turmoil:
+    """A panel on which backups start, end and are forgotten, and what is true of it."""
+
+    cloud: Cloud
+    dice: random.Random
+    truth: Counter[tuple[str, str]] = field(default_factory=Counter)
+    running: list[Transaction] = field(default_factory=list)
+
+    def goes_on(self) -> None:
+        """Start some backups, and end some."""
+        for _ in range(self.dice.choice((0, 0, 1, 3, 40))):
+            server = self.dice.choice((1, 2, 3))
+            task = self.cloud.world.add_transaction(status="pending", server_id=server)
+            self.running.append(task)
+        self.dice.shuffle(self.running)
+        for _ in range(self.dice.randrange(len(self.running) + 1) // 2):
+            done = self.running.pop()
+            done.status = self.dice.choice(FINAL)
+            self.truth[done.action, done.status] += 1
+
+    async def is_followed(self) -> None:
+        """Let the exporter read; at times the panel fails for a while."""
+        trouble = self.dice.choice((None, None, faults.html_error(), faults.cut()))
+        log = self.cloud.panel.faults
+        fault = None if trouble is None else log.add(trouble, resource="transactions")
+        await self.cloud.pass_(self.dice.choice((60, 90, 400)))
+        if fault is not None:
+            fault.remove()
+            await self.cloud.pass_(400)
+
+    async def is_disturbed(self) -> None:
+        """Clean the log, or load the configuration again; mostly neither."""
+        what = self.dice.choice(("clean", "reload", "", "", ""))
+        if what == "clean":
+            rows = self.cloud.world.transactions
+            for row in [row for row in rows.values() if row.status in FINAL]:
+                if self.dice.random() < 0.5:
+                    del rows[row.id]
+        elif what == "reload":
+            self.cloud.file.write_text(self.cloud.file.read_text() + "# changed\n")
+            await self.cloud.get("/-/reload", method="POST")
+
+
+@pytest.mark.parametrize("cap", [5, 100])
+async def test_nothing_is_lost_whatever_becomes_of_the_log(
+    start: Start, cap: int
+) -> None:
+    """Each counts once when it has ended, and is pending until then."""
+    async with start(Panel(a_world(3), per_page_cap=cap)) as cloud:
+        turmoil = Turmoil(cloud, random.Random(cap))  # noqa: S311  # not for secrets
+        for _ in range(20):
+            turmoil.goes_on()
+            await turmoil.is_followed()
+            await turmoil.is_disturbed()
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    pending = series(text, "onapp_transactions_pending")
+    assert ended(text) == turmoil.truth
+    assert sum(pending.values()) == len(turmoil.running)
 
 
 async def test_those_that_count_are_looked_for_first(start: Start) -> None:
@@ -632,17 +815,10 @@ async def test_those_that_count_are_looked_for_first(start: Start) -> None:
     assert ended(text) == {("take_backup", "complete"): 1}
 
 
-def beyond_page(last: int, fault: Fault) -> Fault:
-    """Return a fault of the pages after one."""
-    return Fault(
-        fault.act, lambda scene: int(scene.request.query.get("page", "1")) > last
-    )
-
-
 async def test_a_log_whose_old_pages_fail_is_followed(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The newest page is enough to begin with; the rest is said once."""
+    """After some attempts the newest page is enough; the rest is said once."""
     world = a_world()
     for _ in range(40):
         world.add_transaction(action="edit_disk")
@@ -653,6 +829,7 @@ async def test_a_log_whose_old_pages_fail_is_followed(
     panel.faults.add(beyond_page(2, faults.html_error()), resource="transactions")
 
     async with start(panel) as cloud:
+        await cloud.pass_(60)
         begun = await cloud.value("onapp_transactions_pending", action="take_backup")
         world.add_transaction(status="failed", server_id=1)
         await cloud.pass_(600)
@@ -675,6 +852,29 @@ async def test_the_first_reading_goes_back_ten_pages(start: Start) -> None:
         asked = [a for a in panel.requests if a.resource == "transactions"]
 
     assert len(asked) == 10
+
+
+@pytest.mark.parametrize("code", [401, 503])
+async def test_a_first_reading_that_the_panel_ends_begins_again(
+    start: Start, code: int
+) -> None:
+    """What ends meanwhile had not ended before the start, so far as was seen."""
+    world = a_world()
+    slow = far_down(world, 1)
+    panel = Panel(world, per_page_cap=10)
+    trouble = beyond_page(1, faults.status(code, {"Retry-After": "600"}))
+    fault = panel.faults.add(trouble, resource="transactions")
+
+    async with start(panel) as cloud:
+        begun = await cloud.series("onapp_collector_success", collector="transactions")
+        fault.remove()
+        await cloud.pass_(1300)
+        slow.status = "complete"
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert begun == {"panel=cp": 0}
+    assert ended(text) == {("take_backup", "complete"): 1}
 
 
 def without_headers() -> Fault:
@@ -736,6 +936,31 @@ async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
     }
     assert len(asked) == 2, "the list, and once more to see that there are no pages"
     assert len(lines) == 1
+
+
+async def test_one_that_was_not_seen_for_long_is_not_known_to_be_pending(
+    start: Start,
+) -> None:
+    """It counts all the same when it is listed again, ended."""
+    world = a_world()
+    slow = world.add_transaction(status="running", server_id=1)
+
+    async with start(Panel(world, paging=False)) as cloud:
+        busy = [world.add_transaction(action="edit_disk") for _ in range(12)]
+        await cloud.pass_(3400)
+        soon = await cloud.metrics()
+        await cloud.pass_(400)
+        late = await cloud.metrics()
+        for each in busy:
+            del world.transactions[each.id]
+        slow.status = "complete"
+        await cloud.pass_(60)
+        text = await cloud.metrics()
+
+    assert sum(series(soon, "onapp_transactions_pending").values()) == 1
+    assert set(series(late, "onapp_transactions_pending").values()) == {0}
+    assert not series(late, "onapp_transactions_oldest_pending_timestamp_seconds")
+    assert ended(text) == {("take_backup", "complete"): 1}
 
 
 async def test_one_that_an_unpaged_list_passes_over_is_gone(start: Start) -> None:

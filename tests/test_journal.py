@@ -1,0 +1,69 @@
+"""The bookkeeping over a log of transactions: what is kept, and how much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from exporter.journal import Journal, Seen
+from exporter.model import Transaction
+
+BURST = 1_200
+KEPT = 1_000
+
+
+def a_take(number: int, status: str, vm_id: int = 2) -> Transaction:
+    """Return a transaction that takes a backup."""
+    return Transaction(
+        id=number,
+        action="take_backup",
+        status=status,
+        backup_id=None,
+        vm_id=vm_id,
+        created_at=float(number),
+        updated_at=None,
+    )
+
+
+def owning(*servers: int) -> Callable[[int | None], bool]:
+    """Return a judgement by which the transactions of these servers count."""
+    return lambda vm_id: vm_id in servers
+
+
+def read(journal: Journal, *rows: Transaction, own: tuple[int, ...]) -> None:
+    """Let a journal read the head of a log."""
+    head = {row.id: row for row in rows}
+    journal.enter(Seen(head, {}, set()), owning(*own), now=0.0, until=1.0)
+
+
+def test_open_ones_of_servers_not_watched_are_bounded() -> None:
+    """A cloud of others costs no more than a thousand rows; the newest are kept."""
+    journal = Journal()
+    read(journal, own=(1,))
+
+    read(journal, *(a_take(n, "running") for n in range(BURST)), own=(1,))
+
+    assert sorted(journal.open) == list(range(BURST - KEPT, BURST))
+
+
+def test_ended_ones_of_servers_not_watched_are_bounded() -> None:
+    """The newest thousand wait for their server to be found."""
+    journal = Journal()
+    read(journal, own=(1,))
+
+    read(journal, *(a_take(n, "failed") for n in range(BURST)), own=(1,))
+    read(journal, own=(1, 2))
+    read(journal, own=(1, 2))
+
+    assert journal.counts["take_backup", "failed"] == KEPT
+
+
+def test_own_ones_are_kept_over_those_of_others() -> None:
+    """However many others there are."""
+    journal = Journal()
+    read(journal, own=(1,))
+
+    own = a_take(1, "running", vm_id=1)
+    others = (a_take(n, "running") for n in range(2, BURST))
+    read(journal, own, *others, own=(1,))
+
+    assert 1 in journal.open
