@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from .backoff import doubled
-from .errors import ExporterError, Forbidden, NotFound, PanelError, Unprocessable
+from .errors import ExporterError, Forbidden, NotFound, Unprocessable
 from .store import PanelStore
 
 log = structlog.get_logger()
@@ -69,15 +69,12 @@ class Condition:
         if type(error) in self._troubles:
             return
         self._troubles.add(type(error))
-        hint = error.hint if isinstance(error, PanelError) else ""
-        more = {"hint": hint} if hint else {}
         log.warning(
             "collector off" if isinstance(error, REFUSED) else "collector failed",
             panel=self.store.name,
             collector=self.collector,
             **where,
-            error=str(error),
-            **more,
+            **error.told(),
         )
 
 

@@ -28,6 +28,14 @@ from typing import ClassVar
 class ExporterError(Exception):
     """The root of the tree."""
 
+    hint: ClassVar[str] = ""
+    """What whoever runs the exporter can do."""
+
+    def told(self, hint: str = "") -> dict[str, str]:
+        """Return what a log line says of it; ``hint`` where the place knows better."""
+        hint = hint or self.hint
+        return {"error": str(self)} | ({"hint": hint} if hint else {})
+
 
 class ConfigError(ExporterError):
     """A configuration that cannot be used."""
@@ -45,8 +53,6 @@ class PanelError(ExporterError):
     """Whether the panel has accepted the credentials when it answers like this."""
     retry_after_seconds: float | None = None
     """How long the panel asked to be left alone."""
-    hint: ClassVar[str] = ""
-    """What whoever runs the exporter can do."""
 
 
 class TimedOut(PanelError):

@@ -249,11 +249,9 @@ class Poller:
         if type(error) is self._trouble:
             return
         self._trouble = type(error)
-        hint = error.hint if isinstance(error, PanelError) else ""
-        if isinstance(error, NotFound | Undecodable):
-            hint = _ADDRESS_HINT
-        more = {"hint": hint} if hint else {}
-        log.error("panel lost", panel=self.store.name, error=str(error), **more)
+        elsewhere = isinstance(error, NotFound | Undecodable)
+        told = error.told(_ADDRESS_HINT if elsewhere else "")
+        log.error("panel lost", panel=self.store.name, **told)
 
     async def _run(self, errand: Errand) -> None:
         await errand.run()
