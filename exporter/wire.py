@@ -9,6 +9,7 @@ the root (as the vendor's page prints it) and Rails' ``nil-classes`` for "empty"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -24,7 +25,10 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
+UNKNOWN_ID = "?"
+"""The id of a row that does not say it readably."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
+_LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
 _TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
 
 
@@ -108,10 +112,29 @@ class RowDecoder(Generic[Row]):
             row: Row = self._wrapped.decode(raw).row
         except msgspec.ValidationError as error:
             try:
-                return self._row.decode(raw)
+                return self._bare_row(raw)
             except msgspec.ValidationError:
                 raise error from None
         return row
+
+    def _bare_row(self, raw: msgspec.Raw) -> Row:
+        try:
+            return self._row.decode(raw)
+        except msgspec.ValidationError:
+            fields = msgspec.json.decode(raw, type=dict[str, Any])
+            return self._lenient_row(fields.get(self.name, fields))
+
+    def _lenient_row(self, fields: Any) -> Row:
+        """Read a row some of whose values are not written as they should be."""
+        if not isinstance(fields, dict):
+            raise msgspec.ValidationError("no object")
+        # Only what is used: a list of servers carries passwords too.
+        used = {
+            key: _plain(fields[key])
+            for key in self.row.__struct_encode_fields__
+            if key in fields
+        }
+        return msgspec.convert(used, self.row, strict=False)
 
     def _xml(self, body: bytes) -> Rows[Row]:
         return self._collect(self._elements(xml_root(body)), self._xml_row)
@@ -138,7 +161,10 @@ class RowDecoder(Generic[Row]):
             for key in self.row.__struct_encode_fields__
             if key in element
         }
-        return msgspec.convert(fields, self.row, strict=False)
+        try:
+            return msgspec.convert(fields, self.row, strict=False)
+        except msgspec.ValidationError:
+            return self._lenient_row(fields)
 
     def _collect(self, items: list[Any], decode: Any) -> Rows[Row]:
         rows: list[Row] = []
@@ -163,8 +189,9 @@ class RowDecoder(Generic[Row]):
             try:
                 item = msgspec.to_builtins(self._named.decode(item))
             except UNREADABLE:
-                return "?"
-        return next((str(number) for number in _numbers(item, self.name)), "?")
+                return UNKNOWN_ID
+        numbers = map(str, _numbers(item, self.name))
+        return next(numbers, UNKNOWN_ID)
 
 
 def _numbers(item: Any, name: str) -> Iterator[int]:
@@ -172,6 +199,19 @@ def _numbers(item: Any, name: str) -> Iterator[int]:
         value = xml_value(fields.get("id")) if isinstance(fields, dict) else None
         if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             yield int(value[:20]) if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as its type is written: nothing is null, no second is a 61st.
+
+    Python's times know no leap seconds; such a one is taken for the second before.
+    """
+    if not isinstance(value, str):
+        return value
+    leap = _LEAP_SECOND.fullmatch(value)
+    if leap is not None:
+        return f"{leap[1]}59{leap[2]}"
+    return value if value.strip() else None
 
 
 def xml_root(body: bytes) -> tuple[str, Any]:

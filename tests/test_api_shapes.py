@@ -189,6 +189,57 @@ async def test_a_bad_row_costs_only_itself(form: str, log: Log, tmp_path: Path) 
 
 @in_both_formats
 @pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        ("2026-12-31T23:59:60Z", 1798761599.0),
+        ("2026-12-31T23:59:60.250Z", 1798761599.25),
+        ("2027-01-01T08:59:60+09:00", 1798761599.0),
+    ],
+)
+async def test_a_leap_second_is_the_one_before(
+    form: str, moment: str, shown: float, tmp_path: Path
+) -> None:
+    """The backup counts; nobody needs the second."""
+    panel = a_cloud()
+    listing(panel, form, a_row(built_at=moment), a_row(id=1002))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        family = "onapp_backup_built_timestamp_seconds"
+
+        assert await cloud.value(family, backup_id=1001) == shown
+        assert not await skipped(cloud, "backups")
+
+
+@in_both_formats
+@pytest.mark.parametrize("nothing", ["", " "])
+async def test_an_empty_text_is_a_value_that_is_not_known(
+    form: str, nothing: str, tmp_path: Path
+) -> None:
+    """Numbers, moments and booleans alike; the rest of the row counts."""
+    panel = a_cloud()
+    names = ("backup_size", "backup_server_id", "locked", "created_at", "disk_id")
+    listing(panel, form, a_row(**dict.fromkeys(names, nothing)), a_row(id=1002))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1001", "1002"}
+        assert not await skipped(cloud, "backups")
+        assert await cloud.value("onapp_backup_size_bytes", backup_id=1001) is None
+        assert await cloud.value("onapp_backup_locked", backup_id=1001) == 0
+        info = await labels(cloud, "onapp_backup_info", backup_id=1001)
+
+        assert info["backup_server_id"] == "none"
+
+
+@in_both_formats
+async def test_an_empty_id_is_none(form: str, tmp_path: Path) -> None:
+    """Nothing can be said of such a row."""
+    panel = a_cloud()
+    listing(panel, form, a_row(id=""), a_row(id=1002))
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"1002"}
+        assert await skipped(cloud, "backups") == 1
+
+
+@in_both_formats
+@pytest.mark.parametrize(
     ("changes", "row_id"),
     [
         ({"id": None}, "?"),
