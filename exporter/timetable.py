@@ -1,8 +1,9 @@
 """When each server is due: at once, then in a slot of its own in every interval.
 
 Slots are spread evenly by a hash, so that requests to a panel do not come in bursts
-and a server keeps its slot when others come and go. A failed read is tried again
-before the next slot, later each time. Moments are monotonic seconds.
+and a server keeps its slot when others come and go. A server that changed is due before
+that, many that did so together one after another. A failed read is tried again before
+the next slot, later each time. Moments are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ _FIRST_RETRY = 1 / 16
 """Of the interval: a minute, nearly, when servers are read every 15."""
 _MOST_RETRIES = 3
 """A fourth would come just before the next slot."""
+_BURST_SECONDS = 30.0
+"""Over so long are those spread that changed together."""
+_AT_ONCE = 8
+"""So many that changed together are not kept waiting."""
+_SLOWEST_PER_SECOND = 2
+"""Nor are others longer than it takes to read those before them at this pace."""
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _ROUNDING = 1e-6
 """A slot nearer than this share of the interval is the one just used."""
 
@@ -34,6 +42,9 @@ class Timetable:
     _rest: dict[int, float] = field(default_factory=dict)
     """Until when failing ones, and those that asked for it, are left alone."""
     _queue: list[tuple[float, int]] = field(default_factory=list)
+    _burst: int = 0
+    """How many were hastened within the last moments."""
+    _burst_ends: float = 0.0
 
     def enter(self, vm_id: int, now: float) -> None:
         """Make a new server due at once; one that is here keeps its time."""
@@ -41,15 +52,17 @@ class Timetable:
             self._wait(vm_id, now)
 
     def hasten(self, vm_id: int, now: float) -> None:
-        """Make a server due at once; one in hand, as soon as it is done.
+        """Make a server due soon; one in hand, as soon as it is done.
 
-        One that is left alone is due when that ends.
+        A few are due at once, many within half a minute. One that is left alone is due
+        when that ends.
         """
-        due = max(now, self._rest.get(vm_id, now))
         if vm_id in self._in_hand:
             self._again.add(vm_id)
-        elif self._due.get(vm_id, due) > due:
-            self._wait(vm_id, due)
+            return
+        due = max(now, self._rest.get(vm_id, now))
+        if self._due.get(vm_id, due) > due:
+            self._wait(vm_id, min(self._due[vm_id], due + self._seconds_in_burst(now)))
 
     def leave(self, vm_id: int) -> None:
         """Forget a server; one in hand is not given out again."""
@@ -114,6 +127,19 @@ class Timetable:
 
     def _is_waiting(self, due: float, vm_id: int) -> bool:
         return vm_id not in self._in_hand and self._due.get(vm_id) == due
+
+    def _seconds_in_burst(self, now: float) -> float:
+        """Return how long the next of those that are hastened together is to wait.
+
+        How many there will be is not known: multiples of the golden ratio lie evenly
+        spread however many they are, over a span that grows with their number.
+        """
+        if now >= self._burst_ends:
+            self._burst, self._burst_ends = 0, now + _BURST_SECONDS
+        beyond = max(0, self._burst - _AT_ONCE + 1)
+        self._burst += 1
+        span = min(_BURST_SECONDS, beyond / _SLOWEST_PER_SECOND)
+        return span * (beyond * _GOLDEN_RATIO % 1)
 
     def _next_slot(self, vm_id: int, now: float) -> float:
         share = zlib.crc32(f"{self.name}/{vm_id}".encode()) / 2**32

@@ -73,6 +73,28 @@ def moved_on(cloud: Cloud, count: int) -> list[Any]:
 # The rhythm
 
 
+async def test_servers_that_change_together_are_not_read_all_at_once(
+    tmp_path: Path,
+) -> None:
+    """Their reads are spread over half a minute after the log has told of them."""
+    count = 150
+    panel = panel_of(count)
+    async with watched(panel, tmp_path) as cloud:
+        await cloud.pass_(61)
+        before = len(asked(panel))
+        for number in range(1, count + 1):
+            panel.world.take_backup("Disk", 100 + number)
+        began = cloud.clock.elapsed
+        await cloud.pass_(90)
+        shown = await cloud.series("onapp_vm_backups", panel="cp")
+        reads = [at - began for at in asked(panel)[before:]]
+
+    each_second = Counter(int(at) for at in reads)
+    assert sum(shown.values()) == 2 * count
+    assert max(each_second.values()) <= 25
+    assert sum(59 <= at < 60 + 31 for at in reads) >= count * 0.8
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
 async def test_the_first_pass_is_made_at_once_with_bounded_concurrency(
     tmp_path: Path, concurrency: int

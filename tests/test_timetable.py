@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -242,6 +244,65 @@ def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
     assert timetable.next_due() == 101.0
 
 
+def hastened(count: int) -> list[float]:
+    """Return after how long each of so many servers that changed together is due."""
+    timetable = Timetable("cp", 10 * INTERVAL)
+    for vm_id in range(count):
+        timetable.enter(vm_id, 0.0)
+    read_all(timetable, 0.0)
+    for vm_id in range(count):
+        timetable.hasten(vm_id, 0.5)
+    moments = []
+    while (due := timetable.next_due()) is not None:
+        taken = timetable.take(due)
+        assert taken is not None
+        timetable.leave(taken)
+        moments.append(due - 0.5)
+    return moments
+
+
+@pytest.mark.parametrize(
+    ("count", "most_a_second", "last"),
+    [(1, 1, 0.0), (8, 8, 0.0), (12, 12, 2.0), (60, 16, 26.0), (900, 45, 30.0)],
+)
+def test_many_that_change_together_are_due_one_after_another(
+    count: int, most_a_second: int, last: float
+) -> None:
+    """A few at once, a few more soon, hundreds over half a minute."""
+    moments = hastened(count)
+    each_second = Counter(int(moment) for moment in moments)
+
+    assert moments[:8] == [0.0] * min(count, 8)
+    assert max(each_second.values()) <= most_a_second
+    assert max(moments) <= last
+
+
+def test_a_burst_ends() -> None:
+    """Whoever changes half a minute later waits for none of it."""
+    timetable = Timetable("cp", 10 * INTERVAL)
+    for vm_id in range(500):
+        timetable.enter(vm_id, 0.0)
+    read_all(timetable, 0.0)
+    for vm_id in range(499):
+        timetable.hasten(vm_id, 0.5)
+    read_all(timetable, 31.0)
+    timetable.hasten(499, 31.0)
+
+    assert timetable.take(31.0) == 499
+
+
+def test_none_that_is_hastened_waits_for_longer_than_its_slot() -> None:
+    """Hastening only ever brings a read forward."""
+    timetable = Timetable("cp", 8.0)
+    for vm_id in range(300):
+        timetable.enter(vm_id, 0.0)
+    read_all(timetable, 0.0)
+    for vm_id in range(300):
+        timetable.hasten(vm_id, 0.5)
+
+    assert len(read_all(timetable, 8.0)) == 300
+
+
 def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
     """What was not asked is not done."""
     timetable = Timetable("cp", INTERVAL)
@@ -373,6 +434,7 @@ def test_servers_that_come_and_go_leave_nothing_behind() -> None:
         timetable.done(vm_id, 0.0, failed=True)
         timetable.leave(vm_id)
     read_all(timetable, INTERVAL)
-    held = sum(len(getattr(timetable, name)) for name in Timetable.__slots__[2:])
+    fields = (getattr(timetable, name) for name in Timetable.__slots__)
+    held = sum(len(each) for each in fields if isinstance(each, dict | set | list))
 
     assert held <= 4
