@@ -19,6 +19,7 @@ from .reader import Reader
 from .selection import Selection, Shard
 from .store import PanelStore
 from .timetable import Timetable
+from .wire import UNKNOWN_ID
 
 log = structlog.get_logger()
 
@@ -86,13 +87,17 @@ class Roster:
     async def _discover(self) -> bool:
         inventory = await self.reader.inventory()
         wanted = [server for server in inventory.values if self.selection.wants(server)]
+        watches = self.store.watches
         for server in wanted:
-            self._enter(server.id, server, None)
+            watch = watches.get(server.id)
+            # A watched server is expected what enter_known or its entry said.
+            if watch is None or watch.knowledge.server != server:
+                self._enter(server.id, server, None)
         stay = {server.id for server in wanted}
         named = {int(number) for number in inventory.skipped if number.isdecimal()}
         stay |= named & self.store.watches.keys()
         missing = 0
-        if inventory.cut_short or inventory.moved or "?" in inventory.skipped:
+        if inventory.cut_short or inventory.moved or UNKNOWN_ID in inventory.skipped:
             stay |= self.store.watches.keys() - {s.id for s in inventory.values}
             missing = self.store.servers_listed or 0
         self._keep(stay)

@@ -102,7 +102,9 @@ class Selection:
 
     def wants(self, server: Server) -> bool:
         """Tell whether a discovered server is to be watched."""
-        return self.include.matches_all(server) and not self.exclude.matches_any(server)
+        if self.include and not self.include.matches_all(server):
+            return False
+        return not (self.exclude and self.exclude.matches_any(server))
 
     def expectation(
         self, server: Server | None, own_interval_seconds: float | None = None
