@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from .client import Answer
 from .errors import UnexpectedStatus
 from .parser import Parsed
+from .wire import UNKNOWN_ID
 
 PER_PAGE = 100
 """Rows asked for at once; a panel may cap it."""
@@ -28,14 +29,14 @@ Value = TypeVar("Value", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
+class Listed(Generic[Value]):
     """What a panel lists, over all pages."""
 
-    values: tuple[T, ...]
+    values: tuple[Value, ...]
     skipped: tuple[str, ...] = ()
-    """The ids, or ``?``, of rows that could not be used: they exist all the same."""
+    """The ids, if they have any, of rows without use: they exist all the same."""
     cut_short: bool = False
-    """Whether the panel counts more than it listed."""
+    """Whether the panel has more than it listed, or never came to an end."""
     moved: bool = False
     """Whether rows came or went between pages: one may have slipped through."""
 
@@ -43,6 +44,15 @@ class Listed(Generic[T]):
     def complete(self) -> bool:
         """Tell whether what is not among these is gone."""
         return not (self.skipped or self.cut_short or self.moved)
+
+    def ids(self) -> frozenset[int]:
+        """Return the ids of all."""
+        return frozenset(value.id for value in self.values)
+
+    def may_lack(self, number: int) -> bool:
+        """Tell whether a row that is not among these may exist all the same."""
+        anything = self.cut_short or self.moved or UNKNOWN_ID in self.skipped
+        return anything or str(number) in self.skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Lists that belong to one server beside its backups, asked for in the same slot.
 
-Nothing that goes wrong here touches the reading of the backups.
+What goes wrong here touches the reading of the backups by the time that it takes only:
+a server whose list failed is asked for it again later each time, and all are left alone
+while it fails everywhere.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .backoff import doubled
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED, Condition
 from .errors import NotAsked, PanelError, Unauthorized
+from .paging import Listed
 from .store import PanelStore
 
 _ENOUGH_REFUSED = 3
@@ -23,6 +27,19 @@ _LONGEST_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(slots=True, eq=False)
+class _Progress:
+    """How the reading of one server's list goes."""
+
+    read_at: float
+    whole_at: float
+    """When the list last came without a gap."""
+    failures: int = 0
+    """In a row."""
+    rests_until: float = 0.0
+    refused: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Particular:
     """One such list; ``name`` is the field of Knowledge that it becomes."""
 
@@ -30,15 +47,14 @@ class Particular:
     store: PanelStore
     clock: Clock
     condition: Condition
-    ask: Callable[[int], Awaitable[tuple[Any, ...]]]
+    ask: Callable[[int], Awaitable[Listed[Any]]]
     wanted: bool = True
     """Whether it is asked for, and not known otherwise."""
     _begun_at: float = 0.0
     """When it was made or last began: whatever was known then was young."""
     _off_until: float = 0.0
-    _read_at: dict[int, float] = field(default_factory=dict)
+    _servers: dict[int, _Progress] = field(default_factory=dict)
     _failing: set[int] = field(default_factory=set)
-    _refused_until: dict[int, float] = field(default_factory=dict)
     _in_a_row: set[int] = field(default_factory=set)
     """The servers that were refused since the last that was not."""
     _alone: set[int] = field(default_factory=set)
@@ -46,6 +62,8 @@ class Particular:
     _failed_in_a_row: int = 0
     _pause_seconds: float = _FIRST_PAUSE_SECONDS
     """How long the next pause of all servers will be."""
+    _probing: bool = False
+    """Whether one server is asked alone, after a pause."""
     _given: bool = False
     """Whether any server ever had it: then the panel does give it."""
 
@@ -57,78 +75,123 @@ class Particular:
         """Read the list of one server; raise Unauthorized and nothing else."""
         if not self.wanted:
             return
-        off_until = max(self._off_until, self._refused_until.get(vm_id, 0.0))
-        if self.clock.monotonic() < off_until:
+        if self._rests(vm_id):
             self.expire(vm_id)
             return
+        probes = self._failed_in_a_row >= _ENOUGH_FAILED
+        self._probing |= probes
         try:
-            values = await self.ask(vm_id)
-        except (NotAsked, Unauthorized) as error:
-            self.expire(vm_id)
-            if isinstance(error, Unauthorized):
-                raise
-        except PanelError as error:
-            self._failed(vm_id, error)
-        else:
-            self._worked(vm_id, values)
+            await self._ask(vm_id)
+        finally:
+            self._probing &= not probes
 
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
-        read_at = self._read_at.get(vm_id, self._begun_at)
-        if self.clock.monotonic() - read_at > self.store.max_age_seconds:
-            self.store.learn(vm_id, **{self.name: None})
+        if not self._is_young(self._progress(vm_id).read_at):
+            self.store.learn(vm_id, self.name, None)
 
     def want(self, *, wanted: bool) -> bool:
-        """Ask for it from now on, or no longer; tell whether that begins."""
-        begins = wanted and not self.wanted
-        if begins:
+        """Ask for it from now on, or no longer; tell whether that changed."""
+        changed = wanted != self.wanted
+        self.wanted = wanted
+        if changed and wanted:
             self.condition.begins()
             self._begun_at = self.clock.monotonic()
-        elif self.wanted and not wanted:
+        elif changed:
             self.condition.ended()
             self._given = False
             self._end_pauses()
-            for known in (
-                self._failing,
-                self._alone,
-                self._in_a_row,
-                self._refused_until,
-            ):
+            for known in (self._failing, self._alone, self._in_a_row):
                 known.clear()
-            self._read_at.clear()
-        self.wanted = wanted
-        return begins
+            self._servers.clear()
+        return changed
 
     def leave(self, vm_id: int) -> None:
         """Forget a server."""
-        self._read_at.pop(vm_id, None)
-        self._failing.discard(vm_id)
-        self._alone.discard(vm_id)
-        self._in_a_row.discard(vm_id)
-        self._refused_until.pop(vm_id, None)
+        self._servers.pop(vm_id, None)
+        for known in (self._failing, self._alone, self._in_a_row):
+            known.discard(vm_id)
 
-    def _worked(self, vm_id: int, values: tuple[Any, ...]) -> None:
+    async def _ask(self, vm_id: int) -> None:
+        try:
+            listed = await self.ask(vm_id)
+        except NotAsked:
+            self.expire(vm_id)
+        except Unauthorized:
+            self.expire(vm_id)
+            raise
+        except PanelError as error:
+            if self._still_wanted(vm_id):
+                self._failed(vm_id, error)
+        else:
+            if self._still_wanted(vm_id):
+                self._worked(vm_id, listed)
+
+    def _still_wanted(self, vm_id: int) -> bool:
+        """Tell whether an answer is of use: much can end while it is awaited."""
+        return self.wanted and vm_id in self.store.watches
+
+    def _rests(self, vm_id: int) -> bool:
+        """Tell whether a server is not to be asked now."""
+        until = max(self._off_until, self._progress(vm_id).rests_until)
+        return self._probing or self.clock.monotonic() < until
+
+    def _progress(self, vm_id: int) -> _Progress:
+        known = self._servers.get(vm_id)
+        return known or _Progress(self._begun_at, self._begun_at)
+
+    def _is_young(self, moment: float) -> bool:
+        return self.clock.monotonic() - moment <= self.store.max_age_seconds
+
+    def _worked(self, vm_id: int, listed: Listed[Any]) -> None:
         self._end_pauses()
         self._in_a_row.clear()
         if not self._given:
-            self._refused_until.clear()  # they may have been refused as all were
+            for other in self._servers.values():
+                if other.refused:  # perhaps only as all were
+                    other.rests_until = 0.0
         self._given = True
-        self._refused_until.pop(vm_id, None)
         self._failing.discard(vm_id)
         self._alone = set(self._failing)
-        self._read_at[vm_id] = self.clock.monotonic()
-        self.store.learn(vm_id, **{self.name: values})
+        now = self.clock.monotonic()
+        whole_at = now if listed.complete else self._progress(vm_id).whole_at
+        self._servers[vm_id] = _Progress(now, whole_at)
+        values = listed.values
+        if not listed.complete and self._is_young(whole_at):
+            values += self._missing(vm_id, listed)
+        self.store.learn(vm_id, self.name, values, partial=not listed.complete)
         if not self._failing:
             self.condition.worked()
 
+    def _missing(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
+        """Return rows that were known, and may only be missing in the list."""
+        known = getattr(self.store.watches[vm_id].knowledge, self.name) or ()
+        ids = listed.ids()
+        return tuple(
+            value
+            for value in known
+            if value.id not in ids and listed.may_lack(value.id)
+        )
+
     def _failed(self, vm_id: int, error: PanelError) -> None:
         self._failing.add(vm_id)
-        if isinstance(error, REFUSED):
-            self._refused(vm_id)
-        elif vm_id not in self._alone:
-            self._pause()
+        progress = self._servers.setdefault(vm_id, self._progress(vm_id))
+        progress.refused = isinstance(error, REFUSED)
+        if progress.refused:
+            self._refused(vm_id, progress)
+        else:
+            self._rest(progress)
+            if vm_id not in self._alone:
+                self._pause()
         self.condition.failed(error, vm_id=vm_id)
         self.expire(vm_id)
+
+    def _rest(self, progress: _Progress) -> None:
+        """Leave a server alone: first until its next turn, then for longer."""
+        first = self.store.interval_seconds / 2
+        seconds = doubled(first, progress.failures, _LONGEST_PAUSE_SECONDS)
+        progress.failures += 1
+        progress.rests_until = self.clock.monotonic() + seconds
 
     def _pause(self) -> None:
         """Leave all alone after several failures, each time for longer."""
@@ -144,15 +207,16 @@ class Particular:
         self._off_until, self._failed_in_a_row = 0.0, 0
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
-    def _refused(self, vm_id: int) -> None:
+    def _refused(self, vm_id: int, progress: _Progress) -> None:
         """Leave a server alone, or all: one may be refused, or just be destroyed."""
         until = self.clock.monotonic() + OFF_SECONDS
-        self._refused_until[vm_id] = until
+        progress.rests_until = until
         self._in_a_row.add(vm_id)
         if not self._given and len(self._in_a_row) >= _ENOUGH_REFUSED:
             # After the pause all others come first, and find out for these too.
-            later = until + self.store.interval_seconds
-            self._refused_until = dict.fromkeys(self._in_a_row, later)
+            for number in self._in_a_row:
+                later = until + self.store.interval_seconds
+                self._servers[number].rests_until = later
             self._failing.clear()
             self._in_a_row.clear()
             self._off_until = until

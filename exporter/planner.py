@@ -10,7 +10,7 @@ from .clock import Clock
 from .errand import Condition, Errand, Errands
 from .feed import Feed
 from .journal import Journal
-from .paging import PER_PAGE
+from .paging import PER_PAGE, Listed
 from .particulars import Particular
 from .programme import Programme
 from .reader import (
@@ -120,7 +120,7 @@ class Planner:
         self,
         name: str,
         collector: str,
-        ask: Callable[[int], Awaitable[tuple[Any, ...]]],
+        ask: Callable[[int], Awaitable[Listed[Any]]],
         wanted: bool = True,  # noqa: FBT001, FBT002  # what the field is called
     ) -> Particular:
         return Particular(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .errand import Errands
 from .particulars import Particular
-from .reader import BACKUP_SERVERS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
+from .reader import BACKUP_SERVERS, DISKS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
 from .schedules import Schedules
 from .store import PanelStore
 
@@ -35,10 +35,11 @@ class Programme:
         if SCHEDULES not in self.collectors:
             self.store.unclaimed = None
             for vm_id in tuple(self.store.watches):
-                self.store.learn(vm_id, schedules=None, disks=None)
+                self.store.learn(vm_id, SCHEDULES, None)
+                self.store.learn(vm_id, DISKS, None)
         if RECOVERY_POINTS not in self.collectors:
             for vm_id in tuple(self.store.watches):
-                self.store.learn(vm_id, recovery_points=None)
+                self.store.learn(vm_id, RECOVERY_POINTS, None)
         if TRANSACTIONS not in self.collectors:
             self.store.journal = None
         if BACKUP_SERVERS not in self.collectors:
@@ -48,10 +49,14 @@ class Programme:
 
     async def read(self, vm_id: int) -> None:
         """Read what belongs to one server; raise Unauthorized and nothing else."""
-        if self.schedules is not None:
-            self.schedules.assign(vm_id)
+        self._assign(vm_id)
         for particular in self.particulars:
             await particular.read(vm_id)
+            self._assign(vm_id)  # its disks may tell which schedules are its own
+
+    def _assign(self, vm_id: int) -> None:
+        if self.schedules is not None:
+            self.schedules.assign(vm_id)
 
     def expire(self, vm_id: int) -> None:
         """Drop what was read of a server too long ago."""

@@ -59,8 +59,6 @@ RESOURCES = (
 )
 """What can be asked for: the values of the label ``resource``."""
 
-_MOST_PAGES = 10_000
-
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[bytes, Format], Parsed[Any]]
 log = structlog.get_logger()
@@ -85,6 +83,8 @@ class Reader:
     gate: Gate
     account: Account
     observer: Observer
+    most_pages: int = 10_000
+    """A list that still goes on then is taken for cut short."""
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
     _known: dict[str, Reading[Any]] = field(default_factory=dict)
@@ -116,29 +116,28 @@ class Reader:
     async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Return a server's backups: the same object as long as the panel says 304."""
         parse = partial(parser.backups, vm_id=vm_id)
-        return await self._of_server(BACKUPS, vm_id, "backups", parse)
+        # By contract a list in which a row cannot be used is all that there is.
+        return (await self._of_server(BACKUPS, vm_id, "backups", parse)).values
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""
         path = "settings/schedules"
-        listed = await self._list(SCHEDULES, path, records.schedules)
-        return replace(listed, values=_of_backups(listed.values))
+        return _of_backups(await self._list(SCHEDULES, path, records.schedules))
 
-    async def schedules_of(self, vm_id: int) -> tuple[Schedule, ...]:
+    async def schedules_of(self, vm_id: int) -> Listed[Schedule]:
         """Return the schedules of a server and its disks."""
         parse = records.schedules
-        found = await self._of_server(SCHEDULES, vm_id, "schedules", parse)
-        return _of_backups(found)
+        return _of_backups(await self._of_server(SCHEDULES, vm_id, "schedules", parse))
 
     async def disks(self) -> Listed[Disk]:
         """Return every disk that the panel lists."""
         return await self._list(DISKS, "settings/disks", records.disks)
 
-    async def disks_of(self, vm_id: int) -> tuple[Disk, ...]:
+    async def disks_of(self, vm_id: int) -> Listed[Disk]:
         """Return the disks of a server."""
         return await self._of_server(DISKS, vm_id, "disks", records.disks)
 
-    async def recovery_points_of(self, vm_id: int) -> tuple[RecoveryPoint, ...]:
+    async def recovery_points_of(self, vm_id: int) -> Listed[RecoveryPoint]:
         """Return what plugins keep of a server."""
         path = "backups/recovery_points"
         parse = partial(records.recovery_points, vm_id=vm_id)
@@ -175,30 +174,35 @@ class Reader:
         found: dict[int, Value] = {}
         totals: set[int] = set()
         skipped: list[str] = []
-        seen = 0
-        for page in range(1, _MOST_PAGES + 1):
+        seen, endless = 0, False
+        for page in range(1, self.most_pages + 1):
             reading = await self._read(resource, path, parse, page=page)
             if reading.total is not None:
                 totals.add(reading.total)
             here = reading.content
+            skipped += (row.row_id for row in here.skipped)
             known = sum(value.id in found for value in here.values)
             if known == len(here.values):
                 break
             found |= {value.id: value for value in here.values}
-            skipped += (row.row_id for row in here.skipped)
             seen += here.listed - known
             if is_last(reading, seen):
                 break
-        cut_short = reading.total is not None and seen < reading.total
+        else:
+            endless = True
+        cut_short = endless or (reading.total is not None and seen < reading.total)
         moved = len(totals) > 1
         return Listed(tuple(found.values()), tuple(skipped), cut_short, moved)
 
     async def _of_server(
         self, resource: str, vm_id: int, what: str, parse: Parse
-    ) -> tuple[Any, ...]:
+    ) -> Listed[Any]:
         path = _path(vm_id, what)
         reading = await self._read(resource, path, parse, vm_id=vm_id)
-        return reading.content.values
+        found = reading.content
+        skipped = tuple(row.row_id for row in found.skipped)
+        cut_short = reading.total is not None and found.listed < reading.total
+        return Listed(found.values, skipped, cut_short)
 
     async def _read(
         self,
@@ -299,5 +303,6 @@ def _path(vm_id: int, what: str) -> str:
     return f"virtual_machines/{vm_id}/{what}"
 
 
-def _of_backups(schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
-    return tuple(s for s in schedules if s.action == AUTOBACKUP and s.target.id)
+def _of_backups(listed: Listed[Schedule]) -> Listed[Schedule]:
+    schedules = (s for s in listed.values if s.action == AUTOBACKUP and s.target.id)
+    return replace(listed, values=tuple(schedules))

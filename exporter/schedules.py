@@ -2,14 +2,15 @@
 
 A panel is asked for all of them at once, where it permits that; otherwise each server
 is asked for its own. Without the list of disks a disk's schedule is tied to its server
-by the backups of that disk.
+by the server's own list, or by the backups of that disk.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -21,9 +22,10 @@ from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
 from .paging import Listed
 from .particulars import Particular
 from .selection import Expectation, Shard
-from .store import NOBODY, Knowledge, PanelStore
+from .store import DISKS, NOBODY, SCHEDULES, Knowledge, PanelStore
 
-T = TypeVar("T")
+T = TypeVar("T", Schedule, Disk)
+Key = TypeVar("Key", bound=Hashable)
 log = structlog.get_logger()
 
 
@@ -35,19 +37,33 @@ class Source(Generic[T]):
     one_by_one: Particular
     clock: Clock
     longest_age_seconds: float
-    values: tuple[T, ...] | None = None
-    """Those of all servers; None: not known."""
-    complete: bool = True
-    """Whether what is not among them does not exist."""
+    listed: Listed[T] | None = None
+    """What there is of all servers: the same object until it changes; None: unknown."""
     settled: bool = False
     """Whether that is the panel's word; until then what a reload left stays."""
     refused: bool = False
     """Whether the panel does not give the whole list: until it has given it."""
     recent: bool = True
     """Whether it was complete, or began, not too long ago."""
+    _ids: frozenset[int] = frozenset()
     _read_at: float | None = None
     _whole_at: float | None = None
     _refused_until: float = 0.0
+
+    @property
+    def values(self) -> tuple[T, ...]:
+        """Return what is listed: nothing, when that is not known."""
+        return () if self.listed is None else self.listed.values
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether what is not listed does not exist."""
+        return self.listed is None or self.listed.complete
+
+    @property
+    def in_use(self) -> bool:
+        """Tell whether it tells the servers what is theirs."""
+        return self.settled and not self.one_by_one.wanted
 
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
@@ -59,24 +75,72 @@ class Source(Generic[T]):
         try:
             listed = await self.everywhere()
         except REFUSED:
-            self.values, self.settled, self.refused = None, True, True
+            self.listed, self.settled, self.refused = None, True, True
             self._refused_until = now + OFF_SECONDS
         except PanelError:
             if now - self._read_at > self.longest_age_seconds:
-                self.values, self.settled = None, True
+                self.listed, self.settled = None, True
             raise
         else:
-            self._read_at, self.settled = now, True
-            self.values, self.complete = listed.values, listed.complete
-            self.refused = self.refused and listed.cut_short
-            self._note_age(now)
+            self._take_in(listed, now)
             if listed.cut_short:
-                raise Undecodable("the panel counts more rows than it lists")
+                raise Undecodable("the panel has more rows than it lists")
 
-    def _note_age(self, now: float) -> None:
+    def lacked(self, known: tuple[T, ...] | None) -> tuple[T, ...]:
+        """Return what was known, and may only be missing in the list."""
+        if self.listed is None or self.complete or not self.recent:
+            return ()
+        return tuple(
+            value
+            for value in known or ()
+            if value.id not in self._ids and self.listed.may_lack(value.id)
+        )
+
+    def _take_in(self, listed: Listed[T], now: float) -> None:
+        self._read_at, self.settled = now, True
+        if listed != self.listed:
+            self.listed, self._ids = listed, listed.ids()
+        self.refused = self.refused and listed.cut_short
         if self.complete or self._whole_at is None:
             self._whole_at = now
         self.recent = now - self._whole_at <= self.longest_age_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the lists of a whole panel say, by whom it concerns."""
+
+    schedules: Mapping[Target, tuple[Schedule, ...]]
+    disks: Mapping[int, tuple[Disk, ...]]
+    """By server."""
+    owners: Mapping[int, int]
+    """The servers of disks."""
+    unowned: frozenset[Target]
+    """The disks with a schedule that no server is known to have."""
+
+    @classmethod
+    def of(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
+        """Sort rows by whom they concern."""
+        by_target = _grouped(schedules, attrgetter("target"))
+        by_server = _grouped(disks, attrgetter("vm_id"))
+        by_server.pop(None, None)
+        owners = {d.id: vm_id for vm_id, owned in by_server.items() for d in owned}
+        on_disks = (target for target in by_target if target.type == DISK)
+        unowned = frozenset(t for t in on_disks if t.id not in owners)
+        return cls(by_target, by_server, owners, unowned)
+
+    def differing(self, other: _Index) -> set[int]:
+        """Return the servers of which another index says something else."""
+        if other is self:
+            return set()
+        found = _differing(self.disks, other.disks)
+        for target in _differing(self.schedules, other.schedules):
+            if target.type == DISK:
+                owners = (index.owners.get(target.id) for index in (self, other))
+                found.update(vm_id for vm_id in owners if vm_id is not None)
+            else:
+                found.add(target.id)
+        return found
 
 
 @dataclass(slots=True, eq=False)
@@ -89,15 +153,14 @@ class Schedules:
     disks: Source[Disk]
     hasten: Callable[[int], None]
     """Is told of each server that is to be read anew."""
-    _by_target: dict[Target, list[Schedule]] = field(default_factory=dict)
-    _by_server: dict[int, list[Disk]] = field(default_factory=dict)
-    _owners: dict[int, int] = field(default_factory=dict)
-    """The servers of disks, as the panel lists them."""
-    _unclaimed: dict[Target, list[Schedule]] = field(default_factory=dict)
-    _listed: frozenset[int] = frozenset()
-    """The ids of all schedules that the panel lists."""
+    _indexed: tuple[object, object] = (None, None)
+    """The lists that the index is of."""
+    _index: _Index = field(default_factory=lambda: _Index.of((), ()))
+    _unclaimed: set[Target] = field(default_factory=set)
     _claims: dict[int, int] = field(default_factory=dict)
-    """The servers of disks that nobody lists: the first with backups of each."""
+    """The servers of disks that the panel does not list: the first of each."""
+    _told: set[int] = field(default_factory=set)
+    """The servers that know what was said of them the last time."""
 
     async def read(self) -> None:
         """Read what the panel gives at once, and tell the servers."""
@@ -110,8 +173,7 @@ class Schedules:
             except PanelError as error:
                 errors.append(error)
         self._settle_ways()
-        self._index()
-        for vm_id in tuple(self.store.watches):
+        for vm_id in self._concerned():
             self._assign(vm_id)
         self._show_unclaimed()
         if errors:
@@ -124,16 +186,36 @@ class Schedules:
         if len(self._unclaimed) != unclaimed:
             self._show_unclaimed()
 
+    def _concerned(self) -> Iterable[int]:
+        """Take in the lists, and return the servers that are to be told."""
+        index, lists = self._index, (self.schedules.listed, self.disks.listed)
+        if any(new is not old for new, old in zip(lists, self._indexed, strict=True)):
+            self._index = _Index.of(self.schedules.values, self.disks.values)
+        self._indexed = lists
+        unowned = self._index.unowned
+        # What may be missing depends on time, whose a disk is on all its claimants.
+        whole = self.schedules.complete and self.disks.complete
+        if whole and not (unowned or self._unclaimed or self._claims):
+            self._told &= self.store.watches.keys()
+            untold = self.store.watches.keys() - self._told
+            return untold | self._index.differing(index)
+        self._unclaimed, self._claims = set(unowned), {}
+        return tuple(self.store.watches)
+
     def _assign(self, vm_id: int) -> None:
         watch = self.store.watches.get(vm_id)
         if watch is None:
             return
-        lists: dict[str, tuple[Any, ...] | None] = {}
-        if self.disks.settled and not self.disks.one_by_one.wanted:
-            lists["disks"] = self._disks_of(vm_id, watch.knowledge)
-        if self.schedules.settled and not self.schedules.one_by_one.wanted:
-            lists["schedules"] = self._schedules_of(vm_id, watch.knowledge)
-        self.store.learn(vm_id, **lists)
+        self._told.add(vm_id)
+        if self.disks.in_use:
+            # A server without any disk is one whose disks the role cannot see.
+            disks = self._index.disks.get(vm_id, ())
+            disks += self.disks.lacked(watch.knowledge.disks)
+            partial = not self.disks.complete
+            self.store.learn(vm_id, DISKS, disks or None, partial=partial)
+        if self.schedules.in_use:
+            schedules = self._schedules_of(vm_id, watch.knowledge)
+            self.store.learn(vm_id, SCHEDULES, schedules)
 
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
@@ -143,7 +225,10 @@ class Schedules:
             (self.schedules.one_by_one, self.schedules.refused or blind),
             (self.disks.one_by_one, self.disks.refused),
         )
-        begins = [part.name for part, wish in wanted if part.want(wanted=wish)]
+        changed = [part for part, wish in wanted if part.want(wanted=wish)]
+        if changed:
+            self._told.clear()
+        begins = [part.name for part in changed if part.wanted]
         for name in begins:
             log.info("asked server by server", panel=self.store.name, resource=name)
         if begins:
@@ -153,70 +238,41 @@ class Schedules:
 
     def _blind(self) -> bool:
         """Tell whether a disk may be another shard's for all that is known."""
-        return self.shard.total > 1 and self.disks.values is None
-
-    def _index(self) -> None:
-        by_target, by_server = defaultdict(list), defaultdict(list)
-        for schedule in self.schedules.values or ():
-            by_target[schedule.target].append(schedule)
-        for disk in self.disks.values or ():
-            if disk.vm_id is not None:
-                by_server[disk.vm_id].append(disk)
-        self._by_target, self._by_server = dict(by_target), dict(by_server)
-        self._owners = {d.id: vm for vm, disks in by_server.items() for d in disks}
-        self._listed = frozenset(s.id for s in self.schedules.values or ())
-        self._claims = {}
-        self._unclaimed = {
-            target: schedules
-            for target, schedules in by_target.items()
-            if target.type == DISK and target.id not in self._owners
-        }
-
-    def _disks_of(self, vm_id: int, known: Knowledge) -> tuple[Disk, ...] | None:
-        disks = tuple(self._by_server.get(vm_id, ()))
-        if not self.disks.complete:
-            ids = {disk.id for disk in disks}
-            targets = (b.target for b in known.backups or () if b.target.type == DISK)
-            if any(target.id not in ids for target in targets):
-                return None  # it may be gone, or missing in the list only
-        # A server without any disk is one whose disks the role cannot see.
-        return disks or None
+        return self.shard.total > 1 and self.disks.listed is None
 
     def _schedules_of(
         self, vm_id: int, known: Knowledge
     ) -> tuple[Schedule, ...] | None:
-        if self.schedules.values is None:
+        if self.schedules.listed is None:
             return None
         if self._blind():
             return None if self.disks.settled else known.schedules
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
-        targets += (Target(DISK, disk.id) for disk in self._by_server.get(vm_id, ()))
+        targets += (Target(DISK, d.id) for d in self._index.disks.get(vm_id, ()))
         targets += self._claimed(vm_id, known)
-        found = _sorted(self._by_target.get(target, ()) for target in targets)
+        found = _sorted(self._index.schedules.get(target, ()) for target in targets)
         if self.schedules.complete and self.disks.complete:
             return found
         # What is missing may be this server's: to have none would be a guess.
-        return _sorted((self._missing(known), found)) or None
-
-    def _missing(self, known: Knowledge) -> Iterator[Schedule]:
-        """Yield schedules that were known, and may only be missing in the list."""
-        if not self.schedules.complete and self.schedules.recent:
-            for schedule in known.schedules or ():
-                if schedule.id not in self._listed:
-                    yield schedule
+        return _sorted((self.schedules.lacked(known.schedules), found)) or None
 
     def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
-        """Yield disks that nobody lists, but that the server has backups of."""
+        """Yield disks that the panel does not list, but that the server has or had."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
+        if not (self._unclaimed or self._claims):
+            return
         targets = {backup.target for backup in known.backups or ()}
+        targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
         if not self.disks.complete:
             targets |= {schedule.target for schedule in known.schedules or ()}
         for target in sorted(targets):
-            if target.type != DISK or target.id in self._owners:
+            if target not in self._unclaimed and target.id not in self._claims:
+                continue
+            if target.type != DISK:
                 continue
             if self._claims.setdefault(target.id, vm_id) == vm_id:
-                self._unclaimed.pop(target, None)
+                self._unclaimed.discard(target)
                 yield target
 
     def _show_unclaimed(self) -> None:
@@ -226,7 +282,7 @@ class Schedules:
         name = self.store.name
         schedules = tuple(
             schedule
-            for schedule in _sorted(self._unclaimed.values())
+            for schedule in _sorted(self._index.schedules[t] for t in self._unclaimed)
             if self.shard.owns(name, f"schedule {schedule.id}")
         )
         if self.schedules.one_by_one.wanted or self._blind():
@@ -241,3 +297,15 @@ class Schedules:
 def _sorted(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:
     found = {schedule.id: schedule for group in groups for schedule in group}
     return tuple(found[number] for number in sorted(found))
+
+
+def _grouped(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T, ...]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return {key: tuple(group) for key, group in found.items()}
+
+
+def _differing(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
+    keys = one.keys() | other.keys()
+    return {key for key in keys if one.get(key) != other.get(key)}

@@ -27,6 +27,8 @@ from .selection import Expectation
 
 INVENTORY = "inventory"
 BACKUPS = "backups"
+SCHEDULES = "schedules"
+DISKS = "disks"
 _UNRESOLVED_KEPT = 8
 _STRAYS_KEPT = 1_000
 NOBODY = 0
@@ -59,6 +61,8 @@ class Knowledge(msgspec.Struct, frozen=True):
     recovery_points: tuple[RecoveryPoint, ...] | None = None
     """None: cannot or shall not be read."""
     failed_takes: tuple[FailedTake, ...] = ()
+    partial: frozenset[str] = frozenset()
+    """Which of these lists may lack rows: what is not in one may exist."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -213,15 +217,24 @@ class PanelStore:
             shares = _shares(backups)
         self.watches[vm_id] = Watch(known, False, time, monotonic, shares)  # noqa: FBT003  # fields by position: this runs once a request
 
-    def learn(self, vm_id: int, **lists: tuple[Any, ...] | None) -> None:
-        """Take in what else was read of a server: fields of its Knowledge."""
+    def learn(
+        self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
+    ) -> None:
+        """Take in what else was read of a server: a field of its Knowledge.
+
+        A partial list may lack rows; when it holds none, nothing is known.
+        """
         watch = self.watches.get(vm_id)
         if watch is None:
             return  # gone while it was being read
         known = watch.knowledge
-        if any(getattr(known, name) != values for name, values in lists.items()):
-            known = msgspec.structs.replace(known, **lists)
-            self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
+        values = None if partial and not values else values
+        partial = partial and values is not None
+        if getattr(known, name) == values and (name in known.partial) == partial:
+            return
+        lacking = known.partial | {name} if partial else known.partial - {name}
+        known = msgspec.structs.replace(known, **{name: values}, partial=lacking)
+        self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def take_failed(self, take: Transaction) -> None:
         """Take in that the taking of a backup has failed."""
@@ -233,7 +246,7 @@ class PanelStore:
         if watch is not None:
             known = watch.knowledge
             takes = _relevant((*_resolved(known, None, failed),))
-            self.learn(take.vm_id, failed_takes=takes)
+            self.learn(take.vm_id, "failed_takes", takes)
             return
         self.strays[take.vm_id] = _relevant((*self.strays.pop(take.vm_id, ()), failed))
         while len(self.strays) > _STRAYS_KEPT:

@@ -18,9 +18,10 @@ from .model import (
     VIRTUAL_MACHINE,
     Backup,
     Disk,
+    Schedule,
     Target,
 )
-from .store import NOBODY, Knowledge
+from .store import DISKS, NOBODY, SCHEDULES, Knowledge
 
 CONFIG = "config"
 SCHEDULE = "schedule"
@@ -102,7 +103,7 @@ def judge(knowledge: Knowledge) -> Verdict:
     )
     targets = tuple(
         _judge_target(knowledge, target, rows.get(target, ()), whole_server_at)
-        for target in sorted({*rows, *_protectable(knowledge)})
+        for target in sorted({*rows, *_protectable(knowledge, whole_server_at)})
     )
     points = knowledge.recovery_points or ()
     moments = [point.created_at for point in points if point.built]
@@ -120,11 +121,11 @@ def backup_required(knowledge: Knowledge) -> bool | None:
     configured = knowledge.expectation.backup_required
     if configured is not None or knowledge.vm_id == NOBODY:
         return configured
-    disks = _disks(knowledge)
-    if knowledge.schedules or any(disk.has_autobackups for disk in disks or ()):
+    disks = knowledge.disks or ()
+    if knowledge.schedules or any(disk.has_autobackups for disk in disks):
         return True
-    known = knowledge.schedules is not None and disks is not None
-    return False if known else None
+    lists = _every_schedule(knowledge), _every_disk(knowledge)
+    return None if None in lists else False
 
 
 def last_failed_at(knowledge: Knowledge) -> float | None:
@@ -164,32 +165,59 @@ def _judge_target(
     )
 
 
-def _disks(knowledge: Knowledge) -> tuple[Disk, ...] | None:
+def _every_schedule(knowledge: Knowledge) -> tuple[Schedule, ...] | None:
+    """Return the schedules, if there are certainly no more than these."""
+    return None if SCHEDULES in knowledge.partial else knowledge.schedules
+
+
+def _every_disk(knowledge: Knowledge) -> tuple[Disk, ...] | None:
+    """Return the disks, if there are certainly no more than these."""
     # No server is without disks: with an empty list the role may not see them.
-    return knowledge.disks or None
+    return None if DISKS in knowledge.partial else knowledge.disks or None
 
 
-def _protectable(knowledge: Knowledge) -> set[Target]:
+def _protectable(knowledge: Knowledge, whole_server_at: float) -> set[Target]:
     """Return what should or could have backups, whether or not it has any."""
-    disks = _disks(knowledge)
-    found = {
-        schedule.target for schedule in knowledge.schedules or () if schedule.enabled
-    }
-    if disks is None:
-        return found
-    listed = {Target(DISK, disk.id) for disk in disks}
-    found = {target for target in found if target.type != DISK or target in listed}
-    if _on_normal_backups(knowledge, disks):
+    found = {t for t in _scheduled(knowledge) if not _is_gone(knowledge, t)}
+    disks = knowledge.disks or ()
+    if _on_normal_backups(knowledge, disks, whole_server_at):
         found |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
     return found
 
 
-def _on_normal_backups(knowledge: Knowledge, disks: tuple[Disk, ...]) -> bool:
-    targets = [backup.target for backup in knowledge.backups or ()]
-    targets += (schedule.target for schedule in knowledge.schedules or ())
-    return any(target.type == DISK for target in targets) or any(
-        disk.has_autobackups for disk in disks
+def _scheduled(knowledge: Knowledge) -> set[Target]:
+    schedules = knowledge.schedules or ()
+    return {schedule.target for schedule in schedules if schedule.enabled}
+
+
+def _on_normal_backups(
+    knowledge: Knowledge, disks: Iterable[Disk], whole_server_at: float
+) -> bool:
+    """Tell whether a server's disks are backed up one by one.
+
+    They no longer are when the server was backed up as a whole since, and no schedule
+    asks for more of them: then all that they have is over.
+    """
+    if any(target.type == DISK for target in _scheduled(knowledge)):
+        return True
+    rows = [b for b in knowledge.backups or () if b.target.type == DISK]
+    newest_at = max((completed_at(backup) or 0.0 for backup in rows), default=0.0)
+    if whole_server_at > newest_at:
+        return False
+    schedules = knowledge.schedules or ()
+    return (
+        bool(rows)
+        or any(schedule.target.type == DISK for schedule in schedules)
+        or any(disk.has_autobackups for disk in disks)
     )
+
+
+def _is_gone(knowledge: Knowledge, target: Target) -> bool:
+    """Tell whether a target is a disk that no longer exists."""
+    disks = _every_disk(knowledge)
+    if target.type != DISK or disks is None:
+        return False
+    return all(disk.id != target.id for disk in disks)
 
 
 def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
@@ -200,12 +228,8 @@ def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
     """
     if target.type != DISK:
         return False
-    disks = _disks(knowledge)
-    if disks is not None and all(disk.id != target.id for disk in disks):
-        return True
-    return superseded and not any(
-        schedule.enabled and schedule.target == target
-        for schedule in knowledge.schedules or ()
+    return _is_gone(knowledge, target) or (
+        superseded and target not in _scheduled(knowledge)
     )
 
 
@@ -215,7 +239,9 @@ def _is_in_place_of_disks(knowledge: Knowledge, backup: Backup) -> bool:
     One taken by hand does not, where schedules cannot tell that the disks' have ended.
     """
     whole = backup.target.type == VIRTUAL_MACHINE
-    return whole and (knowledge.schedules is not None or backup.initiated != MANUAL)
+    return whole and (
+        _every_schedule(knowledge) is not None or backup.initiated != MANUAL
+    )
 
 
 def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:
@@ -227,16 +253,32 @@ def _expected(
 ) -> Interval | None:
     """Return the expected interval from the first source that tells."""
     expectation = knowledge.expectation
-    readable = knowledge.schedules is not None
+    readable = _every_schedule(knowledge) is not None
+    beside = _is_beside_schedules(knowledge, target, backups)
     sources = (
         (CONFIG, expectation.own_interval_seconds),
         (SCHEDULE, _scheduled_seconds(knowledge, target)),
         (HISTORY, None if readable else _shortest_period(backups)),
-        (FALLBACK, expectation.fallback_interval_seconds),
+        (FALLBACK, None if beside else expectation.fallback_interval_seconds),
     )
     return next(
         (Interval(seconds, name) for name, seconds in sources if seconds is not None),
         None,
+    )
+
+
+def _is_beside_schedules(
+    knowledge: Knowledge, target: Target, backups: Iterable[Backup]
+) -> bool:
+    """Tell whether backups of the whole server were only ever taken by hand.
+
+    And schedules ask for its disks: nobody meant the server to get a next one.
+    """
+    return (
+        target.type == VIRTUAL_MACHINE
+        and target not in _scheduled(knowledge)
+        and any(scheduled.type == DISK for scheduled in _scheduled(knowledge))
+        and all(backup.initiated == MANUAL for backup in backups)
     )
 
 

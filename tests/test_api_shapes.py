@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from builders import (
     DAY,
     a_cloud,
@@ -878,6 +879,53 @@ async def test_an_inventory_cut_short_removes_nothing(
         assert await cloud.value("onapp_inventory_last_success_timestamp_seconds") == (
             NOW
         )
+
+
+def endless(scene: faults.Scene) -> web.Response:
+    """Answer each page of the inventory with two servers that nobody knows."""
+    first = 100 * int(scene.request.query["page"])
+    rows = ({"id": number} for number in (first, first + 1))
+    body = written("json", *rows, name="virtual_machine")
+    headers = {"Content-Type": "application/json", "X-Page": "1"}
+    return web.Response(body=body, headers=headers)
+
+
+async def test_an_inventory_without_an_end_is_given_up_and_removes_nothing(
+    tmp_path: Path,
+) -> None:
+    """Each page brings new servers: what was read by then is not all that there is."""
+
+    async def act(
+        scene: faults.Scene, _placed: faults.Placed, _proceed: faults.Proceed
+    ) -> web.StreamResponse:
+        return endless(scene)
+
+    panel = a_cloud(3)
+    async with watched(panel, tmp_path) as cloud:
+        cloud.exporter.fleet.members["cp"].poller.reader.most_pages = 5
+        panel.faults.add(faults.Fault(act), path="/virtual_machines")
+        panel.requests.clear()
+        await cloud.pass_(600.0)
+        pages = [a for a in panel.requests if a.query.get("page")]
+
+        assert await servers(cloud) >= {1, 2, 3, 100, 500}
+        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
+
+    assert len(pages) == 5
+
+
+@in_both_formats
+async def test_a_bad_row_on_a_page_that_repeats_others_removes_no_server(
+    form: str, tmp_path: Path
+) -> None:
+    """Nothing new can be read there, but something is."""
+    panel = a_cloud(3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        for rows in (({"id": 1}, {"id": 2}), ({"id": 2}, {"id": "x"})):
+            listing_servers(panel, form, *rows, headers={"X-Page": "1"}).times = 1
+        await cloud.pass_(600.0)
+
+        assert await servers(cloud) == {1, 2, 3}
 
 
 @in_both_formats

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from builders import answering, written
 from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
@@ -787,3 +788,133 @@ async def test_asking_server_by_server_is_said_once_when_it_begins(
     told = [line for line in lines if "server by server" in line]
     assert len(told) == 2
     assert ["disks" in line for line in told] == [False, True]
+
+
+@pytest.mark.parametrize("normal", [False, True])
+async def test_a_disk_added_after_the_switch_to_incrementals_is_no_target(
+    start: Start, *, normal: bool
+) -> None:
+    """The server is protected as a whole, unless a schedule asks for a disk still."""
+    world = a_world(disks=2)
+    world.disks[101].has_autobackups = True
+    world.add_backup(1, target_id=101, created_at=NOW - 9 * DAY)
+    world.add_backup(1, backup_type="incremental", created_at=NOW - DAY)
+    world.add_schedule("VirtualMachine", 1, start_at=NOW + 1000)
+    status: Any = "enabled" if normal else "disabled"
+    world.add_schedule("Disk", 101, start_at=NOW + 1000, status=status)
+
+    async with start(world) as cloud:
+        shown = await cloud.series("onapp_target_backups", state="built", panel="cp")
+
+    assert ("target_id=102,target_type=Disk,vm_id=1" in shown) is normal
+
+
+async def test_a_disk_is_a_target_when_disks_were_backed_up_since(
+    start: Start,
+) -> None:
+    """One backup of the whole server, long ago, is no switch."""
+    world = a_world(disks=2)
+    world.add_backup(1, backup_type="incremental", created_at=NOW - 9 * DAY)
+    world.add_backup(1, target_id=101, created_at=NOW - DAY)
+
+    async with start(world) as cloud:
+        shown = await cloud.series("onapp_target_backups", state="built", panel="cp")
+
+    assert shown["target_id=102,target_type=Disk,vm_id=1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("initiated", "scheduled", "expected"),
+    [
+        ("manual", "enabled", False),
+        ("manual", "disabled", True),
+        ("days", "enabled", True),
+    ],
+)
+async def test_the_fallback_is_not_for_a_whole_backup_by_hand_beside_schedules(
+    start: Start, initiated: Any, scheduled: Any, *, expected: bool
+) -> None:
+    """The disks' schedules tell what is expected: a one-off needs no next one."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000, status=scheduled)
+    world.add_backup(1, target_id=101, created_at=NOW - DAY)
+    world.add_backup(
+        1, backup_type="incremental", created_at=NOW - 9 * DAY, initiated=initiated
+    )
+
+    async with start(world, expected_interval="1d") as cloud:
+        text = await cloud.metrics()
+
+    whole = "target_id=1,target_type=VirtualMachine"
+    assert (whole in intervals(text, "fallback")) is expected
+
+
+async def test_a_servers_own_setting_goes_before_that(start: Start) -> None:
+    """Who names the server means all that there is of it."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 1000)
+    world.add_backup(
+        1, backup_type="incremental", created_at=NOW - 9 * DAY, initiated="manual"
+    )
+
+    servers = [{"id": 1, "expected_interval": "3d"}]
+    async with start(world, virtual_machines=servers) as cloud:
+        text = await cloud.metrics()
+
+    assert "target_id=1,target_type=VirtualMachine" in intervals(text, "config")
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+async def test_a_disk_that_moves_takes_its_schedule_along(
+    tmp_path: Path, form: str
+) -> None:
+    """Both servers are told in one step: no scrape sees it twice."""
+    world = World(NOW)
+    for _ in range(3):
+        world.add_server()
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    world.add_schedule("Disk", 103, start_at=NOW + 30 * DAY)
+    panel = Panel(world)
+    for owner, times in ((1, 1), (2, None)):
+        rows = [{"id": 101, "virtual_machine_id": owner}]
+        rows += [{"id": n, "virtual_machine_id": n - 100} for n in (102, 103)]
+        body = written(form, *rows, name="disk")
+        answering(panel, form, body, resource=None, path="/settings/disks", times=times)
+
+    found = []
+    async with watched(panel, tmp_path, format=form) as cloud:
+        for _ in range(2):
+            found.append(await cloud.series("onapp_schedule_info", schedule_id=501))
+            await cloud.pass_(660)
+        other = await cloud.series("onapp_schedule_info", schedule_id=502)
+
+    assert [
+        [key.endswith(f"vm_id={n}") for key in told] for n, told in enumerate(found, 1)
+    ] == [[True], [True]]
+    assert len(other) == 1
+
+
+async def test_a_server_found_later_is_told_what_was_read_before(
+    start: Start,
+) -> None:
+    """Also when the lists have not changed since, and its backups do not come."""
+    world = World(NOW)
+    for number in (1, 2):
+        world.add_server()
+        world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)
+    panel = Panel(world)
+    panel.faults.add(faults.html_error(), resource="backups", server_id=2)
+
+    async with start(panel, discovery={"exclude": {"label": "no"}}) as cloud:
+        world.servers[1].label = "no"
+        await cloud.pass_(660)
+        without = await cloud.series("onapp_schedule_failures", panel="cp")
+        world.servers[1].label = "yes"
+        world.servers[2].label = "no"
+        await cloud.pass_(660)
+        world.servers[2].label = "yes"
+        await cloud.pass_(1300)
+        told = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert set(without) == {"schedule_id=502"}
+    assert set(told) == {"schedule_id=501", "schedule_id=502"}
