@@ -266,8 +266,6 @@ class Poller:
             self._refused(error)
 
     async def _read(self, vm_id: int) -> None:
-        if self.gate.permit() is not Permit.ANY:
-            raise NotAsked("the secret has changed since this was planned")
         backups = await self.reader.backups(vm_id)
         watch = self.store.watches.get(vm_id)
         if watch is None:
@@ -324,8 +322,8 @@ class Poller:
         permit = self.gate.permit()
         if permit is Permit.NONE:
             closed = self.gate.seconds_closed()
-            changeable = self.gate.refusing()
-            return min(closed, _SECRET_CHECK_SECONDS) if changeable else closed
+            resting = self.gate.resting()
+            return min(closed, _SECRET_CHECK_SECONDS) if resting else closed
         if permit is Permit.ONE:
             return None if self._tasks else _TURN_SECONDS  # another's turn
         if len(self._tasks) >= self.rhythm.concurrency:

@@ -6,6 +6,7 @@ ETag sent, the answer decoded, and the outcome counted.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from .errors import (
     Undecodable,
     Unprocessable,
 )
-from .gate import Gate, Permit
+from .gate import Gate
 from .model import (
     AUTOBACKUP,
     Backup,
@@ -256,9 +257,9 @@ class Reader:
         page: int | None = None,
     ) -> Reading[T]:
         """Send one request, if one may be sent, and learn from what comes of it."""
-        if self.gate.permit() is Permit.NONE:
+        credentials = self.gate.admit()
+        if credentials is None:
             raise NotAsked(f"{self.panel} is left alone for now")
-        credentials = self.account.credentials()
         key = _key(path, page)
         known: Reading[T] | None = self._known.get(key)
         try:
@@ -276,6 +277,9 @@ class Reader:
             if isinstance(error, Undecodable) and error.rows_skipped:
                 self.observer.skipped(resource, error.rows_skipped)
             self.gate.failed(credentials, error)
+            raise
+        except asyncio.CancelledError:
+            self.gate.abandoned(credentials)
             raise
         self.gate.worked(credentials)
         if answer.skew_seconds is not None:

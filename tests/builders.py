@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from harness import NOW, Cloud
 
 from exporter.demo import faults
@@ -119,3 +121,35 @@ async def labels(cloud: Cloud, family: str, **wanted: object) -> dict[str, str]:
     """Return the other labels of the one sample with these labels."""
     (found,) = await cloud.series(family, **wanted)
     return dict(pair.split("=", 1) for pair in found.split(","))
+
+
+def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
+    """Return the section of a panel in a configuration file."""
+    return {
+        "name": name,
+        "url": panel.url,
+        "basic_auth": {"username": panel.username, "password": panel.password},
+        **keys,
+    }
+
+
+def change(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the configuration file."""
+    content = yaml.safe_load(cloud.file.read_text())
+    edit(content)
+    cloud.file.write_text(yaml.safe_dump(content))
+
+
+async def reload(cloud: Cloud) -> tuple[int, str]:
+    """Reload by HTTP; return the status and what was said."""
+    status, text, _ = await cloud.get("/-/reload", method="POST")
+    return status, text
+
+
+async def reload_with(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the file, have it loaded, and let what is due be done."""
+    change(cloud, edit)
+
+    assert await reload(cloud) == (200, "Reloaded.\n")
+
+    await cloud.settle()

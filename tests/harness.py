@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,38 @@ async def exporting(
         cloud = Cloud(panel, exporter, clock, base, session, file, held)
         await cloud.settle()
         yield cloud
+
+
+@asynccontextmanager
+async def shards(
+    panel: Panel, folder: Path, total: int, **keys: Any
+) -> AsyncIterator[list[Cloud]]:
+    """Start a panel and all the exporters that share it, on one clock."""
+    clock = SteppedClock(NOW)
+    panel.clock = clock.time
+    async with panel, AsyncExitStack() as stack:
+        file = folder / "onapp.yml"
+        write(file, panel, {}, keys)
+        clouds = []
+        for number in range(total):
+            shard = Shard(number, total)
+            cloud = await stack.enter_async_context(
+                exporting(panel, file, clock, shard=shard)
+            )
+            clouds.append(cloud)
+        yield clouds
+
+
+async def pass_together(clouds: list[Cloud], seconds: float) -> None:
+    """Let time pass for all of them together."""
+    clock = clouds[0].clock
+    target = clock.elapsed + seconds
+    while True:
+        for cloud in clouds:
+            await cloud.settle()
+        if clock.elapsed >= target:
+            return
+        clock.move(target)
 
 
 def write(

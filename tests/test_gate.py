@@ -332,9 +332,87 @@ def test_what_one_gate_learns_of_credentials_every_gate_to_the_panel_knows() -> 
 
     assert other.seconds_closed() == 10 * MINUTE
 
+    panel.now += 10 * MINUTE
     one.worked(FIRST)
 
     assert other.permit() is Permit.ANY
+
+
+def test_an_answer_that_comes_after_a_refusal_opens_nothing() -> None:
+    """It was asked for before: what the panel says now is the refusal."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    gate.failed(FIRST, Unauthorized("401"))
+    gate.worked(FIRST)
+    gate.failed(FIRST, NotFound("404"))
+
+    assert gate.seconds_closed() == 10 * MINUTE
+
+
+def test_what_works_now_and_then_rests_longer_each_time() -> None:
+    """A panel that mixes answers and refusals is one that refuses."""
+    panel = Panel()
+    gate = panel.gate()
+    found = []
+    for _ in range(4):
+        gate.worked(FIRST)
+        found += pauses(panel, gate, Unauthorized("401"), 1)
+
+    assert found == [10 * MINUTE, 20 * MINUTE, 40 * MINUTE, HOUR]
+
+
+def test_what_has_worked_for_an_hour_is_as_good_as_new() -> None:
+    """The next refusal, for whatever reason, is a first one."""
+    panel = Panel()
+    gate = panel.gate()
+    pauses(panel, gate, Unauthorized("401"), 3)
+    gate.worked(FIRST)
+    panel.now += HOUR
+
+    assert pauses(panel, gate, Unauthorized("401"), 1) == [10 * MINUTE]
+
+
+def test_a_request_that_is_given_up_has_proven_nothing() -> None:
+    """A reload ends it: the panel may have been about to refuse it."""
+    gate = Panel().proven_gate()
+    gate.abandoned(FIRST)
+
+    assert gate.permit() is Permit.ONE
+
+
+def test_the_one_request_that_is_given_up_is_repeated_later_each_time() -> None:
+    """Else every reload would be one more try of which nobody knows the end."""
+    panel = Panel()
+    found = []
+    for _ in range(12):
+        gate = panel.gate()  # each reload makes a new one
+        gate.claim()
+        gate.abandoned(FIRST)
+        gate.release()
+        found.append(gate.seconds_closed())
+        panel.now += found[-1]
+
+    assert found == [
+        *(1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
+        *(600.0, 600.0),
+    ]
+
+    gate.worked(FIRST)
+
+    assert gate.permit() is Permit.ANY
+
+
+def test_an_unproven_secret_is_lent_only_to_who_has_claimed_it() -> None:
+    """What is under way while the secret changes does not go on with the new one."""
+    panel = Panel()
+    gate = panel.proven_gate()
+    admitted = [gate.admit()]
+    panel.secret = SECOND
+    admitted.append(gate.admit())
+    gate.claim()
+    admitted.append(gate.admit())
+
+    assert admitted == [FIRST, None, SECOND]
 
 
 def test_two_accounts_of_one_panel_do_not_displace_each_other() -> None:
@@ -380,30 +458,24 @@ _SECRETS = st.sampled_from([FIRST, SECOND])
 def test_whatever_happens_a_refused_secret_rests_for_ten_minutes(
     events: list[tuple[Credentials, PanelError | None]],
 ) -> None:
-    """Nothing that a panel or a file does brings a bad secret back earlier."""
+    """Nothing that a panel, a file or a late answer does brings it back earlier."""
     panel = Panel()
     gate = panel.gate()
-    tried: dict[Credentials, list[float]] = {FIRST: [], SECOND: []}
+    refused: dict[Credentials, list[float]] = {FIRST: [], SECOND: []}
     for secret, error in events:
         panel.secret = secret
         panel.now += gate.seconds_closed() / 2  # looks in between, too
-        if gate.permit() is Permit.NONE:
-            continue
-        if panel.standing.refused(secret) or isinstance(error, Unauthorized):
-            tried[secret].append(panel.now)
+        closed = gate.permit() is Permit.NONE
         if error is None:
             gate.worked(secret)
-            tried[secret].clear()
-        else:
+        elif not closed:
             gate.failed(secret, error)
-            if error.authenticated:
-                tried[secret].clear()
-            elif not isinstance(error, Unauthorized) and tried[secret]:
-                tried[secret].pop()
+            if isinstance(error, Unauthorized):
+                refused[secret].append(panel.now)
 
     assert all(
         later - earlier >= 10 * MINUTE
-        for moments in tried.values()
+        for moments in refused.values()
         for earlier, later in pairwise(moments)
     )
 

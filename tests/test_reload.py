@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import yaml
-from harness import NOW, Cloud, SteppedClock, exporting, series, watched, write
+from builders import change, reload, reload_with, section
+from harness import NOW, Cloud, series, watched
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -32,38 +31,6 @@ def panel_of(count: int, **habits: Any) -> Panel:
         server = world.add_server()
         world.add_backup(server.id, created_at=NOW - HOUR, built_at=NOW - HOUR + 60)
     return Panel(world, **habits)
-
-
-def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
-    """Return the section of a panel in a configuration file."""
-    return {
-        "name": name,
-        "url": panel.url,
-        "basic_auth": {"username": panel.username, "password": panel.password},
-        **keys,
-    }
-
-
-def change(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the configuration file."""
-    content = yaml.safe_load(cloud.file.read_text())
-    edit(content)
-    cloud.file.write_text(yaml.safe_dump(content))
-
-
-async def reload(cloud: Cloud) -> tuple[int, str]:
-    """Reload by HTTP; return the status and what was said."""
-    status, text, _ = await cloud.get("/-/reload", method="POST")
-    return status, text
-
-
-async def reload_with(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the file, have it loaded, and let what is due be done."""
-    change(cloud, edit)
-
-    assert await reload(cloud) == (200, "Reloaded.\n")
-
-    await cloud.settle()
 
 
 def about(text: str, panel: str) -> list[str]:
@@ -371,55 +338,6 @@ async def test_a_panel_at_another_address_begins_anew(tmp_path: Path) -> None:
 
 
 # What a panel has said
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda panel: panel.update(poll={"interval": "5m"}),
-        lambda panel: panel.update(name="renamed"),
-        lambda panel: panel.update(
-            basic_auth={"username": panel["basic_auth"]["username"], "password": "bad"}
-        ),
-        lambda panel: panel.update(url=panel["url"] + "/"),
-    ],
-    ids=["interval", "name", "same key elsewhere", "slash"],
-)
-async def test_a_reload_does_not_make_a_bad_key_good(
-    tmp_path: Path, edit: Callable[[dict[str, Any]], Any]
-) -> None:
-    """Refused credentials wait for their ten minutes, whatever else changes."""
-    panel = panel_of(1)
-    async with panel:
-        file, clock = tmp_path / "onapp.yml", SteppedClock(NOW)
-        panel.clock = clock.time
-        write(file, panel, {}, {})
-        (tmp_path / "api-key").write_text("bad")
-        async with exporting(panel, file, clock) as cloud:
-            await cloud.pass_(MINUTE)
-            await reload_with(cloud, lambda content: edit(content["panels"][0]))
-            await cloud.pass_(8 * MINUTE)
-            early = sum(panel.attempts.values())
-            await cloud.pass_(MINUTE)
-
-            assert early == 1
-            assert sum(panel.attempts.values()) == 2
-
-
-async def test_a_reload_with_a_new_key_tries_it_at_once(tmp_path: Path) -> None:
-    """Mending the configuration is what a reload is for."""
-    panel = panel_of(1)
-    async with watched(panel, tmp_path) as cloud:
-        panel.password = "the new key"
-        await cloud.pass_(INTERVAL)
-        await reload_with(
-            cloud,
-            lambda content: content["panels"][0]["basic_auth"].update(
-                password="the new key", password_file=None
-            ),
-        )
-
-        assert await cloud.value("onapp_up") == 1
 
 
 async def test_a_reload_does_not_end_the_rest_a_panel_has_asked_for(

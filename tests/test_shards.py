@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import NOW, Cloud, SteppedClock, exporting, write
+from harness import NOW, pass_together, shards
 
-from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.selection import Shard
 
-MINUTE = 60
 HOUR = 3600
-INTERVAL = 15 * MINUTE
+INTERVAL = 15 * 60
 
 
 def panel_of(count: int) -> Panel:
@@ -33,38 +28,6 @@ def panel_of(count: int) -> Panel:
                 built_at=NOW - (age + 1) * HOUR + 60,
             )
     return Panel(world)
-
-
-@asynccontextmanager
-async def shards(
-    panel: Panel, folder: Path, total: int, **keys: Any
-) -> AsyncIterator[list[Cloud]]:
-    """Start a panel and all the exporters that share it, on one clock."""
-    clock = SteppedClock(NOW)
-    panel.clock = clock.time
-    async with panel, AsyncExitStack() as stack:
-        file = folder / "onapp.yml"
-        write(file, panel, {}, keys)
-        clouds = []
-        for number in range(total):
-            shard = Shard(number, total)
-            cloud = await stack.enter_async_context(
-                exporting(panel, file, clock, shard=shard)
-            )
-            clouds.append(cloud)
-        yield clouds
-
-
-async def pass_(clouds: list[Cloud], seconds: float) -> None:
-    """Let time pass for all of them together."""
-    clock = clouds[0].clock
-    target = clock.elapsed + seconds
-    while True:
-        for cloud in clouds:
-            await cloud.settle()
-        if clock.elapsed >= target:
-            return
-        clock.move(target)
 
 
 def about_servers(text: str) -> list[str]:
@@ -123,7 +86,7 @@ async def test_each_server_is_read_by_its_shard_alone(tmp_path: Path) -> None:
     """Together they ask a panel no more often than one exporter would."""
     panel = panel_of(24)
     async with shards(panel, tmp_path, 3) as clouds:
-        await pass_(clouds, 2 * INTERVAL)
+        await pass_together(clouds, 2 * INTERVAL)
     reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
 
     assert reads == Counter(dict.fromkeys(panel.world.servers, 3))
@@ -137,22 +100,10 @@ async def test_a_server_that_comes_or_goes_does_so_on_one_shard(
     async with shards(panel, tmp_path, 3) as clouds:
         panel.world.remove_server(5)
         panel.world.add_server(number=50)
-        await pass_(clouds, INTERVAL)
+        await pass_together(clouds, INTERVAL)
         texts = [await cloud.metrics() for cloud in clouds]
         listed = [await cloud.value("onapp_panel_virtual_machines") for cloud in clouds]
 
         assert sum('vm_id="5"' in text for text in texts) == 0
         assert sum('vm_id="50"' in text for text in texts) == 1
         assert listed == [12, 12, 12]
-
-
-async def test_shards_do_not_lock_the_account_together(tmp_path: Path) -> None:
-    """Each waits as many times longer as there are that count towards the lock-out."""
-    panel = panel_of(6)
-    panel.faults.add(faults.unauthorized())
-    async with shards(panel, tmp_path, 3) as clouds:
-        await pass_(clouds, 6 * HOUR)
-    moments = [(row.at - NOW) / MINUTE for row in panel.requests]
-
-    assert sorted(moments) == sorted([0, 30, 90, 210] * 3)
-    assert sum(panel.attempts.values()) == 12
