@@ -25,6 +25,10 @@ demo: $(VENV)/.runtime  ## A simulated cloud and its metrics, until Ctrl-C
 test: $(VENV)/.dev tools  ## The tests (ARGS="…" goes to pytest)
 	$(RUN) pytest $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev  ## Days with faults, in minutes (ARGS="--minutes 5 --seed 7")
+	@exec $(VENV)/bin/python tests/soak.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## The linter, the format and the types
 	$(RUN) ruff check

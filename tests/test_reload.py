@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from builders import change, reload, reload_with, section
-from harness import NOW, Cloud, series, watched
+from harness import BACKUPS_ONLY, NOW, Cloud, series, watched
+from harness import write as write_configuration
+from processes import fetched, running, until
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -62,6 +65,15 @@ async def only(tasks: set[asyncio.Task[Any]]) -> bool:
     """
     for _ in range(1000):
         if asyncio.all_tasks() <= tasks:
+            return True
+        await asyncio.sleep(0.001)
+    return False
+
+
+async def few_connections(*panels: Panel) -> bool:
+    """Tell whether soon at most one connection to each panel is open."""
+    for _ in range(1000):
+        if all(panel.connections <= 1 for panel in panels):
             return True
         await asyncio.sleep(0.001)
     return False
@@ -359,50 +371,100 @@ async def test_a_reload_does_not_end_the_rest_a_panel_has_asked_for(
 # Under load
 
 
-async def test_many_reloads_while_scraping_lose_and_leak_nothing(
+async def test_hundreds_of_reloads_while_scraping_lose_and_leak_nothing(
     tmp_path: Path,
 ) -> None:
-    """Every scrape is whole; no task, session or connection is left over."""
-    panel, other = panel_of(4), panel_of(2)
-    poll = {"interval": "1h", "max_age": "2h"}
-    async with other, watched(panel, tmp_path, poll=poll) as cloud:
-        other.clock = cloud.clock.time
+    """Every scrape is whole; no task, session, connection or file is left over.
+
+    The panel that does not change keeps its one connection and its session; the one
+    that does keeps its data; bad files in between do nothing.
+    """
+    steady, panel, other = panel_of(3), panel_of(2), panel_of(1)
+    poll = {"interval": "1h", "max_age": "2h", "concurrency": 1}
+    keys: dict[str, Any] = {"collectors": BACKUPS_ONLY, "poll": poll}
+    async with steady, other, watched(panel, tmp_path, **keys) as cloud:
+        steady.clock = other.clock = cloud.clock.time
+        added = section(steady, "steady", **keys)
+        await reload_with(cloud, lambda content: content["panels"].append(added))
         one = cloud.file.read_text()
-        await reload_with(
-            cloud, lambda content: content["panels"].append(section(other, "other"))
-        )
+        added = section(other, "other", **keys)
+        await reload_with(cloud, lambda content: content["panels"].append(added))
         both = cloud.file.read_text()
-        changed = one.replace("1h", "50m")
+        changed = one.replace("1h", "50m", 1)
         await _reload_as(cloud, one)
+        await cloud.settle()
         whole = len(about(await cloud.metrics(), "cp"))
+        unchanged = about(await cloud.metrics(), "steady")
+        kept = steady.connections_used, steady.sessions_opened, len(steady.requests)
         sessions, tasks = open_sessions(), await tasks_beside_connections()
-        scrapes: list[int] = []
+        scrapes: list[str] = []
         ended = asyncio.Event()
 
         async def scrape() -> None:
             while not ended.is_set():
-                scrapes.append(len(about(await cloud.metrics(), "cp")))
+                scrapes.append(await cloud.metrics())
                 await asyncio.sleep(0)
 
         scraper = asyncio.create_task(scrape())
-        for _ in range(12):
+        for _ in range(50):
             for content in (both, changed, "nonsense", one):
                 await _reload_as(cloud, content)
         ended.set()
         await scraper
         await cloud.settle()
+        used = steady.connections_used, steady.sessions_opened, len(steady.requests)
+        await cloud.pass_(HOUR)
 
-        assert len(scrapes) > 12
-        assert set(scrapes) == {whole}
+        assert len(scrapes) >= 100
+        assert {len(about(text, "cp")) for text in scrapes} == {whole}
+        assert all(about(text, "steady") == unchanged for text in scrapes)
+        assert used == kept
+        assert len(steady.requests) > kept[2]
+        assert steady.sessions_opened == 1
         assert open_sessions() == sessions
         assert await tasks_beside_connections() == tasks
-        assert list(cloud.exporter.fleet.members) == ["cp"]
-        assert len(cloud.exporter.fleet._standings) == 2  # noqa: SLF001  # what must not grow
+        assert await few_connections(panel, steady, other)
+        assert list(cloud.exporter.fleet.members) == ["cp", "steady"]
+        assert len(cloud.exporter.fleet._standings) == 3  # noqa: SLF001  # what must not grow
 
 
 async def _reload_as(cloud: Cloud, content: str) -> None:
     cloud.file.write_text(content)
     await reload(cloud)
+
+
+async def test_a_hundred_signals_while_scraping(tmp_path: Path) -> None:
+    """A real process takes them all, opens nothing anew and loses no scrape."""
+    panel = panel_of(2)
+    async with panel:
+        write_configuration(
+            tmp_path / "onapp.yml", panel, {}, {"poll": {"concurrency": 1}}
+        )
+        arguments = ("--config.file", str(tmp_path / "onapp.yml"))
+        listen = ("--web.listen-address", "127.0.0.1:0")
+        async with running(*arguments, *listen) as process:
+            base = await process.base()
+            await until(f"{base}/-/ready", lambda status, _: status == 200)
+            open_before = _files_of(process.process.pid)
+            answers = []
+            loaded_at = 0.0
+            for _ in range(100):
+                process.send(signal.SIGHUP)
+                before = loaded_at
+                while loaded_at <= before:
+                    answers.append(await fetched(f"{base}/metrics"))
+                    (loaded_at,) = series(answers[-1][1], MOMENT).values()
+
+            assert {status for status, _ in answers} == {200}
+            assert all(
+                len(series(text, "onapp_vm_backups")) == 4 for _, text in answers
+            )
+            assert abs(_files_of(process.process.pid) - open_before) <= 1
+            assert (panel.connections_used, panel.sessions_opened) == (1, 1)
+
+
+def _files_of(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def test_reloads_at_once_are_made_one_after_the_other(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class Panel(Habits):
         self.traffic = Traffic()
         self.gate = Gate()
         self._replies = Replies(self.world, self)
+        self.connections_used = 0
+        """How many connections ever carried a request."""
         self._stopping = asyncio.Event()
         self._connections: WeakSet[asyncio.Transport] = WeakSet()
         self._runner: web.AppRunner | None = None
@@ -71,6 +73,12 @@ class Panel(Habits):
     def most_in_flight(self) -> int:
         """How many requests were ever answered at once."""
         return self.traffic.most_in_flight
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        server = None if self._runner is None else self._runner.server
+        return 0 if server is None else len(server.connections)
 
     @property
     def attempts(self) -> Counter[str]:
@@ -182,7 +190,8 @@ class Panel(Habits):
     def _scene(self, request: web.Request, asked: Asked, address: Address) -> Scene:
         transport = request.transport
         reused = transport in self._connections
-        if transport is not None:
+        if transport is not None and not reused:
+            self.connections_used += 1
             self._connections.add(transport)
 
         def unauthorized() -> web.Response:

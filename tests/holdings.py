@@ -1,0 +1,70 @@
+"""What an exporter and its process hold: memory, files, tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import CoroutineType, FunctionType, ModuleType
+from typing import Any
+
+from exporter.app import Exporter
+
+_REMEMBERING = ("exporter.", "builtins", "collections", "prometheus_client")
+"""Where the things come from that hold others."""
+_OPAQUE = (type, ModuleType, FunctionType, CoroutineType)
+"""These hold others that are not their own."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the process holds at one moment, when every connection is closed."""
+
+    rss_mib: float
+    files: int
+    tasks: int
+    more_kib: float
+    """What the exporter remembers beyond one that has just started."""
+
+
+def held_kib(exporter: Exporter) -> float:
+    """Return the size of everything that an exporter remembers."""
+    waiting: list[Any] = [exporter.store, exporter.exposition, exporter.fleet]
+    seen: set[int] = set()
+    total = 0
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        total += sys.getsizeof(thing)
+        if isinstance(thing, _OPAQUE):
+            continue
+        if type(thing).__module__.startswith(_REMEMBERING):
+            waiting += gc.get_referents(thing)
+    return total / 1024
+
+
+async def reading(more_kib: float) -> Reading:
+    """Return what the process holds, once closed connections are gone."""
+    before = (-1, -1)
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        gc.collect()
+        now = (_files(), len(asyncio.all_tasks()))
+        if now == before:
+            break
+        before = now
+    return Reading(_rss_mib(), *before, more_kib)
+
+
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no more than their number
+
+
+def _rss_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2

@@ -1,0 +1,106 @@
+"""The short form of ``make soak``: a few hours in which everything goes wrong."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from agreement import differences, told
+from builders import DAY, HOUR, a_cloud
+from harness import NOW, watched
+from holdings import Reading
+from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, Plan, growth, soaking
+from truth import Log, Truth
+from weather import arguments, kinds
+
+from exporter.demo.panel import Panel
+
+HELD = Reading(rss_mib=50.0, files=10, tasks=10, more_kib=1.0)
+
+
+async def test_hours_of_faults_lose_and_leak_nothing(tmp_path: Path) -> None:
+    """All is as the worlds say afterwards, and nothing is held that was not before."""
+    plan = Plan(seed=7, hours=1.0, healing_hours=1.5, servers=4, changes=12)
+    async with soaking(plan, tmp_path) as soak:
+        await soak.round()
+        start, end = soak.readings
+
+        assert (end.files, end.tasks) == (start.files, start.tasks)
+        assert end.more_kib < 64
+        assert soak.series > 300
+
+
+# The check itself
+
+
+@pytest.fixture
+def panel() -> Panel:
+    """Return a panel whose one server has two backups and a schedule."""
+    panel = a_cloud()
+    panel.world.add_schedule("Disk", 101, start_at=NOW + HOUR)
+    for ago in (2 * DAY, DAY):
+        panel.world.add_backup(1, created_at=NOW - ago, built_at=NOW - ago + 60)
+    return panel
+
+
+async def test_each_series_that_is_missing_or_wrong_is_found(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Whatever a scrape tells of a world, a line less or another value is noticed."""
+    points = {"recovery_points": True}
+    async with watched(panel, tmp_path, collectors=points) as cloud:
+        found = told(await cloud.metrics())
+        truth = Truth("cp", panel.world, Log(panel.world))
+        unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
+        for name, value in found.items():
+            less = {k: v for k, v in found.items() if k != name}
+            more = {**found, name: value + 2000}
+            noticed = [differences(one, [truth], NOW) != [] for one in (less, more)]
+
+            assert noticed == [name.family not in unseen] * 2, name
+
+        assert differences(found, [truth], NOW) == []
+
+
+async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """A backup that is gone, or one more, is what the check is there to find."""
+    points = {"recovery_points": True}
+    async with watched(panel, tmp_path, collectors=points) as cloud:
+        found = told(await cloud.metrics())
+        truth = Truth("cp", panel.world, Log(panel.world))
+        panel.world.remove_backup(1001)
+        less = differences(found, [truth], NOW)
+        panel.world.add_server()
+        more = differences(found, [truth], NOW)
+
+        assert any("backup_id': '1001'" in line for line in less)
+        assert any("vm_id': '2'" in line for line in more)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        replace(HELD, files=11),
+        replace(HELD, tasks=9),
+        replace(HELD, rss_mib=50.1 + MOST_MORE_RSS_MIB),
+        replace(HELD, more_kib=0.1 + MOST_MORE_KIB),
+    ],
+    ids=["files", "tasks", "RSS", "memory"],
+)
+def test_what_has_grown_is_named(last: Reading) -> None:
+    """Each bound is one that can be passed."""
+    assert growth([HELD, HELD, HELD]) == []
+    assert len(growth([HELD, HELD, last])) == 1
+
+
+def test_every_kind_of_fault_comes_by() -> None:
+    """A new kind in the simulated panel takes part by itself, or says what it lacks."""
+    for name, function in kinds().items():
+        for given in arguments(name):
+            inspect.signature(function).bind(*given)
+
+    assert len(kinds()) >= 14
