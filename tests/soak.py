@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import structlog
@@ -28,26 +27,21 @@ import yaml
 from agreement import REMEMBERED, UNTOLD, differences, told, unlike
 from harness import Cloud, SteppedClock, exporting
 from holdings import Reading, held_kib, reading
-from truth import Log, Truth
-from weather import HOUR, MINUTE, Life, Weather
+from places import CALM, NOON, POLL, Place, Plan, dice_of, places
+from weather import HOUR, MINUTE
 
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
 from exporter.errors import ConfigError
 
-NOON = 1_800_014_400.0
-_HISTORY = 3 * 24 * HOUR
 _STANDSTILL = 30 * MINUTE
 """Longer than the interval: everything is read once more."""
-_POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
 _SECRETS = ("root-secret-of", "remote-secret-of", "key-of-")
 
 MOST_MORE_RSS_MIB = 16.0
 """From the end of the first round to the last: caches, and fragments of the heap."""
 MOST_IDLE_KIB = 0.25
 """What it may remember more after reading for half an hour what it has read before."""
-MOST_MORE_KIB = 256.0
-"""What the exporter may remember beyond a new one: ids of the log, counters."""
+MOST_MORE_KIB = 768.0
+"""What it may remember beyond a new one: 2,000 ids of the log of each panel."""
 
 _FORMATS = (
     {"Accept": "text/plain", "Accept-Encoding": "identity"},
@@ -58,93 +52,6 @@ _FORMATS = (
 
 class Lost(AssertionError):
     """The soak has found something; the text says what."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be run."""
-
-    seed: int
-    hours: float = 20.0
-    """Of faults in each round, simulated."""
-    healing_hours: float = 3.0
-    """A refused collector is off for an hour and more, a refused key rests for one."""
-    servers: int = 10
-    changes: int = 3
-    """Of each cloud between two steps of time, at most."""
-
-
-@dataclass(eq=False)
-class Place:
-    """One cloud, its panel, and what becomes of both."""
-
-    name: str
-    panel: Panel
-    life: Life
-    weather: Weather
-    truth: Truth
-    keys: dict[str, Any]
-    down_until: float | None = None
-
-    def section(self) -> dict[str, Any]:
-        """Return the panel's section of the configuration file."""
-        account = {"username": self.panel.username, "password_file": self.name}
-        return {
-            "name": self.name,
-            "url": self.panel.url,
-            "basic_auth": account,
-            "collectors": {"recovery_points": True},
-            "poll": _POLL,
-            **self.keys,
-        }
-
-    async def open(self) -> None:
-        """Start the panel where it was."""
-        self.down_until = None
-        port = self.panel.url.rpartition(":")[2]
-        await self.panel.start(port=int(port or 0))
-
-
-def places(plan: Plan) -> list[Place]:
-    """Return three clouds with some days of history, each with ways of its own."""
-    found = []
-    ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
-        ("json", {"per_page_cap": 20}, {}),
-        (
-            "xml",
-            {"utc_offset": "+03:00", "fractions": True, "xml_nil": "long"},
-            {"format": "xml"},
-        ),
-        ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
-    )
-    for number, (name, habits, keys) in enumerate(ways):
-        world = World(NOON - _HISTORY, plan.seed + number)
-        life = Life.begun(world, _dice(plan, name, "life"), plan.servers, plan.changes)
-        chosen: frozenset[int] | None = None
-        if name == "few":
-            chosen = life.kept = frozenset([1, 2, 3, 4])
-            keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
-        while world.now < NOON:
-            life.go_on()
-            world.advance(world.now + HOUR)
-        panel = Panel(world, password=f"key-of-{name}", **habits)
-        truth = Truth(name, world, Log(world), chosen)
-        found.append(
-            Place(
-                name,
-                panel,
-                life,
-                Weather(panel, _dice(plan, name, "weather")),
-                truth,
-                keys,
-            )
-        )
-    return found
-
-
-def _dice(plan: Plan, *whose: str) -> random.Random:
-    """Return dice of their own: nobody's throws depend on when others throw."""
-    return random.Random(f"{plan.seed} {whose}")  # noqa: S311  # no secrets
 
 
 @dataclass(eq=False)
@@ -170,6 +77,7 @@ class Soak:
     async def round(self) -> None:
         """Let everything happen, then let it heal; raise Lost if it does not."""
         async with aiohttp.ClientSession(auto_decompress=True) as session:
+            await self._reload_with(POLL)
             until = self.clock.elapsed + self.plan.hours * HOUR
             while self.clock.elapsed < until:
                 await self._stir()
@@ -242,7 +150,7 @@ class Soak:
         for place, section in zip(self.places, sections, strict=True):
             if place is changed:
                 interval = self.dice.choice(["7m", "15m", "21m"])
-                section["poll"] = {**_POLL, "interval": interval}
+                section["poll"] = {**POLL, "interval": interval}
         self.counts["reloads"] += 1
         if changed is None:
             self.cloud.file.write_text("panels: nonsense")
@@ -260,13 +168,12 @@ class Soak:
             if place.down_until is not None:
                 await place.open()
             self._write_key(place)
-        self.write()
-        await self.cloud.exporter.reload()
+        await self._reload_with(CALM)
 
-    def write(self) -> None:
-        """Write the configuration file that all ends with."""
-        sections = [place.section() for place in self.places]
+    async def _reload_with(self, poll: dict[str, str]) -> None:
+        sections = [{**place.section(), "poll": poll} for place in self.places]
         self.cloud.file.write_text(yaml.safe_dump({"panels": sections}))
+        await self.cloud.exporter.reload()
 
     def _write_key(self, place: Place) -> None:
         (self.folder / place.name).write_text(place.panel.password)
@@ -347,7 +254,7 @@ async def soaking(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
         sections = [place.section() for place in found]
         file.write_text(yaml.safe_dump({"panels": sections}))
         async with exporting(found[0].panel, file, clock) as cloud:
-            dice = _dice(plan, "all", "stir")
+            dice = dice_of(plan, "all", "stir")
             soak = Soak(plan, folder, dice, found, clock, cloud)
             await soak.measure(0.0)
             yield soak

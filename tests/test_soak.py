@@ -11,7 +11,8 @@ from agreement import differences, told
 from builders import DAY, HOUR, a_cloud
 from harness import NOW, watched
 from holdings import Reading
-from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, Plan, growth, soaking
+from places import Plan
+from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, soaking
 from truth import Log, Truth
 from weather import arguments, kinds
 

@@ -251,12 +251,23 @@ class Truth:
         schedules = self.world.schedules_of(server.id)
         disks = self.world.disks_of(server.id)
         rows = {row.target for row in self.world.backups_of(server.id)}
-        found = rows | {s.target for s in schedules if s.status == "enabled"}
-        normal = any(target.type == "Disk" for target in rows)
-        normal |= any(schedule.target_type == "Disk" for schedule in schedules)
-        if normal or any(disk.has_autobackups for disk in disks):
+        enabled = {s.target for s in schedules if s.status == "enabled"}
+        found = rows | enabled
+        on_disks = any(target.type == "Disk" for target in rows | enabled)
+        on_disks |= any(schedule.target_type == "Disk" for schedule in schedules)
+        on_disks |= any(disk.has_autobackups for disk in disks)
+        still = any(target.type == "Disk" for target in enabled)
+        if on_disks and (still or not self._whole_now(server)):
             found |= {Target("Disk", disk.id) for disk in disks if not disk.is_swap}
         return found
+
+    def _whole_now(self, server: Server) -> bool:
+        """Tell whether a backup of the whole server is newer than any of a disk."""
+        rows = self.world.backups_of(server.id)
+        good = [r for r in _good(rows) if r.target_type == "VirtualMachine"]
+        whole = [r.built_at or 0.0 for r in good]
+        disks = [r.built_at or r.created_at for r in rows if r.target_type == "Disk"]
+        return max(whole, default=0.0) > max(disks, default=0.0)
 
     def _of_target(self, server: Server, target: Target) -> Iterator[_Fact]:
         labels = {"vm_id": server.id, **_target(target)}
