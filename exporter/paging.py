@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from .client import Answer
-from .errors import UnexpectedStatus
+from .errors import Undecodable, UnexpectedStatus
 from .parser import Parsed
 from .wire import UNKNOWN_ID
 
@@ -44,6 +44,11 @@ class Listed(Generic[Value]):
     def complete(self) -> bool:
         """Tell whether what is not among these is gone."""
         return not (self.skipped or self.cut_short or self.moved)
+
+    def raise_if_cut_short(self) -> None:
+        """Raise Undecodable when the panel has more; what there is counts still."""
+        if self.cut_short:
+            raise Undecodable("the panel has more rows than it lists")
 
     def ids(self) -> frozenset[int]:
         """Return the ids of all."""

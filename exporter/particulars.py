@@ -160,6 +160,11 @@ class Particular:
         if not listed.complete and self._is_young(whole_at):
             values += self._missing(vm_id, listed)
         self.store.learn(vm_id, self.name, values, partial=not listed.complete)
+        try:
+            listed.raise_if_cut_short()
+        except PanelError as error:
+            self._failing.add(vm_id)
+            self.condition.failed(error, vm_id=vm_id)
         if not self._failing:
             self.condition.worked()
 

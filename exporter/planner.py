@@ -94,9 +94,11 @@ class Planner:
         return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
 
     async def _read_backup_servers(self) -> None:
-        self.store.backup_servers = await self.reader.backup_servers()
+        listed = await self.reader.backup_servers()
+        self.store.backup_servers = listed.values
         until = self.clock.monotonic() + self._longest_age()
         self.store.backup_servers_until = until
+        listed.raise_if_cut_short()
 
     def _longest_age(self) -> float:
         """Return how old what is read at the discovery interval may become."""

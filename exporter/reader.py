@@ -144,11 +144,10 @@ class Reader:
         parse = partial(records.recovery_points, vm_id=vm_id)
         return await self._of_server(RECOVERY_POINTS, vm_id, path, parse)
 
-    async def backup_servers(self) -> tuple[BackupServer, ...]:
+    async def backup_servers(self) -> Listed[BackupServer]:
         """Return every backup server that the panel lists."""
         path = "settings/backup_servers"
-        listed = await self._list(BACKUP_SERVERS, path, records.backup_servers)
-        return listed.values
+        return await self._list(BACKUP_SERVERS, path, records.backup_servers)
 
     async def transactions(self, page: int) -> Page[Transaction]:
         """Return a page of the panel's log, newest first."""

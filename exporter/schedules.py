@@ -17,7 +17,7 @@ import structlog
 
 from .clock import Clock
 from .errand import OFF_SECONDS, REFUSED
-from .errors import NotAsked, PanelError, Unauthorized, Undecodable
+from .errors import NotAsked, PanelError, Unauthorized
 from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
 from .paging import Listed
 from .particulars import Particular
@@ -83,8 +83,7 @@ class Source(Generic[T]):
             raise
         else:
             self._take_in(listed, now)
-            if listed.cut_short:
-                raise Undecodable("the panel has more rows than it lists")
+            listed.raise_if_cut_short()
 
     def lacked(self, known: tuple[T, ...] | None) -> tuple[T, ...]:
         """Return what was known, and may only be missing in the list."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from harness import NOW, series, watched
 
 from exporter.demo import faults
@@ -144,3 +145,28 @@ async def test_backup_servers_can_be_switched_off(tmp_path: Path) -> None:
     assert "onapp_backup_server" not in text
     assert "backup_servers" not in resources
     assert not series(text, "onapp_collector_success", collector="backup_servers")
+
+
+async def test_a_list_that_is_cut_short_is_used_and_reported(tmp_path: Path) -> None:
+    """A backup server that is not shown must not look like one that is gone."""
+    panel = Panel(a_world())
+
+    async def act(
+        _scene: faults.Scene, _placed: faults.Placed, proceed: faults.Proceed
+    ) -> web.StreamResponse:
+        answer = await proceed()
+        answer.headers["X-Total"] = "9"
+        return answer
+
+    panel.faults.add(faults.Fault(act), resource="backup_servers")
+
+    async with watched(panel, tmp_path) as cloud:
+        cut = await cloud.metrics()
+        panel.faults.clear()
+        await cloud.pass_(60)
+        whole = await cloud.metrics()
+
+    told = "onapp_collector_success"
+    assert series(cut, told, collector="backup_servers") == {"panel=cp": 0}
+    assert len(series(cut, "onapp_backup_server_info")) == 2
+    assert series(whole, told, collector="backup_servers") == {"panel=cp": 1}

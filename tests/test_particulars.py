@@ -269,3 +269,26 @@ async def test_after_a_pause_one_server_is_asked_alone(tmp_path: Path) -> None:
     assert lag is not None
     assert lag < 12 * 60
     assert failed == 1
+
+
+@in_both_formats
+async def test_a_servers_list_that_is_cut_short_is_used_and_reported(
+    form: str, tmp_path: Path
+) -> None:
+    """What came counts, and the collector has not succeeded until all comes."""
+    panel = one_by_one(a_world())
+    headers = {"X-Page": "1", "X-Limit": "1", "X-Total": "2"}
+    body = written(form, a_schedule(), name="schedule")
+    path = "/virtual_machines/1/schedules"
+    short = answering(panel, form, body, resource=None, path=path, headers=headers)
+
+    async with watched(panel, tmp_path, format=form) as cloud:
+        cut = await cloud.metrics()
+        short.remove()
+        await cloud.pass_(1000)
+        whole = await cloud.metrics()
+
+    told = "onapp_collector_success"
+    assert series(cut, told, collector="schedules") == {"panel=cp": 0}
+    assert series(cut, "onapp_schedule_info")
+    assert series(whole, told, collector="schedules") == {"panel=cp": 1}
