@@ -50,6 +50,8 @@ class Particular:
     ask: Callable[[int], Awaitable[Listed[Any]]]
     wanted: bool = True
     """Whether it is asked for, and not known otherwise."""
+    exclusive: bool = True
+    """Whether a row is one server's alone: one in two lists has moved."""
     _begun_at: float = 0.0
     """When it was made or last began: whatever was known then was young."""
     _off_until: float = 0.0
@@ -66,6 +68,8 @@ class Particular:
     """Whether one server is asked alone, after a pause."""
     _given: bool = False
     """Whether any server ever had it: then the panel does give it."""
+    _holders: dict[int, int] | None = None
+    """Which server has each row; None: as the store tells."""
 
     def __post_init__(self) -> None:
         """Begin with what is known by now."""
@@ -88,6 +92,8 @@ class Particular:
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
         if not self._is_young(self._progress(vm_id).read_at):
+            if self._known(vm_id):
+                self._holders = None
             self.store.learn(vm_id, self.name, None)
 
     def want(self, *, wanted: bool) -> bool:
@@ -97,6 +103,7 @@ class Particular:
         if changed and wanted:
             self.condition.begins()
             self._begun_at = self.clock.monotonic()
+            self._holders = None
         elif changed:
             self.condition.ended()
             self._given = False
@@ -108,6 +115,7 @@ class Particular:
 
     def leave(self, vm_id: int) -> None:
         """Forget a server."""
+        self._holders = None
         self._servers.pop(vm_id, None)
         for known in (self._failing, self._alone, self._in_a_row):
             known.discard(vm_id)
@@ -159,7 +167,7 @@ class Particular:
         values = listed.values
         if not listed.complete and self._is_young(whole_at):
             values += self._missing(vm_id, listed)
-        self.store.learn(vm_id, self.name, values, partial=not listed.complete)
+        self._tell(vm_id, values, partial=not listed.complete)
         try:
             listed.raise_if_cut_short()
         except PanelError as error:
@@ -168,13 +176,43 @@ class Particular:
         if not self._failing:
             self.condition.worked()
 
+    def _tell(self, vm_id: int, values: tuple[Any, ...], *, partial: bool) -> None:
+        """Let a server have these rows, and no other: one may have moved."""
+        if not self.exclusive:
+            self.store.learn(vm_id, self.name, values, partial=partial)
+            return
+        if self._holders is None:
+            self._holders = {
+                row.id: number
+                for number in self.store.watches
+                for row in self._known(number)
+            }
+        for row in self._known(vm_id):
+            self._holders.pop(row.id, None)
+        for row in values:
+            before = self._holders.pop(row.id, vm_id)
+            if before != vm_id:
+                self._take_away(before, row.id)
+            self._holders[row.id] = vm_id
+        self.store.learn(vm_id, self.name, values, partial=partial)
+
+    def _take_away(self, vm_id: int, row_id: int) -> None:
+        watch = self.store.watches.get(vm_id)
+        if watch is not None:
+            rest = tuple(row for row in self._known(vm_id) if row.id != row_id)
+            partial = self.name in watch.knowledge.partial
+            self.store.learn(vm_id, self.name, rest, partial=partial)
+
+    def _known(self, vm_id: int) -> tuple[Any, ...]:
+        watch = self.store.watches.get(vm_id)
+        return (watch and getattr(watch.knowledge, self.name)) or ()
+
     def _missing(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
         """Return rows that were known, and may only be missing in the list."""
-        known = getattr(self.store.watches[vm_id].knowledge, self.name) or ()
         ids = listed.ids()
         return tuple(
             value
-            for value in known
+            for value in self._known(vm_id)
             if value.id not in ids and listed.may_lack(value.id)
         )
 

@@ -51,7 +51,9 @@ class Planner:
             particulars += (source.one_by_one for source in sources)
         if switched.recovery_points:
             ask = self.reader.recovery_points_of
-            particulars.append(self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask))
+            points = self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask)
+            points.exclusive = False  # plugins number their own
+            particulars.append(points)
         return Programme(
             Errands(tuple(self._errands(schedules))),
             tuple(particulars),

@@ -18,6 +18,9 @@ BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id":
 """Rows that cannot be used: one says its number, one does not."""
 
 
+NOW_TEXT = "2027-01-15T08:00:00Z"
+
+
 def a_world(servers: int = 1, **habits: Any) -> World:
     """Return a world of old servers, whose disks are 101, 102, …."""
     world = World(NOW)
@@ -269,6 +272,54 @@ async def test_after_a_pause_one_server_is_asked_alone(tmp_path: Path) -> None:
     assert lag is not None
     assert lag < 12 * 60
     assert failed == 1
+
+
+@in_both_formats
+async def test_a_disk_that_moves_takes_its_schedule_to_one_server(
+    form: str, tmp_path: Path
+) -> None:
+    """The last to list a row has it, also while the first cannot be asked."""
+    world = a_world(2, disks=2)
+    world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
+    world.add_schedule("Disk", 102, start_at=NOW + 900 * DAY)
+    panel = one_by_one(world)
+
+    async with watched(panel, tmp_path, format=form) as cloud:
+        disk = world.disks_by_server[1].pop(101)
+        disk.server_id = 2
+        world.disks_by_server[2][101] = disk
+        panel.faults.add(faults.html_error(), resource="backups", server_id=1)
+        found = []
+        for _ in range(5):
+            await cloud.pass_(300)
+            text = await cloud.metrics()
+            rows = [x for x in text.splitlines() if x.startswith("onapp_schedule_fai")]
+            found.append(len(rows))
+        told = series(text, "onapp_schedule_info", panel="cp", schedule_id=501)
+        states = series(text, "onapp_target_backups", state="built", target_id=101)
+
+    assert found == [2] * 5
+    assert [key.endswith("vm_id=2") for key in told] == [True]
+    assert [key.endswith("vm_id=2") for key in states] == [True]
+
+
+@in_both_formats
+async def test_recovery_points_of_two_servers_may_have_one_number(
+    form: str, tmp_path: Path
+) -> None:
+    """Whose numbers they are the API does not say: each server keeps its own."""
+    point = {"id": 7, "size": 1, "state": "built", "created_at": NOW_TEXT}
+    panel = Panel(a_world(2))
+    body = written(form, point, name="recovery_point")
+    answering(panel, form, body, resource="recovery_points")
+
+    async with watched(
+        panel, tmp_path, format=form, collectors={"recovery_points": True}
+    ) as cloud:
+        await cloud.pass_(1000)
+        found = await cloud.series("onapp_recovery_point_built", recovery_point_id=7)
+
+    assert set(found) == {"panel=cp,vm_id=1", "panel=cp,vm_id=2"}
 
 
 @in_both_formats
