@@ -102,6 +102,8 @@ class Poller:
     def _start_due(self) -> None:
         """Start what the gate permits and the clock demands."""
         permit = self.gate.permit()
+        if permit is not Permit.ANY:
+            self.programme.expire_all()
         if permit is Permit.NONE:
             # Refused is an end too; after a pause the first pass goes on.
             self.store.first_pass_ended |= self.gate.refusing()

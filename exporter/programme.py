@@ -58,6 +58,13 @@ class Programme:
         if self.schedules is not None:
             self.schedules.assign(vm_id)
 
+    def expire_all(self) -> None:
+        """Drop what was read too long ago, when the panel cannot be asked."""
+        if self.schedules is not None:
+            self.schedules.expire()
+        for vm_id in tuple(self.store.watches):
+            self.expire(vm_id)
+
     def expire(self, vm_id: int) -> None:
         """Drop what was read of a server too long ago."""
         for particular in self.particulars:

@@ -46,9 +46,20 @@ class Source(Generic[T]):
     recent: bool = True
     """Whether it was complete, or began, not too long ago."""
     _ids: frozenset[int] = frozenset()
-    _read_at: float | None = None
-    _whole_at: float | None = None
+    _read_at: float = field(init=False)
+    _whole_at: float = field(init=False)
+    """When it was last complete; at first, when it began."""
     _refused_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin: what a reload left is young."""
+        self._read_at = self._whole_at = self.clock.monotonic()
+
+    @property
+    def manner(self) -> tuple[bool, ...]:
+        """Return on what it depends, beside the rows, what a server is told."""
+        known = self.listed is not None
+        return self.settled, self.one_by_one.wanted, known, self.complete
 
     @property
     def values(self) -> tuple[T, ...]:
@@ -68,8 +79,6 @@ class Source(Generic[T]):
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
         now = self.clock.monotonic()
-        if self._read_at is None:
-            self._read_at = self._whole_at = now
         if now < self._refused_until:
             return
         try:
@@ -78,12 +87,20 @@ class Source(Generic[T]):
             self.listed, self.settled, self.refused = None, True, True
             self._refused_until = now + OFF_SECONDS
         except PanelError:
-            if now - self._read_at > self.longest_age_seconds:
-                self.listed, self.settled = None, True
+            self.expire()
             raise
         else:
             self._take_in(listed, now)
             listed.raise_if_cut_short()
+
+    def expire(self) -> bool:
+        """Drop what was read too long ago; tell whether there was any."""
+        age = self.clock.monotonic() - self._read_at
+        known = self.listed is not None or not self.settled
+        if not known or age <= self.longest_age_seconds:
+            return False
+        self.listed, self.settled = None, True
+        return True
 
     def lacked(self, known: tuple[T, ...] | None) -> tuple[T, ...]:
         """Return what was known, and may only be missing in the list."""
@@ -100,7 +117,7 @@ class Source(Generic[T]):
         if listed != self.listed:
             self.listed, self._ids = listed, listed.ids()
         self.refused = self.refused and listed.cut_short
-        if self.complete or self._whole_at is None:
+        if self.complete:
             self._whole_at = now
         self.recent = now - self._whole_at <= self.longest_age_seconds
 
@@ -160,6 +177,8 @@ class Schedules:
     """The servers of disks that the panel does not list: the first of each."""
     _told: set[int] = field(default_factory=set)
     """The servers that know what was said of them the last time."""
+    _manner: tuple[tuple[bool, ...], ...] = ()
+    """In which manner that was said."""
 
     async def read(self) -> None:
         """Read what the panel gives at once, and tell the servers."""
@@ -172,18 +191,26 @@ class Schedules:
             except PanelError as error:
                 errors.append(error)
         self._settle_ways()
-        for vm_id in self._concerned():
-            self._assign(vm_id)
-        self._show_unclaimed()
+        self._tell()
         if errors:
             raise errors[0]
 
+    def expire(self) -> None:
+        """Drop what was read too long ago, when the panel cannot be asked."""
+        if self.schedules.expire() | self.disks.expire():
+            self._tell()
+
     def assign(self, vm_id: int) -> None:
         """Tell one server what the panel's lists say of it."""
-        unclaimed = len(self._unclaimed)
+        unclaimed = self._unclaimed.copy()
         self._assign(vm_id)
-        if len(self._unclaimed) != unclaimed:
+        if self._unclaimed != unclaimed:
             self._show_unclaimed()
+
+    def _tell(self) -> None:
+        for vm_id in self._concerned():
+            self._assign(vm_id)
+        self._show_unclaimed()
 
     def _concerned(self) -> Iterable[int]:
         """Take in the lists, and return the servers that are to be told."""
@@ -192,9 +219,11 @@ class Schedules:
             self._index = _Index.of(self.schedules.values, self.disks.values)
         self._indexed = lists
         unowned = self._index.unowned
+        manner, self._manner = self._manner, (self.schedules.manner, self.disks.manner)
         # What may be missing depends on time, whose a disk is on all its claimants.
         whole = self.schedules.complete and self.disks.complete
-        if whole and not (unowned or self._unclaimed or self._claims):
+        claimed = unowned or self._unclaimed or self._claims
+        if whole and not claimed and self._manner == manner:
             self._told &= self.store.watches.keys()
             untold = self.store.watches.keys() - self._told
             return untold | self._index.differing(index)
@@ -212,9 +241,12 @@ class Schedules:
             disks += self.disks.lacked(watch.knowledge.disks)
             partial = not self.disks.complete
             self.store.learn(vm_id, DISKS, disks or None, partial=partial)
-        if self.schedules.in_use:
+        if self.schedules.in_use and (self.disks.settled or not self._blind()):
             schedules = self._schedules_of(vm_id, watch.knowledge)
-            self.store.learn(vm_id, SCHEDULES, schedules)
+            # A schedule of a disk that is not listed may be this server's too.
+            lost = not self.disks.complete and bool(self._index.unowned)
+            partial = lost or not self.schedules.complete
+            self.store.learn(vm_id, SCHEDULES, schedules, partial=partial)
 
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
@@ -225,8 +257,6 @@ class Schedules:
             (self.disks.one_by_one, self.disks.refused),
         )
         changed = [part for part, wish in wanted if part.want(wanted=wish)]
-        if changed:
-            self._told.clear()
         begins = [part.name for part in changed if part.wanted]
         for name in begins:
             log.info("asked server by server", panel=self.store.name, resource=name)
@@ -242,18 +272,13 @@ class Schedules:
     def _schedules_of(
         self, vm_id: int, known: Knowledge
     ) -> tuple[Schedule, ...] | None:
-        if self.schedules.listed is None:
+        if self.schedules.listed is None or self._blind():
             return None
-        if self._blind():
-            return None if self.disks.settled else known.schedules
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
         targets += (Target(DISK, d.id) for d in self._index.disks.get(vm_id, ()))
         targets += self._claimed(vm_id, known)
-        found = _sorted(self._index.schedules.get(target, ()) for target in targets)
-        if self.schedules.complete and self.disks.complete:
-            return found
-        # What is missing may be this server's: to have none would be a guess.
-        return _sorted((self.schedules.lacked(known.schedules), found)) or None
+        found = (self._index.schedules.get(target, ()) for target in targets)
+        return _sorted((self.schedules.lacked(known.schedules), *found))
 
     def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
         """Yield disks that the panel does not list, but that the server has or had."""
@@ -261,18 +286,29 @@ class Schedules:
             return  # another shard could not know, and would show them too
         if not (self._unclaimed or self._claims):
             return
-        targets = {backup.target for backup in known.backups or ()}
-        targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
-        if not self.disks.complete:
-            targets |= {schedule.target for schedule in known.schedules or ()}
+        targets = self._backed_up_or_listed(known)
+        self._give_up(vm_id, known, targets)
         for target in sorted(targets):
-            if target not in self._unclaimed and target.id not in self._claims:
-                continue
-            if target.type != DISK:
+            known_of = target in self._unclaimed or target.id in self._claims
+            if target.type != DISK or not known_of:
                 continue
             if self._claims.setdefault(target.id, vm_id) == vm_id:
                 self._unclaimed.discard(target)
                 yield target
+
+    def _backed_up_or_listed(self, known: Knowledge) -> set[Target]:
+        targets = {backup.target for backup in known.backups or ()}
+        targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
+        if not self.disks.complete:
+            targets |= _targets(known.schedules)
+        return targets
+
+    def _give_up(self, vm_id: int, known: Knowledge, targets: set[Target]) -> None:
+        """Let others claim the disks of which the server has nothing any more."""
+        for target in (_targets(known.schedules) - targets) & self._index.unowned:
+            if self._claims.get(target.id) == vm_id:
+                del self._claims[target.id]
+                self._unclaimed.add(target)
 
     def _show_unclaimed(self) -> None:
         """Show schedules whose server is not known, each from one shard."""
@@ -291,6 +327,10 @@ class Schedules:
             self.store.unclaimed = Knowledge(
                 name, NOBODY, Expectation(), schedules=schedules
             )
+
+
+def _targets(schedules: Iterable[Schedule] | None) -> set[Target]:
+    return {schedule.target for schedule in schedules or ()}
 
 
 def _sorted(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:

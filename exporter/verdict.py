@@ -253,7 +253,10 @@ def _expected(
 ) -> Interval | None:
     """Return the expected interval from the first source that tells."""
     expectation = knowledge.expectation
-    readable = _every_schedule(knowledge) is not None
+    schedules = knowledge.schedules or ()
+    # What is known of a target's schedules tells more than its past.
+    told = any(schedule.target == target for schedule in schedules)
+    readable = told or _every_schedule(knowledge) is not None
     beside = _is_beside_schedules(knowledge, target, backups)
     sources = (
         (CONFIG, expectation.own_interval_seconds),

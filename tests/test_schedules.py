@@ -918,3 +918,133 @@ async def test_a_server_found_later_is_told_what_was_read_before(
 
     assert set(without) == {"schedule_id=502"}
     assert set(told) == {"schedule_id=501", "schedule_id=502"}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("fault", [faults.html_error, faults.unauthorized])
+async def test_no_schedule_outlives_an_outage_for_ever(
+    start: Start, fault: Callable[[], faults.Fault], *, refused: bool
+) -> None:
+    """Also while nothing is asked, as the panel is left alone: it may be long gone."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
+    world.add_schedule("Disk", 999, start_at=NOW + 900 * DAY)
+    panel = Panel(world)
+    if refused:
+        panel.faults.add(faults.forbidden(), path="/settings/(schedules|disks)")
+
+    async with start(panel) as cloud:
+        panel.faults.clear()
+        panel.faults.add(fault())
+        await cloud.pass_(3000)
+        soon = await cloud.series("onapp_schedule_failures", panel="cp")
+        await cloud.pass_(5000)
+        late = await cloud.metrics()
+
+    assert len(soon) == (1 if refused else 2)
+    assert not series(late, "onapp_schedule_failures")
+    assert not series(late, "onapp_vm_backup_required")
+
+
+async def test_a_reload_does_not_let_schedules_outlive_an_outage(start: Start) -> None:
+    """What it left is as old as what it left it to, at most."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
+
+    async with start(world) as cloud:
+        cloud.panel.faults.add(faults.unauthorized())
+        await cloud.pass_(1000)
+        cloud.file.write_text(cloud.file.read_text() + "    expected_interval: 1d\n")
+        await cloud.get("/-/reload", method="POST")
+        await cloud.pass_(1000)
+        soon = await cloud.series("onapp_schedule_failures", panel="cp")
+        await cloud.pass_(5000)
+        late = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert len(soon) == 1
+    assert not late
+
+
+@pytest.mark.parametrize("place", ["/settings/schedules", "/settings/disks"])
+async def test_history_tells_of_a_target_whose_schedule_cannot_be_read(
+    start: Start, place: str
+) -> None:
+    """Also on a server with another; what is known of a target's own goes before."""
+    world = a_world(disks=3)
+    for disk, status in ((101, "enabled"), (102, "enabled"), (103, "disabled")):
+        world.add_backup(1, target_id=disk, created_at=NOW - DAY, initiated="weeks")
+        add: Any = {"start_at": NOW + 1000, "status": status}
+        world.add_schedule("Disk", disk, **add)
+    panel = Panel(world)
+    number = 502 if place == "/settings/schedules" else 102
+    fault = spoiled(number, start_at="soon", virtual_machine_id="?")
+    panel.faults.add(fault, path=place)
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    found = {**intervals(text, "schedule"), **intervals(text, "history")}
+    first, other = (f"target_id={n},target_type=Disk" for n in (101, 102))
+    assert found == {first: DAY, other: 7 * DAY if number == 502 else DAY}
+
+
+async def test_a_schedule_that_goes_after_a_gap_is_gone(start: Start) -> None:
+    """Its server is told, also when its backups do not come meanwhile."""
+    world = a_world()
+    world.add_server()
+    for disk in (101, 102):
+        world.add_schedule("Disk", disk, start_at=NOW + 900 * DAY)
+
+    async with start(world) as cloud:
+        cloud.panel.faults.add(faults.html_error(), resource="backups")
+        gap = spoiled(501, start_at="soon")
+        placed = cloud.panel.faults.add(gap, path="/settings/schedules")
+        await cloud.pass_(660)
+        kept = await cloud.series("onapp_schedule_failures", panel="cp")
+        placed.remove()
+        world.remove_schedule(501)
+        await cloud.pass_(660)
+        left = await cloud.series("onapp_schedule_failures", panel="cp")
+
+    assert set(kept) == {"schedule_id=501", "schedule_id=502"}
+    assert set(left) == {"schedule_id=502"}
+
+
+async def test_a_server_without_schedules_is_unknown_without_their_list(
+    start: Start,
+) -> None:
+    """That it needs no backups is said only while the list is known."""
+    lists = "/settings/schedules"
+    panel = Panel(a_world())
+    panel.faults.add(faults.html_error(), path=lists, times=1)
+
+    async with start(panel) as cloud:
+        before = await cloud.value("onapp_vm_backup_required", vm_id=1)
+        await cloud.pass_(20)
+        known = await cloud.value("onapp_vm_backup_required", vm_id=1)
+        panel.faults.add(faults.html_error(), path=f"{lists}|.*/backups")
+        await cloud.pass_(9000)
+        lost = await cloud.value("onapp_vm_backup_required", vm_id=1)
+
+    assert (before, known, lost) == (None, 0, None)
+
+
+async def test_a_schedule_outlives_the_last_backup_of_its_unlisted_disk(
+    start: Start,
+) -> None:
+    """No server has anything of the disk any more: at once it is shown as nobody's."""
+    world = a_world()
+    backup = world.add_backup(1, target_id=500, created_at=NOW - DAY)
+    world.add_schedule("Disk", 500, start_at=NOW + 900 * DAY)
+    world.add_schedule("Disk", 501, start_at=NOW + 900 * DAY)
+
+    async with start(world, discovery={"interval": "1d"}) as cloud:
+        world.add_backup(1, target_id=501, created_at=NOW - DAY)
+        world.drop_backup(backup.id)
+        await cloud.pass_(1000)
+        told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
+
+    assert set(told) == {
+        "schedule_id=501,target_id=500,target_type=Disk,vm_id=",
+        "schedule_id=502,target_id=501,target_type=Disk,vm_id=1",
+    }
