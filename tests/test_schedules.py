@@ -1048,3 +1048,20 @@ async def test_a_schedule_outlives_the_last_backup_of_its_unlisted_disk(
         "schedule_id=501,target_id=500,target_type=Disk,vm_id=",
         "schedule_id=502,target_id=501,target_type=Disk,vm_id=1",
     }
+
+
+async def test_a_disk_that_cannot_be_read_may_have_autobackups(start: Start) -> None:
+    """No schedule tells of it, and the server's other disks have none."""
+    world = a_world(disks=2)
+    world.disks[102].has_autobackups = True
+    panel = Panel(world)
+    panel.faults.add(spoiled(102, virtual_machine_id="?"), path="/settings/disks")
+
+    async with start(panel) as cloud:
+        gap = await cloud.series("onapp_vm_backup_required")
+        panel.faults.clear()
+        await cloud.pass_(660)
+        whole = await cloud.series("onapp_vm_backup_required")
+
+    assert not gap
+    assert whole == {"panel=cp,vm_id=1": 1}
