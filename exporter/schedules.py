@@ -58,8 +58,7 @@ class Source(Generic[T]):
     @property
     def manner(self) -> tuple[bool, ...]:
         """Return on what it depends, beside the rows, what a server is told."""
-        known = self.listed is not None
-        return self.settled, self.one_by_one.wanted, known, self.complete
+        return self.settled, self.listed is not None, self.complete
 
     @property
     def values(self) -> tuple[T, ...]:

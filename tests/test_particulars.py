@@ -343,3 +343,28 @@ async def test_a_servers_list_that_is_cut_short_is_used_and_reported(
     assert series(cut, told, collector="schedules") == {"panel=cp": 0}
     assert series(cut, "onapp_schedule_info")
     assert series(whole, told, collector="schedules") == {"panel=cp": 1}
+
+
+@in_both_formats
+async def test_a_server_that_gives_up_a_row_still_lacks_others(
+    form: str, tmp_path: Path
+) -> None:
+    """That a schedule of its disk has moved does not make its list complete."""
+    world = a_world(2, disks=2)
+    world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
+    panel = one_by_one(world)
+    path = "/virtual_machines/1/schedules"
+    body = written(form, a_schedule(id=501), {"id": "?"}, name="schedule")
+    answering(panel, form, body, resource=None, path=path)
+
+    async with watched(panel, tmp_path, format=form) as cloud:
+        before = await cloud.series("onapp_vm_backup_required", panel="cp", vm_id=1)
+        disk = world.disks_by_server[1].pop(101)
+        disk.server_id = 2
+        world.disks_by_server[2][101] = disk
+        panel.faults.add(faults.html_error(), resource="backups", server_id=1)
+        await cloud.pass_(1000)
+        after = await cloud.series("onapp_vm_backup_required", panel="cp")
+
+    assert set(before.values()) == {1}
+    assert after == {"vm_id=2": 1}

@@ -954,13 +954,16 @@ async def test_a_reload_does_not_let_schedules_outlive_an_outage(start: Start) -
     async with start(world) as cloud:
         cloud.panel.faults.add(faults.unauthorized())
         await cloud.pass_(1000)
-        cloud.file.write_text(cloud.file.read_text() + "    expected_interval: 1d\n")
-        await cloud.get("/-/reload", method="POST")
+        content = cloud.file.read_text()
+        changed = content.replace("name: cp", "name: cp\n  expected_interval: 1d")
+        cloud.file.write_text(changed)
+        status, *_ = await cloud.get("/-/reload", method="POST")
         await cloud.pass_(1000)
         soon = await cloud.series("onapp_schedule_failures", panel="cp")
         await cloud.pass_(5000)
         late = await cloud.series("onapp_schedule_failures", panel="cp")
 
+    assert status == 200
     assert len(soon) == 1
     assert not late
 
@@ -1065,3 +1068,38 @@ async def test_a_disk_that_cannot_be_read_may_have_autobackups(start: Start) -> 
 
     assert not gap
     assert whole == {"panel=cp,vm_id=1": 1}
+
+
+async def test_a_shard_lets_history_tell_of_a_disk_that_cannot_be_read(
+    start: Start,
+) -> None:
+    """Its schedule is there, but cannot be told from another shard's."""
+    world = a_world(disks=2)
+    for disk in (101, 102):
+        world.add_backup(1, target_id=disk, created_at=NOW - DAY, initiated="weeks")
+        world.add_schedule("Disk", disk, start_at=NOW + 1000)
+    panel = Panel(world)
+    panel.faults.add(spoiled(102, virtual_machine_id="?"), path="/settings/disks")
+    (shard,) = (s for s in (Shard(0, 2), Shard(1, 2)) if s.owns("cp", 1))
+
+    async with start(panel, shard=shard) as cloud:
+        text = await cloud.metrics()
+
+    assert intervals(text, "schedule") == {"target_id=101,target_type=Disk": DAY}
+    assert intervals(text, "history") == {"target_id=102,target_type=Disk": 7 * DAY}
+
+
+async def test_a_disk_without_schedule_that_cannot_be_read_hides_none(
+    start: Start,
+) -> None:
+    """Every schedule is known, and whose it is: history has nothing to say."""
+    world = a_world()
+    world.add_server()
+    world.add_backup(1, created_at=NOW - DAY)
+    panel = Panel(world)
+    panel.faults.add(spoiled(102, virtual_machine_id="?"), path="/settings/disks")
+
+    async with start(panel) as cloud:
+        text = await cloud.metrics()
+
+    assert not series(text, "onapp_target_expected_interval_seconds")
