@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from exporter.journal import Journal, Seen
 from exporter.model import Transaction
 
@@ -67,3 +69,30 @@ def test_own_ones_are_kept_over_those_of_others() -> None:
     read(journal, own, *others, own=(1,))
 
     assert 1 in journal.open
+
+
+def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
+    """It is followed until it was looked for in vain twice in a row."""
+    journal = Journal()
+    own = owning(1)
+    read(journal, a_take(5, "running", vm_id=1), own=(1,))
+
+    for absent, rows in (({5}, {}), (set(), {5: a_take(5, "running", vm_id=1)})):
+        journal.enter(Seen(rows, {}, absent), own, now=0.0, until=1.0)
+    journal.enter(Seen({}, {}, {5}), own, now=0.0, until=1.0)
+    followed = 5 in journal.open
+    journal.enter(Seen({}, {}, {5}), own, now=0.0, until=1.0)
+
+    assert followed
+    assert 5 not in journal.open
+
+
+def test_an_older_one_of_the_same_number_is_another() -> None:
+    """A log that was restored from long ago ends nothing that is open now."""
+    journal = Journal()
+    read(journal, a_take(5, "running", vm_id=1), own=(1,))
+
+    older = msgspec.structs.replace(a_take(5, "failed", vm_id=1), created_at=1.0)
+    read(journal, older, own=(1,))
+
+    assert journal.counts["take_backup", "failed"] == 0
