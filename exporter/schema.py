@@ -1,12 +1,7 @@
-"""The keys of the configuration file, and what is said of one that is wrong.
-
-An error names the file, the place in it, the value and what would be right. Values
-are shown only where no secret can be: a password put into the wrong place stays hidden.
-"""
+"""The keys of the configuration file, and the types of their values."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import warnings
@@ -16,6 +11,7 @@ from typing import Any, Literal, get_args
 import msgspec
 import yarl
 
+from .diagnosis import Diagnosis
 from .errors import ConfigError
 from .quantity import Duration, Size
 
@@ -138,15 +134,12 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 """What stands under each key that has keys of its own; ``""`` is the file."""
 
-_KINDS = {
-    "str": "text in quotes",
-    "int": "a whole number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a section with keys of its own",
-}
-_DELICATE = re.compile(r"basic_auth|password|url")
-_LONGEST_SHOWN = 80
+_SAYING = Diagnosis(
+    sections=SECTIONS,
+    delicate=re.compile(r"basic_auth|password|url"),
+    example="panels",
+    choices=get_args(Format),
+)
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
 )
@@ -159,7 +152,7 @@ def keys(content: Any, source: str) -> FileKeys:
     try:
         return msgspec.convert(content, FileKeys, dec_hook=_hook)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_problem(str(error), content)}") from None
+        raise ConfigError(f"{source}: {_SAYING.problem(error, content)}") from None
 
 
 def _hook(kind: type, value: Any) -> Any:
@@ -207,69 +200,3 @@ _READERS: Mapping[Any, Callable[[Any], Any]] = {
     re.Pattern: _pattern,
     yarl.URL: _url,
 }
-
-
-def _problem(message: str, content: Any) -> str:
-    """Turn a ValidationError into place, value and what would be right."""
-    placed = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
-    said, path = placed.groups() if placed else (message, "")
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", said)
-    if unknown is not None:
-        return _unknown(path, unknown[1])
-    missing = re.fullmatch(r"Object missing required field `(.*)`", said)
-    if missing is not None:
-        return f"{_join(path, missing[1])}: is missing"
-    expected = re.match(r"Expected `([^`]*)`", said)
-    if expected is not None:
-        kinds = [k for k in expected[1].split(" | ") if k != "null"]
-        said = "must be " + " or ".join(_KINDS.get(kind, kind) for kind in kinds)
-    if said.startswith("Invalid enum value"):  # of format, the only one
-        said = "must be " + " or ".join(get_args(Format))
-    if not path:
-        return "must begin with keys, such as panels"
-    return f"{path}: {said}{_shown(path, _value(content, path))}"
-
-
-def _unknown(path: str, key: str) -> str:
-    """Say where the key belongs, or what it is taken for, or what there is."""
-    own = SECTIONS[_name(path)].__struct_fields__
-    others = [n for n, keys in SECTIONS.items() if key in keys.__struct_fields__]
-    close = difflib.get_close_matches(key, own, n=1)
-    hint = f"here are {', '.join(own)}"
-    if others:
-        names = (f"under {name}" if name else "at the top level" for name in others)
-        hint = f"it belongs {' or '.join(names)}; {hint}"
-    elif close:
-        hint = f"did you mean {close[0]}?"
-    # A password in braces that is not quoted ends at a comma, and goes on as a key.
-    if _DELICATE.search(path) and not others:
-        return f"{path}: unknown key (not shown here); {hint}"
-    return f"{_join(path, key)}: unknown key; {hint}"
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _name(path: str) -> str:
-    """Return the last key of a path."""
-    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
-
-
-def _value(content: Any, path: str) -> Any:
-    for step in re.findall(r"[^.\[\]]+", path):
-        content = content[int(step)] if isinstance(content, list) else content[step]
-    return content
-
-
-def _shown(path: str, value: Any) -> str:
-    if value is None:
-        return "; it is empty"
-    section = _name(path) in SECTIONS and "virtual_machines[" not in path
-    if section or isinstance(value, (dict, list)):
-        return ""
-    text = repr(value)
-    if _DELICATE.search(path) or "@" in text or "://" in text:
-        return ", not this value (not shown here)"
-    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-    return f", not {cut}"

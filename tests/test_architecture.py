@@ -55,6 +55,7 @@ SHOWING = (
 RUNNING = (
     "telemetry",
     "document",
+    "diagnosis",
     "schema",
     "settings",
     "place",
