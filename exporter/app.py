@@ -13,22 +13,26 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from . import __version__
+from .access import Access, watching
 from .clock import Clock, SystemClock
+from .connection import Limits
 from .effective import effective
 from .errors import ConfigError
 from .exposition import Exposition
 from .flags import Flags
 from .fleet import Fleet
 from .selection import Shard
+from .server import serving
 from .settings import Config
 from .store import Store
 from .telemetry import Telemetry
-from .web import Pages, serving
+from .web import Pages
 
 log = structlog.get_logger()
 
@@ -45,6 +49,8 @@ class Exporter:
     clock: Clock = field(default_factory=SystemClock)
     telemetry_path: str = "/metrics"
     max_requests: int = 40
+    web_config_file: Path | None = None
+    limits: Limits = field(default_factory=Limits)
     jitter: Callable[[], float] = random.random
     store: Store = field(default_factory=Store)
     telemetry: Telemetry = field(init=False)
@@ -66,6 +72,7 @@ class Exporter:
         OSError.
         """
         config = self.load()
+        access = self._access()
         self.telemetry = Telemetry(version=__version__, shard=self.shard)
         self.exposition = Exposition(
             self.store, self.clock, config.detail, self.telemetry.registry
@@ -79,7 +86,9 @@ class Exporter:
             self.jitter,
         )
         self._config = config
-        async with serving(self._application(), addresses) as bound:
+        async with serving(
+            self._application(), addresses, access, self.limits
+        ) as bound:
             try:
                 await self._apply(config)
                 yield bound
@@ -88,6 +97,11 @@ class Exporter:
                 await self._reloading.acquire()
                 await self.fleet.stop()
                 self.ended.cancel()
+
+    def _access(self) -> Access:
+        if self.web_config_file is None:
+            return Access()
+        return Access(watching(self.web_config_file, self.clock))
 
     def _application(self) -> web.Application:
         return Pages(
@@ -133,6 +147,7 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
         shard=Shard(flags.shard, flags.total_shards),
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,
+        web_config_file=flags.web_config_file,
     )
     obey_signals(exporter)
     async with exporter.running(flags.listen_addresses) as addresses:

@@ -21,7 +21,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if flags.command == "healthcheck":
         from .health import healthcheck
 
-        return healthcheck(flags.listen_addresses)
+        return healthcheck(
+            flags.listen_addresses, guarded=flags.web_config_file is not None
+        )
     from .errors import ConfigError
 
     try:
@@ -53,10 +55,14 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
 
 
 def _check(flags: Flags, environment: Mapping[str, str]) -> int:
+    from .access import watching
+    from .clock import SystemClock
     from .config import load
     from .effective import effective
 
     text = effective(load(flags.config_file, environment))
+    if flags.web_config_file is not None:
+        watching(flags.web_config_file, SystemClock())
     try:
         # UTF-8 as in a file, whatever the terminal's encoding is.
         sys.stdout.buffer.write(text.encode())

@@ -32,6 +32,7 @@ async def demonstrate(flags: Flags) -> int:
             shard=Shard(flags.shard, flags.total_shards),
             telemetry_path=flags.telemetry_path,
             max_requests=flags.max_requests,
+            web_config_file=flags.web_config_file,
         )
         obey_signals(exporter)
         async with (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from .errors import ConfigError
 
 _NAMES = ("map", "seq", "str", "int", "float", "bool", "null")
+_WRITTEN = ("str", "int", "float", "bool", "timestamp", "merge", "value")
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {f"{_TAG}{kind}" for kind in _NAMES}
 _KEY_TAGS = (f"{_TAG}str", f"{_TAG}merge")
@@ -32,8 +34,35 @@ _MENDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Scalar:
+    """A value as it is written: ``no``, ``0x10`` and ``"no"`` are three of them."""
+
+    text: str
+    kind: str
+    """What YAML takes it for: str, int, float, bool or timestamp."""
+    plain: bool
+    """Whether it stands without quotes."""
+
+    def __repr__(self) -> str:
+        """Show it as text."""
+        return repr(self.text)
+
+
 def load(path: Path) -> Any:
     """Return what the file says; raise ConfigError when it cannot be read."""
+    return _load(path, _Loader)
+
+
+def load_scalars(path: Path) -> Any:
+    """Return what the file says: mappings with any keys, lists, ``Scalar``, and None.
+
+    Raises ConfigError when it cannot be read.
+    """
+    return _load(path, _ScalarLoader)
+
+
+def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -41,7 +70,7 @@ def load(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text") from None
     try:
-        return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+        return yaml.load(text, loader)  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{path}: {_problem(error)}") from None
     except yaml.YAMLError:
@@ -70,6 +99,10 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def is_key(self, node: yaml.Node) -> bool:
+        """Tell whether this may stand before a colon."""
+        return node.tag in _KEY_TAGS and _KEY.fullmatch(node.value) is not None
+
     def construct_mapping(
         self,
         node: yaml.MappingNode,
@@ -78,7 +111,7 @@ class _Loader(yaml.SafeLoader):
         """Return the mapping; refuse a key given twice, and what cannot be one."""
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag not in _KEY_TAGS or not _KEY.fullmatch(key.value):
+            if not self.is_key(key):
                 raise _Refused("no key (not shown here): one is like interval", key)
             if key.value in seen:
                 raise _Refused("the same key is given twice: keep one", key)
@@ -100,6 +133,38 @@ class _Loader(yaml.SafeLoader):
         if isinstance(value, str) and _HALF_A_CHARACTER.search(value):
             raise _Refused("the text holds half a character (a surrogate)", node)
         return value
+
+
+class _ScalarLoader(_Loader):
+    """Leaves it to the reader of a value what to make of it."""
+
+    yaml_implicit_resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+
+    def is_key(self, node: yaml.Node) -> bool:
+        """Tell whether this may stand before a colon: names of users may be numbers."""
+        return isinstance(node, yaml.ScalarNode)
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> dict[Hashable, Any]:
+        """Return the mapping, its keys as they are written."""
+        mapping = super().construct_mapping(node, deep)
+        return {getattr(key, "text", "~"): value for key, value in mapping.items()}
+
+    def construct_object(
+        self,
+        node: yaml.Node,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> Any:
+        """Return the value; a scalar as it is written."""
+        kind = node.tag.removeprefix(_TAG)
+        if not isinstance(node, yaml.ScalarNode) or kind not in _WRITTEN:
+            return super().construct_object(node, deep)
+        if _HALF_A_CHARACTER.search(node.value):
+            raise _Refused("the text holds half a character (a surrogate)", node)
+        return Scalar(node.value, kind, plain=node.style is None)
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:

@@ -34,6 +34,7 @@ class Flags:
     listen_addresses: tuple[str, ...]
     telemetry_path: str
     max_requests: int
+    web_config_file: Path | None
     log_level: str
     log_format: str
     shard: int
@@ -65,6 +66,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         listen_addresses=tuple(found.listen_address or [":10058"]),
         telemetry_path=found.telemetry_path,
         max_requests=found.max_requests,
+        web_config_file=found.web_config_file,
         log_level=found.log_level,
         log_format=found.log_format,
         shard=found.shard,
@@ -157,6 +159,13 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_path,
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        type=Path,
+        help="TLS, users and headers, as for Prometheus' own exporters (YAML)",
     )
     parser.add_argument(
         "--web.max-requests",

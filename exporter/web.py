@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,8 +22,6 @@ _GZIP_LEVEL = 6
 _COMPRESSORS = 2
 _RETRY_SECONDS = "1"
 _LONGEST_SENDING_SECONDS = 60.0
-_SHUTDOWN_SECONDS = 0.5
-"""aiohttp waits twice so long for what is being answered."""
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {
     **_HEADERS,
@@ -144,30 +141,3 @@ async def _send(request: web.Request, response: web.Response) -> None:
     except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
-
-
-@asynccontextmanager
-async def serving(
-    app: web.Application, addresses: tuple[str, ...]
-) -> AsyncIterator[list[str]]:
-    """Serve an application on ``[host]:port`` addresses; yield them as bound.
-
-    Raises OSError, with the address in it, when one cannot be bound.
-    """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            site = web.TCPSite(runner, host.strip("[]") or None, int(port))
-            try:
-                await site.start()
-            except OSError as error:
-                raise OSError(f"{address}: {error.strerror}") from error
-        yield [_written(*bound[:2]) for bound in runner.addresses]
-    finally:
-        await runner.cleanup()
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -25,8 +25,9 @@ from exporter.demo.world import World
 from exporter.errors import ConfigError
 from exporter.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.samples import Detail
+from exporter.server import serving
 from exporter.store import Store
-from exporter.web import Pages, serving
+from exporter.web import Pages
 
 _LONGEST_REAL_WAIT_SECONDS = 60
 _MIB = 1024**2

@@ -1,0 +1,118 @@
+"""TLS as the web configuration asks for it, in the terms of Python's ``ssl``.
+
+Names are those of Go's ``crypto/tls``. Suites of TLS 1.3 are fixed in both.
+"""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSIONS: Mapping[str, ssl.TLSVersion] = {
+    "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
+}
+CIPHERS: Mapping[str, str | None] = {
+    "TLS_AES_128_GCM_SHA256": None,
+    "TLS_AES_256_GCM_SHA384": None,
+    "TLS_CHACHA20_POLY1305_SHA256": None,
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+}
+"""OpenSSL's names; None for those of TLS 1.3, which cannot be chosen."""
+CURVES: Mapping[str, str] = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
+CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
+    "NoClientCert": ssl.CERT_NONE,
+    # Whoever comes is let in, with any certificate or none: no need to ask for one.
+    "RequestClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+    # Python verifies whatever it asks for.
+    "RequireAnyClientCert": None,
+    "RequireClientCert": None,
+}
+"""What each type asks of a client; None: Python cannot do that."""
+
+_OLD_SUITES = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Who the server is, whom it lets in, and what it speaks."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+    client_auth: ssl.VerifyMode = ssl.CERT_NONE
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    suites: tuple[str, ...] = ()
+    """Keys of ``CIPHERS``; none: the library's own choice."""
+    curve: str | None = None
+    """OpenSSL's name of the only curve; None: the library's own choice."""
+    prefer_own_suites: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """Return what connections are answered with.
+
+        Raises OSError, of which SSLError is one, when the certificate, its key or the
+        client's authorities cannot be used.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._choose_versions(context)
+        self._choose_suites(context)
+        # Without a passphrase given, OpenSSL would ask the terminal for it.
+        context.load_cert_chain(self.cert_file, self.key_file, password="")
+        context.verify_mode = self.client_auth
+        if self.client_ca_file is not None:
+            context.load_verify_locations(self.client_ca_file)
+        elif self.client_auth != ssl.CERT_NONE:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def _choose_versions(self, context: ssl.SSLContext) -> None:
+        with warnings.catch_warnings():
+            # Whoever asks for TLS 1.0 has clients that know nothing else.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = self.minimum
+            context.maximum_version = self.maximum
+
+    def _choose_suites(self, context: ssl.SSLContext) -> None:
+        old = self.minimum < ssl.TLSVersion.TLSv1_2
+        chosen = [name for suite in self.suites if (name := CIPHERS[suite])]
+        if chosen:
+            context.set_ciphers(":".join(["@SECLEVEL=0", *chosen] if old else chosen))
+        elif self.suites:
+            # With suites of TLS 1.3 alone, older versions have none left.
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        elif old:
+            context.set_ciphers(_OLD_SUITES)
+        if self.curve is not None:
+            context.set_ecdh_curve(self.curve)
+        if self.prefer_own_suites:
+            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        else:
+            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
