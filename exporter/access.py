@@ -54,7 +54,9 @@ class Access:
         """Return a handler that answers those alone who may ask."""
 
         async def guard(request: web.BaseRequest) -> web.StreamResponse:
-            refusal = _too_much(request) or await self._refusal(request)
+            refusal = _too_much(request)
+            if refusal is None:
+                refusal = await self._refusal(request)
             if refusal is None:
                 return await handler(request)
             self.dress(refusal)

@@ -12,7 +12,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -50,9 +50,9 @@ class Exporter:
     telemetry_path: str = "/metrics"
     max_requests: int = 40
     web_config_file: Path | None = None
-    limits: Limits = field(default_factory=Limits)
     jitter: Callable[[], float] = random.random
     store: Store = field(default_factory=Store)
+    access: Access = field(init=False)
     telemetry: Telemetry = field(init=False)
     exposition: Exposition = field(init=False)
     fleet: Fleet = field(init=False)
@@ -72,7 +72,7 @@ class Exporter:
         OSError.
         """
         config = self.load()
-        access = self._access()
+        self.access = self._access()
         self.telemetry = Telemetry(version=__version__, shard=self.shard)
         self.exposition = Exposition(
             self.store, self.clock, config.detail, self.telemetry.registry
@@ -87,7 +87,7 @@ class Exporter:
         )
         self._config = config
         async with serving(
-            self._application(), addresses, access, self.limits
+            self._application(), addresses, self.access, self._limits()
         ) as bound:
             try:
                 await self._apply(config)
@@ -102,6 +102,12 @@ class Exporter:
         if self.web_config_file is None:
             return Access()
         return Access(watching(self.web_config_file, self.clock))
+
+    def _limits(self) -> Limits:
+        # Whoever allows many scrapes at once must have room for as many readers.
+        limits = Limits()
+        room = max(limits.connections, 2 * self.max_requests)
+        return replace(limits, connections=room)
 
     def _application(self) -> web.Application:
         return Pages(
@@ -152,7 +158,12 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
     obey_signals(exporter)
     async with exporter.running(flags.listen_addresses) as addresses:
         for address in addresses:
-            log.info("listening", address=address, version=__version__)
+            log.info(
+                "listening",
+                address=address,
+                tls=exporter.access.context is not None,
+                version=__version__,
+            )
         await exporter.ended
         log.info("ending")
     return 0

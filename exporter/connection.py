@@ -29,8 +29,11 @@ class Limits:
     lingering_seconds: float = 0.5
     """For a body that nobody reads, so that the answer to it can be."""
     head_bytes: int = 65_536
-    connections: int = 256
-    """At once; a new one drives out the one that has been idle for longest."""
+    connections: int = 128
+    """At once; a new one drives out the one that has been idle for longest.
+
+    Under TLS each takes a third of a megabyte, asyncio's buffer above all.
+    """
 
 
 @dataclass(slots=True, eq=False)

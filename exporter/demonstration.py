@@ -70,7 +70,8 @@ async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> N
     """Print where to look, and a piece of what is to be seen."""
     host, _, port = address.rpartition(":")
     everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
-    base = f"http://{everywhere.get(host, host)}:{port}"
+    scheme = "http" if exporter.access.context is None else "https"
+    base = f"{scheme}://{everywhere.get(host, host)}:{port}"
     while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
         await asyncio.sleep(0.05)
     sample = exporter.exposition.render(TEXT, frozenset(_SHOWN)).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import trustme
@@ -52,9 +52,9 @@ def write_unusable(folder: Path) -> None:
 
 def _write_short_key(folder: Path) -> None:
     """Write a certificate whose RSA key has 1,024 bits."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # it must be refused
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
-    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -62,7 +62,7 @@ def _write_short_key(folder: Path) -> None:
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=36_500))
+        .not_valid_after(begin + dt.timedelta(days=36_500))
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

@@ -180,6 +180,7 @@ async def watched(  # noqa: PLR0913  # a test names what matters to it
     shard: Shard | None = None,
     settings: Mapping[str, Any] | None = None,
     held: int = 0,
+    web_config_file: Path | None = None,
     **keys: Any,
 ) -> AsyncIterator[Cloud]:
     """Start a panel and an exporter that watches it; end both.
@@ -193,24 +194,31 @@ async def watched(  # noqa: PLR0913  # a test names what matters to it
     async with panel:
         file = folder / "onapp.yml"
         write(file, panel, settings or {}, keys)
-        async with exporting(panel, file, clock, shard=shard, held=held) as cloud:
+        async with exporting(
+            *(panel, file, clock),
+            shard=shard,
+            held=held,
+            web_config_file=web_config_file,
+        ) as cloud:
             yield cloud
 
 
 @asynccontextmanager
-async def exporting(
+async def exporting(  # noqa: PLR0913  # the same
     panel: Panel,
     file: Path,
     clock: SteppedClock,
     *,
     shard: Shard | None = None,
     held: int = 0,
+    web_config_file: Path | None = None,
 ) -> AsyncIterator[Cloud]:
     """Start an exporter with a configuration file, over a panel that is running."""
     exporter = Exporter(
         load=lambda: config.load(file, {}),
         clock=clock,
         shard=shard or Shard(),
+        web_config_file=web_config_file,
         jitter=lambda: 0.0,
     )
     async with (

@@ -279,6 +279,34 @@ def test_the_health_check_ends_with_1_when_nobody_is_there(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [[], ["--config.check"], ["demo"]])
+def test_a_bad_web_configuration_ends_with_1_and_its_reason(
+    arguments: list[str], file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is served: what was to be guarded must not stand open."""
+    web = file.with_name("web.yml")
+    web.write_text("basic_auth_users: {alice: hunter2}\n")
+    config_file = [] if arguments == ["demo"] else ["--config.file", str(file)]
+    flags = ["--web.config.file", str(web), "--web.listen-address", "127.0.0.1:0"]
+
+    assert cli.run([*arguments, *config_file, *flags], {}) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{web}: basic_auth_users.alice: must be a bcrypt hash" in said
+    assert "hunter2" not in said
+
+
+def test_a_good_web_configuration_passes_the_check(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried, and not shown."""
+    web = file.with_name("web.yml")
+    web.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    flags = ["--config.check", "--config.file", str(file)]
+
+    assert cli.run([*flags, "--web.config.file", str(web)], {}) == 0
+    assert "deny" not in capsys.readouterr().out
+
+
 def test_the_health_check_needs_no_configuration(file: Path) -> None:
     """A broken file must not make a running exporter look dead."""
     file.write_text("panels: []\n")

@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import bcrypt
 import pytest
 import yaml
+from certificates import write_certificates
 from harness import NOW, Cloud, watched
 from processes import LONGEST_REAL_WAIT_SECONDS
 
@@ -68,6 +70,18 @@ class Prometheus:
                     return target
             await asyncio.sleep(0.05)
 
+    async def verdicts(self, jobs: int) -> dict[str, tuple[str, str]]:
+        """Wait until each job was scraped once; return health and error of each."""
+        while True:
+            found = {
+                target["labels"]["job"]: (target["health"], target["lastError"])
+                for target in await self.targets()
+            }
+            known = [health for health, _ in found.values() if health != "unknown"]
+            if len(known) == jobs:
+                return found
+            await asyncio.sleep(0.05)
+
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return an instant query's labels and values."""
         result = (await self.api(f"query?query={quote(expression)}"))["result"]
@@ -80,21 +94,34 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def scraping(cloud: Cloud, folder: Path) -> AsyncIterator[Prometheus]:
-    """Start a Prometheus that scrapes the exporter; it is gone afterwards."""
+async def scraping(
+    cloud: Cloud, folder: Path, **jobs: dict[str, Any]
+) -> AsyncIterator[Prometheus]:
+    """Start a Prometheus that scrapes the exporter; it is gone afterwards.
+
+    Each of ``jobs`` adds settings to what one job has that is called so.
+    """
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus is not on the PATH: `make tools` fetches it")
     job = {
-        "job_name": _JOB,
         "scrape_interval": "5s",
         "scrape_timeout": "5s",
         "label_limit": 30,
         "label_name_length_limit": 64,
         "label_value_length_limit": 256,
-        "static_configs": [{"targets": [cloud.base.removeprefix("http://")]}],
+        "static_configs": [{"targets": [_address(cloud)]}],
     }
     file, log = folder / "prometheus.yml", folder / "prometheus.log"
-    file.write_text(yaml.safe_dump({"scrape_configs": [job]}))
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "scrape_configs": [
+                    {"job_name": name, **job, **settings}
+                    for name, settings in (jobs or {_JOB: {}}).items()
+                ]
+            }
+        )
+    )
     port = free_port()
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
@@ -160,3 +187,66 @@ async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -
     assert len(joined) == scrape.count('state="built"') - len(world.servers)
     assert age == NOW - max(row.built_at for row in rows if row.built and row.built_at)
     assert metadata["onapp_backup_size_bytes"][0]["type"] == "gauge"
+
+
+async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
+    tmp_path: Path,
+) -> None:
+    """And who lacks what the file demands, or has a wrong one, is refused."""
+    write_certificates(tmp_path)
+    users = {"basic_auth_users": {"prometheus": _hash("correct horse")}}
+    tls = {"cert_file": "cert.pem", "key_file": "key.pem"}
+    demand = {"client_auth_type": "RequireAndVerifyClientCert"}
+    demand |= {"client_ca_file": "ca.pem"}
+    lax, strict = tmp_path / "lax.yml", tmp_path / "strict.yml"
+    lax.write_text(yaml.safe_dump(users | {"tls_server_config": tls}))
+    strict.write_text(yaml.safe_dump(users | {"tls_server_config": tls | demand}))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    user, wrong = _login("correct horse"), _login("wrong horse")
+    nobody, somebody = _secure("ca.pem"), _secure("ca.pem", "client.pem")
+    async with (
+        watched(Panel(demo_cloud(NOW)), tmp_path, web_config_file=strict) as cloud,
+        watched(Panel(demo_cloud(NOW)), elsewhere, web_config_file=lax) as other,
+    ):
+        there = {"static_configs": [{"targets": [_address(other)]}]}
+        jobs = {
+            "good": somebody | user,
+            "no_user": somebody,
+            "wrong_password": somebody | wrong,
+            "no_certificate": nobody | user,
+            "strange_certificate": _secure("ca.pem", "stranger.pem") | user,
+            "no_tls": user,
+            "lax_good": there | nobody | user,
+            "lax_no_user": there | nobody,
+            "lax_no_trust": there | {"scheme": "https"} | user,
+        }
+        async with scraping(cloud, tmp_path, **jobs) as prometheus:
+            found = await prometheus.verdicts(len(jobs))
+
+    assert found.pop("good") == ("up", "")
+    assert found.pop("lax_good") == ("up", "")
+    assert {health for health, _ in found.values()} == {"down"}
+    for job in ("no_user", "wrong_password", "lax_no_user"):
+        assert found[job][1].endswith("401 Unauthorized")
+    assert "certificate" in found["lax_no_trust"][1]
+
+
+def _address(cloud: Cloud) -> str:
+    return cloud.base.removeprefix("http://")
+
+
+def _hash(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(10)).decode()
+
+
+def _login(password: str) -> dict[str, Any]:
+    return {"basic_auth": {"username": "prometheus", "password": password}}
+
+
+def _secure(authority: str, own: str | None = None) -> dict[str, Any]:
+    """Return settings of a job over TLS; files are beside Prometheus' own."""
+    config = {"ca_file": authority, "server_name": "localhost"}
+    if own is not None:
+        config |= {"cert_file": own, "key_file": own}
+    return {"scheme": "https", "tls_config": config}
