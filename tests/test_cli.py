@@ -281,7 +281,7 @@ def test_the_health_check_ends_with_1_when_nobody_is_there(
 
 @pytest.mark.parametrize("arguments", [[], ["--config.check"], ["demo"]])
 def test_a_bad_web_configuration_ends_with_1_and_its_reason(
-    arguments: list[str], file: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], file: Path
 ) -> None:
     """Before anything is served: what was to be guarded must not stand open."""
     web = file.with_name("web.yml")
@@ -289,8 +289,10 @@ def test_a_bad_web_configuration_ends_with_1_and_its_reason(
     config_file = [] if arguments == ["demo"] else ["--config.file", str(file)]
     flags = ["--web.config.file", str(web), "--web.listen-address", "127.0.0.1:0"]
 
-    assert cli.run([*arguments, *config_file, *flags], {}) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
+    ended = run(*MODULE, *arguments, *config_file, *flags)
+    said = ended.stderr
+
+    assert (ended.returncode, said.count("\n")) == (1, 1)
     assert f"{web}: basic_auth_users.alice: must be a bcrypt hash" in said
     assert "hunter2" not in said
 
