@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import bcrypt
 
@@ -76,32 +77,33 @@ class Passwords:
             if key in remembered:
                 remembered.move_to_end(key)
                 return answer
-        matched = await self._checked(key, hashed, password) and known is not None
-        _remember(self._good if matched else self._bad, key)
-        return matched
-
-    def close(self) -> None:
-        """Check no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    async def _checked(self, key: bytes, hashed: bytes, password: bytes) -> bool:
-        """Check once, however many ask for the same."""
         checking = self._checking.get(key)
         if checking is None:
             if len(self._checking) >= _MOST_WAITING:
                 raise Busy
             checking = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._check, hashed, password
+                self._pool, self._check, hashed, password, known is not None
             )
             self._checking[key] = checking
-            checking.add_done_callback(lambda _: self._checking.pop(key))
+            checking.add_done_callback(partial(self._settle, key))
         # Whoever hangs up ends no other's check.
         return await asyncio.shield(checking)
 
-    def _check(self, hashed: bytes, password: bytes) -> bool:
+    def close(self) -> None:
+        """Check no more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _settle(self, key: bytes, checking: asyncio.Future[bool]) -> None:
+        """Remember what came of a check in the moment in which it ends."""
+        del self._checking[key]
+        if not checking.cancelled() and checking.exception() is None:
+            _remember(self._good if checking.result() else self._bad, key)
+
+    def _check(self, hashed: bytes, password: bytes, known: bool) -> bool:  # noqa: FBT001  # through an executor
         # A hash with letters that bcrypt has not is no password's.
         with suppress(ValueError):
-            return self.check(password[:_LONGEST_PASSWORD_BYTES], hashed)
+            matched = self.check(password[:_LONGEST_PASSWORD_BYTES], hashed)
+            return matched and known
         return False
 
     def _key(self, *parts: bytes) -> bytes:

@@ -421,6 +421,15 @@ async def test_headers_without_end_are_cut() -> None:
     assert sent < 10_000_000
 
 
+async def test_what_never_becomes_a_head_is_cut_by_its_length() -> None:
+    """Empty lines may stand before a request, but not for ever."""
+    async with served() as port, connected(port) as client:
+        for _ in range(70):
+            client.send(b"\n" * 1024)
+
+        assert await client.end() == b""
+
+
 @pytest.mark.parametrize("path", ["/-/reload", "/metrics", "/no-such"])
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_a_body_of_a_gigabyte_is_not_taken(path: str, method: str) -> None:
