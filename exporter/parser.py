@@ -28,10 +28,11 @@ from .model import (
 from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
 
 Value = TypeVar("Value")
+Amount = TypeVar("Amount", int, float)
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _KIB = 1024
-_LARGEST_KIB = 2**53
+_LARGEST = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
 _AUTOBACKUP = "-autobackup"
 
@@ -179,8 +180,16 @@ def _target(row: BackupRow, kind: str, vm_id: int) -> Target:
 
 
 def _size(kib: int | None) -> int | None:
-    # An impossible size says nothing; the restore point may be good all the same.
-    return kib * _KIB if kib is not None and 0 <= kib < _LARGEST_KIB else None
+    kib = possible(kib)
+    return None if kib is None else kib * _KIB
+
+
+def possible(amount: Amount | None) -> Amount | None:
+    """Return an amount, or None when nothing can be that large or below zero.
+
+    An impossible one says nothing; the rest of its row may be good all the same.
+    """
+    return amount if amount is not None and 0 <= amount < _LARGEST else None
 
 
 def seconds(moment: datetime | None) -> float | None:

@@ -23,7 +23,7 @@ from .model import (
     Target,
     Transaction,
 )
-from .parser import Moment, Parsed, seconds
+from .parser import Moment, Parsed, possible, seconds
 from .wire import Format, RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -142,10 +142,10 @@ def _schedule(row: ScheduleRow) -> Schedule:
         action=row.action or AUTOBACKUP,
         target=Target(row.target_type or DISK, row.target_id or 0),
         period=row.period or "",
-        duration=row.duration,
+        duration=possible(row.duration),
         status=row.status or "",
         next_start_at=seconds(row.start_at),
-        failure_count=row.failure_count,
+        failure_count=possible(row.failure_count),
     )
 
 
@@ -178,22 +178,20 @@ def _transaction(row: TransactionRow) -> Transaction:
 
 def _backup_server(row: BackupServerRow) -> BackupServer:
     # The panel's "GB" are GiB: it divides its KiB twice by 1024 to show them.
-    capacity = row.capacity
-    usable = capacity is not None and capacity >= 0
+    capacity = possible(row.capacity)
     return BackupServer(
         id=row.id,
         label=row.label or "",
         enabled=row.enabled,
-        capacity_bytes=round((capacity or 0) * _GIB) if usable else None,
+        capacity_bytes=None if capacity is None else round(capacity * _GIB),
     )
 
 
 def _recovery_point(row: RecoveryPointRow, vm_id: int) -> RecoveryPoint:
-    size = row.size
     return RecoveryPoint(
         id=row.id,
         vm_id=vm_id,
-        size_bytes=None if size is None or size < 0 else size,
+        size_bytes=possible(row.size),
         built=row.state == "built",
         created_at=seconds(row.created_at),
     )
