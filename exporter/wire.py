@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
-from xml.parsers.expat import ExpatError
+from xml.parsers import expat
 
 import msgspec
 import xmltodict
@@ -29,6 +29,9 @@ UNKNOWN_ID = "?"
 """The id of a row that does not say it readably."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
+_ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
+_FAMILIAR_ROOTS = ("html", "error", "errors", "hash", "objects")
+"""What an error may name; anything else may be any text."""
 _TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
 
 
@@ -145,7 +148,8 @@ class RowDecoder(Generic[Row]):
         if tag == self.name:
             return [content]
         if tag not in (f"{self.name}s", *_EMPTY_ROOTS):
-            raise Undecodable(f"an XML root <{tag[:40]}> instead of <{self.name}s>")
+            found = f"<{tag}>" if tag in _FAMILIAR_ROOTS else "not shown here"
+            raise Undecodable(f"an XML root ({found}) instead of <{self.name}s>")
         if not isinstance(content, dict):
             return []
         if self.name in content:
@@ -214,13 +218,41 @@ def _plain(value: Any) -> Any:
     return value if value.strip() else None
 
 
+class _Expat:
+    """Makes parsers that read plain documents only.
+
+    A panel declares no document type. Entities and default attributes, which stand
+    in one, turn a short answer into one without end.
+    """
+
+    @staticmethod
+    def ParserCreate(  # noqa: N802  # as xmltodict calls it
+        encoding: str | None, namespace_separator: str | None
+    ) -> expat.XMLParserType:
+        """Return a parser."""
+        parser = expat.ParserCreate(encoding, namespace_separator)
+        parser.StartDoctypeDeclHandler = _refuse_document_type
+        parser.XmlDeclHandler = _refuse_encoding
+        return parser
+
+
+def _refuse_document_type(*_: object) -> None:
+    raise ValueError("it declares a document type")
+
+
+def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
+    # For any other, expat would run whichever codec of Python's has that name.
+    if encoding is not None and encoding.lower() not in _ENCODINGS:
+        raise ValueError("its encoding is none that a panel uses")
+
+
 def xml_root(body: bytes) -> tuple[str, Any]:
     """Return the root element's name and its content as xmltodict reads it."""
     try:
         document = xmltodict.parse(
-            body, strip_whitespace=False, disable_entities=True, encoding=None
+            body, strip_whitespace=False, encoding=None, expat=_Expat
         )
-    except (ExpatError, ValueError, LookupError) as error:
+    except (expat.ExpatError, ValueError) as error:
         raise Undecodable(f"not XML: {error}") from None
     ((tag, content),) = document.items()
     return tag, content
