@@ -60,6 +60,9 @@ RESOURCES = (
 )
 """What can be asked for: the values of the label ``resource``."""
 
+_MOST_LOGGED = 20
+"""Of the unusable rows of one answer: it can hold a million."""
+
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[bytes, Format], Parsed[Any]]
 log = structlog.get_logger()
@@ -89,7 +92,7 @@ class Reader:
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
     _known: dict[str, Reading[Any]] = field(default_factory=dict)
-    _reported: dict[str, tuple[Skipped, ...]] = field(default_factory=dict)
+    _reported: dict[str, frozenset[Skipped]] = field(default_factory=dict)
     """The unusable rows of each list that are in the log already."""
 
     async def version(self) -> str | None:
@@ -233,12 +236,11 @@ class Reader:
         """Count the rows that could not be used; log new ones, never their content."""
         if skipped:
             self.observer.skipped(resource, len(skipped))
-        before = self._reported.pop(key, ())
+        before = self._reported.pop(key, frozenset())
         if skipped:
-            self._reported[key] = skipped
-        for row in skipped:
-            if row in before:
-                continue
+            self._reported[key] = frozenset(skipped)
+        new = [row for row in skipped if row not in before]
+        for row in new[:_MOST_LOGGED]:
             log.warning(
                 "row skipped",
                 panel=self.panel,
@@ -246,6 +248,14 @@ class Reader:
                 **where,
                 row_id=row.row_id,
                 why=row.why,
+            )
+        if len(new) > _MOST_LOGGED:
+            log.warning(
+                "more rows skipped",
+                panel=self.panel,
+                resource=resource,
+                **where,
+                rows=len(new) - _MOST_LOGGED,
             )
 
     async def _ask(

@@ -1,0 +1,48 @@
+"""A panel that answers every request with the same bytes, and what reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import yarl
+
+from exporter.client import Client
+from exporter.gate import Gate, Standing
+from exporter.reader import Reader
+from exporter.secret import Account, Literal
+from exporter.wire import Format
+
+
+class Unheard:
+    """Counts nothing."""
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        """Ignore an answer."""
+
+    def failed(self, resource: str, reason: str) -> None:
+        """Ignore a failure."""
+
+    def skipped(self, resource: str, rows: int) -> None:
+        """Ignore rows."""
+
+
+@asynccontextmanager
+async def answering(form: Format, answer: bytes) -> AsyncIterator[Reader]:
+    """Serve these bytes to every request; yield what reads them."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    account = Account("ops", Literal("key"))
+    gate = Gate(account.credentials, Standing(lambda: 0.0, lambda: 0.0, 1), 300.0)
+    async with server, aiohttp.ClientSession() as session:
+        url = yarl.URL(f"http://127.0.0.1:{port}")
+        client = Client(session, url, form, 20.0, 10**7, Unheard())
+        yield Reader("cp", client, gate, account, Unheard())

@@ -1,0 +1,136 @@
+"""Whatever a panel sends: a decoder raises its own error or says what it could use.
+
+How much is tried here is little; ``make fuzz`` tries more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import hostile
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rawpanel import answering
+
+from exporter.errors import ExporterError
+from exporter.quantity import Duration, Size
+from exporter.wire import Format
+
+
+def trying(examples: int) -> settings:
+    """Try so many, however long each takes."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@pytest.mark.parametrize("kind", hostile.BODIES)
+def test_no_body_raises_anything_but_undecodable(kind: str) -> None:
+    """In any decoder; and no error quotes the body, for it may hold a password."""
+
+    @trying(120)
+    @given(hostile.BODIES[kind])
+    def try_(answer: tuple[Format, bytes]) -> None:
+        form, body = answer
+        hostile.take(body, form)
+
+    try_()
+
+
+@pytest.mark.parametrize("kind", ["JSON lists", "XML lists", "spoiled answers"])
+def test_whatever_could_be_used_can_be_shown(kind: str) -> None:
+    """One number that Prometheus cannot read would cost the whole scrape."""
+
+    @trying(100)
+    @given(hostile.BODIES[kind])
+    def try_(answer: tuple[Format, bytes]) -> None:
+        form, body = answer
+
+        assert hostile.show(hostile.take(body, form))
+
+    try_()
+
+
+def test_good_answers_are_understood_whole() -> None:
+    """The control: what is spoiled above is something that decoders can use."""
+    understood = {
+        (form, name)
+        for form, body in hostile.good_answers()
+        for name in hostile.take(body, form)
+    }
+
+    assert understood == {(f, n) for f in hostile.FORMATS for n in hostile.DECODERS}
+
+
+@given(hostile.words)
+@trying(120)
+def test_no_text_raises_anything_but_a_value_error(text: str) -> None:
+    """Durations and sizes come from files and variables."""
+    for kind in (Duration, Size):
+        with suppress(ValueError):
+            kind.parse(text)
+
+
+# On the wire.
+
+
+_NAMES = (
+    *("ETag", "X-Limit", "X-Page", "X-Total", "Date", "Retry-After", "Location"),
+    *("Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding"),
+    *("Set-Cookie", "Connection", "X-Any"),
+)
+_VALUES = (
+    *(b'"e"', b'W/"\xff"', b"\xc3\xbc", b"0", b"-1", b"9" * 30, b"\xd9\xa3", b"gzip"),
+    *(b"deflate", b"br", b"chunked", b"identity", b"close", b"a=b; Path=/", b"a b=c"),
+    *(b"\xff=\xff", b"=; Max-Age=x", b"Thu, 01 Jan 0001 00:00:00 -0000", b"//[::1"),
+    *(b"Fri, 15 Jan 2027 08:00:00 GMT", b"Fri, 99 Foo 99999 99:99:99 +9999", b";"),
+    *(b"https://u:p@h/", b"application/xml; charset=\xff", b"text/html", b"", b","),
+)
+headers = st.lists(
+    st.tuples(
+        st.sampled_from(_NAMES).map(str.encode),
+        st.sampled_from(_VALUES) | st.binary(max_size=6),
+    ).map(b": ".join),
+    max_size=4,
+)
+statuses = st.sampled_from(
+    (*(b"200 OK",) * 5, b"304 Not Modified", b"302 Found", b"401 No", b"422 No")
+) | st.sampled_from((b"500 Oh", b"429 Slow", b"407 Proxy", b"204 None", b"999", b"-1"))
+
+
+@st.composite
+def wire_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
+    """Make all the bytes of an answer: status, headers, body."""
+    form, body = draw(
+        hostile.BODIES["spoiled answers"] | st.sampled_from(hostile.good_answers())
+    )
+    usual = [f"Content-Type: application/{form}".encode()] * draw(st.booleans())
+    head = [b"HTTP/1.1 " + draw(statuses), *usual, *draw(headers)]
+    whole = b"\r\n".join(head) + b"\r\n\r\n" + body
+    return form, draw(st.just(whole) | st.binary(max_size=60))
+
+
+@trying(120)
+@given(wire_answers())
+def test_no_answer_raises_anything_but_the_exporters_errors(
+    answer: tuple[Format, bytes],
+) -> None:
+    """Also the second time, when what the first one said is sent back."""
+
+    async def read() -> None:
+        async with answering(*answer) as reader:
+            asks: tuple[Any, ...] = (
+                reader.version,
+                *(reader.inventory, reader.schedules, reader.disks) * 2,
+                *(lambda: reader.backups(1), lambda: reader.transactions(1)) * 2,
+            )
+            for ask in asks:
+                with suppress(ExporterError):
+                    await ask()
+
+    asyncio.run(read())
