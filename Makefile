@@ -51,13 +51,17 @@ docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
 golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 	$(RUN) pytest tests -k golden --update-golden $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
+	$(VENV)/bin/python tests/fuzz.py $(ARGS)
+
 .PHONY: tools
 tools:  ## The programs that the tests call, where they are missing
 	@tests/tools.sh
 
 .PHONY: clean
 clean:  ## Remove all that these targets make
-	rm -rf $(VENV) .tools build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .fuzz build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.runtime: pyproject.toml | $(VENV)/bin/pip
@@ -69,6 +73,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the exporter and what its tests need into $(VENV)"
 	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.runtime $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "Installing what looks for broken answers into $(VENV)"
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
 
 # Debian keeps pip from its venv until python3-venv is installed, which takes
 # root. The same pip comes in a package that can be unpacked anywhere.

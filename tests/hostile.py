@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from html import escape
@@ -89,12 +90,8 @@ def show(found: Mapping[str, Any]) -> list[float]:
         put(panel, server, *lists.get("backups", ()))
     for transaction in lists.get("transactions", ()):
         panel.take_failed(transaction)
-    panel.learn(
-        1,
-        schedules=lists.get("schedules", ()),
-        disks=lists.get("disks", ()),
-        recovery_points=lists.get("recovery_points", ()),
-    )
+    for name in ("schedules", "disks", "recovery_points"):
+        panel.learn(1, name, lists.get(name, ()))
     clock, registry = StandingClock(), CollectorRegistry()
     text = Exposition(a_store(panel), clock, Detail(), registry).render(TEXT).decode()
     values = [
@@ -158,6 +155,8 @@ _KEYS = (
     *("period", "duration", "status", "start_at", "failure_count", "action"),
     *("parent_id", "associated_object_id", "errors", "error", "#text", "@nil", SPY),
 )
+WORDS = tuple({*_DATES, *_TEXTS, *_KEYS, *_NUMBERS[:24], "<![CDATA[", "<!DOCTYPE "})
+"""What a search had better know."""
 words = st.sampled_from((*_NUMBERS, *_DATES, *_TEXTS)) | st.text(max_size=4)
 keys = st.sampled_from(_KEYS)
 
@@ -317,6 +316,75 @@ def spoiled(draw: st.DrawFn) -> tuple[Format, bytes]:
     return draw(st.sampled_from((form, form, form, *FORMATS))), bytes(body)
 
 
+_VALUES = {
+    "json": re.compile(rb'(?<=":)(?: ?"[^"]*"| ?[^][{},"]+)'),
+    "xml": re.compile(rb"(?<=>)[^<>]*(?=</)"),
+}
+LARGEST = ("9" * 400, "1e308", "-1e308", "inf", "NaN")
+_ANY = (*LARGEST, *_NUMBERS, *_DATES, *_TEXTS)
+TOKENS: Mapping[Format, tuple[str, ...]] = {
+    "json": (
+        *(token if token[-1].isdigit() else json.dumps(token) for token in LARGEST),
+        *("true", "null", "[]", "{}", '""', '" "', '"\\ud800"', '"\\u0000"'),
+        *(*_NUMBERS, *map(json.dumps, _ANY)),
+    ),
+    "xml": tuple(map(escape, _ANY)),
+}
+"""What may stand in the place of a value; the largest numbers come first."""
+
+
+def values_in(body: bytes, form: Format) -> int:
+    """Return how many values stand in a body."""
+    return len(_VALUES[form].findall(body))
+
+
+def swapped(body: bytes, form: Format, number: int, token: int) -> bytes:
+    """Put a token in the place of one value; both are counted round and round."""
+    values = list(_VALUES[form].finditer(body))
+    if not values:
+        return body
+    value = values[number % len(values)]
+    new = TOKENS[form][token % len(TOKENS[form])].encode()
+    return body[: value.start()] + new + body[value.end() :]
+
+
+def short_answer(name: str, form: Format) -> bytes:
+    """Return what a simulated panel answers, with one row and no rows within it."""
+    body = good_answers()[FORMATS.index(form) * len(_PATHS) + [*_PATHS].index(name)][1]
+    if form == "xml":
+        row = name.removesuffix("s").encode()
+        rows = body.split(b"</" + row + b">")
+        if len(rows) < 2:
+            return body
+        listed = b"<%ss>%s</%s></%ss>" % (
+            row,
+            rows[0][rows[0].rindex(b"<" + row + b">") :],
+            row,
+            row,
+        )
+        return re.sub(rb'<(\w+) type="array">.*?</\1>', b"", listed, flags=re.DOTALL)
+    answer = json.loads(body)
+    wrapped = answer[0] if isinstance(answer, list) else answer
+    for fields in wrapped.values():
+        for key in (
+            [k for k, v in fields.items() if isinstance(v, list)]
+            if isinstance(fields, dict)
+            else ()
+        ):
+            del fields[key]
+    return json.dumps([wrapped] if isinstance(answer, list) else wrapped).encode()
+
+
+@st.composite
+def swapped_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
+    """Put other values in the place of some that a panel has really answered."""
+    form, body = draw(st.sampled_from(good_answers()))
+    for _ in range(draw(st.integers(1, 2))):
+        number, token = draw(st.integers(0, 200)), draw(st.integers(0, 200))
+        body = swapped(body, form, number, token)
+    return form, body
+
+
 BODIES: Mapping[str, st.SearchStrategy[tuple[Format, bytes]]] = {
     "any bytes": st.tuples(st.sampled_from(FORMATS), st.binary(max_size=200)),
     "JSON trees": st.tuples(st.just("json"), encoded(json_trees)),
@@ -324,4 +392,5 @@ BODIES: Mapping[str, st.SearchStrategy[tuple[Format, bytes]]] = {
     "XML trees": st.tuples(st.just("xml"), encoded(xml_trees)),
     "XML lists": st.tuples(st.just("xml"), encoded(xml_lists())),
     "spoiled answers": spoiled(),
+    "swapped values": swapped_answers(),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,7 +42,10 @@ async def answering(form: Format, answer: bytes) -> AsyncIterator[Reader]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     account = Account("ops", Literal("key"))
-    gate = Gate(account.credentials, Standing(lambda: 0.0, lambda: 0.0, 1), 300.0)
+    weeks = itertools.count(step=10**6)  # no pause is longer than from look to look
+    standing = Standing(lambda: float(next(weeks)), lambda: 0.0)
+    gate = Gate(account.credentials, standing, 300.0)
+    gate.claim()
     async with server, aiohttp.ClientSession() as session:
         url = yarl.URL(f"http://127.0.0.1:{port}")
         client = Client(session, url, form, 20.0, 10**7, Unheard())

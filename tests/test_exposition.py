@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import re
-import shutil
-import subprocess
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +20,7 @@ import pytest
 from harness import NOW, Cloud, watched
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import promtool_says
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -507,21 +506,6 @@ async def test_golden_scrape_of_a_small_world(
 
     assert headers["Content-Type"] == media_type
     assert found == golden.read_text(encoding="utf-8")
-
-
-def promtool_says(scrape: str) -> str:
-    """Return what `promtool check metrics` has to say: nothing, if all is well."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on the PATH: `make tools` fetches it")
-    run = subprocess.run(
-        ["promtool", "check", "metrics"],
-        input=scrape,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return run.stdout + run.stderr + ("" if run.returncode == 0 else "failed")
 
 
 def test_promtool_has_nothing_to_say_about_the_golden_scrape() -> None:

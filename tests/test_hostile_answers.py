@@ -11,11 +11,12 @@ from typing import Any
 
 import hostile
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rawpanel import answering
 
-from exporter.errors import ExporterError
+from exporter.errors import PanelError, Undecodable
 from exporter.quantity import Duration, Size
 from exporter.wire import Format
 
@@ -42,11 +43,11 @@ def test_no_body_raises_anything_but_undecodable(kind: str) -> None:
     try_()
 
 
-@pytest.mark.parametrize("kind", ["JSON lists", "XML lists", "spoiled answers"])
+@pytest.mark.parametrize("kind", ["JSON lists", "XML lists", "swapped values"])
 def test_whatever_could_be_used_can_be_shown(kind: str) -> None:
     """One number that Prometheus cannot read would cost the whole scrape."""
 
-    @trying(100)
+    @trying(150)
     @given(hostile.BODIES[kind])
     def try_(answer: tuple[Format, bytes]) -> None:
         form, body = answer
@@ -67,6 +68,21 @@ def test_good_answers_are_understood_whole() -> None:
     assert understood == {(f, n) for f in hostile.FORMATS for n in hostile.DECODERS}
 
 
+@pytest.mark.parametrize("form", hostile.FORMATS)
+@pytest.mark.parametrize("name", hostile.DECODERS)
+def test_any_value_may_stand_anywhere(name: str, form: Format) -> None:
+    """Every token in the place of every value of a good answer's first row."""
+    body = hostile.short_answer(name, form)
+    decode = hostile.DECODERS[name]
+    for number in range(hostile.values_in(body, form)):
+        for token in range(len(hostile.TOKENS[form])):
+            odd = hostile.swapped(body, form, number, token)
+            with suppress(Undecodable):
+                found = decode(odd, form)
+                if token < len(hostile.LARGEST):
+                    hostile.show({name: found})
+
+
 @given(hostile.words)
 @trying(120)
 def test_no_text_raises_anything_but_a_value_error(text: str) -> None:
@@ -77,6 +93,21 @@ def test_no_text_raises_anything_but_a_value_error(text: str) -> None:
 
 
 # On the wire.
+
+
+async def test_a_flood_of_bad_rows_is_no_flood_of_lines() -> None:
+    """The first of them are named, the others counted, and next time none is new."""
+    rows = [f'{{"backup":{{"id":{number},"built":7}}}}' for number in range(1000)]
+    body = f'[{",".join(rows)},{{"backup":{{"id":1}}}}]'.encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    async with answering("json", head + body) as reader:
+        with structlog.testing.capture_logs() as lines:
+            await reader.backups(1)
+            await reader.backups(1)
+
+    assert [line["row_id"] for line in lines[:-1]] == [str(n) for n in range(20)]
+    assert lines[-1]["event"] == "more rows skipped"
+    assert lines[-1]["rows"] == 980
 
 
 _NAMES = (
@@ -117,7 +148,7 @@ def wire_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
 
 @trying(120)
 @given(wire_answers())
-def test_no_answer_raises_anything_but_the_exporters_errors(
+def test_no_answer_raises_anything_but_a_panel_error(
     answer: tuple[Format, bytes],
 ) -> None:
     """Also the second time, when what the first one said is sent back."""
@@ -130,7 +161,7 @@ def test_no_answer_raises_anything_but_the_exporters_errors(
                 *(lambda: reader.backups(1), lambda: reader.transactions(1)) * 2,
             )
             for ask in asks:
-                with suppress(ExporterError):
+                with suppress(PanelError):
                     await ask()
 
     asyncio.run(read())
