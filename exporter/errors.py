@@ -22,7 +22,11 @@ ExporterError
 
 from __future__ import annotations
 
+import errno
+import traceback
 from typing import ClassVar
+
+_LONGEST_CHAIN = 5
 
 
 class ExporterError(Exception):
@@ -162,3 +166,22 @@ class Undecodable(PanelError):
 def reasons() -> tuple[str, ...]:
     """Return every value of the label ``reason``, in the order of the tree."""
     return tuple(dict.fromkeys(kind.reason for kind in PanelError.__subclasses__()))
+
+
+def trace(error: BaseException) -> str:
+    """Return a traceback without messages: a bug's may quote what a panel sent."""
+    parts: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(parts) < _LONGEST_CHAIN:
+        stack = "".join(traceback.format_tb(link.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{stack}{_kind(link)}")
+        unsaid = None if link.__suppress_context__ else link.__context__
+        link = link.__cause__ or unsaid
+    return "\nafter\n".join(parts)
+
+
+def _kind(error: BaseException) -> str:
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    number = error.errno if isinstance(error, OSError) else None
+    return name if number is None else f"{name}: {errno.errorcode.get(number, number)}"

@@ -9,10 +9,13 @@ import json
 import logging
 import re
 import sys
+from types import TracebackType
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from .errors import trace
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -21,6 +24,8 @@ LEVELS = {
     "error": logging.ERROR,
 }
 _FIRST = ("ts", "level", "msg")
+_QUOTING = ("aiohttp.client", "aiohttp.internal")
+"""Their warnings are about a panel's headers, and quote them."""
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
@@ -31,11 +36,10 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stderr
     shared: list[Processor] = [
+        _traced,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
     ]
     structlog.configure(
         processors=[*shared, _RENDERERS[form]],
@@ -57,6 +61,31 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(
         level=max(LEVELS[level], logging.INFO), handlers=[handler], force=True
     )
+    for name in _QUOTING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.excepthook = _ended
+
+
+def _ended(
+    kind: type[BaseException], error: BaseException, _: TracebackType | None
+) -> None:
+    """Log what nobody has caught, where Python would print its message too."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    structlog.get_logger().error("ended by a bug in the exporter", exc_info=error)
+
+
+def _traced(_: object, __: str, event: EventDict) -> EventDict:
+    """Write an exception as where it came from, and nothing of what it holds."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = trace(error)
+        # asyncio adds the arguments of the callback, and the exception again.
+        event["event"] = re.split(r"[\n(<]", str(event["event"]))[0].strip()
+    return event
 
 
 def _json(_: object, __: str, event: EventDict) -> str:

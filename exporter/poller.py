@@ -24,6 +24,7 @@ from .errors import (
     PanelError,
     Unauthorized,
     Undecodable,
+    trace,
 )
 from .gate import Gate, Permit
 from .programme import Programme
@@ -169,10 +170,12 @@ class Poller:
             failed(error)
         except Exception as error:
             # The only broad except: a bug must not stop the polling.
-            if repr(error) != self._bug:
+            # Its message may quote a panel's answer; its name and place do not.
+            bug = trace(error)
+            if bug != self._bug:
                 log.exception("bug in the exporter", panel=self.store.name)
-            self._bug = repr(error)
-            failure = PanelError(repr(error))
+            self._bug = bug
+            failure = PanelError(f"a bug in the exporter: {type(error).__name__}")
             self.gate.failed(self.gate.credentials(), failure)
             failed(failure)
 
