@@ -11,8 +11,8 @@ import asyncio
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
@@ -45,6 +45,8 @@ _MEDIA_TYPES = {
 }
 _CHUNK_BYTES = 64 * 1024
 _REFUSAL_BYTES = 4096
+_SHORTEST_SESSION = 8
+"""A shorter cookie opens nothing, and may be a word."""
 
 
 class Observer(Protocol):
@@ -83,7 +85,8 @@ class Client:
     observer: Observer
     now: Callable[[], float] = time.time
     """The Unix time, to compare the panel's with."""
-    proxy_url: str | None = None
+    proxy_url: str | None = field(default=None, repr=False)
+    """It may hold a password."""
     server_name: str | None = None
     """What the panel's certificate must be for, when not the host of ``url``."""
 
@@ -180,7 +183,17 @@ class Client:
         if response.status in (401, 407):
             return ""
         body = await _read(response, _REFUSAL_BYTES)
-        return refusal(body, self.form, hide=credentials.disguises())
+        hidden = [*credentials.disguises(), *self._others_secrets()]
+        return refusal(body, self.form, hide=hidden)
+
+    def _others_secrets(self) -> Iterator[str]:
+        """Yield what else goes with a request: the proxy's account, cookies."""
+        proxy = yarl.URL(self.proxy_url or "")
+        if proxy.user or proxy.password:
+            yield from Credentials(proxy.user or "", proxy.password or "").disguises()
+        for cookie in self.session.cookie_jar:
+            if len(cookie.value) >= _SHORTEST_SESSION:
+                yield cookie.value
 
 
 _PAGING = ("Page", "Limit", "Total")

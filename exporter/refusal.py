@@ -26,7 +26,7 @@ def refusal(body: bytes, form: Format, *, hide: Iterable[str]) -> str:
         said = "; ".join(_texts(_errors(body, form)))
     except (*UNREADABLE, Undecodable):
         return ""
-    for secret in hide:
+    for secret in filter(None, hide):
         said = said.replace(secret, "…")
     return one_line(said)
 
