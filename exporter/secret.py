@@ -13,7 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
+
+import structlog
+
+log = structlog.get_logger()
 
 HIDDEN = "<secret>"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -46,20 +50,33 @@ class FromFile:
     """A secret in a file, read again when the file changes.
 
     A file that cannot be read any more, or is empty (as it is for a moment while it
-    is being rewritten), leaves the last good value in place.
+    is being rewritten), leaves the last good value in place; the log tells when that
+    begins and ends.
     """
 
     path: Path
     now: Callable[[], float] = field(default=time.time, repr=False, compare=False)
     _value: str = field(default="", repr=False, compare=False)
     _seen: os.stat_result | None = field(default=None, repr=False, compare=False)
+    _lost: bool = field(default=False, repr=False, compare=False)
 
     def reveal(self) -> str:
         """Return the file's content, trimmed of white space around it."""
         try:
             self.load()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if not self._lost:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                log.warning(
+                    "secret not read, the last one stays in use",
+                    file=str(self.path),
+                    why=why,
+                )
+            self._lost = True
             return self._value
+        if self._lost:
+            log.info("secret read again", file=str(self.path))
+        self._lost = False
         return self._value
 
     def load(self) -> None:
@@ -114,9 +131,13 @@ class Credentials(NamedTuple):
         forms = {
             plain,
             html.escape(plain),
+            html.escape(plain, quote=False),
             quote(plain),
             quote(plain, safe=""),
+            quote_plus(plain),
             json.dumps(plain)[1:-1],
+            json.dumps(plain, ensure_ascii=False)[1:-1],
+            repr(plain)[1:-1],
             b64encode(plain.encode()).decode(),
             b64encode(":".join(self).encode()).decode(),
         }

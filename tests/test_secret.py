@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,37 @@ def test_a_file_that_is_gone_leaves_the_last_secret_in_place(
 
     assert meanwhile == OLD
     assert secret.reveal() == NEW
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (Path.unlink, "No such file or directory"),
+        (lambda path: path.write_bytes(b""), "it is empty"),
+    ],
+)
+def test_a_secret_that_is_lost_is_told_once_and_so_is_its_return(
+    spoil: Callable[[Path], object], why: str, path: Path, secret: FromFile
+) -> None:
+    """A rotation that went wrong must not stay unseen until the next restart."""
+    with structlog.testing.capture_logs() as lines:
+        secret.reveal()
+        spoil(path)
+        for _ in range(3):
+            secret.reveal()
+        path.write_text(NEW)
+        for _ in range(3):
+            secret.reveal()
+
+    assert lines == [
+        {
+            "event": "secret not read, the last one stays in use",
+            "file": str(path),
+            "why": why,
+            "log_level": "warning",
+        },
+        {"event": "secret read again", "file": str(path), "log_level": "info"},
+    ]
 
 
 def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
