@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
 
@@ -58,12 +59,14 @@ def tls(place: Place, keys: TlsKeys) -> Tls:
         raise (place / "server_name").error(
             f"must be the name of a host, not {keys.server_name!r}"
         )
+    digest = hashlib.sha256()
     made = Tls(
-        ca_file=_file(place / "ca_file", keys.ca_file),
-        cert_file=_file(place / "cert_file", keys.cert_file),
-        key_file=_file(place / "key_file", keys.key_file),
+        ca_file=_file(place / "ca_file", keys.ca_file, digest),
+        cert_file=_file(place / "cert_file", keys.cert_file, digest),
+        key_file=_file(place / "key_file", keys.key_file, digest),
         server_name=keys.server_name or None,
         insecure_skip_verify=bool(keys.insecure_skip_verify),
+        digest=digest.digest(),
     )
     try:
         if made.ca_file or made.cert_file:
@@ -77,12 +80,14 @@ def tls(place: Place, keys: TlsKeys) -> Tls:
     return made
 
 
-def _file(place: Place, name: str | None) -> Path | None:
+def _file(place: Place, name: str | None, digest: hashlib._Hash) -> Path | None:
+    """Return the path of a file that can be read, and take in what it holds."""
     if not name:
         return None
     path = place.folder / name
     try:
-        path.read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise place.unreadable(path, error) from None
+    digest.update(hashlib.sha256(content).digest())
     return path

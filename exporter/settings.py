@@ -35,6 +35,8 @@ class Tls:
     key_file: Path | None = None
     server_name: str | None = None
     insecure_skip_verify: bool = False
+    digest: bytes = field(default=b"", repr=False)
+    """Of the files' content: a renewed certificate is another configuration."""
 
     def context(self) -> ssl.SSLContext:
         """Return what connections are opened with; raise OSError if a file is wrong."""

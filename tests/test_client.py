@@ -362,11 +362,15 @@ class Authority:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Make a certificate for a name that is not the panel's address."""
-    folder = tmp_path_factory.mktemp("tls")
+    return made_for(tmp_path_factory.mktemp("tls"), "cp.example.com")
+
+
+def made_for(folder: Path, name: str) -> Authority:
+    """Make a certificate for a name, that vouches for itself."""
     made = Authority(folder / "panel.crt", folder / "panel.key")
     arguments = (
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500"
-        " -subj /CN=cp.example.com -addext subjectAltName=DNS:cp.example.com"
+        f" -subj /CN={name} -addext subjectAltName=DNS:{name}"
     )
     files = ["-keyout", str(made.key), "-out", str(made.certificate)]
     subprocess.run(
@@ -389,10 +393,21 @@ class Secure(Panel):
 @pytest.fixture
 def secure(authority: Authority) -> Secure:
     """Return a panel with a self-signed certificate."""
+    return secure_by(authority)
+
+
+def secure_by(authority: Authority) -> Secure:
+    """Return a panel with this certificate."""
     panel = Secure(a_cloud().world)
-    panel.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    panel.context.load_cert_chain(authority.certificate, authority.key)
+    panel.context = context_of(authority)
     return panel
+
+
+def context_of(authority: Authority) -> ssl.SSLContext:
+    """Return what a server with this certificate answers with."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.certificate, authority.key)
+    return context
 
 
 async def test_a_self_signed_certificate_is_refused(
@@ -429,6 +444,38 @@ async def test_a_private_authority_can_be_trusted(
     async with watched(secure, tmp_path, tls_config=trust) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await errors(cloud) == {}
+
+
+async def test_a_reload_takes_a_certificate_that_was_renewed(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """The path is the same: what the file holds counts, and the data stay."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(authority.certificate.read_bytes())
+    trust = {"ca_file": str(ca_file), "server_name": "cp.example.com"}
+    renewed = made_for(tmp_path, "cp.example.com")
+    panel = secure_by(authority)
+    panel.world.add_backup(1)
+    async with watched(panel, tmp_path, tls_config=trust) as cloud:
+        port = int(panel.url.rpartition(":")[2])
+        await panel.stop()
+        panel.context = context_of(renewed)
+        await panel.start(port=port, ssl_context=panel.context)
+        ca_file.write_bytes(renewed.certificate.read_bytes())
+        await cloud.pass_(900)
+        before = await cloud.value("onapp_up")
+        member = cloud.exporter.fleet.members["cp"]
+        await cloud.get("/-/reload", method="POST")
+        kept = await cloud.value("onapp_vm_backups", vm_id=1, state="built")
+        await cloud.pass_(900)
+
+        assert before == 0
+        assert kept == 1
+        assert await cloud.value("onapp_up") == 1
+        assert member.session.closed
+        member = cloud.exporter.fleet.members["cp"]
+        await cloud.get("/-/reload", method="POST")
+        assert cloud.exporter.fleet.members["cp"] is member
 
 
 async def test_verification_can_be_switched_off(secure: Secure, tmp_path: Path) -> None:
