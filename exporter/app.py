@@ -71,8 +71,9 @@ class Exporter:
         of all with a wrong key and again at every restart. Raises ConfigError and
         OSError.
         """
-        config = self.load()
-        self.access = self._access()
+        # A file may keep its reader waiting, as a pipe does; signals are obeyed then.
+        config = await asyncio.to_thread(self.load)
+        self.access = await asyncio.to_thread(self._access)
         self.telemetry = Telemetry(version=__version__, shard=self.shard)
         self.exposition = Exposition(
             self.store, self.clock, config.detail, self.telemetry.registry

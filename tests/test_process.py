@@ -130,6 +130,23 @@ async def test_a_signal_ends_it_though_a_thread_cannot_be_ended(
     assert status == 0
 
 
+async def test_a_signal_ends_it_while_its_file_keeps_it_waiting(
+    tmp_path: Path,
+) -> None:
+    """A pipe to which nobody writes, or a file server that is gone, at the start."""
+    file = tmp_path / "onapp.yml"
+    os.mkfifo(file)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        # Opening a pipe for writing works as soon as somebody wants to read it.
+        pipe = await asyncio.to_thread(os.open, file, os.O_WRONLY)
+        process.send(signal.SIGTERM)
+        status = await process.ends()
+        os.close(pipe)
+
+    assert status == 0
+    assert "Traceback" not in process.words
+
+
 async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
     panel: Panel, tmp_path: Path
 ) -> None:
