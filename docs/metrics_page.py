@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 from exporter.collector import BackupCollector
 from exporter.families import FAMILIES
@@ -204,3 +205,7 @@ class _Standing:
 
     async def wait(self, wake: object, seconds: float | None) -> None:
         """Is never called: nothing polls here."""
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Is never called either."""
+        raise NotImplementedError

@@ -7,11 +7,10 @@ aiohttp itself sends a GET once more when a reused connection turns out closed.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -20,6 +19,7 @@ import aiohttp
 import yarl
 from multidict import CIMultiDictProxy
 
+from .clock import Clock
 from .errors import (
     Forbidden,
     NotFound,
@@ -83,8 +83,7 @@ class Client:
     timeout_seconds: float
     max_body_bytes: int
     observer: Observer
-    now: Callable[[], float] = time.time
-    """The Unix time, to compare the panel's with."""
+    clock: Clock
     proxy_url: str | None = field(default=None, repr=False)
     """It may hold a password."""
     server_name: str | None = None
@@ -101,7 +100,7 @@ class Client:
     ) -> Answer:
         """Return the answer to ``GET path``; raise PanelError and nothing else."""
         try:
-            async with asyncio.timeout(self.timeout_seconds):
+            async with self.clock.timeout(self.timeout_seconds):
                 return await self._exchange(path, credentials, resource, query, etag)
         except TimeoutError:
             raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
@@ -127,7 +126,7 @@ class Client:
         query: Mapping[str, str] | None,
         etag: str | None,
     ) -> Answer:
-        asked_at, started = self.now(), time.perf_counter()
+        asked_at, started = self.clock.time(), time.perf_counter()
         async with self.session.get(
             self.url / f"{path}.{self.form}",
             params=query,
@@ -136,7 +135,7 @@ class Client:
             proxy=self.proxy_url,
             server_hostname=self.server_name,
         ) as response:
-            received_at = self.now()
+            received_at = self.clock.time()
             try:
                 body = await self._body(response, credentials)
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 
@@ -18,6 +19,9 @@ class Clock(Protocol):
 
     async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
         """Return when ``wake`` is set or ``seconds`` have passed."""
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return what ends its body with TimeoutError when ``seconds`` have passed."""
 
 
 class SystemClock:
@@ -38,3 +42,7 @@ class SystemClock:
                 await wake.wait()
         except TimeoutError:
             return
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return what ends its body with TimeoutError when ``seconds`` have passed."""
+        return asyncio.timeout(seconds)

@@ -115,7 +115,7 @@ class Fleet:
             timeout_seconds=panel.poll.timeout,
             max_body_bytes=panel.poll.max_body,
             observer=counters,
-            now=self.clock.time,
+            clock=self.clock,
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )

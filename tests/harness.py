@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +74,10 @@ class SteppedClock:
             for task in waits:
                 task.cancel()
 
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return a time-out of the real time: the other end may be busy."""
+        return asyncio.timeout(seconds)
+
     def move(self, target: float) -> bool:
         """Move to the next sleeper's moment, or to ``target``; tell whether there."""
         self.elapsed = max(self.elapsed, min([target, *self.sleepers.values()]))
@@ -78,6 +86,31 @@ class SteppedClock:
                 self.sleepers.pop(moved)
                 moved.set()
         return self.elapsed >= target
+
+
+@dataclass(eq=False)
+class PatientClock(SteppedClock):
+    """A clock by which requests time out too: what hangs does so without waiting."""
+
+    @asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        """End the body with TimeoutError when the clock was moved so far."""
+        moved = asyncio.Event()
+        self.sleepers[moved] = self.elapsed + seconds
+        try:
+            async with asyncio.timeout(None) as scope:
+                ending = asyncio.create_task(_expire(scope, moved))
+                try:
+                    yield
+                finally:
+                    ending.cancel()
+        finally:
+            self.sleepers.pop(moved, None)
+
+
+async def _expire(scope: asyncio.Timeout, moved: asyncio.Event) -> None:
+    await moved.wait()
+    scope.reschedule(asyncio.get_running_loop().time())
 
 
 @dataclass(eq=False)
@@ -103,14 +136,26 @@ class Cloud:
         """Wait until every poller has done what is due at this moment."""
         async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS):
             await _turns()
-            while not self._resting():
+            rests = 0
+            while not self._resting() or rests < self._rests_wanted():
+                rests = rests + 1 if self._resting() else 0
                 await asyncio.sleep(0.0005)
                 await _turns()
+
+    def _rests_wanted(self) -> int:
+        """Return how often to look again: a panel notices late who has hung up."""
+        return 3 if self._timed_by_hand() and self.panel.faults.held else 0
+
+    def _timed_by_hand(self) -> bool:
+        return isinstance(self.clock, PatientClock)
 
     def _resting(self) -> bool:
         pollers = [member.poller for member in self.exporter.fleet.members.values()]
         in_flight = sum(poller.in_flight for poller in pollers)
-        allowed = min(self.held, self.panel.in_flight)
+        if self._timed_by_hand():
+            allowed = self.panel.faults.held
+        else:
+            allowed = min(self.held, self.panel.in_flight)
         return in_flight <= allowed and all(poller.asleep for poller in pollers)
 
     async def pass_(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from hypothesis import strategies as st
@@ -36,6 +37,10 @@ class StandingClock:
 
     async def wait(self, wake: object, seconds: float | None) -> None:
         """Is never called: nothing polls here."""
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Is never called either."""
+        raise NotImplementedError
 
 
 def a_backup(**changes: Any) -> Backup:

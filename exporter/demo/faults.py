@@ -41,17 +41,8 @@ class Scene:
     unauthorized: Callable[[], web.Response]
     spoil: Callable[[list[Fields]], None] | None = None
     """Spoils the rows before they are written."""
-
-    async def pause(self, seconds: float | None, ended: asyncio.Event) -> None:
-        """Wait, but no longer than the fault lasts or the panel serves."""
-        waits = [asyncio.ensure_future(e.wait()) for e in (self.stopping, ended)]
-        try:
-            await asyncio.wait(
-                waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for wait in waits:
-                wait.cancel()
+    whole: bool = False
+    """Whether the answer must have a body, whatever the client knows already."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +64,8 @@ class Placed:
     path: re.Pattern[str] | None
     times: int | None
     happened: int = 0
+    held: int = 0
+    """How many requests it holds up now."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def remove(self) -> None:
@@ -95,6 +88,19 @@ class Placed:
         """Answer a request in the fault's way."""
         self.happened += 1
         return await self.fault.act(scene, self, proceed)
+
+    async def hold(self, scene: Scene, seconds: float | None) -> None:
+        """Wait, but no longer than the fault lasts or the panel serves."""
+        waits = [asyncio.ensure_future(e.wait()) for e in (scene.stopping, self.ended)]
+        self.held += 1
+        try:
+            await asyncio.wait(
+                waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            self.held -= 1
+            for wait in waits:
+                wait.cancel()
 
 
 class Faults:
@@ -122,6 +128,11 @@ class Faults:
         self.placed.append(placed)
         return placed
 
+    @property
+    def held(self) -> int:
+        """How many requests are held up now."""
+        return sum(placed.held for placed in self.placed)
+
     def clear(self) -> None:
         """Remove all faults."""
         for placed in list(self.placed):
@@ -147,10 +158,11 @@ def slow(seconds: float, *, body: bool = False) -> Fault:
 
     async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
         if not body:
-            await scene.pause(seconds, placed.ended)
+            await placed.hold(scene, seconds)
             return await proceed()
+        scene.whole = True
         stream, rest = await _half(scene, await proceed())
-        await scene.pause(seconds, placed.ended)
+        await placed.hold(scene, seconds)
         await stream.write(rest)
         return stream
 
@@ -161,7 +173,7 @@ def hang() -> Fault:
     """Do not answer until the fault is removed or the panel stops."""
 
     async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
-        await scene.pause(None, placed.ended)
+        await placed.hold(scene, None)
         return _hung_up(scene) if scene.stopping.is_set() else await proceed()
 
     return Fault(act)
@@ -173,6 +185,7 @@ def cut() -> Fault:
     async def act(
         scene: Scene, _placed: Placed, proceed: Proceed
     ) -> web.StreamResponse:
+        scene.whole = True
         stream, _ = await _half(scene, await proceed())
         _close(scene)
         return stream
@@ -288,7 +301,7 @@ def bad_rows(share: float = 1.0) -> Fault:
 
     def spoil(rows: list[Fields]) -> None:
         for row in rows:
-            if dice.fraction("bad row", row["id"]) < share:
+            if "id" in row and dice.fraction("bad row", row["id"]) < share:
                 _spoil(row)
 
     async def act(
