@@ -2,7 +2,8 @@
 
 Source: the control panel API as documented and recorded: HTTP Basic on every
 request, a session cookie to reuse, ETags, errors in three JSON shapes.
-aiohttp itself sends a GET once more when a reused connection turns out closed.
+aiohttp itself sends a GET once more when a reused connection turns out closed, but
+perhaps on another that is closed too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import aiohttp
 import yarl
@@ -43,6 +44,7 @@ _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
     "xml": ("application/xml", "text/xml"),
 }
+_Sending: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _CHUNK_BYTES = 64 * 1024
 _REFUSAL_BYTES = 4096
 _SHORTEST_SESSION = 8
@@ -73,11 +75,33 @@ class Answer:
     """The panel's clock minus ours."""
 
 
+class Sessions(NamedTuple):
+    """Two ways to one panel, with the same cookies."""
+
+    kept: aiohttp.ClientSession
+    """Uses its connections again, and notes that in the Attempt."""
+    fresh: aiohttp.ClientSession
+    """Opens a connection for each request."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.kept.close()
+        await self.fresh.close()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request, while it is being sent."""
+
+    reused: bool = False
+    """Whether its connection had been used before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """Sends GET requests to one panel, and its credentials to nowhere else."""
 
-    session: aiohttp.ClientSession
+    sessions: Sessions
     url: yarl.URL
     form: Format
     timeout_seconds: float
@@ -101,7 +125,8 @@ class Client:
         """Return the answer to ``GET path``; raise PanelError and nothing else."""
         try:
             async with self.clock.timeout(self.timeout_seconds):
-                return await self._exchange(path, credentials, resource, query, etag)
+                headers = self._headers(credentials, etag)
+                return await self._exchange(path, headers, credentials, resource, query)
         except TimeoutError:
             raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
@@ -121,20 +146,13 @@ class Client:
     async def _exchange(
         self,
         path: str,
+        headers: Mapping[str, str],
         credentials: Credentials,
         resource: str,
         query: Mapping[str, str] | None,
-        etag: str | None,
     ) -> Answer:
         asked_at, started = self.clock.time(), time.perf_counter()
-        async with self.session.get(
-            self.url / f"{path}.{self.form}",
-            params=query,
-            headers=self._headers(credentials, etag),
-            allow_redirects=False,
-            proxy=self.proxy_url,
-            server_hostname=self.server_name,
-        ) as response:
+        async with await self._send(path, headers, query) as response:
             received_at = self.clock.time()
             try:
                 body = await self._body(response, credentials)
@@ -149,6 +167,30 @@ class Client:
             paged=any(f"X-{key}" in response.headers for key in _PAGING),
             skew_seconds=_skew(response.headers, (asked_at + received_at) / 2),
         )
+
+    async def _send(
+        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request, on a new connection if old ones turn out to be closed."""
+        attempt = Attempt()
+
+        def send(session: aiohttp.ClientSession) -> _Sending:
+            return session.get(
+                self.url / f"{path}.{self.form}",
+                params=query,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self.proxy_url,
+                server_hostname=self.server_name,
+                trace_request_ctx=attempt,
+            )
+
+        try:
+            return await send(self.sessions.kept)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not attempt.reused:
+                raise
+        return await send(self.sessions.fresh)
 
     def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
         # aiohttp's auth= would encode as latin-1; RFC 7617 lets a server want UTF-8.
@@ -190,7 +232,7 @@ class Client:
         proxy = yarl.URL(self.proxy_url or "")
         if proxy.user or proxy.password:
             yield from Credentials(proxy.user or "", proxy.password or "").disguises()
-        for cookie in self.session.cookie_jar:
+        for cookie in self.sessions.kept.cookie_jar:
             if len(cookie.value) >= _SHORTEST_SESSION:
                 yield cookie.value
 

@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from . import __version__
-from .client import Client
+from .client import Client, Sessions
 from .clock import Clock
 from .gate import Gate, Standing
 from .planner import Planner
@@ -21,7 +19,7 @@ from .settings import Panel
 from .store import PanelStore, Store
 from .telemetry import Telemetry
 from .timetable import Timetable
-from .transport import open_session
+from .transport import open_sessions
 
 _LONGEST_PAUSE_SECONDS = 300.0
 
@@ -31,7 +29,7 @@ class Member:
     """One panel's poller, at work."""
 
     panel: Panel
-    session: aiohttp.ClientSession
+    sessions: Sessions
     poller: Poller
     task: asyncio.Task[None] | None = None
 
@@ -40,7 +38,7 @@ class Member:
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-        await self.session.close()
+        await self.sessions.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -102,14 +100,14 @@ class Fleet:
             self.crashed(error)
 
     def _member(self, panel: Panel) -> Member:
-        session = open_session(panel, __version__)
-        return Member(panel, session, self._poller(panel, session))
+        sessions = open_sessions(panel, __version__)
+        return Member(panel, sessions, self._poller(panel, sessions))
 
-    def _poller(self, panel: Panel, session: aiohttp.ClientSession) -> Poller:
+    def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
         counters = self.telemetry.panel(panel.name)
         gate = self._gate(panel)
         client = Client(
-            session=session,
+            sessions=sessions,
             url=panel.url,
             form=panel.form,
             timeout_seconds=panel.poll.timeout,

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import ssl
+from types import SimpleNamespace
 
 import aiohttp
 
+from .client import Sessions
 from .errors import ConfigError
 from .settings import Panel
 
 _USER_AGENT = "onapp-backup-exporter/{version}"
 
 
-def open_session(panel: Panel, version: str) -> aiohttp.ClientSession:
-    """Return a session for one panel alone; raise ConfigError if its TLS is unusable.
+def open_sessions(panel: Panel, version: str) -> Sessions:
+    """Return sessions for one panel alone; raise ConfigError if its TLS is unusable.
 
-    It keeps the panel's session cookie, also where the panel is named by address:
+    They keep the panel's session cookie, also where the panel is named by address:
     every request without it would open a new session there.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=panel.poll.concurrency, ssl=_trust(panel)),
-        cookie_jar=aiohttp.CookieJar(unsafe=True),
-        headers={"User-Agent": _USER_AGENT.format(version=version)},
-        timeout=aiohttp.ClientTimeout(total=None),
-        trust_env=False,
-    )
+    trust = _trust(panel)
+    cookies = aiohttp.CookieJar(unsafe=True)
+
+    def session(*, fresh: bool) -> aiohttp.ClientSession:
+        limit = panel.poll.concurrency
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limit, ssl=trust, force_close=fresh),
+            cookie_jar=cookies,
+            headers={"User-Agent": _USER_AGENT.format(version=version)},
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+            trace_configs=[_noting_reuse()],
+        )
+
+    return Sessions(kept=session(fresh=False), fresh=session(fresh=True))
+
+
+def _noting_reuse() -> aiohttp.TraceConfig:
+    """Return what tells an Attempt whether its connection was used before."""
+
+    async def note(context: SimpleNamespace, *, reused: bool) -> None:
+        context.trace_request_ctx.reused = reused
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(lambda _, c, __: note(c, reused=True))
+    tracing.on_connection_create_start.append(lambda _, c, __: note(c, reused=False))
+    return tracing
 
 
 def _trust(panel: Panel) -> ssl.SSLContext | bool:

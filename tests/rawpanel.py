@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import yarl
 
-from exporter.client import Client
+from exporter.client import Client, Sessions
+from exporter.clock import SystemClock
 from exporter.gate import Gate, Standing
 from exporter.reader import Reader
 from exporter.secret import Account, Literal
@@ -48,5 +49,7 @@ async def answering(form: Format, answer: bytes) -> AsyncIterator[Reader]:
     gate.claim()
     async with server, aiohttp.ClientSession() as session:
         url = yarl.URL(f"http://127.0.0.1:{port}")
-        client = Client(session, url, form, 20.0, 10**7, Unheard())
+        ways = Sessions(kept=session, fresh=session)
+        clock = SystemClock()
+        client = Client(ways, url, form, 20.0, 10**7, Unheard(), clock)
         yield Reader("cp", client, gate, account, Unheard())

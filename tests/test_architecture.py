@@ -87,7 +87,7 @@ FLOW = (*WORDS, *ASKING, *SHOWING, *RUNNING)
 
 FOREIGN = {
     "aiohttp": {
-        *("client", "transport", "fleet", "web", "access", "connection", "server"),
+        *("client", "transport", "web", "access", "connection", "server"),
         "app",
     },
     "bcrypt": {"basic_auth"},

@@ -296,8 +296,9 @@ async def test_no_object_of_a_run_shows_a_secret(tmp_path: Path) -> None:
         client = member.poller.reader.client
         objects = (
             *(member, member.panel, member.panel.account, member.poller, client),
-            *(member.session, member.poller.reader, member.poller.gate, cloud.exporter),
-            *(replace(client), member.panel.tls, member.panel.account.credentials()),
+            *(member.sessions, member.poller.reader, member.poller.gate),
+            *(cloud.exporter, replace(client), member.panel.tls),
+            member.panel.account.credentials(),
         )
         said = {type(thing).__name__: repr(thing) for thing in objects}
 
