@@ -9,7 +9,7 @@ Source: the vendor's page "Get List of All VS Backups" and recorded answers of O
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _KIB = 1024
 _LARGEST = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _AUTOBACKUP = "-autobackup"
 
 
@@ -193,8 +194,10 @@ def possible(amount: Amount | None) -> Amount | None:
 
 
 def seconds(moment: datetime | None) -> float | None:
-    """Return a moment as Unix seconds."""
-    return None if moment is None else moment.timestamp()
+    """Return a moment as Unix seconds, or None when it cannot be true."""
+    # As a last success, a date like 9999-12-31 would say for ever that all is well.
+    at = 0.0 if moment is None else moment.timestamp()
+    return at if 0.0 < at < _LATEST else None
 
 
 def _server(row: ServerRow) -> Server:

@@ -879,3 +879,19 @@ async def test_backups_of_several_servers_do_not_mix(form: str, tmp_path: Path) 
             "backup_id=1001,vm_id=1": 1024.0,
             "backup_id=1002,vm_id=2": 2048.0,
         }
+
+
+@in_both_formats
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59Z", "1969-07-20T20:17:40Z"])
+async def test_a_date_that_cannot_be_true_is_left_out(
+    date: str, form: str, tmp_path: Path
+) -> None:
+    """As a last success, one in a far future would say for ever that all is well."""
+    panel = a_cloud()
+    wrong = a_row(id=1002, created_at=Moment(date), built_at=Moment(date))
+    listing(panel, form, a_row(), wrong)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        last = "onapp_target_last_success_timestamp_seconds"
+        assert await cloud.value("onapp_backup_built", backup_id=1002) == 1.0
+        assert await cloud.series("onapp_backup_age_seconds", backup_id=1002) == {}
+        assert await cloud.value(last) == NOW - HOUR
