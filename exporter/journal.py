@@ -198,7 +198,8 @@ class Journal:
             return True
         later = row.created_at is not None and row.created_at > self._latest_at
         if row.id in self._known:
-            return later and row.created_at != self._known[row.id]
+            before = self._known[row.id]
+            return later and before is not None and row.created_at != before
         # A lower id is old, unless the log has begun anew.
         return later or row.id > self._floor
 
