@@ -23,6 +23,7 @@ from .wire import Format
 from .world import World
 
 _ADDRESS = re.compile(r"(?P<path>/.*?)/?(?:\.(?P<form>json|xml))?")
+_ASKED = "asked"
 _COOKIE = "_session_id"
 _SHUTDOWN_SECONDS = 1.0
 _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml"}
@@ -98,6 +99,7 @@ class Panel(Habits):
     def app(self) -> web.Application:
         """Return the panel as an application."""
         app = web.Application()
+        app.on_response_prepare.append(_note_status)
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
 
@@ -150,14 +152,12 @@ class Panel(Habits):
         if self.clock is not None:
             self.world.advance(self.clock())
         address = self._address(request.path)
-        asked = self._asked(request, address)
+        request[_ASKED] = asked = self._asked(request, address)
         scene = self._scene(request, asked, address)
         with self.traffic.count(asked):
-            response = await self.faults.let_through(
+            return await self.faults.let_through(
                 scene, lambda: self._answer(scene, asked, address)
             )
-            asked.status = response.status
-        return response
 
     def _address(self, whole: str) -> Address:
         base = self.base_path.rstrip("/")
@@ -236,9 +236,10 @@ class Panel(Habits):
             reply = self._replies.reply(wanted)
         except Missing:
             return scene.refusal(404)
-        return self._sent(reply, asked, form)
+        known = "" if scene.whole else asked.if_none_match or ""
+        return self._sent(reply, form, known)
 
-    def _sent(self, reply: Reply, asked: Asked, form: Format) -> web.Response:
+    def _sent(self, reply: Reply, form: Format, known: str) -> web.Response:
         headers = {
             **reply.headers,
             "Cache-Control": "max-age=0, private, must-revalidate",
@@ -246,7 +247,7 @@ class Panel(Habits):
         }
         if self.etags:
             headers["ETag"] = reply.etag
-            if reply.etag in (asked.if_none_match or ""):
+            if reply.etag in known:
                 return web.Response(status=304, headers=headers)
         response = web.Response(
             body=reply.body,
@@ -280,6 +281,13 @@ class Panel(Habits):
 
     def _date(self) -> str:
         return formatdate(self.world.now + self.date_skew_seconds, usegmt=True)
+
+
+async def _note_status(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep what is sent, and only if there is still somebody to send it to."""
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        request[_ASKED].status = response.status
 
 
 def _accepted(request: web.Request) -> Format | None:

@@ -77,6 +77,8 @@ class Replies:
     def _written(self, wanted: Wanted) -> tuple[bytes, dict[str, str]]:
         answer = wanted.route.answer(self._question(wanted))
         if not isinstance(answer, Listing):
+            if wanted.spoil is not None and isinstance(answer, dict):
+                wanted.spoil([answer])
             return self._bytes(answer, wanted.form), {}
         shown, headers = self._page(answer, wanted)
         if wanted.spoil is not None:

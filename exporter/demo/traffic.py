@@ -31,7 +31,7 @@ class Asked:
     authorized: bool | None = None
     """Whether the credentials were right; None = not looked at."""
     status: int | None = None
-    """None until it is answered, and for ever when the client hung up."""
+    """None until an answer begins, and for ever when there is none."""
 
 
 class Traffic:

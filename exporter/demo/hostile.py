@@ -1,0 +1,176 @@
+"""Answers that are meant to hurt: too much, too deep, or not what they say they are."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from email.utils import formatdate, parsedate_to_datetime
+from functools import cache, partial
+
+from aiohttp import web
+
+from .faults import Fault, Placed, Proceed, Scene, answer
+from .resources import Resource
+from .wire import Fields
+
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_XML = {"Content-Type": "application/xml; charset=utf-8"}
+_SLOW_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Slow: "
+_DEPTH = 5_000
+_ENTITIES = 20
+_PIECE = 1024 * 1024
+_GZIP = 31  # what zlib calls it
+
+
+def spoilt(change: Callable[[Resource | None, list[Fields]], None]) -> Fault:
+    """Change the rows of lists before they are written, by what they are rows of."""
+
+    async def act(
+        scene: Scene, _placed: Placed, proceed: Proceed
+    ) -> web.StreamResponse:
+        scene.spoil = partial(change, scene.resource)
+        return await proceed()
+
+    return Fault(act)
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Fault:
+    """Change the bytes of good answers, whatever their headers say of them."""
+
+    def alter(response: web.Response) -> None:
+        if isinstance(response.body, bytes):
+            response.body = change(response.body)
+
+    return _altered(alter)
+
+
+def declared(content_type: str) -> Fault:
+    """Give good answers another content type."""
+
+    def alter(response: web.Response) -> None:
+        response.headers["Content-Type"] = content_type
+
+    return _altered(alter)
+
+
+def in_utf_16() -> Fault:
+    """Write good answers in a character set that they do not announce."""
+    return rewritten(lambda body: body.decode().encode("utf-16"))
+
+
+def skewed(seconds: float) -> Fault:
+    """Let the panel's clock be wrong."""
+
+    def alter(response: web.Response) -> None:
+        if date := response.headers.get("Date"):
+            moment = parsedate_to_datetime(date).timestamp() + seconds
+            response.headers["Date"] = formatdate(moment, usegmt=True)
+
+    return _altered(alter, whole=False)
+
+
+def looping_pages() -> Fault:
+    """Answer every page with the rows of the first, and count very many."""
+    first: dict[str, list[Fields]] = {}
+
+    def repeat(path: str, rows: list[Fields]) -> None:
+        rows[:] = first.setdefault(path, list(rows))
+
+    async def act(
+        scene: Scene, _placed: Placed, proceed: Proceed
+    ) -> web.StreamResponse:
+        scene.spoil = partial(repeat, scene.path)
+        response = await proceed()
+        response.headers.update({"X-Limit": "3", "X-Total": "1000000"})
+        return response
+
+    return Fault(act)
+
+
+def lying_pages() -> Fault:
+    """Count fewer rows than are listed, on pages that have no room for any."""
+    headers = {"X-Page": "7", "X-Limit": "0", "X-Total": "1"}
+    return _altered(lambda response: response.headers.update(headers))
+
+
+def slow_headers() -> Fault:
+    """Begin the headers of an answer and do not end them."""
+
+    async def act(
+        scene: Scene, placed: Placed, _proceed: Proceed
+    ) -> web.StreamResponse:
+        transport = scene.request.transport
+        if transport is not None:
+            transport.write(_SLOW_HEAD)
+            await placed.hold(scene, None)
+            transport.close()
+        return web.Response()
+
+    return Fault(act)
+
+
+def gzip_bomb(size_bytes: int) -> Fault:
+    """Send a body that is a thousand times larger when it is unpacked."""
+    return _as_asked({"Content-Encoding": "gzip"}, *[_bomb(size_bytes)] * 2)
+
+
+def nested() -> Fault:
+    """Send a document that is very deep, and nothing else."""
+    return _as_asked({}, b"[" * _DEPTH, b"<a>" * _DEPTH)
+
+
+def entity_bomb() -> Fault:
+    """Send XML whose entities are each made of ten others."""
+    entities = [b'<!ENTITY e0 "ha">'] + [
+        b'<!ENTITY e%d "%s">' % (number, b"&e%d;" % (number - 1) * 10)
+        for number in range(1, _ENTITIES)
+    ]
+    return _xml(b"".join(entities), b"&e%d;" % (_ENTITIES - 1))
+
+
+def external_entity(address: str) -> Fault:
+    """Send XML that wants to be completed from somewhere else."""
+    return _xml(b'<!ENTITY e SYSTEM "%s">' % address.encode(), b"&e;")
+
+
+def _altered(alter: Callable[[web.Response], None], *, whole: bool = True) -> Fault:
+    """Change an answer that is good otherwise."""
+
+    async def act(
+        scene: Scene, _placed: Placed, proceed: Proceed
+    ) -> web.StreamResponse:
+        scene.whole = whole
+        response = await proceed()
+        if isinstance(response, web.Response) and response.status < 400:
+            alter(response)
+        return response
+
+    return Fault(act)
+
+
+def _as_asked(headers: Mapping[str, str], json: bytes, xml: bytes) -> Fault:
+    """Answer with one of two bodies, by the format that is asked for."""
+    as_json = answer(200, {**_JSON, **headers}, json)
+    as_xml = answer(200, {**_XML, **headers}, xml)
+
+    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+        fault = as_xml if scene.form == "xml" else as_json
+        return await fault.act(scene, placed, proceed)
+
+    return Fault(act)
+
+
+def _xml(entities: bytes, text: bytes) -> Fault:
+    body = (
+        b'<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE backups [%s]>'
+        b'<backups type="array"><backup><id type="integer">1</id>'
+        b"<identifier>%s</identifier></backup></backups>"
+    )
+    return answer(200, _XML, body % (entities, text))
+
+
+@cache
+def _bomb(size_bytes: int) -> bytes:
+    """Compress blanks, piece by piece: it must not go off here."""
+    pack = zlib.compressobj(wbits=_GZIP)
+    blanks = b" " * _PIECE
+    pieces = [pack.compress(blanks) for _ in range(size_bytes // _PIECE)]
+    return b"".join(pieces) + pack.flush()
