@@ -60,6 +60,7 @@ class Planner:
             schedules,
             self.store,
             frozenset(name for name, on in asdict(switched).items() if on),
+            self.clock,
         )
 
     def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:

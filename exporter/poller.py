@@ -103,8 +103,6 @@ class Poller:
     def _start_due(self) -> None:
         """Start what the gate permits and the clock demands."""
         permit = self.gate.permit()
-        if permit is not Permit.ANY:
-            self.programme.expire_all()
         if permit is Permit.NONE:
             # Refused is an end too; after a pause the first pass goes on.
             self.store.first_pass_ended |= self.gate.refusing()
@@ -181,6 +179,7 @@ class Poller:
 
     def _publish(self) -> None:
         """Let the store know how the polling goes."""
+        self.programme.expire_old()
         self.store.heard_at_monotonic = self.gate.heard_at
         self.store.skew_seconds = self.reader.skew_seconds
         self.store.overdue_since_monotonic = self.timetable.overdue_since()

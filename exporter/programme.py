@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .clock import Clock
 from .errand import Errands
 from .particulars import Particular
 from .reader import BACKUP_SERVERS, DISKS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
 from .schedules import Schedules
 from .store import PanelStore
 
+_AGEING_SECONDS = 60.0
+"""Less often than this nothing is found to be too old."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Programme:
     """Everything that one panel is asked for but inventory and backups."""
 
@@ -24,6 +28,8 @@ class Programme:
     store: PanelStore
     collectors: frozenset[str]
     """Those that are switched on."""
+    clock: Clock
+    _aged_at: float = 0.0
 
     def begin(self) -> None:
         """Drop what the store holds of collectors that are switched off."""
@@ -58,18 +64,22 @@ class Programme:
         if self.schedules is not None:
             self.schedules.assign(vm_id)
 
-    def expire_all(self) -> None:
-        """Drop what was read too long ago, when the panel cannot be asked."""
-        if self.schedules is not None:
-            self.schedules.expire()
-        for vm_id in tuple(self.store.watches):
-            self.expire(vm_id)
-
     def expire(self, vm_id: int) -> None:
         """Drop what was read of a server too long ago."""
         for particular in self.particulars:
             if particular.wanted:
                 particular.expire(vm_id)
+
+    def expire_old(self) -> None:
+        """Drop all that was read too long ago, though nothing is read any more."""
+        now = self.clock.monotonic()
+        if now - self._aged_at < _AGEING_SECONDS:
+            return
+        self._aged_at = now
+        if self.schedules is not None:
+            self.schedules.expire()
+        for vm_id in tuple(self.store.watches):
+            self.expire(vm_id)
 
     def leave(self, vm_id: int) -> None:
         """Forget a server that is gone."""

@@ -185,8 +185,12 @@ class Schedules:
         for source in (self.schedules, self.disks):
             try:
                 await source.read()
-            except (NotAsked, Unauthorized):
+            except Unauthorized:
                 raise
+            except NotAsked:
+                if not errors:
+                    raise
+                break  # what failed before has closed the gate: that is the news
             except PanelError as error:
                 errors.append(error)
         self._settle_ways()

@@ -1103,3 +1103,48 @@ async def test_a_disk_without_schedule_that_cannot_be_read_hides_none(
         text = await cloud.metrics()
 
     assert not series(text, "onapp_target_expected_interval_seconds")
+
+
+async def test_schedules_grow_old_though_the_panel_is_down(start: Start) -> None:
+    """A next start of long ago would look like one that was missed."""
+    world = a_world()
+    world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    world.add_server()
+    panel = Panel(world)
+    async with start(panel) as cloud:
+        panel.faults.add(faults.html_error())
+        await cloud.pass_(3000)
+        young = await cloud.series("onapp_schedule_info", panel="cp")
+        await cloud.pass_(1200)
+
+        assert len(young) == 1
+        assert await cloud.series("onapp_schedule_info", panel="cp") == {}
+        assert await cloud.series("onapp_vm_backup_required") == {}
+
+
+async def test_of_old_lists_nothing_is_known_any_more(start: Start) -> None:
+    """That there was no schedule says nothing of today."""
+    panel = Panel(a_world())
+    async with start(panel) as cloud:
+        before = await cloud.value("onapp_vm_backup_required")
+        panel.faults.add(faults.html_error(), resource="schedules")
+        await cloud.pass_(5400)
+
+        assert before == 0.0
+        assert await cloud.value("onapp_vm_backup_required") is None
+
+
+async def test_a_list_that_closes_the_gate_for_the_next_has_failed(
+    start: Start,
+) -> None:
+    """That the panel is left alone after it does not hide why."""
+    world = a_world()
+    panel = Panel(world)
+    async with start(panel) as cloud:
+        wait = faults.status(429, {"Retry-After": "60"})
+        panel.faults.add(wait, resource="schedules")
+        await cloud.pass_(1200)
+
+        assert (
+            await cloud.value("onapp_collector_success", collector="schedules") == 0.0
+        )
