@@ -36,7 +36,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return import_module("generate")
 
 
-@pytest.mark.parametrize("page", ["cli.md", "metrics.md"])
+@pytest.mark.parametrize("page", ["cli.md", "metrics.md", "reliability.md"])
 def test_golden_page_is_what_the_code_says(
     page: str, generator: ModuleType, request: pytest.FixtureRequest
 ) -> None:
@@ -50,7 +50,7 @@ def test_golden_page_is_what_the_code_says(
 
 def test_no_other_page_is_generated(generator: ModuleType) -> None:
     """The test above would not see it."""
-    assert sorted(generator.PAGES) == ["cli.md", "metrics.md"]
+    assert sorted(generator.PAGES) == ["cli.md", "metrics.md", "reliability.md"]
 
 
 def test_every_metric_is_documented_and_no_other() -> None:

@@ -1,0 +1,185 @@
+"""Write docs/reliability.md from the fault matrix of the tests."""  # noqa: INP001  # no package
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from matrix_effects import (
+    ALL,
+    AS_EVER,
+    CUT_SHORT,
+    EFFECTS,
+    FAILED,
+    PLACES,
+    REFUSED,
+    UNAUTHORIZED,
+    WAITING,
+    Said,
+)
+from matrix_faults import CONNECTION, CONTENT, FAULTS, Fault, cells, impossible
+
+_TEXT = """\
+# Reliability
+
+Generated from the fault matrix of the tests by `make docs`; do not edit.
+
+What `/metrics` says while something is wrong with a panel or on the way to it, and what
+afterwards. Every line is tested: {faults} faults at {places} places make {cells} cells
+({never} more are [impossible](#impossible)), and in each the whole of `/metrics` is
+compared with that of an exporter whose panel has no fault. What is not named here does
+not change: other servers, other collectors and other panels go on as ever.
+
+- A failed read leaves the last good values. Longer than `poll.max_age` they are not
+  shown; what the inventory says of servers, and what counts, stays.
+- Each request that brings nothing usable is counted in `onapp_api_errors_total`, with
+  the reason.
+- **Afterwards** everything is as if nothing had been, at the latest one poll interval
+  after the exporter has noticed; only counters remember. It notices within a poll
+  interval or five minutes, but asks for a refused collector (403, 404, 422), and for
+  recovery points that have failed several times, again within an hour, and tries
+  refused credentials (401) when the secret changes, or after ten minutes to an hour.
+
+What is said of longer than `max_age` is tested with some faults of each kind, all else
+with every fault.
+
+## Faults
+
+| fault | `reason` | what becomes of it |
+|---|---|---|
+{table}
+
+{sections}
+
+## Hostile answers
+
+Answers that are well-formed, but not what one expects. Nothing is counted as an error
+unless it says so.
+
+| answer | where | what is said |
+|---|---|---|
+{contents}
+
+## Impossible
+
+| fault | where | why |
+|---|---|---|
+{never_table}
+"""
+
+_TITLES = {
+    FAILED: "An answer fails",
+    WAITING: "The panel asks to be left alone",
+    REFUSED: "The panel refuses",
+    UNAUTHORIZED: "The credentials are refused",
+    CUT_SHORT: "The panel counts more than it lists",
+}
+_ABOUT = {
+    FAILED: "No answer, a broken one, or one that cannot be used.",
+    WAITING: (
+        "As above, and nothing at all is sent for as long as `Retry-After` says, at "
+        "most a poll interval or five minutes: everything may be that late."
+    ),
+    REFUSED: (
+        "The account may not read it, or the panel does not have it. As above, with "
+        "these differences; a collector that is refused is off for an hour, and where "
+        "schedules or disks of the whole panel are refused, each server is asked for "
+        "its own, so that their last values may stay up to two intervals longer."
+    ),
+    UNAUTHORIZED: (
+        "Wherever it is answered, every request to the panel stops at once, so that "
+        "the account is not locked."
+    ),
+    CUT_SHORT: "Pages that never end, with a total that is never reached.",
+}
+
+
+def text() -> str:
+    """Return the page."""
+    never = impossible()
+    return _TEXT.format(
+        faults=len(FAULTS),
+        places=len(PLACES),
+        cells=len({cell[:2] for cell in cells()}),
+        never=len(never),
+        table="\n".join(map(_fault, FAULTS.values())),
+        sections="\n\n".join(map(_section, _TITLES)),
+        contents="\n".join(_contents()),
+        never_table="\n".join(_never(never)),
+    )
+
+
+def _fault(fault: Fault) -> str:
+    reason = f"`{fault.reason}`" if fault.reason else ""
+    formats = " (XML)" if fault.forms == ("xml",) else ""
+    return f"| {fault.name}{formats} | {reason} | {_becomes(fault)} |"
+
+
+def _becomes(fault: Fault) -> str:
+    if fault.effect == CONTENT:
+        return _link("Hostile answers")
+    if fault.effect == AS_EVER:
+        return "nothing changes"
+    if fault.effect == CONNECTION:
+        return f"{_link(_TITLES[FAILED])}, for every request"
+    return _link(_TITLES[fault.effect])
+
+
+def _link(title: str) -> str:
+    return f"[{title}](#{title.lower().replace(' ', '-')})"
+
+
+def _section(effect: str) -> str:
+    head = [f"## {_TITLES[effect]}\n", f"{_ABOUT[effect]}\n"]
+    said = EFFECTS[effect]
+    if effect == UNAUTHORIZED:
+        (one,) = set(said.values())
+        return "\n".join([*head, f"- {one.words}.", f"- Later {one.long_words}."])
+    rows = list(_rows(effect, said))
+    if any(one.long_words for one in said.values()):
+        return "\n".join(
+            [
+                *head,
+                "| what fails | while it lasts | longer than `max_age` |",
+                "|---|---|---|",
+                *rows,
+            ]
+        )
+    return "\n".join([*head, "| where | what is said |", "|---|---|", *rows])
+
+
+def _rows(effect: str, said: Mapping[str, Said]) -> Iterator[str]:
+    for name, one in said.items():
+        usual = EFFECTS[FAILED][name]
+        if effect in (WAITING, REFUSED) and one.words == usual.words:
+            continue
+        if one.words == ALL:
+            continue  # goes without saying
+        longer = f" {one.long_words} |" if one.long_words else ""
+        yield f"| {PLACES[name].shown} | {one.words} |{longer}"
+
+
+def _contents() -> Iterator[str]:
+    for fault in FAULTS.values():
+        if fault.effect == CONTENT:
+            places: dict[str, list[str]] = {}
+            for name, one in fault.said.items():
+                places.setdefault(one.words, []).append(name)
+            for words, names in places.items():
+                if words == ALL:
+                    continue  # goes without saying
+                yield f"| {fault.name} | {_shown(names)} | {words} |"
+
+
+def _never(never: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (fault, place), why in never.items():
+        reasons.setdefault((fault, why), []).append(place)
+    for (fault, why), places in reasons.items():
+        single = len(places) == len(PLACES) - 1
+        where = "any single place" if single else _shown(places)
+        yield f"| {fault} | {where} | {why} |"
+
+
+def _shown(names: Iterable[str]) -> str:
+    wanted = {*names}
+    return ", ".join(p.shown for name, p in PLACES.items() if name in wanted)

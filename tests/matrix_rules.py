@@ -1,0 +1,192 @@
+"""What /metrics must say of a fault, as what it says otherwise than without it.
+
+A rule speaks of series by a regular expression that matches how they begin. The first
+rule that matches a series holds; without one it must be as in the undisturbed twin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+Scrape = Mapping[str, str]
+"""Each series of a scrape with its value, as written."""
+
+
+TIMEOUT_SECONDS = 10.0
+"""What ``poll.timeout`` is here."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All that is known when a scrape is judged."""
+
+    before: Scrape
+    """What was said when the fault began."""
+    twin: Scrape
+    """What is said now where there is no fault."""
+    now: float
+    elapsed: float
+    """Seconds since the fault began."""
+    recent_seconds: float
+    """How long ago something may be that is repeated at every interval."""
+
+
+DISK_LAST_SUCCESS = (
+    'onapp_target_last_success_timestamp_seconds{panel="cp",vm_id="1"'
+    ',target_type="Disk",target_id="101"}'
+)
+
+Outcome = Callable[[str, str | None, Moment], bool]
+"""Tells whether a series may have a value, or be absent (None)."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is said of some series."""
+
+    series: str
+    outcome: Outcome
+
+    def matches(self, series: str) -> bool:
+        """Tell whether it is one of them."""
+        return _pattern(self.series).match(series) is not None
+
+
+@cache
+def _pattern(series: str) -> re.Pattern[str]:
+    return re.compile(series)
+
+
+def kept(series: str, value: str | None, moment: Moment) -> bool:
+    """As it was before the fault; ages go on."""
+    before = moment.before.get(series)
+    if before is not None and series.startswith("onapp_backup_age_seconds"):
+        before = repr(float(before) + moment.elapsed)
+    return value == before
+
+
+def gone(_series: str, value: str | None, _moment: Moment) -> bool:
+    """Absent."""
+    return value is None
+
+
+def as_ever(series: str, value: str | None, moment: Moment) -> bool:
+    """As if nothing were wrong."""
+    return value == moment.twin.get(series)
+
+
+def old_or_new(series: str, value: str | None, moment: Moment) -> bool:
+    """As it was, or as it is: it may have been read just before the panel was left."""
+    return kept(series, value, moment) or as_ever(series, value, moment)
+
+
+def new_or_gone(series: str, value: str | None, moment: Moment) -> bool:
+    """As it is, or absent for want of an answer."""
+    return value is None or as_ever(series, value, moment)
+
+
+def less_or_gone(series: str, value: str | None, moment: Moment) -> bool:
+    """Be a sum in which something is missing, or absent."""
+    return value is None or 0 <= float(value) <= float(moment.twin[series])
+
+
+def between(series: str, value: str | None, moment: Moment) -> bool:
+    """Be a sum of what is as it was and what is as it is."""
+    known = (moment.before.get(series), moment.twin.get(series))
+    old, new = (float(each or 0) for each in known)
+    return value is not None and min(old, new) <= float(value) <= max(old, new)
+
+
+def rises(series: str, value: str | None, moment: Moment) -> bool:
+    """Is counted."""
+    return value is not None and float(value) > float(moment.before.get(series, 0))
+
+
+def may_rise(series: str, value: str | None, moment: Moment) -> bool:
+    """May be counted, never taken back."""
+    return value is not None and float(value) >= float(moment.before.get(series, 0))
+
+
+def recent(_series: str, value: str | None, moment: Moment) -> bool:
+    """Be a moment of the last two intervals."""
+    age = moment.now - float(value or 0)
+    return value is not None and 0 <= age <= moment.recent_seconds
+
+
+def since_the_fault(_series: str, value: str | None, moment: Moment) -> bool:
+    """Seconds, no more than have passed since the fault."""
+    return value is not None and 0 <= float(value) <= moment.elapsed
+
+
+def says(*values: str) -> Outcome:
+    """One of these values."""
+
+    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+        return value in values
+
+    return outcome
+
+
+def near(*values: float) -> Outcome:
+    """Return the outcome that a value is half a unit from one of these at most."""
+
+    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+        return value is not None and any(abs(float(value) - v) <= 0.5 for v in values)
+
+    return outcome
+
+
+def at_most(seconds: float) -> Outcome:
+    """Return the outcome that a value is no more than that, and not negative."""
+
+    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+        return value is not None and 0 <= float(value) <= seconds
+
+    return outcome
+
+
+def copied(series: str, of: str) -> Outcome:
+    """Return the outcome that is said what is said of another thing."""
+
+    def outcome(found: str, value: str | None, moment: Moment) -> bool:
+        return value == moment.twin[found.replace(series, of)]
+
+    return outcome
+
+
+def as_its_disk(_series: str, value: str | None, moment: Moment) -> bool:
+    """Be the last success of the first server's disk: nothing newer is known."""
+    return value == moment.twin[DISK_LAST_SUCCESS]
+
+
+def scrape(text: str) -> dict[str, str]:
+    """Return the series of a scrape; raise AssertionError if one stands there twice."""
+    lines = [line for line in text.split("\n") if line and not line.startswith("# ")]
+    found = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in lines}
+    assert len(found) == len(lines), "a series stands there twice"
+    return found
+
+
+def heads(text: str) -> set[str]:
+    """Return the lines of a scrape that are no samples."""
+    return {line for line in text.split("\n") if line.startswith("# ")}
+
+
+def differences(found: Scrape, moment: Moment, rules: Iterable[Rule]) -> list[str]:
+    """Return what a scrape says wrongly, and rules that speak of nothing."""
+    listed = tuple(rules)
+    wrong: list[str] = []
+    known = sorted(found.keys() | moment.twin.keys() | moment.before.keys())
+    for series in known:
+        rule = next((rule for rule in listed if rule.matches(series)), None)
+        outcome = as_ever if rule is None else rule.outcome
+        if not outcome(series, found.get(series), moment):
+            wrong.append(
+                f"{series[:300]} is {found.get(series)}, not {outcome.__name__}"
+                f" (before {moment.before.get(series)}, twin {moment.twin.get(series)})"
+            )
+    idle = (rule for rule in listed if not any(map(rule.matches, known)))
+    return wrong + [f"nothing is like {rule.series}" for rule in idle]
