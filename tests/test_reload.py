@@ -459,7 +459,7 @@ async def test_a_hundred_signals_while_scraping(tmp_path: Path) -> None:
             assert all(
                 len(series(text, "onapp_vm_backups")) == 4 for _, text in answers
             )
-            assert abs(_files_of(process.process.pid) - open_before) <= 1
+            assert _files_of(process.process.pid) <= open_before + 1
             assert (panel.connections_used, panel.sessions_opened) == (1, 1)
 
 
