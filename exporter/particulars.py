@@ -91,6 +91,10 @@ class Particular:
 
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
+        watch = self.store.watches.get(vm_id)
+        if watch and not self.store.fresh(watch, self.clock.monotonic()):
+            # It is not asked for without its backups: how it failed is long ago.
+            self._failing.discard(vm_id)
         if not self._is_young(self._progress(vm_id).read_at):
             if self._known(vm_id):
                 self._holders = None

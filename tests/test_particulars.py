@@ -368,3 +368,26 @@ async def test_a_server_that_gives_up_a_row_still_lacks_others(
 
     assert set(before.values()) == {1}
     assert after == {"vm_id=2": 1}
+
+
+@in_both_formats
+async def test_a_named_server_that_was_destroyed_does_not_fail_for_ever(
+    form: str, tmp_path: Path
+) -> None:
+    """Its list failed when it was last asked for, which it no longer is."""
+    world = a_world(2)
+    panel = Panel(world)
+    path = "/virtual_machines/2/schedules"
+    fault = panel.faults.add(faults.html_error(), path=path)
+
+    async with watched(panel, tmp_path, format=form, virtual_machines=[1, 2]) as cloud:
+        told = "onapp_collector_success"
+        failing = await cloud.value(told, collector="schedules")
+        fault.remove()
+        world.remove_server(2)
+        await cloud.pass_(3000)
+        soon = await cloud.value(told, collector="schedules")
+        await cloud.pass_(3000)
+        late = await cloud.value(told, collector="schedules")
+
+    assert (failing, soon, late) == (0, 0, 1)
