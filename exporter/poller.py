@@ -26,6 +26,7 @@ from .errors import (
     Undecodable,
     trace,
 )
+from .first_pass import FirstPass
 from .gate import Gate, Permit
 from .programme import Programme
 from .reader import Reader
@@ -69,12 +70,15 @@ class Poller:
     _contact: asyncio.Task[None] | None = field(default=None, init=False)
     _trouble: type[ExporterError] | None = field(default=None, init=False)
     _bug: str = field(default="", init=False)
-    _untried: set[int] | None = field(default=None, init=False)
-    """The servers of the first inventory that were not read yet."""
+    _first_pass: FirstPass = field(init=False)
     _retries: int = field(default=0, init=False)
     _retry_at: float = field(default=0.0, init=False)
     _inventory_due: float = field(default=0.0, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing read."""
+        self._first_pass = FirstPass(self.store, self.timetable, self.programme.errands)
 
     @property
     def in_flight(self) -> int:
@@ -134,7 +138,7 @@ class Poller:
 
     def _acquainted(self) -> bool:
         """Tell whether the inventory was read once, or cannot be for now."""
-        return self._untried is not None or self.store.first_pass_ended
+        return self._first_pass.begun or self.store.first_pass_ended
 
     def _start_contact(self) -> None:
         self._contact = self._start(self._ask_for_panel, self._lost)
@@ -183,9 +187,7 @@ class Poller:
         self.store.heard_at_monotonic = self.gate.heard_at
         self.store.skew_seconds = self.reader.skew_seconds
         self.store.overdue_since_monotonic = self.timetable.overdue_since()
-        read = self._untried is not None and not self._untried
-        if read and self.programme.errands.all_tried():
-            self.store.first_pass_ended = True
+        self.store.first_pass_ended |= self._first_pass.over()
 
     async def _ask_for_panel(self) -> None:
         """Ask for the version, as a sign of life, and for the inventory when due."""
@@ -217,19 +219,12 @@ class Poller:
         self._inventory_due = now + self.rhythm.discovery_seconds
         if not await self.roster.read():
             self._inventory_due = now + self._seconds_to_retry(None)
-        self._expect_first_pass()
-
-    def _expect_first_pass(self) -> None:
-        watches = self.store.watches
-        if self._untried is None:
-            self._untried = {v for v, watch in watches.items() if watch.failing is None}
-        self._untried &= watches.keys()
+        self._first_pass.expect()
 
     def _tried(self, vm_id: int, *, failed: bool, rest_seconds: float = 0.0) -> None:
         now = self.clock.monotonic()
         self.timetable.done(vm_id, now, failed=failed, rest_seconds=rest_seconds)
-        if self._untried is not None:
-            self._untried.discard(vm_id)
+        self._first_pass.tried(vm_id)
 
     def _lost(self, error: ExporterError) -> None:
         """Take in that the panel itself did not say what it was asked for."""

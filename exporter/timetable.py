@@ -34,6 +34,8 @@ class Timetable:
 
     name: str
     interval_seconds: float
+    hurried: set[int] = field(default_factory=set)
+    """Those that were hastened, until they are done."""
     _due: dict[int, float] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
     _in_hand: set[int] = field(default_factory=set)
@@ -57,6 +59,8 @@ class Timetable:
         A few are due at once, many within half a minute. One that is left alone is due
         when that ends.
         """
+        if vm_id in self._due:
+            self.hurried.add(vm_id)
         if vm_id in self._in_hand:
             self._again.add(vm_id)
             return
@@ -70,6 +74,7 @@ class Timetable:
         self._failures.pop(vm_id, None)
         self._rest.pop(vm_id, None)
         self._again.discard(vm_id)
+        self.hurried.discard(vm_id)
 
     def take(self, now: float) -> int | None:
         """Hand out the server that is due longest, until it is done or put back."""
@@ -96,6 +101,8 @@ class Timetable:
         self._in_hand.discard(vm_id)
         if vm_id not in self._due:
             return
+        if failed or vm_id not in self._again:
+            self.hurried.discard(vm_id)
         failures = self._failures.get(vm_id, 0) + 1 if failed else 0
         self._failures[vm_id] = failures
         slot = self._next_slot(vm_id, now)

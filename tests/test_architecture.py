@@ -35,6 +35,7 @@ ASKING = (
     "feed",
     "programme",
     "roster",
+    "first_pass",
     "poller",
 )
 """From a panel to what is known of it."""

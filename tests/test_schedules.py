@@ -1148,3 +1148,21 @@ async def test_a_list_that_closes_the_gate_for_the_next_has_failed(
         assert (
             await cloud.value("onapp_collector_success", collector="schedules") == 0.0
         )
+
+
+async def test_it_is_not_ready_before_servers_were_asked_again(start: Start) -> None:
+    """A server read before its schedules had to be asked for is read once more."""
+    panel = Panel(a_world())
+    whole = panel.faults.add(faults.hang(), path="/settings/schedules")
+    panel.faults.add(faults.forbidden(), path="/settings/schedules")
+    own = panel.faults.add(faults.hang(), path="/virtual_machines/1/schedules")
+    async with start(panel, held=1) as cloud:
+        whole.remove()
+        await cloud.settle()
+        before, _, _ = await cloud.get("/-/ready")
+        own.remove()
+        cloud.held = 0
+        await cloud.settle()
+        after, _, _ = await cloud.get("/-/ready")
+
+    assert (before, after) == (503, 200)
