@@ -8,6 +8,7 @@ perhaps on another that is closed too.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from base64 import b64encode
@@ -132,7 +133,7 @@ class Client:
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise TlsFailed(one_line(str(error))) from None
         except OSError as error:
-            raise Unreachable(one_line(str(error)) or type(error).__name__) from None
+            raise Unreachable(_why_unreachable(error)) from None
         except aiohttp.ClientHttpProxyError as error:
             raise ProxyRefused(
                 f"the proxy answered HTTP {error.status}", status=error.status
@@ -238,6 +239,13 @@ class Client:
 
 
 _PAGING = ("Page", "Limit", "Total")
+
+
+def _why_unreachable(error: OSError) -> str:
+    """Return what the system calls it, where it has a number for it."""
+    if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
+        return f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
+    return one_line(str(error)) or type(error).__name__
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -26,6 +26,8 @@ import errno
 import traceback
 from typing import ClassVar
 
+ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
+"""What to do when whoever answers does not seem to be a panel."""
 _LONGEST_CHAIN = 5
 
 
@@ -63,6 +65,10 @@ class TimedOut(PanelError):
     """No whole answer came in time."""
 
     reason = "timeout"
+    hint = (
+        "find out what is slow, the panel or the way to it; poll.timeout is how long "
+        "an answer is waited for"
+    )
 
 
 class Unreachable(PanelError):
@@ -87,8 +93,9 @@ class Unauthorized(PanelError):
 
     reason = "unauthorized"
     hint = (
-        "check basic_auth; nothing is sent until the secret changes, or for ten "
-        "minutes and then longer: more tries could lock the account"
+        "check basic_auth: the user name, and that the key is still good; more tries "
+        "could lock the account, so a running exporter sends nothing until the secret "
+        "changes, or for ten minutes and then longer"
     )
 
 
@@ -105,12 +112,17 @@ class NotFound(PanelError):
 
     reason = "not_found"
     authenticated = True
+    hint = (
+        "the panel has no such address, its version may be too old; collectors "
+        "switches off what is not wanted"
+    )
 
 
 class UnexpectedStatus(PanelError):
     """The panel answered with a status that promises nothing."""
 
     reason = "status"
+    hint = "the panel is in trouble or under maintenance: look there, or try later"
 
     def __init__(
         self,
@@ -135,6 +147,7 @@ class Unprocessable(UnexpectedStatus):
     """The panel understood who asks, and refuses what was asked: 422."""
 
     authenticated = True
+    hint = "collectors switches off what the panel does not give"
 
 
 class Redirected(PanelError):
@@ -149,6 +162,7 @@ class TooLarge(PanelError):
 
     reason = "too_large"
     authenticated = True
+    hint = "raise poll.max_body"
 
 
 class Undecodable(PanelError):
@@ -156,6 +170,7 @@ class Undecodable(PanelError):
 
     reason = "decode"
     authenticated = True
+    hint = "look for a proxy that answers in the panel's place; else report a bug"
 
     def __init__(self, message: str, *, rows_skipped: int = 0) -> None:
         """Keep how many rows there were of which none could be used."""

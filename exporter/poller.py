@@ -18,6 +18,7 @@ from .backoff import doubled
 from .clock import Clock
 from .errand import Errand
 from .errors import (
+    ADDRESS_HINT,
     ExporterError,
     NotAsked,
     NotFound,
@@ -40,7 +41,6 @@ _SECRET_CHECK_SECONDS = 5.0
 _TURN_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 300.0
-_ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class Poller:
             return
         self._trouble = type(error)
         elsewhere = isinstance(error, NotFound | Undecodable)
-        told = error.told(_ADDRESS_HINT if elsewhere else "")
+        told = error.told(ADDRESS_HINT if elsewhere else "")
         log.error("panel lost", panel=self.store.name, **told)
 
     async def _run(self, errand: Errand) -> None:

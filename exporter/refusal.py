@@ -33,8 +33,12 @@ def refusal(body: bytes, form: Format, *, hide: Iterable[str]) -> str:
 
 def one_line(text: str) -> str:
     """Return the beginning of a text that somebody else wrote, fit for the log."""
-    line = " ".join(text.split())[:_LONGEST]
-    return "".join(c if c.isprintable() else " " for c in line)
+    return printable(" ".join(text.split())[:_LONGEST])
+
+
+def printable(text: str) -> str:
+    """Blank out what could move a cursor, or turn the direction of writing."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _errors(body: bytes, form: Format) -> Any:
