@@ -19,13 +19,16 @@ python -m exporter [command] [flags]
 
 ## Commands
 
-Without a command, it serves.
+Without a command, it serves. `check` and `once` have [their own page](commands.md).
 
 | command | does |
 |---|---|
 {commands}
 
 ## Flags
+
+A command with `--help` shows the flags that make a difference to it; a flag that goes
+with another command is refused, its variable is left alone.
 
 Each flag can be set by an environment variable too. A flag on the command line goes
 before its variable, and a variable before the default. A variable that is set to
@@ -51,13 +54,22 @@ Without `--config.file`, one panel comes from the environment: see
 | 1 | the configuration is no good, or the port, or the exporter's health |
 | 2 | there is no such command or flag, or its value is wrong |
 
+Of `check` and `once`:
+
+| status | means |
+|---|---|
+| 0 | all is fine |
+| 1 | degraded: something is missing, or a part fails |
+| 2 | failed: a panel, the configuration, the output, or the usage |
+| 130, 143 | ended by `SIGINT` (Ctrl-C) or `SIGTERM` |
+
 Whatever is wrong is said on standard error, in one line.
 
 ## Signals
 
 | signal | does |
 |---|---|
-| `SIGTERM`, `SIGINT` | ends the exporter |
+| `SIGTERM`, `SIGINT` | ends the exporter; `once` then writes nothing |
 | `SIGHUP` | loads the configuration again; when it cannot be used, the old one stays |
 """
 

@@ -31,15 +31,18 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"{PROGRAM}: cannot serve: {error}", file=sys.stderr)
+        cannot = f"write {flags.output}" if flags.output else "serve"
+        print(f"{PROGRAM}: cannot {cannot}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
-    return 1
+    return 1 if flags.command in (None, "demo") else 2
 
 
 def _run(flags: Flags, environment: Mapping[str, str]) -> int:
     if flags.config_check and flags.command is None:
         return _check(flags, environment)
+    if flags.command in ("check", "once"):
+        return _run_to_the_end(flags, environment)
     import asyncio
 
     from .app import serve
@@ -54,20 +57,32 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
     return asyncio.run(serve(flags, lambda: load(flags.config_file, environment)))
 
 
+def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
+    """Run a command whose result goes to standard output, and all else to the other."""
+    from .check import check
+    from .config import load
+    from .ending import run_to_the_end
+    from .logs import configure
+    from .once import once
+    from .terminal import Progress
+
+    progress = Progress(sys.stderr, dumb=environment.get("TERM") == "dumb")
+    configure(flags.log_level, flags.log_format, progress)
+    command = check if flags.command == "check" else once
+    work = command(flags, lambda: load(flags.config_file, environment), progress)
+    return run_to_the_end(work)
+
+
 def _check(flags: Flags, environment: Mapping[str, str]) -> int:
     from .access import watching
     from .clock import SystemClock
     from .config import load
     from .effective import effective
+    from .output import to_stdout
 
     text = effective(load(flags.config_file, environment))
     if flags.web_config_file is not None:
         watching(flags.web_config_file, SystemClock())
-    try:
-        # UTF-8 as in a file, whatever the terminal's encoding is.
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Whoever reads has seen enough; Python would complain at its end too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # UTF-8 as in a file, whatever the terminal's encoding is.
+    to_stdout(text.encode())
     return 0

@@ -7,9 +7,10 @@ import sys
 
 from . import config, schema
 from .app import Exporter, obey_signals
+from .demo.panel import Panel
 from .demo.stage import demo_panel
 from .exposition import TEXT
-from .flags import Flags
+from .flags import PROGRAM, Flags
 from .selection import Shard
 from .settings import Config
 
@@ -40,7 +41,7 @@ async def demonstrate(flags: Flags) -> int:
             asyncio.TaskGroup() as tasks,
         ):
             introduction = tasks.create_task(
-                _introduce(exporter, _shortest(addresses), flags.telemetry_path)
+                _introduce(exporter, _shortest(addresses), flags.telemetry_path, panel)
             )
             await exporter.ended
             introduction.cancel()
@@ -66,7 +67,9 @@ def _shortest(addresses: list[str]) -> str:
     return min(addresses, key=lambda address: (address.startswith("["), address))
 
 
-async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> None:
+async def _introduce(
+    exporter: Exporter, address: str, telemetry_path: str, panel: Panel
+) -> None:
     """Print where to look, and a piece of what is to be seen."""
     host, _, port = address.rpartition(":")
     everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
@@ -78,6 +81,10 @@ async def _introduce(exporter: Exporter, address: str, telemetry_path: str) -> N
     print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
     print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
     print("\n".join(_excerpt(sample)))
+    print("\nIts panel can be tried with other commands, in another terminal:\n")
+    print(f"  export ONAPP_URL={panel.url} ONAPP_USERNAME={panel.username} \\")
+    print(f"    ONAPP_PASSWORD={panel.password}")
+    print(f"  {PROGRAM} check\n  {PROGRAM} once")
     print("\nCtrl-C ends it.")
     sys.stdout.flush()
 

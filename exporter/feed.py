@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 _MOST_PAGES = 50
 """The head is read no further, 5,000 transactions a minute; nor as many below it."""
-_MOST_PAGES_FIRST = 10
+MOST_PAGES_FIRST = 10
 """The first reading goes back no further: it only finds what is open."""
 _FIRST_ATTEMPTS = 3
 """After so many it goes back only as far as the panel lets it."""
@@ -114,7 +114,7 @@ class Feed:
         self._attempts += 1
         page = await self.reader.transactions(1)
         pages.add(1, page)
-        for number in range(2, _MOST_PAGES_FIRST + 1):
+        for number in range(2, MOST_PAGES_FIRST + 1):
             if pages.ended or pages.stalled:
                 return
             try:

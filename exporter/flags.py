@@ -7,20 +7,42 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .flag_values import address, at_least, path, timeout, truth
+from .quantity import Duration
 
 PROGRAM = "onapp-backup-exporter"
 COMMANDS = {
     "demo": "serve a simulated cloud: no account, no network",
+    "check": "try every panel: reachable, credentials, permissions, cost",
+    "once": "poll everything once and write the metrics",
     "healthcheck": "ask the running exporter whether it is healthy",
 }
 _DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
+_ONLY = {
+    "--config.check": (None,),
+    "--format": ("check",),
+    "--output": ("once",),
+    "--timeout": ("check", "once"),
+}
+"""The commands that flags go with which do not go with all; None: to serve."""
+_HIDDEN = {
+    "demo": ("--config.",),
+    "check": ("--web.",),
+    "once": ("--web.",),
+    "healthcheck": (
+        *("--config.", "--log.", "--shard", "--total-shards"),
+        *("--web.telemetry-path", "--web.max-requests"),
+    ),
+}
+"""The beginnings of flags that make no difference to a command."""
+_QUIET = {"check": "error", "once": "warn"}
+"""The log level of commands that tell by themselves how they fared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +61,15 @@ class Flags:
     log_format: str
     shard: int
     total_shards: int
+    output_format: str
+    output: Path | None
+    timeout: Duration
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """Return the flags; exit with a message, as argparse does, if they are wrong."""
-    parser = build_parser()
+    named = (argument for argument in arguments if argument in COMMANDS)
+    parser = build_parser(next(named, None))
     _refuse_unknown(parser, arguments)
     given = parser.parse_args(arguments)  # --help, --version: whatever variables say
     if given.command == "demo" and (given.config_file or given.config_check):
@@ -51,8 +77,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
             "demo watches its own cloud: leave out demo, or --config.file and "
             "--config.check"
         )
+    for flag, commands in _ONLY.items():
+        _refuse_elsewhere(parser, given, flag, commands)
     for action in actions(parser):
-        _take_environment(parser, action, environment)
+        if given.command in _ONLY.get(action.option_strings[-1], (given.command,)):
+            _take_environment(parser, action, environment)
     found = parser.parse_args(arguments)
     if not 0 <= found.shard < found.total_shards:
         parser.error(
@@ -67,11 +96,31 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         telemetry_path=found.telemetry_path,
         max_requests=found.max_requests,
         web_config_file=found.web_config_file,
-        log_level=found.log_level,
+        log_level=found.log_level or _QUIET.get(found.command, "info"),
         log_format=found.log_format,
         shard=found.shard,
         total_shards=found.total_shards,
+        output_format=found.format or "table",
+        output=found.output,
+        timeout=found.timeout or Duration.parse("15m"),
     )
+
+
+def _refuse_elsewhere(
+    parser: argparse.ArgumentParser,
+    given: argparse.Namespace,
+    flag: str,
+    commands: tuple[str | None, ...],
+) -> None:
+    """Refuse a flag that would make no difference to this command.
+
+    Its variable is only left alone: commands share an environment.
+    """
+    value = getattr(given, flag.removeprefix("--").replace(".", "_"))
+    if value and given.command not in commands:
+        names = [name or "no command, which is to serve" for name in commands]
+        named = given.command or "no command, which is to serve"
+        parser.error(f"{flag}: goes with {' and '.join(names)}; not with {named}")
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
@@ -91,12 +140,15 @@ def variable(flag: str) -> str:
     return f"ONAPP_EXPORTER_{name}"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; its help is the reference of the command line."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; its help is the reference of the command line.
+
+    With a command, the help has the flags that make a difference to it.
+    """
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description=_DESCRIPTION,
-        usage=f"{PROGRAM} [command] [flags]",
+        description=f"{command}: {COMMANDS[command]}." if command else _DESCRIPTION,
+        usage=f"{PROGRAM} {command or '[command]'} [flags]",
         epilog="Without a command it serves. Every flag can be set by an environment "
         "variable too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. "
         "Without --config.file one panel comes from ONAPP_URL, ONAPP_USERNAME, "
@@ -112,10 +164,22 @@ def build_parser() -> argparse.ArgumentParser:
     _add_web_flags(parser)
     _add_log_flags(parser)
     _add_shard_flags(parser)
+    _add_command_flags(parser)
     parser.add_argument(
         "--version", action="version", version=f"{PROGRAM} {__version__}"
     )
+    if command is not None:
+        _hide_others(parser, command)
     return parser
+
+
+def _hide_others(parser: argparse.ArgumentParser, command: str) -> None:
+    """Leave out of the help what makes no difference to a command."""
+    hidden = ("command", *_HIDDEN[command])
+    for action in parser._actions:  # noqa: SLF001  # argparse has no public list
+        flag = (action.option_strings or [action.dest])[-1]
+        if flag.startswith(hidden) or command not in _ONLY.get(flag, (command,)):
+            action.help = argparse.SUPPRESS
 
 
 def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -149,14 +213,14 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         dest="listen_address",
         metavar="ADDRESS",
         action="append",
-        type=_address,
+        type=address,
         help="[host]:port to serve on; may be repeated (default: :10058)",
     )
     parser.add_argument(
         "--web.telemetry-path",
         dest="telemetry_path",
         metavar="PATH",
-        type=_path,
+        type=path,
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
@@ -171,7 +235,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         "--web.max-requests",
         dest="max_requests",
         metavar="NUMBER",
-        type=_at_least(0),
+        type=at_least(0),
         default=40,
         help="scrapes served at once; 0: no limit (default: %(default)s)",
     )
@@ -182,8 +246,7 @@ def _add_log_flags(parser: argparse.ArgumentParser) -> None:
         "--log.level",
         dest="log_level",
         choices=["debug", "info", "warn", "error"],
-        default="info",
-        help="least severe message to log (default: %(default)s)",
+        help="least severe message to log (default: info; once: warn; check: error)",
     )
     parser.add_argument(
         "--log.format",
@@ -198,16 +261,37 @@ def _add_shard_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard",
         metavar="NUMBER",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         help="which share of the servers to read, from 0 (default: %(default)s)",
     )
     parser.add_argument(
         "--total-shards",
         metavar="NUMBER",
-        type=_at_least(1),
+        type=at_least(1),
         default=1,
         help="into how many shares the servers are split (default: %(default)s)",
+    )
+
+
+def _add_command_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["table", "json"],
+        help="check: how to print what was found (default: table)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="once: the file to replace, such as node_exporter's textfile collector "
+        "reads; without it, standard output",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=timeout,
+        help="check, once: how long the whole may take (default: 15m)",
     )
 
 
@@ -229,9 +313,9 @@ def _take_environment(
 
 def _value(action: argparse.Action, text: str) -> Any:
     if action.nargs == 0:
-        return _truth(text)
+        return truth(text)
     if action.dest == "listen_address":
-        return _Replaceable(_address(part.strip()) for part in text.split(","))
+        return _Replaceable(address(part.strip()) for part in text.split(","))
     if action.choices is not None and text not in action.choices:
         raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
     return text if action.type is None else action.type(text)  # type: ignore[operator]  # a callable, in this parser
@@ -243,48 +327,3 @@ class _Replaceable(list[str]):
     def __copy__(self) -> list[str]:
         """Give argparse an empty list to append to: a flag replaces the variable."""
         return []
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(f"{text!r} is not one of true, false")
-    return text.lower() in ("true", "1")
-
-
-def _address(text: str) -> str:
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[1]) >= 2**16:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not [host]:port, such as :10058, 127.0.0.1:10058 or "
-            "[::1]:10058"
-        )
-    return text
-
-
-_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
-
-
-def _path(text: str) -> str:
-    if not _PATH.fullmatch(text) or text in _TAKEN:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a path such as /metrics, or is one of {', '.join(_TAKEN)}"
-        )
-    return text
-
-
-_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?")
-_TAKEN = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        if not _NUMBER.fullmatch(text) or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {least} on"
-            )
-        return int(text)
-
-    return number
-
-
-_NUMBER = re.compile(r"[0-9]{1,9}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from . import __version__
+from . import __version__, client, reader
 from .client import Client, Sessions
 from .clock import Clock
 from .gate import Gate, Standing
@@ -17,16 +18,29 @@ from .roster import Roster
 from .selection import Shard
 from .settings import Panel
 from .store import PanelStore, Store
-from .telemetry import Telemetry
 from .timetable import Timetable
 from .transport import open_sessions
 
 _LONGEST_PAUSE_SECONDS = 300.0
 
 
+class Counter(client.Observer, reader.Observer, Protocol):
+    """Counts the requests to one panel."""
+
+
+class Counters(Protocol):
+    """Has a counter for each panel."""
+
+    def panel(self, name: str) -> Counter:
+        """Return one panel's."""
+
+    def forget(self, panel: str) -> None:
+        """Drop one panel's."""
+
+
 @dataclass(slots=True, eq=False)
 class Member:
-    """One panel's poller, at work."""
+    """One panel's poller, at work once it has a task."""
 
     panel: Panel
     sessions: Sessions
@@ -46,7 +60,7 @@ class Fleet:
     """Keeps one poller running for each panel of the configuration."""
 
     store: Store
-    telemetry: Telemetry
+    counters: Counters
     clock: Clock
     shard: Shard
     crashed: Callable[[BaseException], None]
@@ -68,7 +82,7 @@ class Fleet:
         }
         made: list[Member] = []
         try:
-            made += (self._member(p) for p in panels if p.name not in kept)
+            made += (self.member(p) for p in panels if p.name not in kept)
         except BaseException:
             await asyncio.gather(*(member.stop() for member in made))
             self._forget({member.panel.name for member in made} - self.members.keys())
@@ -99,12 +113,16 @@ class Fleet:
         if error is not None:
             self.crashed(error)
 
-    def _member(self, panel: Panel) -> Member:
+    def member(self, panel: Panel) -> Member:
+        """Return a panel's poller, not at work yet; raise ConfigError if none can be.
+
+        What is learned of credentials is shared by all that ask the same address.
+        """
         sessions = open_sessions(panel, __version__)
         return Member(panel, sessions, self._poller(panel, sessions))
 
     def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
-        counters = self.telemetry.panel(panel.name)
+        counters = self.counters.panel(panel.name)
         gate = self._gate(panel)
         client = Client(
             sessions=sessions,
@@ -176,4 +194,4 @@ class Fleet:
 
     def _forget(self, names: set[str]) -> None:
         for name in names:
-            self.telemetry.forget(name)
+            self.counters.forget(name)

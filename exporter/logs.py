@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from types import TracebackType
-from typing import TextIO
+from typing import Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -29,7 +29,17 @@ _QUOTING = ("aiohttp.client", "aiohttp.internal")
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
-def configure(level: str, form: str, stream: TextIO | None = None) -> None:
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take a piece of text."""
+
+    def flush(self) -> object:
+        """Let it be seen."""
+
+
+def configure(level: str, form: str, stream: Sink | None = None) -> None:
     """Write logfmt or JSON lines of at least ``level`` from now on.
 
     The standard library's logging (asyncio, aiohttp) goes the same way.
@@ -44,7 +54,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, _RENDERERS[form]],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)

@@ -30,6 +30,16 @@ from .timetable import Timetable
 _TRANSACTIONS_SECONDS = 60.0
 
 
+def few_named(panel: Panel) -> bool:
+    """Tell whether so few servers are named that a whole cloud is too much."""
+    return 0 < len(panel.selection.configured) <= PER_PAGE
+
+
+def transactions_seconds(panel: Panel) -> float:
+    """Return how often the log of transactions is read."""
+    return min(_TRANSACTIONS_SECONDS, panel.poll.interval)
+
+
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Makes the programme of one panel."""
@@ -64,7 +74,7 @@ class Planner:
         )
 
     def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:
-        if schedules is not None and not self._few():
+        if schedules is not None and not few_named(self.panel):
             yield Errand(
                 Condition(self.store, SCHEDULES),
                 self.panel.discovery_interval,
@@ -78,7 +88,7 @@ class Planner:
             )
         if self.panel.collectors.transactions:
             self.store.journal = self.store.journal or Journal()
-            interval = min(_TRANSACTIONS_SECONDS, self.panel.poll.interval)
+            interval = transactions_seconds(self.panel)
             feed = Feed(
                 store=self.store,
                 reader=self.reader,
@@ -110,7 +120,7 @@ class Planner:
     def _schedules(self) -> Schedules:
         reader = self.reader
         longest_age = self._longest_age()
-        few = self._few()
+        few = few_named(self.panel)
         schedules = self._particular(SCHEDULES, SCHEDULES, reader.schedules_of, few)
         disks = self._particular(DISKS, SCHEDULES, reader.disks_of, few)
         return Schedules(
@@ -136,10 +146,6 @@ class Planner:
             ask=ask,
             wanted=wanted,
         )
-
-    def _few(self) -> bool:
-        """Tell whether so few servers are named that a whole cloud is too much."""
-        return 0 < len(self.panel.selection.configured) <= PER_PAGE
 
     def _hasten(self, vm_id: int) -> None:
         self.timetable.hasten(vm_id, self.clock.monotonic())

@@ -35,7 +35,7 @@ from .model import (
     Server,
     Transaction,
 )
-from .paging import PER_PAGE, Listed, Page, Reading, Value, decoded, is_last
+from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last
 from .parser import Parsed
 from .secret import Account
 from .wire import Format, Skipped
@@ -107,7 +107,7 @@ class Reader:
 
     async def inventory(self) -> Listed[Server]:
         """Return every server that the panel lists."""
-        return await self._list(VIRTUAL_MACHINES, "virtual_machines", parser.servers)
+        return await self._list(VIRTUAL_MACHINES)
 
     async def server(self, vm_id: int | str) -> Server:
         """Return one server by number or identifier."""
@@ -125,8 +125,7 @@ class Reader:
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""
-        path = "settings/schedules"
-        return _of_backups(await self._list(SCHEDULES, path, records.schedules))
+        return _of_backups(await self._list(SCHEDULES))
 
     async def schedules_of(self, vm_id: int) -> Listed[Schedule]:
         """Return the schedules of a server and its disks."""
@@ -135,7 +134,7 @@ class Reader:
 
     async def disks(self) -> Listed[Disk]:
         """Return every disk that the panel lists."""
-        return await self._list(DISKS, "settings/disks", records.disks)
+        return await self._list(DISKS)
 
     async def disks_of(self, vm_id: int) -> Listed[Disk]:
         """Return the disks of a server."""
@@ -149,8 +148,17 @@ class Reader:
 
     async def backup_servers(self) -> Listed[BackupServer]:
         """Return every backup server that the panel lists."""
-        path = "settings/backup_servers"
-        return await self._list(BACKUP_SERVERS, path, records.backup_servers)
+        return await self._list(BACKUP_SERVERS)
+
+    async def pages(self, resource: str) -> int:
+        """Look at the first page of a whole list; return how many there are.
+
+        Without paging headers, as on old panels, that page is all there is.
+        """
+        path, parse = _LISTS[resource]
+        reading = await self._read(resource, path, parse, page=1)
+        limit = reading.limit or reading.content.listed
+        return 1 if not (reading.total and limit) else -(-reading.total // limit)
 
     async def transactions(self, page: int) -> Page[Transaction]:
         """Return a page of the panel's log, newest first."""
@@ -167,14 +175,10 @@ class Reader:
             self._known.pop(_path(vm_id, what), None)
             self._reported.pop(_path(vm_id, what), None)
 
-    async def _list(
-        self,
-        resource: str,
-        path: str,
-        parse: Callable[[bytes, Format], Parsed[Value]],
-    ) -> Listed[Value]:
+    async def _list(self, resource: str) -> Listed[Any]:
         """Return a list of the whole panel, page by page."""
-        found: dict[int, Value] = {}
+        path, parse = _LISTS[resource]
+        found: dict[int, Any] = {}
         totals: set[int] = set()
         skipped: list[str] = []
         seen, endless = 0, False
@@ -302,6 +306,16 @@ class Reader:
             self._known.pop(key, None)
         else:
             self._known[key] = reading
+
+
+_LISTS: Mapping[str, tuple[str, Parse]] = {
+    VIRTUAL_MACHINES: ("virtual_machines", parser.servers),
+    SCHEDULES: ("settings/schedules", records.schedules),
+    DISKS: ("settings/disks", records.disks),
+    BACKUP_SERVERS: ("settings/backup_servers", records.backup_servers),
+    TRANSACTIONS: ("transactions", records.transactions),
+}
+"""Where a panel lists everything of a kind."""
 
 
 def _key(path: str, page: int | None) -> str:

@@ -38,7 +38,7 @@ class Roster:
     """Is told of each server that is gone."""
     _numbers: dict[str, int] = field(default_factory=dict)
     """What configured identifiers were resolved to."""
-    _missed: dict[int | str, str] = field(default_factory=dict)
+    missed: dict[int | str, str] = field(default_factory=dict)
     """Why configured servers could not be looked up: logged when it changes."""
 
     def enter_known(self) -> None:
@@ -117,7 +117,7 @@ class Roster:
         unresolved: list[str] = []
         errors: list[ExporterError] = []
         for configured in sorted(
-            self.selection.configured, key=lambda server: server.id in self._missed
+            self.selection.configured, key=lambda server: server.id in self.missed
         ):
             found = listed.get(configured.id) or await self._one(configured.id, errors)
             vm_id = self._number(configured.id, found)
@@ -133,7 +133,7 @@ class Roster:
             for name in dict.fromkeys(unresolved)
             if self.shard.owns(self.store.name, name)
         )
-        absent = [n for n, why in self._missed.items() if why == NotFound.reason]
+        absent = [n for n, why in self.missed.items() if why == NotFound.reason]
         self.store.servers_listed = len(stay.keys() - absent)
         # A single failure may be that server's own: it says nothing of the panel.
         if len(errors) == len(self.selection.configured) > 1:
@@ -150,19 +150,19 @@ class Roster:
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # else it is an answer: there is no such server
-            if self._missed.get(vm_id) != error.reason:
+            if self.missed.get(vm_id) != error.reason:
                 log.warning(
                     "configured server not found",
                     panel=self.store.name,
                     vm_id=vm_id,
                     error=str(error),
                 )
-            self._missed[vm_id] = error.reason
+            self.missed[vm_id] = error.reason
             return None
         except NotAsked as error:
             errors.append(error)
             return None
-        self._missed.pop(vm_id, None)
+        self.missed.pop(vm_id, None)
         return server
 
     def _number(self, vm_id: int | str, found: Server | None) -> int | None:

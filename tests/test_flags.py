@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from exporter.flags import COMMANDS, Flags, actions, build_parser, parse, variable
+from exporter.quantity import Duration
 
 DOCS = Path(__file__).parent.parent / "docs"
 DEFAULTS = Flags(
@@ -24,6 +25,9 @@ DEFAULTS = Flags(
     log_format="logfmt",
     shard=0,
     total_shards=1,
+    output_format="table",
+    output=None,
+    timeout=Duration(900),
 )
 EVERY_FLAG = [
     ("--config.file", "config_file", ("a.yml", Path("a.yml")), ("b", Path("b"))),
@@ -46,6 +50,9 @@ EVERY_FLAG = [
     ("--log.format", "log_format", ("json", "json"), ("logfmt", "logfmt")),
     ("--shard", "shard", ("3", 3), ("1", 1)),
     ("--total-shards", "total_shards", ("5", 5), ("2", 2)),
+    ("--format", "output_format", ("json", "json"), ("table", "table")),
+    ("--output", "output", ("a.prom", Path("a.prom")), ("b", Path("b"))),
+    ("--timeout", "timeout", ("5m", Duration(300)), ("90s", Duration(90))),
 ]
 """Flag, field, a value on the command line and one in the environment, as read."""
 
@@ -66,8 +73,14 @@ def refusal(
 
 
 def around(name: str) -> str:
-    """Return what makes a shard's number valid."""
-    return " --total-shards 9" if name == "--shard" else ""
+    """Return what else a flag needs: the command it goes with, or more shards."""
+    needed = {
+        "--shard": " --total-shards 9",
+        "--format": " check",
+        "--output": " once",
+        "--timeout": " check",
+    }
+    return needed.get(name, "")
 
 
 def test_without_flags_and_variables_everything_has_its_default() -> None:
@@ -281,6 +294,69 @@ def test_a_wrong_variable_is_named(
 
     assert said.startswith(f"onapp-backup-exporter: error: ONAPP_EXPORTER_{name}: ")
     assert said.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--format json", "--format: goes with check; not with no command, which is"),
+        ("demo --format json", "--format: goes with check; not with demo"),
+        ("check --output a", "--output: goes with once; not with check"),
+        ("healthcheck --timeout 5s", "--timeout: goes with check and once; not with"),
+        ("check --config.check", "--config.check: goes with no command, which is to"),
+        ("once --timeout 5", "argument --timeout: '5': must be a duration such as"),
+        ("once --timeout 10ms", "argument --timeout: '10ms': must be at least 1s"),
+        ("check --format=xml", "argument --format: invalid choice: 'xml'"),
+    ],
+)
+def test_a_flag_of_another_command_is_refused(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be ignored silently; the message says where it belongs."""
+    said = refusal(capsys, line)
+
+    assert said.startswith(f"onapp-backup-exporter: error: {message}")
+
+
+def test_a_variable_of_another_command_is_left_alone() -> None:
+    """Commands share an environment, as in a container with its health check."""
+    variables = {
+        "ONAPP_EXPORTER_FORMAT": "json",
+        "ONAPP_EXPORTER_OUTPUT": "a.prom",
+        "ONAPP_EXPORTER_TIMEOUT": "soon",
+        "ONAPP_EXPORTER_CONFIG_CHECK": "true",
+    }
+
+    assert parsed(**variables | {"ONAPP_EXPORTER_CONFIG_CHECK": ""}) == DEFAULTS
+    assert not parsed("healthcheck", **variables).config_check
+    with pytest.raises(SystemExit):
+        parsed("once", **variables)
+
+
+@pytest.mark.parametrize(
+    ("command", "level"), [("check", "error"), ("once", "warn"), ("demo", "info")]
+)
+def test_commands_that_tell_by_themselves_log_less(command: str, level: str) -> None:
+    """Unless they are told to."""
+    assert parsed(command).log_level == level
+    assert parsed(f"{command} --log.level debug").log_level == "debug"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_its_flags_alone(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody reads what makes no difference."""
+    with pytest.raises(SystemExit):
+        parsed(f"{command} --help")
+    said = capsys.readouterr().out
+
+    assert said.startswith(f"usage: onapp-backup-exporter {command} [flags]")
+    assert ("--output" in said) == (command == "once")
+    assert ("--format" in said) == (command == "check")
+    assert ("--timeout" in said) == (command in ("check", "once"))
+    assert ("--web.listen-address" in said) == (command in ("demo", "healthcheck"))
+    assert ("--config.file FILE" in said) == (command in ("check", "once"))
 
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])

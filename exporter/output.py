@@ -1,0 +1,69 @@
+"""Where results go: standard output, or a file that is never seen half written."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_READABLE_BY_ALL = 0o644
+_NO_FILE = "it is no regular file; leave out --output to write to standard output"
+
+
+def to_stdout(content: bytes) -> None:
+    """Write bytes as they are; a reader that has seen enough is no error."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python would complain at its end too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def check_writable(file: Path) -> None:
+    """Raise OSError, before any work is done, if ``to_file`` could not write."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise OSError(_NO_FILE)
+    if Path("/dev") in file.absolute().parents:
+        raise OSError(_NO_FILE)
+    descriptor, path = _temporary(file)
+    os.close(descriptor)
+    path.unlink()
+
+
+def to_file(content: bytes, file: Path) -> None:
+    """Replace a file in one step, readable by all; raise OSError and leave the old.
+
+    What is written meanwhile has a name of its own that no pattern for the file meets.
+    """
+    descriptor, path = _temporary(file)
+    try:
+        with open(descriptor, "wb") as stream:  # noqa: PTH123  # a descriptor is no path
+            stream.write(content)
+            stream.flush()
+            os.fchmod(descriptor, _READABLE_BY_ALL)
+            os.fsync(descriptor)
+        path.replace(file.resolve())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _temporary(file: Path) -> tuple[int, Path]:
+    target = file.resolve()
+    descriptor, name = tempfile.mkstemp(".tmp", f".{target.name}.", target.parent)
+    return descriptor, Path(name)
+
+
+def _sync(folder: Path) -> None:
+    """Let the new name survive a crash, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
