@@ -7,10 +7,12 @@
 #   tests/tools.sh PACKAGE...  only unpack these packages, each into .tools/PACKAGE
 set -eu
 
-# program     Debian packages: the first that holds it in usr/bin
+# program               Debian packages: the first that holds it in usr/bin
 needed='
-prometheus    prometheus
-promtool      prometheus promtool
+prometheus              prometheus
+promtool                prometheus promtool
+prometheus-alertmanager prometheus-alertmanager
+amtool                  prometheus-alertmanager
 '
 
 cd "$(dirname "$0")/.."
@@ -50,6 +52,23 @@ unpack() {
         mv ".tools/$1.part" ".tools/$1"
 }
 
+# Debian's Alertmanager opens a template at a fixed place below /usr/share. Let it
+# look in its working directory, and start in the folder that holds the template:
+# then paths among its arguments must be absolute.
+fit_alertmanager() {
+    unpacked=.tools/prometheus-alertmanager/usr
+    LC_ALL=C sed -i \
+        's|/usr/share/prometheus/alertmanager\([^/]\)|/proc/self/cwd/./././././././././.\1|' \
+        "$unpacked/bin/prometheus-alertmanager"
+    rm -f .tools/bin/prometheus-alertmanager
+    cat >.tools/bin/prometheus-alertmanager <<'END'
+#!/bin/sh
+cd "$(dirname "$0")/../prometheus-alertmanager/usr/share/prometheus/alertmanager" &&
+    exec ../../../bin/prometheus-alertmanager "$@"
+END
+    chmod +x .tools/bin/prometheus-alertmanager
+}
+
 # Put a program from one of these packages on the PATH of the tests.
 provide() {
     program=$1
@@ -60,6 +79,7 @@ provide() {
         if ".tools/$package/usr/bin/$program" --version >/dev/null 2>&1; then
             mkdir -p .tools/bin
             ln -sf "../$package/usr/bin/$program" ".tools/bin/$program"
+            [ "$program" != prometheus-alertmanager ] || fit_alertmanager
             return 0
         fi
         say "$program from Debian's package $package does not run here"
