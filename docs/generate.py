@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import alerts_page
 import cli_page
 import metrics_page
 
@@ -14,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import reliability_page  # needs the path
 
 PAGES = {
+    "alerts.md": alerts_page.text,
     "cli.md": cli_page.text,
     "metrics.md": metrics_page.text,
     "reliability.md": reliability_page.text,
