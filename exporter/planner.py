@@ -21,9 +21,10 @@ from .reader import (
     TRANSACTIONS,
     Reader,
 )
-from .schedules import Schedules, Source
+from .schedules import Schedules
 from .selection import Shard
 from .settings import Panel
+from .source import Source
 from .store import PanelStore
 from .timetable import Timetable
 

@@ -31,6 +31,7 @@ ASKING = (
     "store",
     "errand",
     "particulars",
+    "source",
     "schedules",
     "feed",
     "programme",
