@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime  ## A simulated cloud and its metrics, until Ctrl-C
 
 .PHONY: test
 test: $(VENV)/.dev tools  ## The tests (ARGS="…" goes to pytest)
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.dev  ## Days with faults, in minutes (ARGS="--minutes 5 --seed 7")

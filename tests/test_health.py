@@ -37,6 +37,7 @@ async def verdict(address: str, *, behind: bool = True) -> int:
         TLS + "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA]\n",
         TLS + "  min_version: TLS13\n",
     ],
+    ids=range(10),  # what is random would differ from worker to worker
 )
 async def test_an_exporter_that_serves_is_healthy_whatever_it_demands(
     text: str, tmp_path: Path
