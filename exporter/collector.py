@@ -22,7 +22,7 @@ from .family import (
     PanelFamily,
     ServerFamily,
 )
-from .samples import Detail, Now, Sample, ServerView, view
+from .samples import Detail, Now, Sample, ServerView, age_seconds, view
 from .store import PanelStore, Store
 
 
@@ -76,9 +76,9 @@ def _samples(
         return family.samples(panel, now)
     if isinstance(family, ServerFamily):
         return chain.from_iterable(map(family.samples, panel.described()))
-    if isinstance(family, BackupsFamily):
-        return chain.from_iterable(map(family.samples, views))
+    if not isinstance(family, BackupsFamily):
+        return ()
+    samples = chain.from_iterable(map(family.samples, views))
     if isinstance(family, AgeFamily):
-        moments = chain.from_iterable(map(family.moments, views))
-        return ((labels, now.time - moment) for labels, moment in moments)
-    return ()
+        return ((labels, age_seconds(now.time, at)) for labels, at in samples)
+    return samples

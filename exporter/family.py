@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from .samples import Now, Sample, ServerView
+from .samples import Now, Row, Sample, ServerView
 from .store import Knowledge, PanelStore
+
+Subject = TypeVar("Subject")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +39,31 @@ class PanelCounter(PanelFamily):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFamily(Family):
+class RowFamily(Family, Generic[Subject, T]):
+    """Made of rows of a server; families with the same ``rows`` share their labels."""
+
+    rows: Callable[[Subject], Iterable[Row[T]]]
+    value: Callable[[T], float | None]
+    """Returns None where the value is not known: then there is no sample."""
+
+    def samples(self, subject: Subject) -> Iterator[Sample]:
+        """Yield what is known."""
+        for labels, row in self.rows(subject):
+            value = self.value(row)
+            if value is not None:
+                yield labels, value
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFamily(RowFamily[Knowledge, T]):
     """Made from what else than its backups is known of a server."""
 
-    samples: Callable[[Knowledge], Iterable[Sample]]
-
 
 @dataclass(frozen=True, slots=True)
-class BackupsFamily(Family):
+class BackupsFamily(RowFamily[ServerView, T]):
     """Made from a server's backups, as long as they are fresh."""
 
-    samples: Callable[[ServerView], Iterable[Sample]]
-
 
 @dataclass(frozen=True, slots=True)
-class AgeFamily(Family):
-    """Seconds since moments (Unix time) in a server's backups."""
-
-    moments: Callable[[ServerView], Iterable[Sample]]
+class AgeFamily(BackupsFamily[T]):
+    """The same, but of moments (Unix time): its values are their ages."""

@@ -10,7 +10,7 @@ monotonic seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from .model import Transaction
@@ -87,6 +87,15 @@ class Journal:
     _missed: set[int] = field(default_factory=set)
     """Open ones that were not found when they were last looked for."""
     _owns: Callable[[int | None], bool] = lambda _: True
+
+    def copy(self) -> Journal:
+        """Return what can be shown of it; later readings change nothing there."""
+        return replace(
+            self,
+            counts=self.counts.copy(),
+            open=self.open.copy(),
+            _until=self._until.copy(),
+        )
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
         """Tell whether rows, newest first, reach back to what was read before."""

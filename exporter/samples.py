@@ -5,19 +5,24 @@ An unknown value yields no sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeAlias
+from math import floor
+from typing import TypeAlias, TypeVar
 
 from .model import Backup, RecoveryPoint, Schedule, Target
 from .store import NOBODY, Knowledge
 from .verdict import TargetVerdict, Verdict, judge
 
+T = TypeVar("T")
+
 _SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 """The values of the family's labels, in its order, and the sample's value."""
+Row: TypeAlias = tuple[tuple[str, ...], T]
+"""The same labels, and what values are made of: families may share their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,90 +78,53 @@ def _detailed(knowledge: Knowledge, detail: Detail) -> Iterable[Backup]:
     return (backup for backup in backups if backup.id in kept)
 
 
-def of_server(
-    value: Callable[[Knowledge], float | None],
-) -> Callable[[Knowledge], Iterator[Sample]]:
-    """Make samples of a value that the inventory tells of a server."""
-
-    def samples(server: Knowledge) -> Iterator[Sample]:
-        found = value(server)
-        if found is not None:
-            yield (server.panel, str(server.vm_id)), found
-
-    return samples
+def each_server(known: Knowledge) -> Iterator[Row[Knowledge]]:
+    """Yield the server as far as the inventory and the log tell of it."""
+    yield (known.panel, str(known.vm_id)), known
 
 
-def of_verdict(
-    value: Callable[[Verdict], float | None],
-) -> Callable[[ServerView], Iterator[Sample]]:
-    """Make samples of a value that a server's backups have together."""
-
-    def samples(server: ServerView) -> Iterator[Sample]:
-        found = value(server.verdict)
-        if found is not None:
-            yield server.labels, found
-
-    return samples
+def each_verdict(server: ServerView) -> Iterator[Row[Verdict]]:
+    """Yield what the server's backups say together."""
+    yield server.labels, server.verdict
 
 
-def of_backup(
-    value: Callable[[Backup], float | None],
-) -> Callable[[ServerView], Iterator[Sample]]:
-    """Make samples of a value that each backup has."""
-
-    def samples(server: ServerView) -> Iterator[Sample]:
-        for backup in server.detailed:
-            found = value(backup)
-            if found is not None:
-                yield (*server.labels, str(backup.id)), found
-
-    return samples
+def each_backup(server: ServerView) -> Iterator[Row[Backup]]:
+    """Yield the backups that have series of their own."""
+    panel, vm_id = server.labels
+    for backup in server.detailed:
+        yield (panel, vm_id, str(backup.id)), backup
 
 
-def of_schedule(
-    value: Callable[[Schedule], float | None],
-) -> Callable[[Knowledge], Iterator[Sample]]:
-    """Make samples of a value that each schedule has."""
-
-    def samples(known: Knowledge) -> Iterator[Sample]:
-        for schedule in known.schedules or ():
-            found = value(schedule)
-            if found is not None:
-                yield (known.panel, str(schedule.id)), found
-
-    return samples
+def each_schedule(known: Knowledge) -> Iterator[Row[Schedule]]:
+    """Yield the schedules of the server."""
+    for schedule in known.schedules or ():
+        yield (known.panel, str(schedule.id)), schedule
 
 
-def of_recovery_point(
-    value: Callable[[RecoveryPoint], float | None],
-) -> Callable[[ServerView], Iterator[Sample]]:
-    """Make samples of a value that each of a plugin's backups has."""
-
-    def samples(server: ServerView) -> Iterator[Sample]:
-        for point in server.knowledge.recovery_points or ():
-            found = value(point)
-            if found is not None:
-                yield (*server.labels, str(point.id)), found
-
-    return samples
+def each_recovery_point(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
+    """Yield what plugins keep of the server."""
+    for point in server.knowledge.recovery_points or ():
+        yield (*server.labels, str(point.id)), point
 
 
-def of_target(
-    value: Callable[[TargetVerdict], float | None],
-) -> Callable[[ServerView], Iterator[Sample]]:
-    """Make samples of a value that each target has."""
+def each_target(server: ServerView) -> Iterator[Row[TargetVerdict]]:
+    """Yield what the backups of each target say."""
+    for verdict in server.verdict.targets:
+        yield _target_labels(server, verdict.target), verdict
 
-    def samples(server: ServerView) -> Iterator[Sample]:
-        for verdict in server.verdict.targets:
-            found = value(verdict)
-            if found is not None:
-                yield _target_labels(server, verdict.target), found
 
-    return samples
+def itself(value: float) -> float:
+    """Return the value of a row that is nothing but its value."""
+    return value
 
 
 def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
     return (*server.labels, target.type, str(target.id))
+
+
+def age_seconds(time: float, moment: float) -> int:
+    """Return how long ago a moment was, in whole seconds: no panel says it finer."""
+    return floor(time) - floor(moment)
 
 
 def text(value: object | None) -> str:
@@ -169,7 +137,7 @@ def place(backup_server_id: int | None) -> str:
     return "none" if backup_server_id is None else str(backup_server_id)
 
 
-def server_info(known: Knowledge) -> Iterator[Sample]:
+def server_info(known: Knowledge) -> Iterator[Row[int]]:
     """Describe the server, if the inventory does."""
     server = known.server
     if server is not None:
@@ -187,13 +155,13 @@ def server_info(known: Knowledge) -> Iterator[Sample]:
         )
 
 
-def server_states(server: ServerView) -> Iterator[Sample]:
+def server_states(server: ServerView) -> Iterator[Row[int]]:
     """Count the server's backups by state."""
     yield (*server.labels, "built"), server.verdict.built
     yield (*server.labels, "unbuilt"), server.verdict.unbuilt
 
 
-def backup_info(server: ServerView) -> Iterator[Sample]:
+def backup_info(server: ServerView) -> Iterator[Row[int]]:
     """Describe each backup."""
     for backup in server.detailed:
         yield (
@@ -211,7 +179,7 @@ def backup_info(server: ServerView) -> Iterator[Sample]:
         )
 
 
-def target_states(server: ServerView) -> Iterator[Sample]:
+def target_states(server: ServerView) -> Iterator[Row[int]]:
     """Count each target's backups by state."""
     for verdict in server.verdict.targets:
         labels = _target_labels(server, verdict.target)
@@ -219,7 +187,7 @@ def target_states(server: ServerView) -> Iterator[Sample]:
         yield (*labels, "unbuilt"), verdict.unbuilt
 
 
-def interval_sources(server: ServerView) -> Iterator[Sample]:
+def interval_sources(server: ServerView) -> Iterator[Row[int]]:
     """Name the source of each target's expected interval."""
     for verdict in server.verdict.targets:
         if verdict.expected_interval is not None:
@@ -227,7 +195,7 @@ def interval_sources(server: ServerView) -> Iterator[Sample]:
             yield (*labels, verdict.expected_interval.source), 1
 
 
-def schedule_statuses(known: Knowledge) -> Iterator[Sample]:
+def schedule_statuses(known: Knowledge) -> Iterator[Row[float]]:
     """Tell of each schedule which status it has."""
     for schedule in known.schedules or ():
         for status in _SCHEDULE_STATUSES:
@@ -235,7 +203,7 @@ def schedule_statuses(known: Knowledge) -> Iterator[Sample]:
             yield labels, float(schedule.status == status)
 
 
-def schedule_info(known: Knowledge) -> Iterator[Sample]:
+def schedule_info(known: Knowledge) -> Iterator[Row[int]]:
     """Describe each schedule."""
     vm_id = "" if known.vm_id == NOBODY else str(known.vm_id)
     for schedule in known.schedules or ():

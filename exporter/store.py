@@ -7,7 +7,7 @@ it. ``monotonic`` moments decide on freshness, Unix moments are shown.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -126,6 +126,15 @@ class PanelStore:
     """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
     first_pass_ended: bool = False
+
+    def copy(self) -> PanelStore:
+        """Return the store as it is now: what the poller does later changes nothing."""
+        return replace(
+            self,
+            watches=self.watches.copy(),
+            outcomes=self.outcomes.copy(),
+            journal=None if self.journal is None else self.journal.copy(),
+        )
 
     def up(self, monotonic: float) -> bool | None:
         """Tell whether the panel answers; None before the first contact."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 
 from aiohttp import web
 
 from .errors import ConfigError
-from .exposition import Exposition
+from .exposition import Body, Exposition
 from .negotiation import accepts_gzip, media_type
 from .page import page
 from .samples import Now
+from .scrapes import Scrapes
 from .store import Store
 
-_GZIP_LEVEL = 6
-_COMPRESSORS = 2
 _RETRY_SECONDS = "1"
 _LONGEST_SENDING_SECONDS = 60.0
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -43,11 +39,11 @@ class Pages:
     reload: Callable[[], Awaitable[None]]
     """Loads the configuration again; raises ConfigError and keeps the old one."""
     _scrapes: int = field(default=0, init=False)
-    _compressors: ThreadPoolExecutor = field(
-        # Threads of their own: look-ups of panels' names can block all the others.
-        default_factory=lambda: ThreadPoolExecutor(_COMPRESSORS, "gzip"),
-        init=False,
-    )
+    _made: Scrapes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to make scrapes."""
+        self._made = Scrapes(self.exposition)
 
     def application(self) -> web.Application:
         """Return the application that serves them."""
@@ -58,13 +54,14 @@ class Pages:
         app.router.add_get("/-/ready", self._ready)
         app.router.add_post("/-/reload", self._reload)
         app.router.add_get("/config", self._config)
-        app.on_cleanup.append(self._close)
+        app.cleanup_ctx.append(self._scraping)
         return app
 
-    async def _close(self, _: web.Application) -> None:
-        self._compressors.shutdown(wait=False, cancel_futures=True)
+    async def _scraping(self, _: web.Application) -> AsyncIterator[None]:
+        async with self._made.running():
+            yield
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
         if 0 < self.max_requests <= self._scrapes:
             return web.Response(
                 status=503,
@@ -74,27 +71,25 @@ class Pages:
             )
         self._scrapes += 1
         try:
-            response = await self._scrape(request)
             # Not before it is sent is a scrape over: until then it holds its memory.
-            await _send(request, response)
-            return response
+            return await self._scrape(request)
         finally:
             self._scrapes -= 1
 
-    async def _scrape(self, request: web.Request) -> web.Response:
+    async def _scrape(self, request: web.Request) -> web.StreamResponse:
         kind = media_type(",".join(request.headers.getall("Accept", [])))
         names = frozenset(request.query.getall("name[]", []))
-        body = self.exposition.render(kind, names)
+        compressed = accepts_gzip(
+            ",".join(request.headers.getall("Accept-Encoding", []))
+        )
+        body = await self._made.body(kind, names, compressed=compressed)
         headers = {**_HEADERS, "Content-Type": kind, "Vary": "Accept, Accept-Encoding"}
-        encodings = ",".join(request.headers.getall("Accept-Encoding", []))
-        if accepts_gzip(encodings):
-            # One member: some clients stop silently after a first one.
-            body = await asyncio.get_running_loop().run_in_executor(
-                self._compressors,
-                partial(gzip.compress, body, compresslevel=_GZIP_LEVEL, mtime=0),
-            )
+        if compressed:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_length = body.length
+        await _send(request, response, body)
+        return response
 
     async def _status(self, _: web.Request) -> web.Response:
         clock = self.exposition.clock
@@ -132,11 +127,14 @@ class Pages:
         )
 
 
-async def _send(request: web.Request, response: web.Response) -> None:
+async def _send(request: web.Request, response: web.StreamResponse, body: Body) -> None:
     """Send a whole response, or hang up on a reader that is gone or too slow."""
     try:
         async with asyncio.timeout(_LONGEST_SENDING_SECONDS):
             await response.prepare(request)
+            for chunk in body.chunks() if request.method != "HEAD" else ():
+                await response.write(chunk)
+                await asyncio.sleep(0)  # a quick reader must not keep all others out
             await response.write_eof()
     except (TimeoutError, ConnectionError):
         if request.transport is not None:

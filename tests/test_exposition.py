@@ -377,7 +377,7 @@ def test_the_age_goes_with_the_clock_though_nothing_changed() -> None:
     text = scrape.render(TEXT).decode()
 
     age = 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"}'
-    assert f"{age} 70.5\n" in text
+    assert f"{age} 71\n" in text
 
 
 def test_the_detail_can_be_switched_while_it_runs() -> None:

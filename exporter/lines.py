@@ -1,0 +1,115 @@
+"""Rows as lines of text: what both formats of a scrape have in common.
+
+Source: the Prometheus text format 0.0.4 and OpenMetrics 1.0.0, in which gauges and the
+samples of counters look the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from functools import cache
+from math import floor
+from typing import Any
+
+import msgspec
+
+from .families import FAMILIES
+from .family import AgeFamily, Family, RowFamily, ServerFamily
+from .samples import Detail, Row, Sample, view
+from .store import Knowledge
+
+ROW_FAMILIES: tuple[RowFamily[Any, Any], ...] = tuple(
+    family for family in FAMILIES if isinstance(family, RowFamily)
+)
+"""Those that are written when a server changes, and kept."""
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+class ServerLines(msgspec.Struct, frozen=True):
+    """The lines of one server."""
+
+    texts: tuple[bytes, ...]
+    """By family, as in ROW_FAMILIES; of ages templates, with ``%d`` for the age."""
+    moments: array[int]
+    """Unix seconds: what the ages in the templates are counted from."""
+
+
+def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLines:
+    """Write a server's lines; those made from its backups only if they are fresh."""
+    judged = view(known, detail) if fresh else None
+    rows: dict[Any, list[tuple[str, Any]]] = {}
+    texts: list[bytes] = []
+    moments = array("q")
+    for family in ROW_FAMILIES:
+        subject = known if isinstance(family, ServerFamily) else judged
+        if subject is None:
+            texts.append(b"")
+            continue
+        if family.rows not in rows:
+            rows[family.rows] = _labelled(family.labels, family.rows(subject))
+        if isinstance(family, AgeFamily):
+            texts.append(_template(family, rows[family.rows], moments))
+        else:
+            texts.append(_text(family, rows[family.rows]))
+    return ServerLines(tuple(texts), moments)
+
+
+def lines(family: Family, samples: Iterable[Sample]) -> bytes:
+    """Write samples."""
+    name = family.name
+    return "".join(
+        f"{name}{text}{_number(value)}\n"
+        for text, value in _labelled(family.labels, samples)
+    ).encode()
+
+
+def _text(family: RowFamily[Any, Any], rows: list[tuple[str, Any]]) -> bytes:
+    name, value_of = family.name, family.value
+    return "".join(
+        [
+            f"{name}{text}{value if type(value) is int else _number(value)}\n"
+            for text, row in rows
+            if (value := value_of(row)) is not None
+        ]
+    ).encode()
+
+
+def _template(
+    family: RowFamily[Any, Any], rows: list[tuple[str, Any]], moments: array[int]
+) -> bytes:
+    name, moment_of = family.name, family.value
+    pieces: list[str] = []
+    for text, row in rows:
+        moment = moment_of(row)
+        if moment is not None:
+            moments.append(floor(moment))
+            pieces.append(f"{name}{text.replace('%', '%%')}%d\n")
+    return "".join(pieces).encode()
+
+
+def _labelled(
+    labels: tuple[str, ...], rows: Iterable[Row[Any]]
+) -> list[tuple[str, Any]]:
+    """Write the labels of rows, with the blank after them."""
+    form = _form(labels)
+    return [(form % _escaped(values), row) for values, row in rows]
+
+
+@cache
+def _form(labels: tuple[str, ...]) -> str:
+    return "{" + ",".join(f'{label}="%s"' for label in labels) + "} "
+
+
+def _escaped(values: tuple[str, ...]) -> tuple[str, ...]:
+    whole = "".join(values)
+    if '"' in whole or "\\" in whole or "\n" in whole:
+        return tuple(value.translate(_ESCAPES) for value in values)
+    return values
+
+
+def _number(value: float) -> str:
+    """Write whole numbers without a fraction: shorter, and the same value."""
+    whole = int(value)
+    return str(whole) if whole == value else repr(value)
