@@ -32,15 +32,26 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
     def text(self) -> bytes:
         """Return the text."""
-        text: bytes = isal_zlib.decompress(self.deflated + _END, _RAW, self.length)
-        return text
+        return inflated(self.deflated, self.length)
 
 
 def piece(text: bytes) -> Piece:
     """Compress a text."""
+    return Piece(deflated(text), isal_zlib.crc32(text), len(text))
+
+
+def deflated(content: bytes) -> bytes:
+    """Compress, up to a byte boundary but without an end."""
     compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
-    deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_SYNC_FLUSH)
-    return Piece(deflated, isal_zlib.crc32(text), len(text))
+    head: bytes = compressor.compress(content)
+    tail: bytes = compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+    return head + tail
+
+
+def inflated(compressed: bytes, length: int) -> bytes:
+    """Return what was compressed, which has so many bytes."""
+    content: bytes = isal_zlib.decompress(compressed + _END, _RAW, length)
+    return content
 
 
 def member(pieces: Iterable[Piece]) -> Iterator[bytes]:

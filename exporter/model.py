@@ -6,6 +6,9 @@ did not say is None. Nothing here does I/O.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TypeAlias
+
 import msgspec
 
 NORMAL = "normal"
@@ -29,14 +32,14 @@ PERIOD_SECONDS = {
 """The longest that each of OnApp's periods can last: nothing is due earlier."""
 
 
-class Target(msgspec.Struct, frozen=True, order=True):
+class Target(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """What a backup protects: a disk (normal) or a whole server (incremental)."""
 
     type: str
     id: int
 
 
-class Backup(msgspec.Struct, frozen=True):
+class Backup(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of a server's list of backups."""
 
     id: int
@@ -47,8 +50,8 @@ class Backup(msgspec.Struct, frozen=True):
     """Rotation's victim: still listed, no longer a restore point."""
     size_bytes: int | None
     """0 is legitimate: an incremental backup without changes."""
-    created_at: float | None
-    built_at: float | None
+    created_at: int | float | None
+    built_at: int | float | None
     """None while the panel is still taking it."""
     backup_type: str
     """``normal`` or ``incremental``."""
@@ -57,6 +60,10 @@ class Backup(msgspec.Struct, frozen=True):
     identifier: str
     backup_server_id: int | None
     """None: stored on the hypervisor."""
+
+
+Backups: TypeAlias = Collection[Backup]
+"""Those of one server; they may be made anew at each look."""
 
 
 class Server(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ Source: the vendor's page "Get List of All VS Backups" and recorded answers of O
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
@@ -25,11 +26,14 @@ from .model import (
     Server,
     Target,
 )
+from .packed import packed
 from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
 
 Value = TypeVar("Value")
 Amount = TypeVar("Amount", int, float)
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An id; a panel's database holds no larger ones."""
 
 _KIB = 1024
 _LARGEST = 2**53
@@ -41,7 +45,7 @@ _AUTOBACKUP = "-autobackup"
 class BackupRow(msgspec.Struct):
     """The fields that we use of a ``backup`` row."""
 
-    id: int
+    id: Number
     backup_size: int | None = None
     built: bool | None = None
     locked: bool | None = None
@@ -51,9 +55,9 @@ class BackupRow(msgspec.Struct):
     backup_type: str | None = None
     initiated: str | None = None
     target_type: str | None = None
-    target_id: int | None = None
-    disk_id: int | None = None
-    backup_server_id: int | None = None
+    target_id: Number | None = None
+    disk_id: Number | None = None
+    backup_server_id: Number | None = None
     identifier: str | None = None
 
 
@@ -74,7 +78,7 @@ class ServerRow(msgspec.Struct):
 class Parsed(Generic[Value]):
     """The usable rows of one answer, and those that had to be skipped."""
 
-    values: tuple[Value, ...]
+    values: Collection[Value]
     skipped: tuple[Skipped, ...]
     listed: int
     """How many rows there were."""
@@ -95,7 +99,7 @@ def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Backup]:
         else:
             found[row.id] = _backup(row, vm_id)
     skipped = (*decoded.skipped, *repeated)
-    return Parsed(tuple(found.values()), skipped, len(found) + len(skipped))
+    return Parsed(packed(found.values()), skipped, len(found) + len(skipped))
 
 
 def servers(body: bytes, form: Format) -> Parsed[Server]:
@@ -193,11 +197,16 @@ def possible(amount: Amount | None) -> Amount | None:
     return amount if amount is not None and 0 <= amount < _LARGEST else None
 
 
-def seconds(moment: datetime | None) -> float | None:
-    """Return a moment as Unix seconds, or None when it cannot be true."""
+def seconds(moment: datetime | None) -> int | float | None:
+    """Return a moment as Unix seconds, or None when it cannot be true.
+
+    Whole ones, as most are, are integers.
+    """
     # As a last success, a date like 9999-12-31 would say for ever that all is well.
     at = 0.0 if moment is None else moment.timestamp()
-    return at if 0.0 < at < _LATEST else None
+    if moment is None or not 0.0 < at < _LATEST:
+        return None
+    return at if moment.microsecond else int(at)
 
 
 def _server(row: ServerRow) -> Server:

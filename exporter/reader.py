@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import structlog
 
 from . import parser, records
-from .client import Client
+from .client import Answer, Client
 from .errors import (
     Forbidden,
     NotAsked,
@@ -27,7 +28,7 @@ from .errors import (
 from .gate import Gate
 from .model import (
     AUTOBACKUP,
-    Backup,
+    Backups,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -62,6 +63,8 @@ RESOURCES = (
 
 _MOST_LOGGED = 20
 """Of the unusable rows of one answer: it can hold a million."""
+_LONGEST_AT_ONCE: Mapping[Format, int] = {"json": 256 * 1024, "xml": 16 * 1024}
+"""Bytes that are decoded in a few milliseconds, and so without a thread."""
 
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[bytes, Format], Parsed[Any]]
@@ -92,6 +95,10 @@ class Reader:
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
     _known: dict[str, Reading[Any]] = field(default_factory=dict)
+    _decoder: Executor = field(
+        # Its own: look-ups of panels' names can block the event loop's.
+        default_factory=lambda: ThreadPoolExecutor(1, "decode")
+    )
     _reported: dict[str, frozenset[Skipped]] = field(default_factory=dict)
     """The unusable rows of each list that are in the log already."""
 
@@ -117,11 +124,12 @@ class Reader:
         )
         return reading.content
 
-    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
+    async def backups(self, vm_id: int) -> Backups:
         """Return a server's backups: the same object as long as the panel says 304."""
         parse = partial(parser.backups, vm_id=vm_id)
         # By contract a list in which a row cannot be used is all that there is.
-        return (await self._of_server(BACKUPS, vm_id, "backups", parse)).values
+        path = _path(vm_id, "backups")
+        return (await self._read(BACKUPS, path, parse, vm_id=vm_id)).content.values
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""
@@ -167,7 +175,7 @@ class Reader:
         )
         limit = reading.limit or 0
         seen = (page - 1) * limit + reading.content.listed if limit else 0
-        return Page(reading.content.values, is_last(reading, seen))
+        return Page(tuple(reading.content.values), is_last(reading, seen))
 
     def forget(self, vm_id: int) -> None:
         """Drop what is remembered of a server that is gone."""
@@ -209,7 +217,7 @@ class Reader:
         found = reading.content
         skipped = tuple(row.row_id for row in found.skipped)
         cut_short = reading.total is not None and found.listed < reading.total
-        return Listed(found.values, skipped, cut_short)
+        return Listed(tuple(found.values), skipped, cut_short)
 
     async def _read(
         self,
@@ -221,14 +229,15 @@ class Reader:
         vm_id: int | None = None,
     ) -> Reading[Parsed[Any]]:
         """Read one list or page, and report the rows that cannot be used."""
-
-        def parse_and_report(body: bytes) -> Parsed[Any]:
-            parsed = parse(body, self.client.form)
+        key = _key(path, page)
+        known = self._known.get(key)
+        reading: Reading[Parsed[Any]] = await self._ask(
+            resource, path, lambda body: parse(body, self.client.form), page
+        )
+        if known is None or reading.content is not known.content:
             where = {} if vm_id is None else {"vm_id": vm_id}
-            self._report(_key(path, page), resource, parsed.skipped, where)
-            return parsed
-
-        return await self._ask(resource, path, parse_and_report, page)
+            self._report(key, resource, reading.content.skipped, where)
+        return reading
 
     def _report(
         self,
@@ -283,7 +292,7 @@ class Reader:
                 query=_query(page),
                 etag=None if known is None else known.etag,
             )
-            reading = decoded(answer, known, parse)
+            reading = await self._decoded(answer, known, parse)
         except PanelError as error:
             error.args = (f"GET /{path}.{self.client.form}: {error}",)
             self.observer.failed(resource, error.reason)
@@ -298,14 +307,18 @@ class Reader:
         if answer.skew_seconds is not None:
             self.skew_seconds = answer.skew_seconds
         if page is None or resource != TRANSACTIONS:
-            self._remember(key, reading)
+            self._known[key] = reading
         return reading
 
-    def _remember(self, key: str, reading: Reading[Any]) -> None:
-        if reading.etag is None:
-            self._known.pop(key, None)
-        else:
-            self._known[key] = reading
+    async def _decoded(
+        self, answer: Answer, known: Reading[T] | None, parse: Callable[[bytes], T]
+    ) -> Reading[T]:
+        """Decode an answer; a long one in a thread, for all others to go on."""
+        if len(answer.body or b"") <= _LONGEST_AT_ONCE[self.client.form]:
+            return decoded(answer, known, parse)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._decoder, decoded, answer, known, parse
+        )
 
 
 _LISTS: Mapping[str, tuple[str, Parse]] = {

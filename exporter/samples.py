@@ -11,6 +11,8 @@ from itertools import groupby
 from math import floor
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from .model import Backup, RecoveryPoint, Schedule, Target
 from .store import NOBODY, Knowledge
 from .verdict import TargetVerdict, Verdict, judge
@@ -59,11 +61,12 @@ class ServerView:
 
 def view(knowledge: Knowledge, detail: Detail) -> ServerView:
     """Judge a server's backups and choose those with series of their own."""
-    return ServerView(knowledge, judge(knowledge), tuple(_detailed(knowledge, detail)))
+    backups = tuple(knowledge.backups or ())  # unpacked once
+    known = msgspec.structs.replace(knowledge, backups=backups)
+    return ServerView(known, judge(known), tuple(_detailed(backups, detail)))
 
 
-def _detailed(knowledge: Knowledge, detail: Detail) -> Iterable[Backup]:
-    backups = knowledge.backups or ()
+def _detailed(backups: tuple[Backup, ...], detail: Detail) -> Iterable[Backup]:
     if not detail.backups:
         return ()
     if not detail.newest_per_target:

@@ -14,7 +14,7 @@ import msgspec
 
 from .journal import Journal
 from .model import (
-    Backup,
+    Backups,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -52,7 +52,7 @@ class Knowledge(msgspec.Struct, frozen=True):
     expectation: Expectation
     server: Server | None = None
     """None: the inventory does not tell (no permission, or not read yet)."""
-    backups: tuple[Backup, ...] | None = None
+    backups: Backups | None = None
     """None: never read."""
     schedules: tuple[Schedule, ...] | None = None
     """Of the server and its disks; None: cannot be read."""
@@ -129,12 +129,9 @@ class PanelStore:
 
     def copy(self) -> PanelStore:
         """Return the store as it is now: what the poller does later changes nothing."""
-        return replace(
-            self,
-            watches=self.watches.copy(),
-            outcomes=self.outcomes.copy(),
-            journal=None if self.journal is None else self.journal.copy(),
-        )
+        watches, outcomes = self.watches.copy(), self.outcomes.copy()
+        journal = self.journal and self.journal.copy()
+        return replace(self, watches=watches, outcomes=outcomes, journal=journal)
 
     def up(self, monotonic: float) -> bool | None:
         """Tell whether the panel answers; None before the first contact."""
@@ -214,12 +211,12 @@ class PanelStore:
             self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def succeeded(
-        self, vm_id: int, backups: tuple[Backup, ...], *, time: float, monotonic: float
+        self, vm_id: int, backups: Backups, *, time: float, monotonic: float
     ) -> None:
         """Take in a server's backups."""
         watch = self.watches[vm_id]
         known, shares = watch.knowledge, watch.shares
-        if known.backups is not backups:
+        if known.backups != backups:
             known = msgspec.structs.replace(
                 known, backups=backups, failed_takes=_resolved(known, backups)
             )
@@ -290,7 +287,7 @@ class PanelStore:
 
 
 def _resolved(
-    known: Knowledge, backups: tuple[Backup, ...] | None, *more: FailedTake
+    known: Knowledge, backups: Backups | None, *more: FailedTake
 ) -> tuple[FailedTake, ...]:
     """Return a server's failed takes, with the target of those whose row is known."""
     takes = (*known.failed_takes, *more)
@@ -320,7 +317,7 @@ def _relevant(takes: tuple[FailedTake, ...]) -> tuple[FailedTake, ...]:
     return tuple(kept.values())
 
 
-def _shares(backups: tuple[Backup, ...]) -> tuple[Share, ...]:
+def _shares(backups: Backups) -> tuple[Share, ...]:
     counts: dict[int | None, list[int]] = {}
     for backup in backups:
         count = counts.setdefault(backup.backup_server_id, [0, 0])

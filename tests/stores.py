@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exporter.model import Backup, Server, Target
+from exporter.packed import packed
 from exporter.selection import Expectation
 from exporter.store import Knowledge, PanelStore, Store, Watch
 
@@ -125,7 +126,7 @@ _NASTY = (
 _YEAR_ONE, _YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
 
 texts = st.sampled_from(_NASTY) | st.text(max_size=6)
-ids = st.integers(0, 5) | st.integers(-(2**70), 2**70)
+ids = st.integers(0, 5) | st.integers(-(2**63), 2**63 - 1)
 moments = st.none() | st.floats(_YEAR_ONE, _YEAR_9999) | st.just(TIME - 0.25)
 sizes = st.none() | st.integers(0, 2**63) | st.just(0)
 flags = st.booleans()
@@ -179,7 +180,7 @@ def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
         vm_id,
         draw(expectations),
         draw(servers),
-        draw(st.none() | rows.map(tuple)),
+        draw(st.none() | rows.map(packed)),
     )
     age = draw(ages)
     return Watch(

@@ -14,7 +14,17 @@ import exporter
 
 ROOT = Path(exporter.__file__).parent
 
-WORDS = ("__init__", "errors", "clock", "secret", "quantity", "model", "selection")
+WORDS = (
+    "__init__",
+    "errors",
+    "clock",
+    "secret",
+    "quantity",
+    "deflate",
+    "model",
+    "packed",
+    "selection",
+)
 """What all others speak in."""
 ASKING = (
     "wire",
@@ -48,7 +58,6 @@ SHOWING = (
     "panel_families",
     "families",
     "collector",
-    "deflate",
     "lines",
     "blocks",
     "exposition",

@@ -71,7 +71,7 @@ async def test_a_built_backup_shows_everything_known_of_it(
             f"onapp_backup_built{backup} 1",
             f"onapp_backup_locked{backup} 1",
             f"onapp_backup_marked_for_delete{backup} 0",
-            f"onapp_backup_age_seconds{backup} 3600.0",
+            f"onapp_backup_age_seconds{backup} 3600",
             f"onapp_backup_built_timestamp_seconds{backup} 1799996400",
             f"onapp_backup_created_timestamp_seconds{backup} 1799992800",
             (
@@ -183,7 +183,10 @@ async def test_sizes_are_read_as_kib_however_they_are_written(
 async def test_moments_are_read_with_any_offset_and_fraction(
     form: str, moment: str, seconds: float, tmp_path: Path
 ) -> None:
-    """Dates are RFC 3339; each panel writes them in a zone of its own."""
+    """Dates are RFC 3339; each panel writes them in a zone of its own.
+
+    Ages are counted from whole seconds to whole seconds.
+    """
     panel = a_cloud()
     row = a_row(created_at=Moment(moment), built_at=Moment(moment))
     listing(panel, form, row)
@@ -199,7 +202,7 @@ async def test_moments_are_read_with_any_offset_and_fraction(
         }
 
         assert found == dict.fromkeys(found, seconds)
-        assert await cloud.value("onapp_backup_age_seconds") == NOW - seconds
+        assert await cloud.value("onapp_backup_age_seconds") == NOW - int(seconds)
 
 
 @in_both_formats

@@ -154,8 +154,9 @@ def test_a_transaction_knows_its_server_and_its_backup(
 def test_capacity_is_in_gib(capacity: bytes, expected: int | None) -> None:
     """The panel says GB and counts in 1024."""
     body = b'[{"backup_server": {"id": 1, "capacity": %s}}]' % capacity
+    (server,) = records.backup_servers(body, "json").values
 
-    assert records.backup_servers(body, "json").values[0].capacity_bytes == expected
+    assert server.capacity_bytes == expected
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"<html></html>", b"[1]"])

@@ -1,0 +1,46 @@
+"""Backups kept as few bytes: a cloud has hundreds of thousands, rarely looked at.
+
+As objects they take ten times as much. They are looked at when they change, when what
+is expected of them does, and when a transaction asks for the target of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from .deflate import deflated, inflated
+from .model import Backup
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(tuple[Backup, ...])
+
+
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """The backups of one server; equal where all rows are, in the same order."""
+
+    rows: bytes
+    length: int
+    """Of the rows before they were compressed, in bytes."""
+
+    def __iter__(self) -> Iterator[Backup]:
+        """Make the rows anew."""
+        return iter(self._unpacked())
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._unpacked())
+
+    def __contains__(self, row: object) -> bool:
+        """Tell whether a row is among them."""
+        return row in self._unpacked()
+
+    def _unpacked(self) -> tuple[Backup, ...]:
+        return _DECODER.decode(inflated(self.rows, self.length))
+
+
+def packed(backups: Iterable[Backup]) -> Packed:
+    """Pack the backups of one server; their numbers must have 64 bits at most."""
+    rows = _ENCODER.encode(tuple(backups))
+    return Packed(deflated(rows), len(rows))
