@@ -20,8 +20,8 @@ from .blocks import Shelf, State
 from .clock import Clock
 from .deflate import Piece, member, piece
 from .families import FAMILIES
-from .family import Family, PanelFamily
-from .lines import ROW_FAMILIES, lines
+from .family import Family
+from .lines import ROW_FAMILIES, panel_lines
 from .samples import Detail, Now
 from .store import PanelStore, Store
 
@@ -72,7 +72,7 @@ class Scrape:
     own: CollectorRegistry
     names: frozenset[str]
     """The families and samples that are wanted; empty: all."""
-    families: Mapping[Family, tuple[Piece, ...]]
+    families: Mapping[Family, list[Piece]]
 
     def plain(self, media_type: str) -> Body:
         """Return it as text."""
@@ -135,11 +135,7 @@ class Exposition:
         """Return what is shown of a moment, by any thread."""
         with self._shelving:
             self._update(moment)
-            found = {
-                family: tuple(self._lines(family, moment))
-                for family in FAMILIES
-                if not names or family.name in names
-            }
+            found = self._pieces(moment, names)
         shown = {family: pieces for family, pieces in found.items() if pieces}
         return Scrape(self.own, names, shown)
 
@@ -157,15 +153,22 @@ class Exposition:
             shelf.update(_states(panel, moment.now))
         self._shelves = shelves
 
-    def _lines(self, family: Family, moment: Moment) -> Iterator[Piece]:
+    def _pieces(
+        self, moment: Moment, names: frozenset[str]
+    ) -> dict[Family, list[Piece]]:
+        found: dict[Family, list[Piece]] = {
+            family: [] for family in FAMILIES if not names or family.name in names
+        }
         for panel in moment.panels:
-            if isinstance(family, PanelFamily):
-                text = lines(family, family.samples(panel, moment.now))
-                if text:
-                    yield piece(text)
-            else:
-                shelf = self._shelves[panel.name]
-                yield from shelf.pieces(_INDEXES[family.name], moment.now.time)
+            shelf = self._shelves[panel.name]
+            texts = panel_lines(panel, moment.now, found)
+            for family, pieces in found.items():
+                index = _INDEXES.get(family.name)
+                if index is not None:
+                    pieces.extend(shelf.pieces(index, moment.now.time))
+                elif texts[family.name]:
+                    pieces.append(piece(texts[family.name]))
+        return found
 
 
 def _states(panel: PanelStore, now: Now) -> dict[int, State]:

@@ -25,14 +25,21 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelFamily(Family):
+class PanelFamily(Family, Generic[T]):
     """Made from the state of a panel's polling, at every scrape."""
 
-    samples: Callable[[PanelStore, Now], Iterable[Sample]]
+    rows: Callable[[PanelStore, Now], Iterable[Row[T]]]
+    """Families with the same share their labels."""
+    value: Callable[[T], float | None]
+    """Returns None where the value is not known: then there is no sample."""
+
+    def samples(self, panel: PanelStore, now: Now) -> Iterator[Sample]:
+        """Yield what is known."""
+        return _known(self.rows(panel, now), self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class PanelCounter(PanelFamily):
+class PanelCounter(PanelFamily[T]):
     """The same, of what only ever grows."""
 
     type = "counter"
@@ -48,10 +55,7 @@ class RowFamily(Family, Generic[Subject, T]):
 
     def samples(self, subject: Subject) -> Iterator[Sample]:
         """Yield what is known."""
-        for labels, row in self.rows(subject):
-            value = self.value(row)
-            if value is not None:
-                yield labels, value
+        return _known(self.rows(subject), self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,12 @@ class BackupsFamily(RowFamily[ServerView, T]):
 @dataclass(frozen=True, slots=True)
 class AgeFamily(BackupsFamily[T]):
     """The same, but of moments (Unix time): its values are their ages."""
+
+
+def _known(
+    rows: Iterable[Row[T]], value_of: Callable[[T], float | None]
+) -> Iterator[Sample]:
+    for labels, row in rows:
+        value = value_of(row)
+        if value is not None:
+            yield labels, value

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from .families import FAMILIES
-from .family import AgeFamily, Family, RowFamily, ServerFamily
-from .samples import Detail, Row, Sample, view
-from .store import Knowledge
+from .family import AgeFamily, Family, PanelFamily, RowFamily, ServerFamily
+from .samples import Detail, Now, Row, view
+from .store import Knowledge, PanelStore
 
 ROW_FAMILIES: tuple[RowFamily[Any, Any], ...] = tuple(
     family for family in FAMILIES if isinstance(family, RowFamily)
@@ -56,20 +56,29 @@ def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLine
     return ServerLines(tuple(texts), moments)
 
 
-def lines(family: Family, samples: Iterable[Sample]) -> bytes:
-    """Write samples."""
-    name = family.name
-    return "".join(
-        f"{name}{text}{_number(value)}\n"
-        for text, value in _labelled(family.labels, samples)
-    ).encode()
+def panel_lines(
+    panel: PanelStore, now: Now, families: Iterable[Family]
+) -> dict[str, bytes]:
+    """Write the lines that a panel has itself, by the name of the family."""
+    rows: dict[Any, list[tuple[str, Any]]] = {}
+    texts: dict[str, bytes] = {}
+    for family in families:
+        if isinstance(family, PanelFamily):
+            if family.rows not in rows:
+                rows[family.rows] = _labelled(family.labels, family.rows(panel, now))
+            texts[family.name] = _text(family, rows[family.rows])
+    return texts
 
 
-def _text(family: RowFamily[Any, Any], rows: list[tuple[str, Any]]) -> bytes:
+def _text(
+    family: RowFamily[Any, Any] | PanelFamily[Any], rows: list[tuple[str, Any]]
+) -> bytes:
     name, value_of = family.name, family.value
     return "".join(
         [
-            f"{name}{text}{value if type(value) is int else _number(value)}\n"
+            f"{name}{text}{value:d}\n"
+            if isinstance(value, int)
+            else f"{name}{text}{_number(value)}\n"
             for text, row in rows
             if (value := value_of(row)) is not None
         ]

@@ -48,7 +48,7 @@ from exporter.demo.world import World
 from exporter.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.families import FAMILIES
 from exporter.family import Family
-from exporter.model import Backup, Target
+from exporter.model import Backup, Server, Target
 from exporter.samples import Detail
 from exporter.selection import Shard
 from exporter.store import PanelStore, Store
@@ -329,16 +329,16 @@ def test_what_is_gone_leaves_no_line() -> None:
 def test_what_is_gone_is_not_kept_in_memory() -> None:
     """Clouds come and go; an exporter runs for months."""
 
-    class Remembered(Backup, frozen=True, weakref=True):
-        """A backup whose end can be seen."""
+    class Remembered(Server, frozen=True, weakref=True):
+        """A server whose end can be seen."""
 
     panel = a_panel()
-    backup = Remembered(**msgspec.structs.asdict(a_backup()))
-    put(panel, a_server(), backup)
+    server = Remembered(**msgspec.structs.asdict(a_server()))
+    put(panel, server, a_backup())
     scrape = exposition(a_store(panel))
     scrape.render(TEXT)
-    alive = weakref.ref(backup)
-    del backup
+    alive = weakref.ref(server)
+    del server
 
     panel.forget(1)
     scrape.render(TEXT)
