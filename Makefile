@@ -55,6 +55,10 @@ golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
 	$(VENV)/bin/python tests/fuzz.py $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000": sizes)
+	$(VENV)/bin/python tests/benchmarks/run.py $(ARGS)
+
 .PHONY: tools
 tools:  ## The programs that the tests call, where they are missing
 	@tests/tools.sh

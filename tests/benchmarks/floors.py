@@ -1,0 +1,91 @@
+"""What no scrape of the same content can do without, each by itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+
+from exporter.deflate import deflated, piece
+
+_TIMES = 5
+_PIECES = 6_000
+"""About so many pieces a scrape of 100 000 backups is put together from."""
+_AGE = re.compile(rb"^(onapp_backup_age_seconds\{[^}]*\} )(\d+)$", re.MULTILINE)
+_BLOCK = 480
+"""Lines compressed at once."""
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Seconds."""
+
+    join: float
+    ages: float
+    compression: float
+    socket: float
+
+    @property
+    def together(self) -> float:
+        """Return the sum: nothing of it can be done while another part is."""
+        return self.join + self.ages + self.compression + self.socket
+
+
+def floors(text: bytes, body: bytes) -> Floors:
+    """Measure what a scrape with this text, sent as this body, needs at least."""
+    size = max(1, len(body) // _PIECES)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    found = _AGE.findall(text)
+    blocks = [found[at : at + _BLOCK] for at in range(0, len(found), _BLOCK)]
+    templates = [b"".join(head + b"%d\n" for head, _ in block) for block in blocks]
+    moments = [[1_800_000_000 - int(age) for _, age in block] for block in blocks]
+
+    def ages() -> list[bytes]:
+        now = 1_800_000_000
+        return [
+            template % tuple([now - moment for moment in each])
+            for template, each in zip(templates, moments, strict=True)
+        ]
+
+    written = ages()
+    return Floors(
+        join=_best(lambda: b"".join(pieces)),
+        ages=_best(ages),
+        compression=_best(lambda: [deflated(each) for each in written]),
+        socket=_best(lambda: _send(body)),
+    )
+
+
+def inflation(text: bytes) -> float:
+    """Return the seconds that it takes to inflate a text from pieces."""
+    size = 16 * 1024
+    pieces = [piece(text[at : at + size]) for at in range(0, len(text), size)]
+    return _best(lambda: [each.text() for each in pieces])
+
+
+def _best(work: Callable[[], object]) -> float:
+    found = []
+    for _ in range(_TIMES):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def _send(body: bytes) -> None:
+    """Send bytes over the loopback interface to a reader that throws them away."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=_read, args=(server.getsockname(),))
+        thread.start()
+        with server.accept()[0] as connection:
+            connection.sendall(body)
+        thread.join()
+
+
+def _read(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as connection:
+        while connection.recv(256 * 1024):
+            pass

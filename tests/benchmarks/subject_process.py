@@ -1,0 +1,148 @@
+"""The exporter that is measured, in a process of its own.
+
+Over the very same store stands what it is compared with: the handler for aiohttp that
+prometheus-client brings along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from cloud_process import CONTEXT, Cloud
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from exporter import config, schema
+from exporter.app import Exporter
+from exporter.collector import BackupCollector
+from exporter.samples import Detail
+from exporter.web import serving
+
+_CONCURRENCY = 8
+_PAUSE_SECONDS = 0.01
+_SETTLING_SECONDS = 2.5
+_PEAK = "5"
+"""What resets the highest memory in Linux' /proc/PID/clear_refs."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A running exporter whose first pass has ended."""
+
+    ours: str
+    """The addresses of the two servers."""
+    other: str
+    pid: int
+    bytes_before: int
+    """Its memory before it knew of any server."""
+    _orders: Connection
+
+    def read(self, vm_id: int) -> None:
+        """Let a server be read now, and wait until it is."""
+        self._ask("read", vm_id)
+
+    def cpu_of_a_pass(self) -> float:
+        """Let every server be read once; return the CPU seconds of it all."""
+        seconds: float = self._ask("pass", 0)
+        return seconds
+
+    def _ask(self, what: str, vm_id: int) -> Any:
+        self._orders.send((what, vm_id))
+        return self._orders.recv()
+
+    def memory(self) -> int:
+        """Return the bytes of memory in use, with those of any child."""
+        return sum(_status(pid, "VmRSS") for pid in _family(self.pid))
+
+    def begin_peak(self) -> None:
+        """Begin to look for the highest memory."""
+        for pid in _family(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text(_PEAK)
+
+    def peak(self) -> int:
+        """Return the highest memory since then."""
+        return sum(_status(pid, "VmHWM") for pid in _family(self.pid))
+
+
+@contextmanager
+def subject(cloud: Cloud, **keys: object) -> Iterator[Subject]:
+    """Start an exporter that watches a cloud; end it."""
+    ours, theirs = CONTEXT.Pipe()
+    panel = {
+        "name": "cp",
+        "url": cloud.url,
+        "basic_auth": {"username": cloud.username, "password": cloud.password},
+        "poll": {"interval": "4h", "max_age": "8h", "concurrency": _CONCURRENCY},
+        **keys,
+    }
+    process = CONTEXT.Process(target=_run, args=(theirs, panel), daemon=True)
+    process.start()
+    try:
+        address, other, pid, before = ours.recv()
+        yield Subject(address, other, pid, before, ours)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _run(orders: Connection, panel: dict[str, Any]) -> None:
+    asyncio.run(_serve(orders, panel))
+
+
+async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
+    exporter = Exporter(
+        load=lambda: config.build(schema.keys({"panels": [panel]}, "bench"), "bench")
+    )
+    gc.collect()
+    before = _status(os.getpid(), "VmRSS")
+    async with exporter.running(("127.0.0.1:0",)) as (ours,):
+        registry = CollectorRegistry()
+        registry.register(BackupCollector(exporter.store, exporter.clock, Detail()))
+        application = web.Application()
+        application.router.add_get("/metrics", make_aiohttp_handler(registry))
+        async with serving(application, ("127.0.0.1:0",)) as (other,):
+            while not exporter.store.ready():  # noqa: ASYNC110  # there is no event
+                await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_SETTLING_SECONDS)
+            orders.send((f"http://{ours}", f"http://{other}", os.getpid(), before))
+            while True:
+                what, vm_id = await asyncio.to_thread(orders.recv)
+                started = time.process_time()
+                watches = exporter.store.panels["cp"].watches
+                await _read(exporter, [vm_id] if what == "read" else list(watches))
+                orders.send(time.process_time() - started)
+
+
+async def _read(exporter: Exporter, vm_ids: list[int]) -> None:
+    """Read servers as the poller does when their time has come, and write them."""
+    poller = exporter.fleet.members["cp"].poller
+    waiting = iter(vm_ids)
+
+    async def in_turn() -> None:
+        for vm_id in waiting:
+            await poller._read(vm_id)  # noqa: SLF001  # all that a poll does
+
+    await asyncio.gather(*(in_turn() for _ in range(_CONCURRENCY)))
+    exporter.exposition.update(exporter.exposition.moment())
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,206 @@
+"""The page that tells what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from polls import Polls
+from results import Scraped, World
+from scraping import Health
+
+_PAGE = """\
+# Performance
+
+Measured and written by `make bench`, on {machine}.
+
+Worlds of four sizes, with 30 backups a server, watched with every default collector
+and shown with every default family. Times are medians as a client on the same machine
+sees them, over HTTP. Each timed scrape comes more than a second after the one before,
+and a server has changed in between; that the ages differ and the change is to be seen
+is checked. *prometheus-client* is its own `make_aiohttp_handler` over a Collector of
+the same data, in the same process and the same run.
+
+## Scrapes
+
+{scrapes}
+
+*Health* is `/-/healthy`, asked every 5 ms while one scrape follows the other without a
+pause.
+
+## What the time goes to
+
+A compressed scrape joins pieces that lie compressed in memory, writes the ages,
+compresses these, and sends it all. Each was measured by itself, on the same content: no
+scrape can be quicker than their sum. A plain scrape must inflate the pieces instead.
+
+{floors}
+
+## Memory
+
+What the exporter takes beyond what it did before it knew of any server. The peak is the
+highest in all scrapes above, four at once among them, in parts of what it took before.
+
+{memory}
+
+## Polls
+
+CPU time of the exporter for one server of 30 backups: the request, decoding, keeping
+and writing it. *Bare* is a loop with the same HTTP client that fetches the same
+addresses and throws the bodies away. *Changed* means that every list has a backup more;
+*unchanged*, that the panel gives no ETag and sends the same again.
+
+{polls}
+
+## How it grows
+
+From one size to the next, so many times as much:
+
+{growth}
+"""
+
+_Row: TypeAlias = tuple[str, Callable[[World], str]]
+
+
+def _ms(seconds: float) -> str:
+    milliseconds = seconds * 1000
+    if milliseconds >= 100:
+        return f"{_count(milliseconds)} ms"
+    return f"{milliseconds:.{1 if milliseconds >= 1 else 2}f} ms"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def _times(ratio: float) -> str:
+    digits = 0 if ratio >= 20 else 1 if ratio >= 2 else 2
+    return f"{ratio:.{digits}f} ×"  # noqa: RUF001  # times
+
+
+def _ratio(other: Scraped, ours: Scraped) -> str:
+    return f"**{_times(other.seconds / ours.seconds)}**"
+
+
+def _health(health: Health) -> str:
+    return f"{_ms(health.median_seconds)} / {_ms(health.p99_seconds)}"
+
+
+def _mb(count: float) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+_SCRAPES: Sequence[_Row] = (
+    ("series", lambda w: _count(w.series)),
+    ("gzip", lambda w: _ms(w.gzip.seconds)),
+    ("gzip, prometheus-client", lambda w: _ms(w.other_gzip.seconds)),
+    (
+        "**gzip, ratio**",
+        lambda w: f"**{_times(w.other_gzip.seconds / w.gzip.seconds)}**",
+    ),
+    ("plain", lambda w: _ms(w.plain.seconds)),
+    ("plain, prometheus-client", lambda w: _ms(w.other_plain.seconds)),
+    ("**plain, ratio**", lambda w: _ratio(w.other_plain, w.plain)),
+    ("first byte, gzip", lambda w: _ms(w.gzip.first_byte_seconds)),
+    ("first byte, plain", lambda w: _ms(w.plain.first_byte_seconds)),
+    ("first byte, prometheus-client", lambda w: _ms(w.other_gzip.first_byte_seconds)),
+    (
+        "four at once, gzip",
+        lambda w: f"{_ms(w.four)}, {_times(w.four / w.gzip.seconds)}",
+    ),
+    ("health p50 / p99, gzip", lambda w: _health(w.health_gzip)),
+    ("health p50 / p99, plain", lambda w: _health(w.health_plain)),
+    (
+        "health, longest, prometheus-client",
+        lambda w: _ms(w.other_health.longest_seconds),
+    ),
+    ("size, gzip", lambda w: _mb(w.gzip.bytes)),
+    ("size, gzip, prometheus-client", lambda w: _mb(w.other_gzip.bytes)),
+    ("size, plain", lambda w: _mb(w.plain.bytes)),
+)
+_FLOORS: Sequence[_Row] = (
+    ("join", lambda w: _ms(w.floors.join)),
+    ("age lines", lambda w: _ms(w.floors.ages)),
+    ("compressing them", lambda w: _ms(w.floors.compression)),
+    ("socket", lambda w: _ms(w.floors.socket)),
+    ("**together**", lambda w: f"**{_ms(w.floors.together)}**"),
+    ("the scrape, gzip", lambda w: _ms(w.gzip.seconds)),
+    ("inflating all", lambda w: _ms(w.inflation)),
+    ("the scrape, plain", lambda w: _ms(w.plain.seconds)),
+)
+_MEMORY: Sequence[_Row] = (
+    ("in use", lambda w: _mb(w.total_bytes)),
+    ("of that for the world", lambda w: _mb(w.memory_bytes)),
+    ("a backup", lambda w: f"{_count(w.memory_bytes / w.backups)} B"),
+    ("peak", lambda w: _times(w.peak_bytes / w.total_bytes)),
+)
+_GROWTH: Sequence[tuple[str, Callable[[World], float]]] = (
+    ("backups", lambda w: w.backups),
+    ("gzip", lambda w: w.gzip.seconds),
+    ("plain", lambda w: w.plain.seconds),
+    ("four at once", lambda w: w.four),
+    ("gzip, prometheus-client", lambda w: w.other_gzip.seconds),
+    ("memory for the world", lambda w: w.memory_bytes),
+)
+_POLLS: Sequence[tuple[str, Callable[[Polls], float]]] = (
+    ("200, changed", lambda p: p.changed),
+    ("200, unchanged", lambda p: p.unchanged),
+    ("200, bare", lambda p: p.bare),
+    ("304", lambda p: p.not_modified),
+    ("304, bare", lambda p: p.bare_not_modified),
+)
+
+
+def page(worlds: Sequence[World], polled: Mapping[str, Polls], machine: str) -> str:
+    """Return the page as Markdown."""
+    return _PAGE.format(
+        machine=machine,
+        scrapes=_by_size(worlds, _SCRAPES),
+        floors=_by_size(worlds, _FLOORS),
+        memory=_by_size(worlds, _MEMORY) + _slope(worlds),
+        polls=_polls(polled),
+        growth=_growth(worlds),
+    )
+
+
+def _by_size(worlds: Sequence[World], rows: Sequence[_Row]) -> str:
+    sizes = (f"{_count(w.backups)} backups" for w in worlds)
+    return _table(
+        ("", *sizes), ((name, *(show(w) for w in worlds)) for name, show in rows)
+    )
+
+
+def _slope(worlds: Sequence[World]) -> str:
+    if len(worlds) < 2:
+        return ""
+    small, large = worlds[-2:]
+    more = (large.memory_bytes - small.memory_bytes) / (large.backups - small.backups)
+    return f"\n\nBetween the two largest, each further backup takes {more:.0f} B."
+
+
+def _polls(polled: Mapping[str, Polls]) -> str:
+    return _table(
+        ("", *(form.upper() for form in polled)),
+        (
+            (name, *(_ms(value(each)) for each in polled.values()))
+            for name, value in _POLLS
+        ),
+    )
+
+
+def _growth(worlds: Sequence[World]) -> str:
+    steps = tuple(pairwise(worlds))
+    return _table(
+        ("", *(_count(large.backups) for _, large in steps)),
+        (
+            (name, *(_times(value(large) / value(small)) for small, large in steps))
+            for name, value in _GROWTH
+        ),
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heading = tuple(head)
+    lines = [heading, ("---", *("---:" for _ in heading[1:])), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
