@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeAlias
 
 import aiohttp
@@ -304,6 +305,7 @@ def _skew(headers: CIMultiDictProxy[str], here: float) -> float | None:
     return None if there is None else there + 0.5 - here
 
 
+@lru_cache(maxsize=8)  # answers come many a second
 def _date(value: str | None) -> float | None:
     try:
         return None if value is None else parsedate_to_datetime(value).timestamp()

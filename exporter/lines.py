@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 from math import floor
 from typing import Any
 
@@ -102,20 +103,16 @@ def _labelled(
     labels: tuple[str, ...], rows: Iterable[Row[Any]]
 ) -> list[tuple[str, Any]]:
     """Write the labels of rows, with the blank after them."""
-    form = _form(labels)
-    return [(form % _escaped(values), row) for values, row in rows]
+    form, found = _form(labels), list(rows)
+    whole = "".join(chain.from_iterable(values for values, _ in found))
+    if '"' in whole or "\\" in whole or "\n" in whole:
+        found = [(tuple(v.translate(_ESCAPES) for v in vs), row) for vs, row in found]
+    return [(form % values, row) for values, row in found]
 
 
 @cache
 def _form(labels: tuple[str, ...]) -> str:
     return "{" + ",".join(f'{label}="%s"' for label in labels) + "} "
-
-
-def _escaped(values: tuple[str, ...]) -> tuple[str, ...]:
-    whole = "".join(values)
-    if '"' in whole or "\\" in whole or "\n" in whole:
-        return tuple(value.translate(_ESCAPES) for value in values)
-    return values
 
 
 def _number(value: float) -> str:

@@ -83,6 +83,8 @@ class Reading(Generic[T]):
     paged: bool
     digest: bytes
     """Of the body: an equal one is not decoded again."""
+    sent: bool
+    """Whether the last answer had a body, though it may have been an equal one."""
 
 
 def decoded(
@@ -102,6 +104,7 @@ def decoded(
             answer.total,
             answer.paged,
             digest,
+            sent=True,
         )
     if known is None or known.etag is None:
         raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
@@ -113,6 +116,7 @@ def decoded(
         answer.total,
         answer.paged or known.paged,
         known.digest,
+        sent=False,
     )
 
 

@@ -229,14 +229,13 @@ class Reader:
         vm_id: int | None = None,
     ) -> Reading[Parsed[Any]]:
         """Read one list or page, and report the rows that cannot be used."""
-        key = _key(path, page)
-        known = self._known.get(key)
         reading: Reading[Parsed[Any]] = await self._ask(
             resource, path, lambda body: parse(body, self.client.form), page
         )
-        if known is None or reading.content is not known.content:
+        if reading.sent:
             where = {} if vm_id is None else {"vm_id": vm_id}
-            self._report(key, resource, reading.content.skipped, where)
+            skipped = reading.content.skipped
+            self._report(_key(path, page), resource, skipped, where)
         return reading
 
     def _report(

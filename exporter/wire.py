@@ -19,6 +19,7 @@ import msgspec
 import xmltodict
 
 from .errors import Undecodable
+from .sieve import Plain, Sieve
 
 Format = Literal["json", "xml"]
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -29,7 +30,6 @@ UNKNOWN_ID = "?"
 """The id of a row that does not say it readably."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
-_ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 _FAMILIAR_ROOTS = ("html", "error", "errors", "hash", "objects")
 """What an error may name; anything else may be any text."""
 _TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
@@ -64,6 +64,7 @@ class RowDecoder(Generic[Row]):
         """Prepare the decoders once: building them costs more than a body does."""
         self.name = name
         self.row = row
+        self._sieve = Sieve(frozenset(row.__struct_encode_fields__))
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}
         )
@@ -140,7 +141,7 @@ class RowDecoder(Generic[Row]):
         return msgspec.convert(used, self.row, strict=False)
 
     def _xml(self, body: bytes) -> Rows[Row]:
-        return self._collect(self._elements(xml_root(body)), self._xml_row)
+        return self._collect(self._elements(xml_root(body, self._sieve)), self._xml_row)
 
     def _elements(self, root: tuple[str, Any]) -> list[Any]:
         """Find the rows below the root element, whichever way they are written."""
@@ -160,6 +161,13 @@ class RowDecoder(Generic[Row]):
     def _xml_row(self, element: Any) -> Row:
         if not isinstance(element, dict):
             raise msgspec.ValidationError("an element without fields")
+        try:
+            return msgspec.convert(element, self.row, strict=False)
+        except msgspec.ValidationError:
+            return self._odd_xml_row(element)
+
+    def _odd_xml_row(self, element: dict[str, Any]) -> Row:
+        """Read a row some of whose fields have attributes that matter."""
         fields = {
             key: xml_value(element[key])
             for key in self.row.__struct_encode_fields__
@@ -212,45 +220,18 @@ def _plain(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
+    value = value.strip()
     leap = _LEAP_SECOND.fullmatch(value)
     if leap is not None:
         return f"{leap[1]}59{leap[2]}"
-    return value if value.strip() else None
+    return value or None
 
 
-class _Expat:
-    """Makes parsers that read plain documents only.
-
-    A panel declares no document type. Entities and default attributes, which stand
-    in one, turn a short answer into one without end.
-    """
-
-    @staticmethod
-    def ParserCreate(  # noqa: N802  # as xmltodict calls it
-        encoding: str | None, namespace_separator: str | None
-    ) -> expat.XMLParserType:
-        """Return a parser."""
-        parser = expat.ParserCreate(encoding, namespace_separator)
-        parser.StartDoctypeDeclHandler = _refuse_document_type
-        parser.XmlDeclHandler = _refuse_encoding
-        return parser
-
-
-def _refuse_document_type(*_: object) -> None:
-    raise ValueError("it declares a document type")
-
-
-def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
-    # For any other, expat would run whichever codec of Python's has that name.
-    if encoding is not None and encoding.lower() not in _ENCODINGS:
-        raise ValueError("its encoding is none that a panel uses")
-
-
-def xml_root(body: bytes) -> tuple[str, Any]:
+def xml_root(body: bytes, parsers: Any = Plain) -> tuple[str, Any]:
     """Return the root element's name and its content as xmltodict reads it."""
     try:
         document = xmltodict.parse(
-            body, strip_whitespace=False, encoding=None, expat=_Expat
+            body, strip_whitespace=False, encoding=None, expat=parsers
         )
     except (expat.ExpatError, ValueError) as error:
         raise Undecodable(f"not XML: {error}") from None

@@ -27,6 +27,7 @@ WORDS = (
 )
 """What all others speak in."""
 ASKING = (
+    "sieve",
     "wire",
     "refusal",
     "client",

@@ -1,0 +1,121 @@
+"""A parser of XML for xmltodict that passes on only the fields that are wanted.
+
+A row has twice as many fields as we use, and each costs xmltodict more than all else
+that is done with it. Nested lists and the passwords of servers are not even kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from xml.parsers import expat
+
+_FIELDS_DEPTH = 2
+"""Of fields, in rows, in the root; what stands higher is always passed on."""
+_SELF_EVIDENT = ("integer", "boolean", "datetime", "dateTime")
+"""Types that the name of a field tells: as attributes they cost much, for nothing."""
+
+
+_ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
+
+
+class Plain:
+    """Takes the place of the module expat in ``xmltodict.parse``: plain documents only.
+
+    A panel declares no document type. Entities and default attributes, which stand
+    in one, turn a short answer into one without end.
+    """
+
+    @staticmethod
+    def ParserCreate(  # noqa: N802  # as xmltodict calls it
+        encoding: str | None, namespace_separator: str | None
+    ) -> expat.XMLParserType:
+        """Return a parser."""
+        parser = expat.ParserCreate(encoding, namespace_separator)
+        parser.StartDoctypeDeclHandler = _refuse_document_type
+        parser.XmlDeclHandler = _refuse_encoding
+        return parser
+
+
+def _refuse_document_type(*_: object) -> None:
+    raise ValueError("it declares a document type")
+
+
+def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
+    # For any other, expat would run whichever codec of Python's has that name.
+    if encoding is not None and encoding.lower() not in _ENCODINGS:
+        raise ValueError("its encoding is none that a panel uses")
+
+
+class Sieve:
+    """Takes the place of the module expat in ``xmltodict.parse``."""
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        """Pass on fields with these names."""
+        self.wanted = wanted
+
+    def ParserCreate(self, *arguments: Any) -> _Parser:  # noqa: N802  # expat's
+        """Make a parser."""
+        return _Parser(Plain.ParserCreate(*arguments), self.wanted)
+
+
+class _Parser:
+    """An expat parser whose handlers hear only of what is wanted."""
+
+    StartElementHandler: Callable[[str, Any], None]
+    EndElementHandler: Callable[[str], None]
+    CharacterDataHandler: Callable[[str], None]
+    _parser: expat.XMLParserType
+    _wanted: frozenset[str]
+
+    def __init__(self, parser: expat.XMLParserType, wanted: frozenset[str]) -> None:
+        self.__dict__.update(_parser=parser, _wanted=wanted)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep the handlers of what is sifted; all else is the parser's."""
+        if name in _Parser.__annotations__:
+            self.__dict__[name] = value
+        else:
+            setattr(self._parser, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def Parse(self, body: bytes, final: bool) -> int:  # noqa: FBT001, N802  # expat's
+        """Parse, and tell the handlers."""
+        parser, wanted = self._parser, self._wanted
+        begin, end = self.StartElementHandler, self.EndElementHandler
+        text = self.CharacterDataHandler
+        none: dict[str, str] = {}
+        depth = skipped = 0
+
+        def begun(name: str, attributes: list[str]) -> None:
+            nonlocal depth, skipped
+            if skipped or (depth >= _FIELDS_DEPTH and name not in wanted):
+                skipped += 1
+                parser.CharacterDataHandler = None
+                return
+            depth += 1
+            nothing = depth > _FIELDS_DEPTH and _is_nil(attributes)
+            plain = len(attributes) == 2 and attributes[1] in _SELF_EVIDENT
+            begin(name, none if plain or nothing else attributes)
+            parser.CharacterDataHandler = None if nothing else text
+
+        def ended(name: str) -> None:
+            nonlocal depth, skipped
+            if skipped:
+                skipped -= 1
+            else:
+                depth -= 1
+                end(name)
+            # What stands between fields is white space.
+            parser.CharacterDataHandler = text if depth < _FIELDS_DEPTH else None
+
+        parser.StartElementHandler, parser.EndElementHandler = begun, ended
+        return parser.Parse(body, final)
+
+
+def _is_nil(attributes: list[str]) -> bool:
+    if "nil" not in attributes:
+        return False
+    return attributes[attributes.index("nil") + 1].lower() == "true"
