@@ -1,0 +1,45 @@
+"""Tests for compressed pieces; other implementations of gzip are the judges."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.deflate import deflated, inflated, member, piece
+
+texts = st.binary(max_size=2000) | st.binary(max_size=20).map(lambda b: b * 500)
+
+
+@given(st.lists(texts, max_size=6))
+def test_pieces_side_by_side_are_one_member(contents: list[bytes]) -> None:
+    """In any number and order, repeated or empty, with nothing behind the member."""
+    pieces = [piece(content) for content in contents]
+    body = b"".join(member([*pieces, *pieces]))
+    reader = zlib.decompressobj(wbits=31)
+    found = reader.decompress(body)
+
+    assert found == b"".join([*contents, *contents])
+    assert (reader.eof, reader.unused_data) == (True, b"")
+    assert gzip.decompress(body) == found
+
+
+@given(texts)
+def test_a_piece_becomes_its_text_again(content: bytes) -> None:
+    """By itself, without the others that it is sent with."""
+    assert piece(content).text() == content
+    assert inflated(deflated(content), len(content)) == content
+
+
+def test_a_damaged_piece_is_noticed_by_whoever_reads_the_member() -> None:
+    """The checksum is that of the texts, combined from those of the pieces."""
+    parts = list(member([piece(b"one\n"), piece(b"two\n")]))
+    parts[1], parts[2] = parts[2], parts[1]
+    try:
+        found: object = gzip.decompress(b"".join(parts))
+    except gzip.BadGzipFile as error:
+        found = error
+
+    assert "CRC" in str(found)
