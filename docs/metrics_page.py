@@ -20,7 +20,7 @@ _TEXT = """\
 Generated from the tables of the exporter by `make docs`; do not edit.
 
 Every value comes from the last poll of a panel, not from the moment of the scrape;
-only ages are counted up to it. A scrape never asks a panel.
+only ages are counted up to it, in whole seconds. A scrape never asks a panel.
 
 ## Labels and joins
 

@@ -15,7 +15,6 @@ _FIELDS_DEPTH = 2
 _SELF_EVIDENT = ("integer", "boolean", "datetime", "dateTime")
 """Types that the name of a field tells: as attributes they cost much, for nothing."""
 
-
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 
 
