@@ -37,7 +37,6 @@ _OTHER_TIMES = 2
 _HUGE = 200_000
 """From here on the other side is measured once."""
 _HEALTH_SECONDS = 4.0
-_ONE_SCRAPE = 1e-9
 
 
 def main() -> int:

@@ -111,6 +111,7 @@ def health_while_scraping(
 
     async def scrape_on() -> None:
         ends = time.perf_counter() + seconds
+        await scrape(scraped, encoding)
         while time.perf_counter() < ends:
             await scrape(scraped, encoding)
 
