@@ -64,7 +64,7 @@ def kept(series: str, value: str | None, moment: Moment) -> bool:
     """As it was before the fault; ages go on."""
     before = moment.before.get(series)
     if before is not None and series.startswith("onapp_backup_age_seconds"):
-        before = repr(float(before) + moment.elapsed)
+        return value is not None and float(value) == float(before) + moment.elapsed
     return value == before
 
 
