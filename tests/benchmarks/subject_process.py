@@ -26,7 +26,7 @@ from exporter import config, schema
 from exporter.app import Exporter
 from exporter.collector import BackupCollector
 from exporter.samples import Detail
-from exporter.web import serving
+from exporter.server import serving
 
 _CONCURRENCY = 8
 _PAUSE_SECONDS = 0.01
