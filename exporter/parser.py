@@ -32,20 +32,20 @@ from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
 Value = TypeVar("Value")
 Amount = TypeVar("Amount", int, float)
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""An id; a panel's database holds no larger ones."""
 
 _KIB = 1024
 _LARGEST = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+_NUMBERS = range(-(2**63), 2**64)
+"""What a database's column can hold, with a sign or without."""
 _AUTOBACKUP = "-autobackup"
 
 
 class BackupRow(msgspec.Struct):
     """The fields that we use of a ``backup`` row."""
 
-    id: Number
+    id: int
     backup_size: int | None = None
     built: bool | None = None
     locked: bool | None = None
@@ -55,10 +55,16 @@ class BackupRow(msgspec.Struct):
     backup_type: str | None = None
     initiated: str | None = None
     target_type: str | None = None
-    target_id: Number | None = None
-    disk_id: Number | None = None
-    backup_server_id: Number | None = None
+    target_id: int | None = None
+    disk_id: int | None = None
+    backup_server_id: int | None = None
     identifier: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are none of a database's."""
+        for number in (self.id, self.target_id, self.disk_id, self.backup_server_id):
+            if number is not None and number not in _NUMBERS:
+                raise ValueError("a number of more than 64 bits")
 
 
 class ServerRow(msgspec.Struct):

@@ -250,8 +250,8 @@ async def test_an_empty_id_is_none(form: str, tmp_path: Path) -> None:
         ({"built": "perhaps"}, "1002"),
         ({"built_at": "2027-01-15T07:00:00"}, "1002"),
         ({"target_id": "one"}, "1002"),
-        ({"disk_id": 2**63}, "1002"),
-        ({"id": 2**63}, str(2**63)),
+        ({"disk_id": 2**64}, "1002"),
+        ({"id": 2**64}, str(2**64)),
         ({"id": "1002", "disk_id": "x"}, "1002"),
     ],
 )
