@@ -60,5 +60,5 @@ def test_attributes_that_matter_are_kept() -> None:
 
 def test_entities_stay_forbidden() -> None:
     """A few lines of them could fill the memory."""
-    with pytest.raises(ValueError, match="entities"):
+    with pytest.raises(ValueError, match="document type"):
         sifted('<!DOCTYPE r [<!ENTITY a "aaaa">]><rows><row><id>&a;</id></row></rows>')
