@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -149,6 +150,7 @@ class Exporter:
 
 async def serve(flags: Flags, load: Callable[[], Config]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
+    spare_the_collector()
     exporter = Exporter(
         load=load,
         shard=Shard(flags.shard, flags.total_shards),
@@ -168,6 +170,15 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
         await exporter.ended
         log.info("ending")
     return 0
+
+
+def spare_the_collector() -> None:
+    """Keep the garbage collector from going through all modules again and again.
+
+    They stay as they are, but are half of all that it looks at while nothing else runs.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def obey_signals(exporter: Exporter) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from math import floor
 from typing import TypeAlias
 
@@ -24,6 +23,7 @@ from .store import Knowledge
 SERVERS = 16
 """Servers in a block. More compress better (32: by 3 %), and cost more to change."""
 _FEW = SERVERS // 4
+_NO_LINES = bytes(4 * len(ROW_FAMILIES))
 _AGES = frozenset(
     index for index, family in enumerate(ROW_FAMILIES) if isinstance(family, AgeFamily)
 )
@@ -40,12 +40,10 @@ class Slot:
     block: Block
     state: State | None = None
     """None: nothing is written yet."""
-    lengths: array[int] = field(
-        default_factory=lambda: array("I", bytes(4 * len(ROW_FAMILIES)))
-    )
-    """Of its lines in each piece of the block, in bytes."""
-    moments: array[int] = field(default_factory=lambda: array("q"))
-    """What the ages in its lines are counted from."""
+    lengths: bytes = _NO_LINES
+    """Of its lines in each piece of the block, in bytes; an array of type I."""
+    moments: bytes = b""
+    """What the ages in its lines are counted from; an array of type q."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,19 +57,20 @@ class Block:
 
     def replace(self, changes: Mapping[int, ServerLines | None]) -> None:
         """Put servers' lines in place of those that they had; None: take them out."""
+        before = {vm_id: array("I", slot.lengths) for vm_id, slot in self.slots.items()}
         for index in range(len(ROW_FAMILIES)):
             if any(
-                self.slots[vm_id].lengths[index] or (lines and lines.texts[index])
+                before[vm_id][index] or (lines and lines.texts[index])
                 for vm_id, lines in changes.items()
             ):
-                self._splice(index, changes)
+                self._splice(index, before, changes)
         for vm_id, lines in changes.items():
             if lines is None:
                 del self.slots[vm_id]
             else:
                 slot = self.slots[vm_id]
-                slot.lengths = array("I", map(len, lines.texts))
-                slot.moments = lines.moments
+                slot.lengths = array("I", map(len, lines.texts)).tobytes()
+                slot.moments = lines.moments.tobytes()
 
     def absorb(self, other: Block) -> None:
         """Take in all servers of another block."""
@@ -88,16 +87,21 @@ class Block:
         if kept is None or index not in _AGES:
             return kept
         now = floor(time)
-        moments = chain.from_iterable(slot.moments for slot in self.slots.values())
+        moments = array("q", b"".join(slot.moments for slot in self.slots.values()))
         return piece(kept.text() % tuple([now - moment for moment in moments]))
 
-    def _splice(self, index: int, changes: Mapping[int, ServerLines | None]) -> None:
+    def _splice(
+        self,
+        index: int,
+        before: Mapping[int, array[int]],
+        changes: Mapping[int, ServerLines | None],
+    ) -> None:
         """Write the piece of a family anew, if it comes out otherwise."""
         whole = self._text(index)
         texts: list[bytes] = []
         start = 0
-        for vm_id, slot in self.slots.items():
-            end = start + slot.lengths[index]
+        for vm_id, lengths in before.items():
+            end = start + lengths[index]
             if vm_id in changes:
                 lines = changes[vm_id]
                 texts.append(b"" if lines is None else lines.texts[index])

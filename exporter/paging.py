@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
 from .client import Answer
 from .errors import Undecodable, UnexpectedStatus
 from .parser import Parsed
@@ -72,8 +74,7 @@ class Page(Generic[T]):
     """Whether nothing comes after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
+class Reading(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One answer, decoded, with what its headers said."""
 
     content: T

@@ -9,7 +9,6 @@ Source: the vendor's page "Get List of All VS Backups" and recorded answers of O
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -80,8 +79,7 @@ class ServerRow(msgspec.Struct):
     created_at: Moment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[Value]):
+class Parsed(msgspec.Struct, Generic[Value], frozen=True, gc=False):
     """The usable rows of one answer, and those that had to be skipped."""
 
     values: Collection[Value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,6 +15,11 @@ from .exposition import Body, Exposition, Moment
 
 _THREADS = 2
 _SECONDS_BETWEEN_UPDATES = 1.0
+_TURN_SECONDS = 0.0005
+"""After so long a thread lets another one go on, if it waits for its turn.
+
+Python's default, ten times that, is waited for several times in answering a request.
+"""
 
 Wanted: TypeAlias = tuple[str, frozenset[str], bool]
 """The media type, the names (none: all), and whether it shall be compressed."""
@@ -37,9 +43,12 @@ class Scrapes:
     async def running(self) -> AsyncIterator[None]:
         """Write what changes soon after it did, so that no scrape has much to write."""
         task = asyncio.create_task(self._keep_up())
+        turn_before = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN_SECONDS)
         try:
             yield
         finally:
+            sys.setswitchinterval(turn_before)
             tasks = [task, *self._waiting.values()]
             tasks += (each for _, each in self._under_way.values())
             for each in tasks:

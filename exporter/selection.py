@@ -6,6 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from .model import Server
 
 
@@ -54,8 +56,7 @@ class ConfiguredServer:
     expected_interval_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(msgspec.Struct, frozen=True, gc=False):
     """What is expected of one server's backups; None: nothing was said."""
 
     own_interval_seconds: float | None = None

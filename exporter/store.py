@@ -44,7 +44,7 @@ class FailedTake(msgspec.Struct, frozen=True):
     """None: the backup's row was never seen."""
 
 
-class Knowledge(msgspec.Struct, frozen=True):
+class Knowledge(msgspec.Struct, frozen=True, gc=False):
     """What is known of one server; the same object as long as nothing changes."""
 
     panel: str
@@ -74,7 +74,7 @@ class Share(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class Watch(msgspec.Struct, frozen=True):
+class Watch(msgspec.Struct, frozen=True, gc=False):
     """A server's knowledge, and how the reading of its backups goes."""
 
     knowledge: Knowledge
