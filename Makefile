@@ -8,6 +8,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 VENV = .venv
 RUN = $(VENV)/bin/python -m
+# For every Python and machine at once; the pins of before stay as long as they fit.
+LOCK = $(RUN) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
 # More for the program that a target runs: make test ARGS="-k verdict -x"
 ARGS =
 
@@ -54,6 +57,11 @@ golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
 	$(VENV)/bin/python tests/fuzz.py $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (ARGS=--upgrade: the newest)
+	$(LOCK) --output-file requirements.lock pyproject.toml $(ARGS)
+	echo hatchling | $(LOCK) --output-file requirements-build.lock - $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000": sizes)

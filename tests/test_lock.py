@@ -1,0 +1,113 @@
+"""Tests that the locks hold what the image needs, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = ROOT / "requirements.lock"
+BUILD = ROOT / "requirements-build.lock"
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+NEEDED = {
+    RUNTIME: PYPROJECT["project"]["dependencies"],
+    BUILD: PYPROJECT["build-system"]["requires"],
+}
+LOCKS = pytest.mark.parametrize("lock", NEEDED, ids=lambda lock: lock.name)
+
+
+def pins(lock: Path) -> dict[str, Requirement]:
+    """Return what a lock pins, by name."""
+    lines = re.findall(r"^[^\s#].*?(?= \\$)", lock.read_text("utf-8"), re.MULTILINE)
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+
+
+@LOCKS
+def test_every_requirement_of_the_project_is_locked_to_a_version_that_fits(
+    lock: Path,
+) -> None:
+    """After a change in pyproject.toml, `make lock` is due."""
+    pinned = pins(lock)
+    wanted = [Requirement(text) for text in NEEDED[lock]]
+
+    assert [
+        str(requirement)
+        for requirement in wanted
+        if not requirement.specifier.contains(_version(pinned, requirement.name))
+    ] == []
+
+
+def _version(pinned: dict[str, Requirement], name: str) -> str:
+    (one,) = pinned[canonicalize_name(name)].specifier
+    assert one.operator == "=="
+    return one.version
+
+
+@LOCKS
+def test_nothing_is_locked_that_is_not_needed(lock: Path) -> None:
+    """Each package is the project's own wish, or that of another in the lock."""
+    wanted = {canonicalize_name(Requirement(text).name) for text in NEEDED[lock]}
+    wishes = dict(re.findall(_WISH, lock.read_text("utf-8"), re.MULTILINE))
+
+    assert wanted <= {*pins(lock)}
+    assert [
+        name
+        for name in pins(lock)
+        if name not in wanted and wishes.get(name) not in pins(lock)
+    ] == []
+
+
+_WISH = r"^(\S+)==.*\n(?:    --hash.*\n)+    # via\n?(?:    #  )? (\S+)$"
+
+
+@LOCKS
+def test_every_locked_package_is_known_by_its_content(lock: Path) -> None:
+    """And by nothing else: a lock names no place to load from."""
+    text = lock.read_text("utf-8")
+    entries = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)[1:]
+
+    assert len(entries) == len(pins(lock)) > 0
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert re.findall(r"https?:|--(?:extra-)?index|--find-links| @ ", text) == []
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("python", ["3.11", "3.14"])
+def test_the_image_can_be_made_of_wheels_alone(
+    machine: str, python: str, tmp_path: Path
+) -> None:
+    """On either architecture, without a compiler; none is missing from the lock."""
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "uv", "pip", "install", "--dry-run"),
+            *("--require-hashes", "--only-binary", ":all:", "--no-progress"),
+            *("--python-version", python, "--target", tmp_path),
+            *("--python-platform", f"{machine}-manylinux_2_28"),
+            *("--requirements", RUNTIME),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert f"Would install {len(_for(python))} packages" in run.stderr
+
+
+def _for(python: str) -> list[str]:
+    """Return the names of what is locked for a version of Python."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    return [
+        name
+        for name, pin in pins(RUNTIME).items()
+        if pin.marker is None or pin.marker.evaluate(environment)
+    ]
