@@ -72,19 +72,29 @@ async def running(
     *arguments: str, environment: dict[str, str] | None = None
 ) -> AsyncIterator[Running]:
     """Start ``python -m exporter`` with these arguments; it is gone afterwards."""
+    command = (sys.executable, "-m", "exporter", *arguments)
+    async with started(*command, environment=environment) as exporter:
+        yield exporter
+
+
+@asynccontextmanager
+async def started(
+    *command: str, environment: dict[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Start a program; it is gone afterwards."""
     async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "exporter", *arguments),
+            *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=_LOCALE | (environment or {}),
         )
-        started = Running(process)
+        running = Running(process)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(started.listen(process.stdout, started.out))
-            tasks.create_task(started.listen(process.stderr, started.err))
+            tasks.create_task(running.listen(process.stdout, running.out))
+            tasks.create_task(running.listen(process.stderr, running.err))
             try:
-                yield started
+                yield running
             finally:
                 if process.returncode is None:
                     process.kill()
