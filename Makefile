@@ -70,6 +70,7 @@ bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000
 .PHONY: tools
 tools:  ## The programs that the tests call, where they are missing
 	@tests/tools.sh
+	@tests/containers.sh
 
 .PHONY: clean
 clean:  ## Remove all that these targets make

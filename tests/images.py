@@ -1,0 +1,191 @@
+"""The exporter's image, built as the Dockerfile says and run by a real runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import Running, started
+
+ROOT = Path(__file__).parents[1]
+BASE = ROOT / ".tools" / "base.tar"
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+_OWN_WAY = ("PIP_CERT", "PIP_INDEX_URL")
+"""How the package index is reached, where that is special."""
+
+
+def _say(*command: str | Path) -> str:
+    """Run a program; return what it says, without the last line's end."""
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Buildah with a store of its own; it neither asks nor changes the machine's."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str | Path) -> str:
+        """Run buildah; return what it says."""
+        return _say(
+            *("buildah", "--storage-driver", "vfs"),
+            *("--root", str(self.folder / "store")),
+            *("--runroot", str(self.folder / "run")),
+            *arguments,
+        )
+
+    def commit(self, container: str, name: str) -> None:
+        """Make an image of a container."""
+        trusted = self.folder / "policy.json"
+        trusted.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        self(
+            *("commit", "--rm", "--disable-compression"),
+            *("--signature-policy", trusted, container, name),
+        )
+
+    def base(self, name: str) -> None:
+        """Make the image that stands for Python's: Debian's Python and no more."""
+        container = self("from", "scratch")
+        self("add", "--quiet", container, BASE, "/")
+        self.commit(container, name)
+
+    def build(self, name: str, **arguments: str) -> None:
+        """Build the Dockerfile."""
+        given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        given += [
+            f"--build-arg={key}={os.environ[key]}"
+            for key in _OWN_WAY
+            if key in os.environ
+        ]
+        if Path(_AUTHORITIES).exists():
+            given.append(f"--volume={_AUTHORITIES}:{_AUTHORITIES}:ro")
+        self(
+            *("build", "--isolation", "chroot", "--format", "docker"),
+            *("--disable-compression", "--registries-conf", os.devnull),
+            *("--signature-policy", str(self.folder / "policy.json")),
+            *(*given, "--tag", name, str(ROOT)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its files, and what it says of itself."""
+
+    files: Path
+    description: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return what a runtime is told."""
+        return dict(self.description["config"])
+
+    def bundle(
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        environment: list[str],
+        mounts: dict[Path, str],
+    ) -> None:
+        """Write what runc runs: the image as it is, hardened as a cluster would."""
+        _say("runc", "spec", "--bundle", folder)
+        file = folder / "config.json"
+        spec = json.loads(file.read_text("utf-8"))
+        spec["root"] = {"path": str(self.files), "readonly": True}
+        user, group = map(int, self.config["User"].split(":"))
+        spec["process"] |= {
+            "terminal": False,
+            "args": [*self.config["Entrypoint"], *arguments],
+            "env": [*self.config["Env"], *environment],
+            "cwd": "/",
+            "user": {"uid": user, "gid": group},
+            "capabilities": {},
+            "noNewPrivileges": True,
+        }
+        spec["mounts"] += [
+            {"type": "bind", "source": str(source), "destination": destination}
+            | {"options": ["bind", "ro"]}
+            for source, destination in mounts.items()
+        ]
+        file.write_text(json.dumps(spec), encoding="utf-8")
+
+
+@contextmanager
+def built(folder: Path, **arguments: str) -> Iterator[Image]:
+    """Build the image; skip without what that takes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can build and run an image here")
+    if not (shutil.which("buildah") and shutil.which("runc") and BASE.exists()):
+        pytest.skip("buildah, runc or a base image is missing: `make tools` gets them")
+    builder = Builder(folder)
+    builder.base("localhost/base")
+    builder.build("localhost/exporter", BASE="localhost/base", **arguments)
+    described = builder("inspect", "--type", "image", "localhost/exporter")
+    container = builder("from", "--pull-never", "localhost/exporter")
+    files = Path(builder("mount", container))
+    try:
+        yield Image(files, json.loads(described)["Docker"])
+    finally:
+        builder("umount", container)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that runs, in a network of its own."""
+
+    main: Running
+    runtime: tuple[str | Path, ...]
+    name: str
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Run a program in it; return its exit status and what it said."""
+        run = subprocess.run(
+            [*self.runtime, "exec", self.name, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return run.returncode, run.stdout + run.stderr
+
+    def python(self, code: str) -> str:
+        """Run a line of Python in it; return what it printed."""
+        status, words = self.run("python3", "-c", code)
+        assert status == 0, words
+        return words.strip()
+
+    def kill(self, signal: str) -> None:
+        """Send the first process a signal, as a runtime does."""
+        _say(*self.runtime, "kill", self.name, signal)
+
+
+@asynccontextmanager
+async def container(
+    image: Image,
+    folder: Path,
+    *arguments: str,
+    environment: list[str] | None = None,
+    mounts: dict[Path, str] | None = None,
+) -> AsyncIterator[Container]:
+    """Run the image with these arguments; it is gone afterwards."""
+    bundle = folder / "bundle"
+    bundle.mkdir()
+    image.bundle(bundle, arguments, environment or [], mounts or {})
+    runtime = ("runc", "--root", folder / "runc")
+    command = (*runtime, "run", "--bundle", bundle, folder.name)
+    async with started(*map(str, command)) as main:
+        try:
+            yield Container(main, runtime, folder.name)
+        finally:
+            _say(*runtime, "delete", "--force", folder.name)
