@@ -50,6 +50,10 @@ format: $(VENV)/.dev  ## Mend the format, and what the linter can mend
 docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
 	$(VENV)/bin/python docs/generate.py
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
+	$(RUN) grafana
+
 .PHONY: golden
 golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 	$(RUN) pytest tests -k golden --update-golden $(ARGS)
