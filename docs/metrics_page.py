@@ -9,6 +9,7 @@ from exporter.collector import BackupCollector
 from exporter.families import FAMILIES
 from exporter.family import Family
 from exporter.model import Backup, Server, Target
+from exporter.packed import packed
 from exporter.samples import Detail
 from exporter.selection import Expectation, Shard
 from exporter.store import PanelStore, Store
@@ -159,7 +160,7 @@ def _series(servers: int, targets: int, backups: int) -> int:
         server = Server(vm_id, "", "", "", 1, 1, suspended=False, created_at=0.0)
         panel.watch(vm_id, server, Expectation(backup_required=True))
         rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
-        panel.succeeded(vm_id, tuple(rows), time=0.0, monotonic=0.0)
+        panel.succeeded(vm_id, packed(rows), time=0.0, monotonic=0.0)
     collector = BackupCollector(Store({"cp": panel}), _Standing(), Detail())
     return sum(len(metric.samples) for metric in collector.collect())
 

@@ -66,6 +66,15 @@ Backups: TypeAlias = Collection[Backup]
 """Those of one server; they may be made anew at each look."""
 
 
+class Share(msgspec.Struct, frozen=True, gc=False):
+    """What one server's backups take on one backup server."""
+
+    backup_server_id: int | None
+    """None: on the hypervisors."""
+    backups: int
+    size_bytes: int
+
+
 class Server(msgspec.Struct, frozen=True):
     """A virtual server as the inventory lists it."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from .deflate import deflated, inflated
-from .model import Backup
+from .model import Backup, Share
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[Backup, ...])
@@ -23,6 +23,8 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
     rows: bytes
     length: int
     """Of the rows before they were compressed, in bytes."""
+    shares: tuple[Share, ...]
+    """Where the backups are; counted while they are at hand."""
 
     def __iter__(self) -> Iterator[Backup]:
         """Make the rows anew."""
@@ -42,5 +44,15 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
 def packed(backups: Iterable[Backup]) -> Packed:
     """Pack the backups of one server; their numbers must have 64 bits at most."""
-    rows = _ENCODER.encode(tuple(backups))
-    return Packed(deflated(rows), len(rows))
+    kept = tuple(backups)
+    rows = _ENCODER.encode(kept)
+    return Packed(deflated(rows), len(rows), _shares(kept))
+
+
+def _shares(backups: Iterable[Backup]) -> tuple[Share, ...]:
+    counts: dict[int | None, list[int]] = {}
+    for backup in backups:
+        count = counts.setdefault(backup.backup_server_id, [0, 0])
+        count[0] += 1
+        count[1] += backup.size_bytes or 0
+    return tuple(Share(number, *count) for number, count in counts.items())

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from .model import BackupServer
+from .model import BackupServer, Share
 from .samples import Now, Row, place, text
-from .store import BACKUPS, INVENTORY, PanelStore, Share
+from .store import BACKUPS, INVENTORY, PanelStore
 
 Reading: TypeAlias = tuple[bool | None, float | None]
 """Whether the last read succeeded and is fresh, and the moment of the last good one."""

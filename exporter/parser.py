@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,10 +25,10 @@ from .model import (
     Server,
     Target,
 )
-from .packed import packed
+from .packed import Packed, packed
 from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
 
-Value = TypeVar("Value")
+Values = TypeVar("Values", bound=Collection[Any])
 Amount = TypeVar("Amount", int, float)
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -41,7 +41,7 @@ _NUMBERS = range(-(2**63), 2**64)
 _AUTOBACKUP = "-autobackup"
 
 
-class BackupRow(msgspec.Struct):
+class BackupRow(msgspec.Struct, gc=False):
     """The fields that we use of a ``backup`` row."""
 
     id: int
@@ -66,7 +66,7 @@ class BackupRow(msgspec.Struct):
                 raise ValueError("a number of more than 64 bits")
 
 
-class ServerRow(msgspec.Struct):
+class ServerRow(msgspec.Struct, gc=False):
     """The fields that we use of a ``virtual_machine`` row."""
 
     id: int
@@ -79,10 +79,10 @@ class ServerRow(msgspec.Struct):
     created_at: Moment | None = None
 
 
-class Parsed(msgspec.Struct, Generic[Value], frozen=True, gc=False):
+class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     """The usable rows of one answer, and those that had to be skipped."""
 
-    values: Collection[Value]
+    values: Values
     skipped: tuple[Skipped, ...]
     listed: int
     """How many rows there were."""
@@ -92,7 +92,7 @@ _BACKUPS = RowDecoder("backup", BackupRow)
 _SERVERS = RowDecoder("virtual_machine", ServerRow)
 
 
-def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Backup]:
+def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Packed]:
     """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
     decoded = _BACKUPS.decode(body, form)
     found: dict[int, Backup] = {}
@@ -106,7 +106,7 @@ def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Backup]:
     return Parsed(packed(found.values()), skipped, len(found) + len(skipped))
 
 
-def servers(body: bytes, form: Format) -> Parsed[Server]:
+def servers(body: bytes, form: Format) -> Parsed[tuple[Server, ...]]:
     """Read ``/virtual_machines``; raise Undecodable if it is no list.
 
     A server that stands there twice is one.
@@ -151,25 +151,27 @@ def _xml_version(body: bytes) -> object:
 
 def _backup(row: BackupRow, vm_id: int) -> Backup:
     kind, initiated = _kind(row)
-    return Backup(
-        id=row.id,
-        target=_target(row, kind, vm_id),
-        built=bool(row.built),
-        locked=bool(row.locked),
-        marked_for_delete=bool(row.marked_for_delete),
-        size_bytes=_size(row.backup_size),
-        created_at=seconds(row.created_at),
-        built_at=seconds(row.built_at),
-        backup_type=kind,
-        initiated=initiated,
-        identifier=row.identifier or "",
-        backup_server_id=row.backup_server_id,
+    return Backup(  # its fields by position: this runs for every row of every answer
+        row.id,
+        _target(row, kind, vm_id),
+        row.built is True,
+        row.locked is True,
+        row.marked_for_delete is True,
+        _size(row.backup_size),
+        seconds(row.created_at),
+        seconds(row.built_at),
+        kind,
+        initiated,
+        row.identifier or "",
+        row.backup_server_id,
     )
 
 
 def _kind(row: BackupRow) -> tuple[str, str]:
     """Return the backup's type and what initiated it."""
     kind, initiated = row.backup_type or "", row.initiated or ""
+    if kind in (NORMAL, INCREMENTAL):
+        return kind, initiated
     if kind.endswith(_AUTOBACKUP) or kind == MANUAL:
         return NORMAL, initiated or kind.removesuffix(_AUTOBACKUP)
     if not kind:
@@ -207,8 +209,10 @@ def seconds(moment: datetime | None) -> int | float | None:
     Whole ones, as most are, are integers.
     """
     # As a last success, a date like 9999-12-31 would say for ever that all is well.
-    at = 0.0 if moment is None else moment.timestamp()
-    if moment is None or not 0.0 < at < _LATEST:
+    if moment is None:
+        return None
+    at = moment.timestamp()
+    if not 0.0 < at < _LATEST:
         return None
     return at if moment.microsecond else int(at)
 

@@ -28,7 +28,6 @@ from .errors import (
 from .gate import Gate
 from .model import (
     AUTOBACKUP,
-    Backups,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -36,6 +35,7 @@ from .model import (
     Server,
     Transaction,
 )
+from .packed import Packed
 from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last
 from .parser import Parsed
 from .secret import Account
@@ -124,12 +124,14 @@ class Reader:
         )
         return reading.content
 
-    async def backups(self, vm_id: int) -> Backups:
+    async def backups(self, vm_id: int) -> Packed:
         """Return a server's backups: the same object as long as the panel says 304."""
         parse = partial(parser.backups, vm_id=vm_id)
         # By contract a list in which a row cannot be used is all that there is.
         path = _path(vm_id, "backups")
-        return (await self._read(BACKUPS, path, parse, vm_id=vm_id)).content.values
+        reading = await self._read(BACKUPS, path, parse, vm_id=vm_id)
+        found: Packed = reading.content.values
+        return found
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""

@@ -95,27 +95,29 @@ _BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow)
 _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
 
 
-def schedules(body: bytes, form: Format) -> Parsed[Schedule]:
+def schedules(body: bytes, form: Format) -> Parsed[tuple[Schedule, ...]]:
     """Read a list of schedules, whatever they start."""
     return _parsed(_SCHEDULES, body, form, _schedule)
 
 
-def disks(body: bytes, form: Format) -> Parsed[Disk]:
+def disks(body: bytes, form: Format) -> Parsed[tuple[Disk, ...]]:
     """Read a list of disks."""
     return _parsed(_DISKS, body, form, _disk)
 
 
-def transactions(body: bytes, form: Format) -> Parsed[Transaction]:
+def transactions(body: bytes, form: Format) -> Parsed[tuple[Transaction, ...]]:
     """Read a list of transactions."""
     return _parsed(_TRANSACTIONS, body, form, _transaction)
 
 
-def backup_servers(body: bytes, form: Format) -> Parsed[BackupServer]:
+def backup_servers(body: bytes, form: Format) -> Parsed[tuple[BackupServer, ...]]:
     """Read ``/settings/backup_servers``."""
     return _parsed(_BACKUP_SERVERS, body, form, _backup_server)
 
 
-def recovery_points(body: bytes, form: Format, *, vm_id: int) -> Parsed[RecoveryPoint]:
+def recovery_points(
+    body: bytes, form: Format, *, vm_id: int
+) -> Parsed[tuple[RecoveryPoint, ...]]:
     """Read ``/virtual_machines/:id/backups/recovery_points``."""
     return _parsed(
         _RECOVERY_POINTS, body, form, lambda row: _recovery_point(row, vm_id)
@@ -127,7 +129,7 @@ def _parsed(
     body: bytes,
     form: Format,
     value: Callable[[Row], Value],
-) -> Parsed[Value]:
+) -> Parsed[tuple[Value, ...]]:
     decoded = decoder.decode(body, form)
     listed = len(decoded.rows) + len(decoded.skipped)
     found: dict[int, Value] = {}

@@ -166,10 +166,12 @@ def server_states(server: ServerView) -> Iterator[Row[int]]:
 
 def backup_info(server: ServerView) -> Iterator[Row[int]]:
     """Describe each backup."""
+    panel, vm_id = server.labels
     for backup in server.detailed:
         yield (
             (
-                *server.labels,
+                panel,
+                vm_id,
                 str(backup.id),
                 backup.identifier,
                 backup.backup_type,

@@ -20,9 +20,11 @@ from .model import (
     RecoveryPoint,
     Schedule,
     Server,
+    Share,
     Target,
     Transaction,
 )
+from .packed import Packed
 from .selection import Expectation
 
 INVENTORY = "inventory"
@@ -65,15 +67,6 @@ class Knowledge(msgspec.Struct, frozen=True, gc=False):
     """Which of these lists may lack rows: what is not in one may exist."""
 
 
-class Share(msgspec.Struct, frozen=True):
-    """What one server's backups take on one backup server."""
-
-    backup_server_id: int | None
-    """None: on the hypervisors."""
-    backups: int
-    size_bytes: int
-
-
 class Watch(msgspec.Struct, frozen=True, gc=False):
     """A server's knowledge, and how the reading of its backups goes."""
 
@@ -84,7 +77,7 @@ class Watch(msgspec.Struct, frozen=True, gc=False):
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
     shares: tuple[Share, ...] = ()
-    """Where its backups are; counted once, when they change."""
+    """Where its backups are."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,17 +204,16 @@ class PanelStore:
             self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def succeeded(
-        self, vm_id: int, backups: Backups, *, time: float, monotonic: float
+        self, vm_id: int, backups: Packed, *, time: float, monotonic: float
     ) -> None:
         """Take in a server's backups."""
         watch = self.watches[vm_id]
-        known, shares = watch.knowledge, watch.shares
+        known = watch.knowledge
         if known.backups != backups:
             known = msgspec.structs.replace(
                 known, backups=backups, failed_takes=_resolved(known, backups)
             )
-            shares = _shares(backups)
-        self.watches[vm_id] = Watch(known, False, time, monotonic, shares)  # noqa: FBT003  # fields by position: this runs once a request
+        self.watches[vm_id] = Watch(known, False, time, monotonic, backups.shares)  # noqa: FBT003  # fields by position: this runs once a request
 
     def learn(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
@@ -315,15 +307,6 @@ def _relevant(takes: tuple[FailedTake, ...]) -> tuple[FailedTake, ...]:
             unresolved += 1
             kept[unresolved] = take
     return tuple(kept.values())
-
-
-def _shares(backups: Backups) -> tuple[Share, ...]:
-    counts: dict[int | None, list[int]] = {}
-    for backup in backups:
-        count = counts.setdefault(backup.backup_server_id, [0, 0])
-        count[0] += 1
-        count[1] += backup.size_bytes or 0
-    return tuple(Share(number, *count) for number, count in counts.items())
 
 
 @dataclass(slots=True, eq=False)

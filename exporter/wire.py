@@ -66,7 +66,7 @@ class RowDecoder(Generic[Row]):
         self.row = row
         self._sieve = Sieve(frozenset(row.__struct_encode_fields__))
         wrapped = msgspec.defstruct(
-            f"Wrapped_{name}", [("row", row)], rename={"row": name}
+            f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
         )
         named = msgspec.defstruct(
             f"Named_{name}",

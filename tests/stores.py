@@ -100,7 +100,7 @@ def put(
     panel.watch(server.id, server, Expectation())
     panel.succeeded(
         server.id,
-        backups,
+        packed(backups),
         time=TIME - seconds_ago,
         monotonic=MONOTONIC - seconds_ago,
     )

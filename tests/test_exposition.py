@@ -30,6 +30,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 from stores import (
+    MONOTONIC,
     TIME,
     StandingClock,
     a_backup,
@@ -49,8 +50,9 @@ from exporter.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.families import FAMILIES
 from exporter.family import Family
 from exporter.model import Backup, Server, Target
+from exporter.packed import Packed, packed
 from exporter.samples import Detail
-from exporter.selection import Shard
+from exporter.selection import Expectation, Shard
 from exporter.store import PanelStore, Store
 from exporter.telemetry import OWN, OwnFamily, Telemetry
 
@@ -223,24 +225,26 @@ def test_every_family_has_a_name_of_its_own() -> None:
 # What is written again, and when
 
 
-def looked_at(looks: list[str], **changes: Any) -> Backup:
-    """Return a backup that notes each time when one of its fields is read."""
+def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) -> None:
+    """Enter a server that notes each time when its backups are looked at."""
 
-    class Noting(Backup, frozen=True):
-        """Equal to a backup in everything else."""
+    class Noting(Packed, frozen=True):
+        """Equal to packed backups in everything else."""
 
-        def __getattribute__(self, name: str) -> Any:
-            """Note the field and return it."""
-            looks.append(name)
-            return super().__getattribute__(name)
+        def __iter__(self) -> Iterator[Backup]:
+            """Note the look."""
+            looks.append(server.label)
+            return super().__iter__()
 
-    return Noting(**msgspec.structs.asdict(a_backup(**changes)))
+    panel.watch(server.id, server, Expectation())
+    rows = msgspec.structs.asdict(packed((a_backup(**row),)))
+    panel.succeeded(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
 
 
 def two_servers(looks: list[str]) -> PanelStore:
-    """Return a panel with server 1, whose backup notes the looks at it, and 2."""
+    """Return a panel with server 1, which notes the looks at its backup, and 2."""
     panel = a_panel()
-    put(panel, a_server(id=1, label="one"), looked_at(looks, id=11))
+    put_noting(panel, looks, a_server(id=1, label="one"), id=11)
     put(panel, a_server(id=2, label="two"), a_backup(id=22))
     return panel
 
@@ -271,7 +275,7 @@ def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
     looks.clear()
 
     same = panel.watches[1].knowledge.backups
-    assert same is not None
+    assert isinstance(same, Packed)
     panel.succeeded(1, same, time=TIME + 900, monotonic=50_900.0)
     text = scrape.render(TEXT).decode()
 
@@ -288,7 +292,7 @@ def test_a_changed_server_is_written_anew() -> None:
     scrape.render(TEXT)
     looks.clear()
 
-    put(panel, a_server(id=1, label="one"), looked_at(looks, id=12))
+    put_noting(panel, looks, a_server(id=1, label="one"), id=12)
     text = scrape.render(TEXT).decode()
 
     assert looks != []

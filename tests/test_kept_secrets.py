@@ -38,7 +38,7 @@ from exporter.demo import faults
 from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.model import Backup
+from exporter.packed import Packed, packed
 from exporter.reader import Reader
 
 KEY = 'aPi-"k3y"&/<é> x'
@@ -220,7 +220,7 @@ async def test_a_faulty_run_says_no_secret(
 class Quoting(Reader):
     """A reader with a bug whose error quotes what it was reading."""
 
-    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
+    async def backups(self, vm_id: int) -> Packed:
         """Raise what a careless line might."""
         await super().backups(vm_id)
         password = ROOT
@@ -228,7 +228,7 @@ class Quoting(Reader):
             int(password)
         except ValueError as error:
             raise LookupError(f"cannot read {password!r}") from error
-        return ()
+        return packed(())
 
 
 async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(

@@ -17,7 +17,7 @@ from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.resources import Resource
 from exporter.demo.world import World
-from exporter.model import Backups
+from exporter.packed import Packed
 from exporter.reader import Reader
 
 MINUTE = 60
@@ -413,7 +413,7 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
 class FaultyBackups(Reader):
     """A reader with a bug that one server brings out."""
 
-    async def backups(self, vm_id: int) -> Backups:
+    async def backups(self, vm_id: int) -> Packed:
         """Read a server's backups, except those of server 2."""
         if vm_id == 2:
             raise ZeroDivisionError
