@@ -54,7 +54,7 @@ class NotAsked(ExporterError):
 class PanelError(ExporterError):
     """One request to a panel brought nothing usable."""
 
-    reason: ClassVar[str]
+    reason: ClassVar[str] = "bug"
     authenticated: ClassVar[bool] = False
     """Whether the panel has accepted the credentials when it answers like this."""
     retry_after_seconds: float | None = None
@@ -181,6 +181,12 @@ class Undecodable(PanelError):
 def reasons() -> tuple[str, ...]:
     """Return every value of the label ``reason``, in the order of the tree."""
     return tuple(dict.fromkeys(kind.reason for kind in PanelError.__subclasses__()))
+
+
+def seconds_asked_for(error: ExporterError | None) -> float:
+    """Return how long a panel asked to be left alone."""
+    asked = error.retry_after_seconds if isinstance(error, PanelError) else None
+    return asked or 0.0
 
 
 def trace(error: BaseException) -> str:

@@ -71,6 +71,8 @@ class Journal:
     counts: dict[tuple[str, str], int] = field(
         default_factory=lambda: dict.fromkeys(product(ACTIONS, FINAL), 0)
     )
+    ended_at: dict[str, float] = field(default_factory=dict)
+    """When a transaction was last seen to end, by action."""
     begun: bool = False
     open: dict[int, Transaction] = field(default_factory=dict)
     """Those that were not final when last seen, whosever they are."""
@@ -93,6 +95,7 @@ class Journal:
         return replace(
             self,
             counts=self.counts.copy(),
+            ended_at=self.ended_at.copy(),
             open=self.open.copy(),
             _until=self._until.copy(),
         )
@@ -131,6 +134,8 @@ class Journal:
                 ended.append(news)
         for each in ended:
             self.counts[each.row.action, each.row.status] += each.counts
+            if each.counts:
+                self.ended_at[each.row.action] = now
         listed = seen.head.keys() | seen.further.keys()
         self._drop(seen.absent, listed)
         self._until |= dict.fromkeys(listed, until)

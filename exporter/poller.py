@@ -25,6 +25,7 @@ from .errors import (
     PanelError,
     Unauthorized,
     Undecodable,
+    seconds_asked_for,
     trace,
 )
 from .first_pass import FirstPass
@@ -34,6 +35,7 @@ from .reader import Reader
 from .roster import Roster
 from .store import PanelStore
 from .timetable import Timetable
+from .trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -187,6 +189,8 @@ class Poller:
         self.store.heard_at_monotonic = self.gate.heard_at
         self.store.skew_seconds = self.reader.skew_seconds
         self.store.overdue_since_monotonic = self.timetable.overdue_since()
+        opens = self.clock.monotonic() + self.gate.seconds_closed()
+        self.store.next_request_monotonic = max(self._next_due() or opens, opens)
         self.store.first_pass_ended |= self._first_pass.over()
 
     async def _ask_for_panel(self) -> None:
@@ -196,11 +200,15 @@ class Poller:
         turned = self.store.answering is False and self._retries % 2
         for ask in reversed(parts) if turned else parts:
             await ask()
-        if self._trouble is not None and self.store.inventory_answered:
-            log.info("panel answers", panel=self.store.name, version=self.store.version)
-            self._trouble = None
+        if self.store.inventory_answered:
+            self._recovered()
         if self.store.inventory_succeeded:
             self._retries = 0
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            log.info("panel answers", panel=self.store.name, version=self.store.version)
+        self._trouble = self.store.trouble = None
 
     async def _ask_for_version(self) -> None:
         try:
@@ -241,16 +249,16 @@ class Poller:
         seconds = doubled(_FIRST_RETRY_SECONDS, self._retries)
         self._retries += 1
         longest = min(_LONGEST_RETRY_SECONDS, self.rhythm.discovery_seconds)
-        return min(max(seconds, _seconds_asked_for(error)), longest)
+        return min(max(seconds, seconds_asked_for(error)), longest)
 
     def _complain(self, error: ExporterError) -> None:
-        """Log the panel's trouble when it begins or becomes another."""
-        if type(error) is self._trouble:
-            return
-        self._trouble = type(error)
+        """Keep the panel's trouble; log it when it begins or becomes another."""
         elsewhere = isinstance(error, NotFound | Undecodable)
-        told = error.told(ADDRESS_HINT if elsewhere else "")
-        log.error("panel lost", panel=self.store.name, **told)
+        hint = ADDRESS_HINT if elsewhere else ""
+        self.store.trouble = Trouble.of(error, self.clock.time(), hint)
+        if type(error) is not self._trouble:
+            self._trouble = type(error)
+            log.error("panel lost", panel=self.store.name, **error.told(hint))
 
     async def _run(self, errand: Errand) -> None:
         await errand.run()
@@ -290,7 +298,7 @@ class Poller:
         if isinstance(error, NotAsked):
             self.timetable.put_back(vm_id)
             return
-        self._tried(vm_id, failed=True, rest_seconds=_seconds_asked_for(error))
+        self._tried(vm_id, failed=True, rest_seconds=seconds_asked_for(error))
         self.programme.expire(vm_id)
         if isinstance(error, Unauthorized):
             self._refused(error)
@@ -304,7 +312,7 @@ class Poller:
                 vm_id=vm_id,
                 error=str(error),
             )
-        self.store.failed(vm_id)
+        self.store.failed(vm_id, Trouble.of(error, self.clock.time()))
 
     def _refused(self, error: Unauthorized) -> None:
         self.store.answering = False
@@ -327,16 +335,14 @@ class Poller:
             return None if self._tasks else _TURN_SECONDS  # another's turn
         if len(self._tasks) >= self.rhythm.concurrency:
             return None
+        first = self._next_due()
+        return None if first is None else max(0.0, first - self.clock.monotonic())
+
+    def _next_due(self) -> float | None:
+        """Return when something is due; None: when a request has ended."""
         moments = [self.timetable.next_due()]
         if self._acquainted():
             moments.append(self.programme.errands.next_due())
         if self._contact is None:
             moments.append(self._contact_due())
-        first = min((m for m in moments if m is not None), default=None)
-        return None if first is None else max(0.0, first - self.clock.monotonic())
-
-
-def _seconds_asked_for(error: ExporterError | None) -> float:
-    """Return how long a panel asked to be left alone."""
-    asked = error.retry_after_seconds if isinstance(error, PanelError) else None
-    return asked or 0.0
+        return min((m for m in moments if m is not None), default=None)

@@ -21,29 +21,20 @@ from .model import (
     Schedule,
     Server,
     Share,
-    Target,
     Transaction,
 )
 from .packed import Packed
 from .selection import Expectation
+from .takes import FailedTake, aimed, relevant
+from .trouble import Trouble
 
 INVENTORY = "inventory"
 BACKUPS = "backups"
 SCHEDULES = "schedules"
 DISKS = "disks"
-_UNRESOLVED_KEPT = 8
 _STRAYS_KEPT = 1_000
 NOBODY = 0
 """The number of no server."""
-
-
-class FailedTake(msgspec.Struct, frozen=True):
-    """A backup that failed, as the panel's log tells."""
-
-    backup_id: int | None
-    at: float
-    target: Target | None = None
-    """None: the backup's row was never seen."""
 
 
 class Knowledge(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +69,8 @@ class Watch(msgspec.Struct, frozen=True, gc=False):
     read_at_monotonic: float | None = None
     shares: tuple[Share, ...] = ()
     """Where its backups are."""
+    trouble: Trouble | None = None
+    """Why a read last failed; kept when later ones succeed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +89,8 @@ class PanelStore:
     version: str | None = None
     answering: bool | None = None
     """Whether the panel answered when last asked for itself; None: no contact yet."""
+    trouble: Trouble | None = None
+    """Why the panel is lost; None: it is not, or nobody has asked yet."""
     heard_at_monotonic: float | None = None
     """When the panel last answered somebody whom it knows."""
     skew_seconds: float | None = None
@@ -118,6 +113,8 @@ class PanelStore:
     strays: dict[int, tuple[FailedTake, ...]] = field(default_factory=dict)
     """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
+    next_request_monotonic: float | None = None
+    """When the panel is to be asked for something next; None: nobody has begun."""
     first_pass_ended: bool = False
 
     def copy(self) -> PanelStore:
@@ -211,9 +208,18 @@ class PanelStore:
         known = watch.knowledge
         if known.backups != backups:
             known = msgspec.structs.replace(
-                known, backups=backups, failed_takes=_resolved(known, backups)
+                known,
+                backups=backups,
+                failed_takes=aimed(known.failed_takes, known.backups, backups),
             )
-        self.watches[vm_id] = Watch(known, False, time, monotonic, backups.shares)  # noqa: FBT003  # fields by position: this runs once a request
+        self.watches[vm_id] = Watch(  # fields by position: this runs once a request
+            known,
+            False,  # noqa: FBT003
+            time,
+            monotonic,
+            backups.shares,
+            watch.trouble,
+        )
 
     def learn(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
@@ -243,17 +249,19 @@ class PanelStore:
         watch = self.watches.get(take.vm_id)
         if watch is not None:
             known = watch.knowledge
-            takes = _relevant((*_resolved(known, None, failed),))
+            takes = relevant(aimed((*known.failed_takes, failed), known.backups))
             self.learn(take.vm_id, "failed_takes", takes)
             return
-        self.strays[take.vm_id] = _relevant((*self.strays.pop(take.vm_id, ()), failed))
+        self.strays[take.vm_id] = relevant((*self.strays.pop(take.vm_id, ()), failed))
         while len(self.strays) > _STRAYS_KEPT:
             del self.strays[next(iter(self.strays))]
 
-    def failed(self, vm_id: int) -> None:
-        """Remember that a read failed; the last good data stay."""
+    def failed(self, vm_id: int, trouble: Trouble | None = None) -> None:
+        """Remember that a read failed, and why; the last good data stay."""
         watch = self.watches[vm_id]
-        self.watches[vm_id] = msgspec.structs.replace(watch, failing=True)
+        self.watches[vm_id] = msgspec.structs.replace(
+            watch, failing=True, trouble=trouble
+        )
 
     def forget(self, vm_id: int) -> None:
         """Drop a server that is gone."""
@@ -270,43 +278,13 @@ class PanelStore:
         self.journal = other.journal or self.journal
         self.version = other.version
         self.answering = other.answering
+        self.trouble = other.trouble
         self.heard_at_monotonic = other.heard_at_monotonic
         self.skew_seconds = other.skew_seconds
         self.servers_listed = other.servers_listed
         self.inventory_answered = other.inventory_answered
         self.inventory_succeeded = other.inventory_succeeded
         self.inventory_read_at = other.inventory_read_at
-
-
-def _resolved(
-    known: Knowledge, backups: Backups | None, *more: FailedTake
-) -> tuple[FailedTake, ...]:
-    """Return a server's failed takes, with the target of those whose row is known."""
-    takes = (*known.failed_takes, *more)
-    if all(take.target is not None for take in takes):
-        return takes
-    rows = (*(known.backups or ()), *(backups or ()))
-    targets = {backup.id: backup.target for backup in rows}
-    return tuple(
-        msgspec.structs.replace(take, target=targets.get(take.backup_id or 0))
-        if take.target is None
-        else take
-        for take in takes
-    )
-
-
-def _relevant(takes: tuple[FailedTake, ...]) -> tuple[FailedTake, ...]:
-    """Return the newest failed take of each target, and a few of unknown ones."""
-    newest_first = sorted(takes, key=lambda take: take.at, reverse=True)
-    kept: dict[Target | int, FailedTake] = {}
-    unresolved = 0
-    for take in newest_first:
-        if take.target is not None:
-            kept.setdefault(take.target, take)
-        elif unresolved < _UNRESOLVED_KEPT:
-            unresolved += 1
-            kept[unresolved] = take
-    return tuple(kept.values())
 
 
 @dataclass(slots=True, eq=False)

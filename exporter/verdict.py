@@ -49,6 +49,8 @@ class TargetVerdict:
     locked: int
     marked_for_delete: int
     oldest_unbuilt_at: float | None
+    oldest_locked_at: float | None
+    """When the oldest locked row was complete: it is locked no longer than that."""
     expected_interval: Interval | None
     last_failed_at: float | None
 
@@ -157,6 +159,9 @@ def _judge_target(
         marked_for_delete=len(backups) - len(counted),
         oldest_unbuilt_at=min(
             (b.created_at for b in unbuilt if b.created_at is not None), default=None
+        ),
+        oldest_locked_at=min(
+            (completed_at(b) or 0.0 for b in backups if b.locked), default=None
         ),
         expected_interval=None if over else _expected(knowledge, target, backups),
         last_failed_at=_latest(

@@ -17,6 +17,7 @@ ROOT = Path(exporter.__file__).parent
 WORDS = (
     "__init__",
     "errors",
+    "trouble",
     "clock",
     "secret",
     "quantity",
@@ -39,6 +40,7 @@ ASKING = (
     "reader",
     "journal",
     "timetable",
+    "takes",
     "store",
     "errand",
     "particulars",
