@@ -1,0 +1,328 @@
+"""Whether a server's backups are as they should be: the one judgement in the code.
+
+It says at one moment what the alerts in ``deploy/prometheus/backups.rules.yml`` say
+of the metrics, guard by guard. What they know from history it cannot know:
+docs/alerts.md names the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .kinds import (
+    AWAITED,
+    DATA_OLD,
+    DISABLED,
+    DISK_UNPROTECTED,
+    FAILED,
+    FINE,
+    GIVEN_UP,
+    LOCKED,
+    LOCKED_SECONDS,
+    NOT_READ,
+    NOT_REQUIRED,
+    OLD_INTERVALS,
+    OLD_SECONDS,
+    OVERDUE,
+    OVERDUE_SECONDS,
+    POLL_FAILING,
+    QUEUE_SECONDS,
+    RANK,
+    STALE,
+    STALE_INTERVALS,
+    STUCK,
+    STUCK_LONG,
+    STUCK_LONG_SECONDS,
+    STUCK_SECONDS,
+    SUSPENDED,
+    UNPROTECTED,
+    VERY_STALE,
+    VERY_STALE_INTERVALS,
+    YOUNG_INTERVAL_SECONDS,
+    YOUNG_INTERVALS,
+    YOUNG_SECONDS,
+    Finding,
+    Kind,
+)
+from .model import DISK, VIRTUAL_MACHINE, Schedule
+from .samples import Now
+from .store import Knowledge, PanelStore, Watch
+from .verdict import HISTORY, TargetVerdict, Verdict, backup_required, last_failed_at
+
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be said of one server; the findings with the worst first."""
+
+    state: Kind
+    findings: tuple[Finding, ...] = ()
+
+
+UNRESOLVED = Judgement(DATA_OLD, (Finding(DATA_OLD),))
+"""Of a configured identifier that no server is known for: nothing could be read."""
+
+
+def judge_server(
+    panel: PanelStore, watch: Watch, verdict: Verdict | None, now: Now
+) -> Judgement:
+    """Judge a server by what is known of it; ``verdict`` is None where that is old."""
+    known = watch.knowledge
+    if known.server is not None and known.server.suspended:
+        return Judgement(SUSPENDED)
+    found = [*_reading(panel, watch, now), *_schedules(panel, watch, verdict, now)]
+    if verdict is not None:
+        found += _Case(known, verdict, now.time).findings()
+    if found:
+        found.sort(key=lambda finding: RANK[finding.kind])
+        return Judgement(found[0].kind, tuple(found))
+    return Judgement(NOT_REQUIRED if backup_required(known) is False else FINE)
+
+
+def _reading(panel: PanelStore, watch: Watch, now: Now) -> Iterator[Finding]:
+    """Judge whether what was read is good to judge by."""
+    if watch.failing is None and watch.read_at is None:
+        yield Finding(NOT_READ)
+        return
+    bad = watch.failing is not False or not panel.fresh(watch, now.monotonic)
+    longest = OLD_INTERVALS * panel.interval_seconds + OLD_SECONDS
+    if watch.read_at is None or now.time - watch.read_at > longest:
+        yield Finding(DATA_OLD, since=watch.read_at)
+    elif bad:
+        yield Finding(POLL_FAILING, since=watch.read_at)
+
+
+def _schedules(
+    panel: PanelStore, watch: Watch, verdict: Verdict | None, now: Now
+) -> Iterator[Finding]:
+    """Judge whether schedules start backups when they should."""
+    schedules = watch.knowledge.schedules
+    if not schedules:
+        return
+    for schedule in schedules:
+        if schedule.status == "failed":
+            yield Finding(GIVEN_UP, schedule.target, about=str(schedule.id))
+    yield from _disabled(watch.knowledge, schedules)
+    readable = panel.fresh(watch, now.monotonic) and watch.failing is False
+    if watch.failing is None or readable:
+        under_way = {
+            target.target
+            for target in (() if verdict is None else verdict.targets)
+            if target.oldest_unbuilt_at is not None
+        }
+        for finding in overdue(panel, schedules, now):
+            if finding.target not in under_way:
+                yield finding
+
+
+def overdue(
+    panel: PanelStore, schedules: Iterable[Schedule], now: Now
+) -> Iterator[Finding]:
+    """Find schedules whose start has passed, as of the last reading of the inventory.
+
+    Schedules are read as often: what was started since cannot be known.
+    """
+    read_at = now.time if panel.inventory_read_at is None else panel.inventory_read_at
+    for schedule in schedules:
+        start = schedule.next_start_at if schedule.enabled else None
+        if start is None or start >= now.time or read_at - start <= OVERDUE_SECONDS:
+            continue
+        yield Finding(OVERDUE, schedule.target, start, str(schedule.id))
+
+
+def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Finding]:
+    """Find targets whose schedules are all disabled, and that no other covers."""
+    disabled = {s.target: s.id for s in schedules if s.status == "disabled"}
+    if not disabled or not backup_required(known):
+        return
+    enabled = {s.target for s in schedules if s.enabled}
+    covered = enabled | {s.target for s in schedules if s.status == "failed"}
+    if any(target.type == VIRTUAL_MACHINE for target in enabled):
+        return
+    for target, number in disabled.items():
+        whole = target.type == VIRTUAL_MACHINE and bool(enabled)
+        if target not in covered and not whole:
+            yield Finding(DISABLED, target, about=str(number))
+
+
+@dataclass(slots=True)
+class _Case:
+    """One server's backups, at one moment."""
+
+    known: Knowledge
+    verdict: Verdict
+    time: float
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, in any order."""
+        if self._has_none():
+            yield from self._unprotected()
+        whole_at = _latest(self.verdict, VIRTUAL_MACHINE)
+        bare = self._bare_disks(whole_at)
+        for target in self.verdict.targets:
+            if target.target in bare:
+                yield from self._bare(target)
+            else:
+                yield from self._stale(target)
+            yield from self._stuck(target, whole_at)
+            yield from self._failed(target, whole_at)
+            yield from self._locked(target)
+        yield from self._failed_somewhere(whole_at)
+
+    def _has_none(self) -> bool:
+        return (
+            self.verdict.built == 0
+            and self.verdict.last_success_at is None
+            and bool(backup_required(self.known))
+        )
+
+    def _unprotected(self) -> Iterator[Finding]:
+        """Judge a server without a restore point; the first start is waited for."""
+        if self._is_young():
+            return
+        lost = any(target.marked_for_delete for target in self.verdict.targets)
+        start = None if lost else self._next_start(None)
+        yield Finding(UNPROTECTED) if start is None else Finding(AWAITED, since=start)
+
+    def _bare_disks(self, whole_at: float) -> set[object]:
+        """Return the disks without a backup beside others with some.
+
+        Not where the server is backed up as a whole: that is expected, or happened
+        after the last backup of a disk.
+        """
+        disks = [t for t in self.verdict.targets if t.target.type == DISK]
+        if not any(disk.built for disk in disks) or not backup_required(self.known):
+            return set()
+        whole = any(
+            target.expected_interval is not None
+            for target in self.verdict.targets
+            if target.target.type == VIRTUAL_MACHINE
+        )
+        disks_at = _latest(self.verdict, DISK)
+        if whole or whole_at > disks_at > _NEVER:
+            return set()
+        return {disk.target for disk in disks if disk.built == 0}
+
+    def _bare(self, disk: TargetVerdict) -> Iterator[Finding]:
+        if self._is_young():
+            return
+        start = self._next_start(disk)
+        if start is None:
+            yield Finding(DISK_UNPROTECTED, disk.target)
+        else:
+            yield Finding(AWAITED, disk.target, start)
+
+    def _stale(self, target: TargetVerdict) -> Iterator[Finding]:
+        """Judge how old a target's last success is, or for how long it has none."""
+        interval = target.expected_interval
+        if interval is None:
+            return
+        since = target.last_success_at
+        if since is None:
+            if self.verdict.last_success_at is None:
+                return  # nothing at all: the server is unprotected
+            since = target.oldest_unbuilt_at
+        seconds = 0.0 if since is None else self.time - since
+        guessed = interval.source == HISTORY
+        if (
+            seconds > VERY_STALE_INTERVALS * interval.seconds + QUEUE_SECONDS
+            and not guessed
+        ):
+            yield Finding(VERY_STALE, target.target, since)
+        elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS:
+            yield Finding(STALE, target.target, since)
+        elif target.last_success_at is None and not self._is_young():
+            yield Finding(AWAITED, target.target, self._next_start(target))
+
+    def _stuck(self, target: TargetVerdict, whole_at: float) -> Iterator[Finding]:
+        """Judge an unbuilt row; it blocks nothing where something came after it."""
+        begun_at = target.oldest_unbuilt_at
+        if begun_at is None or self.time - begun_at <= STUCK_SECONDS:
+            return
+        success_at = target.last_success_at or _NEVER
+        seconds = target.last_success_seconds
+        if seconds is not None and success_at - seconds > begun_at:
+            return
+        if target.last_failed_at is not None and target.last_failed_at >= begun_at:
+            return
+        if not _is_over(target, begun_at, whole_at):
+            long = self.time - begun_at > STUCK_LONG_SECONDS
+            yield Finding(STUCK_LONG if long else STUCK, target.target, begun_at)
+
+    def _failed(self, target: TargetVerdict, whole_at: float) -> Iterator[Finding]:
+        if _has_failed(target, whole_at):
+            yield Finding(FAILED, target.target, target.last_failed_at)
+
+    def _failed_somewhere(self, whole_at: float) -> Iterator[Finding]:
+        """Judge a failed take whose row, and so its target, is not known."""
+        failed_at = last_failed_at(self.known)
+        if failed_at is None or any(
+            _has_failed(target, whole_at) for target in self.verdict.targets
+        ):
+            return
+        success_at = self.verdict.last_success_at
+        if success_at is None or failed_at > success_at:
+            yield Finding(FAILED, since=failed_at)
+
+    def _locked(self, target: TargetVerdict) -> Iterator[Finding]:
+        since = target.oldest_locked_at
+        if since is not None and self.time - since > LOCKED_SECONDS:
+            yield Finding(LOCKED, target.target, since)
+
+    def _is_young(self) -> bool:
+        server = self.known.server
+        if server is None or server.created_at is None:
+            return False
+        intervals = (
+            target.expected_interval.seconds
+            for target in self.verdict.targets
+            if target.expected_interval is not None
+            and target.expected_interval.seconds > YOUNG_INTERVAL_SECONDS
+        )
+        shortest = min(intervals, default=0.0)
+        longest = max(YOUNG_SECONDS, YOUNG_INTERVALS * shortest)
+        return server.created_at > self.time - longest
+
+    def _next_start(self, target: TargetVerdict | None) -> float | None:
+        """Return the next start to come, of a target or of anything of the server."""
+        return min(
+            (
+                schedule.next_start_at
+                for schedule in self.known.schedules or ()
+                if schedule.enabled
+                and schedule.next_start_at is not None
+                and schedule.next_start_at > self.time
+                and (target is None or schedule.target == target.target)
+            ),
+            default=None,
+        )
+
+
+def _has_failed(target: TargetVerdict, whole_at: float) -> bool:
+    failed_at, success_at = target.last_failed_at, target.last_success_at
+    if failed_at is None or (success_at is not None and failed_at <= success_at):
+        return False
+    return not _is_over(target, failed_at, whole_at)
+
+
+def _is_over(target: TargetVerdict, moment: float, whole_at: float) -> bool:
+    """Tell whether the whole server was backed up since, and a disk needs no more."""
+    return (
+        target.target.type == DISK
+        and target.expected_interval is None
+        and moment < whole_at
+    )
+
+
+def _latest(verdict: Verdict, kind: str) -> float:
+    """Return the last success of all targets of a type."""
+    return max(
+        (
+            target.last_success_at
+            for target in verdict.targets
+            if target.target.type == kind and target.last_success_at is not None
+        ),
+        default=_NEVER,
+    )
