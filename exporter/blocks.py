@@ -99,16 +99,15 @@ class Block:
         """Write the piece of a family anew, if it comes out otherwise."""
         whole = self._text(index)
         texts: list[bytes] = []
-        start = 0
+        taken = end = 0
         for vm_id, lengths in before.items():
-            end = start + lengths[index]
+            start, end = end, end + lengths[index]
             if vm_id in changes:
                 lines = changes[vm_id]
+                texts.append(whole[taken:start])
                 texts.append(b"" if lines is None else lines.texts[index])
-            else:
-                texts.append(whole[start:end])
-            start = end
-        text = b"".join(texts)
+                taken = end
+        text = b"".join((*texts, whole[taken:]))
         if text != whole:
             self.pieces[index] = piece(text) if text else None
 
