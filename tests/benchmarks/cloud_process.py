@@ -27,7 +27,7 @@ class Cloud:
     _orders: Connection
 
     def change(self, vm_id: int) -> int:
-        """Let a server have one more backup; return its number."""
+        """Let a server have a new backup in place of its oldest; return its number."""
         self._orders.send(vm_id)
         number: int = self._orders.recv()
         return number
@@ -73,4 +73,5 @@ async def _serve(
                 panel.etags = order
                 orders.send(order)
             else:
+                world.drop_backup(world.backups_of(order)[0].id)
                 orders.send(world.add_backup(order, created_at=time.time() - 600).id)

@@ -13,10 +13,14 @@ import aiohttp
 from cloud_process import Cloud, cloud
 from subject_process import Subject, subject
 
+from exporter.blocks import SERVERS
+
 _SERVERS = 400
 _BACKUPS = 30
 _CONCURRENCY = 8
 _PASSES = 5
+_APART = range(1, _SERVERS + 1, SERVERS)
+"""A server of each block."""
 _OTHERS_OFF = {
     "schedules": False,
     "transactions": False,
@@ -29,6 +33,8 @@ class Polls:
     """CPU seconds a server: by the exporter, and by a bare loop."""
 
     changed: float
+    alone: float
+    """The same, where no other server of its block changes with it."""
     unchanged: float
     not_modified: float
     bare: float
@@ -46,9 +52,11 @@ def polls(form: str) -> Polls:
             exporter.cpu_of_a_pass()
             unchanged = median(exporter.cpu_of_a_pass() for _ in range(_PASSES))
             changed = median(_changed(panel, exporter) for _ in range(_PASSES))
+            alone = median(_alone(panel, exporter) for _ in range(_PASSES))
         bare = _bare(panel, form, etags=False)
     return Polls(
         changed / _SERVERS,
+        alone / len(_APART),
         unchanged / _SERVERS,
         not_modified / _SERVERS,
         bare / _SERVERS,
@@ -60,6 +68,12 @@ def _changed(panel: Cloud, exporter: Subject) -> float:
     for vm_id in range(1, _SERVERS + 1):
         panel.change(vm_id)
     return exporter.cpu_of_a_pass()
+
+
+def _alone(panel: Cloud, exporter: Subject) -> float:
+    for vm_id in _APART:
+        panel.change(vm_id)
+    return sum(exporter.read(vm_id) for vm_id in _APART)
 
 
 def _bare(panel: Cloud, form: str, *, etags: bool) -> float:

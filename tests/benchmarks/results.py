@@ -38,6 +38,7 @@ class World:
     four: float
     other_gzip: Scraped
     other_plain: Scraped
+    health_at_rest: Health
     health_gzip: Health
     health_plain: Health
     other_health: Health

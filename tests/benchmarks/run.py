@@ -21,6 +21,7 @@ from scraping import (
     GZIP,
     PLAIN,
     at_once,
+    health_at_rest,
     health_while_scraping,
     scrape,
     scrapes,
@@ -37,6 +38,7 @@ _OTHER_TIMES = 2
 _HUGE = 200_000
 """From here on the other side is measured once."""
 _HEALTH_SECONDS = 4.0
+_AT_REST_SECONDS = 2.0
 
 
 def main() -> int:
@@ -69,6 +71,7 @@ def _measure(servers: int) -> World:
         plain = scrapes(exporter, panel, ours, PLAIN, _OURS_TIMES)
         four = at_once(ours, 4)
         peak = exporter.peak()
+        at_rest = health_at_rest(ours, _AT_REST_SECONDS)
         health = [
             health_while_scraping(ours, ours, encoding, _HEALTH_SECONDS)
             for encoding in (GZIP, PLAIN)
@@ -88,6 +91,7 @@ def _measure(servers: int) -> World:
             four=four,
             other_gzip=Scraped.of(other_gzip),
             other_plain=Scraped.of(other_plain),
+            health_at_rest=at_rest,
             health_gzip=health[0],
             health_plain=health[1],
             other_health=other_health,

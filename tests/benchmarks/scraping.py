@@ -76,7 +76,7 @@ def scrapes(
         vm_id = 1 + turn % cloud.servers
         number = cloud.change(vm_id)
         subject.read(vm_id)
-        time.sleep(_SECONDS_BETWEEN)
+        _stay_awake(_SECONDS_BETWEEN)
         timed.append(asyncio.run(scrape(url, encoding)))
         text = timed[-1].text()
         age = next(_AGE.finditer(text))[1]
@@ -99,9 +99,26 @@ def at_once(url: str, scrapers: int) -> float:
 
     found = []
     for _ in range(4):
-        time.sleep(_SECONDS_BETWEEN)
+        _stay_awake(_SECONDS_BETWEEN)
         found.append(asyncio.run(together()))
     return median(found[1:])
+
+
+def _stay_awake(seconds: float) -> None:
+    """Wait without letting the machine sleep.
+
+    A virtual machine that has slept needs longer to wake up than for a small scrape.
+    """
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        pass
+
+
+def health_at_rest(url: str, seconds: float) -> Health:
+    """Ask for health again and again while nothing else is asked for."""
+    with _pinging(url) as results:
+        time.sleep(seconds)
+    return _health(results)
 
 
 def health_while_scraping(
@@ -117,7 +134,11 @@ def health_while_scraping(
 
     with _pinging(ours) as results:
         asyncio.run(scrape_on())
-    took = sorted(results)
+    return _health(results)
+
+
+def _health(seconds: list[float]) -> Health:
+    took = sorted(seconds)
     return Health(median(took), quantiles(took, n=100)[98], took[-1])
 
 

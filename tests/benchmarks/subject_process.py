@@ -46,9 +46,10 @@ class Subject:
     """Its memory before it knew of any server."""
     _orders: Connection
 
-    def read(self, vm_id: int) -> None:
-        """Let a server be read now, and wait until it is."""
-        self._ask("read", vm_id)
+    def read(self, vm_id: int) -> float:
+        """Let a server be read now; return the CPU seconds of it."""
+        seconds: float = self._ask("read", vm_id)
+        return seconds
 
     def cpu_of_a_pass(self) -> float:
         """Let every server be read once; return the CPU seconds of it all."""
