@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import shutil
 import socket
 import threading
 import zlib
@@ -13,7 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import httpx
+import pycurl
 import pytest
+import requests
 from harness import NOW, watched, write
 from prometheus_client import CollectorRegistry, Counter
 from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
@@ -232,9 +234,10 @@ async def test_every_reader_reads_a_compressed_scrape_whole() -> None:
             session.get(base + "/metrics") as response,
         ):
             by_aiohttp = await response.text()
-        by_curl = plain
-        if shutil.which("curl"):
-            by_curl = await _curl(base + "/metrics")
+        by_others = [
+            await asyncio.to_thread(read, base + "/metrics")
+            for read in (_by_curl, _by_httpx, _by_requests)
+        ]
     member = zlib.decompressobj(wbits=31)
     by_zlib = member.decompress(body)
 
@@ -244,17 +247,31 @@ async def test_every_reader_reads_a_compressed_scrape_whole() -> None:
     assert by_zlib.decode() == plain
     assert gzip.decompress(body).decode() == plain
     assert by_aiohttp == plain
-    assert by_curl == plain
+    assert by_others == [plain] * 3
 
 
-async def _curl(url: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *("curl", "--compressed", "--fail", "--silent", "--noproxy", "*", url),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    body, _ = await process.communicate()
-    assert process.returncode == 0
-    return body.decode()
+def _by_curl(url: str) -> str:
+    curl = pycurl.Curl()
+    for option, value in {
+        pycurl.URL: url,
+        pycurl.ACCEPT_ENCODING: "gzip",
+        pycurl.NOPROXY: "*",
+        pycurl.FAILONERROR: 1,
+    }.items():
+        curl.setopt(option, value)
+    return curl.perform_rs()
+
+
+def _by_httpx(url: str) -> str:
+    return httpx.get(url, trust_env=False).raise_for_status().text
+
+
+def _by_requests(url: str) -> str:
+    with requests.Session() as session:
+        session.trust_env = False
+        got = session.get(url, timeout=60)
+        got.raise_for_status()
+        return got.text
 
 
 @pytest.mark.parametrize(
