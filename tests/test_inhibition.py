@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import aiohttp
-import pytest
-from processes import LONGEST_REAL_WAIT_SECONDS
-from test_prometheus import free_port
+from monitoring import alertmanager, free_port
 from test_rules import SHIPPED, the_alerts
 
 Labels: TypeAlias = dict[str, str]
-
-_PROGRAM = "prometheus-alertmanager"
 
 
 def alert(name: str, severity: str = "warning", **labels: str) -> Labels:
@@ -100,27 +96,11 @@ class Alertmanager:
 @asynccontextmanager
 async def alerting(folder: Path) -> AsyncIterator[Alertmanager]:
     """Start an Alertmanager with the shipped configuration; it is gone afterwards."""
-    if shutil.which(_PROGRAM) is None:
-        pytest.skip(f"{_PROGRAM} is not on the PATH: `make tools` fetches it")
+    file = folder / "alertmanager.yml"
+    shutil.copy(SHIPPED / file.name, file)
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        _PROGRAM,
-        f"--config.file={SHIPPED / 'alertmanager.yml'}",
-        f"--storage.path={folder}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with (
-            asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
-            aiohttp.ClientSession() as session,
-        ):
-            yield Alertmanager(port, session)
-    finally:
-        process.kill()
-        await process.wait()
+    async with alertmanager(file, port) as session:
+        yield Alertmanager(port, session)
 
 
 def _lines(alerts: list[Labels]) -> list[str]:
@@ -134,8 +114,8 @@ async def test_one_trouble_is_told_once(tmp_path: Path) -> None:
         where = {"job": "onapp", "panel": trouble}
         sent += [labels | where for labels in alerts]
         expected += [labels | where for labels in told]
-    async with alerting(tmp_path) as alertmanager:
-        told = await alertmanager.told(sent)
+    async with alerting(tmp_path) as started:
+        told = await started.told(sent)
 
     assert _lines(expected) == _lines(told)
 
@@ -152,8 +132,8 @@ async def test_another_target_server_panel_or_cloud_is_told_too(tmp_path: Path) 
         alert("OnAppBackupServerDisabledInUse", backup_server_id="1") | home,
     ]
     sent = [_VERY_STALE | home, _STALE | home, *others]
-    async with alerting(tmp_path) as alertmanager:
-        told = await alertmanager.told(sent)
+    async with alerting(tmp_path) as started:
+        told = await started.told(sent)
 
     assert _lines([_VERY_STALE | home, *others]) == _lines(told)
 
@@ -168,8 +148,8 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
         *(labels | all_down for labels in (_EXPORTER_DOWN, _DOWN, _STALE, replica)),
         *(labels | shard_down for labels in (_SHARD_DOWN, _STALE)),
     ]
-    async with alerting(tmp_path) as alertmanager:
-        told = await alertmanager.told(sent)
+    async with alerting(tmp_path) as started:
+        told = await started.told(sent)
 
     assert _lines(
         [_EXPORTER_DOWN | all_down, _SHARD_DOWN | shard_down, _STALE | shard_down]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import bcrypt
-import pytest
 import yaml
 from certificates import write_certificates
 from harness import NOW, Cloud, watched
-from processes import LONGEST_REAL_WAIT_SECONDS
+from monitoring import Prometheus, prometheus
 
 from exporter.demo.cloud import demo_cloud
 from exporter.demo.panel import Panel
@@ -31,68 +25,6 @@ _JOIN = (
 )
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-class Prometheus:
-    """A running Prometheus, and its API."""
-
-    def __init__(self, port: int, session: aiohttp.ClientSession, log: Path) -> None:
-        """Ask the one on this port; its log goes to this file."""
-        self.base = f"http://127.0.0.1:{port}"
-        self.session = session
-        self.log = log
-
-    async def api(self, path: str) -> Any:
-        """Return the data of an answer."""
-        async with self.session.get(f"{self.base}/api/v1/{path}") as response:
-            return (await response.json())["data"]
-
-    async def targets(self) -> list[dict[str, Any]]:
-        """Return the state of its targets, or none while it starts."""
-        try:
-            found = await self.api("targets")
-        except (aiohttp.ClientConnectionError, aiohttp.ContentTypeError):
-            return []  # its port opens late, and answers with 503 at first
-        return [dict(target) for target in found["activeTargets"]]
-
-    async def scraped(self) -> dict[str, Any]:
-        """Wait until a scrape, good or bad, can be queried; return the target."""
-        while True:
-            for target in await self.targets():
-                # The state is told a little before the samples are in.
-                if target["health"] != "unknown" and await self.query("up"):
-                    return target
-            await asyncio.sleep(0.05)
-
-    async def verdicts(self, jobs: int) -> dict[str, tuple[str, str]]:
-        """Wait until each job was scraped once; return health and error of each."""
-        while True:
-            found = {
-                target["labels"]["job"]: (target["health"], target["lastError"])
-                for target in await self.targets()
-            }
-            known = [health for health, _ in found.values() if health != "unknown"]
-            if len(known) == jobs:
-                return found
-            await asyncio.sleep(0.05)
-
-    async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return an instant query's labels and values."""
-        result = (await self.api(f"query?query={quote(expression)}"))["result"]
-        return [{**one["metric"], "value": float(one["value"][1])} for one in result]
-
-    async def value(self, expression: str) -> float:
-        """Return the value of a query with one result."""
-        (only,) = await self.query(expression)
-        return float(only["value"])
-
-
 @asynccontextmanager
 async def scraping(
     cloud: Cloud, folder: Path, **jobs: dict[str, Any]
@@ -101,8 +33,6 @@ async def scraping(
 
     Each of ``jobs`` adds settings to what one job has that is called so.
     """
-    if shutil.which("prometheus") is None:
-        pytest.skip("prometheus is not on the PATH: `make tools` fetches it")
     job = {
         "scrape_interval": "5s",
         "scrape_timeout": "5s",
@@ -111,7 +41,7 @@ async def scraping(
         "label_value_length_limit": 256,
         "static_configs": [{"targets": [_address(cloud)]}],
     }
-    file, log = folder / "prometheus.yml", folder / "prometheus.log"
+    file = folder / "prometheus.yml"
     file.write_text(
         yaml.safe_dump(
             {
@@ -122,27 +52,8 @@ async def scraping(
             }
         )
     )
-    port = free_port()
-    with log.open("wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            "prometheus",
-            f"--config.file={file}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=debug",
-            "--log.format=json",
-            stdout=said,
-            stderr=said,
-        )
-    try:
-        async with (
-            asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
-            aiohttp.ClientSession() as session,
-        ):
-            yield Prometheus(port, session, log)
-    finally:
-        process.kill()
-        await process.wait()
+    async with prometheus(file) as started:
+        yield started
 
 
 def complaints(log: str) -> list[str]:
@@ -162,16 +73,16 @@ async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -
     panel = Panel(demo_cloud(NOW))
     async with watched(panel, tmp_path) as cloud:
         scrape = await cloud.metrics()
-        async with scraping(cloud, tmp_path) as prometheus:
-            target = await prometheus.scraped()
-            up = await prometheus.value(f"up{{job='{_JOB}'}}")
-            ingested = await prometheus.value("scrape_samples_scraped")
-            servers = await prometheus.value("count(onapp_vm_info)")
-            built = await prometheus.value("sum(onapp_vm_backups{state='built'})")
-            joined = await prometheus.query(_JOIN)
-            age = await prometheus.value("min(onapp_backup_age_seconds)")
-            metadata = await prometheus.api("metadata?metric=onapp_backup_size_bytes")
-            log = prometheus.log
+        async with scraping(cloud, tmp_path) as started:
+            target = await started.scraped()
+            up = await started.value(f"up{{job='{_JOB}'}}")
+            ingested = await started.value("scrape_samples_scraped")
+            servers = await started.value("count(onapp_vm_info)")
+            built = await started.value("sum(onapp_vm_backups{state='built'})")
+            joined = await started.query(_JOIN)
+            age = await started.value("min(onapp_backup_age_seconds)")
+            metadata = await started.api("metadata", metric="onapp_backup_size_bytes")
+            log = started.log
         complained = complaints(log.read_text("utf-8"))
     world = panel.world
     rows = [backup for id_ in world.servers for backup in world.backups_of(id_)]
@@ -221,8 +132,8 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
             "lax_no_user": there | nobody,
             "lax_no_trust": there | {"scheme": "https"} | user,
         }
-        async with scraping(cloud, tmp_path, **jobs) as prometheus:
-            found = await prometheus.verdicts(len(jobs))
+        async with scraping(cloud, tmp_path, **jobs) as started:
+            found = await started.verdicts(len(jobs))
 
     assert found.pop("good") == ("up", "")
     assert found.pop("lax_good") == ("up", "")
