@@ -68,3 +68,17 @@ def at_least(least: int) -> Any:
 
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def ordinal(text: str) -> int:
+    """Read a whole number, alone or at the end of a name such as exporter-2."""
+    found = _ORDINAL.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 0 on, nor a name that ends in one, "
+            "such as exporter-2"
+        )
+    return int(found[1])
+
+
+_ORDINAL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")

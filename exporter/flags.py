@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .flag_values import address, at_least, path, timeout, truth
+from .flag_values import address, at_least, ordinal, path, timeout, truth
 from .quantity import Duration
 
 PROGRAM = "onapp-backup-exporter"
@@ -83,11 +83,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         if given.command in _ONLY.get(action.option_strings[-1], (given.command,)):
             _take_environment(parser, action, environment)
     found = parser.parse_args(arguments)
-    if not 0 <= found.shard < found.total_shards:
-        parser.error(
-            f"--shard {found.shard}: must be from 0 to {found.total_shards - 1}, one "
-            "less than --total-shards"
-        )
+    shard = _shard(parser, found)
     return Flags(
         command=found.command,
         config_file=found.config_file,
@@ -98,12 +94,26 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         web_config_file=found.web_config_file,
         log_level=found.log_level or _QUIET.get(found.command, "info"),
         log_format=found.log_format,
-        shard=found.shard,
+        shard=shard,
         total_shards=found.total_shards,
         output_format=found.format or "table",
         output=found.output,
         timeout=found.timeout or Duration.parse("15m"),
     )
+
+
+def _shard(parser: argparse.ArgumentParser, found: argparse.Namespace) -> int:
+    """Return which share to read; it must be said, or all would read the first."""
+    highest = found.total_shards - 1
+    if found.shard is None and highest > 0:
+        parser.error(f"--total-shards {highest + 1}: --shard is missing")
+    shard: int = found.shard or 0
+    if shard > highest:
+        parser.error(
+            f"--shard {shard}: must be from 0 to {highest}, one less than "
+            "--total-shards"
+        )
+    return shard
 
 
 def _refuse_elsewhere(
@@ -261,9 +271,9 @@ def _add_shard_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard",
         metavar="NUMBER",
-        type=at_least(0),
-        default=0,
-        help="which share of the servers to read, from 0 (default: %(default)s)",
+        type=ordinal,
+        help="which share of the servers to read, from 0; or a name that ends in its "
+        "number, as the pods of a StatefulSet have (default: 0 of 1)",
     )
     parser.add_argument(
         "--total-shards",

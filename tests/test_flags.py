@@ -48,7 +48,7 @@ EVERY_FLAG = [
     ("--web.max-requests", "max_requests", ("0", 0), ("7", 7)),
     ("--log.level", "log_level", ("debug", "debug"), ("error", "error")),
     ("--log.format", "log_format", ("json", "json"), ("logfmt", "logfmt")),
-    ("--shard", "shard", ("3", 3), ("1", 1)),
+    ("--shard", "shard", ("3", 3), ("onapp-backup-exporter-1", 1)),
     ("--total-shards", "total_shards", ("5", 5), ("2", 2)),
     ("--format", "output_format", ("json", "json"), ("table", "table")),
     ("--output", "output", ("a.prom", Path("a.prom")), ("b", Path("b"))),
@@ -76,6 +76,7 @@ def around(name: str) -> str:
     """Return what else a flag needs: the command it goes with, or more shards."""
     needed = {
         "--shard": " --total-shards 9",
+        "--total-shards": " --shard 1",
         "--format": " check",
         "--output": " once",
         "--timeout": " check",
@@ -247,8 +248,19 @@ def test_a_path_that_is_none_or_taken_is_refused(
         ),
         (
             "--shard=-1",
-            "argument --shard: '-1' is not a whole number from 0 on",
+            (
+                "argument --shard: '-1' is not a whole number from 0 on, nor a name "
+                "that ends in one, such as exporter-2"
+            ),
         ),
+        (
+            "--shard exporter2 --total-shards 3",
+            (
+                "argument --shard: 'exporter2' is not a whole number from 0 on, nor a "
+                "name that ends in one, such as exporter-2"
+            ),
+        ),
+        ("--total-shards 3", "--total-shards 3: --shard is missing"),
         (
             "--total-shards 0",
             "argument --total-shards: '0' is not a whole number from 1 on",
@@ -282,7 +294,7 @@ def test_what_is_not_known_is_refused(
         ("LOG_LEVEL", "loud", "'loud' is not one of debug, info, warn, error"),
         ("LOG_FORMAT", "xml", "'xml' is not one of logfmt, json"),
         ("CONFIG_CHECK", "maybe", "'maybe' is not one of true, false"),
-        ("SHARD", "one", "'one' is not a whole number from 0 on"),
+        ("SHARD", "one", "nor a name that ends in one, such as exporter-2"),
         ("TOTAL_SHARDS", "9" * 5000, "' is not a whole number from 1 on"),
     ],
 )
