@@ -20,6 +20,8 @@ shellcheck              shellcheck
 # program               Go package, its version: this and no other
 go_programs='
 actionlint              github.com/rhysd/actionlint/cmd/actionlint v1.7.12
+helm                    helm.sh/helm/v3/cmd/helm v3.21.4
+kustomize               sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
 '
 
 cd "$(dirname "$0")/.."
