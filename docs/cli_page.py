@@ -41,7 +41,7 @@ nothing counts as not set.
 | `-h`, `--help` | | | show the flags and exit |
 
 `{repeatable}` takes a comma-separated list of addresses, and
-`{switch}` takes `true` or `false`.
+`{switch}` takes `true` or `false`, and so does `{sockets}`.
 
 Without `--config.file`, one panel comes from the environment: see
 [the environment panel](configuration.md#the-environment-panel).
@@ -82,6 +82,7 @@ def text() -> str:
         flags="\n".join(_row(action) for action in actions(build_parser())),
         repeatable=variable("--web.listen-address"),
         switch=variable("--config.check"),
+        sockets=variable("--web.systemd-socket"),
     )
 
 

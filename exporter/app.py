@@ -11,7 +11,7 @@ import gc
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,10 +29,12 @@ from .exposition import Exposition
 from .flags import Flags
 from .fleet import Fleet
 from .selection import Shard
-from .server import serving
+from .server import Door, serving
 from .settings import Config
 from .store import Store
+from .systemd import Supervisor, passed_sockets, sockets_wait
 from .telemetry import Telemetry
+from .vitals import Vitals
 from .web import Pages
 
 log = structlog.get_logger()
@@ -52,11 +54,13 @@ class Exporter:
     max_requests: int = 40
     web_config_file: Path | None = None
     jitter: Callable[[], float] = random.random
+    supervisor: Supervisor = field(default_factory=Supervisor)
     store: Store = field(default_factory=Store)
     access: Access = field(init=False)
     telemetry: Telemetry = field(init=False)
     exposition: Exposition = field(init=False)
     fleet: Fleet = field(init=False)
+    vitals: Vitals = field(init=False)
     ended: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -65,7 +69,7 @@ class Exporter:
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def running(self, addresses: tuple[str, ...]) -> AsyncIterator[list[str]]:
+    async def running(self, doors: tuple[Door, ...]) -> AsyncIterator[list[str]]:
         """Serve and poll; yield the addresses as bound.
 
         The ports come first: an exporter that cannot serve must not ask a panel, least
@@ -87,13 +91,17 @@ class Exporter:
             self._crashed,
             self.jitter,
         )
+        self.vitals = Vitals(
+            self.supervisor, self.store, self.clock, self.fleet.hanging
+        )
         self._config = config
         async with serving(
-            self._application(), addresses, self.access, self._limits()
+            self._application(), doors, self.access, self._limits()
         ) as bound:
             try:
                 await self._apply(config)
-                yield bound
+                async with self.vitals.told():
+                    yield bound
             finally:
                 # A reload under way ends first, and none begins from here on.
                 await self._reloading.acquire()
@@ -124,13 +132,17 @@ class Exporter:
     async def reload(self) -> None:
         """Load the configuration again; raise ConfigError and keep the old one."""
         async with self._reloading:
-            try:
-                await self._apply(await asyncio.to_thread(self.load))
-            except ConfigError as error:
-                self.telemetry.loaded(time=None)
-                log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
-                raise
-            log.info("configuration reloaded", panels=len(self._config.panels))
+            with self.vitals.reloading():
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            await self._apply(await asyncio.to_thread(self.load))
+        except ConfigError as error:
+            self.telemetry.loaded(time=None)
+            log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
+            raise
+        log.info("configuration reloaded", panels=len(self._config.panels))
 
     async def _apply(self, config: Config) -> None:
         await self.fleet.replace(config.panels)
@@ -148,8 +160,11 @@ class Exporter:
             self.ended.set_exception(error)
 
 
-async def serve(flags: Flags, load: Callable[[], Config]) -> int:
+async def serve(
+    flags: Flags, load: Callable[[], Config], environment: Mapping[str, str]
+) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
+    doors = _doors(flags, environment)
     spare_the_collector()
     exporter = Exporter(
         load=load,
@@ -157,9 +172,10 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,
         web_config_file=flags.web_config_file,
+        supervisor=Supervisor.of(environment),
     )
     obey_signals(exporter)
-    async with exporter.running(flags.listen_addresses) as addresses:
+    async with exporter.running(doors) as addresses:
         for address in addresses:
             log.info(
                 "listening",
@@ -170,6 +186,14 @@ async def serve(flags: Flags, load: Callable[[], Config]) -> int:
         await exporter.ended
         log.info("ending")
     return 0
+
+
+def _doors(flags: Flags, environment: Mapping[str, str]) -> tuple[Door, ...]:
+    if flags.systemd_socket:
+        return passed_sockets(environment)
+    if sockets_wait(environment):
+        log.warning("systemd's socket is not used", hint="set --web.systemd-socket")
+    return flags.listen_addresses
 
 
 def spare_the_collector() -> None:

@@ -54,7 +54,9 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
         from .demonstration import demonstrate
 
         return asyncio.run(demonstrate(flags))
-    return asyncio.run(serve(flags, lambda: load(flags.config_file, environment)))
+    return asyncio.run(
+        serve(flags, lambda: load(flags.config_file, environment), environment)
+    )
 
 
 def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:

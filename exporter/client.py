@@ -12,7 +12,8 @@ import os
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -38,6 +39,7 @@ from .errors import (
     Unprocessable,
     Unreachable,
 )
+from .pulse import Pulse
 from .refusal import one_line, refusal
 from .secret import Credentials
 from .wire import Format
@@ -110,6 +112,7 @@ class Client:
     max_body_bytes: int
     observer: Observer
     clock: Clock
+    pulse: Pulse
     proxy_url: str | None = field(default=None, repr=False)
     """It may hold a password."""
     server_name: str | None = None
@@ -126,7 +129,7 @@ class Client:
     ) -> Answer:
         """Return the answer to ``GET path``; raise PanelError and nothing else."""
         try:
-            async with self.clock.timeout(self.timeout_seconds):
+            async with self._time_out():
                 headers = self._headers(credentials, etag)
                 return await self._exchange(path, headers, credentials, resource, query)
         except TimeoutError:
@@ -144,6 +147,12 @@ class Client:
             raise Unreachable(
                 f"the answer broke off or is not HTTP ({type(error).__name__})"
             ) from None
+
+    @asynccontextmanager
+    async def _time_out(self) -> AsyncIterator[None]:
+        with self.pulse.waiting(self.timeout_seconds):
+            async with self.clock.timeout(self.timeout_seconds):
+                yield
 
     async def _exchange(
         self,

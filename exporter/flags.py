@@ -28,6 +28,7 @@ _ONLY = {
     "--config.check": (None,),
     "--format": ("check",),
     "--output": ("once",),
+    "--web.systemd-socket": (None,),
     "--timeout": ("check", "once"),
 }
 """The commands that flags go with which do not go with all; None: to serve."""
@@ -54,6 +55,8 @@ class Flags:
     config_file: Path | None
     config_check: bool
     listen_addresses: tuple[str, ...]
+    systemd_socket: bool
+    """Whether the sockets that systemd passes are used instead."""
     telemetry_path: str
     max_requests: int
     web_config_file: Path | None
@@ -77,6 +80,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
             "demo watches its own cloud: leave out demo, or --config.file and "
             "--config.check"
         )
+    if given.web_systemd_socket and given.listen_address:
+        parser.error(
+            "--web.systemd-socket: the .socket unit says where to listen; leave out "
+            "--web.listen-address"
+        )
     for flag, commands in _ONLY.items():
         _refuse_elsewhere(parser, given, flag, commands)
     for action in actions(parser):
@@ -89,6 +97,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         config_file=found.config_file,
         config_check=found.config_check,
         listen_addresses=tuple(found.listen_address or [":10058"]),
+        systemd_socket=found.web_systemd_socket,
         telemetry_path=found.telemetry_path,
         max_requests=found.max_requests,
         web_config_file=found.web_config_file,
@@ -126,7 +135,7 @@ def _refuse_elsewhere(
 
     Its variable is only left alone: commands share an environment.
     """
-    value = getattr(given, flag.removeprefix("--").replace(".", "_"))
+    value = getattr(given, flag.removeprefix("--").replace(".", "_").replace("-", "_"))
     if value and given.command not in commands:
         names = [name or "no command, which is to serve" for name in commands]
         named = given.command or "no command, which is to serve"
@@ -225,6 +234,12 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=address,
         help="[host]:port to serve on; may be repeated (default: :10058)",
+    )
+    parser.add_argument(
+        "--web.systemd-socket",
+        dest="web_systemd_socket",
+        action="store_true",
+        help="serve on the sockets of a systemd .socket unit instead",
     )
     parser.add_argument(
         "--web.telemetry-path",

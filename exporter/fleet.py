@@ -13,6 +13,7 @@ from .clock import Clock
 from .gate import Gate, Standing
 from .planner import Planner
 from .poller import Poller, Rhythm
+from .pulse import Pulse
 from .reader import Reader
 from .roster import Roster
 from .selection import Shard
@@ -46,9 +47,17 @@ class Member:
     sessions: Sessions
     poller: Poller
     task: asyncio.Task[None] | None = None
+    _told_to_end: bool = False
+
+    def hangs(self) -> bool:
+        """Tell whether the poller does not turn though it should."""
+        if self.task is None or (self.task.done() and self._told_to_end):
+            return False
+        return self.task.done() or not self.poller.pulse.beats()
 
     async def stop(self) -> None:
         """End the polling and close the connections."""
+        self._told_to_end = True
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
@@ -100,6 +109,10 @@ class Fleet:
         for member in made:
             self._start(member)
 
+    def hanging(self) -> list[str]:
+        """Return the names of the panels whose poller does not turn."""
+        return [name for name, member in self.members.items() if member.hangs()]
+
     async def stop(self) -> None:
         """End all polling."""
         await asyncio.gather(*(member.stop() for member in self.members.values()))
@@ -123,7 +136,7 @@ class Fleet:
 
     def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
         counters = self.counters.panel(panel.name)
-        gate = self._gate(panel)
+        gate, pulse = self._gate(panel), Pulse(self.clock)
         client = Client(
             sessions=sessions,
             url=panel.url,
@@ -132,6 +145,7 @@ class Fleet:
             max_body_bytes=panel.poll.max_body,
             observer=counters,
             clock=self.clock,
+            pulse=pulse,
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )
@@ -162,6 +176,7 @@ class Fleet:
             ),
             timetable=timetable,
             programme=programme,
+            pulse=pulse,
         )
 
     def _gate(self, panel: Panel) -> Gate:

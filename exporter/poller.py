@@ -31,6 +31,7 @@ from .errors import (
 from .first_pass import FirstPass
 from .gate import Gate, Permit
 from .programme import Programme
+from .pulse import Pulse
 from .reader import Reader
 from .roster import Roster
 from .store import PanelStore
@@ -66,6 +67,7 @@ class Poller:
     roster: Roster
     timetable: Timetable
     programme: Programme
+    pulse: Pulse
     asleep: bool = field(default=False, init=False)
     """Whether nothing is due: simulations move on when nothing is in flight too."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -98,7 +100,8 @@ class Poller:
                 self._publish()
                 seconds = self._seconds_to_sleep()
                 self.asleep = seconds != 0
-                await self.clock.wait(self._wake, seconds)
+                with self.pulse.waiting(seconds):
+                    await self.clock.wait(self._wake, seconds)
                 self.asleep = False
                 self._wake.clear()
         finally:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -34,14 +34,18 @@ _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SWITCHED_OFF = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
+Door: TypeAlias = str | socket.socket
+"""``[host]:port`` to listen on, or what listens already."""
+
+
 @asynccontextmanager
 async def serving(
     app: web.Application,
-    addresses: tuple[str, ...],
+    places: tuple[Door, ...],
     access: Access | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[list[str]]:
-    """Serve an application on ``[host]:port`` addresses; yield them as bound.
+    """Serve an application at these doors; yield their addresses as bound.
 
     Raises OSError, with the address in it, when one cannot be bound.
     """
@@ -53,12 +57,12 @@ async def serving(
     runner.server.request_handler = _answering(access, runner.server)
     doors: list[socket.socket] = []
     try:
-        for address in addresses:
-            doors += await _bind(address)
+        for place in places:
+            doors += [place] if isinstance(place, socket.socket) else await _bind(place)
         limits = limits or Limits()
         porter = _Porter(runner.server, access, limits, Crowd(limits.connections))
         async with porter.working(doors):
-            yield [_written(*door.getsockname()[:2]) for door in doors]
+            yield [_written(door) for door in doors]
     finally:
         for door in doors:
             door.close()
@@ -127,7 +131,12 @@ def _listening(found: list[tuple[int, Any]]) -> list[socket.socket]:
     return doors
 
 
-def _written(host: str, port: int) -> str:
+def _written(door: socket.socket) -> str:
+    """Return an address as it is written in URLs; of a Unix socket, its path."""
+    if door.family not in (socket.AF_INET, socket.AF_INET6):
+        name = door.getsockname()
+        return name if isinstance(name, str) else f"@{name[1:].decode()}"
+    host, port = door.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

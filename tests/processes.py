@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -79,12 +79,15 @@ async def running(
 
 @asynccontextmanager
 async def started(
-    *command: str, environment: dict[str, str] | None = None
+    *command: str,
+    environment: dict[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[Running]:
-    """Start a program; it is gone afterwards."""
+    """Start a program, with open files to inherit; it is gone afterwards."""
     async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
         process = await asyncio.create_subprocess_exec(
             *command,
+            pass_fds=pass_fds,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=_LOCALE | (environment or {}),

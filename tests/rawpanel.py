@@ -13,6 +13,7 @@ import yarl
 from exporter.client import Client, Sessions
 from exporter.clock import SystemClock
 from exporter.gate import Gate, Standing
+from exporter.pulse import Pulse
 from exporter.reader import Reader
 from exporter.secret import Account, Literal
 from exporter.wire import Format
@@ -51,5 +52,5 @@ async def answering(form: Format, answer: bytes) -> AsyncIterator[Reader]:
         url = yarl.URL(f"http://127.0.0.1:{port}")
         ways = Sessions(kept=session, fresh=session)
         clock = SystemClock()
-        client = Client(ways, url, form, 20.0, 10**7, Unheard(), clock)
+        client = Client(ways, url, form, 20.0, 10**7, Unheard(), clock, Pulse(clock))
         yield Reader("cp", client, gate, account, Unheard())

@@ -18,6 +18,7 @@ DEFAULTS = Flags(
     config_file=None,
     config_check=False,
     listen_addresses=(":10058",),
+    systemd_socket=False,
     telemetry_path="/metrics",
     max_requests=40,
     web_config_file=None,
@@ -38,6 +39,7 @@ EVERY_FLAG = [
         ("[::1]:1", ("[::1]:1",)),
         ("127.0.0.1:2, :3", ("127.0.0.1:2", ":3")),
     ),
+    ("--web.systemd-socket", "systemd_socket", ("", True), ("true", True)),
     ("--web.telemetry-path", "telemetry_path", ("/a", "/a"), ("/b/c", "/b/c")),
     (
         "--web.config.file",

@@ -1,0 +1,131 @@
+"""What systemd hands to a service, and what it is told: sockets and a few words.
+
+Both are environment variables and a system call or two, for which no library is
+loaded. Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from .errors import ConfigError
+
+log = structlog.get_logger()
+
+_FIRST_SOCKET = 3
+_COUNT = re.compile("[0-9]{1,3}")
+_MICROSECONDS = re.compile("[0-9]{1,18}")
+_LONGEST_SENDING_SECONDS = 1.0
+"""systemd may have much to read when everything starts at once."""
+
+
+def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
+    """Return the sockets that a ``.socket`` unit listens on; raise ConfigError.
+
+    They are not passed on to programs that this process may start.
+    """
+    sockets = [_listening(number) for number in _numbers(environment)]
+    if not sockets:
+        raise ConfigError(
+            "--web.systemd-socket: systemd passed no socket; start the .socket unit "
+            "(systemctl start onapp-backup-exporter.socket), or leave the flag out"
+        )
+    return tuple(sockets)
+
+
+def sockets_wait(environment: Mapping[str, str]) -> bool:
+    """Tell whether systemd passed sockets to this process, wanted or not."""
+    mine = environment.get("LISTEN_PID") == str(os.getpid())
+    return mine and environment.get("LISTEN_FDS", "0") != "0"
+
+
+def _numbers(environment: Mapping[str, str]) -> range:
+    """Return the file numbers of the sockets."""
+    meant, count = environment.get("LISTEN_PID"), environment.get("LISTEN_FDS", "0")
+    if meant not in (None, str(os.getpid())):
+        raise ConfigError(
+            f"--web.systemd-socket: the sockets are for process {meant} and this is "
+            f"{os.getpid()}; ExecStart= must start the exporter itself, and no shell"
+        )
+    if not _COUNT.fullmatch(count):
+        raise ConfigError(f"--web.systemd-socket: LISTEN_FDS {count!r} is no number")
+    found = 0 if meant is None else int(count)
+    return range(_FIRST_SOCKET, _FIRST_SOCKET + found)
+
+
+def _listening(number: int) -> socket.socket:
+    try:
+        os.set_inheritable(number, False)  # noqa: FBT003  # takes no keyword
+        passed = socket.socket(fileno=number)
+    except OSError as error:
+        raise ConfigError(
+            f"--web.systemd-socket: file {number} that systemd passed cannot be used: "
+            f"{os.strerror(error.errno or 0).lower()}"
+        ) from None
+    if not _listens(passed):
+        raise ConfigError(
+            f"--web.systemd-socket: file {number} that systemd passed is no socket "
+            "that listens; the .socket unit needs ListenStream= and Accept=no"
+        )
+    passed.settimeout(0)
+    return passed
+
+
+def _listens(passed: socket.socket) -> bool:
+    streams = passed.type == socket.SOCK_STREAM
+    return streams and passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+@dataclass(slots=True, eq=False)
+class Supervisor:
+    """Whoever started this process and wants to know how it fares, if anybody does."""
+
+    address: str = ""
+    """A path, or ``@`` and a name; empty: nobody asks."""
+    watchdog_seconds: float | None = None
+    """After so long without a word it restarts this process; None: never."""
+    _silent: bool = field(default=False, init=False)
+
+    @staticmethod
+    def of(environment: Mapping[str, str]) -> Supervisor:
+        """Return who asks; raise ConfigError."""
+        address = environment.get("NOTIFY_SOCKET", "")
+        if not address:
+            return Supervisor()
+        if address[0] not in "/@":
+            raise ConfigError(f"NOTIFY_SOCKET: {address!r} is neither a path nor @name")
+        return Supervisor(address, _watchdog_seconds(environment))
+
+    def tell(self, *words: str) -> None:
+        """Send assignments such as ``READY=1``; what cannot be sent is logged once."""
+        if not self.address:
+            return
+        address = self.address
+        if address.startswith("@"):
+            address = f"\0{address[1:]}"
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+                sending.settimeout(_LONGEST_SENDING_SECONDS)
+                sending.connect(address)
+                sending.sendall("\n".join(words).encode())
+        except OSError as error:
+            if not self._silent:
+                log.warning("systemd cannot be told", error=str(error))
+            self._silent = True
+        else:
+            self._silent = False
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
+    text, mine = environment.get("WATCHDOG_USEC"), str(os.getpid())
+    if not text or environment.get("WATCHDOG_PID", mine) != mine:
+        return None
+    if not _MICROSECONDS.fullmatch(text) or int(text) == 0:
+        raise ConfigError(f"WATCHDOG_USEC: {text!r} is not a number of microseconds")
+    return int(text) / 1e6
