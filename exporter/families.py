@@ -191,6 +191,14 @@ FAMILIES: tuple[Family, ...] = (
         lambda verdict: verdict.oldest_unbuilt_at,
     ),
     BackupsFamily(
+        "onapp_target_newest_unbuilt_timestamp_seconds",
+        "When the target's newest unbuilt backup was created, in Unix seconds, as "
+        "polled; absent without one.",
+        _TARGET,
+        each_target,
+        lambda verdict: verdict.newest_unbuilt_at,
+    ),
+    BackupsFamily(
         "onapp_target_last_failed_timestamp_seconds",
         "When the taking of a backup of the target last failed, in Unix seconds, as "
         "the polled transactions tell.",

@@ -51,6 +51,8 @@ class TargetVerdict:
     oldest_unbuilt_at: float | None
     oldest_locked_at: float | None
     """When the oldest locked row was complete: it is locked no longer than that."""
+    newest_unbuilt_at: float | None
+    """The oldest may be what is left of a failed take; this one need not."""
     expected_interval: Interval | None
     last_failed_at: float | None
 
@@ -143,6 +145,7 @@ def _judge_target(
 ) -> TargetVerdict:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
+    waiting_since = [b.created_at for b in unbuilt if b.created_at is not None]
     last_success = max(
         _restore_points(backups),
         key=lambda backup: (completed_at(backup) or 0.0, backup.id),
@@ -157,9 +160,8 @@ def _judge_target(
         unbuilt=len(unbuilt),
         locked=sum(backup.locked for backup in backups),
         marked_for_delete=len(backups) - len(counted),
-        oldest_unbuilt_at=min(
-            (b.created_at for b in unbuilt if b.created_at is not None), default=None
-        ),
+        oldest_unbuilt_at=min(waiting_since, default=None),
+        newest_unbuilt_at=max(waiting_since, default=None),
         oldest_locked_at=min(
             (completed_at(b) or 0.0 for b in backups if b.locked), default=None
         ),

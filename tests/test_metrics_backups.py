@@ -486,6 +486,7 @@ async def test_a_target_shows_everything_known_of_it(form: str, tmp_path: Path) 
             f"onapp_target_locked_backups{target}}} 1",
             f"onapp_target_marked_for_delete_backups{target}}} 1",
             f"onapp_target_oldest_unbuilt_timestamp_seconds{target}}} 1799989200",
+            f"onapp_target_newest_unbuilt_timestamp_seconds{target}}} 1799989200",
             f"onapp_target_expected_interval_seconds{target}}} 86400",
             f'onapp_target_expected_interval_info{target},source="history"}} 1',
         ]
@@ -546,7 +547,7 @@ async def test_a_negative_duration_is_left_out(form: str, tmp_path: Path) -> Non
 
 
 @in_both_formats
-async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
+async def test_the_oldest_and_the_newest_unbuilt_row_tell_how_long_something_is_stuck(
     form: str, tmp_path: Path
 ) -> None:
     """Absent for targets without an unbuilt row."""
@@ -559,10 +560,13 @@ async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
         assert await cloud.series(
             "onapp_target_oldest_unbuilt_timestamp_seconds", panel="cp", vm_id=1
         ) == {"target_id=101,target_type=Disk": NOW - 9 * HOUR}
+        assert await cloud.series(
+            "onapp_target_newest_unbuilt_timestamp_seconds", panel="cp", vm_id=1
+        ) == {"target_id=101,target_type=Disk": NOW - 5 * HOUR}
 
 
 @in_both_formats
-async def test_an_unbuilt_row_without_a_moment_does_not_count_as_oldest(
+async def test_an_unbuilt_row_without_a_moment_is_neither_oldest_nor_newest(
     form: str, tmp_path: Path
 ) -> None:
     """Since when it waits is not known."""
@@ -570,6 +574,7 @@ async def test_an_unbuilt_row_without_a_moment_does_not_count_as_oldest(
     listing(panel, form, a_row(built=False, created_at=None, built_at=None))
     async with watched(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_oldest_unbuilt_timestamp_seconds") == {}
+        assert await cloud.series("onapp_target_newest_unbuilt_timestamp_seconds") == {}
         assert await cloud.value("onapp_target_backups", state="unbuilt") == 1.0
 
 

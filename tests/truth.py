@@ -283,6 +283,8 @@ class Truth:
         yield "onapp_target_marked_for_delete_backups", labels, marked
         family = "onapp_target_oldest_unbuilt_timestamp_seconds"
         yield family, labels, min(waiting, default=None)
+        family = "onapp_target_newest_unbuilt_timestamp_seconds"
+        yield family, labels, max(waiting, default=None)
         last = max(_good(rows), key=_finished, default=None)
         if last is not None and last.built_at is not None:
             family = "onapp_target_last_success_timestamp_seconds"
