@@ -28,12 +28,14 @@ from .errors import ConfigError
 from .exposition import Exposition
 from .flags import Flags
 from .fleet import Fleet
+from .page import Pages as StatusPages
 from .selection import Shard
 from .server import Door, serving
 from .settings import Config
 from .store import Store
 from .systemd import Supervisor, passed_sockets, sockets_wait
 from .telemetry import Telemetry
+from .views import Views
 from .vitals import Vitals
 from .web import Pages
 
@@ -120,9 +122,16 @@ class Exporter:
         return replace(limits, connections=room)
 
     def _application(self) -> web.Application:
+        views = Views(
+            self.exposition,
+            self.shard,
+            self.telemetry.errors_of,
+            StatusPages(self.telemetry_path, self.shard),
+        )
         return Pages(
             self.store,
             self.exposition,
+            views,
             self.telemetry_path,
             self.max_requests,
             effective=lambda: effective(self._config),

@@ -19,6 +19,7 @@ from .family import AgeFamily
 from .lines import ROW_FAMILIES, ServerLines, server_lines
 from .samples import Detail
 from .store import Knowledge
+from .verdict import Verdict
 
 SERVERS = 16
 """Servers in a block. More compress better (32: by 3 %), and cost more to change."""
@@ -44,6 +45,8 @@ class Slot:
     """Of its lines in each piece of the block, in bytes; an array of type I."""
     moments: bytes = b""
     """What the ages in its lines are counted from; an array of type q."""
+    verdict: Verdict | None = None
+    """What its backups say; None: they are not fresh."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +74,7 @@ class Block:
                 slot = self.slots[vm_id]
                 slot.lengths = array("I", map(len, lines.texts)).tobytes()
                 slot.moments = lines.moments.tobytes()
+                slot.verdict = lines.verdict
 
     def absorb(self, other: Block) -> None:
         """Take in all servers of another block."""
@@ -146,6 +150,14 @@ class Shelf:
             shown = block.shown(index, time)
             if shown is not None:
                 yield shown
+
+    def verdicts(self) -> dict[int, Verdict]:
+        """Return what the backups of those servers say whose backups are fresh."""
+        return {
+            vm_id: slot.verdict
+            for vm_id, slot in self._slots.items()
+            if slot.verdict is not None
+        }
 
     def _write(self, block: Block, states: Mapping[int, State]) -> None:
         block.replace(

@@ -24,6 +24,7 @@ from .family import Family
 from .lines import ROW_FAMILIES, panel_lines
 from .samples import Detail, Now
 from .store import PanelStore, Store
+from .verdict import Verdict
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -130,6 +131,12 @@ class Exposition:
         """Write what has changed since the last time, and drop what is gone."""
         with self._shelving:
             self._update(moment)
+
+    def verdicts(self, moment: Moment) -> dict[str, dict[int, Verdict]]:
+        """Return what each server's backups say, by panel: judged when they changed."""
+        with self._shelving:
+            self._update(moment)
+            return {name: shelf.verdicts() for name, shelf in self._shelves.items()}
 
     def scrape(self, moment: Moment, names: frozenset[str] = frozenset()) -> Scrape:
         """Return what is shown of a moment, by any thread."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from .kinds import (
     AWAITED,
     DATA_OLD,
@@ -45,22 +47,30 @@ from .kinds import (
     Finding,
     Kind,
 )
-from .model import DISK, VIRTUAL_MACHINE, Schedule
+from .model import DISK, VIRTUAL_MACHINE, Schedule, Target
 from .samples import Now
 from .store import Knowledge, PanelStore, Watch
-from .verdict import HISTORY, TargetVerdict, Verdict, backup_required, last_failed_at
+from .verdict import (
+    HISTORY,
+    Interval,
+    TargetVerdict,
+    Verdict,
+    backup_required,
+    last_failed_at,
+)
 
 _NEVER = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What is to be said of one server; the findings with the worst first."""
 
     state: Kind
     findings: tuple[Finding, ...] = ()
 
 
+_FINE, _SUSPENDED = Judgement(FINE), Judgement(SUSPENDED)
+_NOT_REQUIRED = Judgement(NOT_REQUIRED)
 UNRESOLVED = Judgement(DATA_OLD, (Finding(DATA_OLD),))
 """Of a configured identifier that no server is known for: nothing could be read."""
 
@@ -71,14 +81,14 @@ def judge_server(
     """Judge a server by what is known of it; ``verdict`` is None where that is old."""
     known = watch.knowledge
     if known.server is not None and known.server.suspended:
-        return Judgement(SUSPENDED)
+        return _SUSPENDED
     found = [*_reading(panel, watch, now), *_schedules(panel, watch, verdict, now)]
     if verdict is not None:
         found += _Case(known, verdict, now.time).findings()
     if found:
         found.sort(key=lambda finding: RANK[finding.kind])
         return Judgement(found[0].kind, tuple(found))
-    return Judgement(NOT_REQUIRED if backup_required(known) is False else FINE)
+    return _NOT_REQUIRED if backup_required(known) is False else _FINE
 
 
 def _reading(panel: PanelStore, watch: Watch, now: Now) -> Iterator[Finding]:
@@ -157,19 +167,21 @@ class _Case:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong, in any order."""
-        if self._has_none():
-            yield from self._unprotected()
-        whole_at = _latest(self.verdict, VIRTUAL_MACHINE)
-        bare = self._bare_disks(whole_at)
+        yield from self._unprotected()
+        bare = self._bare_disks()
         for target in self.verdict.targets:
             if target.target in bare:
                 yield from self._bare(target)
-            else:
-                yield from self._stale(target)
-            yield from self._stuck(target, whole_at)
-            yield from self._failed(target, whole_at)
-            yield from self._locked(target)
-        yield from self._failed_somewhere(whole_at)
+            elif target.expected_interval is not None:
+                yield from self._stale(target, target.expected_interval)
+            if target.oldest_unbuilt_at is not None:
+                yield from self._stuck(target, target.oldest_unbuilt_at)
+            if self._has_failed(target):
+                yield Finding(FAILED, target.target, target.last_failed_at)
+            if target.oldest_locked_at is not None:
+                yield from self._locked(target, target.oldest_locked_at)
+        if self.known.failed_takes:
+            yield from self._failed_somewhere()
 
     def _has_none(self) -> bool:
         return (
@@ -180,30 +192,29 @@ class _Case:
 
     def _unprotected(self) -> Iterator[Finding]:
         """Judge a server without a restore point; the first start is waited for."""
-        if self._is_young():
+        if not self._has_none() or self._is_young():
             return
         lost = any(target.marked_for_delete for target in self.verdict.targets)
         start = None if lost else self._next_start(None)
         yield Finding(UNPROTECTED) if start is None else Finding(AWAITED, since=start)
 
-    def _bare_disks(self, whole_at: float) -> set[object]:
+    def _bare_disks(self) -> set[Target]:
         """Return the disks without a backup beside others with some.
 
         Not where the server is backed up as a whole: that is expected, or happened
         after the last backup of a disk.
         """
         disks = [t for t in self.verdict.targets if t.target.type == DISK]
-        if not any(disk.built for disk in disks) or not backup_required(self.known):
+        bare = {disk.target for disk in disks if disk.built == 0}
+        if not 0 < len(bare) < len(disks) or not backup_required(self.known):
             return set()
-        whole = any(
+        expected = any(
             target.expected_interval is not None
             for target in self.verdict.targets
             if target.target.type == VIRTUAL_MACHINE
         )
-        disks_at = _latest(self.verdict, DISK)
-        if whole or whole_at > disks_at > _NEVER:
-            return set()
-        return {disk.target for disk in disks if disk.built == 0}
+        whole_at, disks_at = self._latest(VIRTUAL_MACHINE), self._latest(DISK)
+        return set() if expected or whole_at > disks_at > _NEVER else bare
 
     def _bare(self, disk: TargetVerdict) -> Iterator[Finding]:
         if self._is_young():
@@ -214,11 +225,8 @@ class _Case:
         else:
             yield Finding(AWAITED, disk.target, start)
 
-    def _stale(self, target: TargetVerdict) -> Iterator[Finding]:
+    def _stale(self, target: TargetVerdict, interval: Interval) -> Iterator[Finding]:
         """Judge how old a target's last success is, or for how long it has none."""
-        interval = target.expected_interval
-        if interval is None:
-            return
         since = target.last_success_at
         if since is None:
             if self.verdict.last_success_at is None:
@@ -236,10 +244,9 @@ class _Case:
         elif target.last_success_at is None and not self._is_young():
             yield Finding(AWAITED, target.target, self._next_start(target))
 
-    def _stuck(self, target: TargetVerdict, whole_at: float) -> Iterator[Finding]:
+    def _stuck(self, target: TargetVerdict, begun_at: float) -> Iterator[Finding]:
         """Judge an unbuilt row; it blocks nothing where something came after it."""
-        begun_at = target.oldest_unbuilt_at
-        if begun_at is None or self.time - begun_at <= STUCK_SECONDS:
+        if self.time - begun_at <= STUCK_SECONDS:
             return
         success_at = target.last_success_at or _NEVER
         seconds = target.last_success_seconds
@@ -247,29 +254,47 @@ class _Case:
             return
         if target.last_failed_at is not None and target.last_failed_at >= begun_at:
             return
-        if not _is_over(target, begun_at, whole_at):
+        if not self._is_over(target, begun_at):
             long = self.time - begun_at > STUCK_LONG_SECONDS
             yield Finding(STUCK_LONG if long else STUCK, target.target, begun_at)
 
-    def _failed(self, target: TargetVerdict, whole_at: float) -> Iterator[Finding]:
-        if _has_failed(target, whole_at):
-            yield Finding(FAILED, target.target, target.last_failed_at)
+    def _has_failed(self, target: TargetVerdict) -> bool:
+        failed_at, success_at = target.last_failed_at, target.last_success_at
+        if failed_at is None or (success_at is not None and failed_at <= success_at):
+            return False
+        return not self._is_over(target, failed_at)
 
-    def _failed_somewhere(self, whole_at: float) -> Iterator[Finding]:
+    def _failed_somewhere(self) -> Iterator[Finding]:
         """Judge a failed take whose row, and so its target, is not known."""
         failed_at = last_failed_at(self.known)
-        if failed_at is None or any(
-            _has_failed(target, whole_at) for target in self.verdict.targets
-        ):
+        if failed_at is None or any(map(self._has_failed, self.verdict.targets)):
             return
         success_at = self.verdict.last_success_at
         if success_at is None or failed_at > success_at:
             yield Finding(FAILED, since=failed_at)
 
-    def _locked(self, target: TargetVerdict) -> Iterator[Finding]:
-        since = target.oldest_locked_at
-        if since is not None and self.time - since > LOCKED_SECONDS:
+    def _locked(self, target: TargetVerdict, since: float) -> Iterator[Finding]:
+        if self.time - since > LOCKED_SECONDS:
             yield Finding(LOCKED, target.target, since)
+
+    def _is_over(self, target: TargetVerdict, moment: float) -> bool:
+        """Tell whether the whole server was backed up since, and the disk is over."""
+        return (
+            target.target.type == DISK
+            and target.expected_interval is None
+            and moment < self._latest(VIRTUAL_MACHINE)
+        )
+
+    def _latest(self, kind: str) -> float:
+        """Return the last success of all targets of a type."""
+        return max(
+            (
+                target.last_success_at
+                for target in self.verdict.targets
+                if target.target.type == kind and target.last_success_at is not None
+            ),
+            default=_NEVER,
+        )
 
     def _is_young(self) -> bool:
         server = self.known.server
@@ -298,31 +323,3 @@ class _Case:
             ),
             default=None,
         )
-
-
-def _has_failed(target: TargetVerdict, whole_at: float) -> bool:
-    failed_at, success_at = target.last_failed_at, target.last_success_at
-    if failed_at is None or (success_at is not None and failed_at <= success_at):
-        return False
-    return not _is_over(target, failed_at, whole_at)
-
-
-def _is_over(target: TargetVerdict, moment: float, whole_at: float) -> bool:
-    """Tell whether the whole server was backed up since, and a disk needs no more."""
-    return (
-        target.target.type == DISK
-        and target.expected_interval is None
-        and moment < whole_at
-    )
-
-
-def _latest(verdict: Verdict, kind: str) -> float:
-    """Return the last success of all targets of a type."""
-    return max(
-        (
-            target.last_success_at
-            for target in verdict.targets
-            if target.target.type == kind and target.last_success_at is not None
-        ),
-        default=_NEVER,
-    )

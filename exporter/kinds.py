@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 from .model import Target
 
 _HOUR = 3600.0
@@ -47,7 +49,7 @@ class Level(enum.IntEnum):
     CRITICAL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """One thing that can be said of a server, a target or a panel."""
 
@@ -146,8 +148,7 @@ PANEL_KINDS = (
 """The states of panels, the worst first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """Something that is wrong, and where."""
 
     kind: Kind

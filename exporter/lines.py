@@ -19,6 +19,7 @@ from .families import FAMILIES
 from .family import AgeFamily, Family, PanelFamily, RowFamily, ServerFamily
 from .samples import Detail, Now, Row, view
 from .store import Knowledge, PanelStore
+from .verdict import Verdict
 
 ROW_FAMILIES: tuple[RowFamily[Any, Any], ...] = tuple(
     family for family in FAMILIES if isinstance(family, RowFamily)
@@ -41,6 +42,8 @@ class ServerLines(msgspec.Struct, frozen=True):
     """By family, as in ROW_FAMILIES; of ages templates, with ``%d`` for the age."""
     moments: array[int]
     """Unix seconds: what the ages in the templates are counted from."""
+    verdict: Verdict | None = None
+    """What its backups say; None: they are not fresh."""
 
 
 def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLines:
@@ -62,7 +65,8 @@ def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLine
             texts.append(_template(family.name, labels, "%d").encode())
         else:
             texts.append(_text(family, rows[family.rows]))
-    return ServerLines(tuple(texts), moments)
+    verdict = None if judged is None else judged.verdict
+    return ServerLines(tuple(texts), moments, verdict)
 
 
 def panel_lines(

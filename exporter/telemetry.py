@@ -152,6 +152,15 @@ class Telemetry:
         for family in families:
             family.remove_by_labels({"panel": panel})
 
+    def errors_of(self, panel: str) -> dict[str, int]:
+        """Return how many requests to a panel brought nothing usable, by reason."""
+        found = dict.fromkeys(reasons(), 0)
+        for metric in self.errors.collect():
+            for sample in metric.samples:
+                if sample.labels["panel"] == panel:
+                    found[sample.labels["reason"]] += int(sample.value)
+        return found
+
     def loaded(self, *, time: float | None) -> None:
         """Note that the configuration was loaded at ``time``, or could not be."""
         self._reload_successful.set(time is not None)

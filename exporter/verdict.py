@@ -7,9 +7,10 @@ complete?" is one per target: a server with two disks can have one good and one 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+
+import msgspec
 
 from .model import (
     DISK,
@@ -29,21 +30,21 @@ HISTORY = "history"
 FALLBACK = "fallback"
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """How often a target's backups are expected, and who says so."""
 
     seconds: float
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class TargetVerdict:
+class TargetVerdict(msgspec.Struct, frozen=True, gc=False):
     """What one target's backups say; a target may have none."""
 
     target: Target
     last_success: Backup | None
     """The newest built backup that is not marked for delete."""
+    last_success_at: float | None
+    """When the last good restore point was complete."""
     built: int
     unbuilt: int
     locked: int
@@ -57,11 +58,6 @@ class TargetVerdict:
     last_failed_at: float | None
 
     @property
-    def last_success_at(self) -> float | None:
-        """Return when the last good restore point was complete."""
-        return None if self.last_success is None else completed_at(self.last_success)
-
-    @property
     def last_success_seconds(self) -> float | None:
         """Return how long the last success took, its time in the queue included."""
         backup = self.last_success
@@ -71,8 +67,7 @@ class TargetVerdict:
         return seconds if seconds >= 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What all backups of one server say."""
 
     targets: tuple[TargetVerdict, ...]
@@ -151,11 +146,12 @@ def _judge_target(
         key=lambda backup: (completed_at(backup) or 0.0, backup.id),
         default=None,
     )
-    newest_at = 0.0 if last_success is None else completed_at(last_success) or 0.0
-    over = _is_over(knowledge, target, superseded=whole_server_at > newest_at)
+    success_at = None if last_success is None else completed_at(last_success)
+    over = _is_over(knowledge, target, superseded=whole_server_at > (success_at or 0.0))
     return TargetVerdict(
         target=target,
         last_success=last_success,
+        last_success_at=success_at,
         built=len(counted) - len(unbuilt),
         unbuilt=len(unbuilt),
         locked=sum(backup.locked for backup in backups),

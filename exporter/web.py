@@ -11,18 +11,21 @@ from aiohttp import web
 from .errors import ConfigError
 from .exposition import Body, Exposition
 from .negotiation import accepts_gzip, media_type
-from .page import page
-from .samples import Now
+from .query import BadQuery, number_of_page, query
 from .scrapes import Scrapes
 from .store import Store
+from .views import Views
 
 _RETRY_SECONDS = "1"
 _LONGEST_SENDING_SECONDS = 60.0
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {
     **_HEADERS,
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
 }
+_MOST_ON_A_PAGE = 100
+_MOST_IN_JSON = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,7 @@ class Pages:
 
     store: Store
     exposition: Exposition
+    views: Views
     telemetry_path: str
     max_requests: int
     """Scrapes served at once; 0: no limit."""
@@ -49,16 +53,22 @@ class Pages:
         """Return the application that serves them."""
         app = web.Application()
         app.router.add_get(self.telemetry_path, self._metrics)
-        app.router.add_get("/", self._status)
+        app.router.add_get("/", self._overview)
+        app.router.add_get("/server", self._server)
+        app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
         app.router.add_post("/-/reload", self._reload)
         app.router.add_get("/config", self._config)
-        app.cleanup_ctx.append(self._scraping)
+        app.cleanup_ctx.extend((self._scraping, self._viewing))
         return app
 
     async def _scraping(self, _: web.Application) -> AsyncIterator[None]:
         async with self._made.running():
+            yield
+
+    async def _viewing(self, _: web.Application) -> AsyncIterator[None]:
+        async with self.views.running():
             yield
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
@@ -91,14 +101,38 @@ class Pages:
         await _send(request, response, body)
         return response
 
-    async def _status(self, _: web.Request) -> web.Response:
-        clock = self.exposition.clock
-        now = Now(clock.time(), clock.monotonic())
+    async def _overview(self, request: web.Request) -> web.Response:
+        try:
+            wanted = query(request.query, most=_MOST_ON_A_PAGE)
+        except BadQuery as error:
+            return _refused(error)
+        return self._page(await self.views.overview(wanted))
+
+    async def _server(self, request: web.Request) -> web.Response:
+        panel, vm_id = (request.query.get(name, "") for name in ("panel", "vm_id"))
+        try:
+            page = number_of_page(request.query)
+        except BadQuery as error:
+            return _refused(error)
+        text = await self.views.server(panel, vm_id, page)
+        if text is None:
+            text = "There is no such server here: it is gone, or another shard's.\n"
+            return web.Response(status=404, text=text, headers=_HEADERS)
+        return self._page(text)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        try:
+            wanted = query(request.query, most=_MOST_IN_JSON)
+        except BadQuery as error:
+            return _refused(error)
+        body = await self.views.status(wanted)
         return web.Response(
-            text=page(self.store, now, self.telemetry_path),
-            content_type="text/html",
-            headers=_PAGE_HEADERS,
+            body=body, content_type="application/json", headers=_HEADERS
         )
+
+    def _page(self, text: str) -> web.Response:
+        headers = _PAGE_HEADERS | {"Content-Security-Policy": self.views.pages.policy}
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="Healthy.\n", headers=_HEADERS)
@@ -125,6 +159,10 @@ class Pages:
         return web.Response(
             text=self.effective(), content_type="text/plain", headers=_HEADERS
         )
+
+
+def _refused(error: BadQuery) -> web.Response:
+    return web.Response(status=400, text=f"{error}\n", headers=_HEADERS)
 
 
 async def _send(request: web.Request, response: web.StreamResponse, body: Body) -> None:

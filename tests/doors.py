@@ -14,15 +14,12 @@ from typing import Any
 import aiohttp
 import bcrypt
 from harness import SteppedClock
-from prometheus_client import CollectorRegistry
-from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
+from looks import the_pages
+from stores import a_backup, a_panel, a_server, a_store, put
 
 from exporter.access import Access, watching
 from exporter.basic_auth import Passwords
-from exporter.exposition import Exposition
-from exporter.samples import Detail
 from exporter.server import serving
-from exporter.web import Pages
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -93,22 +90,12 @@ async def guarded(
         checks.append((password, hashed))
         return check(password, hashed)
 
-    async def nothing() -> None:
-        """Reload nothing."""
-
     panel = a_panel()
     put(panel, a_server(), a_backup())
     store = a_store(panel)
     # The files are new, as they are when somebody has just changed them.
     clock = SteppedClock(start=file.stat().st_mtime)
-    pages = Pages(
-        store,
-        Exposition(store, StandingClock(), Detail(), CollectorRegistry()),
-        "/metrics",
-        40,
-        effective=str,
-        reload=nothing,
-    )
+    pages = the_pages(store)
     access = Access(watching(file, clock), Passwords(counted))
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),

@@ -70,7 +70,12 @@ SHOWING = (
     "exposition",
     "scrapes",
     "negotiation",
+    "query",
+    "board",
+    "status_schema",
+    "status",
     "page",
+    "views",
     "web",
 )
 """From what is known to what is answered."""
@@ -131,6 +136,7 @@ FOREIGN = {
     },
     "bcrypt": {"basic_auth"},
     "isal": {"deflate"},
+    "jinja2": {"page"},
     "prometheus_client": {"collector", "exposition", "telemetry"},
     "xmltodict": {"wire"},
     "yaml": {"document", "effective"},

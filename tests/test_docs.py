@@ -9,15 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from prometheus_client import CollectorRegistry
-from stores import StandingClock, a_store
+from looks import the_pages
+from stores import a_store
 
-from exporter.exposition import Exposition
 from exporter.families import FAMILIES
 from exporter.family import Family
-from exporter.samples import Detail
 from exporter.telemetry import OWN, OwnFamily
-from exporter.web import Pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -94,19 +91,7 @@ def test_every_endpoint_is_documented_with_its_methods_and_no_other() -> None:
     """The table in docs/http.md is the list of routes."""
     page = (DOCS / "http.md").read_text("utf-8")
     documented = re.findall(r"^\| `(/\S*)` \| ([A-Z]+) \|", page, re.MULTILINE)
-    store = a_store()
-
-    async def nothing() -> None:
-        """Reload nothing."""
-
-    pages = Pages(
-        store,
-        Exposition(store, StandingClock(), Detail(), CollectorRegistry()),
-        telemetry_path="/metrics",
-        max_requests=40,
-        effective=str,
-        reload=nothing,
-    )
+    pages = the_pages(a_store())
     served = [
         (route.resource.canonical, route.method)
         for route in pages.application().router.routes()

@@ -18,18 +18,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from certificates import write_certificates
-from prometheus_client import CollectorRegistry
-from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
+from looks import the_pages
+from stores import a_backup, a_panel, a_server, a_store, put
 from structlog.testing import capture_logs
 
 from exporter.access import Access, watching
 from exporter.clock import SystemClock
 from exporter.connection import Limits
-from exporter.exposition import TEXT, Exposition
+from exporter.exposition import TEXT
 from exporter.negotiation import accepts_gzip, media_type
-from exporter.samples import Detail
 from exporter.server import serving
-from exporter.web import Pages
 
 SHORT = 0.1
 """Seconds after which a limit that a test is about applies."""
@@ -46,10 +44,6 @@ PATIENT = Limits(
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def _nothing() -> None:
-    """Reload nothing."""
-
-
 @asynccontextmanager
 async def served(
     limits: Limits = PATIENT,
@@ -60,14 +54,7 @@ async def served(
     panel = a_panel()
     put(panel, a_server(), a_backup())
     store = a_store(panel)
-    app = Pages(
-        store,
-        Exposition(store, StandingClock(), Detail(), CollectorRegistry()),
-        "/metrics",
-        40,
-        effective=str,
-        reload=_nothing,
-    ).application()
+    app = the_pages(store).application()
     more(app)
     async with (
         asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),

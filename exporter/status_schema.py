@@ -1,0 +1,140 @@
+"""The documented keys of ``/api/v1/status``, which the status page shows too.
+
+Moments are RFC 3339 in UTC, sizes bytes, durations seconds; what is not known is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+
+class TroubleStatus(msgspec.Struct, frozen=True):
+    """Why something could last not be read."""
+
+    at: datetime | None
+    reason: str
+    error: str
+    hint: str
+
+
+class FindingStatus(msgspec.Struct, frozen=True):
+    """Something that is wrong."""
+
+    state: str
+    title: str
+    level: str
+    alert: str | None
+    target_type: str | None
+    target_id: int | None
+    about: str | None
+    """Which schedule, collector, action or backup server."""
+    since: datetime | None
+
+
+class Size(msgspec.Struct, frozen=True):
+    """The size of one good backup."""
+
+    at: datetime | None
+    bytes: int
+
+
+class TargetStatus(msgspec.Struct, frozen=True):
+    """A disk, or a server as a whole."""
+
+    target_type: str
+    target_id: int
+    state: str
+    title: str
+    level: str
+    last_success_at: datetime | None
+    last_success_size_bytes: int | None
+    last_success_duration_seconds: float | None
+    expected_interval_seconds: float | None
+    expected_interval_source: str | None
+    next_start_at: datetime | None
+    backups_built: int
+    backups_unbuilt: int
+    backups_locked: int
+    backups_marked_for_delete: int
+    oldest_unbuilt_at: datetime | None
+    last_failed_at: datetime | None
+    recent_sizes: tuple[Size, ...]
+    """The oldest first."""
+
+
+class ServerStatus(msgspec.Struct, frozen=True):
+    """One virtual server."""
+
+    panel: str
+    vm_id: str
+    label: str | None
+    hostname: str | None
+    identifier: str | None
+    state: str
+    title: str
+    level: str
+    findings: tuple[FindingStatus, ...]
+    suspended: bool | None
+    backup_required: bool | None
+    created_at: datetime | None
+    last_success_at: datetime | None
+    last_failed_at: datetime | None
+    next_start_at: datetime | None
+    backups_built: int | None
+    backups_unbuilt: int | None
+    backup_size_bytes: int | None
+    read_at: datetime | None
+    read_succeeded: bool | None
+    """Of the last try; null: not tried yet."""
+    trouble: TroubleStatus | None
+    targets: tuple[TargetStatus, ...]
+
+
+class PanelStatus(msgspec.Struct, frozen=True):
+    """One control panel."""
+
+    name: str
+    url: str
+    version: str | None
+    up: bool | None
+    state: str
+    title: str
+    level: str
+    findings: tuple[FindingStatus, ...]
+    servers: int
+    """That are read by this exporter."""
+    servers_listed: int | None
+    """In the whole inventory."""
+    servers_failing: int
+    first_pass_ended: bool
+    inventory_read_at: datetime | None
+    oldest_read_at: datetime | None
+    """Every server that could be read was read since."""
+    newest_read_at: datetime | None
+    next_request_at: datetime | None
+    poll_interval_seconds: float
+    poll_lag_seconds: float
+    clock_skew_seconds: float | None
+    errors: Mapping[str, int]
+    trouble: TroubleStatus | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything that is asked for."""
+
+    generated_at: datetime | None
+    version: str
+    shard: int
+    total_shards: int
+    panels: tuple[PanelStatus, ...]
+    states: Mapping[str, int]
+    """How many servers each state is said of; one can count several times."""
+    total: int
+    matching: int
+    page: int
+    pages: int
+    per_page: int
+    servers: tuple[ServerStatus, ...]

@@ -1,0 +1,52 @@
+"""The pages of a store that is filled by hand, wired as the exporter wires them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
+from stores import StandingClock
+
+from exporter.exposition import Exposition
+from exporter.page import Pages as StatusPages
+from exporter.samples import Detail
+from exporter.selection import Shard
+from exporter.status import Errors
+from exporter.store import Store
+from exporter.views import Views
+from exporter.web import Pages
+
+
+async def _nothing() -> None:
+    """Reload nothing."""
+
+
+def no_errors(_: str) -> dict[str, int]:
+    """Count no error of any panel."""
+    return {}
+
+
+def the_pages(  # noqa: PLR0913  # a test names what matters to it
+    store: Store,
+    *,
+    own: CollectorRegistry | None = None,
+    telemetry_path: str = "/metrics",
+    max_requests: int = 40,
+    effective: Callable[[], str] = str,
+    reload: Callable[[], Awaitable[None]] = _nothing,
+    shard: Shard | None = None,
+    errors: Errors = no_errors,
+) -> Pages:
+    """Return what answers every path, at the moment of every scrape."""
+    shard = shard or Shard()
+    own = own or CollectorRegistry()
+    exposition = Exposition(store, StandingClock(), Detail(), own)
+    return Pages(
+        store,
+        exposition,
+        Views(exposition, shard, errors, StatusPages(telemetry_path, shard)),
+        telemetry_path,
+        max_requests,
+        effective=effective,
+        reload=reload,
+    )
