@@ -14,6 +14,7 @@ prometheus              prometheus
 promtool                prometheus promtool
 prometheus-alertmanager prometheus-alertmanager
 amtool                  prometheus-alertmanager
+chromium                chromium
 shellcheck              shellcheck
 '
 
@@ -85,8 +86,58 @@ END
     chmod +x .tools/bin/prometheus-alertmanager
 }
 
+# Unpack Chromium, a font, and whatever of their dependencies is not installed here,
+# into one folder, whole or not at all.
+unpack_chromium() {
+    [ ! -d .tools/chromium ] || return 0
+    prepare || return 1
+    say "fetching Debian's package chromium, and what it needs, into .tools"
+    rm -rf .tools/chromium.part "$scratch/closure"
+    mkdir -p .tools/chromium.part "$scratch/closure"
+    apt -o Debug::NoLocking=1 --simulate --no-install-recommends \
+        install chromium fonts-dejavu-core >"$scratch/plan" || return 1
+    needs=$(awk '$1 == "Inst" { print $2 }' "$scratch/plan")
+    [ "$(id -u)" -ne 0 ] || chown _apt "$scratch/closure"
+    # shellcheck disable=SC2086  # needs is a list
+    (cd "$scratch/closure" && apt download chromium fonts-dejavu-core $needs) || return 1
+    for file in "$scratch"/closure/*.deb; do
+        dpkg-deb -x "$file" .tools/chromium.part || return 1
+    done
+    cat >.tools/chromium.part/fonts.conf <<END
+<?xml version="1.0"?>
+<fontconfig>
+  <dir prefix="relative">usr/share/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir prefix="relative">fonts-cache</cachedir>
+</fontconfig>
+END
+    mv .tools/chromium.part .tools/chromium
+}
+
+# The libraries that were missing lie beside it, and are for it alone.
+provide_chromium() {
+    unpack_chromium || return 1
+    mkdir -p .tools/bin
+    cat >.tools/bin/chromium <<'END'
+#!/bin/sh
+root=$(cd "$(dirname "$0")/../chromium" && pwd)
+for folder in "$root"/usr/lib/*-linux-gnu* "$root"/lib/*-linux-gnu* \
+    "$root"/usr/lib/*-linux-gnu*/*/ "$root"/usr/lib; do
+    [ ! -d "$folder" ] || libraries=${libraries:+$libraries:}$folder
+done
+export LD_LIBRARY_PATH="$libraries" FONTCONFIG_FILE="$root/fonts.conf"
+exec "$root/usr/lib/chromium/chromium" "$@"
+END
+    chmod +x .tools/bin/chromium
+    .tools/bin/chromium --version >/dev/null 2>&1 && return 0
+    say "Debian's package chromium does not run here"
+    rm .tools/bin/chromium
+    return 1
+}
+
 # Put a program from one of these packages on the PATH of the tests.
 provide() {
+    [ "$1" != chromium ] || { provide_chromium; return; }
     program=$1
     shift
     for package; do
