@@ -58,22 +58,22 @@ Details of single backups (`detail.backups`) are not needed.
 
 ## The status page judges alike
 
-The exporter's [status page](http.md#the-status-page) judges by the same thresholds and
-guards; tests compare both. It looks at one moment, so there are differences:
+The exporter's [status page](http.md#the-status-page) judges by the same thresholds
+and guards; tests compare both. It looks at one moment, so there are differences:
 
 - What alerts wait for (`for`, `keep_firing_for`) it does not wait for.
-- A server or disk **without any backup yet, whose first start is to come,** is `awaited`,
-  a warning, at once. OnAppServerUnprotected and OnAppDiskUnprotected wait until six
-  hours after that start; OnAppBackupStale for an interval and a half.
-- **Suspensions that ended, intervals that were shortened, schedules that are rarer than
-  history shows, failures that a schedule counts up, a shrunken inventory, odd sizes:**
-  only Prometheus remembers what was before. Alerts may be later than the page for the
-  first three; OnAppScheduleFailing (warning), OnAppInventoryShrank and
-  OnAppBackupSizeAnomaly are alerts alone.
-- **Locked** shows for backups older than three days, however long they have been so: a
-  notice. OnAppBackupLockedLong measures it.
+- A server or disk **without any backup yet, whose first start is to come,** is
+  `awaited`, a warning, at once. OnAppServerUnprotected and OnAppDiskUnprotected wait
+  until six hours after that start; OnAppBackupStale for an interval and a half.
+- **Suspensions that ended, intervals that were shortened, schedules that are rarer
+  than history shows:** alerts know, and may be later than the page.
+- **Failures that a schedule counts up, a shrunken inventory, odd sizes:** only
+  Prometheus knows what was before. OnAppScheduleFailing (warning),
+  OnAppInventoryShrank and OnAppBackupSizeAnomaly are alerts alone.
+- **Locked** shows for backups older than three days, however long they have been so:
+  a notice. OnAppBackupLockedLong measures it.
 - Of several **shards** each judges its own servers; servers that no shard reads only
-  Prometheus sees. Exporters that are down only Prometheus sees too.
+  Prometheus sees, and exporters that are down.
 
 ## All alerts
 

@@ -29,7 +29,7 @@ RUNBOOKS = (
     "docs/runbooks/"
 )
 BACKUPS_PER_PAGE = 200
-_SHOWN_TARGETS = 4
+_SHOWN_TARGETS = 3
 """Of each server among others; its own page shows all."""
 _COLUMNS = (
     ("state", "State"),

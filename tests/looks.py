@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry
 from stores import StandingClock
@@ -26,6 +27,12 @@ def no_errors(_: str) -> dict[str, int]:
     return {}
 
 
+@cache
+def _status_pages(telemetry_path: str, shard: Shard) -> StatusPages:
+    """Make them once: templates take long to be read."""
+    return StatusPages(telemetry_path, shard)
+
+
 def the_pages(  # noqa: PLR0913  # a test names what matters to it
     store: Store,
     *,
@@ -44,7 +51,7 @@ def the_pages(  # noqa: PLR0913  # a test names what matters to it
     return Pages(
         store,
         exposition,
-        Views(exposition, shard, errors, StatusPages(telemetry_path, shard)),
+        Views(exposition, shard, errors, _status_pages(telemetry_path, shard)),
         telemetry_path,
         max_requests,
         effective=effective,

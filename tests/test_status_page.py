@@ -1,0 +1,590 @@
+"""Tests for what the status page and its API say, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, get_args, get_type_hints
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+import pytest
+import yaml
+from harness import NOW, Cloud, SteppedClock, exporting, watched, write
+from hypothesis import given, settings
+from looks import no_errors, the_pages
+from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store, put, stores
+from work import counted
+from worlds import DAY, Draw
+
+from exporter.board import board
+from exporter.demo.panel import Panel
+from exporter.demo.stage import demo_panel
+from exporter.demo.world import World
+from exporter.judgement import judge_server
+from exporter.kinds import PANEL_KINDS, SERVER_KINDS
+from exporter.model import Schedule, Target
+from exporter.packed import packed
+from exporter.page import RUNBOOKS
+from exporter.query import Query
+from exporter.selection import Expectation, Shard
+from exporter.server import serving
+from exporter.status import server_status, status
+from exporter.status_schema import (
+    FindingStatus,
+    PanelStatus,
+    ServerStatus,
+    Size,
+    Status,
+    TargetStatus,
+    TroubleStatus,
+)
+from exporter.store import Store
+from exporter.trouble import Trouble
+from exporter.verdict import judge
+
+ROOT = Path(__file__).parents[1]
+HTTP_PAGE = (ROOT / "docs" / "http.md").read_text("utf-8")
+EVIL = "<script>alert(1)</script><img src=x onerror=\"alert('2')\">"
+_LONGEST_REAL_WAIT_SECONDS = 60
+
+
+@asynccontextmanager
+async def served(store: Store, **options: Any) -> AsyncIterator[Looker]:
+    """Serve a store's pages."""
+    async with (
+        asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),
+        serving(the_pages(store, **options).application(), ("127.0.0.1:0",)) as bound,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Looker(f"http://{bound[0]}", session)
+
+
+class Looker:
+    """Asks for pages."""
+
+    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+        """Ask there."""
+        self.base, self.session = base, session
+
+    async def get(self, path: str, **parameters: Any) -> tuple[int, str]:
+        """Return status and text of a page; lists are repeated parameters."""
+        query = urlencode(parameters, doseq=True)
+        async with self.session.get(f"{self.base}{path}?{query}") as response:
+            return response.status, await response.text()
+
+    async def status(self, **parameters: Any) -> dict[str, Any]:
+        """Return the status as JSON."""
+        code, text = await self.get("/api/v1/status", **parameters)
+        assert code == 200, text
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def ids(self, **parameters: Any) -> list[str]:
+        """Return the numbers of the servers that are found, in their order."""
+        found = await self.status(**parameters)
+        return [server["vm_id"] for server in found["servers"]]
+
+
+def a_fleet() -> Store:
+    """Return two panels with five servers, each in another state."""
+    one, two = a_panel("lon1"), a_panel("ams1")
+    daily = Expectation(own_interval_seconds=DAY, backup_required=True)
+    sizes = {1: 3000, 2: 1000, 3: 2000}
+    for number, age in ((1, 0.5), (2, 2), (3, 9)):
+        server = a_server(id=number, label=f"web-{number}", created_at=TIME - 90 * DAY)
+        one.watch(number, server, daily)
+        made = a_backup(
+            id=number,
+            target=Target("Disk", 10 * number),
+            size_bytes=sizes[number],
+            created_at=TIME - age * DAY - 60,
+            built_at=TIME - age * DAY,
+        )
+        one.succeeded(number, (made,), time=TIME, monotonic=MONOTONIC)
+    put(two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True))
+    two.watch(5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily)
+    two.succeeded(5, (), time=TIME, monotonic=MONOTONIC)
+    two.learn(
+        2 + 3, "schedules", (a_schedule(Target("VirtualMachine", 5), TIME + 7200),)
+    )
+    return a_store(one, two)
+
+
+def a_schedule(target: Target, next_start_at: float) -> Schedule:
+    """Return an enabled daily schedule."""
+    return Schedule(1, "autobackup", target, "days", 1, "enabled", next_start_at, 0)
+
+
+# What is found
+
+
+async def test_the_worst_come_first() -> None:
+    """Then by name; suspended servers and those that need none come last."""
+    async with served(a_fleet()) as looker:
+        found = await looker.status()
+
+    assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [
+        ("3", "very_stale"),
+        ("2", "stale"),
+        ("5", "awaited"),
+        ("1", "fine"),
+        ("4", "suspended"),
+    ]
+    assert found["states"] == {
+        "very_stale": 1,
+        "stale": 1,
+        "awaited": 1,
+        "fine": 1,
+        "suspended": 1,
+    }
+    assert (found["total"], found["matching"]) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"q": "WEB-2"}, ["2"]),
+        ({"q": "ärger"}, ["4"]),
+        ({"q": "db.example"}, ["4"]),
+        ({"q": "5"}, ["5"]),
+        ({"q": " "}, ["3", "2", "5", "1", "4"]),
+        ({"q": "no such"}, []),
+        ({"state": "stale"}, ["2"]),
+        ({"state": ["stale", "fine"]}, ["2", "1"]),
+        ({"state": "trouble"}, ["3", "2", "5"]),
+        ({"state": ""}, ["3", "2", "5", "1", "4"]),
+        ({"panel": "ams1"}, ["5", "4"]),
+        ({"panel": "ams1", "state": "trouble", "q": "new"}, ["5"]),
+        ({"panel": "none"}, []),
+        ({"sort": "state", "order": "desc"}, ["4", "1", "5", "2", "3"]),
+        ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
+        ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
+        ({"sort": "last_success"}, ["3", "2", "1", "5", "4"]),
+        ({"sort": "last_success", "order": "desc"}, ["1", "2", "3", "5", "4"]),
+        ({"sort": "size", "panel": "lon1"}, ["2", "3", "1"]),
+        ({"sort": "interval", "panel": "lon1"}, ["3", "2", "1"]),
+        ({"sort": "next_start"}, ["5", "3", "2", "1", "4"]),
+        ({"per_page": 2}, ["3", "2"]),
+        ({"per_page": 2, "page": 3}, ["4"]),
+        ({"per_page": 2, "page": 99}, ["4"]),
+        ({"utm": "x"}, ["3", "2", "5", "1", "4"]),
+    ],
+)
+async def test_parameters_choose_and_sort(
+    parameters: dict[str, Any], expected: list[str]
+) -> None:
+    """Search, filters, order and pages; the same for the page and for JSON."""
+    async with served(a_fleet()) as looker:
+        _, page = await looker.get("/", **parameters)
+        shown = re.findall(r'<a href="server\?panel=\w+&amp;vm_id=(\d+)"><bdi>', page)
+
+        assert await looker.ids(**parameters) == expected
+        assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"state": "bad"}, "state: must be one of trouble, unprotected, "),
+        ({"sort": "bad"}, "sort: must be one of state, server, panel, "),
+        ({"order": "up"}, "order: must be one of asc, desc"),
+        ({"page": "0"}, "page: must be a whole number from 1"),
+        ({"page": "-1"}, "page: must be a whole number from 1"),
+        ({"page": "٣"}, "page: must be a whole number from 1"),
+        ({"page": "9" * 5000}, "page: must be a whole number from 1"),
+        ({"per_page": "1001"}, "per_page: must be a whole number from 1 to 100"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/status"])
+async def test_what_means_nothing_is_refused_with_what_would_be_right(
+    path: str, parameters: dict[str, str], expected: str
+) -> None:
+    """A filter that does nothing would look as if all were well."""
+    async with served(a_fleet()) as looker:
+        code, text = await looker.get(path, **parameters)
+
+    assert code == 400
+    assert text.startswith(expected)
+
+
+async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
+    """What is stale and stuck is found as both; its own state is the worse."""
+    panel = a_panel()
+    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    rows = (
+        a_backup(created_at=TIME - 9 * DAY, built_at=TIME - 9 * DAY),
+        a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
+    )
+    panel.succeeded(1, rows, time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        found = await looker.status()
+        stuck = await looker.ids(state="stuck")
+        target = found["servers"][0]["targets"][0]
+
+    assert found["states"] == {"very_stale": 1, "stuck": 1}
+    assert found["servers"][0]["state"] == target["state"] == "very_stale"
+    assert [f["alert"] for f in found["servers"][0]["findings"]] == [
+        "OnAppBackupVeryStale",
+        "OnAppBackupStuck",
+    ]
+    assert stuck == ["1"]
+
+
+# What is said
+
+
+async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    """The hint of the log, and no key anywhere."""
+    panel = Panel(World(NOW))
+    secret = "wrong-and-secret"  # of nobody
+    auth = {"username": "demo@example.com", "password": secret}
+    async with watched(panel, tmp_path, basic_auth=auth) as cloud:
+        (found,) = (await _status(cloud))["panels"]
+        _, page, _ = await cloud.get("/")
+        _, said, _ = await cloud.get("/api/v1/status")
+
+    assert (found["state"], found["up"]) == ("unauthorized", False)
+    assert found["trouble"]["reason"] == "unauthorized"
+    assert found["errors"]["unauthorized"] == 1
+    assert found["next_request_at"] == "2027-01-15T08:10:00Z"
+    assert "Credentials refused" in page
+    assert "What to do: check basic_auth" in page
+    assert secret not in page + said
+
+
+async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
+    tmp_path: Path,
+) -> None:
+    """Whoever looks later wants to know what it was."""
+    world = World(NOW)
+    server = world.add_server()
+    world.add_backup(server.id)
+    panel = Panel(world)
+    async with watched(panel, tmp_path) as cloud:
+        fault = panel.faults.add(_refusing(), resource="backups")
+        await cloud.pass_(900)
+        (failing,) = (await _status(cloud))["servers"]
+        _, page, _ = await cloud.get(f"/server?panel=cp&vm_id={server.id}")
+        fault.remove()
+        await cloud.pass_(900)
+        (good,) = (await _status(cloud))["servers"]
+
+    assert (failing["state"], failing["read_succeeded"]) == ("poll_failing", False)
+    assert failing["trouble"]["reason"] == "status"
+    assert "Last error" in page
+    assert failing["trouble"]["error"].split(":")[0] in page
+    assert (good["state"], good["read_succeeded"]) == ("not_required", True)
+    assert good["trouble"]["reason"] == "status"
+
+
+def _refusing() -> Any:
+    from exporter.demo import faults  # noqa: PLC0415  # only here
+
+    return faults.answer(503, {}, b"")
+
+
+async def _status(cloud: Cloud) -> dict[str, Any]:
+    _, text, _ = await cloud.get("/api/v1/status")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def test_a_server_that_is_only_configured_is_shown_by_its_name() -> None:
+    """No number is known for it, and nothing of its backups."""
+    panel = a_panel(unresolved=("azby<gzz6",))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+        code, page = await looker.get("/server", panel="cp", vm_id="azby<gzz6")
+
+    assert (found["vm_id"], found["state"]) == ("azby<gzz6", "data_old")
+    assert code == 200
+    assert "azby&lt;gzz6" in page
+
+
+async def test_every_backup_is_on_its_servers_page() -> None:
+    """The newest first, in pages."""
+    panel = a_panel()
+    rows = [a_backup(id=n, created_at=TIME - n, identifier=f"b{n}") for n in range(450)]
+    put(panel, a_server(), *rows)
+    async with served(a_store(panel)) as looker:
+        pages = [
+            await looker.get("/server", panel="cp", vm_id=1, page=number)
+            for number in (1, 2, 3, 99)
+        ]
+    shown = [re.findall(r"<bdi>b(\d+)</bdi>", text) for _, text in pages]
+
+    assert [len(numbers) for numbers in shown] == [200, 200, 50, 50]
+    assert [int(n) for numbers in shown[:3] for n in numbers] == list(range(450))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"panel": "cp", "vm_id": "2"},
+        {"panel": "none", "vm_id": "1"},
+        {"panel": "cp", "vm_id": "1\x00"},
+        {"panel": "cp", "vm_id": "²"},
+        {"panel": "cp"},
+        {},
+    ],
+)
+async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> None:
+    """With words; another shard may have it."""
+    panel = a_panel()
+    put(panel, a_server(), a_backup())
+    async with served(a_store(panel)) as looker:
+        code, text = await looker.get("/server", **parameters)
+
+    assert code == 404
+    assert "another shard's" in text
+
+
+async def test_nothing_that_a_panel_says_becomes_markup() -> None:
+    """Names, addresses, versions, errors and identifiers are text."""
+    trouble = Trouble("timeout", EVIL, EVIL, TIME)
+    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", trouble=trouble)
+    panel.unresolved = (EVIL,)
+    changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
+    server = a_server(label=EVIL, hostname=EVIL, identifier=EVIL)
+    put(panel, server, a_backup(identifier=EVIL, **changes))
+    panel.failed(1, trouble)
+    async with served(a_store(panel)) as looker:
+        pages = [
+            await looker.get("/", q=EVIL),
+            await looker.get("/", q=EVIL, panel=EVIL),
+            await looker.get("/server", panel=EVIL, vm_id=1),
+            await looker.get("/server", panel=EVIL, vm_id=EVIL),
+        ]
+
+    for code, text in pages:
+        assert code == 200
+        assert text.count("&lt;script&gt;") >= 3
+        assert text.count("<script>") == 1
+        assert "<img" not in text
+        assert 'onerror="' not in text
+
+
+async def test_pages_are_served_under_a_policy_that_lets_nothing_else_in() -> None:
+    """No script but the page's own, nothing from anywhere, no frame around it."""
+    async with (
+        served(a_fleet()) as looker,
+        looker.session.get(looker.base + "/") as response,
+    ):
+        text, headers = await response.text(), response.headers
+    policy = dict(
+        part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; ")
+    )
+
+    assert policy["default-src"] == policy["base-uri"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["form-action"] == "'self'"
+    assert re.fullmatch(r"'sha256-[\w+/]{43}='", policy["script-src"])
+    assert re.fullmatch(r"'sha256-[\w+/]{43}='", policy["style-src"])
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert re.findall(r' on\w+=| style="|javascript:', text) == []
+    assert set(re.findall(r'(?:src|href|action)="(?:\w+:)?//', text)) == set()
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (a_store(), "No panel is configured."),
+        (a_store(a_panel()), "No server is known."),
+        (
+            a_store(
+                a_panel(answering=None, heard_at_monotonic=None, first_pass_ended=False)
+            ),
+            "the first pass has not ended",
+        ),
+    ],
+)
+async def test_nothing_to_show_is_said(store: Store, expected: str) -> None:
+    """An empty table could mean anything."""
+    async with served(store) as looker:
+        code, text = await looker.get("/")
+
+    assert code == 200
+    assert expected in text
+
+
+async def test_a_shard_says_which_it_is() -> None:
+    """What is missing is on another's page, and no fault of the panel."""
+    panel = a_panel(servers_listed=100)
+    put(panel, a_server(), a_backup())
+    async with served(a_store(panel), shard=Shard(1, 3)) as looker:
+        found = await looker.status()
+        _, text = await looker.get("/")
+
+    assert (found["shard"], found["total_shards"]) == (1, 3)
+    assert found["panels"][0]["state"] == "up"
+    assert "shard 1 of 3" in text
+
+
+async def test_links_lead_where_they_should_below_any_path() -> None:
+    """All are relative, so that a proxy may put a path before them."""
+    async with served(a_fleet(), telemetry_path="/all/metrics") as looker:
+        for page in ("/", "/server?panel=lon1&vm_id=1"):
+            async with looker.session.get(looker.base + page) as response:
+                links = re.findall(r'(?:href|action)="([^"]*)"', await response.text())
+            own = {link.replace("&amp;", "&") for link in links if ":" not in link}
+
+            assert {"all/metrics", "config", "-/healthy", "-/ready"} <= own
+            for link in own:
+                assert not link.startswith("/")
+                async with looker.session.get(f"{looker.base}/{link}") as answer:
+                    assert answer.status == 200, link
+
+
+def test_runbooks_are_those_of_the_alerts() -> None:
+    """One address, written twice."""
+    rules = (ROOT / "deploy" / "prometheus" / "backups.rules.yml").read_text("utf-8")
+    (found,) = {
+        alert["annotations"]["runbook_url"].removesuffix(f"{alert['alert']}.md")
+        for group in yaml.safe_load(rules)["groups"]
+        for alert in group["rules"]
+        if "alert" in alert
+    }
+
+    assert found == RUNBOOKS
+
+
+# JSON
+
+
+async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> None:
+    """All of them, always; moments are RFC 3339 in UTC."""
+    panel = await demo_panel(clock=(clock := SteppedClock(NOW)).time)
+    try:
+        write(tmp_path / "onapp.yml", panel, {}, {})
+        async with exporting(panel, tmp_path / "onapp.yml", clock) as cloud:
+            _, text, headers = await cloud.get("/api/v1/status?per_page=1000")
+    finally:
+        await panel.stop()
+    decoded = msgspec.json.decode(text, type=Status, strict=True)
+    moments = re.findall(r'"(?:\w+_)?at":"([^"]*)"', text)
+
+    assert headers["Content-Type"] == "application/json"
+    assert msgspec.json.decode(msgspec.json.encode(decoded)) == json.loads(text)
+    assert decoded.total == len(decoded.servers) > 20
+    assert len(moments) > 100
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", m) for m in moments)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *(Status, PanelStatus, ServerStatus, TargetStatus, FindingStatus),
+        *(TroubleStatus, Size),
+    ],
+)
+def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> None:
+    """docs/http.md names each, and each state with its level."""
+    section = HTTP_PAGE.partition("## The status as JSON")[2].partition("## The me")[0]
+
+    assert {key for key in get_type_hints(shape) if f"`{key}`" not in section} == set()
+    assert get_args(get_type_hints(Status)["servers"])[0] is ServerStatus
+
+
+def test_every_state_is_documented_with_its_level() -> None:
+    """And no other, in the order of their gravity."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (critical|warning|notice|fine) ", HTTP_PAGE, re.MULTILINE
+    )
+    panels = next(x for x in HTTP_PAGE.splitlines() if x.startswith("| `state`, `tit"))
+
+    assert rows == [(kind.key, kind.level.name.lower()) for kind in SERVER_KINDS]
+    assert re.findall(r"`(\w+)`", panels)[3:] == [kind.key for kind in PANEL_KINDS]
+
+
+@settings(max_examples=40, deadline=None)
+@given(stores())
+def test_whatever_is_known_can_be_shown(store: Store) -> None:
+    """Any text, moment and number: as HTML and as JSON."""
+    views = the_pages(store).views
+    moment = views.exposition.moment()
+    verdicts = views.exposition.verdicts(moment)
+    shown = status(board(moment, verdicts, Shard(), Query()), no_errors)
+    page = views.pages.overview(shown, Query(), ready=False)
+    said = json.loads(msgspec.json.encode(shown))
+
+    assert page.count("<script>") == 1
+    assert len(said["servers"]) == min(50, said["total"])
+
+
+# What it costs
+
+
+def a_large_store(servers: int) -> Store:
+    """Return a panel with many servers of thirty backups on two disks."""
+    panel = a_panel(servers_listed=servers)
+    for number in range(1, servers + 1):
+        put(panel, a_server(id=number, label=f"web-{number}"))
+        rows = packed(_thirty(number))
+        panel.succeeded(number, rows, time=TIME, monotonic=MONOTONIC)
+    return a_store(panel)
+
+
+def _thirty(number: int) -> Iterator[Any]:
+    for row in range(30):
+        target = Target("Disk", 10 * number + row % 2)
+        at = TIME - row * DAY / 2
+        yield a_backup(id=100 * number + row, target=target, built_at=at, created_at=at)
+
+
+def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
+    """Backups are unpacked for the servers of the page alone, and judged for none."""
+    store = a_large_store(300)
+    views = the_pages(store).views
+    views.exposition.update(views.exposition.moment())
+    with counted(judge, judge_server, server_status) as work:
+        moment = views.exposition.moment()
+        verdicts = views.exposition.verdicts(moment)
+        shown = status(board(moment, verdicts, Shard(), Query(text="web")), no_errors)
+        page = views.pages.overview(shown, Query(), ready=True)
+
+    assert work["judge"] == 0
+    assert work["judge_server"] == 300
+    assert work["server_status"] == 50
+    assert len(page) < 150_000
+
+
+def test_the_largest_page_stays_small() -> None:
+    """Even with every server in trouble and as many targets as are shown."""
+    panel = a_panel()
+    for number in range(1, 201):
+        rows = [
+            a_backup(id=100 * n + r, target=Target("Disk", n), built_at=TIME - 9 * DAY)
+            for n in range(6)
+            for r in range(15)
+        ]
+        put(panel, a_server(id=number, label="é" * 60, hostname="h" * 60), *rows)
+    views = the_pages(a_store(panel)).views
+    moment = views.exposition.moment()
+    wanted = Query(per_page=100)
+    found = board(moment, views.exposition.verdicts(moment), Shard(), wanted)
+    page = views.pages.overview(status(found, no_errors), wanted, ready=True)
+
+    assert len(page.encode()) < 300_000
+
+
+async def test_health_is_answered_while_a_look_is_made() -> None:
+    """Looks are made by a thread: the event loop has its turns."""
+    store = Draw(Random(7)).store(panels=2, servers=400)  # noqa: S311  # no secret
+    async with served(store) as looker:
+        looks = [asyncio.create_task(looker.get("/", per_page=100)) for _ in range(3)]
+        healthy = 0
+        while not all(look.done() for look in looks):
+            healthy += (await looker.get("/-/healthy"))[0] == 200
+        found = await asyncio.gather(*looks)
+
+    assert {code for code, _ in found} == {200}
+    assert healthy > 3
