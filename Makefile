@@ -53,6 +53,9 @@ docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
 .PHONY: dashboards
 dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
 	$(RUN) grafana
+.PHONY: images
+images: $(VENV)/.dev tools  ## Take the pictures of the status page in docs/ anew
+	$(VENV)/bin/python tests/pictures.py
 
 .PHONY: golden
 golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
