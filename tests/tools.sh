@@ -108,7 +108,7 @@ unpack_chromium() {
 <fontconfig>
   <dir prefix="relative">usr/share/fonts</dir>
   <dir>/usr/share/fonts</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 END
     mv .tools/chromium.part .tools/chromium
@@ -126,6 +126,7 @@ for folder in "$root"/usr/lib/*-linux-gnu* "$root"/lib/*-linux-gnu* \
     [ ! -d "$folder" ] || libraries=${libraries:+$libraries:}$folder
 done
 export LD_LIBRARY_PATH="$libraries" FONTCONFIG_FILE="$root/fonts.conf"
+export XDG_CACHE_HOME="$root/cache"
 exec "$root/usr/lib/chromium/chromium" "$@"
 END
     chmod +x .tools/bin/chromium
