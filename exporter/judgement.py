@@ -109,7 +109,7 @@ def _schedules(
 ) -> Iterator[Finding]:
     """Judge whether schedules start backups when they should."""
     schedules = watch.knowledge.schedules
-    if not schedules:
+    if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
         return
     for schedule in schedules:
         if schedule.status == "failed":
@@ -125,6 +125,12 @@ def _schedules(
         for finding in overdue(panel, schedules, now):
             if finding.target not in under_way:
                 yield finding
+
+
+def _is_on_time(schedule: Schedule, now: Now) -> bool:
+    """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
+    start = schedule.next_start_at
+    return schedule.status == "enabled" and (start is None or start >= now.time)
 
 
 def overdue(
@@ -167,7 +173,8 @@ class _Case:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong, in any order."""
-        yield from self._unprotected()
+        if self.verdict.built == 0:
+            yield from self._unprotected()
         bare = self._bare_disks()
         for target in self.verdict.targets:
             if target.target in bare:
@@ -176,23 +183,16 @@ class _Case:
                 yield from self._stale(target, target.expected_interval)
             if target.oldest_unbuilt_at is not None:
                 yield from self._stuck(target, target.oldest_unbuilt_at)
-            if self._has_failed(target):
-                yield Finding(FAILED, target.target, target.last_failed_at)
             if target.oldest_locked_at is not None:
                 yield from self._locked(target, target.oldest_locked_at)
         if self.known.failed_takes:
-            yield from self._failed_somewhere()
-
-    def _has_none(self) -> bool:
-        return (
-            self.verdict.built == 0
-            and self.verdict.last_success_at is None
-            and bool(backup_required(self.known))
-        )
+            yield from self._failed()
 
     def _unprotected(self) -> Iterator[Finding]:
         """Judge a server without a restore point; the first start is waited for."""
-        if not self._has_none() or self._is_young():
+        if self.verdict.last_success_at is not None or self._is_young():
+            return
+        if not backup_required(self.known):
             return
         lost = any(target.marked_for_delete for target in self.verdict.targets)
         start = None if lost else self._next_start(None)
@@ -204,13 +204,15 @@ class _Case:
         Not where the server is backed up as a whole: that is expected, or happened
         after the last backup of a disk.
         """
-        disks = [t for t in self.verdict.targets if t.target.type == DISK]
-        bare = {disk.target for disk in disks if disk.built == 0}
-        if not 0 < len(bare) < len(disks) or not backup_required(self.known):
+        targets = self.verdict.targets
+        bare = {t.target for t in targets if t.built == 0 and t.target.type == DISK}
+        if not bare or not backup_required(self.known):
+            return set()
+        if not any(t.built and t.target.type == DISK for t in targets):
             return set()
         expected = any(
             target.expected_interval is not None
-            for target in self.verdict.targets
+            for target in targets
             if target.target.type == VIRTUAL_MACHINE
         )
         whole_at, disks_at = self._latest(VIRTUAL_MACHINE), self._latest(DISK)
@@ -264,10 +266,13 @@ class _Case:
             return False
         return not self._is_over(target, failed_at)
 
-    def _failed_somewhere(self) -> Iterator[Finding]:
-        """Judge a failed take whose row, and so its target, is not known."""
+    def _failed(self) -> Iterator[Finding]:
+        """Judge failed takes: of targets, or else one whose target is not known."""
+        failed = [t for t in self.verdict.targets if self._has_failed(t)]
+        for target in failed:
+            yield Finding(FAILED, target.target, target.last_failed_at)
         failed_at = last_failed_at(self.known)
-        if failed_at is None or any(map(self._has_failed, self.verdict.targets)):
+        if failed or failed_at is None:
             return
         success_at = self.verdict.last_success_at
         if success_at is None or failed_at > success_at:

@@ -7,6 +7,7 @@ from statistics import median
 
 from floors import Floors
 from scraping import Health, Timed
+from viewing import Looked
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,4 @@ class World:
     peak_bytes: int
     floors: Floors
     inflation: float
+    looked: Looked

@@ -28,6 +28,7 @@ from scraping import (
 )
 from subject_process import subject
 from table import page
+from viewing import looks
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BACKUPS = 30
@@ -82,6 +83,7 @@ def _measure(servers: int) -> World:
         other_health = health_while_scraping(
             ours, other, GZIP, 0.0 if times == 1 else 1.0
         )
+        looked = looks(exporter, panel, ours, _HEALTH_SECONDS)
         text = plain[-1].text()
         return World(
             backups=servers * BACKUPS,
@@ -100,6 +102,7 @@ def _measure(servers: int) -> World:
             peak_bytes=peak,
             floors=floors(text, gzipped[-1].body),
             inflation=inflation(text),
+            looked=looked,
         )
 
 

@@ -132,7 +132,7 @@ def health_while_scraping(
         while time.perf_counter() < ends:
             await scrape(scraped, encoding)
 
-    with _pinging(ours) as results:
+    with pinging(ours) as results:
         asyncio.run(scrape_on())
     return _health(results)
 
@@ -143,7 +143,7 @@ def _health(seconds: list[float]) -> Health:
 
 
 @contextmanager
-def _pinging(url: str) -> Iterator[list[float]]:
+def pinging(url: str) -> Iterator[list[float]]:
     """Ask for health in a process of its own; fill the list when it ends."""
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=_ping, args=(theirs, url), daemon=True)

@@ -30,6 +30,13 @@ Collector of the same data, in the same process and the same run.
 *Health* is `/-/healthy`, asked every 5 ms while one scrape follows the other without a
 pause; *at rest*, while there is no scrape at all.
 
+## Looks
+
+The status page of so many servers, each time after one has changed: the worst first;
+sorted by size, the second page; as JSON. *Health* while one look follows the other.
+
+{looks}
+
 ## What the time goes to
 
 A compressed scrape joins pieces that lie compressed in memory, writes the ages,
@@ -126,6 +133,13 @@ _SCRAPES: Sequence[_Row] = (
     ("size, gzip, prometheus-client", lambda w: _mb(w.other_gzip.bytes)),
     ("size, plain", lambda w: _mb(w.plain.bytes)),
 )
+_LOOKS: Sequence[_Row] = (
+    ("page", lambda w: _ms(w.looked.seconds)),
+    ("page, sorted", lambda w: _ms(w.looked.sorted_seconds)),
+    ("JSON", lambda w: _ms(w.looked.json_seconds)),
+    ("size of the page", lambda w: f"{w.looked.bytes / 1e3:.0f} kB"),
+    ("health p50 / p99", lambda w: _health(w.looked.health)),
+)
 _FLOORS: Sequence[_Row] = (
     ("join", lambda w: _ms(w.floors.join)),
     ("age lines", lambda w: _ms(w.floors.ages)),
@@ -167,6 +181,7 @@ def page(worlds: Sequence[World], polled: Mapping[str, Polls], machine: str) -> 
     return _PAGE.format(
         machine=machine,
         scrapes=_by_size(worlds, _SCRAPES),
+        looks=_by_size(worlds, _LOOKS),
         floors=_by_size(worlds, _FLOORS),
         memory=_by_size(worlds, _MEMORY) + _slope(worlds),
         polls=_polls(polled),

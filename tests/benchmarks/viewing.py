@@ -1,0 +1,72 @@
+"""Looks at the status page over HTTP, timed as a browser would wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+import aiohttp
+from cloud_process import Cloud
+from scraping import Health, pinging
+from subject_process import Subject
+
+_PAGE, _SORTED, _JSON = "/", "/?sort=size&order=desc&page=2", "/api/v1/status"
+_TIMES = 9
+_SECONDS_BETWEEN = 1.1
+_EVER = aiohttp.ClientTimeout(total=None)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Medians, in seconds, and how long the page is."""
+
+    seconds: float
+    sorted_seconds: float
+    json_seconds: float
+    bytes: int
+    health: Health
+    """While one look follows the other."""
+
+
+def looks(subject: Subject, cloud: Cloud, url: str, seconds: float) -> Looked:
+    """Look at everything, a second apart, each time after a server has changed."""
+    timed: dict[str, list[tuple[float, int]]] = {_PAGE: [], _SORTED: [], _JSON: []}
+    for turn in range(_TIMES):
+        for path, found in timed.items():
+            vm_id = 1 + turn % cloud.servers
+            cloud.change(vm_id)
+            subject.read(vm_id)
+            time.sleep(_SECONDS_BETWEEN)
+            found.append(asyncio.run(_look(url + path)))
+    medians = {path: median(s for s, _ in found) for path, found in timed.items()}
+    return Looked(
+        medians[_PAGE],
+        medians[_SORTED],
+        medians[_JSON],
+        timed[_PAGE][-1][1],
+        _health(url, seconds),
+    )
+
+
+async def _look(url: str) -> tuple[float, int]:
+    """Return how long a page took, and how many bytes it has."""
+    async with aiohttp.ClientSession(timeout=_EVER) as session:
+        started = time.perf_counter()
+        async with session.get(url) as response:
+            response.raise_for_status()
+            body = await response.read()
+        return time.perf_counter() - started, len(body)
+
+
+def _health(url: str, seconds: float) -> Health:
+    async def look_on() -> None:
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            await _look(url + _PAGE)
+
+    with pinging(url) as results:
+        asyncio.run(look_on())
+    took = sorted(results)
+    return Health(median(took), quantiles(took, n=100)[98], took[-1])
