@@ -31,6 +31,7 @@ from playwright.sync_api import (
 
 from exporter.demo.stage import demo_panel
 
+UNPACKED = Path(__file__).parents[1] / ".tools"
 WIDE, NARROW = (1180, 900), (360, 740)
 _LONGEST_REAL_WAIT_SECONDS = 60.0
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -91,7 +92,7 @@ def a_browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not on the PATH: `make tools` fetches it")
-    with sync_playwright() as playwright:
+    with _libraries(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program,
             chromium_sandbox=False,
@@ -101,6 +102,17 @@ def a_browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def _libraries() -> Iterator[None]:
+    """Let the browser's driver find what tests/tools.sh unpacked for it."""
+    folders = map(str, UNPACKED.glob("libatomic1/usr/lib/*-linux-gnu*"))
+    known = filter(None, [os.environ.get("LD_LIBRARY_PATH")])
+    with pytest.MonkeyPatch.context() as patch:
+        if found := ":".join([*folders, *known]):
+            patch.setenv("LD_LIBRARY_PATH", found)
+        yield
 
 
 @dataclass(eq=False)

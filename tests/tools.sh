@@ -218,6 +218,18 @@ done <<EOF
 $go_programs
 EOF
 
+# What drives the browser (the wheel playwright holds a Node.js) needs a library that
+# minimal machines lack; tests/browsing.py looks for it here.
+set -- /lib/*-linux-gnu*/libatomic.so.1 /usr/lib*/libatomic.so.1 \
+    /usr/lib/*-linux-gnu*/libatomic.so.1
+for library; do
+    [ ! -e "$library" ] || found=$library
+done
+if [ -z "${found:-}" ] && ! unpack libatomic1; then
+    missing="$missing libatomic.so.1"
+    say "libatomic.so.1 is missing: install it (on Debian the package libatomic1)"
+fi
+
 [ -n "$missing" ] || exit 0
 if [ "${CI:-}" = true ]; then
     say "with CI=true that is a failure"
