@@ -16,6 +16,7 @@ class Scraped:
 
     seconds: float
     first_byte_seconds: float
+    cpu_seconds: float
     bytes: int
 
     @classmethod
@@ -24,6 +25,7 @@ class Scraped:
         return cls(
             median(each.seconds for each in timed),
             median(each.first_byte_seconds for each in timed),
+            median(each.cpu_seconds for each in timed),
             len(timed[-1].body),
         )
 

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
 
@@ -34,6 +34,8 @@ class Timed:
     seconds: float
     first_byte_seconds: float
     body: bytes
+    cpu_seconds: float = 0.0
+    """Of the exporter, whoever else had the machine meanwhile."""
 
     def text(self) -> bytes:
         """Return what it says."""
@@ -77,7 +79,9 @@ def scrapes(
         number = cloud.change(vm_id)
         subject.read(vm_id)
         _stay_awake(_SECONDS_BETWEEN)
-        timed.append(asyncio.run(scrape(url, encoding)))
+        cpu_before = subject.cpu()
+        one = asyncio.run(scrape(url, encoding))
+        timed.append(replace(one, cpu_seconds=subject.cpu() - cpu_before))
         text = timed[-1].text()
         age = next(_AGE.finditer(text))[1]
         if b'backup_id="%d"' % number not in text or age in ages:

@@ -60,6 +60,14 @@ class Subject:
         self._orders.send((what, vm_id))
         return self._orders.recv()
 
+    def cpu(self) -> float:
+        """Return the CPU seconds that it has taken, with those of any child."""
+        return sum(
+            int(file.read_text().split()[0]) / 1e9
+            for pid in _family(self.pid)
+            for file in Path(f"/proc/{pid}/task").glob("*/schedstat")
+        )
+
     def memory(self) -> int:
         """Return the bytes of memory in use, with those of any child."""
         return sum(_status(pid, "VmRSS") for pid in _family(self.pid))

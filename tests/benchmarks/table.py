@@ -43,7 +43,8 @@ A compressed scrape joins pieces that lie compressed in memory, writes the ages,
 compresses these, and sends it all. The exporter's own metrics, some 250 samples a
 panel, are written by prometheus-client, at every scrape: the most of a small one.
 Each was measured by itself, on the same content: no scrape can be quicker than their
-sum. A plain scrape must inflate the pieces instead.
+sum. A plain scrape must inflate the pieces instead. *CPU* is the time that the exporter
+had a processor during a scrape; beyond it, the scrape waited for one or for the client.
 
 {floors}
 
@@ -147,8 +148,10 @@ _FLOORS: Sequence[_Row] = (
     ("socket", lambda w: _ms(w.floors.socket)),
     ("own metrics", lambda w: _ms(w.floors.own)),
     ("**together**", lambda w: f"**{_ms(w.floors.together)}**"),
+    ("CPU of the scrape, gzip", lambda w: _ms(w.gzip.cpu_seconds)),
     ("the scrape, gzip", lambda w: _ms(w.gzip.seconds)),
     ("inflating all", lambda w: _ms(w.inflation)),
+    ("CPU of the scrape, plain", lambda w: _ms(w.plain.cpu_seconds)),
     ("the scrape, plain", lambda w: _ms(w.plain.seconds)),
 )
 _MEMORY: Sequence[_Row] = (
