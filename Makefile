@@ -57,6 +57,17 @@ dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
 images: $(VENV)/.dev tools  ## Take the pictures of the status page in docs/ anew
 	$(VENV)/bin/python tests/pictures.py
 
+# Alerts and dashboards say where to read on: all at the place that pyproject.toml names.
+RUNBOOKS = $(shell sed -n 's/^Runbooks = "\(.*\)"/\1/p' pyproject.toml)
+.PHONY: runbooks
+runbooks:  ## Let alerts lead to your pages: make runbooks URL=https://wiki.example.com/onapp
+	@[ -n "$(URL)" ] || { echo >&2 "Tell where they are (now $(RUNBOOKS)):" \
+		"make runbooks URL=https://wiki.example.com/onapp"; exit 1; }
+	@sed -i.before 's|$(RUNBOOKS)|$(URL)|g' pyproject.toml deploy/prometheus/*.rules.yml \
+		grafana/dashboards/*.json tests/data/rules/*.yml
+	@rm -f pyproject.toml.before deploy/prometheus/*.before grafana/dashboards/*.before \
+		tests/data/rules/*.before
+
 .PHONY: golden
 golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 	$(RUN) pytest tests -k golden --update-golden $(ARGS)

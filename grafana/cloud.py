@@ -122,6 +122,7 @@ _WORST = look.rows(
     sort=[("State", True), ("Waited", True)],
 )
 
+_RUNBOOK = {"links": [{"title": "What to do", "url": frame.RUNBOOK_LINK}]}
 _FIRED = 'ALERTS{alertname=~"OnApp.+", job=~"$job", panel=~"$panel|"}'
 _FIRING = _FIRED.replace("}", ', alertstate="firing"}')
 _ALERTING = f"max without (alertstate) (2 * {_FIRING} or {_FIRED})"
@@ -142,7 +143,7 @@ _ALERTS = look.rows(
                 "custom.width": 90,
             },
         ),
-        "alertname": ("Alert", {}),
+        "alertname": ("Alert", _RUNBOOK),
         "severity": ("Severity", {"custom.width": 90}),
         "label": ("Server", {}),
         "panel": ("Panel", {}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
@@ -16,6 +18,10 @@ Section = tuple[str, Sequence[tuple[Builder[model.Panel], int, int]]]
 
 _EVERYTHING = ".+"
 
+_PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+_RUNBOOKS = tomllib.loads(_PROJECT.read_text("utf-8"))["project"]["urls"]["Runbooks"]
+RUNBOOK_LINK = f"{_RUNBOOKS}/${{__data.fields.Alert}}.md"
+"""To what an alert means, from a row that has its name."""
 SERVER_LINK = (
     "/d/onapp-server/onapp-server?${datasource:queryparam}&${job:queryparam}"
     "&${instance:queryparam}&var-panel=${__data.fields.Panel:percentencode}"
