@@ -32,7 +32,8 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
 
 They need Prometheus 2.42 or newer (`keep_firing_for`). `critical` is for somebody to be
 called, `warning` for the next working day. The annotation `runbook_url` leads to one of
-the pages below; whoever keeps these pages elsewhere changes it there.
+the pages below; `make runbooks URL=https://…` lets all of them lead to where you keep
+these pages.
 
 ## What they have in common
 
