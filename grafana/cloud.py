@@ -196,7 +196,7 @@ _TROUBLE = look.graph(
         "{{panel}}: all": _by_panel(f"{_SCOPE.state()} >= bool {NOTHING_DUE}"),
     },
     unit="none",
-)
+).max_data_points(60)  # every moment judges every server anew
 
 _ENDED = look.graph(
     "Backup tasks that ended",
