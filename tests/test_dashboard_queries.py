@@ -208,7 +208,7 @@ class _Asking:
     answers: Answers
     since: float
     now: float
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     async def all(self) -> None:
         """Ask every query of every dashboard with every value of every variable."""
