@@ -21,6 +21,7 @@ shellcheck              shellcheck
 # program               Go package, its version: this and no other
 go_programs='
 actionlint              github.com/rhysd/actionlint/cmd/actionlint v1.7.12
+compose-go              github.com/compose-spec/compose-go/v2/cmd v2.10.0
 helm                    helm.sh/helm/v3/cmd/helm v3.21.4
 kustomize               sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
 '
@@ -184,7 +185,7 @@ build() {
         { command -v go >/dev/null && build_with go; } ||
             { fetch_go && build_with .tools/go/go/bin/go; } || return 1
     fi
-    ln -sf "../$program-$version/$program" ".tools/bin/$program"
+    ln -sf "../$program-$version/$(ls "$built")" ".tools/bin/$program"
 }
 
 for package; do
