@@ -16,6 +16,12 @@ prometheus-alertmanager prometheus-alertmanager
 amtool                  prometheus-alertmanager
 chromium                chromium
 shellcheck              shellcheck
+systemd-analyze         systemd
+'
+
+# package               Debian packages of its libraries that a small system lacks
+libraries='
+systemd                 libsystemd-shared libip4tc2 libkmod2 libapparmor1
 '
 
 # program               Go package, its version: this and no other
@@ -135,6 +141,27 @@ END
     say "Debian's package chromium does not run here"
     rm .tools/bin/chromium
     return 1
+# Start a program with libraries that are not where it looks for them.
+fit_libraries() {
+    others=$(echo "$libraries" | sed -n "s/^$2  *//p")
+    [ -n "$others" ] || return 1
+    for other in $others; do
+        unpack "$other" || return 1
+    done
+    folders=
+    for other in "$2" $others; do
+        for folder in ".tools/$other"/usr/lib/*-linux-* ".tools/$other"/usr/lib/*-linux-*/systemd; do
+            [ ! -d "$folder" ] || folders=$folders:\$tools/${folder#.tools/}
+        done
+    done
+    rm -f ".tools/bin/$1"
+    cat >".tools/bin/$1" <<END
+#!/bin/sh
+tools=\$(cd "\$(dirname "\$0")/.." && pwd)
+LD_LIBRARY_PATH="${folders#:}" exec "\$tools/$2/usr/bin/$1" "\$@"
+END
+    chmod +x ".tools/bin/$1"
+    ".tools/bin/$1" --version >/dev/null 2>&1
 }
 
 # Put a program from one of these packages on the PATH of the tests.
@@ -150,6 +177,8 @@ provide() {
             [ "$program" != prometheus-alertmanager ] || fit_alertmanager
             return 0
         fi
+        fit_libraries "$program" "$package" && return 0
+        rm -f ".tools/bin/$program"
         say "$program from Debian's package $package does not run here"
     done
     return 1
