@@ -85,6 +85,12 @@ lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (A
 bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000": sizes)
 	$(VENV)/bin/python tests/benchmarks/run.py $(ARGS)
 
+.PHONY: dist
+dist: $(VENV)/.dev  ## The package as it is published, in dist/
+	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: --requirement requirements-build.lock
+	$(RUN) hatchling build -d dist
+
 .PHONY: tools
 tools:  ## The programs that the tests call, where they are missing
 	@tests/tools.sh
