@@ -141,6 +141,8 @@ END
     say "Debian's package chromium does not run here"
     rm .tools/bin/chromium
     return 1
+}
+
 # Start a program with libraries that are not where it looks for them.
 fit_libraries() {
     others=$(echo "$libraries" | sed -n "s/^$2  *//p")

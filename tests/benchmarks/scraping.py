@@ -120,7 +120,7 @@ def _stay_awake(seconds: float) -> None:
 
 def health_at_rest(url: str, seconds: float) -> Health:
     """Ask for health again and again while nothing else is asked for."""
-    with _pinging(url) as results:
+    with pinging(url) as results:
         time.sleep(seconds)
     return _health(results)
 
