@@ -7,6 +7,7 @@ from pathlib import Path
 
 import alerts_page
 import cli_page
+import configuration_page
 import metrics_page
 
 # What is promised about faults is declared where it is tested.
@@ -17,6 +18,7 @@ import reliability_page  # needs the path
 PAGES = {
     "alerts.md": alerts_page.text,
     "cli.md": cli_page.text,
+    "configuration.md": configuration_page.text,
     "metrics.md": metrics_page.text,
     "reliability.md": reliability_page.text,
 }

@@ -26,7 +26,7 @@ WRITTEN = [
 ]
 
 
-GENERATED = ["alerts.md", "cli.md", "metrics.md", "reliability.md"]
+GENERATED = ["alerts.md", "cli.md", "configuration.md", "metrics.md", "reliability.md"]
 
 
 @pytest.fixture
