@@ -9,6 +9,7 @@ import alerts_page
 import cli_page
 import configuration_page
 import metrics_page
+import sizing_page
 
 # What is promised about faults is declared where it is tested.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -21,6 +22,7 @@ PAGES = {
     "configuration.md": configuration_page.text,
     "metrics.md": metrics_page.text,
     "reliability.md": reliability_page.text,
+    "sizing.md": sizing_page.text,
 }
 
 

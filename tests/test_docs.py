@@ -26,7 +26,10 @@ WRITTEN = [
 ]
 
 
-GENERATED = ["alerts.md", "cli.md", "configuration.md", "metrics.md", "reliability.md"]
+GENERATED = [
+    *("alerts.md", "cli.md", "configuration.md", "metrics.md", "reliability.md"),
+    "sizing.md",
+]
 
 
 @pytest.fixture
