@@ -32,6 +32,10 @@ test: $(VENV)/.dev tools  ## The tests (ARGS="…" goes to pytest)
 soak: $(VENV)/.dev  ## Days with faults, in minutes (ARGS="--minutes 5 --seed 7")
 	@exec $(VENV)/bin/python tests/soak.py $(ARGS)
 
+.PHONY: fidelity
+fidelity: $(VENV)/.dev tools  ## Weeks of troubles: are the alerts right? (ARGS="--seed 7 --days 60")
+	@exec $(VENV)/bin/python tests/fidelity.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## The linter, the format and the types
 	$(RUN) ruff check

@@ -1,0 +1,134 @@
+"""What is done to the simulated clouds, written down as it is done: the truth.
+
+A deed is a trouble or a healthy look-alike. Beside it stands the journal of the world
+it was done to, which tells what became of each backup. Nothing here has ever passed
+through the exporter.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from exporter.demo.rows import JournalEntry, Target
+
+
+@dataclass(eq=True)
+class Deed:
+    """One trouble, or something healthy that looks like one."""
+
+    kind: str
+    panel: str
+    begins: float
+    """In Unix seconds, as all moments are."""
+    ends: float | None = None
+    """None: not before the end of the run."""
+    vm_id: int | None = None
+    target: Target | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    """More that an alert about it must say."""
+    interval_seconds: float = 86_400.0
+    """How often its target is to be backed up."""
+
+    def where(self, level: str) -> dict[str, str]:
+        """Return the labels that an alert about it must have."""
+        found = {**self.labels, **({"panel": self.panel} if self.panel else {})}
+        if level in ("server", "target") and self.vm_id is not None:
+            found["vm_id"] = str(self.vm_id)
+        if level == "target" and self.target is not None:
+            found["target_type"] = self.target.type
+            found["target_id"] = str(self.target.id)
+        return found
+
+    def __str__(self) -> str:
+        """Tell it in a few words."""
+        place = [self.panel, f"server {self.vm_id}" if self.vm_id else ""]
+        place += [" ".join(map(str, self.target))] if self.target else []
+        return f"{self.kind} ({', '.join(part for part in place if part)})"
+
+
+_MOMENTS = {
+    "backup queued": "queued",
+    "backup finished": "finished",
+    "backup failed": "failed",
+    "start stalled": "stalled",
+    "schedule failed": "given up",
+}
+
+
+@dataclass(eq=False)
+class Chronicle:
+    """The journal of one world, by target."""
+
+    _moments: dict[tuple[str, Target], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _queued: dict[int, float] = field(default_factory=dict)
+    _stuck: dict[Target, list[tuple[float, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    _takes: list[tuple[float, Target, int]] = field(default_factory=list)
+    _ends: list[tuple[float, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, journal: Iterable[JournalEntry]) -> Chronicle:
+        """Return a journal in the order of its targets."""
+        found = cls()
+        for entry in journal:
+            if entry.target is None or entry.kind not in (*_MOMENTS, "backup stuck"):
+                continue
+            if entry.kind == "backup stuck":
+                found._stuck[entry.target].append((entry.at, entry.row_id or 0))
+                continue
+            found._moments[_MOMENTS[entry.kind], entry.target].append(entry.at)
+            if entry.kind == "backup queued":
+                found._queued[entry.row_id or 0] = entry.at
+                found._takes.append((entry.at, entry.target, entry.server_id or 0))
+            if entry.kind in ("backup finished", "backup failed"):
+                found._ends.append((entry.at, entry.target.type))
+        return found
+
+    def first(self, what: str, target: Target, after: float) -> float | None:
+        """Return the first moment of a kind at or after another."""
+        moments = self._moments[what, target]
+        place = bisect_left(moments, after)
+        return moments[place] if place < len(moments) else None
+
+    def last(self, what: str, target: Target, before: float) -> float | None:
+        """Return the last moment of a kind at or before another."""
+        moments = self._moments[what, target]
+        place = bisect_right(moments, before)
+        return moments[place - 1] if place else None
+
+    def stuck_since(self, target: Target, after: float) -> float | None:
+        """Return when the first take that got stuck after a moment was queued."""
+        for at, row_id in self._stuck[target]:
+            if at >= after:
+                return self._queued[row_id]
+        return None
+
+    def idle_since(self, moment: float) -> float | None:
+        """Return since when takes of one kind wait for each other, if any do.
+
+        That is when the last one ended, or the first began to wait; with one alone it
+        is not the queue that stands still.
+        """
+        found = []
+        for kind in ("Disk", "VirtualMachine"):
+            limit = moment + 6 * 3600
+            waiting = [at for at, target, _ in self._takes if target.type == kind]
+            waiting = [at for at in waiting if at >= moment]
+            ended = [at for at, of in self._ends if of == kind and moment <= at < limit]
+            if len(waiting) > 1:
+                first = max([moment, *ended[-1:], waiting[0]])
+                found.append(max(first, waiting[1] - 6 * 3600))
+        return min(found, default=None)
+
+    def queued_between(
+        self, begins: float, ends: float
+    ) -> Iterator[tuple[float, Target, int]]:
+        """Yield moment, target and server of each take that was queued in a time."""
+        return (take for take in self._takes if begins <= take[0] < ends)
