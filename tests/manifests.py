@@ -22,12 +22,12 @@ Manifest = dict[str, Any]
 """One object of a cluster."""
 
 
-def says(*command: str | Path, status: int = 0) -> str:
+def says(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
     """Run a program; return what it says, or what it complains of if it must fail."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not on the PATH: `make tools` builds it")
     run = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=folder
     )
     assert run.returncode == status, run.stdout + run.stderr
     return run.stderr if status else run.stdout

@@ -107,10 +107,10 @@ def a_fleet() -> Store:
             created_at=TIME - age * DAY - 60,
             built_at=TIME - age * DAY,
         )
-        one.succeeded(number, (made,), time=TIME, monotonic=MONOTONIC)
+        one.succeeded(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
     put(two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True))
     two.watch(5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily)
-    two.succeeded(5, (), time=TIME, monotonic=MONOTONIC)
+    two.succeeded(5, packed(()), time=TIME, monotonic=MONOTONIC)
     two.learn(
         2 + 3, "schedules", (a_schedule(Target("VirtualMachine", 5), TIME + 7200),)
     )
@@ -222,7 +222,7 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
         a_backup(created_at=TIME - 9 * DAY, built_at=TIME - 9 * DAY),
         a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
     )
-    panel.succeeded(1, rows, time=TIME, monotonic=MONOTONIC)
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         found = await looker.status()
         stuck = await looker.ids(state="stuck")
