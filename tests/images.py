@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,9 @@ class Image:
         """Return what a runtime is told."""
         return dict(self.description["config"])
 
-    def bundle(
-        self,
-        folder: Path,
-        arguments: tuple[str, ...],
-        environment: list[str],
-        mounts: dict[Path, str],
-    ) -> None:
+    def bundle(self, folder: Path, command: tuple[str, ...], around: Around) -> None:
         """Write what runc runs: the image as it is, hardened as a cluster would."""
+        folder.mkdir()
         _say("runc", "spec", "--bundle", folder)
         file = folder / "config.json"
         spec = json.loads(file.read_text("utf-8"))
@@ -106,8 +102,8 @@ class Image:
         user, group = map(int, self.config["User"].split(":"))
         spec["process"] |= {
             "terminal": False,
-            "args": [*self.config["Entrypoint"], *arguments],
-            "env": [*self.config["Env"], *environment],
+            "args": command,
+            "env": [*self.config["Env"], *around.environment],
             "cwd": "/",
             "user": {"uid": user, "gid": group},
             "capabilities": {},
@@ -116,9 +112,26 @@ class Image:
         spec["mounts"] += [
             {"type": "bind", "source": str(source), "destination": destination}
             | {"options": ["bind", "ro"]}
-            for source, destination in mounts.items()
+            for source, destination in around.mounts.items()
         ]
+        if around.network is not None:
+            (network,) = (
+                space
+                for space in spec["linux"]["namespaces"]
+                if space["type"] == "network"
+            )
+            network["path"] = str(around.network)
         file.write_text(json.dumps(spec), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a container is given beside its image."""
+
+    environment: tuple[str, ...] = ()
+    mounts: Mapping[Path, str] = field(default_factory=dict)
+    network: Path | None = None
+    """None: one of its own."""
 
 
 @contextmanager
@@ -142,16 +155,31 @@ def built(folder: Path, **arguments: str) -> Iterator[Image]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that runs, in a network of its own."""
+    """A container that runs."""
 
+    image: Image
+    folder: Path
     main: Running
-    runtime: tuple[str | Path, ...]
-    name: str
+    around: Around
 
-    def run(self, *command: str) -> tuple[int, str]:
-        """Run a program in it; return its exit status and what it said."""
+    @property
+    def process(self) -> Path:
+        """Return what the machine knows of the first process."""
+        state = json.loads(_say(*_runtime(self.folder), "state", self.folder.name))
+        return Path("/proc") / str(state["pid"])
+
+    def beside(self, *command: str) -> tuple[int, str]:
+        """Run another command in the same surroundings; return its status and words.
+
+        In a container that shares the network, not by `runc exec`: where the machine
+        is a folder that somebody changed root to, that would leave it.
+        """
+        name = f"{self.folder.name}-beside"
+        bundle = self.folder / uuid.uuid4().hex
+        around = replace(self.around, network=self.process / "ns" / "net")
+        self.image.bundle(bundle, command, around)
         run = subprocess.run(
-            [*self.runtime, "exec", self.name, *command],
+            [*_runtime(self.folder), "run", "--bundle", bundle, name],
             capture_output=True,
             text=True,
             check=False,
@@ -159,33 +187,26 @@ class Container:
         )
         return run.returncode, run.stdout + run.stderr
 
-    def python(self, code: str) -> str:
-        """Run a line of Python in it; return what it printed."""
-        status, words = self.run("python3", "-c", code)
-        assert status == 0, words
-        return words.strip()
-
     def kill(self, signal: str) -> None:
         """Send the first process a signal, as a runtime does."""
-        _say(*self.runtime, "kill", self.name, signal)
+        _say(*_runtime(self.folder), "kill", self.folder.name, signal)
+
+
+def _runtime(folder: Path) -> tuple[str | Path, ...]:
+    return ("runc", "--root", folder / "runc")
 
 
 @asynccontextmanager
 async def container(
-    image: Image,
-    folder: Path,
-    *arguments: str,
-    environment: list[str] | None = None,
-    mounts: dict[Path, str] | None = None,
+    image: Image, folder: Path, *arguments: str, around: Around | None = None
 ) -> AsyncIterator[Container]:
     """Run the image with these arguments; it is gone afterwards."""
+    around = around or Around()
     bundle = folder / "bundle"
-    bundle.mkdir()
-    image.bundle(bundle, arguments, environment or [], mounts or {})
-    runtime = ("runc", "--root", folder / "runc")
-    command = (*runtime, "run", "--bundle", bundle, folder.name)
+    image.bundle(bundle, (*image.config["Entrypoint"], *arguments), around)
+    command = (*_runtime(folder), "run", "--bundle", bundle, folder.name)
     async with started(*map(str, command)) as main:
         try:
-            yield Container(main, runtime, folder.name)
+            yield Container(image, folder, main, around)
         finally:
-            _say(*runtime, "delete", "--force", folder.name)
+            _say(*_runtime(folder), "delete", "--force", folder.name)
