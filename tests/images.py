@@ -151,6 +151,7 @@ def built(folder: Path, **arguments: str) -> Iterator[Image]:
         yield Image(files, json.loads(described)["Docker"])
     finally:
         builder("umount", container)
+        shutil.rmtree(folder)  # pytest would keep a gigabyte of layers
 
 
 @dataclass(frozen=True, slots=True)
