@@ -82,3 +82,11 @@ def ordinal(text: str) -> int:
 
 
 _ORDINAL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")
+
+
+class Replaceable(list[str]):
+    """A default that ``action="append"`` does not append to."""
+
+    def __copy__(self) -> list[str]:
+        """Give argparse an empty list to append to: a flag replaces the variable."""
+        return []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .flag_values import address, at_least, ordinal, path, timeout, truth
+from .flag_values import Replaceable, address, at_least, ordinal, path, timeout, truth
 from .quantity import Duration
 
 PROGRAM = "onapp-backup-exporter"
@@ -340,15 +340,7 @@ def _value(action: argparse.Action, text: str) -> Any:
     if action.nargs == 0:
         return truth(text)
     if action.dest == "listen_address":
-        return _Replaceable(address(part.strip()) for part in text.split(","))
+        return Replaceable(address(part.strip()) for part in text.split(","))
     if action.choices is not None and text not in action.choices:
         raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
     return text if action.type is None else action.type(text)  # type: ignore[operator]  # a callable, in this parser
-
-
-class _Replaceable(list[str]):
-    """A default that ``action="append"`` does not append to."""
-
-    def __copy__(self) -> list[str]:
-        """Give argparse an empty list to append to: a flag replaces the variable."""
-        return []

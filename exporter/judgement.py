@@ -120,7 +120,7 @@ def _schedules(
         under_way = {
             target.target
             for target in (() if verdict is None else verdict.targets)
-            if target.oldest_unbuilt_at is not None
+            if _under_way_since(target) is not None
         }
         for finding in overdue(panel, schedules, now):
             if finding.target not in under_way:
@@ -163,6 +163,27 @@ def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Fin
             yield Finding(DISABLED, target, about=str(number))
 
 
+def _under_way_since(target: TargetVerdict) -> float | None:
+    """Return when the backup began that is under way; the panel leaves others behind.
+
+    Those that failed, or after which another one was built, may stay for ever.
+    """
+    for begun_at in (target.oldest_unbuilt_at, target.newest_unbuilt_at):
+        if begun_at is not None and not _has_ended(target, begun_at):
+            return begun_at
+    return None
+
+
+def _has_ended(target: TargetVerdict, begun_at: float) -> bool:
+    failed_at, success_at = target.last_failed_at, target.last_success_at
+    if failed_at is not None and failed_at >= begun_at:
+        return True
+    seconds = target.last_success_seconds
+    if success_at is None or seconds is None:
+        return False
+    return success_at - seconds > begun_at
+
+
 @dataclass(slots=True)
 class _Case:
     """One server's backups, at one moment."""
@@ -181,8 +202,9 @@ class _Case:
                 yield from self._bare(target)
             elif target.expected_interval is not None:
                 yield from self._stale(target, target.expected_interval)
-            if target.oldest_unbuilt_at is not None:
-                yield from self._stuck(target, target.oldest_unbuilt_at)
+            begun_at = _under_way_since(target)
+            if begun_at is not None:
+                yield from self._stuck(target, begun_at)
             if target.oldest_locked_at is not None:
                 yield from self._locked(target, target.oldest_locked_at)
         if self.known.failed_takes:
@@ -247,14 +269,8 @@ class _Case:
             yield Finding(AWAITED, target.target, self._next_start(target))
 
     def _stuck(self, target: TargetVerdict, begun_at: float) -> Iterator[Finding]:
-        """Judge an unbuilt row; it blocks nothing where something came after it."""
+        """Judge a backup under way; it blocks nothing where the disk is over."""
         if self.time - begun_at <= STUCK_SECONDS:
-            return
-        success_at = target.last_success_at or _NEVER
-        seconds = target.last_success_seconds
-        if seconds is not None and success_at - seconds > begun_at:
-            return
-        if target.last_failed_at is not None and target.last_failed_at >= begun_at:
             return
         if not self._is_over(target, begun_at):
             long = self.time - begun_at > STUCK_LONG_SECONDS

@@ -256,8 +256,7 @@ class Poller:
 
     def _complain(self, error: ExporterError) -> None:
         """Keep the panel's trouble; log it when it begins or becomes another."""
-        elsewhere = isinstance(error, NotFound | Undecodable)
-        hint = ADDRESS_HINT if elsewhere else ""
+        hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
         self.store.trouble = Trouble.of(error, self.clock.time(), hint)
         if type(error) is not self._trouble:
             self._trouble = type(error)

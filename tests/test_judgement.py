@@ -71,7 +71,7 @@ _NUMBER = r"([\d.]+(?: \* [\d.]+)?)"
         ),
         (
             the_rule("target:onapp_backup_stuck:seconds"),
-            rf"oldest_unbuilt_timestamp_seconds:min > {_NUMBER}",
+            rf"under_way:since_timestamp_seconds > {_NUMBER}",
             (kinds.STUCK_SECONDS,),
         ),
         (

@@ -199,15 +199,15 @@ async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) ->
 
 @asynccontextmanager
 async def supervised(
-    manager: Manager, panel: Panel, folder: Path, held: int = 0
+    manager: Manager, panel: Panel, folder: Path, **poll: str
 ) -> AsyncIterator[Cloud]:
     """Start an exporter with a watchdog of 20 seconds, on a clock moved by hand."""
     clock = PatientClock(NOW)
     panel.clock = clock.time
     file = folder / "onapp.yml"
-    write(file, panel, {}, {})
+    write(file, panel, {"poll": poll}, {})
     supervisor = Supervisor(manager.address, watchdog_seconds=20.0)
-    async with exporting(panel, file, clock, held=held, supervisor=supervisor) as cloud:
+    async with exporting(panel, file, clock, supervisor=supervisor) as cloud:
         yield cloud
 
 
@@ -251,6 +251,20 @@ async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
         up = await cloud.value("onapp_up")
 
     assert up == 0
+    assert len(fed) == 180
+
+
+async def test_a_request_that_may_take_an_hour_does_not_starve_the_watchdog(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """Whoever configured so long a wait gets it."""
+    panel.faults.add(hang())
+    async with supervised(listening, panel, tmp_path, timeout="1h") as cloud:
+        listening.heard()
+        await cloud.pass_(1800)
+        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+
+    assert panel.requests
     assert len(fed) == 180
 
 
