@@ -24,6 +24,7 @@ Since = Literal[
     "given up",
     "finished",
     "idle",
+    "rest",
 ]
 Until = Literal["ended", "success", "over", "given up"]
 Level = Literal["job", "panel", "server", "target"]
@@ -48,5 +49,7 @@ class Bound:
     """Of the target's own schedule, beside the seconds."""
     until: Until = "ended"
     """Which moment of the journal is the mend."""
+    remembered: bool = False
+    """Whether only the rules know since when, and forget it after an hour unseen."""
     must: bool = True
     """Whether it is missed when it does not come; else it is only no surprise."""

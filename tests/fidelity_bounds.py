@@ -77,8 +77,12 @@ def _failed() -> Bound:
     )
 
 
-def _schedule_failing(until: Until) -> Bound:
-    """Return the bound of failures without any success for an interval."""
+def _schedule_failing(until: Until, *, must: bool = True) -> Bound:
+    """Return the bound of failures without any success for an interval.
+
+    Where transactions are read it takes over when a restarted exporter no longer finds
+    the failed one among them.
+    """
     return Bound(
         *("OnAppScheduleFailing", "warning", "target"),
         late_seconds=15 * MINUTE + DISCOVERY + TWICE,
@@ -86,6 +90,7 @@ def _schedule_failing(until: Until) -> Bound:
         since="success",
         grace_intervals=1.0,
         until=until,
+        must=must,
     )
 
 
@@ -122,9 +127,11 @@ def _panel(  # noqa: PLR0913  # a bound has many sides
     grace: float = 0.0,
     level: Level = "panel",
     since: Since = "begun",
+    must: bool = True,
 ) -> Bound:
     return Bound(
         *(alert, severity, level),
+        must=must,
         late_seconds=late,
         kept_seconds=kept,
         grace_seconds=grace,
@@ -149,11 +156,20 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     ),
     "take stuck": (_stuck(6), _stuck(24), _stale(), _very_stale()),
     "take stuck behind a dead row": (
-        *(_stuck(6), _stuck(24), _stale(), _very_stale(), _failed()),
+        _stuck(6),
+        _stuck(24),
+        _stale(),
+        _very_stale(),
+        _failed(),
+        _schedule_failing("success", must=False),
     ),
     "take stuck, schedules unknown": (_stuck(6), _stuck(24), _stale()),
-    "take failed": (_failed(), _stale()),
-    "take failed, its row gone": (_failed(), _stale()),
+    "take failed": (_failed(), _stale(), _schedule_failing("success", must=False)),
+    "take failed, its row gone": (
+        _failed(),
+        _stale(),
+        _schedule_failing("success", must=False),
+    ),
     # Where transactions cannot be read, a failed row looks like one that is stuck.
     "takes failed, transactions unknown": (
         _stuck(6, "queued", "success"),
@@ -170,6 +186,7 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             since="given up",
         ),
         _failed(),
+        _schedule_failing("given up", must=False),
         # The panel expects no more backups once it has given up.
         _stale("given up"),
         _very_stale("given up"),
@@ -195,6 +212,7 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             late_seconds=POLL + TWICE,
             kept_seconds=_KEPT,
             grace_seconds=3 * DAY,
+            remembered=True,
         ),
     ),
     "schedule disabled": (
@@ -234,7 +252,7 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
         _panel("OnAppPanelDown", "critical", late=15 * MINUTE + DISCOVERY + TWICE),
         _old(must=False),
     ),
-    # A refused key is tried again after ten minutes, then seldomer, up to an hour.
+    # A refused key is tried again after an hour at the latest.
     "key refused": (
         _panel(
             *("OnAppPanelUnauthorized", "critical"),
@@ -262,13 +280,20 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     "clock wrong": (
         _panel("OnAppClockSkew", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
     ),
-    # Also all takes that wait meanwhile: see JAMMED.
     "queue jammed": (
         _panel(
             *("OnAppQueueJam", "warning"),
             late=15 * MINUTE + TWICE,
             grace=6 * HOUR,
             since="idle",
+        ),
+        # Where a take is stuck already, the first to wait behind it is the second.
+        _panel(
+            *("OnAppQueueJam", "warning"),
+            late=15 * MINUTE + TWICE,
+            grace=6 * HOUR,
+            since="rest",
+            must=False,
         ),
     ),
     "panel slow": (
@@ -320,5 +345,6 @@ JAMMED = (
 BLINDING = {
     *("panel stopped", "key refused", "panel slow", "shard missing"),
     *("all exporters down", "servers hidden", "server unreadable"),
+    *("exporters restarted", "server unreadable for an hour"),
 }
 """While one of these lasts the others cannot be seen, and are given its time more."""

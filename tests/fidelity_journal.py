@@ -71,7 +71,7 @@ class Chronicle:
     )
 
     _takes: list[tuple[float, Target, int]] = field(default_factory=list)
-    _ends: list[tuple[float, str]] = field(default_factory=list)
+    _ends: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, journal: Iterable[JournalEntry]) -> Chronicle:
@@ -88,7 +88,7 @@ class Chronicle:
                 found._queued[entry.row_id or 0] = entry.at
                 found._takes.append((entry.at, entry.target, entry.server_id or 0))
             if entry.kind in ("backup finished", "backup failed"):
-                found._ends.append((entry.at, entry.target.type))
+                found._ends.append(entry.at)
         return found
 
     def first(self, what: str, target: Target, after: float) -> float | None:
@@ -111,21 +111,20 @@ class Chronicle:
         return None
 
     def idle_since(self, moment: float) -> float | None:
-        """Return since when takes of one kind wait for each other, if any do.
+        """Return since when takes wait for each other in a queue that stands still.
 
         That is when the last one ended, or the first began to wait; with one alone it
         is not the queue that stands still.
         """
-        found = []
-        for kind in ("Disk", "VirtualMachine"):
-            limit = moment + 6 * 3600
-            waiting = [at for at, target, _ in self._takes if target.type == kind]
-            waiting = [at for at in waiting if at >= moment]
-            ended = [at for at, of in self._ends if of == kind and moment <= at < limit]
-            if len(waiting) > 1:
-                first = max([moment, *ended[-1:], waiting[0]])
-                found.append(max(first, waiting[1] - 6 * 3600))
-        return min(found, default=None)
+        waiting = [at for at, _, _ in self._takes if at >= moment]
+        if len(waiting) < 2:
+            return None
+        ended = [at for at in self._ends if moment <= at < moment + 6 * 3600]
+        return max([moment, *ended[-1:], waiting[0], waiting[1] - 6 * 3600])
+
+    def rest_since(self, moment: float) -> float:
+        """Return when the last take ended before a moment."""
+        return max([at for at in self._ends if at <= moment], default=0.0)
 
     def queued_between(
         self, begins: float, ends: float

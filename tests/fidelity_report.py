@@ -20,6 +20,7 @@ _SINCE = {
     "given up": "the third failure",
     "finished": "the end of the take",
     "idle": "the last take that ended or was queued",
+    "rest": "the last take that ended",
 }
 _UNTIL = {
     "ended": "mend",

@@ -129,6 +129,8 @@ class Judge:
             return deed.begins
         if bound.since == "idle":
             return chronicle.idle_since(deed.begins)
+        if bound.since == "rest":
+            return chronicle.rest_since(deed.begins)
         return None if deed.target is None else self._moment(deed, bound, deed.target)
 
     def _moment(self, deed: Deed, bound: Bound, target: Target) -> float | None:
@@ -197,7 +199,21 @@ class Judge:
 
     def _seen_by(self, demand: Demand, moment: float) -> float:
         """Return a deadline, later by the time in which nobody could see."""
-        return moment + self._blind(demand.deed, demand.since, moment)
+        late = moment + self._blind(demand.deed, demand.since, moment)
+        if demand.bound.remembered:
+            late += self._forgotten(demand, moment)
+        return late
+
+    def _forgotten(self, demand: Demand, moment: float) -> float:
+        """Return how much later a grace time begins again, after an hour unseen."""
+        ends = [
+            other.ends
+            for other in self._hiding(demand.deed)
+            if other.ends is not None
+            and other.ends - other.begins > 3600
+            and demand.since < other.ends < moment
+        ]
+        return max(ends, default=demand.since) - demand.since
 
     def _blind(self, deed: Deed, begins: float, ends: float) -> float:
         """Return for how many seconds a deed was hidden within a time.
@@ -205,18 +221,22 @@ class Judge:
         What is hidden comes into view with the next reading.
         """
         seconds = 0.0
-        for other in self.deeds:
-            if other is deed or other.kind not in BLINDING:
-                continue
-            if other.panel not in ("", deed.panel) and deed.panel:
-                continue
-            if other.vm_id is not None and other.vm_id != deed.vm_id:
-                continue
+        for other in self._hiding(deed):
             other_ends = self.end if other.ends is None else other.ends + POLL
             last = min(ends + seconds, other_ends)
             if last > max(begins, other.begins):
                 seconds += other_ends - max(begins, other.begins)
         return seconds
+
+    def _hiding(self, deed: Deed) -> Iterator[Deed]:
+        """Yield whatever may hide a deed from the exporters."""
+        for other in self.deeds:
+            if other is deed or other.kind not in BLINDING:
+                continue
+            if other.panel not in ("", deed.panel) and deed.panel:
+                continue
+            if other.vm_id is None or deed.vm_id in (None, other.vm_id):
+                yield other
 
     def _wrong(self, alarm: Alarm, demands: Sequence[Demand]) -> str:
         """Return what is wrong about an alarm; nothing, if it is explained."""
