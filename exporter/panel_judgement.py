@@ -35,8 +35,6 @@ from .samples import Now
 from .selection import Shard
 from .store import INVENTORY, PanelStore
 
-_NEVER = float("-inf")
-
 
 def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Finding, ...]:
     """Return what is wrong with a panel, the worst first."""
@@ -88,16 +86,24 @@ def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Finding]:
 
 
 def _queue(panel: PanelStore, now: Now) -> Iterator[Finding]:
+    """Judge whether the queue moves; takes of all kinds wait and end as one."""
+    pending = panel.pending(now.monotonic)
+    takes = sum(len(rows) for action, rows in pending.items() if _is_take(action))
     ended_at = {} if panel.journal is None else panel.journal.ended_at
-    for action, rows in panel.pending(now.monotonic).items():
+    last = max(
+        (at for action, at in ended_at.items() if _is_take(action)), default=None
+    )
+    moving = last is not None and now.monotonic - last <= JAM_SECONDS
+    for action, rows in pending.items():
         moments = [row.created_at for row in rows if row.created_at is not None]
         if not moments or now.time - min(moments) <= JAM_SECONDS:
             continue
-        is_take = action.startswith("take_")
-        alone = len(rows) < JAM_TAKES
-        moving = now.monotonic - ended_at.get(action, _NEVER) <= JAM_SECONDS
-        if not (is_take and (alone or moving)):
+        if not (_is_take(action) and (moving or takes < JAM_TAKES)):
             yield Finding(JAM, since=min(moments), about=action)
+
+
+def _is_take(action: str) -> bool:
+    return action.startswith("take_")
 
 
 def _stores(panel: PanelStore, now: Now) -> Iterator[Finding]:
