@@ -7,6 +7,7 @@ same numbers. One replica reads the inventory but once, so that the two differ.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
@@ -66,6 +67,7 @@ _LOOKED_AT = (
     ),
 )
 """Servers whose dashboard is looked at; of the first there is everything to be said."""
+_ENDED = 'onapp_transactions_total{action="take_backup", status="complete"}'
 _ALERTED = {
     "vm:onapp_vm_unprotected:seconds": {"Unprotected"},
     "target:onapp_backup_very_stale:seconds": {"Very stale"},
@@ -113,10 +115,11 @@ async def _asked(folder: Path) -> Answers:
     async with prometheus(file) as started:
         async with _watched(ports, folder) as panels:
             await _until(started, "count_over_time(onapp_up[1m]) > 1", 4)
+            await _until(started, _ENDED, 4)
             since = time.time()
             server_ids = {_happen(panel) for panel in panels}
             await _until(started, f'onapp_vm_info{{label="{_RENAMED}-now"}}', 2)
-            await _until(started, "increase(onapp_transactions_total[1m]) > 0", 4)
+            await _until(started, f"{_ENDED} > {_ENDED} @ {since:.3f}", 4)
             await _until(started, "target:onapp_backup_very_stale:seconds", 4)
             await _until(started, 'ALERTS{alertname="OnAppServerUnprotected"}', 2)
             await _until(started, f"onapp_up offset {time.time() - since:.0f}s", 4)
@@ -279,8 +282,8 @@ class _Asking:
     async def over_time(self, expression: str) -> list[Row]:
         """Return what was so over the time."""
         moments: dict[str, str | float] = {
-            "start": self.since,
-            "end": self.now,
+            "start": self.now - math.ceil(self.now - self.since),
+            "end": self.now,  # which is looked at, too: what was waited for is known
             "step": "1",
         }
         async with self._slots:
