@@ -98,7 +98,15 @@ def test_the_image_can_be_made_of_wheels_alone(
     """On either architecture, without a compiler; none is missing from the lock."""
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "uv", "pip", "install", "--dry-run"),
+            *(
+                sys.executable,
+                "-m",
+                "uv",
+                "pip",
+                "install",
+                "--dry-run",
+                "--system-certs",
+            ),
             *("--require-hashes", "--only-binary", ":all:", "--no-progress"),
             *("--python-version", python, "--target", tmp_path),
             *("--python-platform", f"{machine}-manylinux_2_28"),

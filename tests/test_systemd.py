@@ -372,7 +372,7 @@ async def test_it_speaks_tls_on_a_passed_socket(panel: Panel, tmp_path: Path) ->
             [door.fileno()], web, variables=environment(panel)
         ) as process:
             await process.says("listening .*tls=true")
-            url = f"https://localhost:{port(door)}/-/healthy"
+            url = f"https://127.0.0.1:{port(door)}/-/healthy"
             async with aiohttp.request("GET", url, ssl=context) as answer:
                 status = answer.status
 
