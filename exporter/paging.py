@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeVar
@@ -135,3 +135,31 @@ def is_last(reading: Reading[Parsed[Any]], seen: int) -> bool:
     counting = reading.total is not None and seen < reading.total
     short = reading.content.listed < (reading.limit or 0)
     return short and not counting
+
+
+async def whole_list(
+    read: Callable[[int], Awaitable[Reading[Parsed[Any]]]], most_pages: int
+) -> Listed[Any]:
+    """Read a list page by page, from the first on."""
+    found: dict[int, Any] = {}
+    totals: set[int] = set()
+    skipped: list[str] = []
+    seen, endless = 0, False
+    for page in range(1, most_pages + 1):
+        reading = await read(page)
+        if reading.total is not None:
+            totals.add(reading.total)
+        here = reading.content
+        skipped += (row.row_id for row in here.skipped)
+        known = sum(value.id in found for value in here.values)
+        if known == len(here.values):
+            break
+        found |= {value.id: value for value in here.values}
+        seen += here.listed - known
+        if is_last(reading, seen):
+            break
+    else:
+        endless = True
+    cut_short = endless or (reading.total is not None and seen < reading.total)
+    moved = len(totals) > 1
+    return Listed(tuple(found.values()), tuple(skipped), cut_short, moved)

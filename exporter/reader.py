@@ -7,7 +7,7 @@ ETag sent, the answer decoded, and the outcome counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,8 +35,8 @@ from .model import (
     Server,
     Transaction,
 )
-from .packed import Packed
-from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last
+from .packed import Packed, packed
+from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last, whole_list
 from .parser import Parsed
 from .secret import Account
 from .wire import Format, Skipped
@@ -130,8 +130,14 @@ class Reader:
         # By contract a list in which a row cannot be used is all that there is.
         path = _path(vm_id, "backups")
         reading = await self._read(BACKUPS, path, parse, vm_id=vm_id)
-        found: Packed = reading.content.values
-        return found
+        if not reading.paged or is_last(reading, reading.content.listed):
+            found: Packed = reading.content.values
+            return found
+        listed = await self._pages_of(BACKUPS, path, parse, vm_id)
+        listed.raise_if_cut_short()
+        if listed.moved:
+            raise Undecodable("the list has changed while its pages were read")
+        return packed(listed.values)
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""
@@ -182,34 +188,25 @@ class Reader:
     def forget(self, vm_id: int) -> None:
         """Drop what is remembered of a server that is gone."""
         for what in ("backups", "schedules", "disks", "backups/recovery_points"):
-            self._known.pop(_path(vm_id, what), None)
-            self._reported.pop(_path(vm_id, what), None)
+            path = _path(vm_id, what)
+            for page in (None, *range(1, self.most_pages)):
+                self._reported.pop(_key(path, page), None)
+                if self._known.pop(_key(path, page), None) is None and page:
+                    break
 
     async def _list(self, resource: str) -> Listed[Any]:
-        """Return a list of the whole panel, page by page."""
-        path, parse = _LISTS[resource]
-        found: dict[int, Any] = {}
-        totals: set[int] = set()
-        skipped: list[str] = []
-        seen, endless = 0, False
-        for page in range(1, self.most_pages + 1):
-            reading = await self._read(resource, path, parse, page=page)
-            if reading.total is not None:
-                totals.add(reading.total)
-            here = reading.content
-            skipped += (row.row_id for row in here.skipped)
-            known = sum(value.id in found for value in here.values)
-            if known == len(here.values):
-                break
-            found |= {value.id: value for value in here.values}
-            seen += here.listed - known
-            if is_last(reading, seen):
-                break
-        else:
-            endless = True
-        cut_short = endless or (reading.total is not None and seen < reading.total)
-        moved = len(totals) > 1
-        return Listed(tuple(found.values()), tuple(skipped), cut_short, moved)
+        """Return a list of the whole panel."""
+        return await self._pages_of(resource, *_LISTS[resource])
+
+    async def _pages_of(
+        self, resource: str, path: str, parse: Parse, vm_id: int | None = None
+    ) -> Listed[Any]:
+        """Return a list page by page."""
+
+        def page(number: int) -> Awaitable[Reading[Parsed[Any]]]:
+            return self._read(resource, path, parse, page=number, vm_id=vm_id)
+
+        return await whole_list(page, self.most_pages)
 
     async def _of_server(
         self, resource: str, vm_id: int, what: str, parse: Parse

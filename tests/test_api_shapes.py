@@ -991,6 +991,63 @@ async def test_a_server_that_is_added_after_unchanged_pages_is_found(
         assert [request.status for request in asked[-3:]] == [304, 304, 200]
 
 
+def backups_in_pages(panel: Panel, form: str, *pages: list[int], total: int) -> None:
+    """Let a server's backups come in these pages, the first to a request for all."""
+    for page in (pages[0], *pages):
+        answering(
+            panel,
+            form,
+            written(form, *(a_row(id=number) for number in page)),
+            headers={"X-Limit": "2", "X-Total": str(total)},
+            times=1,
+        )
+
+
+@in_both_formats
+async def test_backups_that_come_in_pages_are_read_to_the_end(
+    form: str, tmp_path: Path
+) -> None:
+    """Unseen of real panels; the newest backup may be on the last page."""
+    panel = a_cloud()
+    backups_in_pages(panel, form, [7, 8], [9], total=3)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await numbers(cloud) == {"7", "8", "9"}
+        assert await cloud.value("onapp_vm_poll_success", panel="cp", vm_id=1) == 1.0
+
+
+@in_both_formats
+async def test_backups_that_are_counted_and_not_listed_are_no_answer(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """What was known before stays; what is missing may be the newest of all."""
+    panel = a_cloud()
+    panel.world.add_backup(1, number=5)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        two = written(form, a_row(id=7), a_row(id=8))
+        answering(panel, form, two, headers={"X-Limit": "2", "X-Total": "3"})
+        await cloud.pass_(900.0)
+
+        assert await numbers(cloud) == {"5"}
+        assert await cloud.value("onapp_vm_poll_success", panel="cp", vm_id=1) == 0.0
+        assert "the panel has more rows than it lists" in str(log)
+
+
+@in_both_formats
+async def test_backups_that_move_between_pages_are_read_again(
+    form: str, log: Log, tmp_path: Path
+) -> None:
+    """One that is deleted meanwhile lets another slip to the page just read."""
+    panel = a_cloud()
+    panel.world.add_backup(1, number=5)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        backups_in_pages(panel, form, [7, 8], total=4)
+        backups_in_pages(panel, form, [10], total=3)
+        await cloud.pass_(900.0)
+
+        assert "the list has changed while its pages were read" in str(log)
+        assert await numbers(cloud) == {"5"}
+
+
 @in_both_formats
 async def test_unchanged_backups_are_not_sent_again(form: str, tmp_path: Path) -> None:
     """The ETag goes back as it came; 304 is a good read."""

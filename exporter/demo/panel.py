@@ -4,6 +4,7 @@ import asyncio
 import re
 import ssl
 from collections import Counter, deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from types import TracebackType
@@ -23,7 +24,8 @@ from .wire import Format
 from .world import World
 
 _ADDRESS = re.compile(r"(?P<path>/.*?)/?(?:\.(?P<form>json|xml))?")
-_ASKED = "asked"
+_ASKED: ContextVar[Asked] = ContextVar("asked")
+"""What is asked for in this task: aiohttp answers one request after the other in it."""
 _COOKIE = "_session_id"
 _SHUTDOWN_SECONDS = 1.0
 _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml"}
@@ -152,7 +154,8 @@ class Panel(Habits):
         if self.clock is not None:
             self.world.advance(self.clock())
         address = self._address(request.path)
-        request[_ASKED] = asked = self._asked(request, address)
+        asked = self._asked(request, address)
+        _ASKED.set(asked)
         scene = self._scene(request, asked, address)
         with self.traffic.count(asked):
             return await self.faults.let_through(
@@ -287,7 +290,7 @@ async def _note_status(request: web.Request, response: web.StreamResponse) -> No
     """Keep what is sent, and only if there is still somebody to send it to."""
     transport = request.transport
     if transport is not None and not transport.is_closing():
-        request[_ASKED].status = response.status
+        _ASKED.get().status = response.status
 
 
 def _accepted(request: web.Request) -> Format | None:
