@@ -9,7 +9,7 @@ whoever else comes and goes.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from typing import TypeAlias
@@ -21,10 +21,10 @@ from .samples import Detail
 from .store import Knowledge
 from .verdict import Verdict
 
-SERVERS = 16
-"""Servers in a block. More compress better (32: by 3 %), and cost more to change."""
+SERVERS = 8
+"""Servers in a block. More compress better (16: by 6 %), and cost more to change."""
 _FEW = SERVERS // 4
-_NO_LINES = bytes(4 * len(ROW_FAMILIES))
+_FAMILIES = len(ROW_FAMILIES)
 _AGES = frozenset(
     index for index, family in enumerate(ROW_FAMILIES) if isinstance(family, AgeFamily)
 )
@@ -41,8 +41,6 @@ class Slot:
     block: Block
     state: State | None = None
     """None: nothing is written yet."""
-    lengths: bytes = _NO_LINES
-    """Of its lines in each piece of the block, in bytes; an array of type I."""
     moments: bytes = b""
     """What the ages in its lines are counted from; an array of type q."""
     verdict: Verdict | None = None
@@ -54,25 +52,34 @@ class Block:
     """The lines of a few servers, by family."""
 
     slots: dict[int, Slot] = field(default_factory=dict)
-    pieces: list[Piece | None] = field(
-        default_factory=lambda: [None] * len(ROW_FAMILIES)
-    )
+    pieces: list[Piece | None] = field(default_factory=lambda: [None] * _FAMILIES)
+    _lengths: array[int] = field(default_factory=lambda: array("I"))
+    """Of each server's lines in bytes: server by server, family by family."""
+
+    def add(self, vm_id: int) -> Slot:
+        """Give a server a place."""
+        self._lengths.extend([0] * _FAMILIES)
+        slot = self.slots[vm_id] = Slot(self)
+        return slot
 
     def replace(self, changes: Mapping[int, ServerLines | None]) -> None:
         """Put servers' lines in place of those that they had; None: take them out."""
-        before = {vm_id: array("I", slot.lengths) for vm_id, slot in self.slots.items()}
-        for index in range(len(ROW_FAMILIES)):
-            if any(
-                before[vm_id][index] or (lines and lines.texts[index])
-                for vm_id, lines in changes.items()
-            ):
-                self._splice(index, before, changes)
-        for vm_id, lines in changes.items():
+        places = {vm_id: place for place, vm_id in enumerate(self.slots)}
+        placed = sorted((places[vm_id], vm_id) for vm_id in changes)
+        for index in range(_FAMILIES):
+            texts = [
+                (place, b"" if lines is None else lines.texts[index])
+                for place, vm_id in placed
+                for lines in [changes[vm_id]]
+            ]
+            self._splice(index, texts)
+        for place, vm_id in reversed(placed):
+            lines = changes[vm_id]
             if lines is None:
                 del self.slots[vm_id]
+                del self._lengths[place * _FAMILIES : (place + 1) * _FAMILIES]
             else:
                 slot = self.slots[vm_id]
-                slot.lengths = array("I", map(len, lines.texts)).tobytes()
                 slot.moments = lines.moments.tobytes()
                 slot.verdict = lines.verdict
 
@@ -81,6 +88,7 @@ class Block:
         for slot in other.slots.values():
             slot.block = self
         self.slots |= other.slots
+        self._lengths += other._lengths
         for index, theirs in enumerate(other.pieces):
             if theirs is not None:
                 self.pieces[index] = piece(self._text(index) + theirs.text())
@@ -94,26 +102,22 @@ class Block:
         moments = array("q", b"".join(slot.moments for slot in self.slots.values()))
         return piece(kept.text() % tuple([now - moment for moment in moments]))
 
-    def _splice(
-        self,
-        index: int,
-        before: Mapping[int, array[int]],
-        changes: Mapping[int, ServerLines | None],
-    ) -> None:
+    def _splice(self, index: int, texts: Sequence[tuple[int, bytes]]) -> None:
         """Write the piece of a family anew, if it comes out otherwise."""
+        lengths = self._lengths[index::_FAMILIES]
+        if not any(text or lengths[place] for place, text in texts):
+            return
         whole = self._text(index)
-        texts: list[bytes] = []
-        taken = end = 0
-        for vm_id, lengths in before.items():
-            start, end = end, end + lengths[index]
-            if vm_id in changes:
-                lines = changes[vm_id]
-                texts.append(whole[taken:start])
-                texts.append(b"" if lines is None else lines.texts[index])
-                taken = end
-        text = b"".join((*texts, whole[taken:]))
-        if text != whole:
-            self.pieces[index] = piece(text) if text else None
+        parts: list[bytes] = []
+        taken = before = 0
+        for place, text in texts:
+            start = taken + sum(lengths[before:place])
+            parts += whole[taken:start], text
+            taken, before = start + lengths[place], place + 1
+            self._lengths[place * _FAMILIES + index] = len(text)
+        written = b"".join((*parts, whole[taken:]))
+        if written != whole:
+            self.pieces[index] = piece(written) if written else None
 
     def _text(self, index: int) -> bytes:
         kept = self.pieces[index]
@@ -133,7 +137,7 @@ class Shelf:
         self._take_out(self._slots.keys() - servers.keys())
         new = [vm_id for vm_id in servers if vm_id not in self._slots]
         for vm_id, block in zip(new, self._rooms(), strict=False):
-            self._slots[vm_id] = block.slots[vm_id] = Slot(block)
+            self._slots[vm_id] = block.add(vm_id)
         changed: dict[Block, dict[int, State]] = {}
         for vm_id, state in servers.items():
             slot = self._slots[vm_id]

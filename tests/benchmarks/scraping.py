@@ -77,7 +77,7 @@ def scrapes(
     for turn in range(times):
         vm_id = 1 + turn % cloud.servers
         number = cloud.change(vm_id)
-        subject.read(vm_id)
+        subject.cpu_of_a_pass([vm_id])
         _stay_awake(_SECONDS_BETWEEN)
         cpu_before = subject.cpu()
         one = asyncio.run(scrape(url, encoding))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -46,19 +46,11 @@ class Subject:
     """Its memory before it knew of any server."""
     _orders: Connection
 
-    def read(self, vm_id: int) -> float:
-        """Let a server be read now; return the CPU seconds of it."""
-        seconds: float = self._ask("read", vm_id)
+    def cpu_of_a_pass(self, vm_ids: Iterable[int] = ()) -> float:
+        """Let servers be read once, by default all; return the CPU seconds of it."""
+        self._orders.send([*vm_ids])
+        seconds: float = self._orders.recv()
         return seconds
-
-    def cpu_of_a_pass(self) -> float:
-        """Let every server be read once; return the CPU seconds of it all."""
-        seconds: float = self._ask("pass", 0)
-        return seconds
-
-    def _ask(self, what: str, vm_id: int) -> Any:
-        self._orders.send((what, vm_id))
-        return self._orders.recv()
 
     def cpu(self) -> float:
         """Return the CPU seconds that it has taken, with those of any child."""
@@ -124,10 +116,11 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
             await asyncio.sleep(_SETTLING_SECONDS)
             orders.send((f"http://{ours}", f"http://{other}", os.getpid(), before))
             while True:
-                what, vm_id = await asyncio.to_thread(orders.recv)
+                vm_ids = await asyncio.to_thread(orders.recv)
                 started = time.process_time()
-                watches = exporter.store.panels["cp"].watches
-                await _read(exporter, [vm_id] if what == "read" else list(watches))
+                await _read(
+                    exporter, vm_ids or list(exporter.store.panels["cp"].watches)
+                )
                 orders.send(time.process_time() - started)
 
 

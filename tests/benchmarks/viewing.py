@@ -37,7 +37,7 @@ def looks(subject: Subject, cloud: Cloud, url: str, seconds: float) -> Looked:
         for path, found in timed.items():
             vm_id = 1 + turn % cloud.servers
             cloud.change(vm_id)
-            subject.read(vm_id)
+            subject.cpu_of_a_pass([vm_id])
             time.sleep(_SECONDS_BETWEEN)
             found.append(asyncio.run(_look(url + path)))
     medians = {path: median(s for s, _ in found) for path, found in timed.items()}
