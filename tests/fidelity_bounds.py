@@ -344,7 +344,7 @@ JAMMED = (
 
 BLINDING = {
     *("panel stopped", "key refused", "panel slow", "shard missing"),
-    *("all exporters down", "servers hidden", "server unreadable"),
+    *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
     *("exporters restarted", "server unreadable for an hour"),
 }
 """While one of these lasts the others cannot be seen, and are given its time more."""

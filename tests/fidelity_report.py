@@ -87,7 +87,8 @@ def _headline(plan: Plan, verdict: Verdict, seconds: float) -> Iterator[str]:
     yield ""
     yield (
         f"- {injected} troubles demanded {told + len(verdict.missed)} alerts: {told} "
-        f"came in time, **{len(verdict.missed)} were missed**."
+        f"came in time, **{len(verdict.missed)} were missed**, {len(verdict.silent)} "
+        "fell silent too early."
     )
     false = len(verdict.false)
     yield f"- {verdict.alarms} alerts fired in all, **{false} were false**."
@@ -134,9 +135,13 @@ def _wrongs(verdict: Verdict) -> list[str]:
         f"- missed: {demand.bound.alert} {demand.bound.severity} of {demand.deed}"
         for demand in verdict.missed
     ]
+    silent = [
+        f"- silent: {demand.bound.alert} {demand.bound.severity} of {demand.deed}"
+        for demand, _ in verdict.silent
+    ]
     false = [f"- false: {alarm}: {why}" for alarm, why in verdict.false]
     known = [f"- false as documented: {alarm}" for alarm in verdict.documented]
-    return [*missed, *false, *known]
+    return [*missed, *silent, *false, *known]
 
 
 def _bounds() -> Iterator[str]:

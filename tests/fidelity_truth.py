@@ -45,6 +45,8 @@ class Verdict:
     delays: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     """In seconds after the grace time, by kind of trouble, alert and severity."""
     missed: list[Demand] = field(default_factory=list)
+    silent: list[tuple[Demand, float]] = field(default_factory=list)
+    """What was told and then was not, though it lasted; with the moment."""
     false: list[tuple[Alarm, str]] = field(default_factory=list)
     """With what is wrong about it."""
     documented: list[Alarm] = field(default_factory=list)
@@ -61,7 +63,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Tell whether nothing was missed and nothing was false."""
-        return not (self.missed or self.false)
+        return not (self.missed or self.silent or self.false)
 
 
 @dataclass(eq=False)
@@ -184,18 +186,32 @@ class Judge:
         key = (demand.deed.kind, bound.alert, bound.severity)
         delays = found.delays.setdefault(key, [])
         deadline = self._seen_by(demand, demand.earliest + bound.late_seconds)
-        moments = [
-            alarm.begins
-            for alarm in alarms
-            if demand.explains(alarm)
-            and alarm.begins <= deadline
-            and (alarm.ends is None or alarm.ends > demand.earliest)
-        ]
+        about = [alarm for alarm in alarms if demand.explains(alarm)]
+        about = [alarm for alarm in about if self._ends(alarm) > demand.earliest]
+        moments = [alarm.begins for alarm in about if alarm.begins <= deadline]
         if moments:
             delays.append(max(0.0, min(moments) - demand.earliest))
+            found.silent.extend((demand, at) for at in self._silences(demand, about))
             return
         if deadline < self.end and (demand.until is None or demand.until > deadline):
             found.missed.append(demand)
+
+    def _silences(self, demand: Demand, alarms: Sequence[Alarm]) -> Iterator[float]:
+        """Yield when an alert ended that had no reason to.
+
+        While nothing can be seen it may, and until it can be seen again.
+        """
+        until = self.end if demand.until is None else min(demand.until, self.end)
+        covered = max(alarms[0].begins, demand.earliest)
+        after = [(alarm.begins, self._ends(alarm)) for alarm in alarms]
+        for begins, ends in [*after, (until, until)]:
+            gap = min(begins, until) - covered
+            if gap > 0 and not self._blind(demand.deed, covered - 3 * POLL, begins):
+                yield covered
+            covered = max(covered, ends)
+
+    def _ends(self, alarm: Alarm) -> float:
+        return self.end if alarm.ends is None else alarm.ends
 
     def _seen_by(self, demand: Demand, moment: float) -> float:
         """Return a deadline, later by the time in which nobody could see."""
@@ -243,7 +259,7 @@ class Judge:
         if not demands:
             return "nothing is wrong there"
         covered = alarm.begins
-        ends = self.end if alarm.ends is None else alarm.ends
+        ends = self._ends(alarm)
         early = min(demand.earliest for demand in demands)
         for demand in sorted(demands, key=lambda demand: demand.earliest):
             if demand.earliest > covered:
@@ -272,7 +288,7 @@ class Judge:
         for deed in self.deeds:
             if deed.kind in LEARNING and alarm.says(deed.where("target")):
                 chronicle = self.chronicles[deed.panel]
-                ends = self.end if alarm.ends is None else alarm.ends
+                ends = self._ends(alarm)
                 learned = deed.target and chronicle.first(
                     "finished", deed.target, deed.begins
                 )

@@ -63,6 +63,7 @@ def test_every_trouble_is_told_in_time(verdict: Verdict) -> None:
     }
 
     assert [str(demand) for demand in verdict.missed] == []
+    assert [str(demand) for demand, _ in verdict.silent] == []
     assert verdict.injected.keys() == TROUBLES.keys()
     assert {key for key, delays in verdict.delays.items() if delays} >= due
 
