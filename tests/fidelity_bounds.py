@@ -141,7 +141,6 @@ def _panel(  # noqa: PLR0913  # a bound has many sides
 
 TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     "starts skipped": (_stale(), _very_stale()),
-    # Where schedules cannot be read, what is expected is only guessed.
     "starts skipped, schedules unknown": (_stale(),),
     "start stalled": (
         Bound(
@@ -187,7 +186,6 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
         ),
         _failed(),
         _schedule_failing("given up", must=False),
-        # The panel expects no more backups once it has given up.
         _stale("given up"),
         _very_stale("given up"),
     ),
@@ -252,7 +250,6 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
         _panel("OnAppPanelDown", "critical", late=15 * MINUTE + DISCOVERY + TWICE),
         _old(must=False),
     ),
-    # A refused key is tried again after an hour at the latest.
     "key refused": (
         _panel(
             *("OnAppPanelUnauthorized", "critical"),
@@ -305,6 +302,9 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             grace=2 * POLL,
         ),
         _old(must=False),
+        _panel(  # of a server that is new
+            *("OnAppBackupDataOld", "critical"), late=0.0, grace=HOUR, must=False
+        ),
     ),
     "shard missing": (
         _panel("OnAppBackupDataOld", "critical", late=HOUR + DISCOVERY + TWICE),
@@ -345,6 +345,6 @@ JAMMED = (
 BLINDING = {
     *("panel stopped", "key refused", "panel slow", "shard missing"),
     *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
-    *("exporters restarted", "server unreadable for an hour"),
+    "exporters restarted",
 }
 """While one of these lasts the others cannot be seen, and are given its time more."""

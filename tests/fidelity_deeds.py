@@ -9,7 +9,7 @@ from fidelity_ground import Ground, Home
 from fidelity_journal import Deed
 
 from exporter.demo import faults
-from exporter.demo.misfortune import Kind
+from exporter.demo.misfortune import Kind, Misfortune
 from exporter.demo.rows import Target
 
 Act = Callable[[Ground, Home, float], None]
@@ -29,6 +29,7 @@ def _struck(
     def act(ground: Ground, home: Home, at: float) -> None:
         def begin() -> None:
             deed = ground.begin(kind, home)
+            ground.count_anew(home)
             trouble = ground.world.strike(
                 misfortune, target=home.target, times=times, factor=factor
             )
@@ -52,6 +53,7 @@ def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Act:
 
         def begin() -> None:
             deed = ground.begin(kind, home)
+            ground.count_anew(home)
             if dead_row_before:
                 world.strike("fail", target=home.target)
             wait = DAY if dead_row_before else 0.0
@@ -77,11 +79,13 @@ def _given_up(kind: str) -> Act:
 
         def begin() -> None:
             deed = ground.begin(kind, home)
-            world.strike("fail", target=home.target, times=3)
-            world.at(at + 4.2 * DAY, lambda: end(deed))
+            ground.count_anew(home)
+            trouble = world.strike("fail", target=home.target, times=3)
+            world.at(at + 4.2 * DAY, lambda: end(deed, trouble))
 
-        def end(deed: Deed) -> None:
-            world.schedules[home.schedule_id].failure_count = 0
+        def end(deed: Deed, trouble: Misfortune) -> None:
+            world.mend(trouble)
+            ground.count_anew(home)
             world.change_schedule(home.schedule_id, status="enabled")
             ground.end(deed)
 
@@ -252,7 +256,9 @@ WITHOUT_SCHEDULES = (
 )
 
 LOCKED_BRIEFLY = _locked("backup locked for a day and a half", 1.5)
-UNREADABLE_BRIEFLY = _unreadable("server unreadable for an hour", 70 * MINUTE)
+UNREADABLE_BRIEFLY = _unreadable(
+    "server unreadable for a quarter of an hour", 15 * MINUTE
+)
 
 
 def applicable(ground: Ground, *, whole: bool) -> list[str]:

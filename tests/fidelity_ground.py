@@ -58,6 +58,10 @@ class Ground:
         """Write down that it ends now."""
         deed.ends = self.world.now
 
+    def count_anew(self, home: Home) -> None:
+        """Let the panel forget how often a schedule has failed, as its owner may."""
+        self.world.schedules[home.schedule_id].failure_count = 0
+
     def healthy(self, kind: str, at: float, home: Home) -> None:
         """Write down something that must raise nothing, from a moment on."""
         target = home.target

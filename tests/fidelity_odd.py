@@ -160,7 +160,7 @@ ODDITIES: tuple[Odd, ...] = (
     Odd("backups by hand", _daily, _by_hand, once=False),
     Odd("backup locked for a day and a half", _daily, LOCKED_BRIEFLY, tells=True),
     Odd(
-        "server unreadable for an hour",
+        "server unreadable for a quarter of an hour",
         _daily,
         UNREADABLE_BRIEFLY,
         once=False,

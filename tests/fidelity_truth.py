@@ -106,7 +106,7 @@ class Judge:
         chronicle = self.chronicles[jam.panel]
         ends = self.end if jam.ends is None else jam.ends
         idle = {deed.vm_id for deed in self.deeds if deed.kind == SUSPENDED}
-        for at, target, vm_id in chronicle.queued_between(jam.begins - 3600, ends):
+        for at, target, vm_id in chronicle.queued_between(jam.begins - 3 * 3600, ends):
             if vm_id in idle:
                 continue
             waiting = Deed(jam.kind, jam.panel, at, None, vm_id, target)
@@ -281,10 +281,13 @@ class Judge:
         """Tell whether an alarm is one that the documentation promises.
 
         Where schedules cannot be read, one of every three days seems to be one of days
-        until a success after another has shown how long it is between them.
+        until a success after another has shown how long it is between them. And a
+        schedule that was enabled again while nobody could look is given no time.
         """
-        if alarm.name != "OnAppBackupStale":
+        if alarm.name not in ("OnAppBackupStale", "OnAppBackupVeryStale"):
             return False
+        if self._enabled_unseen(alarm):
+            return True
         for deed in self.deeds:
             if deed.kind in LEARNING and alarm.says(deed.where("target")):
                 chronicle = self.chronicles[deed.panel]
@@ -294,6 +297,16 @@ class Judge:
                 )
                 return learned is None or ends <= learned + 2 * POLL
         return False
+
+    def _enabled_unseen(self, alarm: Alarm) -> bool:
+        return any(
+            deed.kind == "schedule disabled"
+            and deed.ends is not None
+            and alarm.says(deed.where("target"))
+            and 0 <= alarm.begins - deed.ends < 2 * deed.interval_seconds
+            and self._blind(deed, deed.ends - POLL, deed.ends + POLL) > 3600 + POLL
+            for deed in self.deeds
+        )
 
     def _befallen(self, alarm: Alarm) -> set[str]:
         """Return the look-alikes that an alarm may be due to."""
