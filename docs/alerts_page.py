@@ -46,7 +46,9 @@ these pages.
   mixed. Of two replicas the one that knows better counts: the newer success, the newer
   name.
 - **What is too old is told as that.** Series made from backups go after
-  `poll.max_age`, and the alerts made from them end. OnAppBackupDataOld begins before.
+  `poll.max_age`, and the alerts made from them end. OnAppBackupDataOld begins before;
+  where servers are read less often than every 20 minutes, up to half an hour after,
+  which `keep_firing_for` bridges.
 - **Suspended servers** raise no alert about their backups, and are given an interval
   when their suspension ends. A server of which that is not known counts as not
   suspended.
@@ -55,7 +57,8 @@ these pages.
 - **Restarts** of the exporter end no alert (`keep_firing_for`) and forget nothing that
   was waited for, up to an hour.
 
-Details of single backups (`detail.backups`) are not needed.
+Details of single backups (`detail.backups`) are not needed. That they tell every trouble
+in time, and nothing else, is shown over weeks of simulated clouds: [fidelity.md](fidelity.md).
 
 ## The status page judges alike
 
