@@ -418,6 +418,8 @@ _AS_EVER = Said("nothing changes", ())
 
 _CUT_SHORT = {
     **dict.fromkeys(PLACES, _AS_EVER),
+    # The newest backup may be among those that are not listed.
+    **{place: _FAILED[place] for place in ("one server", "every server")},
     "inventory": Said(
         'what is listed is taken; `onapp_collector_success{collector="inventory"}` 0, '
         "and no server goes",
@@ -447,9 +449,14 @@ _CUT_SHORT = {
     PANEL: Said(
         ALL,
         (
-            _collector(
-                "(inventory|schedules|backup_servers|recovery_points)", says("0")
-            ),
+            _collector("(inventory|schedules|backup_servers)", says("0")),
+            *_FAILED["every server"].short,
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+        ALL,
+        (
+            _collector("(inventory|schedules|backup_servers)", says("0")),
+            *_FAILED["every server"].long,
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
     ),
