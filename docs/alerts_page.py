@@ -57,8 +57,9 @@ these pages.
 - **Restarts** of the exporter end no alert (`keep_firing_for`) and forget nothing that
   was waited for, up to an hour.
 
-Details of single backups (`detail.backups`) are not needed. That they tell every trouble
-in time, and nothing else, is shown over weeks of simulated clouds: [fidelity.md](fidelity.md).
+Details of single backups (`detail.backups`) are not needed. That they tell every
+trouble in time, and nothing else, is shown over weeks of simulated clouds:
+[fidelity.md](fidelity.md).
 
 ## The status page judges alike
 

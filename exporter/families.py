@@ -191,12 +191,12 @@ FAMILIES: tuple[Family, ...] = (
         lambda verdict: verdict.oldest_unbuilt_at,
     ),
     BackupsFamily(
-        "onapp_target_newest_unbuilt_timestamp_seconds",
-        "When the target's newest unbuilt backup was created, in Unix seconds, as "
-        "polled; absent without one.",
+        "onapp_target_oldest_pending_timestamp_seconds",
+        "When the target's oldest unbuilt backup that neither failed nor was overtaken "
+        "by a good one was created, in Unix seconds, as polled; absent without one.",
         _TARGET,
         each_target,
-        lambda verdict: verdict.newest_unbuilt_at,
+        lambda verdict: verdict.oldest_pending_at,
     ),
     BackupsFamily(
         "onapp_target_last_failed_timestamp_seconds",

@@ -120,7 +120,7 @@ def _schedules(
         under_way = {
             target.target
             for target in (() if verdict is None else verdict.targets)
-            if _under_way_since(target) is not None
+            if target.oldest_pending_at is not None
         }
         for finding in overdue(panel, schedules, now):
             if finding.target not in under_way:
@@ -163,27 +163,6 @@ def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Fin
             yield Finding(DISABLED, target, about=str(number))
 
 
-def _under_way_since(target: TargetVerdict) -> float | None:
-    """Return when the backup began that is under way; the panel leaves others behind.
-
-    Those that failed, or after which another one was built, may stay for ever.
-    """
-    for begun_at in (target.oldest_unbuilt_at, target.newest_unbuilt_at):
-        if begun_at is not None and not _has_ended(target, begun_at):
-            return begun_at
-    return None
-
-
-def _has_ended(target: TargetVerdict, begun_at: float) -> bool:
-    failed_at, success_at = target.last_failed_at, target.last_success_at
-    if failed_at is not None and failed_at >= begun_at:
-        return True
-    seconds = target.last_success_seconds
-    if success_at is None or seconds is None:
-        return False
-    return success_at - seconds > begun_at
-
-
 @dataclass(slots=True)
 class _Case:
     """One server's backups, at one moment."""
@@ -202,7 +181,7 @@ class _Case:
                 yield from self._bare(target)
             elif target.expected_interval is not None:
                 yield from self._stale(target, target.expected_interval)
-            begun_at = _under_way_since(target)
+            begun_at = target.oldest_pending_at
             if begun_at is not None:
                 yield from self._stuck(target, begun_at)
             if target.oldest_locked_at is not None:

@@ -52,19 +52,15 @@ class TargetVerdict(msgspec.Struct, frozen=True, gc=False):
     oldest_unbuilt_at: float | None
     oldest_locked_at: float | None
     """When the oldest locked row was complete: it is locked no longer than that."""
-    newest_unbuilt_at: float | None
-    """The oldest may be what is left of a failed take; this one need not."""
+    oldest_pending_at: float | None
+    """Of those rows only that are not left over, which may stay for ever."""
     expected_interval: Interval | None
     last_failed_at: float | None
 
     @property
     def last_success_seconds(self) -> float | None:
         """Return how long the last success took, its time in the queue included."""
-        backup = self.last_success
-        if backup is None or backup.built_at is None or backup.created_at is None:
-            return None
-        seconds = backup.built_at - backup.created_at
-        return seconds if seconds >= 0 else None
+        return None if self.last_success is None else _seconds_taken(self.last_success)
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +143,9 @@ def _judge_target(
         default=None,
     )
     success_at = None if last_success is None else completed_at(last_success)
+    failed_at = _latest(
+        take.at for take in knowledge.failed_takes if take.target == target
+    )
     over = _is_over(knowledge, target, superseded=whole_server_at > (success_at or 0.0))
     return TargetVerdict(
         target=target,
@@ -157,15 +156,34 @@ def _judge_target(
         locked=sum(backup.locked for backup in backups),
         marked_for_delete=len(backups) - len(counted),
         oldest_unbuilt_at=min(waiting_since, default=None),
-        newest_unbuilt_at=max(waiting_since, default=None),
+        oldest_pending_at=min(
+            (at for at in waiting_since if not _has_ended(at, last_success, failed_at)),
+            default=None,
+        ),
         oldest_locked_at=min(
             (completed_at(b) or 0.0 for b in backups if b.locked), default=None
         ),
         expected_interval=None if over else _expected(knowledge, target, backups),
-        last_failed_at=_latest(
-            take.at for take in knowledge.failed_takes if take.target == target
-        ),
+        last_failed_at=failed_at,
     )
+
+
+def _seconds_taken(backup: Backup) -> float | None:
+    if backup.built_at is None or backup.created_at is None:
+        return None
+    seconds = backup.built_at - backup.created_at
+    return seconds if seconds >= 0 else None
+
+
+def _has_ended(
+    created_at: float, last_success: Backup | None, failed_at: float | None
+) -> bool:
+    """Tell whether an unbuilt row is left over: it failed, or a later one was built."""
+    if failed_at is not None and failed_at >= created_at:
+        return True
+    if last_success is None or _seconds_taken(last_success) is None:
+        return False
+    return (last_success.created_at or 0.0) > created_at
 
 
 def _every_schedule(knowledge: Knowledge) -> tuple[Schedule, ...] | None:

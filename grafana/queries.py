@@ -180,14 +180,14 @@ class Scope:
 
     def stuck(self) -> str:
         """Return for how many seconds a target's backup has been stuck."""
-        unbuilt = self.least("onapp_target_oldest_unbuilt_timestamp_seconds")
+        pending = self.most("onapp_target_oldest_pending_timestamp_seconds")
         took = self.most("onapp_target_last_success_duration_seconds")
         failed = self.most("onapp_target_last_failed_timestamp_seconds")
         return (
-            f"(time() - {unbuilt} > {STUCK_SECONDS}\n"
-            f"unless {self.success()} - {took} > {unbuilt}\n"
-            f"unless {failed} >= {unbuilt}\n"
-            f"unless {self._over('onapp_target_oldest_unbuilt_timestamp_seconds')})"
+            f"(time() - {pending} > {STUCK_SECONDS}\n"
+            f"unless {self.success()} - {took} > {pending}\n"
+            f"unless {failed} >= {pending}\n"
+            f"unless {self._over('onapp_target_oldest_pending_timestamp_seconds')})"
         )
 
     def failed(self) -> str:

@@ -37,8 +37,9 @@ def differences(
     """Return what a scrape says otherwise than the worlds, or does not say."""
     wanted: dict[Series, float] = {}
     wrong: list[str] = []
+    failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
     for truth in truths:
-        wanted |= truth.samples(now)
+        wanted |= truth.samples(now) | truth.pending(failed)
         wrong += _poll_moments(found, truth, now)
         wrong += _failures(found, truth)
     told_of = {k: v for k, v in found.items() if k.family not in UNTOLD}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from harness import NOW
 from matrix_effects import ALL, PANEL, PLACES, Said
-from matrix_rules import Rule, as_its_disk, copied, gone, may_rise, rises, says
+from matrix_rules import Rule, as_its_disk, copied, gone, kept, may_rise, rises, says
 from matrix_world import DAY, GIB
 
 from exporter.demo import hostile
@@ -295,6 +295,12 @@ def _dates(year: int, date: str) -> Content:
         return (
             *(_is(f"onapp_backup_{what}", newest, None) for what in dated),
             _is("onapp_target_last_success_timestamp_seconds", _target(server), before),
+            *(
+                # What it had overtaken is pending again.
+                (Rule('onapp_target_oldest_pending.*vm_id="3"', kept),)
+                if server == 3
+                else ()
+            ),
             *(
                 ()
                 if server == 1  # its recovery point is newer

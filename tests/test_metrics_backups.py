@@ -486,7 +486,7 @@ async def test_a_target_shows_everything_known_of_it(form: str, tmp_path: Path) 
             f"onapp_target_locked_backups{target}}} 1",
             f"onapp_target_marked_for_delete_backups{target}}} 1",
             f"onapp_target_oldest_unbuilt_timestamp_seconds{target}}} 1799989200",
-            f"onapp_target_newest_unbuilt_timestamp_seconds{target}}} 1799989200",
+            f"onapp_target_oldest_pending_timestamp_seconds{target}}} 1799989200",
             f"onapp_target_expected_interval_seconds{target}}} 86400",
             f'onapp_target_expected_interval_info{target},source="history"}} 1',
         ]
@@ -547,7 +547,7 @@ async def test_a_negative_duration_is_left_out(form: str, tmp_path: Path) -> Non
 
 
 @in_both_formats
-async def test_the_oldest_and_the_newest_unbuilt_row_tell_how_long_something_is_stuck(
+async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
     form: str, tmp_path: Path
 ) -> None:
     """Absent for targets without an unbuilt row."""
@@ -561,12 +561,28 @@ async def test_the_oldest_and_the_newest_unbuilt_row_tell_how_long_something_is_
             "onapp_target_oldest_unbuilt_timestamp_seconds", panel="cp", vm_id=1
         ) == {"target_id=101,target_type=Disk": NOW - 9 * HOUR}
         assert await cloud.series(
-            "onapp_target_newest_unbuilt_timestamp_seconds", panel="cp", vm_id=1
+            "onapp_target_oldest_pending_timestamp_seconds", panel="cp", vm_id=1
+        ) == {"target_id=101,target_type=Disk": NOW - 9 * HOUR}
+
+
+@in_both_formats
+async def test_what_is_left_over_is_pending_no_more(form: str, tmp_path: Path) -> None:
+    """A row from before the last success stays unbuilt for ever, and hides no other."""
+    panel = a_cloud(disks=2)
+    add = panel.world.add_backup
+    for hours in (70, 5, 3):
+        add(1, target_id=101, created_at=NOW - hours * HOUR, built=False)
+        add(1, target_id=102, created_at=NOW - (hours + 20) * HOUR, built=False)
+    add(1, target_id=101, created_at=NOW - 30 * HOUR, built_at=NOW - 4 * HOUR)
+    add(1, target_id=102, created_at=NOW - 9 * HOUR, built_at=NOW - 8 * HOUR)
+    async with watched(panel, tmp_path, format=form) as cloud:
+        assert await cloud.series(
+            "onapp_target_oldest_pending_timestamp_seconds", panel="cp", vm_id=1
         ) == {"target_id=101,target_type=Disk": NOW - 5 * HOUR}
 
 
 @in_both_formats
-async def test_an_unbuilt_row_without_a_moment_is_neither_oldest_nor_newest(
+async def test_an_unbuilt_row_without_a_moment_is_never_the_oldest(
     form: str, tmp_path: Path
 ) -> None:
     """Since when it waits is not known."""
@@ -574,7 +590,7 @@ async def test_an_unbuilt_row_without_a_moment_is_neither_oldest_nor_newest(
     listing(panel, form, a_row(built=False, created_at=None, built_at=None))
     async with watched(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_oldest_unbuilt_timestamp_seconds") == {}
-        assert await cloud.series("onapp_target_newest_unbuilt_timestamp_seconds") == {}
+        assert await cloud.series("onapp_target_oldest_pending_timestamp_seconds") == {}
         assert await cloud.value("onapp_target_backups", state="unbuilt") == 1.0
 
 

@@ -38,6 +38,8 @@ GIB = 1024.0**3
 
 LAST_FAILED = "onapp_target_last_failed_timestamp_seconds"
 """The row of a failed take may be gone before anybody sees it: see ``Truth``."""
+PENDING = "onapp_target_oldest_pending_timestamp_seconds"
+"""It depends on what is known of failures."""
 
 
 class Series(NamedTuple):
@@ -136,6 +138,27 @@ class Truth:
                     labels = {"vm_id": server.id, **_target(row.target)}
                     name = series(LAST_FAILED, panel=self.name, **labels)
                     found[name] = max(found.get(name, 0.0), ended.at)
+        return found
+
+    def pending(self, known: Mapping[Series, float]) -> dict[Series, float]:
+        """Return since when a take of each target is under way, by known failures."""
+        found: dict[Series, float] = {}
+        for server in self.servers:
+            for target in self._targets(server):
+                labels = {"vm_id": server.id, **_target(target)}
+                name = series(LAST_FAILED, panel=self.name, **labels)
+                rows = self.world.backups_of(server.id)
+                mine = [row for row in rows if row.target == target]
+                last = max(_good(mine), key=_finished, default=None)
+                moments = [
+                    row.created_at
+                    for row in mine
+                    if not (row.built or row.marked_for_delete)
+                    and row.created_at > known.get(name, 0.0)
+                    and (last is None or row.created_at >= last.created_at)
+                ]
+                if moments:
+                    found[series(PENDING, panel=self.name, **labels)] = min(moments)
         return found
 
     def _failed(self) -> Iterator[Ended]:
@@ -283,8 +306,6 @@ class Truth:
         yield "onapp_target_marked_for_delete_backups", labels, marked
         family = "onapp_target_oldest_unbuilt_timestamp_seconds"
         yield family, labels, min(waiting, default=None)
-        family = "onapp_target_newest_unbuilt_timestamp_seconds"
-        yield family, labels, max(waiting, default=None)
         last = max(_good(rows), key=_finished, default=None)
         if last is not None and last.built_at is not None:
             family = "onapp_target_last_success_timestamp_seconds"
