@@ -7,7 +7,9 @@ nothing new costs its request.
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -117,6 +119,49 @@ def test_a_plain_scrape_is_inflated_as_it_is_sent() -> None:
         assert before == work["inflated"] == BLOCKS
         assert sum(map(len, chunks)) == body.length
     assert work["inflated"] > BLOCKS * len(ROW_FAMILIES) / 2
+
+
+@pytest.mark.parametrize("form", ["compressed", "plain"])
+def test_a_scrape_takes_little_memory_beside_what_it_reads(form: str) -> None:
+    """A fifth of what is kept, by what more servers take; a client reads it slowly."""
+    kept_of_few, peak_of_few = memory(BLOCKS * SERVERS, form)
+    kept_of_many, peak_of_many = memory(4 * BLOCKS * SERVERS, form)
+
+    assert peak_of_many - peak_of_few <= 1.2 * (kept_of_many - kept_of_few)
+
+
+def memory(servers: int, form: str) -> tuple[int, int]:
+    """Return the bytes kept of so many servers, and the most during a scrape."""
+    tracemalloc.start()
+    try:
+        panel = a_panel()
+        for vm_id in range(1, servers + 1):
+            rows = [a_backup(id=vm_id * 100 + number) for number in range(30)]
+            put(panel, a_server(id=vm_id), *rows)
+        made = exposition(panel)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        body = getattr(made.scrape(made.moment()), form)(TEXT)
+        assert sum(map(len, body.chunks())) == body.length
+        return kept, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("rows", "thread"), [(30, "MainThread"), (1_000, "decode")])
+async def test_a_long_answer_is_decoded_beside_the_loop(
+    rows: int, thread: str, tmp_path: Path
+) -> None:
+    """All other servers and scrapes go on meanwhile; a short one is quicker at once."""
+    panel = a_cloud()
+    async with watched(panel, tmp_path, collectors=BACKUPS_ONLY) as cloud:
+        for number in range(rows):
+            panel.world.add_backup(1, number=1 + number)
+        with counted(RowDecoder.decode) as work:
+            await cloud.pass_(900.0)
+
+    assert {name.partition("_")[0] for name in work.threads["decode"]} == {thread}
 
 
 async def polled(cloud: Cloud) -> Counter[str]:

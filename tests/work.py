@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
 
+class Work(Counter[str]):
+    """Calls by the functions' names."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.threads: defaultdict[str, set[str]] = defaultdict(set)
+        """In which threads each was called."""
+
+
 @contextmanager
-def counted(*functions: Callable[..., Any]) -> Iterator[Counter[str]]:
+def counted(*functions: Callable[..., Any]) -> Iterator[Work]:
     """Count the calls of functions, by their names, here and in new threads."""
     names: dict[CodeType, str] = {each.__code__: each.__name__ for each in functions}
-    calls: Counter[str] = Counter()
+    calls = Work()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code in names:
-            calls[names[frame.f_code]] += 1
+            name = names[frame.f_code]
+            calls[name] += 1
+            calls.threads[name].add(threading.current_thread().name)
 
     threading.setprofile(note)
     sys.setprofile(note)
