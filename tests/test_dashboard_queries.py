@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -67,6 +67,8 @@ _LOOKED_AT = (
     ),
 )
 """Servers whose dashboard is looked at; of the first there is everything to be said."""
+_EXPORTERS = tuple(product(("2s", "1h"), (0, 1)))
+"""Two replicas, of which one looks for new names; each is two shards."""
 _ENDED = 'onapp_transactions_total{action="take_backup", status="complete"}'
 _ALERTED = {
     "vm:onapp_vm_unprotected:seconds": {"Unprotected"},
@@ -109,20 +111,21 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
 
 async def _asked(folder: Path) -> Answers:
     answers = Answers()
-    ports = [free_port(), free_port()]
+    ports = [free_port() for _ in _EXPORTERS]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(_scraping(ports, folder)))
     async with prometheus(file) as started:
         async with _watched(ports, folder) as panels:
-            await _until(started, "count_over_time(onapp_up[1m]) > 1", 4)
-            await _until(started, _ENDED, 4)
+            every = len(_SEEDS) * len(_EXPORTERS)
+            await _until(started, "count_over_time(onapp_up[1m]) > 1", every)
+            await _until(started, _ENDED, every)
             since = time.time()
             server_ids = {_happen(panel) for panel in panels}
             await _until(started, f'onapp_vm_info{{label="{_RENAMED}-now"}}', 2)
             await _until(started, f"{_ENDED} > {_ENDED} @ {since:.3f}", 4)
             await _until(started, "target:onapp_backup_very_stale:seconds", 4)
             await _until(started, 'ALERTS{alertname="OnAppServerUnprotected"}', 2)
-            await _until(started, f"onapp_up offset {time.time() - since:.0f}s", 4)
+            await _until(started, f"onapp_up offset {time.time() - since:.0f}s", every)
             now = time.time()
         # What was scraped is asked at that moment: nothing need go on for it.
         assert len(server_ids) == 1
@@ -135,19 +138,20 @@ async def _asked(folder: Path) -> Answers:
 
 @asynccontextmanager
 async def _watched(ports: list[int], folder: Path) -> AsyncIterator[list[Panel]]:
-    """Start two panels and two replicas that watch both; they are gone afterwards."""
+    """Start two panels and all exporters, that watch both; they are gone afterwards."""
     async with AsyncExitStack() as stack:
         panels = []
         for seed in _SEEDS.values():
             panel = await demo_panel(seed=seed)
             stack.push_async_callback(panel.stop)
             panels.append(panel)
-        for port, discovery in zip(ports, ("2s", "1h"), strict=True):
+        for port, (discovery, shard) in zip(ports, _EXPORTERS, strict=True):
             file = folder / f"exporter-{port}.yml"
             file.write_text(yaml.safe_dump(_config(panels, discovery)))
             listen = f"--web.listen-address=127.0.0.1:{port}"
-            replica = running(f"--config.file={file}", listen)
-            await (await stack.enter_async_context(replica)).base()
+            share = (f"--shard={shard}", "--total-shards=2")
+            exporter = running(f"--config.file={file}", listen, *share)
+            await (await stack.enter_async_context(exporter)).base()
         yield panels
 
 
@@ -360,7 +364,7 @@ def test_every_variable_has_its_values(board: str, answers: Answers) -> None:
     options = answers.options[board]
 
     assert options["job"] == [_JOB]
-    assert len(options["instance"]) == 2
+    assert len(options["instance"]) == len(_EXPORTERS)
     assert options["panel"] == [*_SEEDS]
     assert all(len(values) == len(set(values)) for values in options.values())
     assert sorted(options.get("vm", answers.servers)) == sorted(answers.servers)
