@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from . import __version__
 from .board import Board, Entry, next_start_at
-from .kinds import FINE, RANK, Finding, Kind
+from .kinds import FINE, NOT_REQUIRED, RANK, Finding, Kind
 from .model import Backup, Target
 from .panel_judgement import panel_state
 from .panel_samples import poll_lag_seconds
@@ -143,7 +143,7 @@ def _targets(entry: Entry, now: Now) -> tuple[TargetStatus, ...]:
         return ()
     sizes = _recent_sizes(entry.watch.knowledge.backups or ())
     found = [
-        (_worst(entry, target.target), _target(entry, target, now, sizes))
+        (_state(entry, target), _target(entry, target, now, sizes))
         for target in entry.verdict.targets
     ]
     found.sort(key=lambda pair: RANK[pair[0]])
@@ -157,7 +157,7 @@ def _target(
     sizes: Mapping[Target, tuple[Size, ...]],
 ) -> TargetStatus:
     target, interval = verdict.target, verdict.expected_interval
-    state, success = _worst(entry, target), verdict.last_success
+    state, success = _state(entry, verdict), verdict.last_success
     return TargetStatus(
         target_type=target.type,
         target_id=target.id,
@@ -180,9 +180,15 @@ def _target(
     )
 
 
-def _worst(entry: Entry, target: Target) -> Kind:
-    kinds = [f.kind for f in entry.judgement.findings if f.target == target]
-    return kinds[0] if kinds else FINE
+def _state(entry: Entry, verdict: TargetVerdict) -> Kind:
+    """Return the worst of what is said of a target, or of its server as a whole."""
+    for finding in entry.judgement.findings:
+        if finding.target in (None, verdict.target):
+            return finding.kind
+    if entry.judgement.state.level == FINE.level:
+        return entry.judgement.state
+    # Other targets are in trouble; of one without an interval nothing is expected.
+    return NOT_REQUIRED if verdict.expected_interval is None else FINE
 
 
 def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[Size, ...]]:

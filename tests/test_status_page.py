@@ -237,6 +237,37 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
     assert stuck == ["1"]
 
 
+async def test_no_target_is_better_than_its_server() -> None:
+    """What is said of a server as a whole holds for each of its disks."""
+    panel = a_panel(max_age_seconds=DAY)
+    begun = a_backup(built=False, built_at=None, created_at=TIME - 60)
+    two_days = {"created_at": TIME - 2 * DAY, "built_at": TIME - 2 * DAY}
+    old, other = a_backup(**two_days), a_backup(id=2, target=Target("Disk", 102))
+    for number, rows, seconds_ago in (
+        (1, (begun,), 0),
+        (2, (a_backup(),), 3 * 3600),
+        (3, (begun,), 0),
+        (4, (old, other), 0),
+    ):
+        own = Expectation(own_interval_seconds=DAY, backup_required=True)
+        created_at = TIME - 90 * DAY
+        server = a_server(id=number, suspended=number == 3, created_at=created_at)
+        panel.watch(number, server, own)
+        moments = {"time": TIME - seconds_ago, "monotonic": MONOTONIC - seconds_ago}
+        panel.succeeded(number, packed(rows), **moments)
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status())["servers"]
+        _, page = await looker.get("/server", panel="cp", vm_id=1)
+
+    assert {s["vm_id"]: [t["state"] for t in s["targets"]] for s in found} == {
+        "1": ["unprotected"],
+        "2": ["data_old"],
+        "3": ["suspended"],
+        "4": ["stale", "fine"],
+    }
+    assert "Fine" not in page
+
+
 # What is said
 
 
