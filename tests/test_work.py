@@ -26,7 +26,7 @@ from exporter.exposition import TEXT, Exposition
 from exporter.families import FAMILIES
 from exporter.family import PanelFamily
 from exporter.lines import ROW_FAMILIES, server_lines
-from exporter.packed import packed
+from exporter.packed import Packed, packed
 from exporter.samples import Detail
 from exporter.scrapes import Scrapes
 from exporter.selection import Expectation
@@ -75,14 +75,15 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     panel = a_large_panel()
     made = exposition(panel)
     put(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
-    with counted(judge, server_lines, piece) as work:
+    unpacked = Packed._unpacked  # noqa: SLF001  # all ways to the rows lead there
+    with counted(judge, server_lines, piece, unpacked) as work:
         compressed(made)
         compressed(made)
     text = gzip.decompress(compressed(made)).decode()
 
     # Those that show the lock: of the backup and of its target.
     assert work["piece"] <= 2 + 2 * (BLOCKS + PANEL_PIECES)
-    assert (work["judge"], work["server_lines"]) == (1, 1)
+    assert (work["judge"], work["server_lines"], work["_unpacked"]) == (1, 1, 1)
     assert 'onapp_backup_locked{panel="cp",vm_id="7",backup_id="7"} 1\n' in text
 
 
