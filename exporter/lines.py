@@ -85,6 +85,8 @@ def panel_lines(
 
 def _text(family: RowFamily[Any, Any] | PanelFamily[Any], rows: _Labelled) -> bytes:
     labels, values = _known(family, rows)
+    if not labels:
+        return b""
     if _WHOLE.issuperset(map(type, values)):
         return (_template(family.name, labels, "%d") % tuple(values)).encode()
     numbers = tuple(map(_number, values))
@@ -111,6 +113,8 @@ def _template(name: str, labels: list[str], mark: str) -> str:
 def _labelled(labels: tuple[str, ...], rows: Iterable[Row[Any]]) -> _Labelled:
     """Write the labels of rows, with the blank after them, to be put in a template."""
     found = list(rows)
+    if not found:
+        return [], []
     values = [values for values, _ in found]
     whole = "".join(chain.from_iterable(values))
     if any(special in whole for special in _SPECIAL):
