@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
 import aiohttp
 from cloud_process import Cloud, cloud
-from subject_process import Subject, subject
+from subject_process import subject
 
 from exporter.blocks import SERVERS
 
 _SERVERS = 400
 _BACKUPS = 30
 _CONCURRENCY = 8
-_PASSES = 5
+_PASSES = 9
 _APART = range(1, _SERVERS + 1, SERVERS)
 """A server of each block."""
 _OTHERS_OFF = {
@@ -29,56 +30,64 @@ _OTHERS_OFF = {
 
 
 @dataclass(frozen=True)
-class Polls:
-    """CPU seconds a server: by the exporter, and by a bare loop."""
+class Cost:
+    """CPU seconds a server, in several passes."""
 
-    changed: float
-    alone: float
+    median: float
+    least: float
+    """In the quickest: a neighbour on the same core makes the others slower."""
+
+
+@dataclass(frozen=True)
+class Polls:
+    """What kinds of polls cost: the exporter, and a bare loop."""
+
+    changed: Cost
+    alone: Cost
     """The same, where no other server of its block changes with it."""
-    unchanged: float
-    not_modified: float
-    bare: float
-    bare_not_modified: float
+    unchanged: Cost
+    not_modified: Cost
+    bare: Cost
+    bare_not_modified: Cost
 
 
 def polls(form: str) -> Polls:
-    """Measure all kinds of polls in one format."""
-    with cloud(_SERVERS, _BACKUPS) as panel:
-        bare_not_modified = _bare(panel, form, etags=True)
-        with subject(panel, format=form, collectors=_OTHERS_OFF) as exporter:
+    """Measure all kinds of polls in one format, each beside the others."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with (
+        cloud(_SERVERS, _BACKUPS) as panel,
+        subject(panel, format=form, collectors=_OTHERS_OFF) as exporter,
+    ):
+        for _ in range(_PASSES):
+            panel.etags(given=True)
             exporter.cpu_of_a_pass()
-            not_modified = median(exporter.cpu_of_a_pass() for _ in range(_PASSES))
+            seconds["not_modified"].append(exporter.cpu_of_a_pass() / _SERVERS)
+            seconds["bare_not_modified"].append(_bare(panel, form, etags=True))
             panel.etags(given=False)
             exporter.cpu_of_a_pass()
-            unchanged = median(exporter.cpu_of_a_pass() for _ in range(_PASSES))
-            changed = median(_changed(panel, exporter) for _ in range(_PASSES))
-            alone = median(_alone(panel, exporter) for _ in range(_PASSES))
-        bare = _bare(panel, form, etags=False)
-    return Polls(
-        changed / _SERVERS,
-        alone / len(_APART),
-        unchanged / _SERVERS,
-        not_modified / _SERVERS,
-        bare / _SERVERS,
-        bare_not_modified / _SERVERS,
-    )
+            seconds["unchanged"].append(exporter.cpu_of_a_pass() / _SERVERS)
+            seconds["bare"].append(_change(panel, form, range(1, _SERVERS + 1)))
+            seconds["changed"].append(exporter.cpu_of_a_pass() / _SERVERS)
+            _change(panel, form, _APART)
+            seconds["alone"].append(exporter.cpu_of_a_pass(_APART) / len(_APART))
+    costs = {kind: Cost(median(each), min(each)) for kind, each in seconds.items()}
+    return Polls(**costs)
 
 
-def _changed(panel: Cloud, exporter: Subject) -> float:
-    for vm_id in range(1, _SERVERS + 1):
+def _change(panel: Cloud, form: str, vm_ids: Iterable[int]) -> float:
+    """Change servers, and let a bare loop fetch all; return what that costs.
+
+    So their lists are written: who waits for a panel that writes them sleeps between
+    two answers, and waking up would be counted.
+    """
+    for vm_id in vm_ids:
         panel.change(vm_id)
-    return exporter.cpu_of_a_pass()
-
-
-def _alone(panel: Cloud, exporter: Subject) -> float:
-    for vm_id in _APART:
-        panel.change(vm_id)
-    return exporter.cpu_of_a_pass(_APART)
+    return _bare(panel, form, etags=False)
 
 
 def _bare(panel: Cloud, form: str, *, etags: bool) -> float:
-    """Return the CPU seconds to fetch every list, in the second of two passes."""
-    return asyncio.run(_fetch_twice(panel, form, etags=etags))
+    """Return what it costs to fetch every list, in the second of two passes."""
+    return asyncio.run(_fetch_twice(panel, form, etags=etags)) / _SERVERS
 
 
 async def _fetch_twice(panel: Cloud, form: str, *, etags: bool) -> float:
