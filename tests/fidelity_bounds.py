@@ -308,6 +308,12 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     ),
     "shard missing": (
         _panel("OnAppBackupDataOld", "critical", late=HOUR + DISCOVERY + TWICE),
+        _panel(
+            *("OnAppExporterDown", "critical"),
+            late=30 * MINUTE + TWICE,
+            kept=5 * MINUTE + TWICE,
+            level="job",
+        ),
     ),
     "all exporters down": (
         _panel(

@@ -34,7 +34,9 @@ class Deed:
 
     def where(self, level: str) -> dict[str, str]:
         """Return the labels that an alert about it must have."""
-        found = {**self.labels, **({"panel": self.panel} if self.panel else {})}
+        found = {**self.labels}
+        if level != "job" and self.panel:
+            found["panel"] = self.panel
         if level in ("server", "target") and self.vm_id is not None:
             found["vm_id"] = str(self.vm_id)
         if level == "target" and self.target is not None:

@@ -43,6 +43,7 @@ _UNPROTECTED = alert("OnAppServerUnprotected", "critical", vm_id="1")
 _LAST = {"job": "last", "panel": "last"}
 _EXPORTER_DOWN = alert("OnAppExporterDown", "critical")
 _SHARD_DOWN = alert("OnAppExporterDown", "critical", shard="0", total_shards="2")
+_SHARD_UNSEEN = _SHARD_DOWN | {"shard": "unseen"}
 
 TROUBLES: dict[str, tuple[list[Labels], list[Labels]]] = {
     "too old, then much too old": ([_VERY_STALE, _STALE], [_VERY_STALE]),
@@ -146,13 +147,16 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
     replica = alert("OnAppExporterDown", instance="x", shard="0")
     sent = [
         *(labels | all_down for labels in (_EXPORTER_DOWN, _DOWN, _STALE, replica)),
-        *(labels | shard_down for labels in (_SHARD_DOWN, _STALE)),
+        *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
     ]
     async with alerting(tmp_path) as started:
         told = await started.told(sent)
 
     assert _lines(
-        [_EXPORTER_DOWN | all_down, _SHARD_DOWN | shard_down, _STALE | shard_down]
+        [
+            _EXPORTER_DOWN | all_down,
+            *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
+        ]
     ) == _lines(told)
 
 

@@ -185,7 +185,7 @@ def test_an_alert_says_how_grave_it_is_what_is_in_trouble_and_where_to_read_on(
     said = alert["annotations"]
     page = f"/docs/runbooks/{alert['alert']}.md"
 
-    assert alert["labels"].keys() == {"severity"}
+    assert alert["labels"].keys() in ({"severity"}, {"severity", "shard"})
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert alert["keep_firing_for"]
     assert said.keys() == {"summary", "description", "runbook_url"}
