@@ -12,7 +12,7 @@ from builders import DAY, HOUR, a_cloud
 from harness import NOW, watched
 from holdings import Reading
 from places import Plan
-from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, soaking
+from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, is_leaking, soaking
 from truth import Log, Truth
 from weather import arguments, kinds
 
@@ -96,6 +96,23 @@ def test_what_has_grown_is_named(last: Reading) -> None:
     """Each bound is one that can be passed."""
     assert growth([HELD, HELD, HELD]) == []
     assert len(growth([HELD, HELD, last])) == 1
+
+
+@pytest.mark.parametrize(
+    ("held_kib", "expected"),
+    [
+        ([400.0, 400.0], False),
+        ([400.0, 400.3], True),
+        ([400.0, 400.3, 400.3], False),
+        ([400.0, 400.3, 399.0], False),
+        ([400.0, 400.3, 400.6, 401.0], True),
+    ],
+)
+def test_a_leak_goes_on_where_a_container_grows_once(
+    held_kib: list[float], *, expected: bool
+) -> None:
+    """Nothing changes between the readings."""
+    assert is_leaking(held_kib) is expected
 
 
 def test_every_kind_of_fault_comes_by() -> None:
