@@ -155,7 +155,8 @@ def _matches(entry: Entry, wanted: Query) -> bool:
 
 
 def _is_in(entry: Entry, states: tuple[str, ...]) -> bool:
-    if TROUBLE in states and entry.judgement.state.level >= Level.WARNING:
+    worst = entry.judgement.state
+    if TROUBLE in states and (worst.alert or worst.level >= Level.WARNING):
         return True
     return any(kind.key in states for kind in _kinds(entry))
 

@@ -9,7 +9,7 @@ from multidict import MultiMapping
 from .kinds import SERVER_KINDS
 
 TROUBLE = "trouble"
-"""For ``state``: every server that an alert could tell of."""
+"""For ``state``: every server that an alert could tell of, or that needs a look."""
 STATES = (TROUBLE, *(kind.key for kind in SERVER_KINDS))
 SORTS = ("state", "server", "panel", "last_success", "size", "interval", "next_start")
 ORDERS = ("asc", "desc")

@@ -237,6 +237,19 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
     assert stuck == ["1"]
 
 
+async def test_whatever_an_alert_tells_of_is_trouble() -> None:
+    """A notice too, where an alert is to follow: a locked backup's does."""
+    panel = a_panel()
+    days_ago = TIME - 4 * DAY
+    locked = a_backup(id=2, locked=True, created_at=days_ago, built_at=days_ago)
+    put(panel, a_server(), a_backup(), locked)
+    put(panel, a_server(id=2), a_backup())
+    async with served(a_store(panel)) as looker:
+        found = await looker.status(state="trouble")
+
+    assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [("1", "locked")]
+
+
 async def test_no_target_is_better_than_its_server() -> None:
     """What is said of a server as a whole holds for each of its disks."""
     panel = a_panel(max_age_seconds=DAY)
