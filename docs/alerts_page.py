@@ -70,6 +70,9 @@ and guards; tests compare both. It looks at one moment, so there are differences
 - A server or disk **without any backup yet, whose first start is to come,** is
   `awaited`, a warning, at once. OnAppServerUnprotected and OnAppDiskUnprotected wait
   until six hours after that start; OnAppBackupStale for an interval and a half.
+- A young server or disk without any backup is `new`, and one of which **nothing tells
+  when its next backup is due** is `interval_unknown`: notices, for no alert tells of
+  them.
 - **Suspensions that ended, intervals that were shortened, schedules that are rarer
   than history shows:** alerts know, and may be later than the page.
 - **Failures that a schedule counts up, a shrunken inventory, odd sizes:** only

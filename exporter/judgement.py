@@ -7,7 +7,7 @@ docs/alerts.md names the differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -15,19 +15,17 @@ import msgspec
 from .kinds import (
     AWAITED,
     DATA_OLD,
-    DISABLED,
     DISK_UNPROTECTED,
     FAILED,
     FINE,
-    GIVEN_UP,
+    INTERVAL_UNKNOWN,
     LOCKED,
     LOCKED_SECONDS,
+    NEW,
     NOT_READ,
     NOT_REQUIRED,
     OLD_INTERVALS,
     OLD_SECONDS,
-    OVERDUE,
-    OVERDUE_SECONDS,
     POLL_FAILING,
     QUEUE_SECONDS,
     RANK,
@@ -47,8 +45,9 @@ from .kinds import (
     Finding,
     Kind,
 )
-from .model import DISK, VIRTUAL_MACHINE, Schedule, Target
+from .model import DISK, VIRTUAL_MACHINE, Target
 from .samples import Now
+from .schedule_judgement import judge_schedules
 from .store import Knowledge, PanelStore, Watch
 from .verdict import (
     HISTORY,
@@ -82,7 +81,7 @@ def judge_server(
     known = watch.knowledge
     if known.server is not None and known.server.suspended:
         return _SUSPENDED
-    found = [*_reading(panel, watch, now), *_schedules(panel, watch, verdict, now)]
+    found = [*_reading(panel, watch, now), *judge_schedules(panel, watch, verdict, now)]
     if verdict is not None:
         found += _Case(known, verdict, now.time).findings()
     if found:
@@ -104,65 +103,6 @@ def _reading(panel: PanelStore, watch: Watch, now: Now) -> Iterator[Finding]:
         yield Finding(POLL_FAILING, since=watch.read_at)
 
 
-def _schedules(
-    panel: PanelStore, watch: Watch, verdict: Verdict | None, now: Now
-) -> Iterator[Finding]:
-    """Judge whether schedules start backups when they should."""
-    schedules = watch.knowledge.schedules
-    if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
-        return
-    for schedule in schedules:
-        if schedule.status == "failed":
-            yield Finding(GIVEN_UP, schedule.target, about=str(schedule.id))
-    yield from _disabled(watch.knowledge, schedules)
-    readable = panel.fresh(watch, now.monotonic) and watch.failing is False
-    if watch.failing is None or readable:
-        under_way = {
-            target.target
-            for target in (() if verdict is None else verdict.targets)
-            if target.oldest_pending_at is not None
-        }
-        for finding in overdue(panel, schedules, now):
-            if finding.target not in under_way:
-                yield finding
-
-
-def _is_on_time(schedule: Schedule, now: Now) -> bool:
-    """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
-    start = schedule.next_start_at
-    return schedule.status == "enabled" and (start is None or start >= now.time)
-
-
-def overdue(
-    panel: PanelStore, schedules: Iterable[Schedule], now: Now
-) -> Iterator[Finding]:
-    """Find schedules whose start has passed, as of the last reading of the inventory.
-
-    Schedules are read as often: what was started since cannot be known.
-    """
-    read_at = now.time if panel.inventory_read_at is None else panel.inventory_read_at
-    for schedule in schedules:
-        start = schedule.next_start_at if schedule.enabled else None
-        if start is None or start >= now.time or read_at - start <= OVERDUE_SECONDS:
-            continue
-        yield Finding(OVERDUE, schedule.target, start, str(schedule.id))
-
-
-def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Finding]:
-    """Find targets whose schedules are all disabled, and that no other covers."""
-    disabled = {s.target: s.id for s in schedules if s.status == "disabled"}
-    if not disabled or not backup_required(known):
-        return
-    enabled = {s.target for s in schedules if s.enabled}
-    covered = enabled | {s.target for s in schedules if s.status == "failed"}
-    if any(target.type == VIRTUAL_MACHINE for target in enabled):
-        return
-    for target, number in disabled.items():
-        whole = target.type == VIRTUAL_MACHINE and bool(enabled)
-        if target not in covered and not whole:
-            yield Finding(DISABLED, target, about=str(number))
-
-
 @dataclass(slots=True)
 class _Case:
     """One server's backups, at one moment."""
@@ -173,9 +113,11 @@ class _Case:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong, in any order."""
-        if self.verdict.built == 0:
-            yield from self._unprotected()
+        missing = list(self._unprotected()) if self.verdict.built == 0 else []
+        yield from missing
         bare = self._bare_disks()
+        if not missing:
+            yield from self._unexpected(bare)
         for target in self.verdict.targets:
             if target.target in bare:
                 yield from self._bare(target)
@@ -191,13 +133,34 @@ class _Case:
 
     def _unprotected(self) -> Iterator[Finding]:
         """Judge a server without a restore point; the first start is waited for."""
-        if self.verdict.last_success_at is not None or self._is_young():
+        required = backup_required(self.known)
+        if self.verdict.last_success_at is not None or required is False:
             return
-        if not backup_required(self.known):
+        if self._is_young():
+            yield Finding(NEW)
+            return
+        if required is None:
             return
         lost = any(target.marked_for_delete for target in self.verdict.targets)
         start = None if lost else self._next_start(None)
         yield Finding(UNPROTECTED) if start is None else Finding(AWAITED, since=start)
+
+    def _unexpected(self, bare: set[Target]) -> Iterator[Finding]:
+        """Find what may have backups of any age, for nothing tells when one is due."""
+        targets, schedules = self.verdict.targets, self.known.schedules or ()
+        expected = {t.target.type for t in targets if t.expected_interval is not None}
+        if VIRTUAL_MACHINE in expected or backup_required(self.known) is False:
+            return
+        # Schedules that are all disabled or given up are findings of their own.
+        enabled = {s.target for s in schedules if s.enabled}
+        idle = {s.target for s in schedules} - enabled
+        if not expected:
+            yield from () if idle and not enabled else (Finding(INTERVAL_UNKNOWN),)
+            return
+        told = {t.target for t in targets if t.expected_interval is not None or t.over}
+        for target in targets:
+            if target.target.type == DISK and target.target not in told | bare | idle:
+                yield Finding(INTERVAL_UNKNOWN, target.target)
 
     def _bare_disks(self) -> set[Target]:
         """Return the disks without a backup beside others with some.
@@ -220,10 +183,10 @@ class _Case:
         return set() if expected or whole_at > disks_at > _NEVER else bare
 
     def _bare(self, disk: TargetVerdict) -> Iterator[Finding]:
-        if self._is_young():
-            return
         start = self._next_start(disk)
-        if start is None:
+        if self._is_young():
+            yield Finding(NEW, disk.target)
+        elif start is None:
             yield Finding(DISK_UNPROTECTED, disk.target)
         else:
             yield Finding(AWAITED, disk.target, start)
@@ -244,8 +207,9 @@ class _Case:
             yield Finding(VERY_STALE, target.target, since)
         elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS:
             yield Finding(STALE, target.target, since)
-        elif target.last_success_at is None and not self._is_young():
-            yield Finding(AWAITED, target.target, self._next_start(target))
+        elif target.last_success_at is None:
+            kind = NEW if self._is_young() else AWAITED
+            yield Finding(kind, target.target, self._next_start(target))
 
     def _stuck(self, target: TargetVerdict, begun_at: float) -> Iterator[Finding]:
         """Judge a backup under way; it blocks nothing where the disk is over."""

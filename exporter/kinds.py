@@ -59,6 +59,8 @@ class Kind:
     level: Level
     alert: str = ""
     """The alert that tells of it; empty: none does."""
+    hint: str = ""
+    """What is to be done, where no alert's runbook tells."""
 
 
 UNPROTECTED = Kind("unprotected", "No backup", Level.CRITICAL, "OnAppServerUnprotected")
@@ -84,6 +86,20 @@ AWAITED = Kind("awaited", "First backup awaited", Level.WARNING)
 LOCKED = Kind("locked", "Locked", Level.NOTICE, "OnAppBackupLockedLong")
 POLL_FAILING = Kind("poll_failing", "Poll failing", Level.NOTICE)
 NOT_READ = Kind("not_read", "Not read yet", Level.NOTICE)
+NEW = Kind(
+    "new",
+    "New, no backup yet",
+    Level.NOTICE,
+    hint="nothing yet: no alert tells of it while it is young",
+)
+INTERVAL_UNKNOWN = Kind(
+    "interval_unknown",
+    "Interval unknown",
+    Level.NOTICE,
+    hint="let the account read schedules and disks, set expected_interval, or exclude "
+    "the server in backup_required: until then no alert tells that a backup is too old",
+)
+"""Nothing tells when the next backup is due: the last may be of any age."""
 FINE = Kind("fine", "Fine", Level.FINE)
 SUSPENDED = Kind("suspended", "Suspended", Level.FINE)
 NOT_REQUIRED = Kind("not_required", "Not required", Level.FINE)
@@ -104,6 +120,8 @@ SERVER_KINDS = (
     LOCKED,
     POLL_FAILING,
     NOT_READ,
+    NEW,
+    INTERVAL_UNKNOWN,
     FINE,
     SUSPENDED,
     NOT_REQUIRED,

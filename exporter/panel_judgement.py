@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .errors import Unauthorized
-from .judgement import overdue
 from .kinds import (
     COLLECTOR,
     DOWN,
@@ -32,6 +31,7 @@ from .kinds import (
 )
 from .panel_samples import poll_lag_seconds
 from .samples import Now
+from .schedule_judgement import overdue
 from .selection import Shard
 from .store import INVENTORY, PanelStore
 

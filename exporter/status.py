@@ -185,9 +185,10 @@ def _state(entry: Entry, verdict: TargetVerdict) -> Kind:
     for finding in entry.judgement.findings:
         if finding.target in (None, verdict.target):
             return finding.kind
-    if entry.judgement.state.level == FINE.level:
-        return entry.judgement.state
-    # Other targets are in trouble; of one without an interval nothing is expected.
+    state = entry.judgement.state
+    if state.level == FINE.level and state is not FINE:
+        return state
+    # Where nobody knew whether something is expected, a finding would say it.
     return NOT_REQUIRED if verdict.expected_interval is None else FINE
 
 
@@ -215,6 +216,7 @@ def _finding(finding: Finding) -> FindingStatus:
         target_type=None if target is None else target.type,
         target_id=None if target is None else target.id,
         about=finding.about or None,
+        hint=kind.hint or None,
         since=moment(finding.since),
     )
 

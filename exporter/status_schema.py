@@ -31,6 +31,8 @@ class FindingStatus(msgspec.Struct, frozen=True):
     target_id: int | None
     about: str | None
     """Which schedule, collector, action or backup server."""
+    hint: str | None
+    """What to do; null: the alert's runbook tells."""
     since: datetime | None
 
 

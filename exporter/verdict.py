@@ -56,6 +56,8 @@ class TargetVerdict(msgspec.Struct, frozen=True, gc=False):
     """Of those rows only that are not left over, which may stay for ever."""
     expected_interval: Interval | None
     last_failed_at: float | None
+    over: bool
+    """Nothing more is to be expected of it: a disk that is gone, or was replaced."""
 
     @property
     def last_success_seconds(self) -> float | None:
@@ -165,6 +167,7 @@ def _judge_target(
         ),
         expected_interval=None if over else _expected(knowledge, target, backups),
         last_failed_at=failed_at,
+        over=over,
     )
 
 

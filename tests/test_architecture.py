@@ -62,6 +62,7 @@ SHOWING = (
     "panel_families",
     "families",
     "kinds",
+    "schedule_judgement",
     "judgement",
     "panel_judgement",
     "collector",

@@ -29,7 +29,7 @@ from exporter.demo.stage import demo_panel
 from exporter.demo.world import World
 from exporter.judgement import judge_server
 from exporter.kinds import PANEL_KINDS, SERVER_KINDS
-from exporter.model import Schedule, Target
+from exporter.model import Backup, Disk, Schedule, Target
 from exporter.packed import packed
 from exporter.page import RUNBOOKS
 from exporter.query import Query
@@ -120,6 +120,11 @@ def a_fleet() -> Store:
 def a_schedule(target: Target, next_start_at: float) -> Schedule:
     """Return an enabled daily schedule."""
     return Schedule(1, "autobackup", target, "days", 1, "enabled", next_start_at, 0)
+
+
+def _of_ago(seconds: float) -> Backup:
+    """Return a good backup that was complete so long ago."""
+    return a_backup(created_at=TIME - seconds - 60, built_at=TIME - seconds)
 
 
 # What is found
@@ -248,6 +253,227 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
         found = await looker.status(state="trouble")
 
     assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [("1", "locked")]
+
+
+@pytest.mark.parametrize(
+    ("age", "rows", "own", "expected"),
+    [
+        (90 * DAY, (), Expectation(), "interval_unknown"),
+        (90 * DAY, (a_backup(initiated="manual"),), Expectation(), "interval_unknown"),
+        (3600, (a_backup(initiated="manual"),), Expectation(), "interval_unknown"),
+        (3600, (), Expectation(), "new"),
+        (3600, (), Expectation(own_interval_seconds=DAY, backup_required=True), "new"),
+        (3600, (), Expectation(backup_required=False), "not_required"),
+        (90 * DAY, (a_backup(),), Expectation(backup_required=False), "not_required"),
+        (90 * DAY, (a_backup(),), Expectation(own_interval_seconds=DAY), "fine"),
+        (
+            90 * DAY,
+            (a_backup(),),
+            Expectation(own_interval_seconds=DAY, backup_required=False),
+            "not_required",
+        ),
+        (
+            3600,
+            (_of_ago(9 * DAY),),
+            Expectation(own_interval_seconds=DAY),
+            "very_stale",
+        ),
+        (90 * DAY, (), Expectation(backup_required=True), "unprotected"),
+    ],
+)
+async def test_what_no_alert_could_tell_of_is_not_fine(
+    age: float, rows: tuple[Backup, ...], own: Expectation, expected: str
+) -> None:
+    """Without a backup, or without an interval to judge its age by, nobody knows."""
+    panel = a_panel()
+    panel.watch(1, a_server(created_at=TIME - age), own)
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+        trouble = await looker.ids(state="trouble")
+
+    assert found["state"] == expected
+    assert {t["state"] for t in found["targets"]} <= {expected}
+    assert trouble == (["1"] if expected in {"very_stale", "unprotected"} else [])
+
+
+async def test_who_is_suspended_is_not_judged() -> None:
+    """Neither young nor without an interval."""
+    panel = a_panel()
+    put(panel, a_server(suspended=True))
+    put(panel, a_server(id=2, suspended=True), a_backup(initiated="manual"))
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status())["states"]
+
+    assert found == {"suspended": 2}
+
+
+_DAILY_DISK = a_schedule(Target("Disk", 101), TIME + 7200)
+_DAILY_SERVER = a_schedule(Target("VirtualMachine", 1), TIME + 7200)
+_SECOND, _WHOLE = Target("Disk", 102), Target("VirtualMachine", 1)
+_FOR_LONG = {"created_at": TIME - 90 * DAY, "built_at": TIME - 90 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("second", "disks", "schedule", "states"),
+    [
+        pytest.param(
+            a_backup(id=2, target=_SECOND, **_FOR_LONG),
+            (101, 102),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "Disk 102": "interval_unknown"},
+            id="a disk that nobody schedules",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_SECOND, **_FOR_LONG),
+            (101,),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "Disk 102": "not_required"},
+            id="a disk that is gone",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, initiated="manual", **_FOR_LONG),
+            (101,),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "VirtualMachine 1": "not_required"},
+            id="the whole server by hand, beside its disks",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, created_at=TIME - 60, built_at=TIME - 30),
+            (101,),
+            _DAILY_SERVER,
+            {"Disk 101": "not_required", "VirtualMachine 1": "fine"},
+            id="a disk that is over: the whole server took its place",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, created_at=TIME - 7260, built_at=TIME - 7200),
+            (101,),
+            _DAILY_SERVER,
+            {"Disk 101": "not_required", "VirtualMachine 1": "fine"},
+            id="a disk by hand after the whole server",
+        ),
+        pytest.param(
+            a_backup(id=2, created_at=TIME - 60, built_at=TIME - 30),
+            (101, -102),
+            _DAILY_DISK,
+            {"Disk 101": "fine"},
+            id="a swap disk",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_SECOND, built=False, built_at=None),
+            (101, 102),
+            _DAILY_DISK,
+            {"Disk 102": "disk_unprotected", "Disk 101": "fine"},
+            id="a disk without any backup",
+        ),
+    ],
+)
+async def test_what_nobody_schedules_is_not_fine(
+    second: Backup,
+    disks: tuple[int, ...],
+    schedule: Schedule,
+    states: dict[str, str],
+) -> None:
+    """Another target that is in time says nothing of it; less than 0 is a swap disk."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - 99 * DAY), a_backup(), second)
+    known = tuple(
+        Disk(abs(disk), 1, is_swap=disk < 0, has_autobackups=False) for disk in disks
+    )
+    panel.learn(1, "disks", known)
+    panel.learn(1, "schedules", (schedule,))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+    shown = {f"{t['target_type']} {t['target_id']}": t for t in found["targets"]}
+
+    assert {name: target["state"] for name, target in shown.items()} == states
+    assert found["state"] in {*states.values()} - {"not_required"}
+    assert (found["state"] == "fine") == (
+        {*states.values()} <= {"fine", "not_required"}
+    )
+
+
+async def test_schedules_that_start_nothing_are_said_alone() -> None:
+    """They are why no interval is known."""
+    panel = a_panel()
+    disabled = msgspec.structs.replace(_DAILY_DISK, status="disabled")
+    on_second = msgspec.structs.replace(disabled, target=_SECOND)
+    given_up = msgspec.structs.replace(_DAILY_DISK, status="failed")
+    second = a_backup(id=2, target=_SECOND)
+    for number, rows, schedules in (
+        (1, (a_backup(),), (disabled,)),
+        (2, (a_backup(),), (given_up,)),
+        (3, (a_backup(), second), (_DAILY_DISK, on_second)),
+    ):
+        put(panel, a_server(id=number, created_at=TIME - 90 * DAY), *rows)
+        panel.learn(number, "schedules", schedules)
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status(sort="server"))["servers"]
+
+    assert {s["vm_id"]: [f["state"] for f in s["findings"]] for s in found} == {
+        "1": ["schedule_disabled"],
+        "2": ["schedule_failed"],
+        "3": ["schedule_disabled"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(3600, "new"), (90 * DAY, "disk_unprotected")]
+)
+async def test_a_disk_without_backup_is_new_on_a_young_server(
+    age: float, expected: str
+) -> None:
+    """It is not fine while another disk has a backup, nor in trouble yet."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - age), a_backup())
+    both = tuple(
+        Disk(number, 1, is_swap=False, has_autobackups=True) for number in (101, 102)
+    )
+    panel.learn(1, "disks", both)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+
+    assert found["state"] == expected
+    assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
+        (102, expected),
+        (101, "fine"),
+    ]
+
+
+async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
+    """Its youth excuses only what was never backed up."""
+    panel = a_panel()
+    own = Expectation(own_interval_seconds=3600, backup_required=True)
+    panel.watch(1, a_server(created_at=TIME - 20 * 3600), own)
+    rows = (_of_ago(10 * 3600), a_backup(id=2, target=_SECOND))
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    three = tuple(
+        Disk(number, 1, is_swap=False, has_autobackups=True)
+        for number in (101, 102, 103)
+    )
+    panel.learn(1, "disks", three)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+
+    assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
+        (101, "very_stale"),
+        (103, "new"),
+        (102, "fine"),
+    ]
+
+
+async def test_what_no_alert_tells_of_says_what_to_do_on_the_servers_page() -> None:
+    """There is no runbook to lead to."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - 90 * DAY), a_backup(initiated="manual"))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status(state="interval_unknown"))["servers"]
+        _, page = await looker.get("/server", panel="cp", vm_id=1)
+
+    assert "set expected_interval" in found["findings"][0]["hint"]
+    assert f"What to do: {found['findings'][0]['hint']}." in page
+    assert "What is to be known" in page
+    assert "Fine" not in page
 
 
 async def test_no_target_is_better_than_its_server() -> None:
