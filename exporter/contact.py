@@ -18,7 +18,8 @@ from .errors import (
     Unprocessable,
 )
 from .findings import Status
-from .inquiry import Inquiry, permission_hint
+from .inquiry import Inquiry
+from .permissions import permission_hint
 from .reader import VERSION, VIRTUAL_MACHINES
 from .terminal import counted
 
@@ -180,7 +181,7 @@ class Contact:
 
     def _missed(self) -> tuple[Status, str]:
         poller = self.inquiry.member.poller
-        if Forbidden.reason in poller.roster.missed.values():
+        if any(w.reason == Forbidden.reason for w in poller.roster.missed.values()):
             return Status.DEGRADED, permission_hint(VIRTUAL_MACHINES)
         nothing = not any(w.knowledge.server for w in poller.store.watches.values())
         return Status.FAILED if nothing else Status.DEGRADED, (
@@ -197,7 +198,9 @@ class Contact:
             text = f"{text} after include and exclude"
         if poller.roster.shard.total > 1:
             text = f"{text}, {len(poller.store.watches)} of them this shard's"
-        missed = [f"{name} ({why})" for name, why in poller.roster.missed.items()]
+        missed = [
+            f"{name} ({why.reason})" for name, why in poller.roster.missed.items()
+        ]
         if missed:
             more = ", …" if len(missed) > _MOST_NAMED else ""
             text = f"{text}; not found: {', '.join(missed[:_MOST_NAMED])}{more}"

@@ -11,14 +11,12 @@ from .clock import Clock
 from .errors import ExporterError, Forbidden, NotAsked, PanelError, UnexpectedStatus
 from .findings import Finding, Status, worst
 from .fleet import Member
-from .permissions import PERMISSIONS
-from .reader import BACKUPS, VERSION, VIRTUAL_MACHINES
+from .permissions import permission_hint
 from .refusal import printable
 from .tally import Tally
 
 _LONGEST_PATIENCE_SECONDS = 5.0
 _LOG_HINT = "--log.level=warn names them"
-_ALWAYS_ASKED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
 
 T = TypeVar("T")
 
@@ -74,15 +72,6 @@ class Inquiry:
         if isinstance(error, Forbidden) and resource:
             hint = permission_hint(resource)
         self.note(step, status, str(error), hint=hint, resource=resource)
-
-
-def permission_hint(resource: str) -> str:
-    """Return what to do where the role may not read something."""
-    permission = PERMISSIONS[resource]
-    hint = f"give the role {permission.names}; without it {permission.without}"
-    if resource in _ALWAYS_ASKED:
-        return hint
-    return f"{hint}; collectors switches off what is not wanted"
 
 
 def unanswered(error: PanelError) -> bool:

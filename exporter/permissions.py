@@ -1,10 +1,17 @@
-"""What a role must be permitted, by resource, and what is lost without it."""
+"""What a role must be permitted, by resource, and what to do where it is not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .errors import (
+    ExporterError,
+    Forbidden,
+    NotFound,
+    UnexpectedStatus,
+    Unprocessable,
+)
 from .reader import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -47,3 +54,35 @@ PERMISSIONS: Mapping[str, Permission] = {
         "backups.read", "servers that only a plugin protects look unprotected"
     ),
 }
+
+_ALWAYS_ASKED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
+
+
+def permission_hint(resource: str) -> str:
+    """Return what to do where the role may not read something."""
+    permission = PERMISSIONS[resource]
+    hint = f"give the role {permission.names}; without it {permission.without}"
+    if resource in _ALWAYS_ASKED:
+        return hint
+    return f"{hint}; collectors switches off what is not wanted"
+
+
+def backups_hint(error: ExporterError) -> str:
+    """Return what to do where the backups of a known server cannot be read."""
+    if isinstance(error, Forbidden):
+        return permission_hint(BACKUPS)
+    if isinstance(error, NotFound):
+        return (
+            "the server may just have been destroyed, or be hidden from this account: "
+            "look at the panel"
+        )
+    return UnexpectedStatus.hint if isinstance(error, Unprocessable) else error.hint
+
+
+def look_up_hint(error: ExporterError) -> str:
+    """Return what to do where a server that is configured cannot be looked up."""
+    if isinstance(error, Forbidden):
+        return permission_hint(VIRTUAL_MACHINES)
+    if isinstance(error, NotFound):
+        return "check virtual_machines: it may be gone, or hidden from this account"
+    return error.hint

@@ -30,6 +30,7 @@ from .errors import (
 )
 from .first_pass import FirstPass
 from .gate import Gate, Permit
+from .permissions import backups_hint
 from .programme import Programme
 from .pulse import Pulse
 from .reader import Reader
@@ -307,14 +308,11 @@ class Poller:
         watch = self.store.watches.get(vm_id)
         if watch is None:
             return
+        hint = backups_hint(error)
         if not watch.failing and not isinstance(error, Unauthorized):
-            log.warning(
-                "server not read",
-                panel=self.store.name,
-                vm_id=vm_id,
-                error=str(error),
-            )
-        self.store.failed(vm_id, Trouble.of(error, self.clock.time()))
+            where = {"panel": self.store.name, "vm_id": vm_id}
+            log.warning("server not read", **where, **error.told(hint))
+        self.store.failed(vm_id, Trouble.of(error, self.clock.time(), hint))
 
     def _refused(self, error: Unauthorized) -> None:
         self.store.answering = False

@@ -15,10 +15,12 @@ from .clock import Clock
 from .errors import ExporterError, NotAsked, NotFound, PanelError, Unauthorized
 from .model import Server
 from .paging import PER_PAGE
+from .permissions import look_up_hint
 from .reader import Reader
 from .selection import Selection, Shard
 from .store import PanelStore
 from .timetable import Timetable
+from .trouble import Trouble
 from .wire import UNKNOWN_ID
 
 log = structlog.get_logger()
@@ -38,7 +40,7 @@ class Roster:
     """Is told of each server that is gone."""
     _numbers: dict[str, int] = field(default_factory=dict)
     """What configured identifiers were resolved to."""
-    missed: dict[int | str, str] = field(default_factory=dict)
+    missed: dict[int | str, Trouble] = field(default_factory=dict)
     """Why configured servers could not be looked up: logged when it changes."""
 
     def enter_known(self) -> None:
@@ -133,7 +135,8 @@ class Roster:
             for name in dict.fromkeys(unresolved)
             if self.shard.owns(self.store.name, name)
         )
-        absent = [n for n, why in self.missed.items() if why == NotFound.reason]
+        absent = {n for n, w in self.missed.items() if w.reason == NotFound.reason}
+        self.store.look_up_troubles = {str(n): w for n, w in self.missed.items()}
         self.store.servers_listed = len(stay.keys() - absent)
         # A single failure may be that server's own: it says nothing of the panel.
         if len(errors) == len(self.selection.configured) > 1:
@@ -150,14 +153,15 @@ class Roster:
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # else it is an answer: there is no such server
-            if self.missed.get(vm_id) != error.reason:
+            known, hint = self.missed.get(vm_id), look_up_hint(error)
+            if known is None or known.reason != error.reason:
                 log.warning(
                     "configured server not found",
                     panel=self.store.name,
                     vm_id=vm_id,
-                    error=str(error),
+                    **error.told(hint),
                 )
-            self.missed[vm_id] = error.reason
+            self.missed[vm_id] = Trouble.of(error, self.clock.time(), hint)
             return None
         except NotAsked as error:
             errors.append(error)

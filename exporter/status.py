@@ -98,7 +98,7 @@ def server_status(entry: Entry, now: Now) -> ServerStatus:
     verdict, judgement = entry.verdict, entry.judgement
     failing: bool | None = True
     read_at: float | None = None
-    trouble: Trouble | None = None
+    trouble = entry.panel.look_up_troubles.get(entry.vm_id)
     if entry.watch is not None:
         failing, read_at = entry.watch.failing, entry.watch.read_at
         trouble = entry.watch.trouble

@@ -6,7 +6,7 @@ it. ``monotonic`` moments decide on freshness, Unix moments are shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,6 +86,8 @@ class PanelStore:
     watches: dict[int, Watch] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
     """Configured identifiers that no server is known for."""
+    look_up_troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    """Why configured servers could not be looked up, by number or identifier."""
     version: str | None = None
     answering: bool | None = None
     """Whether the panel answered when last asked for itself; None: no contact yet."""

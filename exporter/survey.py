@@ -9,11 +9,12 @@ from typing import Any
 
 from .cost import Workload
 from .errand import REFUSED
-from .errors import Forbidden, NotFound, PanelError, Unauthorized
+from .errors import PanelError, Unauthorized
 from .feed import MOST_PAGES_FIRST
 from .findings import Sample, Status
-from .inquiry import Inquiry, permission_hint, unanswered
+from .inquiry import Inquiry, unanswered
 from .paging import PER_PAGE
+from .permissions import backups_hint
 from .planner import few_named
 from .reader import (
     BACKUP_SERVERS,
@@ -130,7 +131,7 @@ class Survey:
             BACKUPS,
             Status.DEGRADED if good else Status.FAILED,
             text,
-            hint=_backups_hint(first),
+            hint=backups_hint(first),
             resource=BACKUPS,
         )
 
@@ -213,11 +214,3 @@ class Survey:
 
     def _degraded(self, resource: str, error: PanelError) -> None:
         self.inquiry.note_error(resource, Status.DEGRADED, error, resource)
-
-
-def _backups_hint(error: PanelError) -> str:
-    if isinstance(error, Forbidden):
-        return permission_hint(BACKUPS)
-    if isinstance(error, NotFound):
-        return "the servers may just have been destroyed: look at the panel"
-    return error.hint

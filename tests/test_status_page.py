@@ -24,6 +24,7 @@ from work import counted
 from worlds import DAY, Draw
 
 from exporter.board import board
+from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.stage import demo_panel
 from exporter.demo.world import World
@@ -556,9 +557,29 @@ async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
     assert good["trouble"]["reason"] == "status"
 
 
-def _refusing() -> Any:
-    from exporter.demo import faults  # noqa: PLC0415  # only here
+async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) -> None:
+    """No collector switches its backups off, and what is only configured has a why."""
+    world = World(NOW)
+    forbidden, gone = world.add_server(), world.add_server()
+    panel = Panel(world)
+    panel.faults.add(faults.forbidden(), resource="backups", server_id=forbidden.id)
+    panel.faults.add(faults.status(404), resource="backups", server_id=gone.id)
+    named: dict[str, Any] = {"virtual_machines": [forbidden.id, gone.id, "nobodys"]}
+    async with watched(panel, tmp_path, **named) as cloud:
+        found = await _status(cloud)
+        _, page, _ = await cloud.get("/server?panel=cp&vm_id=nobodys")
+    said = {s["vm_id"]: s["trouble"] for s in found["servers"]}
+    hints = {vm_id: trouble["hint"] for vm_id, trouble in said.items()}
 
+    assert "backups.read" in hints[str(forbidden.id)]
+    assert "may just have been destroyed" in hints[str(gone.id)]
+    assert "check virtual_machines" in hints["nobodys"]
+    assert said["nobodys"]["reason"] == "not_found"
+    assert "What to do: check virtual_machines" in page
+    assert "collectors" not in " ".join(hints.values())
+
+
+def _refusing() -> Any:
     return faults.answer(503, {}, b"")
 
 
