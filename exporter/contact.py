@@ -19,6 +19,7 @@ from .errors import (
 )
 from .findings import Status
 from .inquiry import Inquiry
+from .kinds import NO_SERVERS
 from .permissions import permission_hint
 from .reader import VERSION, VIRTUAL_MACHINES
 from .terminal import counted
@@ -169,10 +170,7 @@ class Contact:
             status, hint = self._missed()
         elif not poller.store.servers_listed:
             status = Status.DEGRADED
-            hint = (
-                "the role may see its own user's servers only, or discovery.include "
-                "and discovery.exclude leave none"
-            )
+            hint = NO_SERVERS.hint
         elif not poller.store.inventory_succeeded:
             status, hint = Status.DEGRADED, "the panel counts more than it lists"
         self.inquiry.note(

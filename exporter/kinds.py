@@ -147,6 +147,20 @@ STORE_DISABLED = Kind(
     "OnAppBackupServerDisabledInUse",
 )
 UNHEARD = Kind("unheard", "Not asked yet", Level.NOTICE, "OnAppPanelDown")
+READS_FAILING = Kind(
+    "reads_failing",
+    "Reads failing",
+    Level.NOTICE,
+    hint="look at those servers: alerts tell of each whose data are too old",
+)
+NO_SERVERS = Kind(
+    "no_servers",
+    "No servers",
+    Level.NOTICE,
+    hint="the role may see its own user's servers only, or discovery.include and "
+    "discovery.exclude leave none",
+)
+"""A panel of which nothing is watched is not as it should be, as far as is known."""
 UP = Kind("up", "Up", Level.FINE)
 
 PANEL_KINDS = (
@@ -161,6 +175,8 @@ PANEL_KINDS = (
     STORE_DISABLED,
     OVERDUE,
     UNHEARD,
+    READS_FAILING,
+    NO_SERVERS,
     UP,
 )
 """The states of panels, the worst first."""

@@ -18,7 +18,9 @@ from .kinds import (
     JAM_TAKES,
     LAG_INTERVALS,
     LAGGING,
+    NO_SERVERS,
     PANEL_KINDS,
+    READS_FAILING,
     SKEW,
     SKEW_SECONDS,
     STORE_DISABLED,
@@ -83,6 +85,11 @@ def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Finding]:
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
         if missing > 0:
             yield Finding(UNREAD, about=str(missing))
+    failing = sum(watch.failing is True for watch in panel.watches.values())
+    if failing or panel.unresolved:
+        yield Finding(READS_FAILING, about=str(failing + len(panel.unresolved)))
+    elif panel.servers_listed == 0 and panel.inventory_succeeded:
+        yield Finding(NO_SERVERS)
 
 
 def _queue(panel: PanelStore, now: Now) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -577,6 +578,32 @@ async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) ->
     assert said["nobodys"]["reason"] == "not_found"
     assert "What to do: check virtual_machines" in page
     assert "collectors" not in " ".join(hints.values())
+
+
+@pytest.mark.parametrize(
+    ("resource", "state", "about"),
+    [("virtual_machines", "no_servers", None), ("backups", "reads_failing", "2")],
+)
+async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
+    tmp_path: Path, resource: str, state: str, about: str | None
+) -> None:
+    """It answers, but what it hides from the role is in no state at all."""
+    world = World(NOW)
+    servers = [world.add_server(), world.add_server()]
+    panel = Panel(world)
+    if resource == "backups":
+        panel.faults.add(faults.forbidden(), resource="backups")
+    else:
+        panel.visible = lambda _: False
+    async with watched(panel, tmp_path) as cloud:
+        (found,) = (await _status(cloud))["panels"]
+        _, page, _ = await cloud.get("/")
+    (said,) = found["findings"]
+
+    assert len(servers) == 2
+    assert (found["state"], found["level"], said["about"]) == (state, "notice", about)
+    assert f"What to do: {said['hint']}." in html.unescape(page)
+    assert ">Up<" not in page
 
 
 def _refusing() -> Any:
