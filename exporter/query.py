@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from multidict import MultiMapping
@@ -36,17 +37,26 @@ class Query:
     per_page: int = PER_PAGE
 
 
-def query(parameters: MultiMapping[str], *, most: int) -> Query:
-    """Read the parameters of a request; raise BadQuery. ``most`` servers a page."""
+def query(
+    parameters: MultiMapping[str], *, panels: Collection[str], most: int
+) -> Query:
+    """Read the parameters of a request; raise BadQuery.
+
+    A name that is none of ``panels`` would look as if all of it were well; ``most``
+    servers a page.
+    """
     states = _several(parameters, "state")
     for state in states:
         _one_of("state", state, STATES)
+    chosen = _several(parameters, "panel")
+    for panel in chosen:
+        _one_of("panel", panel, panels)
     sort = _one_of("sort", parameters.get("sort") or SORTS[0], SORTS)
     order = _one_of("order", parameters.get("order") or ORDERS[0], ORDERS)
     return Query(
         text=parameters.get("q", "").strip()[:_LONGEST_TEXT],
         states=states,
-        panels=_several(parameters, "panel"),
+        panels=chosen,
         sort=sort,
         descending=order == "desc",
         page=_number(parameters, "page", 1, None),
@@ -64,7 +74,7 @@ def _several(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, parameters.getall(name, []))))
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+def _one_of(name: str, value: str, known: Collection[str]) -> str:
     if value not in known:
         raise BadQuery(f"{name}: must be one of {', '.join(known)}")
     return value

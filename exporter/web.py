@@ -11,7 +11,7 @@ from aiohttp import web
 from .errors import ConfigError
 from .exposition import Body, Exposition
 from .negotiation import accepts_gzip, media_type
-from .query import BadQuery, number_of_page, query
+from .query import BadQuery, Query, number_of_page, query
 from .scrapes import Scrapes
 from .store import Store
 from .views import Views
@@ -103,7 +103,7 @@ class Pages:
 
     async def _overview(self, request: web.Request) -> web.Response:
         try:
-            wanted = query(request.query, most=_MOST_ON_A_PAGE)
+            wanted = self._wanted(request, _MOST_ON_A_PAGE)
         except BadQuery as error:
             return _refused(error)
         return self._page(await self.views.overview(wanted))
@@ -122,13 +122,17 @@ class Pages:
 
     async def _status(self, request: web.Request) -> web.Response:
         try:
-            wanted = query(request.query, most=_MOST_IN_JSON)
+            wanted = self._wanted(request, _MOST_IN_JSON)
         except BadQuery as error:
             return _refused(error)
         body = await self.views.status(wanted)
         return web.Response(
             body=body, content_type="application/json", headers=_HEADERS
         )
+
+    def _wanted(self, request: web.Request, most: int) -> Query:
+        panels = self.exposition.store.panels
+        return query(request.query, panels=panels, most=most)
 
     def _page(self, text: str) -> web.Response:
         headers = _PAGE_HEADERS | {"Content-Security-Policy": self.views.pages.policy}

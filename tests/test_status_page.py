@@ -169,7 +169,6 @@ async def test_the_worst_come_first() -> None:
         ({"state": ""}, ["3", "2", "5", "1", "4"]),
         ({"panel": "ams1"}, ["5", "4"]),
         ({"panel": "ams1", "state": "trouble", "q": "new"}, ["5"]),
-        ({"panel": "none"}, []),
         ({"sort": "state", "order": "desc"}, ["4", "1", "5", "2", "3"]),
         ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
         ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
@@ -200,6 +199,8 @@ async def test_parameters_choose_and_sort(
     ("parameters", "expected"),
     [
         ({"state": "bad"}, "state: must be one of trouble, unprotected, "),
+        ({"panel": "none"}, "panel: must be one of lon1, ams1"),
+        ({"panel": ["lon1", "none"]}, "panel: must be one of lon1, ams1"),
         ({"sort": "bad"}, "sort: must be one of state, server, panel, "),
         ({"order": "up"}, "order: must be one of asc, desc"),
         ({"page": "0"}, "page: must be a whole number from 1"),
