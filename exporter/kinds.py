@@ -94,7 +94,7 @@ NEW = Kind(
 )
 INTERVAL_UNKNOWN = Kind(
     "interval_unknown",
-    "Interval unknown",
+    "Unknown when due",
     Level.NOTICE,
     hint="let the account read schedules and disks, set expected_interval, or exclude "
     "the server in backup_required: until then no alert tells that a backup is too old",
