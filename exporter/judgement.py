@@ -140,6 +140,8 @@ class _Case:
             yield Finding(NEW)
             return
         if required is None:
+            if any(t.expected_interval is not None for t in self.verdict.targets):
+                yield Finding(AWAITED, since=self._next_start(None))
             return
         lost = any(target.marked_for_delete for target in self.verdict.targets)
         start = None if lost else self._next_start(None)

@@ -189,7 +189,8 @@ def _state(entry: Entry, verdict: TargetVerdict) -> Kind:
     if state.level == FINE.level and state is not FINE:
         return state
     # Where nobody knew whether something is expected, a finding would say it.
-    return NOT_REQUIRED if verdict.expected_interval is None else FINE
+    due = verdict.expected_interval is not None
+    return FINE if due and verdict.last_success_at is not None else NOT_REQUIRED
 
 
 def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[Size, ...]]:

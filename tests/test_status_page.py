@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any, get_args, get_type_hints
@@ -127,6 +128,11 @@ def a_schedule(target: Target, next_start_at: float) -> Schedule:
 def _of_ago(seconds: float) -> Backup:
     """Return a good backup that was complete so long ago."""
     return a_backup(created_at=TIME - seconds - 60, built_at=TIME - seconds)
+
+
+def _begun() -> Backup:
+    """Return the row of a daily backup that was begun a minute ago."""
+    return a_backup(built=False, built_at=None, created_at=TIME - 60)
 
 
 # What is found
@@ -282,6 +288,10 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
             "very_stale",
         ),
         (90 * DAY, (), Expectation(backup_required=True), "unprotected"),
+        (90 * DAY, (_begun(),), Expectation(), "awaited"),
+        (90 * DAY, (a_backup(marked_for_delete=True),), Expectation(), "awaited"),
+        (90 * DAY, (_begun(),), Expectation(backup_required=False), "not_required"),
+        (3600, (_begun(),), Expectation(), "new"),
     ],
 )
 async def test_what_no_alert_could_tell_of_is_not_fine(
@@ -297,7 +307,31 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
 
     assert found["state"] == expected
     assert {t["state"] for t in found["targets"]} <= {expected}
-    assert trouble == (["1"] if expected in {"very_stale", "unprotected"} else [])
+    quiet = {"interval_unknown", "new", "not_required", "fine"}
+    assert trouble == ([] if expected in quiet else ["1"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_fine_is_only_what_is_known_to_be_expected_and_in_time(seed: int) -> None:
+    """Of generated worlds, by what is shown alone: nothing is fine for want of news."""
+    store = Draw(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
+    async with served(store) as looker:
+        servers = (await looker.status(per_page=1000))["servers"]
+    fine = [server for server in servers if server["state"] == "fine"]
+    every = [target for server in servers for target in server["targets"]]
+    targets = [target for target in every if target["state"] == "fine"]
+
+    assert len(fine) >= 2
+    assert len(targets) >= 20
+    assert len(every) > 2 * len(targets)
+    for server in fine:
+        states = {target["state"] for target in server["targets"]}
+        assert server["read_succeeded"]
+        assert server["backup_required"] is not False
+        assert "fine" in states <= {"fine", "not_required"}
+    for target in targets:
+        seconds = TIME - datetime.fromisoformat(target["last_success_at"]).timestamp()
+        assert seconds <= 1.5 * target["expected_interval_seconds"] + 3 * 3600 + 1
 
 
 async def test_who_is_suspended_is_not_judged() -> None:
