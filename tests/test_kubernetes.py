@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ DEMO = ("--set", "demo=true")
 PANEL = ("--values", CHART / "ci" / "panel-values.yaml")
 SHARDED = ("--values", CHART / "ci" / "sharded-values.yaml")
 ENVIRONMENT = ("--values", CHART / "ci" / "environment-values.yaml")
+
+_KUBERNETES = ("--kube-version", NEWEST)
+_TLS = ("--set", "webConfig.tls_server_config.cert_file=server.crt")
 
 
 def complaints(manifest: Manifest, version: str) -> str:
@@ -123,6 +128,9 @@ def test_helm_lint_has_nothing_to_say(case: Path) -> None:
         (["--set", "credentials.existingSecret=a", *PANEL], "set one of them"),
         (["--set", "existingWebConfigSecret=a", *ENVIRONMENT], "set one of them"),
         (["--set", "podMonitor.enabled=true", *PANEL], "is scraped twice"),
+        (["--set", "serviceMonitor.scheme=https", *PANEL], "scheme: set http"),
+        ([*_TLS, "--set", "podMonitor.enabled=true", *DEMO], "scheme: set https"),
+        (["--set", "podMonitor.enabled=true", *ENVIRONMENT], "podMonitor.basicAuth"),
         (["--set", "replica=2", *DEMO], "replica"),
         (["--set", "replicas=0", *DEMO], "replicas"),
         (["--set", "image.digest=abc", *DEMO], "digest"),
@@ -180,6 +188,51 @@ def test_probes_behind_a_web_configuration_are_the_health_check() -> None:
         variables["ONAPP_EXPORTER_WEB_CONFIG_FILE"] == f"{mounts['web-config']}/web.yml"
     )
     assert "--web.config.file" not in str(container.get("args"))
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        (DEMO, "http://localhost:10058/"),
+        (ENVIRONMENT, "http://localhost:10058/"),
+        ((*DEMO, *_TLS), "https://localhost:10058/"),
+        (SHARDED, "https://localhost:10058/"),
+    ],
+)
+def test_the_notes_name_the_address_that_answers(
+    options: tuple[str | Path, ...], address: str, tmp_path: Path
+) -> None:
+    """Users alone are no TLS. Helm shows notes to clusters only: here as an object."""
+    shutil.copytree(CHART, tmp_path / "chart")
+    notes = tmp_path / "chart" / "templates" / "NOTES.txt"
+    text = textwrap.indent(notes.read_text("utf-8"), "    ")
+    notes.unlink()
+    notes.with_name("notes.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\ndata:\n  notes: |\n    .\n{text}", "utf-8"
+    )
+    command = ("helm", "template", "x", tmp_path / "chart", *_KUBERNETES)
+    (shown,) = yaml.safe_load_all(
+        says(*command, "--show-only", "templates/notes.yaml", *options)
+    )
+
+    assert address in shown["data"]["notes"].split()
+
+
+def test_a_label_that_is_set_twice_is_there_once() -> None:
+    """The one of the object itself; those that pods are found by cannot be replaced."""
+    name = "app\\.kubernetes\\.io/name"
+    values = f"labels.team=a,service.labels.team=b,podLabels.team=c,podLabels.{name}=d"
+    manifests = rendered(*DEMO, "--set", values)
+    command = ("helm", "template", "x", CHART, *_KUBERNETES, *DEMO, "--set", values)
+    text = says(*command, "--show-only", "templates/service.yaml")
+    stateful = the(manifests, "StatefulSet")
+    labels = stateful["spec"]["template"]["metadata"]["labels"]
+
+    assert text.count("team:") == 1
+    assert the(manifests, "Service")["metadata"]["labels"]["team"] == "b"
+    assert stateful["metadata"]["labels"]["team"] == "a"
+    assert labels["team"] == "c"
+    assert stateful["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 @pytest.mark.parametrize(
@@ -308,9 +361,6 @@ def test_a_package_of_the_chart_holds_the_alerts_and_dashboards(tmp_path: Path) 
         return says("helm", "template", "x", chart, "-f", values, *_KUBERNETES)
 
     assert everything(package) == everything(CHART)
-
-
-_KUBERNETES = ("--kube-version", NEWEST)
 
 
 @pytest.mark.parametrize("release", ["onapp-backup-exporter", "lon"])

@@ -19,17 +19,25 @@
 
 {{- define "exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- define "exporter.labels" -}}
+{{- define "exporter.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "exporter.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.labels }}
-{{ toYaml . }}
 {{- end }}
+
+{{- /* Of everything, and of one object (more); each once, and the chart's own stay. */ -}}
+{{- define "exporter.labels" -}}
+{{- $own := include "exporter.commonLabels" .root | fromYaml }}
+{{- mergeOverwrite (dict) (default dict .root.Values.labels) (default dict .more) $own | toYaml }}
+{{- end }}
+
+{{- define "exporter.podLabels" -}}
+{{- $own := include "exporter.selectorLabels" . | fromYaml }}
+{{- mergeOverwrite (dict) (default dict .Values.podLabels) $own | toYaml }}
 {{- end }}
 
 {{- define "exporter.image" -}}
@@ -70,6 +78,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if eq .Release.Name .Chart.Name }}{{ .Chart.Name }}
 {{- else }}{{ .Chart.Name }}-{{ .Release.Name }}
 {{- end }}
+{{- end }}
+
+{{- /* What a web configuration of yours asks for is not known here: TLS, most likely. */ -}}
+{{- define "exporter.scheme" -}}
+{{- or .Values.existingWebConfigSecret (default dict .Values.webConfig).tls_server_config | empty | ternary "http" "https" }}
 {{- end }}
 
 {{- define "exporter.probe" -}}
@@ -146,6 +159,17 @@ bodySizeLimit: {{ . }}
 {{- end }}
 {{- if and $values.webConfig $values.existingWebConfigSecret }}
 {{- fail "webConfig and existingWebConfigSecret: set one of them" }}
+{{- end }}
+{{- range $name, $monitor := dict "serviceMonitor" $values.serviceMonitor "podMonitor" $values.podMonitor }}
+{{- if and $monitor.enabled (not $values.existingWebConfigSecret) }}
+{{- $scheme := include "exporter.scheme" $ }}
+{{- if ne $monitor.scheme $scheme }}
+{{- fail (printf "%s.scheme: set %s, which is what the exporter speaks by webConfig" $name $scheme) }}
+{{- end }}
+{{- if and (default dict $values.webConfig).basic_auth_users (not $monitor.basicAuth) }}
+{{- fail (printf "%s.basicAuth: name the Secret with one of webConfig.basic_auth_users, or Prometheus is refused" $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $values.serviceMonitor.enabled $values.podMonitor.enabled }}
 {{- fail "serviceMonitor and podMonitor: enable one of them, or every pod is scraped twice" }}
