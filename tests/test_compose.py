@@ -67,13 +67,14 @@ def test_what_is_mounted_is_there_and_cannot_be_written(
 
 
 def test_a_panel_of_one_s_own_replaces_the_demo() -> None:
-    """The second file changes what is watched, and nothing else."""
+    """What is watched, and nothing else; and `check` beside it sees the same."""
     demo, own = loaded("compose.yaml"), loaded("compose.yaml", "panel.yaml")
     watched = own["exporter"].pop("volumes")
 
-    assert own["exporter"].pop("command") == [
-        "--config.file=/etc/onapp-backup-exporter/onapp.yml"
-    ]
+    assert own["exporter"].pop("command") == []
+    assert own["exporter"].pop("environment") == {
+        "ONAPP_EXPORTER_CONFIG_FILE": "/etc/onapp-backup-exporter/onapp.yml"
+    }
     assert [(one["target"], one["read_only"]) for one in watched] == [
         ("/etc/onapp-backup-exporter", True)
     ]
