@@ -138,6 +138,18 @@ def _before(name: str, jobs: dict[str, Any]) -> set[str]:
     return needed.union(*(_before(other, jobs) for other in needed))
 
 
+def test_a_job_takes_by_name_what_another_has_left() -> None:
+    """All at once fails: an image's build leaves a record that is no zip file."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job.get("steps", [])]
+
+    def names(action: str) -> list[str]:
+        uses = [step for step in steps if f"/{action}-artifact@" in str(step)]
+        return [step["with"]["name"] for step in uses]
+
+    assert {*names("download")} == {*names("upload")} == {"dist", "notes"}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a copy of what the notes are made of, with a changelog of its own."""
