@@ -427,6 +427,13 @@ def test_kustomize_makes_what_the_chart_makes(
     ]
 
 
+def test_the_chart_has_the_version_that_it_is_released_with() -> None:
+    """The exporter's own: a chart of the sources is not newer than those released."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
 def test_every_value_of_the_chart_is_in_its_schema() -> None:
     """And nothing else: a value that is spelled wrongly is refused."""
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
