@@ -19,9 +19,9 @@ from .errors import (
 )
 from .findings import Status
 from .inquiry import Inquiry
-from .kinds import NO_SERVERS
 from .permissions import permission_hint
 from .reader import VERSION, VIRTUAL_MACHINES
+from .selection import NO_SERVERS_HINT
 from .terminal import counted
 
 ADDRESS = "address"
@@ -170,7 +170,7 @@ class Contact:
             status, hint = self._missed()
         elif not poller.store.servers_listed:
             status = Status.DEGRADED
-            hint = NO_SERVERS.hint
+            hint = NO_SERVERS_HINT
         elif not poller.store.inventory_succeeded:
             status, hint = Status.DEGRADED, "the panel counts more than it lists"
         self.inquiry.note(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from .model import Target
+from .selection import NO_SERVERS_HINT
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
@@ -153,13 +154,7 @@ READS_FAILING = Kind(
     Level.NOTICE,
     hint="look at those servers: alerts tell of each whose data are too old",
 )
-NO_SERVERS = Kind(
-    "no_servers",
-    "No servers",
-    Level.NOTICE,
-    hint="the role may see its own user's servers only, or discovery.include and "
-    "discovery.exclude leave none",
-)
+NO_SERVERS = Kind("no_servers", "No servers", Level.NOTICE, hint=NO_SERVERS_HINT)
 """A panel of which nothing is watched is not as it should be, as far as is known."""
 UP = Kind("up", "Up", Level.FINE)
 

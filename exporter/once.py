@@ -147,4 +147,5 @@ def _status(store: PanelStore, now: Now) -> Status:
         return Status.FAILED
     backups = store.backups_succeeded() is not False
     collectors = (store.inventory_succeeded, backups, *store.collected().values())
-    return Status.OK if all(collectors) else Status.DEGRADED
+    whole = all(collectors) and store.servers_listed != 0
+    return Status.OK if whole else Status.DEGRADED

@@ -17,7 +17,7 @@ from .model import Server
 from .paging import PER_PAGE
 from .permissions import look_up_hint
 from .reader import Reader
-from .selection import Selection, Shard
+from .selection import NO_SERVERS_HINT, Selection, Shard
 from .store import PanelStore
 from .timetable import Timetable
 from .trouble import Trouble
@@ -103,7 +103,11 @@ class Roster:
             stay |= self.store.watches.keys() - {s.id for s in inventory.values}
             missing = self.store.servers_listed or 0
         self._keep(stay)
-        self.store.servers_listed = max(len(wanted) + len(stay & named), missing)
+        listed = max(len(wanted) + len(stay & named), missing)
+        if not listed and self.store.servers_listed != 0:
+            name, hint = self.store.name, NO_SERVERS_HINT
+            log.warning("panel lists no servers", panel=name, hint=hint)
+        self.store.servers_listed = listed
         return not inventory.cut_short
 
     async def _look_up(self) -> bool:

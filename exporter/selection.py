@@ -10,6 +10,12 @@ import msgspec
 
 from .model import Server
 
+NO_SERVERS_HINT = (
+    "the role may see its own user's servers only, or discovery.include and "
+    "discovery.exclude leave none"
+)
+"""What to look at where a panel lists no servers; that all is well would be a guess."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:

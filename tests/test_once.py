@@ -18,6 +18,7 @@ import yaml
 from harness import NOW, SteppedClock, exporting, series, write
 from processes import running
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 from test_schedules import EVERYTHING
 
 from exporter import config
@@ -273,6 +274,19 @@ async def test_an_optional_collector_that_is_refused_degrades(
 
     assert status == "degraded"
     assert await Once(panel, tmp_path, collectors=off).ends() == "ok"
+
+
+async def test_a_panel_that_lists_no_servers_degrades(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """The role may just not see them: whoever reads the status must not be glad."""
+    panel.visible = lambda _: False
+    with capture_logs() as log:
+        status = await Once(panel, tmp_path).ends()
+    (entry,) = (entry for entry in log if entry["event"] == "panel lists no servers")
+
+    assert status == "degraded"
+    assert "own user's servers" in entry["hint"]
 
 
 # The file.
