@@ -565,6 +565,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     assert found["next_request_at"] == "2027-01-15T08:10:00Z"
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
+    assert f'href="{RUNBOOKS}OnAppPanelUnauthorized.md"' in page
     assert secret not in page + said
 
 
