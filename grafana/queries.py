@@ -272,7 +272,7 @@ class Scope:
             f"{number} * group without ({_TARGET}) ({expression})"
             for number, expression in found
         )
-        return f"(\n{states}\n)\nand {self.known()}"
+        return f"((\n{states}\n)\nand {self.known()})"
 
 
 def select(name: str, *matchers: str) -> str:

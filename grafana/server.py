@@ -22,7 +22,7 @@ _STATE = look.rows(
     "The gravest that is true of the server, by the thresholds of the alerts, and "
     "what the panel calls it.",
     [
-        f"{_SCOPE.state()}",
+        _SCOPE.state(),
         _SCOPE.info("onapp_vm_info"),
         f"time() - {_SCOPE.most('onapp_vm_last_success_timestamp_seconds')}",
         f"time() - {_SCOPE.most('onapp_vm_last_poll_success_timestamp_seconds')}",

@@ -427,6 +427,21 @@ def test_replicas_are_not_counted_twice(answers: Answers) -> None:
     assert not any("instance" in labels for labels, _ in overview)
 
 
+def test_as_many_are_in_trouble_over_time_as_there_are_now(answers: Answers) -> None:
+    """Of each panel: the graph ends with what the table counts."""
+    graph, state = "Servers in trouble", "Servers, worst first"
+    now = answers.of("onapp-cloud", state)
+    for ref, least in (("A", 6), ("B", 1)):
+        found = {
+            labels["panel"]: value
+            for labels, value in answers.of("onapp-cloud", graph, ref)
+        }
+
+        assert found == Counter(
+            labels["panel"] for labels, value in now if value >= least
+        )
+
+
 def test_the_overview_says_of_each_server_what_is_wrong(answers: Answers) -> None:
     """With the rules loaded, and the same without them."""
     told = _states(answers.of("onapp-cloud", "Servers, worst first"))
