@@ -95,7 +95,9 @@ def entry(
     for panel in moment.panels:
         if panel.name != panel_name:
             continue
-        number = int(vm_id) if vm_id.isdecimal() and vm_id.isascii() else None
+        # More digits than any number of a server has are no number of one.
+        plain = vm_id.isascii() and vm_id.isdecimal() and len(vm_id) < 20
+        number = int(vm_id) if plain else None
         watch = None if number is None else panel.watches.get(number)
         if watch is not None and number is not None:
             return _judged(panel, number, watch, verdicts[panel.name], moment.now)

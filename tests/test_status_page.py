@@ -687,6 +687,7 @@ async def test_every_backup_is_on_its_servers_page() -> None:
         {"panel": "none", "vm_id": "1"},
         {"panel": "cp", "vm_id": "1\x00"},
         {"panel": "cp", "vm_id": "²"},
+        {"panel": "cp", "vm_id": "9" * 5000},
         {"panel": "cp"},
         {},
     ],
