@@ -198,7 +198,9 @@ class _Case:
         since = target.last_success_at
         if since is None:
             if self.verdict.last_success_at is None:
-                return  # nothing at all: the server is unprotected
+                if target.built:  # the panel does not tell when
+                    yield Finding(INTERVAL_UNKNOWN, target.target)
+                return  # or nothing at all: the server is unprotected
             since = target.oldest_unbuilt_at
         seconds = 0.0 if since is None else self.time - since
         guessed = interval.source == HISTORY

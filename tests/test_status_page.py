@@ -135,6 +135,11 @@ def _begun() -> Backup:
     return a_backup(built=False, built_at=None, created_at=TIME - 60)
 
 
+def _undated() -> Backup:
+    """Return a good backup of which the panel does not tell when it was complete."""
+    return a_backup(created_at=None, built_at=None)
+
+
 # What is found
 
 
@@ -288,6 +293,13 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
             "very_stale",
         ),
         (90 * DAY, (), Expectation(backup_required=True), "unprotected"),
+        (90 * DAY, (_undated(),), Expectation(), "interval_unknown"),
+        (
+            90 * DAY,
+            (_undated(),),
+            Expectation(own_interval_seconds=DAY, backup_required=True),
+            "interval_unknown",
+        ),
         (90 * DAY, (_begun(),), Expectation(), "awaited"),
         (90 * DAY, (a_backup(marked_for_delete=True),), Expectation(), "awaited"),
         (90 * DAY, (_begun(),), Expectation(backup_required=False), "not_required"),
