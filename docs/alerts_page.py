@@ -80,6 +80,8 @@ and guards; tests compare both. It looks at one moment, so there are differences
   OnAppInventoryShrank and OnAppBackupSizeAnomaly are alerts alone.
 - **Locked** shows for backups older than three days, however long they have been so:
   a notice. OnAppBackupLockedLong measures it.
+- Of two sections with one address and account **the one that did not try** refused
+  credentials itself is `unauthorized`, too; OnAppPanelDown tells of it.
 - Of several **shards** each judges its own servers; servers that no shard reads only
   Prometheus sees, and exporters that are down.
 

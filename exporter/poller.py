@@ -116,6 +116,10 @@ class Poller:
         if permit is Permit.NONE:
             # Refused is an end too; after a pause the first pass goes on.
             self.store.first_pass_ended |= self.gate.refusing()
+            if self.gate.refusing() and self.store.answering is not False:
+                # Not by this one's try; its turn comes as soon as another is let in.
+                self._inventory_due = min(self._inventory_due, self.clock.monotonic())
+                self._refused(Unauthorized("HTTP 401 for another section's request"))
         elif permit is Permit.ONE:
             if not self._tasks and self.gate.claim():
                 self._start_contact()
@@ -284,12 +288,8 @@ class Poller:
             return
         if watch.failing:
             log.info("server read again", panel=self.store.name, vm_id=vm_id)
-        self.store.succeeded(
-            vm_id,
-            backups,
-            time=self.clock.time(),
-            monotonic=self.clock.monotonic(),
-        )
+        time, monotonic = self.clock.time(), self.clock.monotonic()
+        self.store.succeeded(vm_id, backups, time=time, monotonic=monotonic)
         try:
             await self.programme.read(vm_id)
         except Unauthorized as error:

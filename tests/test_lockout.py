@@ -7,6 +7,7 @@ after ten minutes, twenty, forty, and every hour.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -288,6 +289,30 @@ async def test_two_sections_with_one_account(tmp_path: Path) -> None:
         assert both == {"panel=cp": 1.0, "panel=more": 1.0}
         assert gaps(refusals(panel)) == [10, 20, 40, 60, 60, 60, 60]
         assert await cloud.series("onapp_up") == {"panel=cp": 0.0, "panel=more": 0.0}
+
+
+async def test_who_was_refused_for_another_section_is_down(tmp_path: Path) -> None:
+    """It never tried by itself, and does as soon as the other is let in."""
+    panel = a_cloud(4)
+    panel.faults.add(faults.unauthorized(), times=2)
+    async with watched(panel, tmp_path, name="one") as cloud:
+        more = section(panel, "two")
+        await reload_with(cloud, lambda content: content["panels"].append(more))
+        await cloud.pass_(15 * MINUTE)
+        down = await cloud.series("onapp_up")
+        _, said, _ = await cloud.get("/api/v1/status")
+        await cloud.pass_(20 * MINUTE)
+
+        assert down == {"panel=one": 0.0, "panel=two": 0.0}
+        assert [p["state"] for p in json.loads(said)["panels"]] == ["unauthorized"] * 2
+        assert await cloud.series("onapp_up") == {"panel=one": 1.0, "panel=two": 1.0}
+        assert refusals(panel) == [0, 10]
+        panel.faults.add(faults.unauthorized(), times=1)
+        await cloud.pass_(2 * MINUTE)
+        assert await cloud.series("onapp_up") == {"panel=one": 0.0, "panel=two": 0.0}
+        await cloud.pass_(HOUR)
+        assert await cloud.series("onapp_up") == {"panel=one": 1.0, "panel=two": 1.0}
+        assert len(refusals(panel)) == 3
 
 
 async def test_two_accounts_of_one_panel(tmp_path: Path) -> None:
