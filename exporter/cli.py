@@ -10,7 +10,10 @@ from .flags import PROGRAM, Flags, parse
 
 
 def main() -> None:
-    """Run as a program."""
+    """Run as a program; what is said to a stream that is closed goes nowhere."""
+    # Else the next file that is opened would take its place.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process runs
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the same
     sys.exit(run(sys.argv[1:], os.environ))
 
 
@@ -31,7 +34,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
     except OSError as error:
-        cannot = f"write {flags.output}" if flags.output else "serve"
+        writes = flags.command in ("check", "once")
+        cannot = f"write {flags.output or 'the result'}" if writes else "serve"
         print(f"{PROGRAM}: cannot {cannot}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130

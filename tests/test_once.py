@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -432,6 +433,49 @@ async def test_an_output_that_cannot_be_written_asks_no_panel(
     assert "cannot write" in process.words
     assert process.words.count("\n") == 1
     assert not panel.requests
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-"])
+async def test_a_stream_that_is_closed_is_no_trouble(
+    panel: Panel, command: str, streams: str
+) -> None:
+    """Whoever closes it wants to hear nothing; all else is as it would be."""
+    async with running(command, environment=environment(panel)) as heard:
+        status = await heard.ends()
+    line = f'exec "$0" -m exporter {command} {streams}'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line, sys.executable),
+        env={**os.environ, **environment(panel)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert (process.returncode, said) == (status, b"")
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+async def test_a_result_that_nobody_can_take_is_a_failure(
+    panel: Panel, command: str
+) -> None:
+    """A full disk behind standard output, in one line."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$0" -m exporter {command} >/dev/full', sys.executable),
+        env={**os.environ, **environment(panel)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert process.returncode == 2
+    assert b"cannot write the result: " in said
+    assert said.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("command", ["once", "check"])
