@@ -31,6 +31,8 @@ RUNBOOKS = (
 BACKUPS_PER_PAGE = 200
 _SHOWN_TARGETS = 3
 """Of each server among others; its own page shows all."""
+_SHOWN_FINDINGS = 10
+"""Of each panel, before its servers: thousands of schedules may be nobody's."""
 _COLUMNS = (
     ("state", "State"),
     ("server", "Server"),
@@ -125,6 +127,7 @@ class Pages:
             columns=_COLUMNS,
             sorts=_SORTS,
             shown_targets=_SHOWN_TARGETS,
+            shown_findings=_SHOWN_FINDINGS,
             link=lambda **changes: _link(shown, **changes),
         )
 

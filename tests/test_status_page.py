@@ -48,7 +48,7 @@ from exporter.status_schema import (
     TargetStatus,
     TroubleStatus,
 )
-from exporter.store import Store
+from exporter.store import Knowledge, Store
 from exporter.trouble import Trouble
 from exporter.verdict import judge
 
@@ -822,6 +822,30 @@ def test_runbooks_are_those_of_the_alerts() -> None:
     }
 
     assert found == RUNBOOKS
+
+
+async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
+    """Of thousands of schedules that nobody claims the worst are shown."""
+    panel = a_panel(inventory_read_at=TIME)
+    put(panel, a_server(), a_backup())
+    late = (a_schedule(Target("Disk", n), TIME - DAY) for n in range(3000))
+    schedules = tuple(
+        msgspec.structs.replace(schedule, id=number)
+        for number, schedule in enumerate(late)
+    )
+    given_up = msgspec.structs.replace(schedules[0], id=9999, status="failed")
+    panel.unclaimed = Knowledge(
+        "cp", 0, Expectation(), schedules=(*schedules, given_up)
+    )
+    async with served(a_store(panel)) as looker:
+        _, page = await looker.get("/")
+        (found,) = (await looker.status())["panels"]
+
+    assert len(found["findings"]) == 3001
+    assert "Schedule given up (9999)" in page
+    assert page.count("Schedule overdue (") == 9
+    assert '<a href="api/v1/status">2991 more</a>' in page
+    assert len(page) < 50_000
 
 
 # JSON
