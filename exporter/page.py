@@ -163,7 +163,7 @@ def _digest(text: str) -> str:
 
 
 def _link(query: Query, **changes: Any) -> str:
-    """Return the address of the same page with something changed; from its start."""
+    """Return the address of the servers with something changed; from the first page."""
     changed = replace(query, **{"page": 1, **changes})
     pairs = [
         ("q", changed.text),
@@ -175,7 +175,7 @@ def _link(query: Query, **changes: Any) -> str:
         ("page", "" if changed.page == 1 else changed.page),
     ]
     told = urlencode([(name, value) for name, value in pairs if value != ""])
-    return f"./?{told}" if told else "./"
+    return f"./?{told}#servers" if told else "./#servers"
 
 
 def _server_link(server: ServerStatus, page: int = 1) -> str:

@@ -145,6 +145,47 @@ def test_servers_are_searched_filtered_and_sorted(
     assert look.complaints == []
 
 
+def test_what_was_chosen_is_shown_without_a_scroll(browser: Browser, demo: str) -> None:
+    """However much is said of panels before it."""
+    with looking(browser, size=NARROW) as look:
+        look.page.goto(demo)
+        first = look.page.locator("h2#servers").bounding_box()
+        look.page.locator("p.counts a", has_text="Stale").last.click()
+        look.page.wait_for_url("**state=stale*")
+        scrolled = look.page.locator("h2#servers").bounding_box()
+
+    assert first is not None
+    assert first["y"] < NARROW[1]
+    assert scrolled is not None
+    assert abs(scrolled["y"]) < 40
+
+
+def test_nothing_sticks_out_of_its_sheet(browser: Browser, demo: str) -> None:
+    """Not on a phone either, where words stand beside values."""
+    outside = """[...document.querySelectorAll("tbody *")].filter(
+        (part) => part.getBoundingClientRect().right >
+          part.closest("table").getBoundingClientRect().right
+    ).length"""
+    with looking(browser, size=NARROW) as look:
+        look.page.goto(demo)
+
+        assert look.page.evaluate(outside) == 0
+
+
+def test_only_what_is_judged_is_ticked(browser: Browser, demo: str) -> None:
+    """Of who is suspended or needs no backups nobody knows that they are well."""
+    mark = "node => getComputedStyle(node, '::before').content"
+    with looking(browser) as look:
+        look.page.goto(demo)
+        marks = {
+            name: look.page.locator("p.counts a", has_text=name).evaluate(mark)
+            for name in ("Fine", "Suspended", "Not required")
+        }
+
+    assert "✓" in marks["Fine"]
+    assert "✓" not in marks["Suspended"] + marks["Not required"]
+
+
 def test_pages_lead_to_each_other(browser: Browser, demo: str) -> None:
     """By the links below the table; what was chosen stays chosen."""
     with looking(browser) as look:
