@@ -90,7 +90,7 @@ def _row(action: argparse.Action) -> str:
     flag = action.option_strings[-1]
     said, default = _split(action)
     if action.nargs != 0:
-        flag += f" {action.metavar or flag.rpartition('.')[2].upper()}"
+        flag += f" {action.metavar or flag.lstrip('-').rpartition('.')[2].upper()}"
     if action.choices is not None:
         said += f": {', '.join(action.choices)}"
     return (

@@ -56,6 +56,18 @@ def test_no_other_page_is_generated(generator: ModuleType) -> None:
     assert sorted(generator.PAGES) == GENERATED
 
 
+def test_every_flag_is_written_as_it_is_typed() -> None:
+    """Its name and, unless it is a switch, one word for the value."""
+    page = (DOCS / "cli.md").read_text("utf-8")
+    flags = re.findall(r"^\| `(--.+?)` \|", page, re.MULTILINE)
+
+    assert [flag for flag in flags if not re.fullmatch(_FLAG, flag)] == []
+    assert "--format FORMAT" in flags
+
+
+_FLAG = r"--[a-z.-]+( [A-Z]+)?"
+
+
 def test_every_metric_is_documented_and_no_other() -> None:
     """The tables of the page name each family once; its text names no other."""
     page = (DOCS / "metrics.md").read_text("utf-8")
