@@ -114,6 +114,16 @@ def test_every_python_that_is_promised_is_tested() -> None:
     assert versions == [f"3.{n}" for n in range(int(oldest), int(oldest) + 4)]
 
 
+def test_the_tests_run_where_none_is_skipped() -> None:
+    """In CI that would fail, and GitHub's machines are no Debian and give no root."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+
+    assert workflow["jobs"]["test"]["container"] == {
+        "image": "docker.io/library/python:${{ matrix.python }}-bookworm",
+        "options": "--privileged --sysctl net.ipv6.conf.all.disable_ipv6=0",
+    }
+
+
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 def test_every_target_that_is_called_exists(file: Path) -> None:
     """What the workflow does, a contributor can do."""
