@@ -244,6 +244,10 @@ def test_a_label_that_is_set_twice_is_there_once() -> None:
             "registry.example.com/onapp-backup-exporter/onapp-backup-exporter:1.2",
         ),
         (
+            (*DEMO, "--set", "image.registry=,image.repository=localhost:5000/a/b"),
+            f"localhost:5000/a/b:{__version__}",
+        ),
+        (
             (*DEMO, "--set", f"image.digest=sha256:{'0' * 64}"),
             f"{IMAGE}:{__version__}@sha256:{'0' * 64}",
         ),

@@ -42,7 +42,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "exporter.image" -}}
 {{- with .Values.image }}
-{{- $name := printf "%s/%s:%s" .registry .repository (default $.Chart.AppVersion .tag) }}
+{{- $name := printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- with .registry }}{{ . }}/{{ end }}
 {{- if .digest }}{{ $name }}@{{ .digest }}{{ else }}{{ $name }}{{ end }}
 {{- end }}
 {{- end }}
