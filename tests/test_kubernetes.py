@@ -402,6 +402,17 @@ def test_a_changed_configuration_is_another_pod_and_a_changed_key_is_not() -> No
     assert template("--set", "credentials.data.lon1=another") == template()
 
 
+def test_tls_on_or_off_is_another_pod_and_another_user_is_not() -> None:
+    """A running exporter takes any web configuration but that."""
+
+    def template(*options: str) -> Manifest:
+        stateful = the(rendered(*ENVIRONMENT, *options), "StatefulSet")
+        return dict(stateful["spec"]["template"])
+
+    assert template(*_TLS) != template()
+    assert template("--set", "webConfig.basic_auth_users.another=x") == template()
+
+
 @pytest.mark.parametrize(
     ("folder", "options"),
     [
