@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -389,6 +390,29 @@ def test_the_alerts_know_the_job_that_the_operator_scrapes(
     labels = the(manifests, "StatefulSet")["spec"]["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"].items() <= labels.items()
     assert the(manifests, "Service")["spec"]["selector"].items() <= labels.items()
+
+
+def test_prometheus_without_the_operator_finds_the_pods_by_the_page_s_rules() -> None:
+    """Those of the chart, and under a job that the alerts know."""
+    page = (ROOT / "docs" / "install-kubernetes.md").read_text("utf-8")
+    (shown,) = re.findall(
+        r"^```yaml\n(scrape_configs:.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    (job,) = yaml.safe_load(shown)["scrape_configs"]
+    keep, instance = job["relabel_configs"]
+    manifests = rendered(*DEMO)
+    template = the(manifests, "StatefulSet")["spec"]["template"]
+    (port,) = exporter(manifests)["ports"]
+    found = {"__meta_kubernetes_pod_container_port_name": port["name"]} | {
+        f"__meta_kubernetes_pod_label_{re.sub(r'[^a-z0-9]', '_', name)}": value
+        for name, value in template["metadata"]["labels"].items()
+    }
+
+    assert job["job_name"].startswith("onapp-backup")
+    assert job["kubernetes_sd_configs"][0]["role"] == "pod"
+    assert keep["action"] == "keep"
+    assert keep["regex"] == ";".join(found[name] for name in keep["source_labels"])
+    assert instance["target_label"] == "instance"
 
 
 def test_a_changed_configuration_is_another_pod_and_a_changed_key_is_not() -> None:
