@@ -116,6 +116,14 @@ def test_every_endpoint_is_documented_with_its_methods_and_no_other() -> None:
     assert sorted(documented) == sorted(served)
 
 
+def test_the_manual_s_contents_lead_to_every_page() -> None:
+    """What nobody is led to nobody reads."""
+    contents = (DOCS / "README.md").read_text("utf-8")
+    pages = {file.name for file in DOCS.glob("*.md")} - {"README.md"}
+
+    assert {*re.findall(r"\]\(([\w-]+\.md)", contents)} == pages
+
+
 @pytest.mark.parametrize("file", WRITTEN, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(file: Path) -> None:
     """To a file that is there and, where they name one, to a heading in it."""
