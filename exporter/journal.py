@@ -64,7 +64,7 @@ class _Held:
     until: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Journal:
     """The state between two readings of the log."""
 

@@ -98,11 +98,9 @@ class Scrapes:
 
 
 def _alike(one: Moment | None, other: Moment) -> bool:
-    """Tell whether a scrape of one moment shows the same servers as of the other."""
+    """Tell whether a scrape of one moment shows the same as one of the other."""
     return (
         one is not None
         and floor(one.now.time) == floor(other.now.time)
-        and one.detail == other.detail
-        and [panel.watches for panel in one.panels]
-        == [panel.watches for panel in other.panels]
+        and (one.detail, one.panels) == (other.detail, other.panels)
     )

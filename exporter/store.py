@@ -73,7 +73,7 @@ class Watch(msgspec.Struct, frozen=True, gc=False):
     """Why a read last failed; kept when later ones succeed."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class PanelStore:
     """What is known of one panel; written by its poller only."""
 
