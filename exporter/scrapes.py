@@ -93,7 +93,11 @@ class Scrapes:
         loop = asyncio.get_running_loop()
         while True:
             moment = self.exposition.moment()
-            await loop.run_in_executor(self._threads, self.exposition.update, moment)
+            written = loop.run_in_executor(
+                self._threads, self.exposition.update, moment
+            )
+            # What cannot be written fails every scrape too, and that is logged.
+            await asyncio.gather(written, return_exceptions=True)
             await asyncio.sleep(_SECONDS_BETWEEN_UPDATES)
 
 

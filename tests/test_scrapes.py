@@ -6,15 +6,28 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
+from stores import (
+    MONOTONIC,
+    TIME,
+    StandingClock,
+    a_backup,
+    a_panel,
+    a_server,
+    a_store,
+    put,
+)
 
 from exporter.exposition import TEXT, Body, Exposition
 from exporter.journal import Journal
+from exporter.model import Backup
+from exporter.packed import Packed, packed
 from exporter.samples import Detail
 from exporter.scrapes import Scrapes
 from exporter.store import PanelStore
@@ -159,3 +172,28 @@ async def test_a_scrape_that_fails_leaves_nothing_behind() -> None:
 
     assert [type(each) for each in failed] == [UnicodeEncodeError] * 3
     assert said(body) == scraped.exposition.render(TEXT)
+
+
+async def test_what_changes_is_written_soon_though_something_could_not_be() -> None:
+    """A scrape would find all the writing left to do, from then on for ever."""
+
+    class Noting(Packed, frozen=True):
+        """Tells when it is looked at."""
+
+        def __iter__(self) -> Iterator[Backup]:
+            """Note the look."""
+            looked.set()
+            return super().__iter__()
+
+    def known_as(label: str) -> None:
+        rows: dict[str, Any] = msgspec.structs.asdict(packed((a_backup(),)))
+        put(scraped.panel, a_server(label=label))
+        scraped.panel.succeeded(1, Noting(**rows), time=TIME, monotonic=MONOTONIC)
+
+    scraped, looked = Scraped(), threading.Event()
+    async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS), scraped.scrapes.running():
+        for label in (_UNWRITABLE, "web-1"):
+            looked.clear()
+            known_as(label)
+            while not looked.is_set():  # noqa: ASYNC110  # a thread sets it
+                await asyncio.sleep(0.01)
