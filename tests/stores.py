@@ -7,10 +7,28 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exporter.model import Backup, Server, Target
+from exporter.journal import ACTIONS, FINAL, PENDING, Journal, Seen
+from exporter.model import (
+    Backup,
+    BackupServer,
+    RecoveryPoint,
+    Schedule,
+    Server,
+    Target,
+    Transaction,
+)
 from exporter.packed import packed
 from exporter.selection import Expectation
-from exporter.store import Knowledge, PanelStore, Store, Watch
+from exporter.store import (
+    BACKUPS,
+    NOBODY,
+    SCHEDULES,
+    Knowledge,
+    PanelStore,
+    Store,
+    Watch,
+)
+from exporter.takes import FailedTake
 
 TIME = 1_800_000_000.0
 """The moment of every scrape here: Unix seconds."""
@@ -119,6 +137,7 @@ _NASTY = (
     '\\n"} 1\n# EOF\n',
     '",vm_id="2',
     "# HELP onapp_up no",
+    "100 %d %%s",
     "\r\t\x00\x85\u2028\u202e",
     "<script>alert(1)</script>",
     "\N{PILE OF POO}\u0301",
@@ -171,16 +190,98 @@ servers = st.none() | st.builds(
 )
 
 
+failed_takes = st.lists(
+    st.builds(
+        FailedTake,
+        backup_id=st.none() | ids,
+        at=st.floats(_YEAR_ONE, _YEAR_9999),
+        target=st.none() | targets,
+    ),
+    max_size=2,
+).map(tuple)
+recovery_points = st.lists(
+    st.builds(
+        RecoveryPoint,
+        id=ids,
+        vm_id=ids,
+        size_bytes=sizes,
+        built=flags,
+        created_at=moments,
+    ),
+    max_size=2,
+    unique_by=lambda point: point.id,
+).map(tuple)
+backup_servers = st.lists(
+    st.builds(
+        BackupServer,
+        id=ids,
+        label=texts,
+        enabled=st.none() | flags,
+        capacity_bytes=sizes,
+    ),
+    max_size=2,
+    unique_by=lambda server: server.id,
+).map(tuple)
+transactions = st.builds(
+    Transaction,
+    id=st.integers(1, 20),
+    action=st.sampled_from(ACTIONS) | texts,
+    status=st.sampled_from((*PENDING, *FINAL)) | texts,
+    vm_id=st.none() | st.integers(0, 5),
+    backup_id=st.none() | ids,
+    created_at=moments,
+    updated_at=moments,
+)
+
+
+@st.composite
+def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
+    """Make schedules whose numbers no other server's have."""
+    return tuple(
+        Schedule(
+            id=first_id + number,
+            action="autobackup",
+            target=draw(targets),
+            period=draw(periods),
+            duration=draw(st.none() | st.integers(0, 2**63)),
+            status=draw(st.sampled_from(("enabled", "disabled", "failed")) | texts),
+            next_start_at=draw(moments),
+            failure_count=draw(st.none() | st.integers(0, 2**63)),
+        )
+        for number in range(draw(st.integers(0, 2)))
+    )
+
+
+@st.composite
+def journals(draw: st.DrawFn) -> Journal:
+    """Make what two readings of a log have left."""
+    journal = Journal()
+    for _ in range(2):
+        rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
+        journal.enter(
+            Seen(rows, {}, set()),
+            owns=lambda vm_id: vm_id != 1,
+            now=MONOTONIC,
+            until=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
+        )
+    return journal
+
+
 @st.composite
 def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
     """Make a server in any state: never read, failing, stale, fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
+    kept = draw(st.none() | rows.map(packed))
     knowledge = Knowledge(
         panel,
         vm_id,
         draw(expectations),
         draw(servers),
-        draw(st.none() | rows.map(packed)),
+        kept,
+        schedules=draw(st.none() | schedules(10 * vm_id)),
+        recovery_points=draw(st.none() | recovery_points),
+        failed_takes=draw(failed_takes),
+        partial=draw(st.frozensets(st.sampled_from((BACKUPS, SCHEDULES)))),
     )
     age = draw(ages)
     return Watch(
@@ -188,15 +289,17 @@ def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
         draw(st.none() | flags),
         None if age is None else TIME - age,
         None if age is None else MONOTONIC - age,
+        () if kept is None else kept.shares,
     )
 
 
 @st.composite
 def panels(draw: st.DrawFn, name: str) -> PanelStore:
     """Make a panel in any state."""
-    numbers = draw(st.lists(ids, max_size=3, unique=True))
+    numbers = draw(st.lists(ids.filter(bool), max_size=3, unique=True))
     unresolved = st.lists(texts, max_size=2, unique=True).map(tuple)
     taken = {str(number) for number in numbers}
+    nobodys = Knowledge(name, NOBODY, Expectation(), schedules=draw(schedules(0)))
     return PanelStore(
         name=name,
         url=draw(texts),
@@ -213,7 +316,15 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         inventory_answered=draw(st.none() | flags),
         inventory_succeeded=draw(st.none() | flags),
         inventory_read_at=draw(moments),
+        outcomes=draw(
+            st.dictionaries(st.tuples(st.just(SCHEDULES), texts), flags, max_size=2)
+        ),
+        unclaimed=draw(st.sampled_from((None, nobodys))),
+        backup_servers=draw(backup_servers),
+        backup_servers_until=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
+        journal=draw(st.none() | journals()),
         overdue_since_monotonic=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
+        first_pass_ended=draw(flags),
     )
 
 

@@ -377,7 +377,7 @@ def test_the_age_goes_with_the_clock_though_nothing_changed() -> None:
     clock = StandingClock()
     scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
     scrape.render(TEXT)
-    clock.passed = 60.0
+    clock.passed = 60.75
     text = scrape.render(TEXT).decode()
 
     age = 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"}'
