@@ -6,7 +6,10 @@ prometheus-client over the Collector is the judge after every step.
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,7 +33,7 @@ from test_exposition import understood
 
 from exporter.blocks import SERVERS, Shelf, State
 from exporter.collector import BackupCollector
-from exporter.exposition import OPENMETRICS, TEXT, Exposition
+from exporter.exposition import OPENMETRICS, TEXT, Exposition, Moment
 from exporter.lines import ROW_FAMILIES
 from exporter.samples import Detail
 from exporter.store import Store
@@ -144,6 +147,48 @@ TestScrapes.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_each_thread_shows_its_own_moment() -> None:
+    """Scrapes are made by threads, in any order, while polls bring other things."""
+    dice = Random(1)  # noqa: S311  # no secrets
+    panel, clock = a_panel(), StandingClock()
+    made = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
+
+    def change() -> None:
+        vm_id, number = dice.randint(1, 3 * SERVERS), dice.randint(1, 1000)
+        if dice.random() < 0.2:
+            panel.watches.pop(vm_id, None)
+        else:
+            put(panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number))
+
+    def scraped(moment: Moment) -> bytes:
+        return b"".join(made.scrape(moment).plain(TEXT).chunks())
+
+    def collected(moment: Moment) -> bytes:
+        then = StandingClock()
+        then.passed = moment.now.time - TIME
+        registry = CollectorRegistry()
+        registry.register(BackupCollector(a_store(*moment.panels), then, Detail()))
+        return generate_latest(registry)
+
+    turn = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            asked = []
+            for _ in range(16):
+                for _ in range(5):
+                    change()
+                clock.passed += dice.choice([0.0, 0.5, 1.0])
+                moment = made.moment()
+                asked.append((moment, threads.submit(scraped, moment)))
+    finally:
+        sys.setswitchinterval(turn)
+
+    for moment, found in asked:
+        text = found.result().decode()
+        assert understood(text, TEXT) == understood(collected(moment).decode(), TEXT)
 
 
 def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
