@@ -360,11 +360,13 @@ def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
     fresh = scrape.render(TEXT).decode()
     clock.passed = 0.5
     stale = scrape.render(TEXT).decode()
+    judged = scrape.verdicts(scrape.moment())
     put(panel, a_server(), a_backup())
     again = scrape.render(TEXT).decode()
 
     assert "onapp_backup_age_seconds" in fresh
     assert re.findall("onapp_(?:backup|target|vm_backup)[a-z_]+", stale) == []
+    assert judged == {"cp": {}}
     assert 'onapp_vm_poll_success{panel="cp",vm_id="1"} 0\n' in stale
     assert "onapp_vm_info{" in stale
     assert 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"} ' in again
