@@ -70,7 +70,7 @@ def _measure(servers: int) -> World:
         exporter.begin_peak()
         gzipped = scrapes(exporter, panel, ours, GZIP, _OURS_TIMES)
         plain = scrapes(exporter, panel, ours, PLAIN, _OURS_TIMES)
-        four = at_once(ours, 4)
+        four = at_once(exporter, panel, ours, 4)
         peak = exporter.peak()
         at_rest = health_at_rest(ours, _AT_REST_SECONDS)
         health = [

@@ -75,37 +75,51 @@ def scrapes(
     timed: list[Timed] = []
     ages: set[bytes] = set()
     for turn in range(times):
-        vm_id = 1 + turn % cloud.servers
-        number = cloud.change(vm_id)
-        subject.cpu_of_a_pass([vm_id])
-        _stay_awake(_SECONDS_BETWEEN)
+        number = _change(subject, cloud, turn)
         cpu_before = subject.cpu()
         one = asyncio.run(scrape(url, encoding))
         timed.append(replace(one, cpu_seconds=subject.cpu() - cpu_before))
-        text = timed[-1].text()
-        age = next(_AGE.finditer(text))[1]
-        if b'backup_id="%d"' % number not in text or age in ages:
-            raise RuntimeError("what was scraped is not new")
-        ages.add(age)
+        _check(timed[-1], number, ages)
     return timed
 
 
-def at_once(url: str, scrapers: int) -> float:
+def at_once(subject: Subject, cloud: Cloud, url: str, scrapers: int) -> float:
     """Return the seconds until so many scrapers that ask at once have all been served.
 
-    The first of two tries only warms up.
+    The first of four tries only warms up; a server has changed before each.
     """
 
-    async def together() -> float:
+    async def together() -> tuple[float, list[Timed]]:
         started = time.perf_counter()
-        await asyncio.gather(*(scrape(url, GZIP) for _ in range(scrapers)))
-        return time.perf_counter() - started
+        timed = await asyncio.gather(*(scrape(url, GZIP) for _ in range(scrapers)))
+        return time.perf_counter() - started, timed
 
     found = []
-    for _ in range(4):
-        _stay_awake(_SECONDS_BETWEEN)
-        found.append(asyncio.run(together()))
+    ages: set[bytes] = set()
+    for turn in range(4):
+        number = _change(subject, cloud, turn)
+        seconds, timed = asyncio.run(together())
+        _check(timed[0], number, ages)
+        found.append(seconds)
     return median(found[1:])
+
+
+def _change(subject: Subject, cloud: Cloud, turn: int) -> int:
+    """Let a server have a new backup, and a second pass; return the backup's number."""
+    vm_id = 1 + turn % cloud.servers
+    number = cloud.change(vm_id)
+    subject.cpu_of_a_pass([vm_id])
+    _stay_awake(_SECONDS_BETWEEN)
+    return number
+
+
+def _check(timed: Timed, number: int, ages: set[bytes]) -> None:
+    """Raise if a scrape lacks a backup, or has the ages of one before."""
+    text = timed.text()
+    age = next(_AGE.finditer(text))[1]
+    if b'backup_id="%d"' % number not in text or age in ages:
+        raise RuntimeError("what was scraped is not new")
+    ages.add(age)
 
 
 def _stay_awake(seconds: float) -> None:
