@@ -43,3 +43,11 @@ def test_a_damaged_piece_is_noticed_by_whoever_reads_the_member() -> None:
         found = error
 
     assert "CRC" in str(found)
+
+
+def test_a_member_may_hold_more_than_its_length_can_say() -> None:
+    """RFC 1952 writes the length modulo 2**32."""
+    mebibyte = piece(bytes(2**20))
+    *_, trailer = member([mebibyte] * (2**12 + 1))
+
+    assert trailer[4:] == (2**20).to_bytes(4, "little")

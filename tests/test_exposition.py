@@ -330,7 +330,8 @@ def test_what_is_gone_leaves_no_line() -> None:
     assert 'vm_id="2"' in text
 
 
-def test_what_is_gone_is_not_kept_in_memory() -> None:
+@pytest.mark.parametrize("gone", ["server", "panel"])
+def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
     """Clouds come and go; an exporter runs for months."""
 
     class Remembered(Server, frozen=True, weakref=True):
@@ -339,12 +340,16 @@ def test_what_is_gone_is_not_kept_in_memory() -> None:
     panel = a_panel()
     server = Remembered(**msgspec.structs.asdict(a_server()))
     put(panel, server, a_backup())
-    scrape = exposition(a_store(panel))
+    store = a_store(panel)
+    scrape = exposition(store)
     scrape.render(TEXT)
     alive = weakref.ref(server)
     del server
 
-    panel.forget(1)
+    if gone == "server":
+        panel.forget(1)
+    else:
+        del panel, store.panels["cp"]
     scrape.render(TEXT)
     gc.collect()
 
