@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import CoroutineType, FunctionType, ModuleType
@@ -17,6 +18,8 @@ _REMEMBERING = ("exporter.", "builtins", "collections", "prometheus_client")
 """Where the things come from that hold others."""
 _OPAQUE = (type, ModuleType, FunctionType, CoroutineType)
 """These hold others that are not their own."""
+_GROWING = (dict, set, list, deque)
+_ENTRY_BYTES = 24
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,12 @@ class Reading:
 
 def held_kib(exporter: Exporter) -> float:
     """Return the size of everything that an exporter remembers."""
-    waiting: list[Any] = [exporter.store, exporter.exposition, exporter.fleet]
+    return kib_of(exporter.store, exporter.exposition, exporter.fleet)
+
+
+def kib_of(*things: object) -> float:
+    """Return the size of things, with all that they hold."""
+    waiting: list[Any] = [*things]
     seen: set[int] = set()
     total = 0
     while waiting:
@@ -40,12 +48,24 @@ def held_kib(exporter: Exporter) -> float:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        total += sys.getsizeof(thing)
+        total += _bytes(thing)
         if isinstance(thing, _OPAQUE):
             continue
         if type(thing).__module__.startswith(_REMEMBERING):
             waiting += gc.get_referents(thing)
     return total / 1024
+
+
+def _bytes(thing: object) -> int:
+    """Return the size of one thing, the same as long as it holds as much.
+
+    Containers count by their entries: a table grows in steps, even where as many go as
+    come. Numbers count with what holds them: many counters can share one zero, and each
+    has an object of its own from its first step on.
+    """
+    if isinstance(thing, _GROWING):
+        return _ENTRY_BYTES * len(thing)
+    return 0 if isinstance(thing, (int, float)) else sys.getsizeof(thing)
 
 
 async def reading(more_kib: float) -> Reading:

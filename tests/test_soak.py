@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from agreement import differences, told
 from builders import DAY, HOUR, a_cloud
 from harness import NOW, watched
-from holdings import Reading
+from holdings import Reading, kib_of
 from places import Plan
 from soak import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, is_leaking, soaking
 from truth import Log, Truth
@@ -102,17 +103,44 @@ def test_what_has_grown_is_named(last: Reading) -> None:
     ("held_kib", "expected"),
     [
         ([400.0, 400.0], False),
-        ([400.0, 400.3], True),
+        ([400.0, 400.1], True),
         ([400.0, 400.3, 400.3], False),
         ([400.0, 400.3, 399.0], False),
-        ([400.0, 400.3, 400.6, 401.0], True),
+        ([400.0, 400.1, 400.2, 401.0], True),
     ],
 )
-def test_a_leak_goes_on_where_a_container_grows_once(
+def test_a_leak_goes_on_where_other_things_grow_once(
     held_kib: list[float], *, expected: bool
 ) -> None:
     """Nothing changes between the readings."""
     assert is_leaking(held_kib) is expected
+
+
+def test_what_holds_as_much_as_before_has_not_grown() -> None:
+    """Whatever came and went, and however often a counter was counted up."""
+    held = dict.fromkeys(range(10), 0.0)
+    sizes = set()
+    for number in range(100):
+        sizes.add(kib_of(held))
+        held[number + 10] = held.pop(number) + number
+
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({1: 2}, {1: 2, 3: 4}),
+        ([1], [1, 2]),
+        ({1}, {1, 2}),
+        (deque([1]), deque([1, 2])),
+        ([b"1"], [b"12"]),
+        ([[1]], [[1, 2]]),
+    ],
+)
+def test_whatever_holds_more_has_grown(less: object, more: object) -> None:
+    """By one entry, or by one byte."""
+    assert kib_of(less) < kib_of(more)
 
 
 def test_every_kind_of_fault_comes_by() -> None:
