@@ -164,7 +164,9 @@ class Exposition:
         self, moment: Moment, names: frozenset[str]
     ) -> dict[Family, list[Piece]]:
         found: dict[Family, list[Piece]] = {
-            family: [] for family in FAMILIES if not names or family.name in names
+            family: []
+            for family in FAMILIES
+            if not names or names & {family.name, _name(family, OPENMETRICS)}
         }
         for panel in moment.panels:
             shelf = self._shelves[panel.name]
@@ -188,10 +190,14 @@ def _states(panel: PanelStore, now: Now) -> dict[int, State]:
     return states
 
 
+def _name(family: Family, media_type: str) -> str:
+    if family.type == "counter" and media_type == OPENMETRICS:
+        return family.name.removesuffix("_total")
+    return family.name
+
+
 @cache
 def _head(family: Family, media_type: str) -> Piece:
-    name = family.name
-    if family.type == "counter" and media_type == OPENMETRICS:
-        name = name.removesuffix("_total")
+    name = _name(family, media_type)
     head = f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
     return piece(head.encode())

@@ -49,6 +49,7 @@ from exporter.demo.world import World
 from exporter.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.families import FAMILIES
 from exporter.family import Family
+from exporter.journal import Journal
 from exporter.model import Backup, Server, Target
 from exporter.packed import Packed, packed
 from exporter.samples import Detail
@@ -412,7 +413,7 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
 
 def test_names_choose_families_and_samples() -> None:
     """`name[]` may name a family or one of its samples, ours or our own."""
-    panel = a_panel()
+    panel = a_panel(journal=Journal())
     put(panel, a_server(), a_backup())
     own = own_metrics(["cp"])
     scrape = Exposition(a_store(panel), StandingClock(), Detail(), own)
@@ -438,6 +439,10 @@ def test_names_choose_families_and_samples() -> None:
     }
     assert families("onapp_api_errors", media_type=OPENMETRICS) == {
         "onapp_api_errors_total"
+    }
+    assert families("onapp_transactions_total") == {"onapp_transactions_total"}
+    assert families("onapp_transactions", media_type=OPENMETRICS) == {
+        "onapp_transactions_total"
     }
     assert families(duration) == {
         f"{duration}_bucket",
