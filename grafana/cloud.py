@@ -35,8 +35,9 @@ def _by_panel(expression: str) -> str:
 _STATES = look.figures(
     "Servers by state",
     "Can every server be restored? Critical: nothing to restore from, a backup much "
-    "too old, or one that is stuck for a day. Warning: too old, failed, stuck, or no "
-    "more due. Not known: not read for long, so that nothing can be said.",
+    "too old, or one that is stuck for a day. Warning: too old, failed, stuck, a disk "
+    "without any, or no more due. Not known: not read for long, so that nothing can be "
+    "said.",
     {
         "Critical": (_count(f">= {STUCK_LONG}"), look.ZERO_IS_GOOD, "none"),
         "Not known": (

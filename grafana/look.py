@@ -38,6 +38,7 @@ STATES = {
     queries.VERY_STALE: ("Very stale", "red"),
     queries.STUCK_LONG: ("Stuck for a day", "red"),
     queries.DATA_OLD: ("Not known", "purple"),
+    queries.DISK_UNPROTECTED: ("Disk unprotected", "orange"),
     queries.STUCK: ("Stuck", "orange"),
     queries.FAILED: ("Failed", "orange"),
     queries.STALE: ("Stale", "orange"),

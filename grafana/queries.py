@@ -35,10 +35,11 @@ DATA_OLD_INTERVALS = 2
 DATA_OLD_SECONDS = 1200
 """The thresholds of the alerts; a test holds them against the rules."""
 
-UNPROTECTED = 8
-VERY_STALE = 7
-STUCK_LONG = 6
-DATA_OLD = 5
+UNPROTECTED = 9
+VERY_STALE = 8
+STUCK_LONG = 7
+DATA_OLD = 6
+DISK_UNPROTECTED = 5
 STUCK = 4
 FAILED = 3
 STALE = 2
@@ -47,7 +48,7 @@ FRESH = 0
 NEW = -1
 NONE_NEEDED = -2
 SUSPENDED = -3
-"""The states of a server, the worst first: from 6 on critical, from 1 on a warning."""
+"""The states of a server, the worst first: from 7 on critical, from 1 on a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,25 +232,60 @@ class Scope:
     def unprotected(self) -> str:
         """Return the servers that must have backups, are not young, and have none."""
         given = self.recorded("vm:onapp_vm_unprotected:since_timestamp_seconds")
-        long = f"max without ({_TARGET}) ({self.interval()} > 86400)"
-        created = self.most("onapp_vm_created_timestamp_seconds")
         return (
             f"({self._bare()}\n"
-            f"unless {created} > time() - {YOUNG_SECONDS}\n"
-            f"unless {created} > time() - {STALE_INTERVALS} * {long}\n"
+            f"unless {self._young()}\n"
             f"unless {given} > time() - {STUCK_SECONDS})"
         )
+
+    def disk_unprotected(self) -> str:
+        """Return the disks without a backup beside others of their server with some.
+
+        Not where the server is backed up as a whole: that is expected, or happened
+        after the last backup of a disk.
+        """
+        disk = 'target_type="Disk"'
+        built = self.most(
+            "onapp_target_backups", 'state="built"', disk, besides="state"
+        )
+        success = "onapp_target_last_success_timestamp_seconds"
+        whole, disks = (
+            self.most(success, matcher, besides=_TARGET) for matcher in (_WHOLE, disk)
+        )
+        expected = self.least("onapp_target_expected_interval_seconds", _WHOLE)
+        given = self.recorded("target:onapp_target_unprotected:since_timestamp_seconds")
+        return (
+            f"({built} == 0\n"
+            f"and ignoring ({_TARGET}) {self._required()}\n"
+            f"and ignoring ({_TARGET}) {built} > 0\n"
+            f"unless ignoring ({_TARGET}) ({expected} or {whole} > {disks}\n"
+            f"or {self._young()})\n"
+            f"unless {given} > time() - {STUCK_SECONDS})"
+        )
+
+    def _young(self) -> str:
+        """Return the servers that are given time for a first backup."""
+        expected = self.least("onapp_target_expected_interval_seconds")
+        long = f"min without ({_TARGET}) ({expected} > 86400)"
+        created = self.most("onapp_vm_created_timestamp_seconds")
+        return (
+            f"({created} > time() - {YOUNG_SECONDS}\n"
+            f"or {created} > time() - {STALE_INTERVALS} * {long})"
+        )
+
+    def _required(self) -> str:
+        """Return the servers that must have backups."""
+        return f"({self.most('onapp_vm_backup_required')} == 1)"
 
     def _bare(self) -> str:
         """Return the servers that must have backups and have none."""
         built = self.most("onapp_vm_backups", 'state="built"', besides="state")
         success = self.most("onapp_vm_last_success_timestamp_seconds")
-        required = self.most("onapp_vm_backup_required")
-        return f"{built} == 0 and {required} == 1 unless {success}"
+        return f"{built} == 0 and {self._required()} unless {success}"
 
     def state(self) -> str:
         """Return the state of each server, by number."""
-        required = f"({self.most('onapp_vm_backup_required')} == 1)"
+        required = self._required()
         suspended = f"{self.most('onapp_vm_suspended')} == 1"
         expected = self.least("onapp_target_expected_interval_seconds")
         success = self.most("onapp_vm_last_success_timestamp_seconds")
@@ -259,6 +295,7 @@ class Scope:
             (VERY_STALE, self.very_stale()),
             (STUCK_LONG, f"{self.stuck()} > {STUCK_LONG_SECONDS}"),
             (DATA_OLD, self.data_old()),
+            (DISK_UNPROTECTED, self.disk_unprotected()),
             (STUCK, self.stuck()),
             (FAILED, self.failed()),
             (FAILED, self.failed_servers()),

@@ -29,6 +29,7 @@ from test_rules import SHIPPED
 from exporter.demo.panel import Panel
 from exporter.demo.stage import demo_panel
 from exporter.demo.trouble import HOSTILE_LABEL
+from grafana import queries
 
 Row: TypeAlias = tuple[dict[str, str], float]
 """Labels and the last value."""
@@ -46,6 +47,7 @@ _TOLD = {
     "crm-stale": "Very stale",
     "ci-failed": "Very stale",
     "tracker-stuck": "Very stale",
+    "nas-forgotten-disk": "Disk unprotected",
     "forum-failed": "Failed",
     "intranet-disabled": "Nothing due",
     "unpaid-suspended": "Suspended",
@@ -74,6 +76,7 @@ _ALERTED = {
     "vm:onapp_vm_unprotected:seconds": {"Unprotected"},
     "target:onapp_backup_very_stale:seconds": {"Very stale"},
     "target:onapp_backup_stuck_long:seconds": {"Very stale", "Stuck for a day"},
+    "target:onapp_target_unprotected:seconds": {"Disk unprotected"},
     "target:onapp_backup_stuck:seconds": {"Very stale", "Stuck for a day", "Stuck"},
 }
 
@@ -431,7 +434,7 @@ def test_as_many_are_in_trouble_over_time_as_there_are_now(answers: Answers) -> 
     """Of each panel: the graph ends with what the table counts."""
     graph, state = "Servers in trouble", "Servers, worst first"
     now = answers.of("onapp-cloud", state)
-    for ref, least in (("A", 6), ("B", 1)):
+    for ref, least in (("A", queries.STUCK_LONG), ("B", queries.NOTHING_DUE)):
         found = {
             labels["panel"]: value
             for labels, value in answers.of("onapp-cloud", graph, ref)
