@@ -93,20 +93,22 @@ END
     chmod +x .tools/bin/prometheus-alertmanager
 }
 
-# Unpack Chromium, a font, and whatever of their dependencies is not installed here,
-# into one folder, whole or not at all.
+# Unpack Chromium, fonts (the demo has a label in Japanese), and whatever of their
+# dependencies is not installed here, into one folder, whole or not at all.
+fonts='fonts-dejavu-core fonts-droid-fallback'
 unpack_chromium() {
     [ ! -d .tools/chromium ] || return 0
     prepare || return 1
     say "fetching Debian's package chromium, and what it needs, into .tools"
     rm -rf .tools/chromium.part "$scratch/closure"
     mkdir -p .tools/chromium.part "$scratch/closure"
+    # shellcheck disable=SC2086  # fonts is a list
     apt -o Debug::NoLocking=1 --simulate --no-install-recommends \
-        install chromium fonts-dejavu-core >"$scratch/plan" || return 1
+        install chromium $fonts >"$scratch/plan" || return 1
     needs=$(awk '$1 == "Inst" { print $2 }' "$scratch/plan")
     [ "$(id -u)" -ne 0 ] || chown _apt "$scratch/closure"
-    # shellcheck disable=SC2086  # needs is a list
-    (cd "$scratch/closure" && apt download chromium fonts-dejavu-core $needs) || return 1
+    # shellcheck disable=SC2086  # both are lists
+    (cd "$scratch/closure" && apt download chromium $fonts $needs) || return 1
     for file in "$scratch"/closure/*.deb; do
         dpkg-deb -x "$file" .tools/chromium.part || return 1
     done
