@@ -57,8 +57,9 @@ docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
 .PHONY: dashboards
 dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
 	$(RUN) grafana
+
 .PHONY: images
-images: $(VENV)/.dev tools  ## Take the pictures of the status page in docs/ anew
+images: $(VENV)/.dev tools  ## Take the pictures in docs/ anew
 	$(VENV)/bin/python tests/pictures.py
 
 # Alerts and dashboards say where to read on: all at the place that pyproject.toml names.

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from fidelity_bound import STEP
 from fidelity_ground import START
 from fidelity_replica import RULES, Tape
 
+_MINUTES = round(STEP / 60)
 _FIRING = 'ALERTS{alertstate="firing"}'
 _OF_ALL = (
     *("onapp_vm_poll_success", "onapp_vm_last_poll_success_timestamp_seconds"),
@@ -30,8 +31,12 @@ _OF_ALL = (
 """Of these, those that count a panel's servers need everybody's."""
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SHOWN = re.compile(r"\{(.*?)\} 1E\+00")
+_SAMPLE = re.compile(r'\{((?:\w+="(?:[^"\\]|\\.)*"(?:, )?)*)\} (\S+?)(?:,|$)')
 _FAILED = re.compile(r'expr: "(.*?)", time: (\S+?),\n\s*exp: nil\n\s*got: (.*)')
 _DURATION = re.compile(r"(\d+)([wdhms])")
+Sample: TypeAlias = tuple[float, float]
+"""A moment in Unix seconds, and a value."""
+
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -84,20 +89,50 @@ def alarms(
     files = [str(file) for file in rules or sorted(RULES.glob("*.rules.yml"))]
     owners = _owners(tapes.values())
     steps = max(tape.steps for tape in tapes.values())
+    before = f"({_FIRING} offset {_MINUTES}m)"
+    asked = [
+        (query, step)
+        for step in range(steps)
+        for query in (f"{_FIRING} unless {before}", f"{before} unless {_FIRING}")
+    ]
 
     def part(number: int) -> str:
         series = [
-            {"series": _named(name, replica), "values": _values(name, runs, tape.steps)}
+            {"series": named(name, replica), "values": _values(name, runs, tape.steps)}
             for replica, tape in tapes.items()
             for name, runs in tape.series.items()
             if _is_in(name, owners, lambda vm_id: _chosen(vm_id, only, number, parts))
         ]
-        return _evaluated(folder / f"part-{number}.yml", files, series, steps)
+        return _evaluated(folder / f"part-{number}.yml", files, series, asked)
 
     with ThreadPoolExecutor(2) as pool:
         texts = list(pool.map(part, range(parts)))
     found = {alarm for text in texts for alarm in _parsed(text)}
     return sorted(found, key=lambda alarm: (alarm.begins, alarm.labels))
+
+
+def recorded(tape: Tape, names: Iterable[str], folder: Path) -> dict[str, list[Sample]]:
+    """Return what the shipped rules add to a replica's series: samples by series.
+
+    ``names`` are those of recorded series, or ``ALERTS``. The replica is called as its
+    tape is scraped: ``exporter``.
+    """
+    series = [
+        {"series": named(name, "exporter"), "values": _values(name, runs, tape.steps)}
+        for name, runs in tape.series.items()
+    ]
+    files = [str(file) for file in sorted(RULES.glob("*.rules.yml"))]
+    asked = [(name, step) for step in range(tape.steps) for name in names]
+    text = _evaluated(folder / "rules.yml", files, series, asked)
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for query, time, got in _FAILED.findall(text):
+        moment = START + _seconds(time)
+        shift = START if query.endswith("_timestamp_seconds") else 0.0
+        for labels, value in _SAMPLE.findall(got):
+            known = [pair for pair in _LABEL.findall(labels) if pair[0] != "__name__"]
+            inner = ",".join(f'{key}="{text}"' for key, text in known)
+            found[f"{query}{{{inner}}}"].append((moment, float(value) + shift))
+    return found
 
 
 def _owners(tapes: Iterable[Tape]) -> dict[tuple[str, str], str]:
@@ -127,7 +162,8 @@ def _is_in(
     return not vm_id or chosen(int(vm_id))
 
 
-def _named(name: str, replica: str) -> str:
+def named(name: str, replica: str) -> str:
+    """Return what Prometheus calls the series of a replica."""
     family, _, labels = name.partition("{")
     target = f'job="onapp-backups",instance="{replica}"'
     return f"{family}{{{target}{',' if labels else '}'}{labels}"
@@ -154,23 +190,23 @@ def _run(word: str, count: int) -> str:
 
 
 def _evaluated(
-    file: Path, rules: list[str], series: list[dict[str, str]], steps: int
+    file: Path,
+    rules: list[str],
+    series: list[dict[str, str]],
+    asked: Iterable[tuple[str, int]],
 ) -> str:
-    minutes = round(STEP / 60)
-    before = f"({_FIRING} offset {minutes}m)"
+    """Return what promtool answers to queries, each at a step."""
     queries = [
-        {"expr": query, "eval_time": f"{step * minutes}m"}
-        for step in range(steps)
-        for query in (f"{_FIRING} unless {before}", f"{before} unless {_FIRING}")
+        {"expr": query, "eval_time": f"{step * _MINUTES}m"} for query, step in asked
     ]
     test = {
-        "interval": f"{minutes}m",
+        "interval": f"{_MINUTES}m",
         "input_series": series,
         "promql_expr_test": queries,
     }
     case: dict[str, Any] = {
         "rule_files": rules,
-        "evaluation_interval": f"{minutes}m",
+        "evaluation_interval": f"{_MINUTES}m",
         "tests": [test],
     }
     file.write_text(json.dumps(case), "utf-8")
@@ -188,6 +224,10 @@ def _evaluated(
     return said
 
 
+def _seconds(time: str) -> int:
+    return sum(int(n) * _UNITS[unit] for n, unit in _DURATION.findall(time))
+
+
 def _broken(text: str) -> bool:
     """Tell whether promtool says more than what it was asked for."""
     heads = {line.strip().partition(" ")[0] for line in text.splitlines()}
@@ -199,12 +239,11 @@ def _parsed(text: str) -> Iterator[Alarm]:
     begun: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     ended: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     for query, time, got in _FAILED.findall(text):
-        seconds = sum(int(n) * _UNITS[unit] for n, unit in _DURATION.findall(time))
         into = ended if query.startswith("(") else begun
         for labels in _SHOWN.findall(got):
             pairs = (pair for pair in _LABEL.findall(labels) if pair[0][:2] != "__")
             key = tuple(pair for pair in pairs if pair[0] != "alertstate")
-            into[key].append(START + seconds)
+            into[key].append(START + _seconds(time))
     for labels, moments in begun.items():
         ends = ended[labels]
         for moment in moments:

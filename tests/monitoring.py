@@ -83,7 +83,7 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(file: Path) -> AsyncIterator[Prometheus]:
+async def prometheus(file: Path, *flags: str) -> AsyncIterator[Prometheus]:
     """Start a Prometheus with this configuration; it is gone afterwards.
 
     Its data and its log lie beside the file.
@@ -96,6 +96,7 @@ async def prometheus(file: Path) -> AsyncIterator[Prometheus]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=debug",
         "--log.format=json",
+        *flags,
     )
     async with _process(log, "prometheus", *arguments) as session:
         yield Prometheus(port, session, log)

@@ -30,8 +30,11 @@ _ON_INCREMENTALS = (
 )
 
 
-def demo_cloud(now: float, seed: int = 1) -> World:
-    """Return a cloud with weeks of history, some of whose servers are in trouble."""
+def demo_cloud(now: float, seed: int = 1, *, ahead: float = 0.0) -> World:
+    """Return a cloud with weeks of history, some of whose servers are in trouble.
+
+    It has been lived up to ``ahead`` seconds before ``now``; the rest is to come.
+    """
     world = World(now - HISTORY_DAYS * DAY, seed)
     builder = Builder(world, now)
     add_troubled(builder)
@@ -45,7 +48,7 @@ def demo_cloud(now: float, seed: int = 1) -> World:
     erp = builder.each_disk(builder.server("erp-windows", 3, gb=80), duration=3)
     erp.operating_system = "windows"
     _add_busy(builder)
-    world.advance(now)
+    world.advance(now - ahead)
     return world
 
 
