@@ -54,12 +54,12 @@ def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLine
     moments = array("q")
     for family in ROW_FAMILIES:
         subject = known if isinstance(family, ServerFamily) else judged
-        if subject is None:
-            texts.append(b"")
-            continue
         if family.rows not in rows:
-            rows[family.rows] = _labelled(family.labels, family.rows(subject))
-        if isinstance(family, AgeFamily):
+            found = () if subject is None else family.rows(subject)
+            rows[family.rows] = _labelled(family.labels, found)
+        if not rows[family.rows][0]:
+            texts.append(b"")
+        elif isinstance(family, AgeFamily):
             labels, ages_from = _known(family, rows[family.rows])
             moments.extend(map(floor, ages_from))
             texts.append(_template(family.name, labels, "%d").encode())
@@ -87,6 +87,8 @@ def _text(family: RowFamily[Any, Any] | PanelFamily[Any], rows: _Labelled) -> by
     labels, values = _known(family, rows)
     if not labels:
         return b""
+    if values.count(values[0]) == len(values):  # as most flags are
+        return (_template(family.name, labels, _number(values[0])) % ()).encode()
     if _WHOLE.issuperset(map(type, values)):
         return (_template(family.name, labels, "%d") % tuple(values)).encode()
     numbers = tuple(map(_number, values))

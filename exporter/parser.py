@@ -36,15 +36,17 @@ _KIB = 1024
 _LARGEST = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
-_NUMBERS = range(-(2**63), 2**64)
-"""What a database's column can hold, with a sign or without."""
+_LARGEST_NUMBER = 2**64 - 1
+Number = Annotated[int, msgspec.Meta(ge=-(2**63))]
+"""What a database's column can hold, with a sign or without; msgspec sees to the least
+alone."""
 _AUTOBACKUP = "-autobackup"
 
 
 class BackupRow(msgspec.Struct, gc=False):
     """The fields that we use of a ``backup`` row."""
 
-    id: int
+    id: Number
     backup_size: int | None = None
     built: bool | None = None
     locked: bool | None = None
@@ -54,16 +56,20 @@ class BackupRow(msgspec.Struct, gc=False):
     backup_type: str | None = None
     initiated: str | None = None
     target_type: str | None = None
-    target_id: int | None = None
-    disk_id: int | None = None
-    backup_server_id: int | None = None
+    target_id: Number | None = None
+    disk_id: Number | None = None
+    backup_server_id: Number | None = None
     identifier: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that are none of a database's."""
-        for number in (self.id, self.target_id, self.disk_id, self.backup_server_id):
-            if number is not None and number not in _NUMBERS:
-                raise ValueError("a number of more than 64 bits")
+        if (
+            self.id > _LARGEST_NUMBER
+            or (self.target_id or 0) > _LARGEST_NUMBER
+            or (self.disk_id or 0) > _LARGEST_NUMBER
+            or (self.backup_server_id or 0) > _LARGEST_NUMBER
+        ):
+            raise ValueError("a number of more than 64 bits")
 
 
 class ServerRow(msgspec.Struct, gc=False):

@@ -90,14 +90,7 @@ def judge(knowledge: Knowledge) -> Verdict:
         target: tuple(group)
         for target, group in groupby(sorted(backups, key=by_target), key=by_target)
     }
-    whole_server_at = max(
-        (
-            completed_at(backup) or 0.0
-            for backup in _restore_points(backups)
-            if _is_in_place_of_disks(knowledge, backup)
-        ),
-        default=0.0,
-    )
+    whole_server_at = _whole_server_at(knowledge, backups)
     targets = tuple(
         _judge_target(knowledge, target, rows.get(target, ()), whole_server_at)
         for target in sorted({*rows, *_protectable(knowledge, whole_server_at)})
@@ -257,14 +250,20 @@ def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
     )
 
 
-def _is_in_place_of_disks(knowledge: Knowledge, backup: Backup) -> bool:
-    """Tell whether a backup shows that the server is backed up as a whole now.
+def _whole_server_at(knowledge: Knowledge, backups: Iterable[Backup]) -> float:
+    """Return when a backup last showed that the server is backed up as a whole now.
 
     One taken by hand does not, where schedules cannot tell that the disks' have ended.
     """
-    whole = backup.target.type == VIRTUAL_MACHINE
-    return whole and (
-        _every_schedule(knowledge) is not None or backup.initiated != MANUAL
+    any_does = _every_schedule(knowledge) is not None
+    return max(
+        (
+            completed_at(backup) or 0.0
+            for backup in _restore_points(backups)
+            if backup.target.type == VIRTUAL_MACHINE
+            and (any_does or backup.initiated != MANUAL)
+        ),
+        default=0.0,
     )
 
 
