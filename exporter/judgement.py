@@ -150,6 +150,8 @@ class _Case:
     def _unexpected(self, bare: set[Target]) -> Iterator[Finding]:
         """Find what may have backups of any age, for nothing tells when one is due."""
         targets, schedules = self.verdict.targets, self.known.schedules or ()
+        if targets and None not in [t.expected_interval for t in targets]:
+            return  # so it is with most, and quickly seen
         expected = {t.target.type for t in targets if t.expected_interval is not None}
         if VIRTUAL_MACHINE in expected or backup_required(self.known) is False:
             return
