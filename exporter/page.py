@@ -33,6 +33,7 @@ _SHOWN_TARGETS = 3
 """Of each server among others; its own page shows all."""
 _SHOWN_FINDINGS = 10
 """Of each panel, before its servers: thousands of schedules may be nobody's."""
+_LONGEST_NAME = 80
 _COLUMNS = (
     ("state", "State"),
     ("server", "Server"),
@@ -89,6 +90,7 @@ class Pages:
             "ago": _ago,
             "bars": _bars,
             "bytes": _bytes,
+            "clip": _clip,
             "duration": _duration,
             "exact": _exact,
             "iso": _iso,
@@ -155,6 +157,11 @@ def _source(
     """Return a file that becomes part of each page as it is."""
     text, _, _ = loader.get_source(environment, name)
     return text
+
+
+def _clip(name: str) -> str:
+    """Return a name as far as it is shown among others: panels send any length."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _digest(text: str) -> str:
