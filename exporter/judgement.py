@@ -82,7 +82,7 @@ def judge_server(
     if known.server is not None and known.server.suspended:
         return _SUSPENDED
     found = [*_reading(panel, watch, now), *judge_schedules(panel, watch, verdict, now)]
-    if verdict is not None:
+    if verdict is not None and not _is_fine(known, verdict, now.time):
         found += _Case(known, verdict, now.time).findings()
     if found:
         found.sort(key=lambda finding: RANK[finding.kind])
@@ -101,6 +101,23 @@ def _reading(panel: PanelStore, watch: Watch, now: Now) -> Iterator[Finding]:
         yield Finding(DATA_OLD, since=watch.read_at)
     elif bad:
         yield Finding(POLL_FAILING, since=watch.read_at)
+
+
+def _is_fine(known: Knowledge, verdict: Verdict, time: float) -> bool:
+    """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
+    if known.failed_takes or not verdict.targets:
+        return False
+    for target in verdict.targets:
+        interval, success_at = target.expected_interval, target.last_success_at
+        if (
+            interval is None
+            or success_at is None
+            or time - success_at > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS
+            or target.oldest_pending_at is not None
+            or target.oldest_locked_at is not None
+        ):
+            return False
+    return True
 
 
 @dataclass(slots=True)
@@ -150,8 +167,6 @@ class _Case:
     def _unexpected(self, bare: set[Target]) -> Iterator[Finding]:
         """Find what may have backups of any age, for nothing tells when one is due."""
         targets, schedules = self.verdict.targets, self.known.schedules or ()
-        if targets and None not in [t.expected_interval for t in targets]:
-            return  # so it is with most, and quickly seen
         expected = {t.target.type for t in targets if t.expected_interval is not None}
         if VIRTUAL_MACHINE in expected or backup_required(self.known) is False:
             return

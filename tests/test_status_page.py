@@ -256,6 +256,31 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
     assert stuck == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        (
+            a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
+            "stuck",
+        ),
+        (a_backup(id=2, locked=True, built_at=TIME - 4 * DAY), "locked"),
+    ],
+    ids=["stuck", "locked"],
+)
+async def test_a_good_backup_in_time_hides_nothing_else(
+    row: Backup, state: str
+) -> None:
+    """The next one may hang though the last is young enough."""
+    panel = a_panel()
+    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    rows = packed((_of_ago(20 * 3600), row))
+    panel.succeeded(1, rows, time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        found = await looker.status()
+
+    assert found["servers"][0]["state"] == state
+
+
 async def test_whatever_an_alert_tells_of_is_trouble() -> None:
     """A notice too, where an alert is to follow: a locked backup's does."""
     panel = a_panel()
