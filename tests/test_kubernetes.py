@@ -44,6 +44,8 @@ ENVIRONMENT = ("--values", CHART / "ci" / "environment-values.yaml")
 
 _KUBERNETES = ("--kube-version", NEWEST)
 _TLS = ("--set", "webConfig.tls_server_config.cert_file=server.crt")
+_DEMANDED = "webConfig.tls_server_config.client_auth_type=RequireAndVerifyClientCert"
+_CLIENTS = (*DEMO, *_TLS, "--set", _DEMANDED)
 
 
 def complaints(manifest: Manifest, version: str) -> str:
@@ -131,6 +133,10 @@ def test_helm_lint_has_nothing_to_say(case: Path) -> None:
         (["--set", "podMonitor.enabled=true", *PANEL], "is scraped twice"),
         (["--set", "serviceMonitor.scheme=https", *PANEL], "scheme: set http"),
         ([*_TLS, "--set", "podMonitor.enabled=true", *DEMO], "scheme: set https"),
+        (
+            [*_CLIENTS, "--set", "podMonitor.enabled=true,podMonitor.scheme=https"],
+            "podMonitor.tlsConfig: name cert and keySecret",
+        ),
         (["--set", "podMonitor.enabled=true", *ENVIRONMENT], "podMonitor.basicAuth"),
         (["--set", "replica=2", *DEMO], "replica"),
         (["--set", "replicas=0", *DEMO], "replicas"),

@@ -170,6 +170,11 @@ bodySizeLimit: {{ . }}
 {{- if and (default dict $values.webConfig).basic_auth_users (not $monitor.basicAuth) }}
 {{- fail (printf "%s.basicAuth: name the Secret with one of webConfig.basic_auth_users, or Prometheus is refused" $name) }}
 {{- end }}
+{{- $clients := dig "tls_server_config" "client_auth_type" "" (default dict $values.webConfig) }}
+{{- $tls := default dict $monitor.tlsConfig }}
+{{- if and (hasPrefix "Require" $clients) (not (or $tls.cert $tls.certFile)) }}
+{{- fail (printf "%s.tlsConfig: name cert and keySecret, which webConfig demands (%s), or Prometheus is refused" $name $clients) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and $values.serviceMonitor.enabled $values.podMonitor.enabled }}
