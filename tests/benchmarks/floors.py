@@ -20,6 +20,11 @@ _TIMES = 5
 _PIECES = 6_000
 """About so many pieces a scrape of 100 000 backups is put together from."""
 _AGE = re.compile(rb"^(onapp_backup_age_seconds\{[^}]*\} )(\d+)$", re.MULTILINE)
+_READING = re.compile(
+    r"^(onapp_vm_(?:poll_success|last_poll_success_timestamp_seconds)\{panel=\".*\","
+    r"vm_id=\")(\d+)\"\} (\S+)$",
+    re.MULTILINE,
+)
 _BLOCK = 480
 """Lines compressed at once."""
 
@@ -29,7 +34,11 @@ class Floors:
     """Seconds."""
 
     join: float
+    templates: float
+    """To inflate the lines of ages."""
     ages: float
+    readings: float
+    """To write how the reading of each server goes."""
     compression: float
     socket: float
     own: float
@@ -38,7 +47,8 @@ class Floors:
     @property
     def together(self) -> float:
         """Return the sum: nothing of it can be done while another part is."""
-        return self.join + self.ages + self.compression + self.socket + self.own
+        writing = self.templates + self.ages + self.readings + self.own
+        return writing + self.compression + self.join + self.socket
 
 
 def floors(text: bytes, body: bytes) -> Floors:
@@ -57,12 +67,24 @@ def floors(text: bytes, body: bytes) -> Floors:
             for template, each in zip(templates, moments, strict=True)
         ]
 
+    kept = [piece(template) for template in templates]
+    said = [
+        (head, int(vm_id), float(value))
+        for head, vm_id, value in _READING.findall(text.decode())
+    ]
+
+    def readings() -> bytes:
+        lines = [f'{head}{vm_id}"}} {value!r}\n' for head, vm_id, value in said]
+        return "".join(lines).encode()
+
     own = Telemetry(version=__version__, shard=Shard())
     own.panel("cp")
-    written = ages()
+    written = [*ages(), readings()]
     return Floors(
         join=_best(lambda: b"".join(pieces)),
+        templates=_best(lambda: [each.text() for each in kept]),
         ages=_best(ages),
+        readings=_best(readings),
         compression=_best(lambda: [deflated(each) for each in written]),
         socket=_best(lambda: _send(body)),
         own=_best(lambda: generate_latest(own.registry)),

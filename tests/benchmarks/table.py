@@ -39,12 +39,18 @@ sorted by size, the second page; as JSON. *Health* while one look follows the ot
 
 ## What the time goes to
 
-A compressed scrape joins pieces that lie compressed in memory, writes the ages,
-compresses these, and sends it all. The exporter's own metrics, some 250 samples a
-panel, are written by prometheus-client, at every scrape: the most of a small one.
-Each was measured by itself, on the same content: no scrape can be quicker than their
-sum. A plain scrape must inflate the pieces instead. *CPU* is the time that the exporter
-had a processor during a scrape; beyond it, the scrape waited for one or for the client.
+A compressed scrape joins pieces that lie compressed in memory, inflates those of the
+ages and fills them in, writes when and how each server was last read, compresses these,
+and sends it all. The exporter's own metrics, some 250 samples a panel, are written by
+prometheus-client, at every scrape: the most of a small one. Each was measured by
+itself, again and again on the same content: no scrape can be quicker than their sum. A
+plain scrape must inflate the pieces instead. *CPU* is the time that the exporter had a
+processor during a scrape; beyond it, the scrape waited for one or for the client.
+
+What is left between the sum and the CPU is, in a large world: to look at each server
+for whether it has changed and is fresh, thrice; labels; the checksum of the whole, from
+those of its pieces; and memory that is far away after a second of rest, which the sum
+knows nothing of.
 
 {floors}
 
@@ -144,8 +150,10 @@ _LOOKS: Sequence[_Row] = (
 )
 _FLOORS: Sequence[_Row] = (
     ("join", lambda w: _ms(w.floors.join)),
-    ("age lines", lambda w: _ms(w.floors.ages)),
-    ("compressing them", lambda w: _ms(w.floors.compression)),
+    ("inflating the lines of ages", lambda w: _ms(w.floors.templates)),
+    ("filling them in", lambda w: _ms(w.floors.ages)),
+    ("lines of readings", lambda w: _ms(w.floors.readings)),
+    ("compressing both", lambda w: _ms(w.floors.compression)),
     ("socket", lambda w: _ms(w.floors.socket)),
     ("own metrics", lambda w: _ms(w.floors.own)),
     ("**together**", lambda w: f"**{_ms(w.floors.together)}**"),
