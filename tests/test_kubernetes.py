@@ -151,6 +151,14 @@ def test_values_that_cannot_work_are_refused(
     assert reason in refused(*options)
 
 
+@pytest.mark.parametrize("options", [PANEL, SHARDED])
+def test_a_namespace_may_look_like_a_number(options: tuple[str | Path]) -> None:
+    """It is text all the same, which a cluster insists on."""
+    manifests = rendered(*options, "--set-string", "namespaceOverride=2024")
+
+    assert {each["metadata"]["namespace"] for each in manifests} == {"2024"}
+
+
 @pytest.mark.parametrize("options", [DEMO, PANEL, SHARDED, ENVIRONMENT])
 def test_the_pod_may_do_nothing_that_it_need_not(options: tuple[str | Path]) -> None:
     """What the restricted Pod Security Standard asks for, and a read-only root."""
