@@ -33,8 +33,13 @@ provide_buildah() {
 # files: it stands for the base image, where no registry of images can be reached.
 provide_base() {
     say "making a small Debian in .tools"
+    # apt looks at keys as a user of its own, who may not look into this folder.
+    keys=$(mktemp -d)
+    trap 'rm -rf "$keys"' EXIT
+    chmod 755 "$keys"
+    cp "$tools"/debian-archive-keyring/usr/share/keyrings/* "$keys"
     "$tools/mmdebstrap/usr/bin/mmdebstrap" --quiet --mode=root --variant=extract \
-        --keyring="$tools/debian-archive-keyring/usr/share/keyrings" \
+        --keyring="$keys" \
         --hook-dir="$tools/mmdebstrap/usr/share/mmdebstrap/hooks/merged-usr" \
         --include=base-files,dash,coreutils,python3-minimal,libpython3-stdlib,python3.11-venv \
         --format=tar bookworm "$base.part" >"$base.log" 2>&1 || { cat >&2 "$base.log"; return 1; }
