@@ -18,9 +18,11 @@ def to_stdout(content: bytes) -> None:
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python would complain at its end too.
+    except OSError as error:
+        # At its end Python would try to write the rest, and complain too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def check_writable(file: Path) -> None:

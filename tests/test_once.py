@@ -468,7 +468,7 @@ async def test_a_result_that_nobody_can_take_is_a_failure(
     """A full disk behind standard output, in one line."""
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'exec "$0" -m exporter {command} >/dev/full', sys.executable),
-        env={**os.environ, **environment(panel)},
+        env={**os.environ, "PYTHONUNBUFFERED": "", **environment(panel)},
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
