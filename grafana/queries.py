@@ -24,6 +24,7 @@ _DESCRIBING = {
 }
 """The labels that describe and do not identify."""
 _WHOLE = 'target_type="VirtualMachine"'
+_DISK = 'target_type="Disk"'
 
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
@@ -201,15 +202,18 @@ class Scope:
 
     def _over(self, name: str) -> str:
         """Return the disks that newer backups of the whole server have replaced."""
-        whole = self.most(
-            "onapp_target_last_success_timestamp_seconds", _WHOLE, besides=_TARGET
-        )
-        of_disk = self.least(name, 'target_type="Disk"')
+        whole = self._newest(_WHOLE)
+        of_disk = self.least(name, _DISK)
         expected = self.least("onapp_target_expected_interval_seconds")
         return (
             f"({of_disk} < ignoring ({_TARGET}) group_left () {whole} "
             f"unless {expected})"
         )
+
+    def _newest(self, kind: str) -> str:
+        """Return when any target of a kind was last backed up, server by server."""
+        name = "onapp_target_last_success_timestamp_seconds"
+        return self.most(name, kind, besides=_TARGET)
 
     def failed_servers(self) -> str:
         """Return the servers of which a take failed after any success."""
@@ -244,14 +248,10 @@ class Scope:
         Not where the server is backed up as a whole: that is expected, or happened
         after the last backup of a disk.
         """
-        disk = 'target_type="Disk"'
         built = self.most(
-            "onapp_target_backups", 'state="built"', disk, besides="state"
+            "onapp_target_backups", 'state="built"', _DISK, besides="state"
         )
-        success = "onapp_target_last_success_timestamp_seconds"
-        whole, disks = (
-            self.most(success, matcher, besides=_TARGET) for matcher in (_WHOLE, disk)
-        )
+        whole, disks = self._newest(_WHOLE), self._newest(_DISK)
         expected = self.least("onapp_target_expected_interval_seconds", _WHOLE)
         given = self.recorded("target:onapp_target_unprotected:since_timestamp_seconds")
         return (
