@@ -19,11 +19,14 @@ from .judgement import UNRESOLVED, Judgement, judge_server
 from .kinds import RANK, Finding, Kind, Level
 from .model import Target
 from .panel_judgement import judge_panel
-from .query import TROUBLE, Query
+from .query import TROUBLE, Query, whole_number
 from .samples import Now
 from .selection import Shard
 from .store import PanelStore, Watch
 from .verdict import Verdict
+
+_DIGITS_OF_A_SERVER = 19
+"""No number of one has more."""
 
 Verdicts = Mapping[str, Mapping[int, Verdict]]
 """By panel and server."""
@@ -95,9 +98,7 @@ def entry(
     for panel in moment.panels:
         if panel.name != panel_name:
             continue
-        # More digits than any number of a server has are no number of one.
-        plain = vm_id.isascii() and vm_id.isdecimal() and len(vm_id) < 20
-        number = int(vm_id) if plain else None
+        number = whole_number(vm_id, _DIGITS_OF_A_SERVER)
         watch = None if number is None else panel.watches.get(number)
         if watch is not None and number is not None:
             return _judged(panel, number, watch, verdicts[panel.name], moment.now)

@@ -16,6 +16,7 @@ SORTS = ("state", "server", "panel", "last_success", "size", "interval", "next_s
 ORDERS = ("asc", "desc")
 PER_PAGE = 50
 _LONGEST_TEXT = 200
+_DIGITS_OF_A_PAGE = 9
 
 
 class BadQuery(ValueError):
@@ -84,10 +85,15 @@ def _number(
     parameters: MultiMapping[str], name: str, default: int, most: int | None
 ) -> int:
     text = parameters.get(name) or str(default)
-    # More digits than any page has; int() would take other scripts' digits too.
-    plain = text.isascii() and text.isdecimal() and len(text) < 10
-    number = int(text) if plain else 0
+    number = whole_number(text, _DIGITS_OF_A_PAGE) or 0
     if number < 1 or (most is not None and number > most):
         limit = "" if most is None else f" to {most}"
         raise BadQuery(f"{name}: must be a whole number from 1{limit}")
     return number
+
+
+def whole_number(text: str, digits: int) -> int | None:
+    """Return what is written in so many digits at most, or None."""
+    # int() would take other scripts' digits too.
+    plain = text.isascii() and text.isdecimal() and len(text) <= digits
+    return int(text) if plain else None
