@@ -88,7 +88,8 @@ class Journal:
     _latest_at: float = 0.0
     _missed: set[int] = field(default_factory=set)
     """Open ones that were not found when they were last looked for."""
-    _owns: Callable[[int | None], bool] = lambda _: True
+    _counted: set[int] = field(default_factory=set)
+    """Those of the open ones that count here, as of the last reading."""
 
     def copy(self) -> Journal:
         """Return what can be shown of it; later readings change nothing there."""
@@ -98,6 +99,7 @@ class Journal:
             ended_at=self.ended_at.copy(),
             open=self.open.copy(),
             _until=self._until.copy(),
+            _counted=self._counted.copy(),
         )
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
@@ -119,8 +121,7 @@ class Journal:
         is found later.
         """
         first = not self.begun
-        self._owns = owns
-        ended = self._claim(now)
+        ended = self._claim(owns, now)
         changed: dict[int, None] = {}
         for row in self._of_interest(seen.head, seen.further):
             before = self._settle(row)
@@ -137,9 +138,10 @@ class Journal:
             if each.counts:
                 self.ended_at[each.row.action] = now
         listed = seen.head.keys() | seen.further.keys()
-        self._drop(seen.absent, listed)
+        self._drop(seen.absent, listed, owns)
         self._until |= dict.fromkeys(listed, until)
         self._until = {number: self._until.get(number, until) for number in self.open}
+        self._counted = {n for n, row in self.open.items() if owns(row.vm_id)}
         self._remember(seen.head)
         self.begun, self._readable_until = True, until
         return News(
@@ -162,7 +164,7 @@ class Journal:
         found: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
         for row in self.open.values():
             shown = row.status in PENDING and now <= self._until[row.id]
-            if shown and self._owns(row.vm_id):
+            if shown and row.id in self._counted:
                 found[row.action].append(row)
         return found
 
@@ -174,11 +176,11 @@ class Journal:
         if len(self._held) > _MOST_FOREIGN:
             del self._held[next(iter(self._held))]
 
-    def _claim(self, now: float) -> list[_Held]:
+    def _claim(self, owns: Callable[[int | None], bool], now: float) -> list[_Held]:
         """Return what was held back of servers that have been found since."""
         held = [each for each in self._held.values() if now <= each.until]
-        found = [each for each in held if self._owns(each.row.vm_id)]
-        waiting = (each for each in held if not self._owns(each.row.vm_id))
+        found = [each for each in held if owns(each.row.vm_id)]
+        waiting = (each for each in held if not owns(each.row.vm_id))
         self._held = {each.row.id: each for each in waiting}
         return found
 
@@ -217,12 +219,14 @@ class Journal:
         # A lower id is old, unless the log has begun anew.
         return later or row.id > self._floor
 
-    def _drop(self, absent: set[int], seen: set[int]) -> None:
+    def _drop(
+        self, absent: set[int], seen: set[int], owns: Callable[[int | None], bool]
+    ) -> None:
         """Forget open ones that are gone; one may slip between two pages once."""
         for number in absent & self._missed:
             self.open.pop(number, None)
         self._missed = ((self._missed - seen) | absent) & self.open.keys()
-        foreign = [n for n, row in self.open.items() if not self._owns(row.vm_id)]
+        foreign = [n for n, row in self.open.items() if not owns(row.vm_id)]
         for number in sorted(foreign, reverse=True)[_MOST_FOREIGN:]:
             del self.open[number]
         for number in sorted(self.open, reverse=True)[_MOST_OPEN:]:

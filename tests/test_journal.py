@@ -96,3 +96,21 @@ def test_an_older_one_of_the_same_number_is_another() -> None:
     read(journal, older, own=(1,))
 
     assert journal.counts["take_backup", "failed"] == 0
+
+
+def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
+    """A scrape is written by a thread while servers come and go."""
+    watched: set[int | None] = {1}
+    journal = Journal()
+    rows = {5: a_take(5, "running", vm_id=1)}
+    journal.enter(Seen(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    frozen = journal.copy()
+    before = frozen.pending(0.0)["take_backup"]
+
+    watched.clear()
+    after = frozen.pending(0.0)["take_backup"]
+    journal.enter(Seen(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    read_again = frozen.pending(0.0)["take_backup"]
+
+    assert [before, after, read_again] == [[rows[5]]] * 3
+    assert journal.pending(0.0)["take_backup"] == []
