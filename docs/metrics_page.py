@@ -10,8 +10,8 @@ from exporter.families import FAMILIES
 from exporter.family import Family
 from exporter.model import Backup, Server, Target
 from exporter.packed import packed
-from exporter.samples import Detail
 from exporter.selection import Expectation, Shard
+from exporter.settings import Detail
 from exporter.store import PanelStore, Store
 from exporter.telemetry import OWN, OwnFamily, Telemetry
 

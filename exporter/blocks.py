@@ -17,7 +17,7 @@ from typing import TypeAlias
 from .deflate import Piece, piece
 from .family import AgeFamily
 from .lines import ROW_FAMILIES, ServerLines, server_lines
-from .samples import Detail
+from .settings import Detail
 from .store import Knowledge
 from .verdict import Verdict
 

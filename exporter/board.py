@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
+from .clock import Now
 from .exposition import Moment
 from .judgement import UNRESOLVED, Judgement, judge_server
 from .kinds import RANK, Finding, Kind, Level
 from .model import Target
 from .panel_judgement import judge_panel
 from .query import TROUBLE, Query, whole_number
-from .samples import Now
 from .selection import Shard
 from .store import PanelStore, Watch
 from .verdict import Verdict

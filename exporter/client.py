@@ -23,7 +23,7 @@ import aiohttp
 import yarl
 from multidict import CIMultiDictProxy
 
-from .clock import Clock
+from .clock import Clock, Pulse
 from .errors import (
     Forbidden,
     NotFound,
@@ -39,10 +39,9 @@ from .errors import (
     Unprocessable,
     Unreachable,
 )
-from .pulse import Pulse
 from .refusal import one_line, refusal
+from .schema import BodyFormat
 from .secret import Credentials
-from .wire import Format
 
 _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
@@ -107,7 +106,7 @@ class Client:
 
     sessions: Sessions
     url: yarl.URL
-    form: Format
+    form: BodyFormat
     timeout_seconds: float
     max_body_bytes: int
     observer: Observer

@@ -13,16 +13,11 @@ from itertools import chain
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from .clock import Clock
+from .clock import Clock, Now
 from .families import FAMILIES
-from .family import (
-    AgeFamily,
-    BackupsFamily,
-    Family,
-    PanelFamily,
-    ServerFamily,
-)
-from .samples import Detail, Now, Sample, ServerView, age_seconds, view
+from .family import AgeFamily, BackupsFamily, Family, PanelFamily, ServerFamily
+from .samples import Sample, ServerView, age_seconds, view
+from .settings import Detail
 from .store import PanelStore, Store
 
 

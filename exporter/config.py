@@ -18,9 +18,8 @@ from .errors import ConfigError
 from .login import account, tls
 from .place import Place
 from .quantity import Duration, Size
-from .samples import Detail
 from .selection import ConfiguredServer, Filter, Selection
-from .settings import Collectors, Config, Panel, Poll
+from .settings import Collectors, Config, Detail, Panel, Poll
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,18}")

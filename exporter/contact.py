@@ -19,15 +19,14 @@ from .errors import (
 )
 from .findings import Status
 from .inquiry import Inquiry
+from .model import INVENTORY, VERSION, VIRTUAL_MACHINES
 from .permissions import permission_hint
-from .reader import VERSION, VIRTUAL_MACHINES
 from .selection import NO_SERVERS_HINT
 from .terminal import counted
 
 ADDRESS = "address"
 TLS = "tls"
 CREDENTIALS = "credentials"
-INVENTORY = "inventory"
 
 _MOST_NAMED = 5
 _KNOWN_BY = (403, 422)

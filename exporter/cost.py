@@ -6,13 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .findings import Cost
+from .model import BACKUPS, TRANSACTIONS, VERSION, VIRTUAL_MACHINES
 from .planner import transactions_seconds
-from .reader import (
-    BACKUPS,
-    TRANSACTIONS,
-    VERSION,
-    VIRTUAL_MACHINES,
-)
 from .settings import Panel
 
 _HOUR_SECONDS = 3600.0

@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from .blocks import Shelf, State
-from .clock import Clock
+from .clock import Clock, Now
 from .deflate import Piece, member, piece
 from .families import FAMILIES
 from .family import Family
 from .lines import ROW_FAMILIES, panel_lines
-from .samples import Detail, Now
+from .settings import Detail
 from .store import PanelStore, Store
 from .verdict import Verdict
 

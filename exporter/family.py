@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .samples import Now, Row, Sample, ServerView
+from .clock import Now
+from .samples import Row, Sample, ServerView
 from .store import Knowledge, PanelStore
 
 Subject = TypeVar("Subject")

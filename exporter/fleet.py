@@ -9,11 +9,10 @@ from typing import Protocol
 
 from . import __version__, client, reader
 from .client import Client, Sessions
-from .clock import Clock
+from .clock import Clock, Pulse
 from .gate import Gate, Standing
 from .planner import Planner
 from .poller import Poller, Rhythm
-from .pulse import Pulse
 from .reader import Reader
 from .roster import Roster
 from .selection import Shard

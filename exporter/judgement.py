@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from .clock import Now
 from .kinds import (
     AWAITED,
     DATA_OLD,
@@ -46,7 +47,6 @@ from .kinds import (
     Kind,
 )
 from .model import DISK, VIRTUAL_MACHINE, Target
-from .samples import Now
 from .schedule_judgement import judge_schedules
 from .store import Knowledge, PanelStore, Watch
 from .verdict import (

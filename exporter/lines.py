@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from .clock import Now
 from .families import FAMILIES
 from .family import AgeFamily, Family, PanelFamily, RowFamily, ServerFamily
-from .samples import Detail, Now, Row, view
+from .samples import Row, view
+from .settings import Detail
 from .store import Knowledge, PanelStore
 from .verdict import Verdict
 

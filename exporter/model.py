@@ -11,6 +11,29 @@ from typing import TypeAlias
 
 import msgspec
 
+VERSION = "version"
+VIRTUAL_MACHINES = "virtual_machines"
+BACKUPS = "backups"
+SCHEDULES = "schedules"
+DISKS = "disks"
+TRANSACTIONS = "transactions"
+BACKUP_SERVERS = "backup_servers"
+RECOVERY_POINTS = "recovery_points"
+RESOURCES = (
+    VERSION,
+    VIRTUAL_MACHINES,
+    BACKUPS,
+    SCHEDULES,
+    DISKS,
+    TRANSACTIONS,
+    BACKUP_SERVERS,
+    RECOVERY_POINTS,
+)
+"""What can be asked for: the values of the label ``resource``."""
+
+INVENTORY = "inventory"
+"""The collector that reads the servers; the others are called as what they read."""
+
 NORMAL = "normal"
 INCREMENTAL = "incremental"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from .app import Exporter
+from .clock import Now
 from .exposition import TEXT
 from .families import FAMILIES
 from .family import AgeFamily
@@ -21,7 +22,6 @@ from .findings import Status, gravity, worst
 from .flags import Flags
 from .output import check_writable, to_file, to_stdout
 from .poller import Poller
-from .samples import Now
 from .selection import Shard
 from .settings import Config
 from .store import PanelStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from .family import Family, PanelCounter, PanelFamily
+from .panel_judgement import poll_lag_seconds
 from .panel_samples import (
     backup_server_info,
     collector_success,
@@ -14,7 +15,6 @@ from .panel_samples import (
     of_panel,
     oldest_pending,
     panel_info,
-    poll_lag_seconds,
     transactions_pending,
     transactions_total,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .clock import Now
 from .errors import Unauthorized
 from .kinds import (
     COLLECTOR,
@@ -31,11 +32,10 @@ from .kinds import (
     Finding,
     Kind,
 )
-from .panel_samples import poll_lag_seconds
-from .samples import Now
+from .model import INVENTORY
 from .schedule_judgement import overdue
 from .selection import Shard
-from .store import INVENTORY, PanelStore
+from .store import PanelStore
 
 
 def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Finding, ...]:
@@ -59,6 +59,12 @@ def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Finding, ...
 def panel_state(findings: tuple[Finding, ...]) -> Kind:
     """Return the worst of what is wrong."""
     return findings[0].kind if findings else UP
+
+
+def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
+    """Return how overdue the most overdue server is."""
+    since = panel.overdue_since_monotonic
+    return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
 def _contact(panel: PanelStore, now: Now) -> Iterator[Finding]:

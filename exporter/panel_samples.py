@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from .model import BackupServer, Share
-from .samples import Now, Row, place, text
-from .store import BACKUPS, INVENTORY, PanelStore
+from .clock import Now
+from .model import BACKUPS, INVENTORY, BackupServer, Share
+from .samples import Row, place, text
+from .store import PanelStore
 
 Reading: TypeAlias = tuple[bool | None, float | None]
 """Whether the last read succeeded and is fresh, and the moment of the last good one."""
@@ -84,12 +85,6 @@ def each_share(panel: PanelStore, now: Now) -> Iterator[Row[Share]]:
     """Yield what the backups on each backup server amount to."""
     for number, share in panel.shares(now.monotonic).items():
         yield (panel.name, place(number)), share
-
-
-def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
-    """Return how overdue the most overdue server is."""
-    since = panel.overdue_since_monotonic
-    return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
 def each_reading(panel: PanelStore, now: Now) -> Iterator[Row[Reading]]:

@@ -26,7 +26,8 @@ from .model import (
     Target,
 )
 from .packed import Packed, packed
-from .wire import UNREADABLE, Format, RowDecoder, Skipped, xml_root, xml_value
+from .schema import BodyFormat
+from .wire import UNREADABLE, RowDecoder, Skipped, xml_root, xml_value
 
 Values = TypeVar("Values", bound=Collection[Any])
 Amount = TypeVar("Amount", int, float)
@@ -98,7 +99,7 @@ _BACKUPS = RowDecoder("backup", BackupRow)
 _SERVERS = RowDecoder("virtual_machine", ServerRow)
 
 
-def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Packed]:
+def backups(body: bytes, form: BodyFormat, *, vm_id: int) -> Parsed[Packed]:
     """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
     decoded = _BACKUPS.decode(body, form)
     found: dict[int, Backup] = {}
@@ -112,7 +113,7 @@ def backups(body: bytes, form: Format, *, vm_id: int) -> Parsed[Packed]:
     return Parsed(packed(found.values()), skipped, len(found) + len(skipped))
 
 
-def servers(body: bytes, form: Format) -> Parsed[tuple[Server, ...]]:
+def servers(body: bytes, form: BodyFormat) -> Parsed[tuple[Server, ...]]:
     """Read ``/virtual_machines``; raise Undecodable if it is no list.
 
     A server that stands there twice is one.
@@ -123,7 +124,7 @@ def servers(body: bytes, form: Format) -> Parsed[tuple[Server, ...]]:
     return Parsed(tuple(reversed(found.values())), decoded.skipped, listed)
 
 
-def server(body: bytes, form: Format) -> Server:
+def server(body: bytes, form: BodyFormat) -> Server:
     """Read ``/virtual_machines/:id``; raise Undecodable if it shows no server."""
     decoded = _SERVERS.decode(body, form)
     if not decoded.rows:
@@ -131,7 +132,7 @@ def server(body: bytes, form: Format) -> Server:
     return _server(decoded.rows[0])
 
 
-def version(body: bytes, form: Format) -> str:
+def version(body: bytes, form: BodyFormat) -> str:
     """Read ``/version``; raise Undecodable if it names none."""
     found = _json_version(body) if form == "json" else _xml_version(body)
     if type(found) in (int, float):

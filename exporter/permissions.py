@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import (
-    ExporterError,
-    Forbidden,
-    NotFound,
-    UnexpectedStatus,
-    Unprocessable,
-)
-from .reader import (
+from .errors import ExporterError, Forbidden, NotFound, UnexpectedStatus, Unprocessable
+from .model import (
     BACKUP_SERVERS,
     BACKUPS,
     DISKS,

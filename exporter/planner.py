@@ -10,17 +10,11 @@ from .clock import Clock
 from .errand import Condition, Errand, Errands
 from .feed import Feed
 from .journal import Journal
+from .model import BACKUP_SERVERS, DISKS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
 from .paging import PER_PAGE, Listed
 from .particulars import Particular
 from .programme import Programme
-from .reader import (
-    BACKUP_SERVERS,
-    DISKS,
-    RECOVERY_POINTS,
-    SCHEDULES,
-    TRANSACTIONS,
-    Reader,
-)
+from .reader import Reader
 from .schedules import Schedules
 from .selection import Shard
 from .settings import Panel

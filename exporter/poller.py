@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from .backoff import doubled
-from .clock import Clock
+from .clock import Clock, Pulse
 from .errand import Errand
 from .errors import (
     ADDRESS_HINT,
@@ -32,7 +32,6 @@ from .first_pass import FirstPass
 from .gate import Gate, Permit
 from .permissions import backups_hint
 from .programme import Programme
-from .pulse import Pulse
 from .reader import Reader
 from .roster import Roster
 from .store import PanelStore

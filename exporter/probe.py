@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .contact import ADDRESS, CREDENTIALS, INVENTORY, TLS, Contact
+from .contact import ADDRESS, CREDENTIALS, TLS, Contact
 from .cost import cost
 from .errors import NotAsked, Unauthorized
 from .findings import Cost, Finding, PanelFindings, Status, worst
 from .inquiry import Inquiry
-from .reader import (
+from .model import (
     BACKUP_SERVERS,
     BACKUPS,
     DISKS,
+    INVENTORY,
     RECOVERY_POINTS,
     SCHEDULES,
     TRANSACTIONS,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from .clock import Clock
 from .errand import Errands
+from .model import BACKUP_SERVERS, DISKS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
 from .particulars import Particular
-from .reader import BACKUP_SERVERS, DISKS, RECOVERY_POINTS, SCHEDULES, TRANSACTIONS
 from .schedules import Schedules
 from .store import PanelStore
 

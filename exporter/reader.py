@@ -28,6 +28,14 @@ from .errors import (
 from .gate import Gate
 from .model import (
     AUTOBACKUP,
+    BACKUP_SERVERS,
+    BACKUPS,
+    DISKS,
+    RECOVERY_POINTS,
+    SCHEDULES,
+    TRANSACTIONS,
+    VERSION,
+    VIRTUAL_MACHINES,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -38,36 +46,17 @@ from .model import (
 from .packed import Packed, packed
 from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last, whole_list
 from .parser import Parsed
+from .schema import BodyFormat
 from .secret import Account
-from .wire import Format, Skipped
-
-VERSION = "version"
-VIRTUAL_MACHINES = "virtual_machines"
-BACKUPS = "backups"
-SCHEDULES = "schedules"
-DISKS = "disks"
-TRANSACTIONS = "transactions"
-BACKUP_SERVERS = "backup_servers"
-RECOVERY_POINTS = "recovery_points"
-RESOURCES = (
-    VERSION,
-    VIRTUAL_MACHINES,
-    BACKUPS,
-    SCHEDULES,
-    DISKS,
-    TRANSACTIONS,
-    BACKUP_SERVERS,
-    RECOVERY_POINTS,
-)
-"""What can be asked for: the values of the label ``resource``."""
+from .wire import Skipped
 
 _MOST_LOGGED = 20
 """Of the unusable rows of one answer: it can hold a million."""
-_LONGEST_AT_ONCE: Mapping[Format, int] = {"json": 256 * 1024, "xml": 16 * 1024}
+_LONGEST_AT_ONCE: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1024}
 """Bytes that are decoded in a few milliseconds, and so without a thread."""
 
 T = TypeVar("T")
-Parse: TypeAlias = Callable[[bytes, Format], Parsed[Any]]
+Parse: TypeAlias = Callable[[bytes, BodyFormat], Parsed[Any]]
 log = structlog.get_logger()
 
 

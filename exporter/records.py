@@ -24,7 +24,8 @@ from .model import (
     Transaction,
 )
 from .parser import Moment, Parsed, possible, seconds
-from .wire import Format, RowDecoder
+from .schema import BodyFormat
+from .wire import RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
@@ -95,28 +96,28 @@ _BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow)
 _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
 
 
-def schedules(body: bytes, form: Format) -> Parsed[tuple[Schedule, ...]]:
+def schedules(body: bytes, form: BodyFormat) -> Parsed[tuple[Schedule, ...]]:
     """Read a list of schedules, whatever they start."""
     return _parsed(_SCHEDULES, body, form, _schedule)
 
 
-def disks(body: bytes, form: Format) -> Parsed[tuple[Disk, ...]]:
+def disks(body: bytes, form: BodyFormat) -> Parsed[tuple[Disk, ...]]:
     """Read a list of disks."""
     return _parsed(_DISKS, body, form, _disk)
 
 
-def transactions(body: bytes, form: Format) -> Parsed[tuple[Transaction, ...]]:
+def transactions(body: bytes, form: BodyFormat) -> Parsed[tuple[Transaction, ...]]:
     """Read a list of transactions."""
     return _parsed(_TRANSACTIONS, body, form, _transaction)
 
 
-def backup_servers(body: bytes, form: Format) -> Parsed[tuple[BackupServer, ...]]:
+def backup_servers(body: bytes, form: BodyFormat) -> Parsed[tuple[BackupServer, ...]]:
     """Read ``/settings/backup_servers``."""
     return _parsed(_BACKUP_SERVERS, body, form, _backup_server)
 
 
 def recovery_points(
-    body: bytes, form: Format, *, vm_id: int
+    body: bytes, form: BodyFormat, *, vm_id: int
 ) -> Parsed[tuple[RecoveryPoint, ...]]:
     """Read ``/virtual_machines/:id/backups/recovery_points``."""
     return _parsed(
@@ -127,7 +128,7 @@ def recovery_points(
 def _parsed(
     decoder: RowDecoder[Row],
     body: bytes,
-    form: Format,
+    form: BodyFormat,
     value: Callable[[Row], Value],
 ) -> Parsed[tuple[Value, ...]]:
     decoded = decoder.decode(body, form)

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from .errors import Undecodable
-from .wire import UNREADABLE, Format, xml_root, xml_value
+from .schema import BodyFormat
+from .wire import UNREADABLE, xml_root, xml_value
 
 _LONGEST = 200
 
 
-def refusal(body: bytes, form: Format, *, hide: Iterable[str]) -> str:
+def refusal(body: bytes, form: BodyFormat, *, hide: Iterable[str]) -> str:
     """Return what an error body says, or nothing when it is in no known shape.
 
     ``hide`` are the forms in which the panel may repeat a secret.
@@ -41,7 +42,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _errors(body: bytes, form: Format) -> Any:
+def _errors(body: bytes, form: BodyFormat) -> Any:
     if form == "json":
         answer = msgspec.json.decode(body, type=dict[str, Any])
         return answer.get("errors") or answer.get("error")

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from .model import Backup, RecoveryPoint, Schedule, Target
+from .settings import Detail
 from .store import NOBODY, Knowledge
 from .verdict import TargetVerdict, Verdict, judge
 
@@ -25,23 +26,6 @@ Sample: TypeAlias = tuple[tuple[str, ...], float]
 """The values of the family's labels, in its order, and the sample's value."""
 Row: TypeAlias = tuple[tuple[str, ...], T]
 """The same labels, and what values are made of: families may share their rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The moment of a scrape: Unix time to show, monotonic time to judge by."""
-
-    time: float
-    monotonic: float
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """How much is exposed of single backups."""
-
-    backups: bool = True
-    newest_per_target: int = 0
-    """0: all; else so many by ``created_at``, and every unbuilt one."""
 
 
 @dataclass(frozen=True, slots=True)

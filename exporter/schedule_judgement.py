@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .clock import Now
 from .kinds import DISABLED, GIVEN_UP, OVERDUE, OVERDUE_SECONDS, Finding
 from .model import VIRTUAL_MACHINE, Schedule
-from .samples import Now
 from .store import Knowledge, PanelStore, Watch
 from .verdict import Verdict, backup_required
 

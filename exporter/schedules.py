@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import structlog
 
 from .errors import NotAsked, PanelError, Unauthorized
-from .model import DISK, VIRTUAL_MACHINE, Disk, Schedule, Target
+from .model import DISK, DISKS, SCHEDULES, VIRTUAL_MACHINE, Disk, Schedule, Target
 from .selection import Expectation, Shard
 from .source import Source
-from .store import DISKS, NOBODY, SCHEDULES, Knowledge, PanelStore
+from .store import NOBODY, Knowledge, PanelStore
 
 T = TypeVar("T", Schedule, Disk)
 Key = TypeVar("Key", bound=Hashable)

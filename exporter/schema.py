@@ -15,7 +15,7 @@ from .diagnosis import Diagnosis
 from .errors import ConfigError
 from .quantity import Duration, Size
 
-Format = Literal["json", "xml"]
+BodyFormat = Literal["json", "xml"]
 
 
 class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
@@ -144,7 +144,7 @@ class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
     """the value of the label ``panel``; each panel has its own (default: the host of
     ``url``)"""
-    format: Format | None = None
+    format: BodyFormat | None = None
     """``json`` or ``xml``: what the panel is asked for"""
     basic_auth: BasicAuthKeys | None = None
     """who asks (default: needed)"""
@@ -200,7 +200,7 @@ _SAYING = Diagnosis(
     sections=SECTIONS,
     delicate=re.compile(r"basic_auth|password|url"),
     example="panels",
-    choices=get_args(Format),
+    choices=get_args(BodyFormat),
 )
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE

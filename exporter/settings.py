@@ -9,8 +9,7 @@ from pathlib import Path
 import yarl
 
 from .quantity import Duration, Size
-from .samples import Detail
-from .schema import Format
+from .schema import BodyFormat
 from .secret import Account
 from .selection import Selection
 
@@ -68,7 +67,7 @@ class Panel:
     name: str
     url: yarl.URL
     account: Account
-    form: Format
+    form: BodyFormat
     tls: Tls
     proxy_url: yarl.URL | None = field(repr=False)
     """It may hold a password."""
@@ -76,6 +75,15 @@ class Panel:
     discovery_interval: Duration
     collectors: Collectors
     poll: Poll
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much is exposed of single backups."""
+
+    backups: bool = True
+    newest_per_target: int = 0
+    """0: all; else so many by ``created_at``, and every unbuilt one."""
 
 
 @dataclass(frozen=True, slots=True)

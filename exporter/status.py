@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 from . import __version__
 from .board import Board, Entry, next_start_at
+from .clock import Now
 from .kinds import FINE, NOT_REQUIRED, RANK, Finding, Kind
 from .model import Backup, Target
-from .panel_judgement import panel_state
-from .panel_samples import poll_lag_seconds
-from .samples import Now
+from .panel_judgement import panel_state, poll_lag_seconds
 from .status_schema import (
     FindingStatus,
     PanelStatus,

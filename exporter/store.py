@@ -28,10 +28,6 @@ from .selection import Expectation
 from .takes import FailedTake, aimed, relevant
 from .trouble import Trouble
 
-INVENTORY = "inventory"
-BACKUPS = "backups"
-SCHEDULES = "schedules"
-DISKS = "disks"
 _STRAYS_KEPT = 1_000
 NOBODY = 0
 """The number of no server."""

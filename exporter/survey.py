@@ -13,10 +13,7 @@ from .errors import PanelError, Unauthorized
 from .feed import MOST_PAGES_FIRST
 from .findings import Sample, Status
 from .inquiry import Inquiry, unanswered
-from .paging import PER_PAGE
-from .permissions import backups_hint
-from .planner import few_named
-from .reader import (
+from .model import (
     BACKUP_SERVERS,
     BACKUPS,
     DISKS,
@@ -26,6 +23,9 @@ from .reader import (
     VERSION,
     VIRTUAL_MACHINES,
 )
+from .paging import PER_PAGE
+from .permissions import backups_hint
+from .planner import few_named
 from .terminal import counted
 
 SAMPLE = 10

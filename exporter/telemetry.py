@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from .errors import reasons
-from .reader import RESOURCES
+from .model import RESOURCES
 from .selection import Shard
 
 _REQUEST = ("panel", "resource")

@@ -14,15 +14,17 @@ import msgspec
 
 from .model import (
     DISK,
+    DISKS,
     MANUAL,
     PERIOD_SECONDS,
+    SCHEDULES,
     VIRTUAL_MACHINE,
     Backup,
     Disk,
     Schedule,
     Target,
 )
-from .store import DISKS, NOBODY, SCHEDULES, Knowledge
+from .store import NOBODY, Knowledge
 
 CONFIG = "config"
 SCHEDULE = "schedule"

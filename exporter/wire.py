@@ -12,16 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 from xml.parsers import expat
 
 import msgspec
 import xmltodict
 
 from .errors import Undecodable
+from .schema import BodyFormat
 from .sieve import Plain, Sieve
 
-Format = Literal["json", "xml"]
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -83,7 +83,7 @@ class RowDecoder(Generic[Row]):
             strict=False,
         )
 
-    def decode(self, body: bytes, form: Format) -> Rows[Row]:
+    def decode(self, body: bytes, form: BodyFormat) -> Rows[Row]:
         """Return the rows of ``body``; raise Undecodable when it is no list of them."""
         return self._json(body) if form == "json" else self._xml(body)
 

@@ -31,9 +31,9 @@ with (
 ):
     import hostile
 
-    from exporter.wire import Format
+    from exporter.schema import BodyFormat
 
-Check = Callable[[bytes, Format], object]
+Check = Callable[[bytes, BodyFormat], object]
 
 FOLDER = Path(".fuzz")
 _ROUND = 500
@@ -43,7 +43,7 @@ _LONGEST_INPUT_SECONDS = 10
 _MOST_MIB = 2048
 
 
-def check(body: bytes, form: Format) -> None:
+def check(body: bytes, form: BodyFormat) -> None:
     """Fail unless a body is decoded or refused, and what is decoded can be shown."""
     found = hostile.take(body, form)
     if found:
@@ -76,12 +76,12 @@ def main() -> int:
     return 0  # never reached: libFuzzer ends the process
 
 
-def put_together(body: bytes, form: Format) -> bytes:
+def put_together(body: bytes, form: BodyFormat) -> bytes:
     """Return a saved input: the format's letter, then the body."""
     return form[0].encode() + body
 
 
-def taken_apart(data: bytes) -> tuple[bytes, Format]:
+def taken_apart(data: bytes) -> tuple[bytes, BodyFormat]:
     """Return the body and the format of a saved input; any bytes are one."""
     return data[1:], "json" if data[:1] == b"j" else "xml"
 
@@ -107,9 +107,9 @@ def wander(check: Check, seconds: float, folder: Path) -> int:
 
 def _broken(
     check: Check, strategy: Any, number: int
-) -> tuple[bytes, Format, Exception] | None:
+) -> tuple[bytes, BodyFormat, Exception] | None:
     """Return the smallest input found that breaks something, and how."""
-    last: list[tuple[bytes, Format]] = []
+    last: list[tuple[bytes, BodyFormat]] = []
 
     @seed(number)
     @settings(
@@ -120,7 +120,7 @@ def _broken(
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
-    def try_(answer: tuple[Format, bytes]) -> None:
+    def try_(answer: tuple[BodyFormat, bytes]) -> None:
         form, body = answer
         last[:] = [(body, form)]
         check(body, form)

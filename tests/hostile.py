@@ -29,12 +29,12 @@ from exporter.errors import Undecodable
 from exporter.exposition import TEXT, Exposition
 from exporter.parser import Parsed
 from exporter.refusal import refusal
-from exporter.samples import Detail
-from exporter.wire import Format
+from exporter.schema import BodyFormat
+from exporter.settings import Detail
 
 SPY = "sPy-of-7-letters"
 """Stands in the bodies wherever a secret could; no error may quote it."""
-FORMATS: tuple[Format, ...] = ("json", "xml")
+FORMATS: tuple[BodyFormat, ...] = ("json", "xml")
 _PATHS = {
     "version": "/version",
     "virtual_machines": "/virtual_machines",
@@ -46,7 +46,7 @@ _PATHS = {
     "transactions": "/transactions",
     "backup_servers": "/settings/backup_servers",
 }
-DECODERS: Mapping[str, Callable[[bytes, Format], Any]] = {
+DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
     "version": parser.version,
     "virtual_machines": parser.servers,
     "virtual_machine": parser.server,
@@ -59,7 +59,7 @@ DECODERS: Mapping[str, Callable[[bytes, Format], Any]] = {
 }
 
 
-def take(body: bytes, form: Format) -> dict[str, Any]:
+def take(body: bytes, form: BodyFormat) -> dict[str, Any]:
     """Give a body to every decoder; return what each could use.
 
     Nothing is raised but Undecodable, and no word of it is out of the body.
@@ -104,7 +104,7 @@ def show(found: Mapping[str, Any]) -> list[float]:
 
 
 @cache
-def good_answers() -> tuple[tuple[Format, bytes], ...]:
+def good_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
     """Return what a simulated panel answers, in both formats and two generations."""
     world = World(NOW)
     for number in range(2):
@@ -122,7 +122,7 @@ def good_answers() -> tuple[tuple[Format, bytes], ...]:
     )
 
 
-def _answer(world: World, panel: Panel, path: str, form: Format) -> bytes:
+def _answer(world: World, panel: Panel, path: str, form: BodyFormat) -> bytes:
     known = find(path)
     assert known is not None, path
     route, parameters = known
@@ -298,7 +298,7 @@ def encoded(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> tuple[Format, bytes]:
+def spoiled(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Cut, flip, repeat and replace pieces of what a panel has really answered."""
     form, whole = draw(st.sampled_from(good_answers()))
     body = bytearray(whole)
@@ -322,7 +322,7 @@ _VALUES = {
 }
 LARGEST = ("9" * 400, "1e308", "-1e308", "inf", "NaN")
 _ANY = (*LARGEST, *_NUMBERS, *_DATES, *_TEXTS)
-TOKENS: Mapping[Format, tuple[str, ...]] = {
+TOKENS: Mapping[BodyFormat, tuple[str, ...]] = {
     "json": (
         *(token if token[-1].isdigit() else json.dumps(token) for token in LARGEST),
         *("true", "null", "[]", "{}", '""', '" "', '"\\ud800"', '"\\u0000"'),
@@ -333,12 +333,12 @@ TOKENS: Mapping[Format, tuple[str, ...]] = {
 """What may stand in the place of a value; the largest numbers come first."""
 
 
-def values_in(body: bytes, form: Format) -> int:
+def values_in(body: bytes, form: BodyFormat) -> int:
     """Return how many values stand in a body."""
     return len(_VALUES[form].findall(body))
 
 
-def swapped(body: bytes, form: Format, number: int, token: int) -> bytes:
+def swapped(body: bytes, form: BodyFormat, number: int, token: int) -> bytes:
     """Put a token in the place of one value; both are counted round and round."""
     values = list(_VALUES[form].finditer(body))
     if not values:
@@ -348,7 +348,7 @@ def swapped(body: bytes, form: Format, number: int, token: int) -> bytes:
     return body[: value.start()] + new + body[value.end() :]
 
 
-def short_answer(name: str, form: Format) -> bytes:
+def short_answer(name: str, form: BodyFormat) -> bytes:
     """Return what a simulated panel answers, with one row and no rows within it."""
     body = good_answers()[FORMATS.index(form) * len(_PATHS) + [*_PATHS].index(name)][1]
     if form == "xml":
@@ -376,7 +376,7 @@ def short_answer(name: str, form: Format) -> bytes:
 
 
 @st.composite
-def swapped_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
+def swapped_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Put other values in the place of some that a panel has really answered."""
     form, body = draw(st.sampled_from(good_answers()))
     for _ in range(draw(st.integers(1, 2))):
@@ -385,7 +385,7 @@ def swapped_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
     return form, body
 
 
-BODIES: Mapping[str, st.SearchStrategy[tuple[Format, bytes]]] = {
+BODIES: Mapping[str, st.SearchStrategy[tuple[BodyFormat, bytes]]] = {
     "any bytes": st.tuples(st.sampled_from(FORMATS), st.binary(max_size=200)),
     "JSON trees": st.tuples(st.just("json"), encoded(json_trees)),
     "JSON lists": st.tuples(st.just("json"), encoded(json_lists())),

@@ -10,8 +10,8 @@ from stores import StandingClock
 
 from exporter.exposition import Exposition
 from exporter.page import Pages as StatusPages
-from exporter.samples import Detail
 from exporter.selection import Shard
+from exporter.settings import Detail
 from exporter.status import Errors
 from exporter.store import Store
 from exporter.views import Views

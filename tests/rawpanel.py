@@ -11,12 +11,11 @@ import aiohttp
 import yarl
 
 from exporter.client import Client, Sessions
-from exporter.clock import SystemClock
+from exporter.clock import Pulse, SystemClock
 from exporter.gate import Gate, Standing
-from exporter.pulse import Pulse
 from exporter.reader import Reader
+from exporter.schema import BodyFormat
 from exporter.secret import Account, Literal
-from exporter.wire import Format
 
 
 class Unheard:
@@ -33,7 +32,7 @@ class Unheard:
 
 
 @asynccontextmanager
-async def answering(form: Format, answer: bytes) -> AsyncIterator[Reader]:
+async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[Reader]:
     """Serve these bytes to every request; yield what reads them."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

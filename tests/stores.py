@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from exporter.journal import ACTIONS, FINAL, PENDING, Journal, Seen
 from exporter.model import (
+    BACKUPS,
+    SCHEDULES,
     Backup,
     BackupServer,
     RecoveryPoint,
@@ -19,15 +21,7 @@ from exporter.model import (
 )
 from exporter.packed import packed
 from exporter.selection import Expectation
-from exporter.store import (
-    BACKUPS,
-    NOBODY,
-    SCHEDULES,
-    Knowledge,
-    PanelStore,
-    Store,
-    Watch,
-)
+from exporter.store import NOBODY, Knowledge, PanelStore, Store, Watch
 from exporter.takes import FailedTake
 
 TIME = 1_800_000_000.0

@@ -35,7 +35,7 @@ from exporter.blocks import SERVERS, Shelf, State
 from exporter.collector import BackupCollector
 from exporter.exposition import OPENMETRICS, TEXT, Exposition, Moment
 from exporter.lines import ROW_FAMILIES
-from exporter.samples import Detail
+from exporter.settings import Detail
 from exporter.store import Store
 
 NAMES = ("cp", "other")

@@ -27,9 +27,9 @@ from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.errors import ConfigError
 from exporter.findings import Finding, Findings, PanelFindings
+from exporter.model import RESOURCES
 from exporter.permissions import PERMISSIONS
 from exporter.quantity import Duration
-from exporter.reader import RESOURCES
 from exporter.report import as_json, as_table, summary
 from exporter.selection import Shard
 from exporter.terminal import Progress

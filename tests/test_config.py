@@ -19,10 +19,9 @@ from exporter import config
 from exporter.effective import effective
 from exporter.errors import ConfigError
 from exporter.quantity import Duration, Size
-from exporter.samples import Detail
 from exporter.schema import SECTIONS
 from exporter.secret import HIDDEN, Literal
-from exporter.settings import Config, Poll
+from exporter.settings import Config, Detail, Poll
 
 CORPUS = Path(__file__).parent / "data" / "config"
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"

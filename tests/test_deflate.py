@@ -8,7 +8,8 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.deflate import deflated, inflated, member, piece
+from exporter.deflate import member, piece
+from exporter.packed import deflated, inflated
 
 texts = st.binary(max_size=2000) | st.binary(max_size=20).map(lambda b: b * 500)
 

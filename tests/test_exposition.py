@@ -52,8 +52,8 @@ from exporter.family import Family
 from exporter.journal import Journal
 from exporter.model import Backup, Server, Target
 from exporter.packed import Packed, packed
-from exporter.samples import Detail
 from exporter.selection import Expectation, Shard
+from exporter.settings import Detail
 from exporter.store import PanelStore, Store
 from exporter.telemetry import OWN, OwnFamily, Telemetry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import fuzz
 import pytest
 
-from exporter.wire import Format
+from exporter.schema import BodyFormat
 
 
 def test_what_breaks_is_saved_and_breaks_again(
@@ -15,7 +15,7 @@ def test_what_breaks_is_saved_and_breaks_again(
 ) -> None:
     """The exit status is not 0, and the saved input is the smallest of its kind."""
 
-    def check(body: bytes, _: Format) -> None:
+    def check(body: bytes, _: BodyFormat) -> None:
         assert len(body) < 20
 
     status = fuzz.wander(check, 0.0, tmp_path)

@@ -19,7 +19,7 @@ from exporter import parser
 from exporter.errors import Undecodable
 from exporter.quantity import Duration, Size
 from exporter.refusal import one_line, refusal
-from exporter.wire import Format
+from exporter.schema import BodyFormat
 
 SHORT = 4 * 1024
 TIMES = 16
@@ -78,7 +78,7 @@ def in_backup(content: str) -> str:
     return f"<backups><backup>{content}</backup></backups>"
 
 
-BODIES: dict[str, tuple[Format, Callable[[int], str]]] = {
+BODIES: dict[str, tuple[BodyFormat, Callable[[int], str]]] = {
     "digits": ("json", lambda n: '[{"backup":{"id":' + "9" * n + "}}]"),
     "digits in text": ("json", lambda n: '[{"backup":{"id":"' + "9" * n + '"}}]'),
     "id of a bad row": (

@@ -18,7 +18,7 @@ from rawpanel import answering
 
 from exporter.errors import PanelError, Undecodable
 from exporter.quantity import Duration, Size
-from exporter.wire import Format
+from exporter.schema import BodyFormat
 
 
 def trying(examples: int) -> settings:
@@ -36,7 +36,7 @@ def test_no_body_raises_anything_but_undecodable(kind: str) -> None:
 
     @trying(120)
     @given(hostile.BODIES[kind])
-    def try_(answer: tuple[Format, bytes]) -> None:
+    def try_(answer: tuple[BodyFormat, bytes]) -> None:
         form, body = answer
         hostile.take(body, form)
 
@@ -49,7 +49,7 @@ def test_whatever_could_be_used_can_be_shown(kind: str) -> None:
 
     @trying(150)
     @given(hostile.BODIES[kind])
-    def try_(answer: tuple[Format, bytes]) -> None:
+    def try_(answer: tuple[BodyFormat, bytes]) -> None:
         form, body = answer
 
         assert hostile.show(hostile.take(body, form))
@@ -70,7 +70,7 @@ def test_good_answers_are_understood_whole() -> None:
 
 @pytest.mark.parametrize("form", hostile.FORMATS)
 @pytest.mark.parametrize("name", hostile.DECODERS)
-def test_any_value_may_stand_anywhere(name: str, form: Format) -> None:
+def test_any_value_may_stand_anywhere(name: str, form: BodyFormat) -> None:
     """Every token in the place of every value of a good answer's first row."""
     body = hostile.short_answer(name, form)
     decode = hostile.DECODERS[name]
@@ -135,7 +135,7 @@ statuses = st.sampled_from(
 
 
 @st.composite
-def wire_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
+def wire_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Make all the bytes of an answer: status, headers, body."""
     form, body = draw(
         hostile.BODIES["spoiled answers"] | st.sampled_from(hostile.good_answers())
@@ -149,7 +149,7 @@ def wire_answers(draw: st.DrawFn) -> tuple[Format, bytes]:
 @trying(120)
 @given(wire_answers())
 def test_no_answer_raises_anything_but_a_panel_error(
-    answer: tuple[Format, bytes],
+    answer: tuple[BodyFormat, bytes],
 ) -> None:
     """Also the second time, when what the first one said is sent back."""
 

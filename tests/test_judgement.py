@@ -15,12 +15,14 @@ from test_rules import RULES, run, the_alerts, the_rules
 from worlds import Draw
 
 from exporter import kinds
+from exporter.clock import Now
 from exporter.exposition import TEXT, Exposition
 from exporter.judgement import UNRESOLVED, judge_server
 from exporter.kinds import Finding, Kind, Level
 from exporter.panel_judgement import judge_panel
-from exporter.samples import Detail, Now, view
+from exporter.samples import view
 from exporter.selection import Shard
+from exporter.settings import Detail
 from exporter.store import PanelStore, Store
 from exporter.telemetry import Telemetry
 

@@ -14,7 +14,7 @@ from exporter.model import (
     Target,
     Transaction,
 )
-from exporter.wire import Format
+from exporter.schema import BodyFormat
 
 RECORDED_SCHEDULE = b"""[{"schedule":{"target_id":78,"action":"autobackup",
 "updated_at":"2013-02-03T22:33:42Z","schedule_logs":[{"schedule_log":{"status":
@@ -69,7 +69,7 @@ def test_schedules_come_in_several_shapes(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_what_a_row_does_not_say_is_unknown(form: Format) -> None:
+def test_what_a_row_does_not_say_is_unknown(form: BodyFormat) -> None:
     """An id is enough; null and missing are the same."""
     bodies = {
         "json": b'[{"%s": {"id": 1, "created_at": null, "size": null}}]',

@@ -25,7 +25,7 @@ from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.samples import Detail
+from exporter.settings import Detail
 
 PARSERS = {TEXT: parse_text, OPENMETRICS: parse_openmetrics}
 HOSTILE = (

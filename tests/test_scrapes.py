@@ -28,8 +28,8 @@ from exporter.exposition import TEXT, Body, Exposition
 from exporter.journal import Journal
 from exporter.model import Backup
 from exporter.packed import Packed, packed
-from exporter.samples import Detail
 from exporter.scrapes import Scrapes
+from exporter.settings import Detail
 from exporter.store import PanelStore
 
 _LONGEST_REAL_WAIT_SECONDS = 60

@@ -21,15 +21,15 @@ from stores import TIME, StandingClock, a_backup, a_panel, a_server, a_store, pu
 from work import counted
 
 from exporter.blocks import SERVERS
-from exporter.deflate import inflated, piece
+from exporter.deflate import piece
 from exporter.exposition import TEXT, Exposition
 from exporter.families import FAMILIES
 from exporter.family import PanelFamily
 from exporter.lines import ROW_FAMILIES, server_lines
-from exporter.packed import Packed, packed
-from exporter.samples import Detail
+from exporter.packed import Packed, inflated, packed
 from exporter.scrapes import Scrapes
 from exporter.selection import Expectation
+from exporter.settings import Detail
 from exporter.store import PanelStore
 from exporter.verdict import judge
 from exporter.wire import RowDecoder

@@ -14,6 +14,8 @@ from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
 
 from exporter.journal import Journal, Seen
 from exporter.model import (
+    DISKS,
+    SCHEDULES,
     Backup,
     BackupServer,
     Disk,
@@ -24,7 +26,7 @@ from exporter.model import (
 )
 from exporter.packed import packed
 from exporter.selection import Expectation
-from exporter.store import DISKS, SCHEDULES, Knowledge, PanelStore, Store
+from exporter.store import Knowledge, PanelStore, Store
 from exporter.takes import FailedTake
 from exporter.trouble import Trouble
 

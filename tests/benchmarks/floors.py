@@ -12,7 +12,8 @@ from threading import Thread
 from prometheus_client import generate_latest
 
 from exporter import __version__
-from exporter.deflate import deflated, piece
+from exporter.deflate import piece
+from exporter.packed import deflated
 from exporter.selection import Shard
 from exporter.telemetry import Telemetry
 

@@ -24,8 +24,8 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from exporter import config, schema
 from exporter.app import Exporter, spare_the_collector
 from exporter.collector import BackupCollector
-from exporter.samples import Detail
 from exporter.server import serving
+from exporter.settings import Detail
 
 _CONCURRENCY = 8
 _PAUSE_SECONDS = 0.01
