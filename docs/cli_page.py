@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from exporter.flags import COMMANDS, PROGRAM, actions, build_parser, variable
+from exporter.config.flags import COMMANDS, PROGRAM, actions, build_parser, variable
 
 _TEXT = """\
 # Command line

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from exporter import config, schema
-from exporter.effective import effective
+from exporter.config import load as config
+from exporter.config import schema
+from exporter.config.effective import effective
 
 _PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = r"\| key \| default \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)+"

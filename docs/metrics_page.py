@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 
-from exporter.collector import BackupCollector
-from exporter.families import FAMILIES
-from exporter.family import Family
-from exporter.model import Backup, Server, Target
-from exporter.packed import packed
-from exporter.selection import Expectation, Shard
-from exporter.settings import Detail
-from exporter.store import PanelStore, Store
-from exporter.telemetry import OWN, OwnFamily, Telemetry
+from exporter.config.settings import Detail
+from exporter.metrics.collector import BackupCollector
+from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import Family
+from exporter.model.entities import Backup, Server, Target
+from exporter.model.packed import packed
+from exporter.model.selection import Expectation, Shard
+from exporter.model.store import PanelStore, Store
 
 _TEXT = """\
 # Metrics

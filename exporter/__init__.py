@@ -1,8 +1,7 @@
 """Prometheus exporter for the backups of OnApp clouds.
 
-The way of the data, one module a step:
-panel → client → wire → parser (model) → reader → poller → store → verdict → samples
-→ families → collector / exposition → web → /metrics
+The way of the data, one package a step:
+panel → onapp → polling → model (store) → health → metrics, status → web → /metrics
 """
 
 __version__ = "0.1.0"

@@ -20,24 +20,24 @@ import structlog
 from aiohttp import web
 
 from . import __version__
-from .access import Access, watching
 from .clock import Clock, SystemClock
-from .connection import Limits
-from .effective import effective
+from .config.effective import effective
+from .config.flags import Flags
+from .config.settings import Config
 from .errors import ConfigError
-from .exposition import Exposition
-from .flags import Flags
-from .fleet import Fleet
-from .page import Pages as StatusPages
-from .selection import Shard
-from .server import Door, serving
-from .settings import Config
-from .store import Store
+from .metrics.exporter import Telemetry
+from .metrics.exposition import Exposition
+from .model.selection import Shard
+from .model.store import Store
+from .polling.manager import Fleet
+from .status.html import Pages as StatusPages
+from .status.views import Views
 from .systemd import Supervisor, passed_sockets, sockets_wait
-from .telemetry import Telemetry
-from .views import Views
 from .vitals import Vitals
-from .web import Pages
+from .web.auth import Access, watching
+from .web.connection import Limits
+from .web.handlers import Pages
+from .web.server import Door, serving
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from .flags import PROGRAM, Flags, parse
+from .config.flags import PROGRAM, Flags, parse
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     flags = parse(arguments, environment)
     # Imported when needed: --version and healthcheck must answer at once.
     if flags.command == "healthcheck":
-        from .health import healthcheck
+        from .commands.healthcheck import healthcheck
 
         return healthcheck(
             flags.listen_addresses, guarded=flags.web_config_file is not None
@@ -50,12 +50,12 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
     import asyncio
 
     from .app import serve
-    from .config import load
+    from .config.load import load
     from .logs import configure
 
     configure(flags.log_level, flags.log_format)
     if flags.command == "demo":
-        from .demonstration import demonstrate
+        from .commands.demo import demonstrate
 
         return asyncio.run(demonstrate(flags))
     return asyncio.run(
@@ -65,12 +65,12 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
 
 def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
     """Run a command whose result goes to standard output, and all else to the other."""
-    from .check import check
-    from .config import load
-    from .ending import run_to_the_end
+    from .commands.check import check
+    from .commands.once import once
+    from .commands.terminal import Progress
+    from .config.load import load
     from .logs import configure
-    from .once import once
-    from .terminal import Progress
+    from .signals import run_to_the_end
 
     progress = Progress(sys.stderr, dumb=environment.get("TERM") == "dumb")
     configure(flags.log_level, flags.log_format, progress)
@@ -80,11 +80,11 @@ def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
 
 
 def _check(flags: Flags, environment: Mapping[str, str]) -> int:
-    from .access import watching
     from .clock import SystemClock
-    from .config import load
-    from .effective import effective
-    from .output import to_stdout
+    from .commands.output import to_stdout
+    from .config.effective import effective
+    from .config.load import load
+    from .web.auth import watching
 
     text = effective(load(flags.config_file, environment))
     if flags.web_config_file is not None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import structlog
 
 from .clock import Clock
-from .store import PanelStore, Store
+from .model.store import PanelStore, Store
 from .systemd import Supervisor
 
 log = structlog.get_logger()

@@ -17,9 +17,9 @@ from harness import SteppedClock
 from looks import the_pages
 from stores import a_backup, a_panel, a_server, a_store, put
 
-from exporter.access import Access, watching
-from exporter.basic_auth import Passwords
-from exporter.server import serving
+from exporter.web.auth import Access, watching
+from exporter.web.basic_auth import Passwords
+from exporter.web.server import serving
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

@@ -27,11 +27,11 @@ from fidelity_plan import Plan, grounds
 from fidelity_weather import Event, Weather, events
 from harness import SteppedClock
 
-from exporter import config
 from exporter.app import Exporter
+from exporter.config import load as config
 from exporter.demo.rows import JournalEntry
 from exporter.errors import ConfigError
-from exporter.selection import Shard
+from exporter.model.selection import Shard
 
 RULES = Path(__file__).parents[1] / "deploy" / "prometheus"
 _POLL = {"interval": "1h", "concurrency": 2}

@@ -31,7 +31,7 @@ with (
 ):
     import hostile
 
-    from exporter.schema import BodyFormat
+    from exporter.config.schema import BodyFormat
 
 Check = Callable[[bytes, BodyFormat], object]
 

@@ -23,11 +23,11 @@ import aiohttp
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter import config
 from exporter.app import Exporter
+from exporter.config import load as config
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.selection import Shard
+from exporter.model.selection import Shard
 from exporter.systemd import Supervisor
 
 NOW = 1_800_000_000.0

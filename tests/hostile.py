@@ -20,17 +20,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from stores import MONOTONIC, StandingClock, a_panel, a_server, a_store, put
 
-from exporter import parser, records
+from exporter.config.schema import BodyFormat
+from exporter.config.settings import Detail
 from exporter.demo.panel import Panel
 from exporter.demo.replies import Replies, Wanted
 from exporter.demo.resources import find
 from exporter.demo.world import World
 from exporter.errors import Undecodable
-from exporter.exposition import TEXT, Exposition
-from exporter.parser import Parsed
-from exporter.refusal import refusal
-from exporter.schema import BodyFormat
-from exporter.settings import Detail
+from exporter.metrics.exposition import TEXT, Exposition
+from exporter.onapp import backups as parser
+from exporter.onapp import resources as records
+from exporter.onapp.backups import Parsed
+from exporter.onapp.error_body import refusal
 
 SPY = "sPy-of-7-letters"
 """Stands in the bodies wherever a secret could; no error may quote it."""

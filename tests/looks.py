@@ -8,14 +8,14 @@ from functools import cache
 from prometheus_client import CollectorRegistry
 from stores import StandingClock
 
-from exporter.exposition import Exposition
-from exporter.page import Pages as StatusPages
-from exporter.selection import Shard
-from exporter.settings import Detail
-from exporter.status import Errors
-from exporter.store import Store
-from exporter.views import Views
-from exporter.web import Pages
+from exporter.config.settings import Detail
+from exporter.metrics.exposition import Exposition
+from exporter.model.selection import Shard
+from exporter.model.store import Store
+from exporter.status.api import Errors
+from exporter.status.html import Pages as StatusPages
+from exporter.status.views import Views
+from exporter.web.handlers import Pages
 
 
 async def _nothing() -> None:

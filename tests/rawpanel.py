@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import yarl
 
-from exporter.client import Client, Sessions
 from exporter.clock import Pulse, SystemClock
-from exporter.gate import Gate, Standing
-from exporter.reader import Reader
-from exporter.schema import BodyFormat
-from exporter.secret import Account, Literal
+from exporter.config.schema import BodyFormat
+from exporter.config.secrets import Account, Literal
+from exporter.onapp.api import Reader
+from exporter.onapp.circuit_breaker import Gate, Standing
+from exporter.onapp.client import Client, Sessions
 
 
 class Unheard:

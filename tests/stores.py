@@ -7,8 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exporter.journal import ACTIONS, FINAL, PENDING, Journal, Seen
-from exporter.model import (
+from exporter.model.entities import (
     BACKUPS,
     SCHEDULES,
     Backup,
@@ -19,10 +18,11 @@ from exporter.model import (
     Target,
     Transaction,
 )
-from exporter.packed import packed
-from exporter.selection import Expectation
-from exporter.store import NOBODY, Knowledge, PanelStore, Store, Watch
-from exporter.takes import FailedTake
+from exporter.model.failed_backups import FailedTake
+from exporter.model.packed import packed
+from exporter.model.selection import Expectation
+from exporter.model.store import NOBODY, Knowledge, PanelStore, Store, Watch
+from exporter.model.transaction_log import ACTIONS, FINAL, PENDING, Journal, Seen
 
 TIME = 1_800_000_000.0
 """The moment of every scrape here: Unix seconds."""

@@ -25,10 +25,10 @@ from doors import (
 from harness import SteppedClock
 from structlog.testing import capture_logs
 
-from exporter.access import watching
-from exporter.basic_auth import Passwords, login
+from exporter.config.file_watch import Files, Vigil
 from exporter.errors import ConfigError
-from exporter.vigil import Files, Vigil
+from exporter.web.auth import watching
+from exporter.web.basic_auth import Passwords, login
 
 PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
 _LINE = 16

@@ -12,7 +12,7 @@ from harness import NOW, series, watched
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.selection import Shard
+from exporter.model.selection import Shard
 
 KIB_PER_GIB = 1024**2
 

@@ -31,12 +31,12 @@ from stores import (
 )
 from test_exposition import understood
 
-from exporter.blocks import SERVERS, Shelf, State
-from exporter.collector import BackupCollector
-from exporter.exposition import OPENMETRICS, TEXT, Exposition, Moment
-from exporter.lines import ROW_FAMILIES
-from exporter.settings import Detail
-from exporter.store import Store
+from exporter.config.settings import Detail
+from exporter.metrics.cache import SERVERS, Shelf, State
+from exporter.metrics.collector import BackupCollector
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Moment
+from exporter.metrics.text_format import ROW_FAMILIES
+from exporter.model.store import Store
 
 NAMES = ("cp", "other")
 vm_ids = st.integers(1, 3 * SERVERS)

@@ -19,20 +19,20 @@ import yaml
 from harness import NOW, SteppedClock, write
 from test_schedules import EVERYTHING
 
-from exporter import config
-from exporter.check import Check
+from exporter.commands.check import Check
+from exporter.commands.findings import Finding, Findings, PanelFindings
+from exporter.commands.report import as_json, as_table, summary
+from exporter.commands.terminal import Progress
+from exporter.config import load as config
+from exporter.config.units import Duration
 from exporter.demo import faults
 from exporter.demo.faults import Fault
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.errors import ConfigError
-from exporter.findings import Finding, Findings, PanelFindings
-from exporter.model import RESOURCES
-from exporter.permissions import PERMISSIONS
-from exporter.quantity import Duration
-from exporter.report import as_json, as_table, summary
-from exporter.selection import Shard
-from exporter.terminal import Progress
+from exporter.model.entities import RESOURCES
+from exporter.model.selection import Shard
+from exporter.onapp.permissions import PERMISSIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter import __version__, cli, config
+from exporter import __version__, cli
+from exporter.config import load as config
 
 PROGRAM = "onapp-backup-exporter"
 SCRIPT = Path(sys.executable).with_name(PROGRAM)

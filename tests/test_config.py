@@ -15,13 +15,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter import config
-from exporter.effective import effective
+from exporter.config import load as config
+from exporter.config.effective import effective
+from exporter.config.schema import SECTIONS
+from exporter.config.secrets import HIDDEN, Literal
+from exporter.config.settings import Config, Detail, Poll
+from exporter.config.units import Duration, Size
 from exporter.errors import ConfigError
-from exporter.quantity import Duration, Size
-from exporter.schema import SECTIONS
-from exporter.secret import HIDDEN, Literal
-from exporter.settings import Config, Detail, Poll
 
 CORPUS = Path(__file__).parent / "data" / "config"
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"

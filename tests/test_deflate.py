@@ -8,8 +8,8 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.deflate import member, piece
-from exporter.packed import deflated, inflated
+from exporter.metrics.gzip_member import member, piece
+from exporter.model.packed import deflated, inflated
 
 texts = st.binary(max_size=2000) | st.binary(max_size=20).map(lambda b: b * 500)
 

@@ -12,9 +12,9 @@ import pytest
 from looks import the_pages
 from stores import a_store
 
-from exporter.families import FAMILIES
-from exporter.family import Family
-from exporter.telemetry import OWN, OwnFamily
+from exporter.metrics.exporter import OWN, OwnFamily
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import Family
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

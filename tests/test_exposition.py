@@ -42,20 +42,20 @@ from stores import (
 )
 
 from exporter import __version__
-from exporter.collector import BackupCollector
+from exporter.config.settings import Detail
 from exporter.demo.cloud import demo_cloud
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.families import FAMILIES
-from exporter.family import Family
-from exporter.journal import Journal
-from exporter.model import Backup, Server, Target
-from exporter.packed import Packed, packed
-from exporter.selection import Expectation, Shard
-from exporter.settings import Detail
-from exporter.store import PanelStore, Store
-from exporter.telemetry import OWN, OwnFamily, Telemetry
+from exporter.metrics.collector import BackupCollector
+from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import Family
+from exporter.model.entities import Backup, Server, Target
+from exporter.model.packed import Packed, packed
+from exporter.model.selection import Expectation, Shard
+from exporter.model.store import PanelStore, Store
+from exporter.model.transaction_log import Journal
 
 EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
 AT_ANY_SPEED = settings(

@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from exporter.flags import COMMANDS, Flags, actions, build_parser, parse, variable
-from exporter.quantity import Duration
+from exporter.config.flags import (
+    COMMANDS,
+    Flags,
+    actions,
+    build_parser,
+    parse,
+    variable,
+)
+from exporter.config.units import Duration
 
 DOCS = Path(__file__).parent.parent / "docs"
 DEFAULTS = Flags(

@@ -7,7 +7,7 @@ from pathlib import Path
 import fuzz
 import pytest
 
-from exporter.schema import BodyFormat
+from exporter.config.schema import BodyFormat
 
 
 def test_what_breaks_is_saved_and_breaks_again(

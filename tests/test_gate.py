@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config.secrets import Credentials
 from exporter.errors import (
     Forbidden,
     NotFound,
@@ -20,8 +21,7 @@ from exporter.errors import (
     Unprocessable,
     Unreachable,
 )
-from exporter.gate import Gate, Permit, Standing
-from exporter.secret import Credentials
+from exporter.onapp.circuit_breaker import Gate, Permit, Standing
 
 MINUTE = 60.0
 HOUR = 3600.0

@@ -15,11 +15,11 @@ from contextlib import suppress
 import pytest
 from rawpanel import answering
 
-from exporter import parser
+from exporter.config.schema import BodyFormat
+from exporter.config.units import Duration, Size
 from exporter.errors import Undecodable
-from exporter.quantity import Duration, Size
-from exporter.refusal import one_line, refusal
-from exporter.schema import BodyFormat
+from exporter.onapp import backups as parser
+from exporter.onapp.error_body import one_line, refusal
 
 SHORT = 4 * 1024
 TIMES = 16

@@ -14,8 +14,8 @@ import pytest
 from certificates import write_certificates
 from doors import DEMANDING, TLS, USERS, guarded
 
-from exporter import health
-from exporter.health import healthcheck
+from exporter.commands import healthcheck as command
+from exporter.commands.healthcheck import healthcheck
 
 
 async def verdict(address: str, *, behind: bool = True) -> int:
@@ -122,7 +122,7 @@ async def test_what_hangs_or_answers_something_else_is_not_healthy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the handshake or after it."""
-    monkeypatch.setattr(health, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(command, "_TIMEOUT_SECONDS", 0.5)
     write_certificates(tmp_path)
     context = None
     if secure:

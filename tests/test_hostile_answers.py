@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rawpanel import answering
 
+from exporter.config.schema import BodyFormat
+from exporter.config.units import Duration, Size
 from exporter.errors import PanelError, Undecodable
-from exporter.quantity import Duration, Size
-from exporter.schema import BodyFormat
 
 
 def trying(examples: int) -> settings:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from exporter.journal import Journal, Seen
-from exporter.model import Transaction
+from exporter.model.entities import Transaction
+from exporter.model.transaction_log import Journal, Seen
 
 BURST = 1_200
 KEPT = 1_000

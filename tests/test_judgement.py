@@ -14,32 +14,35 @@ from stores import MONOTONIC, TIME, StandingClock
 from test_rules import RULES, run, the_alerts, the_rules
 from worlds import Draw
 
-from exporter import kinds
 from exporter.clock import Now
-from exporter.exposition import TEXT, Exposition
-from exporter.judgement import UNRESOLVED, judge_server
-from exporter.kinds import Finding, Kind, Level
-from exporter.panel_judgement import judge_panel
-from exporter.samples import view
-from exporter.selection import Shard
-from exporter.settings import Detail
-from exporter.store import PanelStore, Store
-from exporter.telemetry import Telemetry
+from exporter.config.settings import Detail
+from exporter.health import conditions
+from exporter.health.conditions import Finding, Kind, Level
+from exporter.health.panel import judge_panel
+from exporter.health.server import UNRESOLVED, judge_server
+from exporter.metrics.exporter import Telemetry
+from exporter.metrics.exposition import TEXT, Exposition
+from exporter.metrics.samples import view
+from exporter.model.selection import Shard
+from exporter.model.store import PanelStore, Store
 
 NOW = Now(TIME, MONOTONIC)
 _LABELS = (
     *("panel", "vm_id", "target_type", "target_id", "schedule_id"),
     *("collector", "action", "backup_server_id"),
 )
-_EACH_ALSO = {kinds.VERY_STALE: kinds.STALE, kinds.STUCK_LONG: kinds.STUCK}
+_EACH_ALSO = {
+    conditions.VERY_STALE: conditions.STALE,
+    conditions.STUCK_LONG: conditions.STUCK,
+}
 """Of these two alerts fire."""
 _ABOUT = {
-    **dict.fromkeys((kinds.GIVEN_UP, kinds.OVERDUE), "schedule_id"),
-    kinds.COLLECTOR: "collector",
-    kinds.JAM: "action",
-    kinds.STORE_DISABLED: "backup_server_id",
+    **dict.fromkeys((conditions.GIVEN_UP, conditions.OVERDUE), "schedule_id"),
+    conditions.COLLECTOR: "collector",
+    conditions.JAM: "action",
+    conditions.STORE_DISABLED: "backup_server_id",
 }
-_SHIFT = {kinds.UNHEARD: Level.CRITICAL}
+_SHIFT = {conditions.UNHEARD: Level.CRITICAL}
 """Nobody is called for a panel that was not asked yet, unless it stays so."""
 
 
@@ -64,61 +67,65 @@ _NUMBER = r"([\d.]+(?: \* [\d.]+)?)"
         (
             the_rule("target:onapp_backup_stale:seconds"),
             rf"> {_NUMBER} \* target:onapp_backup_interval:seconds \+ {_NUMBER}",
-            (kinds.STALE_INTERVALS, kinds.QUEUE_SECONDS),
+            (conditions.STALE_INTERVALS, conditions.QUEUE_SECONDS),
         ),
         (
             the_rule("target:onapp_backup_very_stale:seconds"),
             rf"> {_NUMBER} \* target:onapp_backup_interval:seconds \+ {_NUMBER}",
-            (kinds.VERY_STALE_INTERVALS, kinds.QUEUE_SECONDS),
+            (conditions.VERY_STALE_INTERVALS, conditions.QUEUE_SECONDS),
         ),
         (
             the_rule("target:onapp_backup_stuck:seconds"),
             rf"under_way:since_timestamp_seconds > {_NUMBER}",
-            (kinds.STUCK_SECONDS,),
+            (conditions.STUCK_SECONDS,),
         ),
         (
             the_rule("target:onapp_backup_stuck_long:seconds"),
             rf"> {_NUMBER}",
-            (kinds.STUCK_LONG_SECONDS,),
+            (conditions.STUCK_LONG_SECONDS,),
         ),
         (
             the_rule("vm:onapp_vm_created_timestamp_seconds:young"),
             rf"time\(\) - {_NUMBER} or .* - {_NUMBER} \* min .*:min > {_NUMBER}",
             (
-                kinds.YOUNG_SECONDS,
-                kinds.YOUNG_INTERVALS,
-                kinds.YOUNG_INTERVAL_SECONDS,
+                conditions.YOUNG_SECONDS,
+                conditions.YOUNG_INTERVALS,
+                conditions.YOUNG_INTERVAL_SECONDS,
             ),
         ),
         (
             the_rule("vm:onapp_backup_data_old:seconds"),
             rf"{_NUMBER} \* max without \([^)]*\) \([^)]*\) \+ {_NUMBER}",
-            (kinds.OLD_INTERVALS, kinds.OLD_SECONDS),
+            (conditions.OLD_INTERVALS, conditions.OLD_SECONDS),
         ),
         (
             the_rule("schedule:onapp_schedule_overdue:seconds"),
             rf"next_start_timestamp_seconds:passed > {_NUMBER}",
-            (kinds.OVERDUE_SECONDS,),
+            (conditions.OVERDUE_SECONDS,),
         ),
         (
             the_rule("target:onapp_backup_locked:seconds"),
             rf"since_timestamp_seconds > {_NUMBER}",
-            (kinds.LOCKED_SECONDS,),
+            (conditions.LOCKED_SECONDS,),
         ),
         (
             the_alert("OnAppPollLagging"),
             rf"> {_NUMBER} \* max without",
-            (kinds.LAG_INTERVALS,),
+            (conditions.LAG_INTERVALS,),
         ),
         (
             the_alert("OnAppClockSkew"),
             rf"abs\(onapp_panel_clock_skew_seconds\)\) > {_NUMBER}",
-            (kinds.SKEW_SECONDS,),
+            (conditions.SKEW_SECONDS,),
         ),
         (
             the_alert("OnAppQueueJam"),
             rf"\) > {_NUMBER} unless .* < (\d+) unless .*\[(\d+)h\]",
-            (kinds.JAM_SECONDS, kinds.JAM_TAKES, kinds.JAM_SECONDS / 3600),
+            (
+                conditions.JAM_SECONDS,
+                conditions.JAM_TAKES,
+                conditions.JAM_SECONDS / 3600,
+            ),
         ),
     ],
     ids=lambda value: re.sub(r"\W+", "_", value)[:24] if "\\" in str(value) else "",
@@ -142,7 +149,7 @@ def test_kinds_name_alerts_at_their_severity() -> None:
     """What is shown as critical or as a warning is so for whoever is alerted."""
     shipped = {(a["alert"], a["labels"]["severity"]) for a in the_alerts()}
     alerts = {alert for alert, _ in shipped}
-    every = {*kinds.SERVER_KINDS, *kinds.PANEL_KINDS}
+    every = {*conditions.SERVER_KINDS, *conditions.PANEL_KINDS}
     told = {(k.alert, k.level.name.lower()) for k in every if k.level > Level.NOTICE}
 
     assert {alert for alert, _ in told} <= alerts | {""}
@@ -223,7 +230,7 @@ def _alerts(panel: PanelStore, finding: Finding, vm_id: str = "") -> Iterator[st
     kind = finding.kind
     also = _EACH_ALSO.get(kind)
     for told in (kind,) if also is None else (kind, also):
-        if told.alert and told is not kinds.LOCKED:
+        if told.alert and told is not conditions.LOCKED:
             yield _labels(panel.name, vm_id, told, finding)
 
 

@@ -38,8 +38,8 @@ from exporter.demo import faults
 from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.packed import Packed, packed
-from exporter.reader import Reader
+from exporter.model.packed import Packed, packed
+from exporter.onapp.api import Reader
 
 KEY = 'aPi-"k3y"&/<é> x'
 PROXY = "pr0xy/p@ss word"

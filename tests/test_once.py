@@ -22,18 +22,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 from test_schedules import EVERYTHING
 
-from exporter import config
 from exporter.app import Exporter
+from exporter.commands.findings import Status
+from exporter.commands.once import LASTING, take
+from exporter.commands.output import check_writable, to_file
+from exporter.commands.terminal import Progress
+from exporter.config import load as config
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.families import FAMILIES
-from exporter.family import AgeFamily
-from exporter.findings import Status
-from exporter.once import LASTING, take
-from exporter.output import check_writable, to_file
-from exporter.selection import Shard
-from exporter.terminal import Progress
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import AgeFamily
+from exporter.model.selection import Shard
 
 DAY = 86_400.0
 MINUTE = 60.0

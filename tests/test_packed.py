@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stores import a_backup, backups
 
-from exporter.packed import packed
+from exporter.model.packed import packed
 
 
 @given(st.lists(backups, max_size=5))

@@ -17,8 +17,8 @@ from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.resources import Resource
 from exporter.demo.world import World
-from exporter.packed import Packed
-from exporter.reader import Reader
+from exporter.model.packed import Packed
+from exporter.onapp.api import Reader
 
 MINUTE = 60
 HOUR = 3600

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.quantity import Duration, Size
+from exporter.config.units import Duration, Size
 
 CENTURY_MILLISECONDS = 100 * 365 * 86_400_000
 

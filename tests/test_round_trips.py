@@ -22,10 +22,10 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
 
+from exporter.config.settings import Detail
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.settings import Detail
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
 PARSERS = {TEXT: parse_text, OPENMETRICS: parse_openmetrics}
 HOSTILE = (

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.families import FAMILIES
-from exporter.family import Family
-from exporter.telemetry import OWN, OwnFamily
+from exporter.metrics.exporter import OWN, OwnFamily
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import Family
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "deploy" / "prometheus"

@@ -15,7 +15,7 @@ from harness import NOW, Cloud, series, watched
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.selection import Shard
+from exporter.model.selection import Shard
 
 DAY = 86_400.0
 EVERYTHING = {

@@ -24,13 +24,13 @@ from stores import (
     put,
 )
 
-from exporter.exposition import TEXT, Body, Exposition
-from exporter.journal import Journal
-from exporter.model import Backup
-from exporter.packed import Packed, packed
-from exporter.scrapes import Scrapes
-from exporter.settings import Detail
-from exporter.store import PanelStore
+from exporter.config.settings import Detail
+from exporter.metrics.exposition import TEXT, Body, Exposition
+from exporter.metrics.scrapes import Scrapes
+from exporter.model.entities import Backup
+from exporter.model.packed import Packed, packed
+from exporter.model.store import PanelStore
+from exporter.model.transaction_log import Journal
 
 _LONGEST_REAL_WAIT_SECONDS = 60
 _UNWRITABLE = "half a character: \ud83d"

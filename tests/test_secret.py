@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from exporter.secret import HIDDEN, Account, Credentials, FromFile, Literal
+from exporter.config.secrets import HIDDEN, Account, Credentials, FromFile, Literal
 
 OLD, NEW = "old-key", "new-key"
 """Of one length, so that a file's size does not tell them apart."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import Server
-from exporter.selection import Filter, Selection, Shard
+from exporter.model.entities import Server
+from exporter.model.selection import Filter, Selection, Shard
 
 SERVER = Server(
     id=7,

@@ -22,12 +22,12 @@ from looks import the_pages
 from stores import a_backup, a_panel, a_server, a_store, put
 from structlog.testing import capture_logs
 
-from exporter.access import Access, watching
 from exporter.clock import SystemClock
-from exporter.connection import Limits
-from exporter.exposition import TEXT
-from exporter.negotiation import accepts_gzip, media_type
-from exporter.server import serving
+from exporter.metrics.exposition import TEXT
+from exporter.metrics.negotiation import accepts_gzip, media_type
+from exporter.web.auth import Access, watching
+from exporter.web.connection import Limits
+from exporter.web.server import serving
 
 SHORT = 0.1
 """Seconds after which a limit that a test is about applies."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import xmltodict
 
-from exporter.sieve import Sieve
+from exporter.onapp.xml_filter import Sieve
 
 WANTED = frozenset({"id", "label", "size"})
 

@@ -25,21 +25,22 @@ from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store, put, s
 from work import counted
 from worlds import DAY, Draw
 
-from exporter.board import board
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.stage import demo_panel
 from exporter.demo.world import World
-from exporter.judgement import judge_server
-from exporter.kinds import PANEL_KINDS, SERVER_KINDS
-from exporter.model import Backup, Disk, Schedule, Target
-from exporter.packed import packed
-from exporter.page import RUNBOOKS
-from exporter.query import Query
-from exporter.selection import Expectation, Shard
-from exporter.server import serving
-from exporter.status import server_status, status
-from exporter.status_schema import (
+from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
+from exporter.health.server import judge_server
+from exporter.health.targets import judge
+from exporter.model.entities import Backup, Disk, Schedule, Target
+from exporter.model.last_error import Trouble
+from exporter.model.packed import packed
+from exporter.model.selection import Expectation, Shard
+from exporter.model.store import Knowledge, Store
+from exporter.status.api import server_status, status
+from exporter.status.html import RUNBOOKS
+from exporter.status.query import Query
+from exporter.status.schema import (
     FindingStatus,
     PanelStatus,
     ServerStatus,
@@ -48,9 +49,8 @@ from exporter.status_schema import (
     TargetStatus,
     TroubleStatus,
 )
-from exporter.store import Knowledge, Store
-from exporter.trouble import Trouble
-from exporter.verdict import judge
+from exporter.status.select import board
+from exporter.web.server import serving
 
 ROOT = Path(__file__).parents[1]
 HTTP_PAGE = (ROOT / "docs" / "http.md").read_text("utf-8")

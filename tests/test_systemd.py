@@ -25,11 +25,11 @@ from processes import (
     started,
 )
 
+from exporter.config.flags import parse
 from exporter.demo.faults import Fault, hang, html_error, unauthorized
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.errors import ConfigError
-from exporter.flags import parse
 from exporter.systemd import Supervisor
 
 _ACTIVATION = """

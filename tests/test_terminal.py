@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.commands.terminal import Progress, wrapped
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.terminal import Progress, wrapped
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = "\r\x1b[K"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.timetable import Timetable
+from exporter.polling.scheduler import Timetable
 
 INTERVAL = 900.0
 MOMENTS = st.floats(0, 1e9, allow_nan=False)

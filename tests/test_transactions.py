@@ -19,7 +19,7 @@ from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.rows import Status, Transaction
 from exporter.demo.world import World
-from exporter.selection import Shard
+from exporter.model.selection import Shard
 
 DAY = 86_400.0
 ACTIONS = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.flags import PROGRAM, actions, build_parser, parse, variable
+from exporter.config.flags import PROGRAM, actions, build_parser, parse, variable
 
 UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
 FILES = sorted(file for file in UNITS.rglob("*") if file.is_file())

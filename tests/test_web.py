@@ -21,14 +21,14 @@ from looks import the_pages
 from prometheus_client import CollectorRegistry, Counter
 from stores import a_backup, a_panel, a_server, a_store, put
 
-from exporter import config
 from exporter.app import Exporter
+from exporter.config import load as config
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.errors import ConfigError
-from exporter.exposition import OPENMETRICS, TEXT
-from exporter.server import serving
-from exporter.store import Store
+from exporter.metrics.exposition import OPENMETRICS, TEXT
+from exporter.model.store import Store
+from exporter.web.server import serving
 
 _LONGEST_REAL_WAIT_SECONDS = 60
 _MIB = 1024**2

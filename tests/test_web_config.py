@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from certificates import write_certificates, write_unusable
 
+from exporter.config.file_watch import Files
 from exporter.errors import ConfigError
-from exporter.vigil import Files
-from exporter.web_config import WebConfig, load
+from exporter.web.config_file import WebConfig, load
 
 CORPUS = Path(__file__).parent / "data" / "web"
 GOOD = sorted(CORPUS.glob("*.good.yml"))

@@ -20,19 +20,19 @@ from prometheus_client import CollectorRegistry
 from stores import TIME, StandingClock, a_backup, a_panel, a_server, a_store, put
 from work import counted
 
-from exporter.blocks import SERVERS
-from exporter.deflate import piece
-from exporter.exposition import TEXT, Exposition
-from exporter.families import FAMILIES
-from exporter.family import PanelFamily
-from exporter.lines import ROW_FAMILIES, server_lines
-from exporter.packed import Packed, inflated, packed
-from exporter.scrapes import Scrapes
-from exporter.selection import Expectation
-from exporter.settings import Detail
-from exporter.store import PanelStore
-from exporter.verdict import judge
-from exporter.wire import RowDecoder
+from exporter.config.settings import Detail
+from exporter.health.targets import judge
+from exporter.metrics.cache import SERVERS
+from exporter.metrics.exposition import TEXT, Exposition
+from exporter.metrics.families import FAMILIES
+from exporter.metrics.family import PanelFamily
+from exporter.metrics.gzip_member import piece
+from exporter.metrics.scrapes import Scrapes
+from exporter.metrics.text_format import ROW_FAMILIES, server_lines
+from exporter.model.packed import Packed, inflated, packed
+from exporter.model.selection import Expectation
+from exporter.model.store import PanelStore
+from exporter.onapp.decode import RowDecoder
 
 BLOCKS = 5
 PANEL_PIECES = 1 + sum(isinstance(family, PanelFamily) for family in FAMILIES)

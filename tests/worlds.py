@@ -12,8 +12,7 @@ from typing import Any
 
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
 
-from exporter.journal import Journal, Seen
-from exporter.model import (
+from exporter.model.entities import (
     DISKS,
     SCHEDULES,
     Backup,
@@ -24,11 +23,12 @@ from exporter.model import (
     Target,
     Transaction,
 )
-from exporter.packed import packed
-from exporter.selection import Expectation
-from exporter.store import Knowledge, PanelStore, Store
-from exporter.takes import FailedTake
-from exporter.trouble import Trouble
+from exporter.model.failed_backups import FailedTake
+from exporter.model.last_error import Trouble
+from exporter.model.packed import packed
+from exporter.model.selection import Expectation
+from exporter.model.store import Knowledge, PanelStore, Store
+from exporter.model.transaction_log import Journal, Seen
 
 HOUR, DAY = 3600.0, 86_400.0
 _EDGES = (

@@ -12,10 +12,10 @@ from threading import Thread
 from prometheus_client import generate_latest
 
 from exporter import __version__
-from exporter.deflate import piece
-from exporter.packed import deflated
-from exporter.selection import Shard
-from exporter.telemetry import Telemetry
+from exporter.metrics.exporter import Telemetry
+from exporter.metrics.gzip_member import piece
+from exporter.model.packed import deflated
+from exporter.model.selection import Shard
 
 _TIMES = 5
 _PIECES = 6_000

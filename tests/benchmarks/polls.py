@@ -14,7 +14,7 @@ import aiohttp
 from cloud_process import Cloud, cloud
 from subject_process import subject
 
-from exporter.blocks import SERVERS
+from exporter.metrics.cache import SERVERS
 
 _SERVERS = 400
 _BACKUPS = 30

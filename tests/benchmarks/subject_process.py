@@ -21,11 +21,12 @@ from cloud_process import CONTEXT, Cloud
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from exporter import config, schema
 from exporter.app import Exporter, spare_the_collector
-from exporter.collector import BackupCollector
-from exporter.server import serving
-from exporter.settings import Detail
+from exporter.config import load as config
+from exporter.config import schema
+from exporter.config.settings import Detail
+from exporter.metrics.collector import BackupCollector
+from exporter.web.server import serving
 
 _CONCURRENCY = 8
 _PAUSE_SECONDS = 0.01

@@ -1,0 +1,103 @@
+"""The command ``demo``: a simulated cloud on loopback, and the exporter watching it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from ..app import Exporter, obey_signals
+from ..config import load as config
+from ..config import schema
+from ..config.flags import PROGRAM, Flags
+from ..config.settings import Config
+from ..demo.panel import Panel
+from ..demo.stage import demo_panel
+from ..metrics.exposition import TEXT
+from ..model.selection import Shard
+
+_NAME = "demo"
+_SHOWN = (
+    "onapp_up",
+    "onapp_vm_backups",
+    "onapp_target_last_success_timestamp_seconds",
+    "onapp_target_oldest_unbuilt_timestamp_seconds",
+)
+_MOST_LINES = 4
+
+
+async def demonstrate(flags: Flags) -> int:
+    """Serve the simulated cloud until told to end; return the exit status."""
+    panel = await demo_panel()
+    try:
+        exporter = Exporter(
+            load=lambda: _config(panel.url, panel.username, panel.password),
+            shard=Shard(flags.shard, flags.total_shards),
+            telemetry_path=flags.telemetry_path,
+            max_requests=flags.max_requests,
+            web_config_file=flags.web_config_file,
+        )
+        obey_signals(exporter)
+        async with (
+            exporter.running(flags.listen_addresses) as addresses,
+            asyncio.TaskGroup() as tasks,
+        ):
+            introduction = tasks.create_task(
+                _introduce(exporter, _shortest(addresses), flags.telemetry_path, panel)
+            )
+            await exporter.ended
+            introduction.cancel()
+        return 0
+    finally:
+        await panel.stop()
+
+
+def _config(url: str, username: str, password: str) -> Config:
+    """Watch the simulated panel closely, so that something moves while one looks."""
+    panel = {
+        "name": _NAME,
+        "url": url,
+        "basic_auth": {"username": username, "password": password},
+        "discovery": {"interval": "30s"},
+        "poll": {"interval": "15s"},
+    }
+    return config.build(schema.keys({"panels": [panel]}, "demo"), "demo")
+
+
+def _shortest(addresses: list[str]) -> str:
+    """Choose the address to show: IPv4's are easier to type."""
+    return min(addresses, key=lambda address: (address.startswith("["), address))
+
+
+async def _introduce(
+    exporter: Exporter, address: str, telemetry_path: str, panel: Panel
+) -> None:
+    """Print where to look, and a piece of what is to be seen."""
+    host, _, port = address.rpartition(":")
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
+    scheme = "http" if exporter.access.context is None else "https"
+    base = f"{scheme}://{everywhere.get(host, host)}:{port}"
+    while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
+        await asyncio.sleep(0.05)
+    sample = exporter.exposition.render(TEXT, frozenset(_SHOWN)).decode()
+    print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
+    print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
+    print("\n".join(_excerpt(sample)))
+    print("\nIts panel can be tried with other commands, in another terminal:\n")
+    print(f"  export ONAPP_URL={panel.url} ONAPP_USERNAME={panel.username} \\")
+    print(f"    ONAPP_PASSWORD={panel.password}")
+    print(f"  {PROGRAM} check\n  {PROGRAM} once")
+    print("\nCtrl-C ends it.")
+    sys.stdout.flush()
+
+
+def _excerpt(text: str) -> list[str]:
+    """Return the first few lines of every family."""
+    lines: list[str] = []
+    shown = 0
+    for line in text.splitlines():
+        shown = 0 if line.startswith("# HELP") else shown + 1
+        if shown <= _MOST_LINES:
+            lines.append(f"  {line}")
+        elif shown == _MOST_LINES + 1:
+            lines.append("  …")
+    return lines

@@ -1,0 +1,5 @@
+"""Flags, environment and files → one frozen ``Config``.
+
+Takes what the operator wrote; gives values that are checked, or a ``ConfigError`` that
+says where the mistake is and what would be right.
+"""

@@ -1,0 +1,346 @@
+"""The command line: commands, flags, and the environment variable of each flag.
+
+Light on imports, so that ``--version`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .flag_values import Replaceable, address, at_least, ordinal, path, timeout, truth
+from .units import Duration
+
+PROGRAM = "onapp-backup-exporter"
+COMMANDS = {
+    "demo": "serve a simulated cloud: no account, no network",
+    "check": "try every panel: reachable, credentials, permissions, cost",
+    "once": "poll everything once and write the metrics",
+    "healthcheck": "ask the running exporter whether it is healthy",
+}
+_DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
+_ONLY = {
+    "--config.check": (None,),
+    "--format": ("check",),
+    "--output": ("once",),
+    "--web.systemd-socket": (None,),
+    "--timeout": ("check", "once"),
+}
+"""The commands that flags go with which do not go with all; None: to serve."""
+_HIDDEN = {
+    "demo": ("--config.",),
+    "check": ("--web.",),
+    "once": ("--web.",),
+    "healthcheck": (
+        *("--config.", "--log.", "--shard", "--total-shards"),
+        *("--web.telemetry-path", "--web.max-requests"),
+    ),
+}
+"""The beginnings of flags that make no difference to a command."""
+_QUIET = {"check": "error", "once": "warn"}
+"""The log level of commands that tell by themselves how they fared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line and the environment ask for."""
+
+    command: str | None
+    """None: serve."""
+    config_file: Path | None
+    config_check: bool
+    listen_addresses: tuple[str, ...]
+    systemd_socket: bool
+    """Whether the sockets that systemd passes are used instead."""
+    telemetry_path: str
+    max_requests: int
+    web_config_file: Path | None
+    log_level: str
+    log_format: str
+    shard: int
+    total_shards: int
+    output_format: str
+    output: Path | None
+    timeout: Duration
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
+    """Return the flags; exit with a message, as argparse does, if they are wrong."""
+    named = (argument for argument in arguments if argument in COMMANDS)
+    parser = build_parser(next(named, None))
+    _refuse_unknown(parser, arguments)
+    given = parser.parse_args(arguments)  # --help, --version: whatever variables say
+    if given.command == "demo" and (given.config_file or given.config_check):
+        parser.error(
+            "demo watches its own cloud: leave out demo, or --config.file and "
+            "--config.check"
+        )
+    if given.web_systemd_socket and given.listen_address:
+        parser.error(
+            "--web.systemd-socket: the .socket unit says where to listen; leave out "
+            "--web.listen-address"
+        )
+    for flag, commands in _ONLY.items():
+        _refuse_elsewhere(parser, given, flag, commands)
+    for action in actions(parser):
+        if given.command in _ONLY.get(action.option_strings[-1], (given.command,)):
+            _take_environment(parser, action, environment)
+    found = parser.parse_args(arguments)
+    shard = _shard(parser, found)
+    return Flags(
+        command=found.command,
+        config_file=found.config_file,
+        config_check=found.config_check,
+        listen_addresses=tuple(found.listen_address or [":10058"]),
+        systemd_socket=found.web_systemd_socket,
+        telemetry_path=found.telemetry_path,
+        max_requests=found.max_requests,
+        web_config_file=found.web_config_file,
+        log_level=found.log_level or _QUIET.get(found.command, "info"),
+        log_format=found.log_format,
+        shard=shard,
+        total_shards=found.total_shards,
+        output_format=found.format or "table",
+        output=found.output,
+        timeout=found.timeout or Duration.parse("15m"),
+    )
+
+
+def _shard(parser: argparse.ArgumentParser, found: argparse.Namespace) -> int:
+    """Return which share to read; it must be said, or all would read the first."""
+    highest = found.total_shards - 1
+    if found.shard is None and highest > 0:
+        parser.error(f"--total-shards {highest + 1}: --shard is missing")
+    shard: int = found.shard or 0
+    if shard > highest:
+        parser.error(
+            f"--shard {shard}: must be from 0 to {highest}, one less than "
+            "--total-shards"
+        )
+    return shard
+
+
+def _refuse_elsewhere(
+    parser: argparse.ArgumentParser,
+    given: argparse.Namespace,
+    flag: str,
+    commands: tuple[str | None, ...],
+) -> None:
+    """Refuse a flag that would make no difference to this command.
+
+    Its variable is only left alone: commands share an environment.
+    """
+    value = getattr(given, flag.removeprefix("--").replace(".", "_").replace("-", "_"))
+    if value and given.command not in commands:
+        names = [name or "no command, which is to serve" for name in commands]
+        named = given.command or "no command, which is to serve"
+        parser.error(f"{flag}: goes with {' and '.join(names)}; not with {named}")
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Name a flag that does not exist; argparse would name the word after it."""
+    known = [*parser._option_string_actions]  # noqa: SLF001  # argparse has no public list
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            close = difflib.get_close_matches(flag, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            parser.error(f"{flag}: unknown flag{hint}")
+
+
+def variable(flag: str) -> str:
+    """Return the environment variable that stands for a flag."""
+    name = flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
+    return f"ONAPP_EXPORTER_{name}"
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; its help is the reference of the command line.
+
+    With a command, the help has the flags that make a difference to it.
+    """
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=f"{command}: {COMMANDS[command]}." if command else _DESCRIPTION,
+        usage=f"{PROGRAM} {command or '[command]'} [flags]",
+        epilog="Without a command it serves. Every flag can be set by an environment "
+        "variable too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. "
+        "Without --config.file one panel comes from ONAPP_URL, ONAPP_USERNAME, "
+        "ONAPP_PASSWORD_FILE (or ONAPP_PASSWORD) and, optionally, "
+        "ONAPP_VIRTUAL_MACHINES, a comma-separated list.",
+        allow_abbrev=False,
+    )
+    commands = "; ".join(f"{name}: {does}" for name, does in COMMANDS.items())
+    parser.add_argument(
+        "command", nargs="?", choices=[*COMMANDS], metavar="command", help=commands
+    )
+    _add_config_flags(parser)
+    _add_web_flags(parser)
+    _add_log_flags(parser)
+    _add_shard_flags(parser)
+    _add_command_flags(parser)
+    parser.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {__version__}"
+    )
+    if command is not None:
+        _hide_others(parser, command)
+    return parser
+
+
+def _hide_others(parser: argparse.ArgumentParser, command: str) -> None:
+    """Leave out of the help what makes no difference to a command."""
+    hidden = ("command", *_HIDDEN[command])
+    for action in parser._actions:  # noqa: SLF001  # argparse has no public list
+        flag = (action.option_strings or [action.dest])[-1]
+        if flag.startswith(hidden) or command not in _ONLY.get(flag, (command,)):
+            action.help = argparse.SUPPRESS
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the flags that have a variable."""
+    return [
+        action
+        for action in parser._actions  # noqa: SLF001  # argparse has no public list
+        if action.option_strings and action.dest not in ("help", "version")
+    ]
+
+
+def _add_config_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        type=Path,
+        help="the configuration file (YAML)",
+    )
+    parser.add_argument(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="check the configuration, print it without secrets, and exit",
+    )
+
+
+def _add_web_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen_address",
+        metavar="ADDRESS",
+        action="append",
+        type=address,
+        help="[host]:port to serve on; may be repeated (default: :10058)",
+    )
+    parser.add_argument(
+        "--web.systemd-socket",
+        dest="web_systemd_socket",
+        action="store_true",
+        help="serve on the sockets of a systemd .socket unit instead",
+    )
+    parser.add_argument(
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        metavar="PATH",
+        type=path,
+        default="/metrics",
+        help="path of the metrics (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        type=Path,
+        help="TLS, users and headers, as for Prometheus' own exporters (YAML)",
+    )
+    parser.add_argument(
+        "--web.max-requests",
+        dest="max_requests",
+        metavar="NUMBER",
+        type=at_least(0),
+        default=40,
+        help="scrapes served at once; 0: no limit (default: %(default)s)",
+    )
+
+
+def _add_log_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=["debug", "info", "warn", "error"],
+        help="least severe message to log (default: info; once: warn; check: error)",
+    )
+    parser.add_argument(
+        "--log.format",
+        dest="log_format",
+        choices=["logfmt", "json"],
+        default="logfmt",
+        help="how messages are written (default: %(default)s)",
+    )
+
+
+def _add_shard_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shard",
+        metavar="NUMBER",
+        type=ordinal,
+        help="which share of the servers to read, from 0; or a name that ends in its "
+        "number, as the pods of a StatefulSet have (default: 0 of 1)",
+    )
+    parser.add_argument(
+        "--total-shards",
+        metavar="NUMBER",
+        type=at_least(1),
+        default=1,
+        help="into how many shares the servers are split (default: %(default)s)",
+    )
+
+
+def _add_command_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["table", "json"],
+        help="check: how to print what was found (default: table)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="once: the file to replace, such as node_exporter's textfile collector "
+        "reads; without it, standard output",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=timeout,
+        help="check, once: how long the whole may take (default: 15m)",
+    )
+
+
+def _take_environment(
+    parser: argparse.ArgumentParser,
+    action: argparse.Action,
+    environment: Mapping[str, str],
+) -> None:
+    """Let a flag's variable be its default, checked as the flag would be."""
+    name = variable(action.option_strings[-1])
+    text = environment.get(name)
+    if not text:
+        return
+    try:
+        parser.set_defaults(**{action.dest: _value(action, text)})
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        parser.error(f"{name}: {error}")
+
+
+def _value(action: argparse.Action, text: str) -> Any:
+    if action.nargs == 0:
+        return truth(text)
+    if action.dest == "listen_address":
+        return Replaceable(address(part.strip()) for part in text.split(","))
+    if action.choices is not None and text not in action.choices:
+        raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
+    return text if action.type is None else action.type(text)  # type: ignore[operator]  # a callable, in this parser

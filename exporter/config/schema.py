@@ -1,0 +1,264 @@
+"""The keys of the configuration file, and the types of their values."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import msgspec
+import yarl
+
+from ..errors import ConfigError
+from .messages import Diagnosis
+from .units import Duration, Size
+
+BodyFormat = Literal["json", "xml"]
+
+
+class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``poll``: how a panel is asked."""
+
+    interval: Duration | None = None
+    """how often each server's backups are read; at least ``1s``. Requests are spread
+    over the interval"""
+    timeout: Duration | None = None
+    """how long one request may take; at least ``1s``"""
+    concurrency: int | None = None
+    """requests in flight to one panel at once"""
+    max_age: Duration | None = None
+    """older data is no longer exported; at least twice ``interval`` (default: ``1h``,
+    or twice ``interval`` if that is more)"""
+    max_body: Size | None = None
+    """a longer answer is refused"""
+
+
+class DetailKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``detail``: how much is exposed of single backups."""
+
+    backups: bool | None = None
+    """whether there are series for single backups (``onapp_backup_*``). No alert needs
+    them"""
+    newest_per_target: int | None = None
+    """how many single backups are exposed of each target: ``0`` for all, else the
+    newest so many, and all that are not built"""
+
+
+class BasicAuthKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``basic_auth``: who asks."""
+
+    username: str | None = None
+    """the login, or for an API key the account's e-mail address; without a colon
+    (default: needed)"""
+    password_file: str | None = None
+    """the file that holds the API key or the password. See
+    [secrets](#secrets-and-their-rotation) (default: this or ``password`` is needed)"""
+    password: str | None = None
+    """the key or password itself, instead of a file (default: this or
+    ``password_file`` is needed)"""
+
+
+class TlsKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``tls_config``: whom to trust, and who to be."""
+
+    ca_file: str | None = None
+    """PEM file of the authorities to trust, and no others (default: the system's
+    authorities)"""
+    cert_file: str | None = None
+    """PEM file of the certificate to show; goes with ``key_file``"""
+    key_file: str | None = None
+    """PEM file of its key, without a passphrase"""
+    server_name: str | None = None
+    """the name that the panel's certificate must be for (default: the host of
+    ``url``)"""
+    insecure_skip_verify: bool | None = None
+    """``true`` trusts anybody who answers, and gives them the credentials. Better name
+    the panel's own certificate as ``ca_file``"""
+
+
+class FilterKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``include``, ``exclude``: patterns on what the inventory says of a server."""
+
+    label: re.Pattern[str] | None = None
+    """regular expression on the server's label (default: any)"""
+    hostname: re.Pattern[str] | None = None
+    """regular expression on its host name (default: any)"""
+    identifier: re.Pattern[str] | None = None
+    """regular expression on its identifier (default: any)"""
+    user_id: list[int] | None = None
+    """list of owners' numbers: ``[7, 12]`` (default: any)"""
+
+
+class DiscoveryKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``discovery``: which servers are found, and how often they are looked for."""
+
+    interval: Duration | None = None
+    """how often the panel is asked which servers there are; at least ``1s``"""
+    include: FilterKeys | None = None
+    """only servers on which **all** of these match"""
+    exclude: FilterKeys | None = None
+    """no servers on which **any** of these matches"""
+
+
+class RequiredKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``backup_required``: which servers must have backups."""
+
+    include: FilterKeys | None = None
+    """a server must have backups if **all** of these match. Without it: if it has a
+    schedule, autobackups on a disk, or an expected interval"""
+    exclude: FilterKeys | None = None
+    """a server need not have backups if **any** of these matches; goes first"""
+
+
+class ServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """One of ``virtual_machines`` with settings of its own."""
+
+    id: int | str
+    """the number or the identifier (default: needed)"""
+    expected_interval: Duration | None = None
+    """how often a backup of this server is expected: ``7d``"""
+
+
+class CollectorKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``collectors``: what a panel is asked for beside servers and backups."""
+
+    schedules: bool | None = None
+    """schedules and disks: what should have been backed up"""
+    transactions: bool | None = None
+    """the log of backup tasks: what went wrong, and changes at once"""
+    backup_servers: bool | None = None
+    """backup servers, and what the backups take there"""
+    recovery_points: bool | None = None
+    """what backup plugins keep; one more request per server"""
+
+
+class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """One of ``panels``."""
+
+    url: yarl.URL
+    """the panel's address, ``http`` or ``https``, with a path if it needs one:
+    ``https://cp.example.com``. Not with ``user:password@``, and without ``?`` and ``#``
+    (default: needed)"""
+    name: str | None = None
+    """the value of the label ``panel``; each panel has its own (default: the host of
+    ``url``)"""
+    format: BodyFormat | None = None
+    """``json`` or ``xml``: what the panel is asked for"""
+    basic_auth: BasicAuthKeys | None = None
+    """who asks (default: needed)"""
+    tls_config: TlsKeys | None = None
+    """whom to trust, and which certificate to show"""
+    proxy_url: yarl.URL | None = None
+    """the HTTP proxy to go through: ``http://proxy.example.com:3128``, with
+    ``user:password@`` if it wants one. The variables ``http_proxy`` and ``https_proxy``
+    are not read"""
+    virtual_machines: list[int | str | ServerKeys] | None = None
+    """the servers to watch: these and no others (default: all are discovered)"""
+    discovery: DiscoveryKeys | None = None
+    """which servers are found"""
+    backup_required: RequiredKeys | None = None
+    """which servers must have backups"""
+    expected_interval: Duration | None = None
+    """how often a backup is expected where nothing else tells: ``1d``. See
+    [expectations](#expectations)"""
+    collectors: CollectorKeys | None = None
+    """what else is read of the panel"""
+    poll: PollKeys | None = None
+    """what is different from ``poll`` at the top"""
+
+
+class FileKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    panels: list[PanelKeys]
+    """the control panels to watch, one section each (default: needed)"""
+    poll: PollKeys | None = None
+    """how panels are asked; a panel may differ"""
+    detail: DetailKeys | None = None
+    """how much is exposed of single backups"""
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "": FileKeys,
+    "poll": PollKeys,
+    "detail": DetailKeys,
+    "panels": PanelKeys,
+    "basic_auth": BasicAuthKeys,
+    "tls_config": TlsKeys,
+    "virtual_machines": ServerKeys,
+    "discovery": DiscoveryKeys,
+    "backup_required": RequiredKeys,
+    "collectors": CollectorKeys,
+    "include": FilterKeys,
+    "exclude": FilterKeys,
+}
+"""What stands under each key that has keys of its own; ``""`` is the file."""
+
+_SAYING = Diagnosis(
+    sections=SECTIONS,
+    delicate=re.compile(r"basic_auth|password|url"),
+    example="panels",
+    choices=get_args(BodyFormat),
+)
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
+)
+
+
+def keys(content: Any, source: str) -> FileKeys:
+    """Check the content of a configuration; raise ConfigError when it is wrong."""
+    if content is None:
+        raise ConfigError(f"{source}: is empty; list at least one panel under panels")
+    try:
+        return msgspec.convert(content, FileKeys, dec_hook=_hook)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_SAYING.problem(error, content)}") from None
+
+
+def _hook(kind: type, value: Any) -> Any:
+    """Convert to the types that YAML does not know; raise ValueError with the mend."""
+    return _READERS[getattr(kind, "__origin__", kind)](value)
+
+
+def _pattern(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str):
+        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # msgspec's way
+    try:
+        with warnings.catch_warnings():
+            # What Python warns of will match something else one day.
+            warnings.simplefilter("error")
+            return re.compile(value)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+
+
+def _url(value: Any) -> yarl.URL:
+    try:
+        url = yarl.URL(value)
+        usable = url.scheme in ("http", "https") and is_host(url.raw_host or "")
+        usable = usable and bool(url.port)
+    except (ValueError, TypeError):
+        usable = False
+    if not usable:
+        raise ValueError("must be an address such as https://cp.example.com")
+    if url.query_string or url.fragment or "@" in url.raw_path:
+        raise ValueError("must end with its path: without ?, # and @ in or after it")
+    return url
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is the name or the address of a host."""
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+
+
+_READERS: Mapping[Any, Callable[[Any], Any]] = {
+    Duration: Duration.parse,
+    Size: Size.parse,
+    re.Pattern: _pattern,
+    yarl.URL: _url,
+}

@@ -1,0 +1,182 @@
+"""A YAML file, read strictly: what YAML would drop or change silently is refused.
+
+Errors name the line. They never quote it, because a line may hold a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError
+
+_NAMES = ("map", "seq", "str", "int", "float", "bool", "null")
+_WRITTEN = ("str", "int", "float", "bool", "timestamp", "merge", "value")
+_TAG = "tag:yaml.org,2002:"
+_KINDS = {f"{_TAG}{kind}" for kind in _NAMES}
+_KEY_TAGS = (f"{_TAG}str", f"{_TAG}merge")
+_DATE = f"{_TAG}timestamp"
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|<<")
+_HALF_A_CHARACTER = re.compile(r"[\ud800-\udfff]")
+_HARMLESS = re.compile(
+    r"""(?:[^'"]|'[],}:?-]'|'<(?:(?:block|flow|stream|document)\ \w+(?:\ start)?
+    |scalar|alias|anchor|tag|directive)>')*""",
+    re.VERBOSE,
+)
+_MENDS = {
+    "but found another document": "a second document begins: keep one",
+    "found character '\\t' that cannot start any token": "a tab: indent with spaces",
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Scalar:
+    """A value as it is written: ``no``, ``0x10`` and ``"no"`` are three of them."""
+
+    text: str
+    kind: str
+    """What YAML takes it for: str, int, float, bool or timestamp."""
+    plain: bool
+    """Whether it stands without quotes."""
+
+    def __repr__(self) -> str:
+        """Show it as text."""
+        return repr(self.text)
+
+
+def load(path: Path) -> Any:
+    """Return what the file says; raise ConfigError when it cannot be read."""
+    return _load(path, _Loader)
+
+
+def load_scalars(path: Path) -> Any:
+    """Return what the file says: mappings with any keys, lists, ``Scalar``, and None.
+
+    Raises ConfigError when it cannot be read.
+    """
+    return _load(path, _ScalarLoader)
+
+
+def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text") from None
+    try:
+        return yaml.load(text, loader)  # noqa: S506  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{path}: {_problem(error)}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{path}: not YAML: it has forbidden characters") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deep") from None
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """What YAML would take, and we do not."""
+
+    def __init__(self, problem: str, node: yaml.Node) -> None:
+        super().__init__(problem=problem, problem_mark=node.start_mark)
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows keys, lists, text, numbers, true, false and null; a date stays text."""
+
+    yaml_constructors = {  # noqa: RUF012  # PyYAML's
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag in _KINDS
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's
+        first: [known for known in resolvers if known[0] != _DATE]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def is_key(self, node: yaml.Node) -> bool:
+        """Tell whether this may stand before a colon."""
+        return node.tag in _KEY_TAGS and _KEY.fullmatch(node.value) is not None
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> dict[Hashable, Any]:
+        """Return the mapping; refuse a key given twice, and what cannot be one."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not self.is_key(key):
+                raise _Refused("no key (not shown here): one is like interval", key)
+            if key.value in seen:
+                raise _Refused("the same key is given twice: keep one", key)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_object(
+        self,
+        node: yaml.Node,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> Any:
+        """Return the value; refuse what is not what it says, or fits nowhere."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, LookupError):  # such as 0x_, or !!bool maybe
+            raise _Refused("no such number or word: quote it as text", node) from None
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise _Refused("the number is too large", node)
+        if isinstance(value, str) and _HALF_A_CHARACTER.search(value):
+            raise _Refused("the text holds half a character (a surrogate)", node)
+        return value
+
+
+class _ScalarLoader(_Loader):
+    """Leaves it to the reader of a value what to make of it."""
+
+    yaml_implicit_resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+
+    def is_key(self, node: yaml.Node) -> bool:
+        """Tell whether this may stand before a colon: names of users may be numbers."""
+        return isinstance(node, yaml.ScalarNode)
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> dict[Hashable, Any]:
+        """Return the mapping, its keys as they are written."""
+        mapping = super().construct_mapping(node, deep)
+        return {getattr(key, "text", "~"): value for key, value in mapping.items()}
+
+    def construct_object(
+        self,
+        node: yaml.Node,
+        deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
+    ) -> Any:
+        """Return the value; a scalar as it is written."""
+        kind = node.tag.removeprefix(_TAG)
+        if not isinstance(node, yaml.ScalarNode) or kind not in _WRITTEN:
+            return super().construct_object(node, deep)
+        if _HALF_A_CHARACTER.search(node.value):
+            raise _Refused("the text holds half a character (a surrogate)", node)
+        return Scalar(node.value, kind, plain=node.style is None)
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    mark, problem = error.problem_mark, error.problem or "not YAML"
+    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+    if isinstance(error, _Refused):
+        return where + problem
+    if problem in _MENDS:
+        return where + _MENDS[problem]
+    if not _HARMLESS.fullmatch(problem):  # PyYAML quotes pieces of the line
+        problem = re.sub(r"(['\"]).*\1", "…", problem, flags=re.DOTALL)
+    return (
+        f"{where}{problem}; mind the indentation, and quote values that hold special "
+        "characters"
+    )

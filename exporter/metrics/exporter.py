@@ -1,0 +1,193 @@
+"""The exporter's own metrics: requests to panels, errors, reloads, the process.
+
+Counted with prometheus-client in a registry of their own. ``OWN`` declares each
+family once; ``docs/metrics.md`` reads it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.metrics import MetricWrapperBase
+
+from ..errors import reasons
+from ..model.entities import RESOURCES
+from ..model.selection import Shard
+
+_REQUEST = ("panel", "resource")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFamily:
+    """One family about the exporter itself."""
+
+    kind: type[Counter | Gauge | Histogram]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """Return the type as the exposition formats call it."""
+        return self.kind.__name__.lower()
+
+
+REQUESTS = OwnFamily(
+    Counter,
+    "onapp_api_requests_total",
+    "Requests that the panel answered, by HTTP status code.",
+    (*_REQUEST, "code"),
+)
+ERRORS = OwnFamily(
+    Counter,
+    "onapp_api_errors_total",
+    "Requests to the panel that brought nothing usable, by reason.",
+    (*_REQUEST, "reason"),
+)
+ROWS_SKIPPED = OwnFamily(
+    Counter,
+    "onapp_api_rows_skipped_total",
+    "Rows of the panel's answers that could not be used.",
+    _REQUEST,
+)
+DURATION = OwnFamily(
+    Histogram,
+    "onapp_api_request_duration_seconds",
+    "Time until the panel's answer was complete, in seconds.",
+    _REQUEST,
+)
+BUILD_INFO = OwnFamily(
+    Gauge,
+    "onapp_exporter_build_info",
+    "The version of the exporter.",
+    ("version",),
+)
+SHARD_INFO = OwnFamily(
+    Gauge,
+    "onapp_exporter_shard_info",
+    "Which share of all servers this exporter reads.",
+    ("shard", "total_shards"),
+)
+RELOAD_SUCCESSFUL = OwnFamily(
+    Gauge,
+    "onapp_exporter_config_last_reload_successful",
+    "Whether the last load of the configuration succeeded.",
+)
+RELOAD_MOMENT = OwnFamily(
+    Gauge,
+    "onapp_exporter_config_last_reload_success_timestamp_seconds",
+    "When the configuration was last loaded with success, in Unix seconds.",
+)
+OWN = (
+    REQUESTS,
+    ERRORS,
+    ROWS_SKIPPED,
+    DURATION,
+    BUILD_INFO,
+    SHARD_INFO,
+    RELOAD_SUCCESSFUL,
+    RELOAD_MOMENT,
+)
+
+_GOOD_CODES = ("200", "304")
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""A panel typically needs 0.02 to 0.5 s; 26 s for one answer was recorded."""
+
+
+class Telemetry:
+    """Counts what the exporter does."""
+
+    def __init__(self, *, version: str, shard: Shard) -> None:
+        """Make the families in a new registry."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        # Described, so that name[] finds the process metrics too.
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.requests = Counter(*_declared(REQUESTS), registry=self.registry)
+        self.errors = Counter(*_declared(ERRORS), registry=self.registry)
+        self.rows_skipped = Counter(*_declared(ROWS_SKIPPED), registry=self.registry)
+        self.duration = Histogram(
+            *_declared(DURATION), buckets=_BUCKETS, registry=self.registry
+        )
+        build = Gauge(*_declared(BUILD_INFO), registry=self.registry)
+        build.labels(version).set(1)
+        share = Gauge(*_declared(SHARD_INFO), registry=self.registry)
+        share.labels(str(shard.number), str(shard.total)).set(1)
+        self._reload_successful = Gauge(
+            *_declared(RELOAD_SUCCESSFUL), registry=self.registry
+        )
+        self._reload_moment = Gauge(*_declared(RELOAD_MOMENT), registry=self.registry)
+
+    def panel(self, name: str) -> PanelTelemetry:
+        """Return one panel's counters, every known one at 0."""
+        for resource in RESOURCES:
+            for code in _GOOD_CODES:
+                self.requests.labels(name, resource, code)
+            self.rows_skipped.labels(name, resource)
+            self.duration.labels(name, resource)
+            for reason in reasons():
+                self.errors.labels(name, resource, reason)
+        return PanelTelemetry(self, name)
+
+    def forget(self, panel: str) -> None:
+        """Drop the counters of a panel that is no longer configured."""
+        families: tuple[MetricWrapperBase, ...] = (
+            self.requests,
+            self.errors,
+            self.rows_skipped,
+            self.duration,
+        )
+        for family in families:
+            family.remove_by_labels({"panel": panel})
+
+    def errors_of(self, panel: str) -> dict[str, int]:
+        """Return how many requests to a panel brought nothing usable, by reason."""
+        found = dict.fromkeys(reasons(), 0)
+        for metric in self.errors.collect():
+            for sample in metric.samples:
+                if sample.labels["panel"] == panel:
+                    found[sample.labels["reason"]] += int(sample.value)
+        return found
+
+    def loaded(self, *, time: float | None) -> None:
+        """Note that the configuration was loaded at ``time``, or could not be."""
+        self._reload_successful.set(time is not None)
+        if time is not None:
+            self._reload_moment.set(time)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelTelemetry:
+    """Counts the requests to one panel."""
+
+    own: Telemetry
+    panel: str
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self.own.requests.labels(self.panel, resource, str(status)).inc()
+        self.own.duration.labels(self.panel, resource).observe(seconds)
+
+    def failed(self, resource: str, reason: str) -> None:
+        """Count a request that brought nothing usable."""
+        self.own.errors.labels(self.panel, resource, reason).inc()
+
+    def skipped(self, resource: str, rows: int) -> None:
+        """Count rows that could not be used."""
+        self.own.rows_skipped.labels(self.panel, resource).inc(rows)
+
+
+def _declared(family: OwnFamily) -> tuple[str, str, tuple[str, ...]]:
+    return family.name, family.help, family.labels

@@ -1,0 +1,321 @@
+"""Ask a panel: address, credentials, time-out, size. Knows HTTP, not backups.
+
+Source: the control panel API as documented and recorded: HTTP Basic on every
+request, a session cookie to reuse, ETags, errors in three JSON shapes.
+aiohttp itself sends a GET once more when a reused connection turns out closed, but
+perhaps on another that is closed too.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import NamedTuple, Protocol, TypeAlias
+
+import aiohttp
+import yarl
+from multidict import CIMultiDictProxy
+
+from ..clock import Clock, Pulse
+from ..config.schema import BodyFormat
+from ..config.secrets import Credentials
+from ..errors import (
+    Forbidden,
+    NotFound,
+    PanelError,
+    ProxyRefused,
+    Redirected,
+    TimedOut,
+    TlsFailed,
+    TooLarge,
+    Unauthorized,
+    Undecodable,
+    UnexpectedStatus,
+    Unprocessable,
+    Unreachable,
+)
+from .error_body import one_line, refusal
+
+_MEDIA_TYPES = {
+    "json": ("application/json", "text/json"),
+    "xml": ("application/xml", "text/xml"),
+}
+_Sending: TypeAlias = Awaitable[aiohttp.ClientResponse]
+_CHUNK_BYTES = 64 * 1024
+_REFUSAL_BYTES = 4096
+_SHORTEST_SESSION = 8
+"""A shorter cookie opens nothing, and may be a word."""
+
+
+class Observer(Protocol):
+    """Is told of every answer."""
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        """Note one answer: its HTTP status and how long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A panel's good answer."""
+
+    body: bytes | None
+    """None: 304, what the ETag stands for is still true."""
+    etag: str | None
+    limit: int | None
+    """``X-Limit``: rows a page, as the panel counted."""
+    total: int | None
+    """``X-Total``: rows in all."""
+    paged: bool
+    """Whether any paging header was there; without one the list is complete."""
+    skew_seconds: float | None
+    """The panel's clock minus ours."""
+
+
+class Sessions(NamedTuple):
+    """Two ways to one panel, with the same cookies."""
+
+    kept: aiohttp.ClientSession
+    """Uses its connections again, and notes that in the Attempt."""
+    fresh: aiohttp.ClientSession
+    """Opens a connection for each request."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.kept.close()
+        await self.fresh.close()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request, while it is being sent."""
+
+    reused: bool = False
+    """Whether its connection had been used before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Sends GET requests to one panel, and its credentials to nowhere else."""
+
+    sessions: Sessions
+    url: yarl.URL
+    form: BodyFormat
+    timeout_seconds: float
+    max_body_bytes: int
+    observer: Observer
+    clock: Clock
+    pulse: Pulse
+    proxy_url: str | None = field(default=None, repr=False)
+    """It may hold a password."""
+    server_name: str | None = None
+    """What the panel's certificate must be for, when not the host of ``url``."""
+
+    async def get(
+        self,
+        path: str,
+        credentials: Credentials,
+        *,
+        resource: str,
+        query: Mapping[str, str] | None = None,
+        etag: str | None = None,
+    ) -> Answer:
+        """Return the answer to ``GET path``; raise PanelError and nothing else."""
+        try:
+            async with self._time_out():
+                headers = self._headers(credentials, etag)
+                return await self._exchange(path, headers, credentials, resource, query)
+        except TimeoutError:
+            raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            raise TlsFailed(one_line(str(error))) from None
+        except OSError as error:
+            raise Unreachable(_why_unreachable(error)) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise ProxyRefused(
+                f"the proxy answered HTTP {error.status}", status=error.status
+            ) from None
+        except aiohttp.ClientError as error:
+            # Their texts quote headers and bodies.
+            raise Unreachable(
+                f"the answer broke off or is not HTTP ({type(error).__name__})"
+            ) from None
+
+    @asynccontextmanager
+    async def _time_out(self) -> AsyncIterator[None]:
+        with self.pulse.waiting(self.timeout_seconds):
+            async with self.clock.timeout(self.timeout_seconds):
+                yield
+
+    async def _exchange(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        resource: str,
+        query: Mapping[str, str] | None,
+    ) -> Answer:
+        asked_at, started = self.clock.time(), time.perf_counter()
+        async with await self._send(path, headers, query) as response:
+            received_at = self.clock.time()
+            try:
+                body = await self._body(response, credentials)
+            finally:
+                seconds = time.perf_counter() - started
+                self.observer.answered(resource, response.status, seconds)
+        return Answer(
+            body=body,
+            etag=response.headers.get("ETag") or None,
+            limit=_number(response.headers, "X-Limit"),
+            total=_number(response.headers, "X-Total"),
+            paged=any(f"X-{key}" in response.headers for key in _PAGING),
+            skew_seconds=_skew(response.headers, (asked_at + received_at) / 2),
+        )
+
+    async def _send(
+        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request, on a new connection if old ones turn out to be closed."""
+        attempt = Attempt()
+
+        def send(session: aiohttp.ClientSession) -> _Sending:
+            return session.get(
+                self.url / f"{path}.{self.form}",
+                params=query,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self.proxy_url,
+                server_hostname=self.server_name,
+                trace_request_ctx=attempt,
+            )
+
+        try:
+            return await send(self.sessions.kept)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not attempt.reused:
+                raise
+        return await send(self.sessions.fresh)
+
+    def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
+        # aiohttp's auth= would encode as latin-1; RFC 7617 lets a server want UTF-8.
+        login = b64encode(":".join(credentials).encode()).decode()
+        headers = {
+            "Accept": _MEDIA_TYPES[self.form][0],
+            "Authorization": f"Basic {login}",
+        }
+        return headers if etag is None else {**headers, "If-None-Match": etag}
+
+    async def _body(
+        self, response: aiohttp.ClientResponse, credentials: Credentials
+    ) -> bytes | None:
+        """Take the body whole or not at all: status, type, size."""
+        if response.status == 304:
+            return None
+        if not 200 <= response.status < 300:
+            raise _status_error(response, await self._refusal(response, credentials))
+        if response.content_type not in _MEDIA_TYPES[self.form]:
+            found = one_line(response.content_type)
+            raise Undecodable(f"answered {found}, not {_MEDIA_TYPES[self.form][0]}")
+        body = await _read(response, self.max_body_bytes + 1)
+        if len(body) > self.max_body_bytes:
+            raise TooLarge(f"longer than {self.max_body_bytes} (poll.max_body)")
+        return body
+
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, credentials: Credentials
+    ) -> str:
+        """Return what the panel says, unless it speaks of the credentials."""
+        if response.status in (401, 407):
+            return ""
+        body = await _read(response, _REFUSAL_BYTES)
+        hidden = [*credentials.disguises(), *self._others_secrets()]
+        return refusal(body, self.form, hide=hidden)
+
+    def _others_secrets(self) -> Iterator[str]:
+        """Yield what else goes with a request: the proxy's account, cookies."""
+        proxy = yarl.URL(self.proxy_url or "")
+        if proxy.user or proxy.password:
+            yield from Credentials(proxy.user or "", proxy.password or "").disguises()
+        for cookie in self.sessions.kept.cookie_jar:
+            if len(cookie.value) >= _SHORTEST_SESSION:
+                yield cookie.value
+
+
+_PAGING = ("Page", "Limit", "Total")
+
+
+def _why_unreachable(error: OSError) -> str:
+    """Return what the system calls it, where it has a number for it."""
+    if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
+        return f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
+    return one_line(str(error)) or type(error).__name__
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return at most ``most`` bytes of the body."""
+    pieces: list[bytes] = []
+    left = most
+    async for piece in response.content.iter_chunked(_CHUNK_BYTES):
+        pieces.append(piece[:left])
+        left -= len(pieces[-1])
+        if left <= 0:
+            response.close()
+            break
+    return b"".join(pieces)
+
+
+def _status_error(response: aiohttp.ClientResponse, said: str) -> PanelError:
+    status = response.status
+    message = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    if status in _STATUS_ERRORS:
+        return _STATUS_ERRORS[status](message)
+    if 300 <= status < 400:
+        return Redirected(f"{message}: a redirect is never followed")
+    return _OTHER_STATUS_ERRORS.get(status, UnexpectedStatus)(
+        message, status=status, retry_after_seconds=_retry_after(response.headers)
+    )
+
+
+_STATUS_ERRORS: Mapping[int, type[PanelError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+}
+_OTHER_STATUS_ERRORS: Mapping[int, type[UnexpectedStatus]] = {
+    407: ProxyRefused,
+    422: Unprocessable,
+}
+
+
+def _number(headers: CIMultiDictProxy[str], name: str) -> int | None:
+    value = headers.get(name, "")
+    return int(value[:18]) if value.isdecimal() else None
+
+
+def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
+    """Return the seconds of ``Retry-After``, which may also be a date (RFC 9110)."""
+    seconds = _number(headers, "Retry-After")
+    if seconds is not None:
+        return float(seconds)
+    until, now = _date(headers.get("Retry-After")), _date(headers.get("Date"))
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def _skew(headers: CIMultiDictProxy[str], here: float) -> float | None:
+    there = _date(headers.get("Date"))
+    # The header is cut to whole seconds: half a second is its mean error.
+    return None if there is None else there + 0.5 - here
+
+
+@lru_cache(maxsize=8)  # answers come many a second
+def _date(value: str | None) -> float | None:
+    try:
+        return None if value is None else parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,251 @@
+"""A panel's bytes → typed rows, from JSON and XML alike; knows no backup semantics.
+
+Only the fields that a row type names become values: server lists carry root passwords,
+which end here. A row that cannot be decoded costs that row only.
+Shapes accepted: a list of one-key objects (what every recorded panel sends), a list
+of bare rows, one wrapped row; in XML also the list whose fields stand directly in
+the root (as the vendor's page prints it) and Rails' ``nil-classes`` for "empty".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from xml.parsers import expat
+
+import msgspec
+import xmltodict
+
+from ..config.schema import BodyFormat
+from ..errors import Undecodable
+from .xml_filter import Plain, Sieve
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+UNKNOWN_ID = "?"
+"""The id of a row that does not say it readably."""
+_EMPTY_ROOTS = ("nil-classes", "nil_classes")
+_LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
+_FAMILIAR_ROOTS = ("html", "error", "errors", "hash", "objects")
+"""What an error may name; anything else may be any text."""
+_TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that could not be used; never holds anything of its body but the id."""
+
+    row_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[Row]):
+    """What one answer listed."""
+
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+class _Named(msgspec.Struct):
+    """All that is looked at of a row that cannot be used."""
+
+    id: Any = None
+
+
+class RowDecoder(Generic[Row]):
+    """Decodes lists of one kind of row, called ``name`` on the wire."""
+
+    def __init__(self, name: str, row: type[Row]) -> None:
+        """Prepare the decoders once: building them costs more than a body does."""
+        self.name = name
+        self.row = row
+        self._sieve = Sieve(frozenset(row.__struct_encode_fields__))
+        wrapped = msgspec.defstruct(
+            f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
+        )
+        named = msgspec.defstruct(
+            f"Named_{name}",
+            [("id", Any, None), ("row", _Named | None, None)],
+            rename={"row": name},
+        )
+        self._named: msgspec.json.Decoder[Any] = msgspec.json.Decoder(named)
+        self._row = msgspec.json.Decoder(row, strict=False)
+        self._wrapped: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            wrapped, strict=False
+        )
+        self._list: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(
+            list[wrapped],  # type: ignore[valid-type]  # made at run time
+            strict=False,
+        )
+
+    def decode(self, body: bytes, form: BodyFormat) -> Rows[Row]:
+        """Return the rows of ``body``; raise Undecodable when it is no list of them."""
+        return self._json(body) if form == "json" else self._xml(body)
+
+    def _json(self, body: bytes) -> Rows[Row]:
+        try:
+            return Rows(tuple(item.row for item in self._list.decode(body)))
+        except UNREADABLE:
+            return self._collect(self._raw_rows(body), self._json_row)
+
+    def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
+        """Split a list whose rows are not all in order."""
+        try:
+            root = msgspec.json.decode(
+                body, type=list[msgspec.Raw] | dict[str, msgspec.Raw]
+            )
+            if isinstance(root, list):
+                return root
+            if self.name in root:
+                return [root[self.name]]
+            if f"{self.name}s" in root:
+                return msgspec.json.decode(
+                    root[f"{self.name}s"], type=list[msgspec.Raw]
+                )
+        except UNREADABLE as error:
+            raise Undecodable(f"not a list of {self.name} rows: {error}") from None
+        raise Undecodable(f"a JSON object without {self.name!r}")
+
+    def _json_row(self, raw: msgspec.Raw) -> Row:
+        try:
+            row: Row = self._wrapped.decode(raw).row
+        except msgspec.ValidationError as error:
+            try:
+                return self._bare_row(raw)
+            except msgspec.ValidationError:
+                raise error from None
+        return row
+
+    def _bare_row(self, raw: msgspec.Raw) -> Row:
+        try:
+            return self._row.decode(raw)
+        except msgspec.ValidationError:
+            fields = msgspec.json.decode(raw, type=dict[str, Any])
+            return self._lenient_row(fields.get(self.name, fields))
+
+    def _lenient_row(self, fields: Any) -> Row:
+        """Read a row some of whose values are not written as they should be."""
+        if not isinstance(fields, dict):
+            raise msgspec.ValidationError("no object")
+        # Only what is used: a list of servers carries passwords too.
+        used = {
+            key: _plain(fields[key])
+            for key in self.row.__struct_encode_fields__
+            if key in fields
+        }
+        return msgspec.convert(used, self.row, strict=False)
+
+    def _xml(self, body: bytes) -> Rows[Row]:
+        return self._collect(self._elements(xml_root(body, self._sieve)), self._xml_row)
+
+    def _elements(self, root: tuple[str, Any]) -> list[Any]:
+        """Find the rows below the root element, whichever way they are written."""
+        tag, content = root
+        if tag == self.name:
+            return [content]
+        if tag not in (f"{self.name}s", *_EMPTY_ROOTS):
+            found = f"<{tag}>" if tag in _FAMILIAR_ROOTS else "not shown here"
+            raise Undecodable(f"an XML root ({found}) instead of <{self.name}s>")
+        if not isinstance(content, dict):
+            return []
+        if self.name in content:
+            rows = content[self.name]
+            return rows if isinstance(rows, list) else [rows]
+        return [content] if any(key[0] not in "@#" for key in content) else []
+
+    def _xml_row(self, element: Any) -> Row:
+        if not isinstance(element, dict):
+            raise msgspec.ValidationError("an element without fields")
+        try:
+            return msgspec.convert(element, self.row, strict=False)
+        except msgspec.ValidationError:
+            return self._odd_xml_row(element)
+
+    def _odd_xml_row(self, element: dict[str, Any]) -> Row:
+        """Read a row some of whose fields have attributes that matter."""
+        fields = {
+            key: xml_value(element[key])
+            for key in self.row.__struct_encode_fields__
+            if key in element
+        }
+        try:
+            return msgspec.convert(fields, self.row, strict=False)
+        except msgspec.ValidationError:
+            return self._lenient_row(fields)
+
+    def _collect(self, items: list[Any], decode: Any) -> Rows[Row]:
+        rows: list[Row] = []
+        skipped: list[Skipped] = []
+        for item in items:
+            try:
+                rows.append(decode(item))
+            except UNREADABLE as error:
+                skipped.append(Skipped(self._row_id(item), str(error)))
+        if skipped and not rows:
+            # As an empty list it would claim that there is nothing.
+            worst = skipped[0]
+            raise Undecodable(
+                f"no {self.name} row readable; id {worst.row_id}: {worst.why}",
+                rows_skipped=len(skipped),
+            )
+        return Rows(tuple(rows), tuple(skipped))
+
+    def _row_id(self, item: Any) -> str:
+        """Name a row for the log, if it has a number at all."""
+        if isinstance(item, msgspec.Raw):
+            try:
+                item = msgspec.to_builtins(self._named.decode(item))
+            except UNREADABLE:
+                return UNKNOWN_ID
+        numbers = map(str, _numbers(item, self.name))
+        return next(numbers, UNKNOWN_ID)
+
+
+def _numbers(item: Any, name: str) -> Iterator[int]:
+    for fields in (item, item.get(name) if isinstance(item, dict) else None):
+        value = xml_value(fields.get("id")) if isinstance(fields, dict) else None
+        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+            yield int(value[:20]) if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as its type is written: nothing is null, no second is a 61st.
+
+    Python's times know no leap seconds; such a one is taken for the second before.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    leap = _LEAP_SECOND.fullmatch(value)
+    if leap is not None:
+        return f"{leap[1]}59{leap[2]}"
+    return value or None
+
+
+def xml_root(body: bytes, parsers: Any = Plain) -> tuple[str, Any]:
+    """Return the root element's name and its content as xmltodict reads it."""
+    try:
+        document = xmltodict.parse(
+            body, strip_whitespace=False, encoding=None, expat=parsers
+        )
+    except (expat.ExpatError, ValueError) as error:
+        raise Undecodable(f"not XML: {error}") from None
+    ((tag, content),) = document.items()
+    return tag, content
+
+
+def xml_value(value: Any) -> Any:
+    """Return an element's text, or None when it is nil or empty."""
+    if not isinstance(value, dict):
+        return value
+    if str(value.get("@nil", "")).lower() == "true":
+        return None
+    text = value.get("#text")
+    if isinstance(text, str) and str(value.get("@type", "")).lower() in _TYPED:
+        return text.strip() or None
+    return text

@@ -1,0 +1,200 @@
+"""A panel's rows about what happens around backups → the model.
+
+Schedules, disks, transactions, backup servers and recovery points; servers and their
+backups are ``parser``'s. Source: vendor's pages and recorded answers of OnApp 2.2 to
+6.x. Logs (``log_output``), addresses and parameters are never decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from ..config.schema import BodyFormat
+from ..model.entities import (
+    AUTOBACKUP,
+    DISK,
+    VIRTUAL_MACHINE,
+    BackupServer,
+    Disk,
+    RecoveryPoint,
+    Schedule,
+    Target,
+    Transaction,
+)
+from .backups import Moment, Parsed, possible, seconds
+from .decode import RowDecoder
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
+
+_GIB = 1024**3
+_WHOLE_SERVER = (VIRTUAL_MACHINE, "VirtualServer", None)
+
+
+class ScheduleRow(msgspec.Struct):
+    """The fields that we use of a ``schedule`` row."""
+
+    id: int
+    target_type: str | None = None
+    target_id: int | None = None
+    action: str | None = None
+    period: str | None = None
+    duration: int | None = None
+    status: str | None = None
+    start_at: Moment | None = None
+    failure_count: int | None = None
+
+
+class DiskRow(msgspec.Struct):
+    """The fields that we use of a ``disk`` row."""
+
+    id: int
+    virtual_machine_id: int | None = None
+    is_swap: bool | None = None
+    has_autobackups: bool | None = None
+
+
+class TransactionRow(msgspec.Struct):
+    """The fields that we use of a ``transaction`` row."""
+
+    id: int
+    action: str | None = None
+    status: str | None = None
+    parent_type: str | None = None
+    parent_id: int | None = None
+    associated_object_type: str | None = None
+    associated_object_id: int | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+
+
+class BackupServerRow(msgspec.Struct):
+    """The fields that we use of a ``backup_server`` row."""
+
+    id: int
+    label: str | None = None
+    enabled: bool | None = None
+    capacity: float | None = None
+
+
+class RecoveryPointRow(msgspec.Struct):
+    """The fields that we use of a ``recovery_point`` row."""
+
+    id: int
+    size: int | None = None
+    state: str | None = None
+    created_at: Moment | None = None
+
+
+_SCHEDULES = RowDecoder("schedule", ScheduleRow)
+_DISKS = RowDecoder("disk", DiskRow)
+_TRANSACTIONS = RowDecoder("transaction", TransactionRow)
+_BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow)
+_RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
+
+
+def schedules(body: bytes, form: BodyFormat) -> Parsed[tuple[Schedule, ...]]:
+    """Read a list of schedules, whatever they start."""
+    return _parsed(_SCHEDULES, body, form, _schedule)
+
+
+def disks(body: bytes, form: BodyFormat) -> Parsed[tuple[Disk, ...]]:
+    """Read a list of disks."""
+    return _parsed(_DISKS, body, form, _disk)
+
+
+def transactions(body: bytes, form: BodyFormat) -> Parsed[tuple[Transaction, ...]]:
+    """Read a list of transactions."""
+    return _parsed(_TRANSACTIONS, body, form, _transaction)
+
+
+def backup_servers(body: bytes, form: BodyFormat) -> Parsed[tuple[BackupServer, ...]]:
+    """Read ``/settings/backup_servers``."""
+    return _parsed(_BACKUP_SERVERS, body, form, _backup_server)
+
+
+def recovery_points(
+    body: bytes, form: BodyFormat, *, vm_id: int
+) -> Parsed[tuple[RecoveryPoint, ...]]:
+    """Read ``/virtual_machines/:id/backups/recovery_points``."""
+    return _parsed(
+        _RECOVERY_POINTS, body, form, lambda row: _recovery_point(row, vm_id)
+    )
+
+
+def _parsed(
+    decoder: RowDecoder[Row],
+    body: bytes,
+    form: BodyFormat,
+    value: Callable[[Row], Value],
+) -> Parsed[tuple[Value, ...]]:
+    decoded = decoder.decode(body, form)
+    listed = len(decoded.rows) + len(decoded.skipped)
+    found: dict[int, Value] = {}
+    for row in map(value, decoded.rows):
+        found.setdefault(row.id, row)  # two of an id would be the same series twice
+    return Parsed(tuple(found.values()), decoded.skipped, listed)
+
+
+def _schedule(row: ScheduleRow) -> Schedule:
+    return Schedule(
+        id=row.id,
+        action=row.action or AUTOBACKUP,
+        target=Target(row.target_type or DISK, row.target_id or 0),
+        period=row.period or "",
+        duration=possible(row.duration),
+        status=row.status or "",
+        next_start_at=seconds(row.start_at),
+        failure_count=possible(row.failure_count),
+    )
+
+
+def _disk(row: DiskRow) -> Disk:
+    return Disk(
+        id=row.id,
+        vm_id=row.virtual_machine_id,
+        is_swap=bool(row.is_swap),
+        has_autobackups=bool(row.has_autobackups),
+    )
+
+
+def _transaction(row: TransactionRow) -> Transaction:
+    of_backup = row.parent_type == "Backup"
+    vm_id = row.associated_object_id
+    if row.associated_object_type not in _WHOLE_SERVER:
+        vm_id = None
+    if vm_id is None and row.parent_type == VIRTUAL_MACHINE:
+        vm_id = row.parent_id
+    return Transaction(
+        id=row.id,
+        action=row.action or "",
+        status=row.status or "",
+        vm_id=vm_id,
+        backup_id=row.parent_id if of_backup else None,
+        created_at=seconds(row.created_at),
+        updated_at=seconds(row.updated_at),
+    )
+
+
+def _backup_server(row: BackupServerRow) -> BackupServer:
+    # The panel's "GB" are GiB: it divides its KiB twice by 1024 to show them.
+    capacity = possible(row.capacity)
+    return BackupServer(
+        id=row.id,
+        label=row.label or "",
+        enabled=row.enabled,
+        capacity_bytes=None if capacity is None else round(capacity * _GIB),
+    )
+
+
+def _recovery_point(row: RecoveryPointRow, vm_id: int) -> RecoveryPoint:
+    return RecoveryPoint(
+        id=row.id,
+        vm_id=vm_id,
+        size_bytes=possible(row.size),
+        built=row.state == "built",
+        created_at=seconds(row.created_at),
+    )

@@ -1,0 +1,149 @@
+"""What is read of a panel as a whole: when, and how it goes.
+
+A collector is one kind of reading. One that the panel refuses (no permission, no such
+address) is off: it is tried again now and then. Anything else that goes wrong is tried
+again soon, then later each time. The log speaks when that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from ..errors import ExporterError, Forbidden, NotFound, Unprocessable
+from ..model.store import PanelStore
+from ..onapp.backoff import doubled
+
+log = structlog.get_logger()
+
+REFUSED = (Forbidden, NotFound, Unprocessable)
+"""What a panel answers when it never will, as it is."""
+OFF_SECONDS = 3600.0
+"""How long a refused collector is off."""
+_FIRST_RETRY_SECONDS = 15.0
+
+
+@dataclass(slots=True, eq=False)
+class Condition:
+    """How a collector fares, or one part of it."""
+
+    store: PanelStore
+    collector: str
+    part: str = ""
+    _troubles: set[type[ExporterError]] = field(default_factory=set)
+    """What the log has told of since it last worked."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return where the store holds the outcome."""
+        return self.collector, self.part
+
+    def worked(self) -> None:
+        """Note a run that succeeded."""
+        self.store.outcomes[self.key] = True
+        self._mended()
+
+    def begins(self) -> None:
+        """Note that nothing is known, because something better was refused."""
+        self.store.outcomes[self.key] = False
+
+    def ended(self) -> None:
+        """Note that it is no longer needed."""
+        self.store.outcomes.pop(self.key, None)
+        self._mended()
+
+    def _mended(self) -> None:
+        if self._troubles:
+            log.info(
+                "collector works again",
+                panel=self.store.name,
+                collector=self.collector,
+            )
+        self._troubles.clear()
+
+    def failed(self, error: ExporterError, **where: int) -> None:
+        """Note a run that failed, and log it if that is news."""
+        self.store.outcomes[self.key] = False
+        if type(error) in self._troubles:
+            return
+        self._troubles.add(type(error))
+        log.warning(
+            "collector off" if isinstance(error, REFUSED) else "collector failed",
+            panel=self.store.name,
+            collector=self.collector,
+            **where,
+            **error.told(),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """One reading of the panel as a whole that is repeated."""
+
+    condition: Condition
+    interval_seconds: float
+    run: Callable[[], Awaitable[None]]
+    due: float = 0.0
+    tried: bool = False
+    """Whether it has ever run to its end, well or badly."""
+    _in_hand: bool = False
+    _failures: int = 0
+
+    def waits(self) -> bool:
+        """Tell whether it is not being run."""
+        return not self._in_hand
+
+    def begin(self) -> None:
+        """Take it in hand."""
+        self._in_hand = True
+
+    def put_back(self) -> None:
+        """Return it undone: it stays due."""
+        self._in_hand = False
+
+    def succeeded(self, now: float) -> None:
+        """Plan the next run after a good one."""
+        self._in_hand, self.tried, self._failures = False, True, 0
+        self.due = now + self.interval_seconds
+        self.condition.worked()
+
+    def failed(self, now: float, error: ExporterError) -> None:
+        """Plan the next run after a bad one."""
+        self._in_hand, self.tried = False, True
+        self.condition.failed(error)
+        if isinstance(error, REFUSED):
+            self.due = now + max(OFF_SECONDS, self.interval_seconds)
+            return
+        seconds = doubled(_FIRST_RETRY_SECONDS, self._failures, self.interval_seconds)
+        self._failures += 1
+        self.due = now + seconds
+
+
+@dataclass(slots=True, eq=False)
+class Errands:
+    """All errands to one panel."""
+
+    errands: tuple[Errand, ...] = field(default=())
+
+    def take(self, now: float) -> Errand | None:
+        """Hand out the one that is due longest, if any is."""
+        due = self._first()
+        if due is None or due.due > now:
+            return None
+        due.begin()
+        return due
+
+    def next_due(self) -> float | None:
+        """Return when the next one is due."""
+        first = self._first()
+        return None if first is None else first.due
+
+    def all_tried(self) -> bool:
+        """Tell whether each has run to its end once, well or badly."""
+        return all(errand.tried for errand in self.errands)
+
+    def _first(self) -> Errand | None:
+        waiting = (errand for errand in self.errands if errand.waits())
+        return min(waiting, key=lambda errand: errand.due, default=None)

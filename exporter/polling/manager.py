@@ -1,0 +1,213 @@
+"""The pollers that run, one a panel: started, and replaced when the file changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .. import __version__
+from ..clock import Clock, Pulse
+from ..config.settings import Panel
+from ..model.selection import Shard
+from ..model.store import PanelStore, Store
+from ..onapp import api as reader
+from ..onapp import client
+from ..onapp.api import Reader
+from ..onapp.circuit_breaker import Gate, Standing
+from ..onapp.client import Client, Sessions
+from ..onapp.transport import open_sessions
+from .inventory import Roster
+from .planner import Planner
+from .poller import Poller, Rhythm
+from .scheduler import Timetable
+
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class Counter(client.Observer, reader.Observer, Protocol):
+    """Counts the requests to one panel."""
+
+
+class Counters(Protocol):
+    """Has a counter for each panel."""
+
+    def panel(self, name: str) -> Counter:
+        """Return one panel's."""
+
+    def forget(self, panel: str) -> None:
+        """Drop one panel's."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One panel's poller, at work once it has a task."""
+
+    panel: Panel
+    sessions: Sessions
+    poller: Poller
+    task: asyncio.Task[None] | None = None
+    _told_to_end: bool = False
+
+    def hangs(self) -> bool:
+        """Tell whether the poller does not turn though it should."""
+        if self.task is None or (self.task.done() and self._told_to_end):
+            return False
+        return self.task.done() or not self.poller.pulse.beats()
+
+    async def stop(self) -> None:
+        """End the polling and close the connections."""
+        self._told_to_end = True
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        await self.sessions.close()
+
+
+@dataclass(slots=True, eq=False)
+class Fleet:
+    """Keeps one poller running for each panel of the configuration."""
+
+    store: Store
+    counters: Counters
+    clock: Clock
+    shard: Shard
+    crashed: Callable[[BaseException], None]
+    """Is called when a poller ends by itself, which it never should."""
+    jitter: Callable[[], float]
+    members: dict[str, Member] = field(default_factory=dict)
+    _standings: dict[str, Standing] = field(default_factory=dict)
+    """By the address of the panel; kept, so that no reload makes a bad key new."""
+
+    async def replace(self, panels: tuple[Panel, ...]) -> None:
+        """Run pollers for just these panels; an unchanged one is not disturbed.
+
+        Raises ConfigError, and changes nothing, when one of them cannot be asked.
+        """
+        kept = {
+            panel.name: self.members[panel.name]
+            for panel in panels
+            if panel.name in self.members and self.members[panel.name].panel == panel
+        }
+        made: list[Member] = []
+        try:
+            made += (self.member(p) for p in panels if p.name not in kept)
+        except BaseException:
+            await asyncio.gather(*(member.stop() for member in made))
+            self._forget({member.panel.name for member in made} - self.members.keys())
+            raise
+        ended = [m for name, m in self.members.items() if kept.get(name) is not m]
+        await asyncio.gather(*(member.stop() for member in ended))
+        self._forget(self.members.keys() - {panel.name for panel in panels})
+        for member in made:
+            self._inherit(member)
+        running = kept | {member.panel.name: member for member in made}
+        self.members = {panel.name: running[panel.name] for panel in panels}
+        self.store.replace(
+            {name: member.poller.store for name, member in self.members.items()}
+        )
+        for member in made:
+            self._start(member)
+
+    def hanging(self) -> list[str]:
+        """Return the names of the panels whose poller does not turn."""
+        return [name for name, member in self.members.items() if member.hangs()]
+
+    async def stop(self) -> None:
+        """End all polling."""
+        await asyncio.gather(*(member.stop() for member in self.members.values()))
+
+    def _start(self, member: Member) -> None:
+        member.task = asyncio.create_task(member.poller.run())
+        member.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.crashed(error)
+
+    def member(self, panel: Panel) -> Member:
+        """Return a panel's poller, not at work yet; raise ConfigError if none can be.
+
+        What is learned of credentials is shared by all that ask the same address.
+        """
+        sessions = open_sessions(panel, __version__)
+        return Member(panel, sessions, self._poller(panel, sessions))
+
+    def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
+        counters = self.counters.panel(panel.name)
+        gate, pulse = self._gate(panel), Pulse(self.clock)
+        client = Client(
+            sessions=sessions,
+            url=panel.url,
+            form=panel.form,
+            timeout_seconds=panel.poll.timeout,
+            max_body_bytes=panel.poll.max_body,
+            observer=counters,
+            clock=self.clock,
+            pulse=pulse,
+            proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
+            server_name=panel.tls.server_name,
+        )
+        reader = Reader(panel.name, client, gate, panel.account, counters)
+        store = self._store(panel)
+        timetable = Timetable(panel.name, panel.poll.interval)
+        programme = Planner(
+            panel, store, reader, self.clock, self.shard, timetable
+        ).programme()
+        return Poller(
+            store=store,
+            reader=reader,
+            gate=gate,
+            clock=self.clock,
+            rhythm=Rhythm(
+                interval_seconds=panel.poll.interval,
+                discovery_seconds=panel.discovery_interval,
+                concurrency=panel.poll.concurrency,
+            ),
+            roster=Roster(
+                store,
+                reader,
+                self.clock,
+                panel.selection,
+                self.shard,
+                timetable,
+                left=programme.leave,
+            ),
+            timetable=timetable,
+            programme=programme,
+            pulse=pulse,
+        )
+
+    def _gate(self, panel: Panel) -> Gate:
+        address = str(panel.url).rstrip("/")
+        standing = self._standings.setdefault(
+            address, Standing(self.clock.monotonic, self.jitter, self.shard.total)
+        )
+        return Gate(
+            credentials=panel.account.credentials,
+            standing=standing,
+            longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
+        )
+
+    def _store(self, panel: Panel) -> PanelStore:
+        return PanelStore(
+            name=panel.name,
+            url=str(panel.url),
+            interval_seconds=panel.poll.interval,
+            max_age_seconds=panel.poll.max_age,
+            longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
+        )
+
+    def _inherit(self, member: Member) -> None:
+        """Give a new member what was known of the same panel until now."""
+        known = self.members.get(member.panel.name)
+        if known is not None and known.panel.url == member.panel.url:
+            member.poller.store.take_over(known.poller.store)
+            member.poller.gate.take_over(known.poller.gate)
+            member.poller.reader.skew_seconds = known.poller.reader.skew_seconds
+
+    def _forget(self, names: set[str]) -> None:
+        for name in names:
+            self.counters.forget(name)

@@ -1,0 +1,266 @@
+"""What should be backed up: schedules and disks, and whose they are.
+
+A panel is asked for all of them at once, where it permits that; otherwise each server
+is asked for its own. Without the list of disks a disk's schedule is tied to its server
+by the server's own list, or by the backups of that disk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import structlog
+
+from ..errors import NotAsked, PanelError, Unauthorized
+from ..model.entities import (
+    DISK,
+    DISKS,
+    SCHEDULES,
+    VIRTUAL_MACHINE,
+    Disk,
+    Schedule,
+    Target,
+)
+from ..model.selection import Expectation, Shard
+from ..model.store import NOBODY, Knowledge, PanelStore
+from .source import Source
+
+T = TypeVar("T", Schedule, Disk)
+Key = TypeVar("Key", bound=Hashable)
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the lists of a whole panel say, by whom it concerns."""
+
+    schedules: Mapping[Target, tuple[Schedule, ...]]
+    disks: Mapping[int, tuple[Disk, ...]]
+    """By server."""
+    owners: Mapping[int, int]
+    """The servers of disks."""
+    unowned: frozenset[Target]
+    """The disks with a schedule that no server is known to have."""
+
+    @classmethod
+    def of(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
+        """Sort rows by whom they concern."""
+        by_target = _grouped(schedules, attrgetter("target"))
+        by_server = _grouped(disks, attrgetter("vm_id"))
+        by_server.pop(None, None)
+        owners = {d.id: vm_id for vm_id, owned in by_server.items() for d in owned}
+        on_disks = (target for target in by_target if target.type == DISK)
+        unowned = frozenset(t for t in on_disks if t.id not in owners)
+        return cls(by_target, by_server, owners, unowned)
+
+    def differing(self, other: _Index) -> set[int]:
+        """Return the servers of which another index says something else."""
+        if other is self:
+            return set()
+        found = _differing(self.disks, other.disks)
+        for target in _differing(self.schedules, other.schedules):
+            if target.type == DISK:
+                owners = (index.owners.get(target.id) for index in (self, other))
+                found.update(vm_id for vm_id in owners if vm_id is not None)
+            else:
+                found.add(target.id)
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Schedules:
+    """The schedules and disks of one panel."""
+
+    store: PanelStore
+    shard: Shard
+    schedules: Source[Schedule]
+    disks: Source[Disk]
+    hasten: Callable[[int], None]
+    """Is told of each server that is to be read anew."""
+    _indexed: tuple[object, object] = (None, None)
+    """The lists that the index is of."""
+    _index: _Index = field(default_factory=lambda: _Index.of((), ()))
+    _unclaimed: set[Target] = field(default_factory=set)
+    _claims: dict[int, int] = field(default_factory=dict)
+    """The servers of disks that the panel does not list: the first of each."""
+    _told: set[int] = field(default_factory=set)
+    """The servers that know what was said of them the last time."""
+    _manner: tuple[tuple[bool, ...], ...] = ()
+    """In which manner that was said."""
+
+    async def read(self) -> None:
+        """Read what the panel gives at once, and tell the servers."""
+        errors: list[PanelError] = []
+        for source in (self.schedules, self.disks):
+            try:
+                await source.read()
+            except Unauthorized:
+                raise
+            except NotAsked:
+                if not errors:
+                    raise
+                break  # what failed before has closed the gate: that is the news
+            except PanelError as error:
+                errors.append(error)
+        self._settle_ways()
+        self._tell()
+        if errors:
+            raise errors[0]
+
+    def expire(self) -> None:
+        """Drop what was read too long ago, when the panel cannot be asked."""
+        if self.schedules.expire() | self.disks.expire():
+            self._tell()
+
+    def assign(self, vm_id: int) -> None:
+        """Tell one server what the panel's lists say of it."""
+        unclaimed = self._unclaimed.copy()
+        self._assign(vm_id)
+        if self._unclaimed != unclaimed:
+            self._show_unclaimed()
+
+    def _tell(self) -> None:
+        for vm_id in self._concerned():
+            self._assign(vm_id)
+        self._show_unclaimed()
+
+    def _concerned(self) -> Iterable[int]:
+        """Take in the lists, and return the servers that are to be told."""
+        index, lists = self._index, (self.schedules.listed, self.disks.listed)
+        if any(new is not old for new, old in zip(lists, self._indexed, strict=True)):
+            self._index = _Index.of(self.schedules.values, self.disks.values)
+        self._indexed = lists
+        unowned = self._index.unowned
+        manner, self._manner = self._manner, (self.schedules.manner, self.disks.manner)
+        # What may be missing depends on time, whose a disk is on all its claimants.
+        whole = self.schedules.complete and self.disks.complete
+        claimed = unowned or self._unclaimed or self._claims
+        if whole and not claimed and self._manner == manner:
+            self._told &= self.store.watches.keys()
+            untold = self.store.watches.keys() - self._told
+            return untold | self._index.differing(index)
+        self._unclaimed, self._claims = set(unowned), {}
+        return tuple(self.store.watches)
+
+    def _assign(self, vm_id: int) -> None:
+        watch = self.store.watches.get(vm_id)
+        if watch is None:
+            return
+        self._told.add(vm_id)
+        if self.disks.in_use:
+            # A server without any disk is one whose disks the role cannot see.
+            disks = self._index.disks.get(vm_id, ())
+            disks += self.disks.lacked(watch.knowledge.disks)
+            partial = not self.disks.complete
+            self.store.learn(vm_id, DISKS, disks or None, partial=partial)
+        if self.schedules.in_use and (self.disks.settled or not self._blind()):
+            schedules = self._schedules_of(vm_id, watch.knowledge)
+            # A schedule of a disk that is not listed may be this server's too.
+            lost = not self.disks.complete and bool(self._index.unowned)
+            partial = lost or not self.schedules.complete
+            self.store.learn(vm_id, SCHEDULES, schedules, partial=partial)
+
+    def _settle_ways(self) -> None:
+        """Decide which lists are asked for server by server from now on."""
+        blind = self.shard.total > 1 and self.disks.refused
+        wanted = (
+            # A shard that does not know whose a disk is cannot leave it to its owner.
+            (self.schedules.one_by_one, self.schedules.refused or blind),
+            (self.disks.one_by_one, self.disks.refused),
+        )
+        changed = [part for part, wish in wanted if part.want(wanted=wish)]
+        begins = [part.name for part in changed if part.wanted]
+        for name in begins:
+            log.info("asked server by server", panel=self.store.name, resource=name)
+        if begins:
+            for vm_id, watch in self.store.watches.items():
+                if watch.failing is not None:
+                    self.hasten(vm_id)
+
+    def _blind(self) -> bool:
+        """Tell whether a disk may be another shard's for all that is known."""
+        return self.shard.total > 1 and self.disks.listed is None
+
+    def _schedules_of(
+        self, vm_id: int, known: Knowledge
+    ) -> tuple[Schedule, ...] | None:
+        if self.schedules.listed is None or self._blind():
+            return None
+        targets = [Target(VIRTUAL_MACHINE, vm_id)]
+        targets += (Target(DISK, d.id) for d in self._index.disks.get(vm_id, ()))
+        targets += self._claimed(vm_id, known)
+        found = (self._index.schedules.get(target, ()) for target in targets)
+        return _sorted((self.schedules.lacked(known.schedules), *found))
+
+    def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
+        """Yield disks that the panel does not list, but that the server has or had."""
+        if self.shard.total > 1:
+            return  # another shard could not know, and would show them too
+        if not (self._unclaimed or self._claims):
+            return
+        targets = self._backed_up_or_listed(known)
+        self._give_up(vm_id, known, targets)
+        for target in sorted(targets):
+            known_of = target in self._unclaimed or target.id in self._claims
+            if target.type != DISK or not known_of:
+                continue
+            if self._claims.setdefault(target.id, vm_id) == vm_id:
+                self._unclaimed.discard(target)
+                yield target
+
+    def _backed_up_or_listed(self, known: Knowledge) -> set[Target]:
+        targets = {backup.target for backup in known.backups or ()}
+        targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
+        if not self.disks.complete:
+            targets |= _targets(known.schedules)
+        return targets
+
+    def _give_up(self, vm_id: int, known: Knowledge, targets: set[Target]) -> None:
+        """Let others claim the disks of which the server has nothing any more."""
+        for target in (_targets(known.schedules) - targets) & self._index.unowned:
+            if self._claims.get(target.id) == vm_id:
+                del self._claims[target.id]
+                self._unclaimed.add(target)
+
+    def _show_unclaimed(self) -> None:
+        """Show schedules whose server is not known, each from one shard."""
+        if not self.schedules.settled:
+            return
+        name = self.store.name
+        schedules = tuple(
+            schedule
+            for schedule in _sorted(self._index.schedules[t] for t in self._unclaimed)
+            if self.shard.owns(name, f"schedule {schedule.id}")
+        )
+        if self.schedules.one_by_one.wanted or self._blind():
+            schedules = ()
+        known = self.store.unclaimed
+        if schedules != (() if known is None else known.schedules):
+            self.store.unclaimed = Knowledge(
+                name, NOBODY, Expectation(), schedules=schedules
+            )
+
+
+def _targets(schedules: Iterable[Schedule] | None) -> set[Target]:
+    return {schedule.target for schedule in schedules or ()}
+
+
+def _sorted(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:
+    found = {schedule.id: schedule for group in groups for schedule in group}
+    return tuple(found[number] for number in sorted(found))
+
+
+def _grouped(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T, ...]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return {key: tuple(group) for key, group in found.items()}
+
+
+def _differing(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
+    keys = one.keys() | other.keys()
+    return {key for key in keys if one.get(key) != other.get(key)}

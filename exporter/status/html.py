@@ -1,0 +1,242 @@
+"""The pages for people: values → HTML, in which no text of a panel is ever markup.
+
+Self-contained, and without JavaScript as good as with it but for comfort. Addresses
+are relative, so that the pages work below any prefix that a proxy adds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+
+from .. import __version__
+from ..health.conditions import SERVER_KINDS
+from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
+from ..model.selection import Shard
+from .api import moment
+from .query import PER_PAGE, Query
+from .schema import ServerStatus, Size, Status
+
+RUNBOOKS = (
+    "https://github.com/onapp-backup-exporter/onapp-backup-exporter/blob/main/"
+    "docs/runbooks/"
+)
+BACKUPS_PER_PAGE = 200
+_SHOWN_TARGETS = 3
+"""Of each server among others; its own page shows all."""
+_SHOWN_FINDINGS = 10
+"""Of each panel, before its servers: thousands of schedules may be nobody's."""
+_LONGEST_NAME = 80
+_COLUMNS = (
+    ("state", "State"),
+    ("server", "Server"),
+    ("last_success", "Last good backup"),
+    ("size", "Size"),
+    ("interval", "Expected every"),
+    ("next_start", "Next run"),
+)
+_SORTS = (
+    ("state", "state, worst first"),
+    ("server", "name"),
+    ("panel", "panel"),
+    ("last_success", "last good backup"),
+    ("size", "size"),
+    ("interval", "expected interval"),
+    ("next_start", "next run"),
+)
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_KINDS = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
+_BAR_HEIGHT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One page of a server's backups."""
+
+    rows: Sequence[Backup]
+    total: int
+    page: int
+    pages: int
+
+
+@dataclass(slots=True, eq=False)
+class Pages:
+    """Writes the pages."""
+
+    telemetry_path: str
+    shard: Shard
+    _environment: jinja2.Environment = field(init=False)
+    policy: str = field(init=False)
+    """The Content-Security-Policy under which they are to be served."""
+
+    def __post_init__(self) -> None:
+        """Load the templates."""
+        loader = jinja2.PackageLoader("exporter.status", "templates")
+        environment = jinja2.Environment(
+            loader=loader,
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {
+            "ago": _ago,
+            "bars": _bars,
+            "bytes": _bytes,
+            "clip": _clip,
+            "duration": _duration,
+            "exact": _exact,
+            "iso": _iso,
+            "kind": lambda kind: _KINDS.get(kind, kind),
+            "moment": moment,
+        }
+        style, script = (
+            _source(environment, loader, name) for name in ("page.css", "page.js")
+        )
+        environment.globals |= {
+            "style": style,
+            "script": script,
+            "version": __version__,
+            "shard": self.shard.number,
+            "total_shards": self.shard.total,
+            "telemetry_path": self.telemetry_path.lstrip("/"),
+            "server_link": _server_link,
+            "runbooks": RUNBOOKS,
+        }
+        self._environment = environment
+        self.policy = (
+            "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+            "form-action 'self'; img-src data:; "
+            f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+        )
+
+    def overview(self, status: Status, wanted: Query, *, ready: bool) -> str:
+        """Write the page of all panels and of the servers that are wanted."""
+        shown = replace(wanted, page=status.page)
+        return self._environment.get_template("overview.html").render(
+            status=status,
+            now=status.generated_at,
+            query=shown,
+            ready=ready,
+            kinds=SERVER_KINDS,
+            columns=_COLUMNS,
+            sorts=_SORTS,
+            shown_targets=_SHOWN_TARGETS,
+            shown_findings=_SHOWN_FINDINGS,
+            link=lambda **changes: _link(shown, **changes),
+        )
+
+    def server(
+        self, server: ServerStatus, backups: Rows, now: datetime | None, *, fresh: bool
+    ) -> str:
+        """Write the page of one server."""
+        template = self._environment.get_template("server.html")
+        return template.render(server=server, backups=backups, now=now, fresh=fresh)
+
+
+def rows(backups: Sequence[Backup], page: int) -> Rows:
+    """Cut a page out of a server's backups, the newest first."""
+    newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
+    pages = max(1, -(-len(newest) // BACKUPS_PER_PAGE))
+    page = min(page, pages)
+    start = (page - 1) * BACKUPS_PER_PAGE
+    shown = newest[start : start + BACKUPS_PER_PAGE]
+    return Rows(shown, len(newest), page, pages)
+
+
+def _source(
+    environment: jinja2.Environment, loader: jinja2.BaseLoader, name: str
+) -> str:
+    """Return a file that becomes part of each page as it is."""
+    text, _, _ = loader.get_source(environment, name)
+    return text
+
+
+def _clip(name: str) -> str:
+    """Return a name as far as it is shown among others: panels send any length."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _link(query: Query, **changes: Any) -> str:
+    """Return the address of the servers with something changed; from the first page."""
+    changed = replace(query, **{"page": 1, **changes})
+    pairs = [
+        ("q", changed.text),
+        *(("state", state) for state in changed.states),
+        *(("panel", panel) for panel in changed.panels),
+        ("sort", "" if changed.sort == "state" else changed.sort),
+        ("order", "desc" if changed.descending else ""),
+        ("per_page", "" if changed.per_page == PER_PAGE else changed.per_page),
+        ("page", "" if changed.page == 1 else changed.page),
+    ]
+    told = urlencode([(name, value) for name, value in pairs if value != ""])
+    return f"./?{told}#servers" if told else "./#servers"
+
+
+def _server_link(server: ServerStatus, page: int = 1) -> str:
+    pairs = {"panel": server.panel, "vm_id": server.vm_id}
+    more = {"page": str(page)} if page > 1 else {}
+    return f"server?{urlencode(pairs | more)}"
+
+
+def _iso(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _exact(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    length = _duration(abs(seconds))
+    return f"{length} ago" if seconds > 0 else f"in {length}"
+
+
+def _duration(seconds: float | None) -> str:
+    """Write a duration in its two largest units."""
+    if seconds is None:
+        return "-"
+    left, parts = int(seconds), []
+    for length, unit in _UNITS:
+        if left >= length:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+        if len(parts) == 2 or (parts and not left):
+            break
+    return " ".join(parts) or "0 s"
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return "-"
+    amount, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if amount < 1024 or unit == "PiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _bars(sizes: Sequence[Size]) -> str:
+    """Draw sizes as bars, the largest as high as there is room."""
+    largest = max((size.bytes for size in sizes), default=0) or 1
+    heights = (max(1, round(_BAR_HEIGHT * size.bytes / largest)) for size in sizes)
+    return "".join(
+        f"M{6 * x} {_BAR_HEIGHT}v-{height}h4v{height}z"
+        for x, height in enumerate(heights)
+    )
