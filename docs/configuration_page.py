@@ -15,7 +15,7 @@ import yaml
 
 from exporter.config import load as config
 from exporter.config import schema
-from exporter.config.effective import effective
+from exporter.config.schema import effective
 
 _PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = r"\| key \| default \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)+"

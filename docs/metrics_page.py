@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
 from exporter.metrics.families import FAMILIES

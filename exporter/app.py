@@ -21,9 +21,8 @@ from aiohttp import web
 
 from . import __version__
 from .clock import Clock, SystemClock
-from .config.effective import effective
 from .config.flags import Flags
-from .config.settings import Config
+from .config.schema import Config, effective
 from .errors import ConfigError
 from .metrics.exporter import Telemetry
 from .metrics.exposition import Exposition
@@ -32,8 +31,7 @@ from .model.store import Store
 from .polling.manager import Fleet
 from .status.html import Pages as StatusPages
 from .status.views import Views
-from .systemd import Supervisor, passed_sockets, sockets_wait
-from .vitals import Vitals
+from .systemd import Supervisor, Vitals, passed_sockets, sockets_wait
 from .web.auth import Access, watching
 from .web.connection import Limits
 from .web.handlers import Pages

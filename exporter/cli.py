@@ -67,7 +67,7 @@ def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
     """Run a command whose result goes to standard output, and all else to the other."""
     from .commands.check import check
     from .commands.once import once
-    from .commands.terminal import Progress
+    from .commands.report import Progress
     from .config.load import load
     from .logs import configure
     from .signals import run_to_the_end
@@ -82,8 +82,8 @@ def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
 def _check(flags: Flags, environment: Mapping[str, str]) -> int:
     from .clock import SystemClock
     from .commands.output import to_stdout
-    from .config.effective import effective
     from .config.load import load
+    from .config.schema import effective
     from .web.auth import watching
 
     text = effective(load(flags.config_file, environment))

@@ -17,8 +17,7 @@ from harness import SteppedClock
 from looks import the_pages
 from stores import a_backup, a_panel, a_server, a_store, put
 
-from exporter.web.auth import Access, watching
-from exporter.web.basic_auth import Passwords
+from exporter.web.auth import Access, Passwords, watching
 from exporter.web.server import serving
 
 PASSWORD = "correct horse"

@@ -20,8 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from stores import MONOTONIC, StandingClock, a_panel, a_server, a_store, put
 
-from exporter.config.schema import BodyFormat
-from exporter.config.settings import Detail
+from exporter.config.schema import BodyFormat, Detail
 from exporter.demo.panel import Panel
 from exporter.demo.replies import Replies, Wanted
 from exporter.demo.resources import find

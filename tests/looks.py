@@ -8,7 +8,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry
 from stores import StandingClock
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.metrics.exposition import Exposition
 from exporter.model.selection import Shard
 from exporter.model.store import Store

@@ -27,8 +27,7 @@ from structlog.testing import capture_logs
 
 from exporter.config.file_watch import Files, Vigil
 from exporter.errors import ConfigError
-from exporter.web.auth import watching
-from exporter.web.basic_auth import Passwords, login
+from exporter.web.auth import Passwords, login, watching
 
 PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
 _LINE = 16

@@ -15,13 +15,13 @@ import exporter
 ORDER = (
     *("errors", "clock", "logs", "signals", "demo"),
     *("model", "config", "onapp", "polling", "health", "metrics", "status", "web"),
-    *("systemd", "vitals", "app", "commands", "cli", "__main__"),
+    *("systemd", "app", "commands", "cli", "__main__"),
 )
 """The way of the data: each imports only itself and those before it."""
 
 LIBRARIES = {
-    "aiohttp": {"onapp.client", "onapp.transport", "web", "app"},
-    "bcrypt": {"web.basic_auth"},
+    "aiohttp": {"onapp.client", "web", "app"},
+    "bcrypt": {"web.auth"},
     "isal": {"model.packed", "metrics.gzip_member"},
     "jinja2": {"status.html"},
     "multidict": {"onapp.client", "status.query"},

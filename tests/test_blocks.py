@@ -31,7 +31,7 @@ from stores import (
 )
 from test_exposition import understood
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.metrics.cache import SERVERS, Shelf, State
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Moment

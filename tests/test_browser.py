@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from stores import a_backup, a_panel, a_server, a_store, put
 
 from exporter.model.entities import Target
-from exporter.model.last_error import Trouble
+from exporter.model.store import Trouble
 from exporter.web.server import serving
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"

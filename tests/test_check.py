@@ -21,8 +21,7 @@ from test_schedules import EVERYTHING
 
 from exporter.commands.check import Check
 from exporter.commands.findings import Finding, Findings, PanelFindings
-from exporter.commands.report import as_json, as_table, summary
-from exporter.commands.terminal import Progress
+from exporter.commands.report import Progress, as_json, as_table, summary
 from exporter.config import load as config
 from exporter.config.units import Duration
 from exporter.demo import faults

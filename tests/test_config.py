@@ -16,10 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import load as config
-from exporter.config.effective import effective
-from exporter.config.schema import SECTIONS
+from exporter.config.schema import SECTIONS, Config, Detail, Poll, effective
 from exporter.config.secrets import HIDDEN, Literal
-from exporter.config.settings import Config, Detail, Poll
 from exporter.config.units import Duration, Size
 from exporter.errors import ConfigError
 

@@ -42,7 +42,7 @@ from stores import (
 )
 
 from exporter import __version__
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.demo.cloud import demo_cloud
 from exporter.demo.panel import Panel
 from exporter.demo.world import World

@@ -15,7 +15,7 @@ from test_rules import RULES, run, the_alerts, the_rules
 from worlds import Draw
 
 from exporter.clock import Now
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.health import conditions
 from exporter.health.conditions import Finding, Kind, Level
 from exporter.health.panel import judge_panel

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.metrics.exposition import OPENMETRICS, TEXT
-from exporter.metrics.negotiation import accepts_gzip, media_type
+from exporter.metrics.exposition import OPENMETRICS, TEXT, accepts_gzip, media_type
 
 PROMETHEUS_2_4 = (
     "application/openmetrics-text; version=0.0.1,"

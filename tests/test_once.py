@@ -26,7 +26,7 @@ from exporter.app import Exporter
 from exporter.commands.findings import Status
 from exporter.commands.once import LASTING, take
 from exporter.commands.output import check_writable, to_file
-from exporter.commands.terminal import Progress
+from exporter.commands.report import Progress
 from exporter.config import load as config
 from exporter.demo import faults
 from exporter.demo.panel import Panel

@@ -22,7 +22,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition

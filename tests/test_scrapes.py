@@ -24,7 +24,7 @@ from stores import (
     put,
 )
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.metrics.exposition import TEXT, Body, Exposition
 from exporter.metrics.scrapes import Scrapes
 from exporter.model.entities import Backup

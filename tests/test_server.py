@@ -23,8 +23,7 @@ from stores import a_backup, a_panel, a_server, a_store, put
 from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
-from exporter.metrics.exposition import TEXT
-from exporter.metrics.negotiation import accepts_gzip, media_type
+from exporter.metrics.exposition import TEXT, accepts_gzip, media_type
 from exporter.web.auth import Access, watching
 from exporter.web.connection import Limits
 from exporter.web.server import serving

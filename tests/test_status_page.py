@@ -33,10 +33,9 @@ from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
 from exporter.health.server import judge_server
 from exporter.health.targets import judge
 from exporter.model.entities import Backup, Disk, Schedule, Target
-from exporter.model.last_error import Trouble
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation, Shard
-from exporter.model.store import Knowledge, Store
+from exporter.model.store import Knowledge, Store, Trouble
 from exporter.status.api import server_status, status
 from exporter.status.html import RUNBOOKS
 from exporter.status.query import Query

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.terminal import Progress, wrapped
+from exporter.commands.report import Progress, wrapped
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from stores import TIME, StandingClock, a_backup, a_panel, a_server, a_store, put
 from work import counted
 
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.health.targets import judge
 from exporter.metrics.cache import SERVERS
 from exporter.metrics.exposition import TEXT, Exposition

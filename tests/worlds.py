@@ -24,10 +24,9 @@ from exporter.model.entities import (
     Transaction,
 )
 from exporter.model.failed_backups import FailedTake
-from exporter.model.last_error import Trouble
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation
-from exporter.model.store import Knowledge, PanelStore, Store
+from exporter.model.store import Knowledge, PanelStore, Store, Trouble
 from exporter.model.transaction_log import Journal, Seen
 
 HOUR, DAY = 3600.0, 86_400.0

@@ -11,19 +11,38 @@ from dataclasses import dataclass, field
 from .. import __version__
 from ..clock import Clock, SystemClock
 from ..config.flags import Flags
-from ..config.settings import Config, Panel
+from ..config.schema import Config, Panel
 from ..config.units import Duration
-from ..errors import ConfigError
+from ..errors import ConfigError, NotAsked, Unauthorized
+from ..model.entities import (
+    BACKUP_SERVERS,
+    BACKUPS,
+    DISKS,
+    INVENTORY,
+    RECOVERY_POINTS,
+    SCHEDULES,
+    TRANSACTIONS,
+    VERSION,
+)
 from ..model.selection import Shard
 from ..model.store import Store
+from ..onapp.error_body import printable
 from ..polling.manager import Fleet
-from .check_run import Inquiry
-from .findings import Findings, PanelFindings, Status, gravity, worst
+from .check_run import Inquiry, Tallies
+from .collector_steps import Survey
+from .connect_steps import ADDRESS, CREDENTIALS, TLS, Contact
+from .findings import (
+    Cost,
+    Finding,
+    Findings,
+    PanelFindings,
+    Status,
+    cost,
+    gravity,
+    worst,
+)
 from .output import to_stdout
-from .probe import Probe
-from .report import as_json, as_table, summary
-from .tally import Tallies
-from .terminal import Progress, columns
+from .report import Progress, as_json, as_table, columns, counted, summary
 
 
 @dataclass(slots=True, eq=False)
@@ -103,3 +122,130 @@ def _show(findings: PanelFindings) -> None:
 
 def _nothing(findings: PanelFindings) -> None:
     """JSON comes as one object, at the end."""
+
+
+CLOCK = "clock"
+COST = "cost"
+STEPS = (
+    ADDRESS,
+    TLS,
+    CREDENTIALS,
+    VERSION,
+    INVENTORY,
+    BACKUPS,
+    SCHEDULES,
+    DISKS,
+    TRANSACTIONS,
+    BACKUP_SERVERS,
+    RECOVERY_POINTS,
+    CLOCK,
+    COST,
+)
+"""What is found out about a panel, in the order in which it is shown."""
+
+_LARGEST_SKEW_SECONDS = 300.0
+
+
+@dataclass(slots=True, eq=False)
+class Probe:
+    """Tries one panel, one request at a time."""
+
+    inquiry: Inquiry
+    _contact: Contact = field(init=False)
+    _survey: Survey = field(init=False)
+    _cost: Cost | None = field(default=None, init=False)
+    _surveyed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing found."""
+        self._contact = Contact(self.inquiry)
+        self._survey = Survey(self.inquiry)
+
+    async def run(self) -> None:
+        """Try everything; what the panel's answer makes pointless is left untried.
+
+        Credentials that were refused once are not tried again.
+        """
+        gate = self.inquiry.member.poller.gate
+        try:
+            gate.claim()
+            if await self._contact.make():
+                await self._survey.make()
+                self._surveyed = True
+                self._note_clock()
+                self._note_cost()
+        except Unauthorized as error:
+            self._contact.refused(error)
+        except NotAsked as error:
+            if gate.refusing():
+                self._contact.refused(error)
+            else:
+                step = next(step for step in STEPS if step not in self.inquiry.found)
+                self.inquiry.note_error(step, Status.FAILED, error)
+        finally:
+            gate.release()
+
+    def out_of_time(self, limit: str) -> None:
+        """Note that there was no time for the rest."""
+        step = next((s for s in STEPS if s not in self.inquiry.found), COST)
+        self.inquiry.note(
+            step,
+            Status.FAILED,
+            f"not tried within {limit}",
+            hint="raise --timeout, or find out what makes the panel slow",
+        )
+
+    def findings(self) -> PanelFindings:
+        """Return what was found out so far."""
+        panel = self.inquiry.member.panel
+        poller = self.inquiry.member.poller
+        found = self.inquiry.found
+        checks = tuple(found.get(step) or _untried(step) for step in STEPS)
+        return PanelFindings(
+            panel=panel.name,
+            url=str(panel.url),
+            status=worst(check.status for check in checks),
+            checks=checks,
+            version=printable(self._contact.version or "") or None,
+            servers=len(poller.store.watches) if self._surveyed else None,
+            sample=self._survey.sample,
+            clock_skew_seconds=poller.reader.skew_seconds,
+            cost=self._cost,
+        )
+
+    def _note_clock(self) -> None:
+        skew = self.inquiry.member.poller.reader.skew_seconds
+        if skew is None:
+            self.inquiry.note(CLOCK, Status.OFF, "the panel does not tell its time")
+            return
+        text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
+        if abs(skew) > _LARGEST_SKEW_SECONDS:
+            hint = "set the clocks of panel and exporter right, with NTP"
+            self.inquiry.note(CLOCK, Status.DEGRADED, text, hint=hint)
+        else:
+            self.inquiry.note(CLOCK, Status.OK, text)
+
+    def _note_cost(self) -> None:
+        panel, latency = self.inquiry.member.panel, self.inquiry.tally.latency_seconds
+        costs = self._cost = cost(panel, self._survey.workload(), latency)
+        hourly = costs.requests_per_hour
+        kinds = ", ".join(f"{kind} {n:g}" for kind, n in hourly.items())
+        once = sum(costs.requests_per_pass.values())
+        text = (
+            f"a pass: {counted(once, 'request')}, at least "
+            f"{costs.seconds_per_pass:.1f} s with {costs.concurrency} at once; an "
+            f"hour: {sum(hourly.values()):.0f} ({kinds}), and one for each backup "
+            "that begins or ends"
+        )
+        if costs.seconds_per_pass > panel.poll.interval:
+            hint = (
+                f"a pass takes longer than poll.interval ({panel.poll.interval}): "
+                "raise it or poll.concurrency, or share the servers between shards"
+            )
+            self.inquiry.note(COST, Status.DEGRADED, text, hint=hint)
+        else:
+            self.inquiry.note(COST, Status.OK, text)
+
+
+def _untried(step: str) -> Finding:
+    return Finding(step, Status.UNTRIED, "")

@@ -21,12 +21,11 @@ from ..model.entities import (
 from ..onapp.paging import PER_PAGE
 from ..onapp.permissions import backups_hint
 from ..polling.jobs import REFUSED
-from ..polling.planner import few_named
+from ..polling.manager import few_named
 from ..polling.transactions import MOST_PAGES_FIRST
 from .check_run import Inquiry, unanswered
-from .cost import Workload
-from .findings import Sample, Status
-from .terminal import counted
+from .findings import Sample, Status, Workload
+from .report import counted
 
 SAMPLE = 10
 """So many servers are read, spread over all of them."""

@@ -22,7 +22,7 @@ from ..model.selection import NO_SERVERS_HINT
 from ..onapp.permissions import permission_hint
 from .check_run import Inquiry
 from .findings import Status
-from .terminal import counted
+from .report import counted
 
 ADDRESS = "address"
 TLS = "tls"

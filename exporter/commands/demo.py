@@ -9,7 +9,7 @@ from ..app import Exporter, obey_signals
 from ..config import load as config
 from ..config import schema
 from ..config.flags import PROGRAM, Flags
-from ..config.settings import Config
+from ..config.schema import Config
 from ..demo.panel import Panel
 from ..demo.stage import demo_panel
 from ..metrics.exposition import TEXT

@@ -16,7 +16,7 @@ import structlog
 from ..app import Exporter
 from ..clock import Now
 from ..config.flags import Flags
-from ..config.settings import Config
+from ..config.schema import Config
 from ..metrics.exporter import OWN
 from ..metrics.exposition import TEXT
 from ..metrics.families import FAMILIES
@@ -26,7 +26,7 @@ from ..model.store import PanelStore
 from ..polling.poller import Poller
 from .findings import Status, gravity, worst
 from .output import check_writable, to_file, to_stdout
-from .terminal import Progress
+from .report import Progress
 
 log = structlog.get_logger()
 

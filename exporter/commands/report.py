@@ -2,14 +2,95 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TextIO
 
 import msgspec
 
 from ..onapp.error_body import printable
 from .findings import Finding, Findings, PanelFindings, Status
-from .terminal import counted, wrapped
+
+_ERASE = "\r\x1b[K"
+_NARROWEST = 20
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: 1 panel, 2 panels."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def columns(stream: TextIO) -> int | None:
+    """Return how wide a terminal is; None: it is none, and lines may be long."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
+    """Return lines that begin with ``first``, then ``rest``, no wider than asked."""
+    if width is None:
+        return [first + text]
+    return textwrap.wrap(
+        text,
+        max(width, _NARROWEST + max(len(first), len(rest))),
+        initial_indent=first,
+        subsequent_indent=rest,
+    )
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)  # structlog locks each stream
+class Progress:
+    """One line on a terminal that is written over; nothing anywhere else.
+
+    What else goes to the same terminal, such as the log, is written through here.
+    """
+
+    stream: TextIO
+    dumb: bool = False
+    """Whether the terminal understands nothing but text."""
+    _shown: str = field(default="", init=False)
+
+    def show(self, text: str) -> None:
+        """Show what is being done now."""
+        if text == self._shown or self.dumb or not self.stream.isatty():
+            return
+        width = os.get_terminal_size(self.stream.fileno()).columns or 80
+        self.stream.write(_ERASE + _clipped(printable(text), width - 1))
+        self.stream.flush()
+        self._shown = text
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        if self._shown:
+            self.stream.write(_ERASE)
+            self.stream.flush()
+        self._shown = ""
+
+    def write(self, text: str) -> int:
+        """Write something that stays."""
+        self.clear()
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Let it be seen."""
+        self.stream.flush()
+
+
+def _clipped(text: str, width: int) -> str:
+    """Return the beginning of a text that is no wider than a line."""
+    taken = ""
+    for character in text:
+        wide = unicodedata.east_asian_width(character) in "WF"
+        width -= 2 if wide else 1
+        if width < 0:
+            break
+        taken += character
+    return taken
+
 
 _STEP_COLUMNS = 16
 _STATUS_COLUMNS = 10

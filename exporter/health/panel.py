@@ -35,7 +35,7 @@ from .conditions import (
     Finding,
     Kind,
 )
-from .schedules import overdue
+from .server import overdue
 
 
 def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Finding, ...]:

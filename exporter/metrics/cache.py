@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import TypeAlias
 
-from ..config.settings import Detail
+from ..config.schema import Detail
 from ..health.targets import Verdict
 from ..model.store import Knowledge
 from .family import AgeFamily

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ..clock import Clock, Now
-from ..config.settings import Detail
+from ..config.schema import Detail
 from ..model.store import PanelStore, Store
 from .families import FAMILIES
 from .family import AgeFamily, BackupsFamily, Family, PanelFamily, ServerFamily

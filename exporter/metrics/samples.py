@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from ..config.settings import Detail
+from ..config.schema import Detail
 from ..health.targets import TargetVerdict, Verdict, judge
 from ..model.entities import Backup, RecoveryPoint, Schedule, Target
 from ..model.store import NOBODY, Knowledge

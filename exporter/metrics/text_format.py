@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ..clock import Now
-from ..config.settings import Detail
+from ..config.schema import Detail
 from ..health.targets import Verdict
 from ..model.store import Knowledge, PanelStore
 from .families import FAMILIES

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors import ExporterError, PanelError
 from .entities import (
     Backups,
     BackupServer,
@@ -23,10 +24,28 @@ from .entities import (
     Transaction,
 )
 from .failed_backups import FailedTake, aimed, relevant
-from .last_error import Trouble
 from .packed import Packed
 from .selection import Expectation
 from .transaction_log import Journal
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """An error in the words of the log, which never quote a secret."""
+
+    reason: str
+    """As in ``onapp_api_errors_total``."""
+    error: str
+    hint: str
+    """What to do about it; may be empty."""
+    at: float
+    """Unix time."""
+
+    @classmethod
+    def of(cls, error: ExporterError, at: float, hint: str = "") -> Trouble:
+        """Describe an error; ``hint`` where the place knows better."""
+        reason = error.reason if isinstance(error, PanelError) else ""
+        return cls(reason, str(error), hint or error.hint, at)
+
 
 _STRAYS_KEPT = 1_000
 NOBODY = 0

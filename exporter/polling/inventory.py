@@ -14,9 +14,8 @@ import structlog
 from ..clock import Clock
 from ..errors import ExporterError, NotAsked, NotFound, PanelError, Unauthorized
 from ..model.entities import Server
-from ..model.last_error import Trouble
 from ..model.selection import NO_SERVERS_HINT, Selection, Shard
-from ..model.store import PanelStore
+from ..model.store import PanelStore, Trouble
 from ..onapp.api import Reader
 from ..onapp.decode import UNKNOWN_ID
 from ..onapp.paging import PER_PAGE

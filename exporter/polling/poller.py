@@ -26,17 +26,15 @@ from ..errors import (
     seconds_asked_for,
     trace,
 )
-from ..model.last_error import Trouble
-from ..model.store import PanelStore
+from ..model.store import PanelStore, Trouble
 from ..onapp.api import Reader
 from ..onapp.backoff import doubled
 from ..onapp.circuit_breaker import Gate, Permit
 from ..onapp.permissions import backups_hint
-from .first_pass import FirstPass
+from .collectors import Programme
 from .inventory import Roster
 from .jobs import Errand
-from .programme import Programme
-from .scheduler import Timetable
+from .scheduler import FirstPass, Timetable
 
 log = structlog.get_logger()
 

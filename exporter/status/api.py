@@ -16,8 +16,7 @@ from ..health.targets import (
     last_failed_at,
 )
 from ..model.entities import Backup, Target
-from ..model.last_error import Trouble
-from ..model.store import PanelStore
+from ..model.store import PanelStore, Trouble
 from .schema import (
     FindingStatus,
     PanelStatus,

@@ -8,19 +8,104 @@ from __future__ import annotations
 import difflib
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from ..config import yaml_file
 from ..config.file_watch import Files
-from ..config.messages import shown
-from ..config.place import Place
+from ..config.messages import Diagnosis, Place, shown
 from ..config.secrets import CONTROL
 from ..config.yaml_file import Scalar
-from . import web_schema
+from ..errors import ConfigError
 from .tls import CIPHERS, CLIENT_AUTH, CURVES, VERSIONS, ServerTls
+
+
+class Text(str):
+    """Any scalar, as it is written."""
+
+    __slots__ = ()
+
+
+class Switch(int):
+    """A YAML 1.1 boolean."""
+
+
+class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``tls_server_config``: who the server is, and whom it lets in."""
+
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    client_auth_type: Text | None = None
+    client_ca_file: Text | None = None
+    min_version: Text | None = None
+    max_version: Text | None = None
+    cipher_suites: list[Text | None] | None = None
+    prefer_server_cipher_suites: Switch | None = None
+    curve_preferences: list[Text | None] | None = None
+
+
+class HttpServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``http_server_config``: how answers are sent."""
+
+    http2: Switch | None = None
+    headers: dict[str, Any] | None = None
+
+
+class WebKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    tls_server_config: TlsServerKeys | None = None
+    http_server_config: HttpServerKeys | None = None
+    basic_auth_users: dict[str, Any] | None = None
+
+
+_SAYING = Diagnosis(
+    sections={
+        "": WebKeys,
+        "tls_server_config": TlsServerKeys,
+        "http_server_config": HttpServerKeys,
+    },
+    delicate=re.compile("basic_auth_users"),
+    example="tls_server_config",
+)
+_TRUE = ("true", "yes", "on", "y")
+_FALSE = ("false", "no", "off", "n")
+
+
+def decoded(content: Any, source: str) -> WebKeys:
+    """Check what ``document.load_scalars`` returned; raise ConfigError if wrong."""
+    if content is None:
+        return WebKeys()
+    try:
+        return msgspec.convert(content, WebKeys, dec_hook=_hook)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_SAYING.problem(error, content)}") from None
+
+
+def _hook(kind: type, value: Any) -> Any:
+    return _READERS[kind](value)
+
+
+def _as_text(value: Any) -> Text:
+    if not isinstance(value, Scalar):
+        raise ValueError("must be text")  # noqa: TRY004  # msgspec's way
+    return Text(value.text)
+
+
+def _switch(value: Any) -> Switch:
+    if isinstance(value, Scalar) and (value.kind == "bool" or value.plain):
+        word = value.text.lower()
+        if word in _TRUE or word in _FALSE:
+            return Switch(word in _TRUE)
+    raise ValueError("must be true or false")
+
+
+_READERS: Mapping[type, Callable[[Any], Any]] = {Text: _as_text, Switch: _switch}
+
 
 _V = TypeVar("_V")
 
@@ -56,10 +141,10 @@ class WebConfig:
 def load(path: Path, files: Files) -> WebConfig:
     """Read the file and all that it names; raise ConfigError when it cannot be used."""
     content = yaml_file.load_scalars(files.note(path))
-    keys = web_schema.keys(content, str(path))
+    keys = decoded(content, str(path))
     place = Place(str(path), path.parent.absolute())
     tls = _tls(place / "tls_server_config", keys.tls_server_config, files)
-    http = keys.http_server_config or web_schema.HttpServerKeys()
+    http = keys.http_server_config or HttpServerKeys()
     return WebConfig(
         empty=content is None,
         tls=tls,
@@ -69,10 +154,8 @@ def load(path: Path, files: Files) -> WebConfig:
     )
 
 
-def _tls(
-    place: Place, keys: web_schema.TlsServerKeys | None, files: Files
-) -> ServerTls | None:
-    keys = keys or web_schema.TlsServerKeys()
+def _tls(place: Place, keys: TlsServerKeys | None, files: Files) -> ServerTls | None:
+    keys = keys or TlsServerKeys()
     minimum = _choice(place / "min_version", keys.min_version or "TLS12", VERSIONS)
     maximum = _choice(place / "max_version", keys.max_version or "TLS13", VERSIONS)
     suites = [name for name in keys.cipher_suites or () if name is not None]
@@ -107,7 +190,7 @@ def _choice(place: Place, name: str, known: Mapping[str, _V]) -> _V:
     return known[name]
 
 
-def _curve(place: Place, keys: web_schema.TlsServerKeys) -> str | None:
+def _curve(place: Place, keys: TlsServerKeys) -> str | None:
     names = [name for name in keys.curve_preferences or () if name is not None]
     curves = [_choice(place[at], name, CURVES) for at, name in enumerate(names)]
     if len(curves) > 1:
@@ -118,7 +201,7 @@ def _curve(place: Place, keys: web_schema.TlsServerKeys) -> str | None:
     return curves[0] if curves else None
 
 
-def _client_auth(place: Place, keys: web_schema.TlsServerKeys) -> ssl.VerifyMode:
+def _client_auth(place: Place, keys: TlsServerKeys) -> ssl.VerifyMode:
     here = place / "client_auth_type"
     mode = _choice(here, keys.client_auth_type or "NoClientCert", CLIENT_AUTH)
     if mode is None:

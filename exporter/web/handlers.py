@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from ..errors import ConfigError
-from ..metrics.exposition import Body, Exposition
-from ..metrics.negotiation import accepts_gzip, media_type
+from ..metrics.exposition import Body, Exposition, accepts_gzip, media_type
 from ..metrics.scrapes import Scrapes
 from ..model.store import Store
 from ..status.query import BadQuery, Query, number_of_page, query

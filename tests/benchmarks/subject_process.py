@@ -24,7 +24,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from exporter.app import Exporter, spare_the_collector
 from exporter.config import load as config
 from exporter.config import schema
-from exporter.config.settings import Detail
+from exporter.config.schema import Detail
 from exporter.metrics.collector import BackupCollector
 from exporter.web.server import serving
 
