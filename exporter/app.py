@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +27,7 @@ from .metrics.exposition import Exposition
 from .model.selection import Shard
 from .model.store import Store
 from .polling.manager import Fleet
+from .signals import obey_signals
 from .status.html import Pages as StatusPages
 from .status.views import Views
 from .systemd import Supervisor, Vitals, passed_sockets, sockets_wait
@@ -38,8 +37,6 @@ from .web.handlers import Pages
 from .web.server import Door, serving
 
 log = structlog.get_logger()
-
-_LONGEST_FAREWELL_SECONDS = 1.8
 
 
 @dataclass(slots=True, eq=False)
@@ -181,7 +178,7 @@ async def serve(
         web_config_file=flags.web_config_file,
         supervisor=Supervisor.of(environment),
     )
-    obey_signals(exporter)
+    obey_signals(exporter.end, exporter.reload)
     async with exporter.running(doors) as addresses:
         for address in addresses:
             log.info(
@@ -210,30 +207,3 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def obey_signals(exporter: Exporter) -> None:
-    """End on SIGTERM and SIGINT, reload on SIGHUP."""
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Task[None]] = set()
-
-    def end() -> None:
-        exporter.end()
-        # Threads cannot be ended: one may wait for a name server or a file for long.
-        loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, 0)
-
-    def reload() -> None:
-        task = loop.create_task(_reload(exporter))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-
-
-async def _reload(exporter: Exporter) -> None:
-    try:
-        await exporter.reload()
-    except ConfigError:
-        return  # logged and counted where it happened

@@ -1,11 +1,14 @@
-"""How a command that does not serve ends: by itself, or by a signal."""
+"""What SIGTERM, SIGINT and SIGHUP do: to an exporter that serves, and to a command."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+
+from .errors import ConfigError
 
 _LONGEST_FAREWELL_SECONDS = 1.8
 
@@ -33,3 +36,29 @@ async def _to_the_end(work: Coroutine[object, object, int]) -> int:
     # Threads cannot be ended: one may wait for a name server for long.
     loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, status)
     return status
+
+
+def obey_signals(
+    end: Callable[[], None], reload: Callable[[], Awaitable[None]]
+) -> None:
+    """Call ``end`` on SIGTERM and SIGINT, ``reload`` on SIGHUP."""
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def end_soon() -> None:
+        end()
+        # Threads cannot be ended: one may wait for a name server or a file for long.
+        loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, 0)
+
+    async def reload_once() -> None:
+        with suppress(ConfigError):  # logged and counted where it happened
+            await reload()
+
+    def begin_reload() -> None:
+        task = loop.create_task(reload_once())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end_soon)
+    loop.add_signal_handler(signal.SIGHUP, begin_reload)

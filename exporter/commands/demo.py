@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from ..app import Exporter, obey_signals
+from ..app import Exporter
 from ..config import load as config
 from ..config import schema
 from ..config.flags import PROGRAM, Flags
@@ -14,6 +14,7 @@ from ..demo.panel import Panel
 from ..demo.stage import demo_panel
 from ..metrics.exposition import TEXT
 from ..model.selection import Shard
+from ..signals import obey_signals
 
 _NAME = "demo"
 _SHOWN = (
@@ -36,7 +37,7 @@ async def demonstrate(flags: Flags) -> int:
             max_requests=flags.max_requests,
             web_config_file=flags.web_config_file,
         )
-        obey_signals(exporter)
+        obey_signals(exporter.end, exporter.reload)
         async with (
             exporter.running(flags.listen_addresses) as addresses,
             asyncio.TaskGroup() as tasks,
