@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from exporter.config.schema import Detail
+from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
-from exporter.metrics.families import FAMILIES
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
 from exporter.model.packed import packed

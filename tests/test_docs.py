@@ -12,8 +12,8 @@ import pytest
 from looks import the_pages
 from stores import a_store
 
+from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN, OwnFamily
-from exporter.metrics.families import FAMILIES
 from exporter.metrics.family import Family
 
 ROOT = Path(__file__).parents[1]

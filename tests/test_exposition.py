@@ -46,10 +46,10 @@ from exporter.config.schema import Detail
 from exporter.demo.cloud import demo_cloud
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
+from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.metrics.families import FAMILIES
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
 from exporter.model.packed import Packed, packed

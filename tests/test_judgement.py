@@ -22,7 +22,7 @@ from exporter.health.panel import judge_panel
 from exporter.health.server import UNRESOLVED, judge_server
 from exporter.metrics.exporter import Telemetry
 from exporter.metrics.exposition import TEXT, Exposition
-from exporter.metrics.samples import view
+from exporter.metrics.family import view
 from exporter.model.selection import Shard
 from exporter.model.store import PanelStore, Store
 

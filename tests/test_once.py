@@ -31,7 +31,7 @@ from exporter.config import load as config
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.metrics.families import FAMILIES
+from exporter.metrics import FAMILIES
 from exporter.metrics.family import AgeFamily
 from exporter.model.selection import Shard
 

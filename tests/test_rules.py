@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN, OwnFamily
-from exporter.metrics.families import FAMILIES
 from exporter.metrics.family import Family
 
 ROOT = Path(__file__).parents[1]

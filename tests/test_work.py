@@ -22,9 +22,9 @@ from work import counted
 
 from exporter.config.schema import Detail
 from exporter.health.targets import judge
+from exporter.metrics import FAMILIES
 from exporter.metrics.cache import SERVERS
 from exporter.metrics.exposition import TEXT, Exposition
-from exporter.metrics.families import FAMILIES
 from exporter.metrics.family import PanelFamily
 from exporter.metrics.gzip_member import piece
 from exporter.metrics.scrapes import Scrapes

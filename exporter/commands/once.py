@@ -17,9 +17,9 @@ from ..app import Exporter
 from ..clock import Now
 from ..config.flags import Flags
 from ..config.schema import Config
+from ..metrics import FAMILIES
 from ..metrics.exporter import OWN
 from ..metrics.exposition import TEXT
-from ..metrics.families import FAMILIES
 from ..metrics.family import AgeFamily
 from ..model.selection import Shard
 from ..model.store import PanelStore

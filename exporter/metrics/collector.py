@@ -16,9 +16,18 @@ from prometheus_client.registry import Collector
 from ..clock import Clock, Now
 from ..config.schema import Detail
 from ..model.store import PanelStore, Store
-from .families import FAMILIES
-from .family import AgeFamily, BackupsFamily, Family, PanelFamily, ServerFamily
-from .samples import Sample, ServerView, age_seconds, view
+from . import FAMILIES
+from .backup import age_seconds
+from .family import (
+    AgeFamily,
+    BackupsFamily,
+    Family,
+    PanelFamily,
+    Sample,
+    ServerFamily,
+    ServerView,
+    view,
+)
 
 
 @dataclass(slots=True, eq=False)

@@ -20,8 +20,8 @@ from ..clock import Clock, Now
 from ..config.schema import Detail
 from ..health.targets import Verdict
 from ..model.store import PanelStore, Store
+from . import FAMILIES
 from .cache import Shelf, State
-from .families import FAMILIES
 from .family import Family
 from .gzip_member import Piece, member, piece
 from .text_format import ROW_FAMILIES, panel_lines

@@ -1,17 +1,68 @@
-"""The kinds of metric families: what each is made from, and so when it changes."""
+"""The kinds of metric families: what each is made from, and so when it changes.
+
+A row of the table is a family: name, help, labels, and pure functions that give its
+samples. An unknown value yields no sample.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from itertools import groupby
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
 
 from ..clock import Now
+from ..config.schema import Detail
+from ..health.targets import Verdict, judge
+from ..model.entities import Backup
 from ..model.store import Knowledge, PanelStore
-from .samples import Row, Sample, ServerView
 
 Subject = TypeVar("Subject")
 T = TypeVar("T")
+
+Sample: TypeAlias = tuple[tuple[str, ...], float]
+"""The values of the family's labels, in its order, and the sample's value."""
+Row: TypeAlias = tuple[tuple[str, ...], T]
+"""The same labels, and what values are made of: families may share their rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """One server's knowledge, judged."""
+
+    knowledge: Knowledge
+    verdict: Verdict
+    detailed: tuple[Backup, ...]
+    """The backups that get series of their own."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Return the values of ``panel`` and ``vm_id``."""
+        return self.knowledge.panel, str(self.knowledge.vm_id)
+
+
+def view(knowledge: Knowledge, detail: Detail) -> ServerView:
+    """Judge a server's backups and choose those with series of their own."""
+    backups = tuple(knowledge.backups or ())  # unpacked once
+    known = msgspec.structs.replace(knowledge, backups=backups)
+    return ServerView(known, judge(known), tuple(_detailed(backups, detail)))
+
+
+def _detailed(backups: tuple[Backup, ...], detail: Detail) -> Iterable[Backup]:
+    if not detail.backups:
+        return ()
+    if not detail.newest_per_target:
+        return backups
+    newest = sorted(backups, key=lambda b: (b.target, -(b.created_at or 0.0), -b.id))
+    kept = {
+        backup.id
+        for _, rows in groupby(newest, key=lambda b: b.target)
+        for rank, backup in enumerate(rows)
+        if rank < detail.newest_per_target or not backup.built
+    }
+    return (backup for backup in backups if backup.id in kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +132,18 @@ def _known(
         value = value_of(row)
         if value is not None:
             yield labels, value
+
+
+def itself(value: float) -> float:
+    """Return the value of a row that is nothing but its value."""
+    return value
+
+
+def text(value: object | None) -> str:
+    """Return a label's value; empty when it is not known."""
+    return "" if value is None else str(value)
+
+
+def place(backup_server_id: int | None) -> str:
+    """Return the value of the label ``backup_server_id``."""
+    return "none" if backup_server_id is None else str(backup_server_id)

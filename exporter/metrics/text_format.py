@@ -19,9 +19,8 @@ from ..clock import Now
 from ..config.schema import Detail
 from ..health.targets import Verdict
 from ..model.store import Knowledge, PanelStore
-from .families import FAMILIES
-from .family import AgeFamily, Family, PanelFamily, RowFamily, ServerFamily
-from .samples import Row, view
+from . import FAMILIES
+from .family import AgeFamily, Family, PanelFamily, Row, RowFamily, ServerFamily, view
 
 ROW_FAMILIES: tuple[RowFamily[Any, Any], ...] = tuple(
     family for family in FAMILIES if isinstance(family, RowFamily)

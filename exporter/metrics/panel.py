@@ -1,31 +1,52 @@
-"""The families about a panel as a whole, and about how its polling goes."""
+"""The families about a panel as a whole: its polling, backup servers, transactions."""
 
 from __future__ import annotations
 
-from operator import itemgetter
+from collections.abc import Callable, Iterator
 
+from ..clock import Now
 from ..health.panel import poll_lag_seconds
-from .family import Family, PanelCounter, PanelFamily
-from .panel_samples import (
-    backup_server_info,
-    collector_success,
-    each_backup_server,
-    each_reading,
-    each_share,
-    of_panel,
-    oldest_pending,
-    panel_info,
-    transactions_pending,
-    transactions_total,
-)
-from .samples import itself
+from ..model.entities import BACKUPS, INVENTORY, BackupServer, Share
+from ..model.store import PanelStore
+from .family import Family, PanelCounter, PanelFamily, Row, itself, place, text
 
 _PANEL = ("panel",)
-_VM = ("panel", "vm_id")
 _ACTION = ("panel", "action")
 _BACKUP_SERVER = ("panel", "backup_server_id")
 
-PANEL_FAMILIES: tuple[Family, ...] = (
+
+def of_panel(
+    value: Callable[[PanelStore, Now], float | None],
+) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
+    """Make rows of a value that a panel has."""
+
+    def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+        found = value(panel, now)
+        if found is not None:
+            yield (panel.name,), found
+
+    return rows
+
+
+def panel_info(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
+    """Describe the panel, once it has answered."""
+    if panel.heard_at_monotonic is not None:
+        yield (panel.name, panel.url, text(panel.version)), 1
+
+
+def collector_success(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+    """Tell of each collector whether its last run succeeded."""
+    outcomes = (
+        (INVENTORY, panel.inventory_succeeded),
+        (BACKUPS, panel.backups_succeeded()),
+        *panel.collected().items(),
+    )
+    for collector, succeeded in outcomes:
+        if succeeded is not None:
+            yield (panel.name, collector), float(succeeded)
+
+
+_PANELS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_up",
         "Whether the panel answers: 0 when version or inventory could not be polled, "
@@ -85,6 +106,31 @@ PANEL_FAMILIES: tuple[Family, ...] = (
         collector_success,
         itself,
     ),
+)
+
+
+# Backup servers
+
+
+def each_backup_server(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
+    """Yield the backup servers that the panel lists."""
+    for server in panel.known_backup_servers(now.monotonic):
+        yield (panel.name, str(server.id)), server
+
+
+def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
+    """Describe each backup server."""
+    for server in panel.known_backup_servers(now.monotonic):
+        yield (panel.name, str(server.id), server.label), 1
+
+
+def each_share(panel: PanelStore, now: Now) -> Iterator[Row[Share]]:
+    """Yield what the backups on each backup server amount to."""
+    for number, share in panel.shares(now.monotonic).items():
+        yield (panel.name, place(number)), share
+
+
+_BACKUP_SERVERS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_backup_server_info",
         "What describes the backup server, as of the last poll.",
@@ -121,6 +167,34 @@ PANEL_FAMILIES: tuple[Family, ...] = (
         each_share,
         lambda share: share.size_bytes,
     ),
+)
+
+
+# Transactions
+
+
+def transactions_total(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+    """Count the backup transactions by how they ended."""
+    if panel.journal is not None:
+        for (action, status), count in panel.journal.counts.items():
+            yield (panel.name, action, status), count
+
+
+def transactions_pending(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
+    """Count the backup transactions that wait or run."""
+    for action, rows in panel.pending(now.monotonic).items():
+        yield (panel.name, action), len(rows)
+
+
+def oldest_pending(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+    """Tell when the oldest backup transaction that waits or runs was created."""
+    for action, rows in panel.pending(now.monotonic).items():
+        moments = [row.created_at for row in rows if row.created_at is not None]
+        if moments:
+            yield (panel.name, action), min(moments)
+
+
+_TRANSACTIONS: tuple[Family, ...] = (
     PanelCounter(
         "onapp_transactions_total",
         "Backup transactions of this exporter's servers, by the final status that they "
@@ -145,18 +219,6 @@ PANEL_FAMILIES: tuple[Family, ...] = (
         oldest_pending,
         itself,
     ),
-    PanelFamily(
-        "onapp_vm_poll_success",
-        "Whether the last poll of the server's backups succeeded and is not too old.",
-        _VM,
-        each_reading,
-        itemgetter(0),
-    ),
-    PanelFamily(
-        "onapp_vm_last_poll_success_timestamp_seconds",
-        "When the server's backups were last polled with success, in Unix seconds.",
-        _VM,
-        each_reading,
-        itemgetter(1),
-    ),
 )
+
+FAMILIES: tuple[Family, ...] = (*_PANELS, *_BACKUP_SERVERS, *_TRANSACTIONS)
