@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from exporter.config.schema import Detail
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
-from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
+from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
 from exporter.model.packed import packed
@@ -185,13 +185,13 @@ def _backup(target: int, number: int) -> Backup:
 
 
 def _requests() -> int:
-    telemetry = Telemetry(version="", shard=Shard())
+    telemetry = ExporterMetrics(version="", shard=Shard())
     before = _samples(telemetry)
     telemetry.panel("cp")
     return _samples(telemetry) - before
 
 
-def _samples(telemetry: Telemetry) -> int:
+def _samples(telemetry: ExporterMetrics) -> int:
     return sum(len(metric.samples) for metric in telemetry.registry.collect())
 
 

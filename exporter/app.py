@@ -22,19 +22,19 @@ from .clock import Clock, SystemClock
 from .config.flags import Flags
 from .config.schema import Config, effective
 from .errors import ConfigError
-from .metrics.exporter import Telemetry
+from .metrics.exporter import ExporterMetrics
 from .metrics.exposition import Exposition
 from .model.selection import Shard
 from .model.store import Store
-from .polling.manager import Fleet
+from .polling.manager import PollerManager
 from .signals import obey_signals
-from .status.html import Pages as StatusPages
+from .status.html import StatusPages
 from .status.views import Views
-from .systemd import Supervisor, Vitals, passed_sockets, sockets_wait
-from .web.auth import Access, watching
+from .systemd import NotifySocket, SystemdNotifier, passed_sockets, sockets_wait
+from .web.auth import AccessControl, watching
 from .web.connection import Limits
-from .web.handlers import Pages
-from .web.server import Door, serving
+from .web.handlers import Handlers
+from .web.server import Listener, serving
 
 log = structlog.get_logger()
 
@@ -51,13 +51,13 @@ class Exporter:
     max_requests: int = 40
     web_config_file: Path | None = None
     jitter: Callable[[], float] = random.random
-    supervisor: Supervisor = field(default_factory=Supervisor)
+    supervisor: NotifySocket = field(default_factory=NotifySocket)
     store: Store = field(default_factory=Store)
-    access: Access = field(init=False)
-    telemetry: Telemetry = field(init=False)
+    access: AccessControl = field(init=False)
+    telemetry: ExporterMetrics = field(init=False)
     exposition: Exposition = field(init=False)
-    fleet: Fleet = field(init=False)
-    vitals: Vitals = field(init=False)
+    fleet: PollerManager = field(init=False)
+    vitals: SystemdNotifier = field(init=False)
     ended: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -66,7 +66,7 @@ class Exporter:
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def running(self, doors: tuple[Door, ...]) -> AsyncIterator[list[str]]:
+    async def running(self, doors: tuple[Listener, ...]) -> AsyncIterator[list[str]]:
         """Serve and poll; yield the addresses as bound.
 
         The ports come first: an exporter that cannot serve must not ask a panel, least
@@ -76,11 +76,11 @@ class Exporter:
         # A file may keep its reader waiting, as a pipe does; signals are obeyed then.
         config = await asyncio.to_thread(self.load)
         self.access = await asyncio.to_thread(self._access)
-        self.telemetry = Telemetry(version=__version__, shard=self.shard)
+        self.telemetry = ExporterMetrics(version=__version__, shard=self.shard)
         self.exposition = Exposition(
             self.store, self.clock, config.detail, self.telemetry.registry
         )
-        self.fleet = Fleet(
+        self.fleet = PollerManager(
             self.store,
             self.telemetry,
             self.clock,
@@ -88,7 +88,7 @@ class Exporter:
             self._crashed,
             self.jitter,
         )
-        self.vitals = Vitals(
+        self.vitals = SystemdNotifier(
             self.supervisor, self.store, self.clock, self.fleet.hanging
         )
         self._config = config
@@ -105,10 +105,10 @@ class Exporter:
                 await self.fleet.stop()
                 self.ended.cancel()
 
-    def _access(self) -> Access:
+    def _access(self) -> AccessControl:
         if self.web_config_file is None:
-            return Access()
-        return Access(watching(self.web_config_file, self.clock))
+            return AccessControl()
+        return AccessControl(watching(self.web_config_file, self.clock))
 
     def _limits(self) -> Limits:
         # Whoever allows many scrapes at once must have room for as many readers.
@@ -123,7 +123,7 @@ class Exporter:
             self.telemetry.errors_of,
             StatusPages(self.telemetry_path, self.shard),
         )
-        return Pages(
+        return Handlers(
             self.store,
             self.exposition,
             views,
@@ -176,7 +176,7 @@ async def serve(
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,
         web_config_file=flags.web_config_file,
-        supervisor=Supervisor.of(environment),
+        supervisor=NotifySocket.of(environment),
     )
     obey_signals(exporter.end, exporter.reload)
     async with exporter.running(doors) as addresses:
@@ -192,7 +192,7 @@ async def serve(
     return 0
 
 
-def _doors(flags: Flags, environment: Mapping[str, str]) -> tuple[Door, ...]:
+def _doors(flags: Flags, environment: Mapping[str, str]) -> tuple[Listener, ...]:
     if flags.systemd_socket:
         return passed_sockets(environment)
     if sockets_wait(environment):

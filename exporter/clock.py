@@ -64,7 +64,7 @@ class SystemClock:
 
 
 @dataclass(slots=True, eq=False)
-class Pulse:
+class Heartbeat:
     """What one poller waits for, and until when: whether it turns.
 
     Whoever waits says how long at most. That a panel is down or refuses credentials

@@ -88,7 +88,7 @@ def _listens(passed: socket.socket) -> bool:
 
 
 @dataclass(slots=True, eq=False)
-class Supervisor:
+class NotifySocket:
     """Whoever started this process and wants to know how it fares, if anybody does."""
 
     address: str = ""
@@ -98,14 +98,14 @@ class Supervisor:
     _silent: bool = field(default=False, init=False)
 
     @staticmethod
-    def of(environment: Mapping[str, str]) -> Supervisor:
+    def of(environment: Mapping[str, str]) -> NotifySocket:
         """Return who asks; raise ConfigError."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address:
-            return Supervisor()
+            return NotifySocket()
         if address[0] not in "/@":
             raise ConfigError(f"NOTIFY_SOCKET: {address!r} is neither a path nor @name")
-        return Supervisor(address, _watchdog_seconds(environment))
+        return NotifySocket(address, _watchdog_seconds(environment))
 
     def tell(self, *words: str) -> None:
         """Send assignments such as ``READY=1``; what cannot be sent is logged once."""
@@ -142,10 +142,10 @@ _ANOTHER_LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class Vitals:
+class SystemdNotifier:
     """Speaks for one exporter to its supervisor."""
 
-    supervisor: Supervisor
+    supervisor: NotifySocket
     store: Store
     clock: Clock
     hanging: Callable[[], list[str]]

@@ -17,7 +17,7 @@ from harness import SteppedClock
 from looks import the_pages
 from stores import a_backup, a_panel, a_server, a_store, put
 
-from exporter.web.auth import Access, Passwords, watching
+from exporter.web.auth import AccessControl, PasswordChecker, watching
 from exporter.web.server import serving
 
 PASSWORD = "correct horse"
@@ -95,7 +95,7 @@ async def guarded(
     # The files are new, as they are when somebody has just changed them.
     clock = SteppedClock(start=file.stat().st_mtime)
     pages = the_pages(store)
-    access = Access(watching(file, clock), Passwords(counted))
+    access = AccessControl(watching(file, clock), PasswordChecker(counted))
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
         serving(pages.application(), ("127.0.0.1:0",), access) as (address,),

@@ -28,7 +28,7 @@ from exporter.config import load as config
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.model.selection import Shard
-from exporter.systemd import Supervisor
+from exporter.systemd import NotifySocket
 
 NOW = 1_800_000_000.0
 """When every test begins: 2027-01-15 08:00:00 UTC."""
@@ -258,7 +258,7 @@ async def exporting(  # noqa: PLR0913  # the same
     shard: Shard | None = None,
     held: int = 0,
     web_config_file: Path | None = None,
-    supervisor: Supervisor | None = None,
+    supervisor: NotifySocket | None = None,
 ) -> AsyncIterator[Cloud]:
     """Start an exporter with a configuration file, over a panel that is running."""
     exporter = Exporter(
@@ -266,7 +266,7 @@ async def exporting(  # noqa: PLR0913  # the same
         clock=clock,
         shard=shard or Shard(),
         web_config_file=web_config_file,
-        supervisor=supervisor or Supervisor(),
+        supervisor=supervisor or NotifySocket(),
         jitter=lambda: 0.0,
     )
     async with (

@@ -13,9 +13,9 @@ from exporter.metrics.exposition import Exposition
 from exporter.model.selection import Shard
 from exporter.model.store import Store
 from exporter.status.api import Errors
-from exporter.status.html import Pages as StatusPages
+from exporter.status.html import StatusPages
 from exporter.status.views import Views
-from exporter.web.handlers import Pages
+from exporter.web.handlers import Handlers
 
 
 async def _nothing() -> None:
@@ -43,12 +43,12 @@ def the_pages(  # noqa: PLR0913  # a test names what matters to it
     reload: Callable[[], Awaitable[None]] = _nothing,
     shard: Shard | None = None,
     errors: Errors = no_errors,
-) -> Pages:
+) -> Handlers:
     """Return what answers every path, at the moment of every scrape."""
     shard = shard or Shard()
     own = own or CollectorRegistry()
     exposition = Exposition(store, StandingClock(), Detail(), own)
-    return Pages(
+    return Handlers(
         store,
         exposition,
         Views(exposition, shard, errors, _status_pages(telemetry_path, shard)),

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import yarl
 
-from exporter.clock import Pulse, SystemClock
+from exporter.clock import Heartbeat, SystemClock
 from exporter.config.schema import BodyFormat
-from exporter.config.secrets import Account, Literal
-from exporter.onapp.api import Reader
-from exporter.onapp.circuit_breaker import Gate, Standing
+from exporter.config.secrets import Account, LiteralSecret
+from exporter.onapp.api import PanelApi
+from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState
 from exporter.onapp.client import Client, Sessions
 
 
@@ -32,7 +32,7 @@ class Unheard:
 
 
 @asynccontextmanager
-async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[Reader]:
+async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[PanelApi]:
     """Serve these bytes to every request; yield what reads them."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,14 +42,16 @@ async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[Reader]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    account = Account("ops", Literal("key"))
+    account = Account("ops", LiteralSecret("key"))
     weeks = itertools.count(step=10**6)  # no pause is longer than from look to look
-    standing = Standing(lambda: float(next(weeks)), lambda: 0.0)
-    gate = Gate(account.credentials, standing, 300.0)
+    standing = CredentialState(lambda: float(next(weeks)), lambda: 0.0)
+    gate = CircuitBreaker(account.credentials, standing, 300.0)
     gate.claim()
     async with server, aiohttp.ClientSession() as session:
         url = yarl.URL(f"http://127.0.0.1:{port}")
         ways = Sessions(kept=session, fresh=session)
         clock = SystemClock()
-        client = Client(ways, url, form, 20.0, 10**7, Unheard(), clock, Pulse(clock))
-        yield Reader("cp", client, gate, account, Unheard())
+        client = Client(
+            ways, url, form, 20.0, 10**7, Unheard(), clock, Heartbeat(clock)
+        )
+        yield PanelApi("cp", client, gate, account, Unheard())

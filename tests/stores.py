@@ -18,11 +18,17 @@ from exporter.model.entities import (
     Target,
     Transaction,
 )
-from exporter.model.failed_backups import FailedTake
+from exporter.model.failed_backups import FailedBackup
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation
-from exporter.model.store import NOBODY, Knowledge, PanelStore, Store, Watch
-from exporter.model.transaction_log import ACTIONS, FINAL, PENDING, Journal, Seen
+from exporter.model.store import NOBODY, PanelStore, ServerEntry, ServerState, Store
+from exporter.model.transaction_log import (
+    ACTIONS,
+    FINAL,
+    PENDING,
+    LogExcerpt,
+    TransactionLog,
+)
 
 TIME = 1_800_000_000.0
 """The moment of every scrape here: Unix seconds."""
@@ -186,7 +192,7 @@ servers = st.none() | st.builds(
 
 failed_takes = st.lists(
     st.builds(
-        FailedTake,
+        FailedBackup,
         backup_id=st.none() | ids,
         at=st.floats(_YEAR_ONE, _YEAR_9999),
         target=st.none() | targets,
@@ -247,13 +253,13 @@ def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
 
 
 @st.composite
-def journals(draw: st.DrawFn) -> Journal:
+def journals(draw: st.DrawFn) -> TransactionLog:
     """Make what two readings of a log have left."""
-    journal = Journal()
+    journal = TransactionLog()
     for _ in range(2):
         rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
         journal.enter(
-            Seen(rows, {}, set()),
+            LogExcerpt(rows, {}, set()),
             owns=lambda vm_id: vm_id != 1,
             now=MONOTONIC,
             until=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
@@ -262,11 +268,11 @@ def journals(draw: st.DrawFn) -> Journal:
 
 
 @st.composite
-def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
+def watches(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
     """Make a server in any state: never read, failing, stale, fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
     kept = draw(st.none() | rows.map(packed))
-    knowledge = Knowledge(
+    knowledge = ServerState(
         panel,
         vm_id,
         draw(expectations),
@@ -278,7 +284,7 @@ def watches(draw: st.DrawFn, panel: str, vm_id: int) -> Watch:
         partial=draw(st.frozensets(st.sampled_from((BACKUPS, SCHEDULES)))),
     )
     age = draw(ages)
-    return Watch(
+    return ServerEntry(
         knowledge,
         draw(st.none() | flags),
         None if age is None else TIME - age,
@@ -293,7 +299,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
     numbers = draw(st.lists(ids.filter(bool), max_size=3, unique=True))
     unresolved = st.lists(texts, max_size=2, unique=True).map(tuple)
     taken = {str(number) for number in numbers}
-    nobodys = Knowledge(name, NOBODY, Expectation(), schedules=draw(schedules(0)))
+    nobodys = ServerState(name, NOBODY, Expectation(), schedules=draw(schedules(0)))
     return PanelStore(
         name=name,
         url=draw(texts),

@@ -25,9 +25,9 @@ from doors import (
 from harness import SteppedClock
 from structlog.testing import capture_logs
 
-from exporter.config.file_watch import Files, Vigil
+from exporter.config.file_watch import FileSet, FileWatcher
 from exporter.errors import ConfigError
-from exporter.web.auth import Passwords, login, watching
+from exporter.web.auth import PasswordChecker, login, watching
 
 PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
 _LINE = 16
@@ -254,7 +254,7 @@ async def test_no_number_of_wrong_passwords_is_remembered_for_ever(
 
 async def test_no_password_is_kept_or_logged(folder: Path) -> None:
     """Not even in what remembers them."""
-    passwords = Passwords()
+    passwords = PasswordChecker()
     users = {b"alice": HASH.encode()}
     with capture_logs() as logs:
         assert await passwords.match(users, (b"alice", PASSWORD.encode()))
@@ -515,12 +515,12 @@ def test_a_new_file_is_read_until_it_is_two_seconds_old(tmp_path: Path) -> None:
     clock = SteppedClock(start=file.stat().st_mtime + 0.5)
     ages: list[float] = []
 
-    def make(files: Files, _: object) -> float:
+    def make(files: FileSet, _: object) -> float:
         files.note(file)
         ages.append(0.5 + clock.elapsed)
         return ages[-1]
 
-    vigil = Vigil("test", make, clock)
+    vigil = FileWatcher("test", make, clock)
     for _ in range(10):
         clock.elapsed += 1
         vigil.current()

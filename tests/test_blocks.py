@@ -32,9 +32,9 @@ from stores import (
 from test_exposition import understood
 
 from exporter.config.schema import Detail
-from exporter.metrics.cache import SERVERS, Shelf, State
+from exporter.metrics.cache import SERVERS, RenderCache, State
 from exporter.metrics.collector import BackupCollector
-from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Moment
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Snapshot
 from exporter.metrics.text_format import ROW_FAMILIES
 from exporter.model.store import Store
 
@@ -162,10 +162,10 @@ def test_each_thread_shows_its_own_moment() -> None:
         else:
             put(panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number))
 
-    def scraped(moment: Moment) -> bytes:
+    def scraped(moment: Snapshot) -> bytes:
         return b"".join(made.scrape(moment).plain(TEXT).chunks())
 
-    def collected(moment: Moment) -> bytes:
+    def collected(moment: Snapshot) -> bytes:
         then = StandingClock()
         then.passed = moment.now.time - TIME
         registry = CollectorRegistry()
@@ -199,12 +199,12 @@ def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
     return {vm_id: (watch.knowledge, True) for vm_id, watch in panel.watches.items()}
 
 
-def housed(shelf: Shelf) -> list[list[int]]:
+def housed(shelf: RenderCache) -> list[list[int]]:
     """Return which servers stand in which block."""
     return [list(block.slots) for block in shelf.blocks]
 
 
-def said(shelf: Shelf) -> list[bytes]:
+def said(shelf: RenderCache) -> list[bytes]:
     """Return all lines, in an order that does not matter."""
     pieces = [each for i in range(len(ROW_FAMILIES)) for each in shelf.pieces(i, TIME)]
     return sorted(b"".join(each.text() for each in pieces).splitlines())
@@ -212,14 +212,14 @@ def said(shelf: Shelf) -> list[bytes]:
 
 def said_at_once(known: dict[int, State]) -> list[bytes]:
     """Return the lines of a shelf without a past."""
-    shelf = Shelf(Detail())
+    shelf = RenderCache(Detail())
     shelf.update(known)
     return said(shelf)
 
 
 def test_a_server_keeps_its_block_while_others_come_and_go() -> None:
     """Else each that goes would cost the writing of all behind it."""
-    shelf = Shelf(Detail())
+    shelf = RenderCache(Detail())
     everyone = states(*range(1, 2 * SERVERS + 1))
     shelf.update(everyone)
     before = housed(shelf)
@@ -235,7 +235,7 @@ def test_a_server_keeps_its_block_while_others_come_and_go() -> None:
 @pytest.mark.parametrize("left", [1, SERVERS // 4])
 def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
     """Else a cloud whose servers come and go would end in blocks of one."""
-    shelf = Shelf(Detail())
+    shelf = RenderCache(Detail())
     everyone = states(*range(1, 3 * SERVERS + 1))
     shelf.update(everyone)
     rest = {n: state for n, state in everyone.items() if (n - 1) % SERVERS < left}
@@ -253,7 +253,7 @@ def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
 
 def test_a_new_server_takes_the_place_of_one_that_went() -> None:
     """Blocks stay full, and the memory stays what it was."""
-    shelf = Shelf(Detail())
+    shelf = RenderCache(Detail())
     everyone = states(*range(1, 2 * SERVERS + 1))
     shelf.update(everyone)
     del everyone[3]

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from stores import a_backup, a_panel, a_server, a_store, put
 
 from exporter.model.entities import Target
-from exporter.model.store import Trouble
+from exporter.model.store import LastError
 from exporter.web.server import serving
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
@@ -48,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[str]:
     """Serve a panel whose texts want to be markup, or to be in the way."""
-    trouble = Trouble("timeout", EVIL, EVIL, 0.0)
+    trouble = LastError("timeout", EVIL, EVIL, 0.0)
     panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", trouble=trouble)
     for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
         server = a_server(id=number, label=text, hostname=text, identifier=text)

@@ -20,7 +20,7 @@ from harness import NOW, SteppedClock, write
 from test_schedules import EVERYTHING
 
 from exporter.commands.check import Check
-from exporter.commands.findings import Finding, Findings, PanelFindings
+from exporter.commands.findings import CheckReport, PanelReport, StepResult
 from exporter.commands.report import Progress, as_json, as_table, summary
 from exporter.config import load as config
 from exporter.config.units import Duration
@@ -58,7 +58,7 @@ def panel() -> Panel:
 
 async def checked(
     file: Path, *, shard: Shard | None = None, limit: float = 900.0
-) -> Findings:
+) -> CheckReport:
     """Check what a file configures."""
     job = Check(
         shard or Shard(), Progress(io.StringIO()), Duration(limit), HastyClock()
@@ -68,7 +68,7 @@ async def checked(
 
 async def check_one(
     panel: Panel, folder: Path, *, shard: Shard | None = None, **keys: Any
-) -> PanelFindings:
+) -> PanelReport:
     """Start a panel and check it alone."""
     async with panel:
         file = folder / "onapp.yml"
@@ -77,12 +77,12 @@ async def check_one(
     return found
 
 
-def steps(found: PanelFindings) -> dict[str, str]:
+def steps(found: PanelReport) -> dict[str, str]:
     """Return how each step stands."""
     return {check.step: str(check.status) for check in found.checks}
 
 
-def step(found: PanelFindings, name: str) -> Finding:
+def step(found: PanelReport, name: str) -> StepResult:
     """Return one step."""
     return next(check for check in found.checks if check.step == name)
 
@@ -478,7 +478,7 @@ async def test_neither_key_nor_root_password_is_shown(
     said = json.dumps({"errors": ["the-very-key is not welcome"]}).encode()
     panel.faults.add(faults.answer(403, None, said), resource="transactions")
     found = await check_one(panel, tmp_path)
-    findings = Findings("1", found.status, None, (found,))
+    findings = CheckReport("1", found.status, None, (found,))
     text = as_json(findings) + as_table(found, None)
 
     assert "is not welcome" in text
@@ -495,7 +495,7 @@ async def test_what_a_panel_says_cannot_move_the_cursor(
     said = json.dumps({"errors": [f"no{hostile}pe"]}).encode()
     panel.faults.add(faults.answer(422, None, said), resource="backup_servers")
     found = await check_one(panel, tmp_path)
-    findings = Findings("1", found.status, None, (found,))
+    findings = CheckReport("1", found.status, None, (found,))
 
     for text in (as_json(findings), as_table(found, 80)):
         assert all(c.isprintable() or c == "\n" for c in text)
@@ -540,7 +540,7 @@ async def test_the_summary_counts_panels(panel: Panel, tmp_path: Path) -> None:
 def test_the_page_of_commands_explains_every_key_of_the_json() -> None:
     """The keys are a contract."""
     page = (DOCS / "commands.md").read_text("utf-8")
-    kinds: tuple[type[msgspec.Struct], ...] = (Findings, PanelFindings, Finding)
+    kinds: tuple[type[msgspec.Struct], ...] = (CheckReport, PanelReport, StepResult)
     names = [f.name for kind in kinds for f in msgspec.structs.fields(kind)]
 
     assert [name for name in names if f"`{name}`" not in page] == []

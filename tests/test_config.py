@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from exporter.config import load as config
 from exporter.config.schema import SECTIONS, Config, Detail, Poll, effective
-from exporter.config.secrets import HIDDEN, Literal
+from exporter.config.secrets import HIDDEN, LiteralSecret
 from exporter.config.units import Duration, Size
 from exporter.errors import ConfigError
 
@@ -609,4 +609,4 @@ def test_secrets_compare_by_value() -> None:
     other = config.load(None, {**ENVIRONMENT, "ONAPP_PASSWORD": "changed"})
 
     assert one != other
-    assert one.panels[0].account.secret == Literal("hunter2")
+    assert one.panels[0].account.secret == LiteralSecret("hunter2")

@@ -48,14 +48,14 @@ from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
-from exporter.metrics.exporter import OWN, OwnFamily, Telemetry
+from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
-from exporter.model.packed import Packed, packed
+from exporter.model.packed import PackedBackups, packed
 from exporter.model.selection import Expectation, Shard
 from exporter.model.store import PanelStore, Store
-from exporter.model.transaction_log import Journal
+from exporter.model.transaction_log import TransactionLog
 
 EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
 AT_ANY_SPEED = settings(
@@ -85,7 +85,7 @@ def exposition(store: Store, detail: Detail | None = None) -> Exposition:
 
 def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
     """Return the exporter's counters, without those of the process: they move."""
-    telemetry = Telemetry(version=__version__, shard=Shard())
+    telemetry = ExporterMetrics(version=__version__, shard=Shard())
     registry = CollectorRegistry()
     for family in (
         telemetry.requests,
@@ -229,7 +229,7 @@ def test_every_family_has_a_name_of_its_own() -> None:
 def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) -> None:
     """Enter a server that notes each time when its backups are looked at."""
 
-    class Noting(Packed, frozen=True):
+    class Noting(PackedBackups, frozen=True):
         """Equal to packed backups in everything else."""
 
         def __iter__(self) -> Iterator[Backup]:
@@ -276,7 +276,7 @@ def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
     looks.clear()
 
     same = panel.watches[1].knowledge.backups
-    assert isinstance(same, Packed)
+    assert isinstance(same, PackedBackups)
     panel.succeeded(1, same, time=TIME + 900, monotonic=50_900.0)
     text = scrape.render(TEXT).decode()
 
@@ -413,7 +413,7 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
 
 def test_names_choose_families_and_samples() -> None:
     """`name[]` may name a family or one of its samples, ours or our own."""
-    panel = a_panel(journal=Journal())
+    panel = a_panel(journal=TransactionLog())
     put(panel, a_server(), a_backup())
     own = own_metrics(["cp"])
     scrape = Exposition(a_store(panel), StandingClock(), Detail(), own)

@@ -21,7 +21,7 @@ from exporter.errors import (
     Unprocessable,
     Unreachable,
 )
-from exporter.onapp.circuit_breaker import Gate, Permit, Standing
+from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState, Permit
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -39,17 +39,21 @@ class Panel:
     jitter: float = 0.0
     sharers: int = 1
     longest_pause_seconds: float = 300.0
-    standing: Standing = field(init=False)
+    standing: CredentialState = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with a panel of which nothing is known."""
-        self.standing = Standing(lambda: self.now, lambda: self.jitter, self.sharers)
+        self.standing = CredentialState(
+            lambda: self.now, lambda: self.jitter, self.sharers
+        )
 
-    def gate(self) -> Gate:
+    def gate(self) -> CircuitBreaker:
         """Return a new way to the panel."""
-        return Gate(lambda: self.secret, self.standing, self.longest_pause_seconds)
+        return CircuitBreaker(
+            lambda: self.secret, self.standing, self.longest_pause_seconds
+        )
 
-    def proven_gate(self) -> Gate:
+    def proven_gate(self) -> CircuitBreaker:
         """Return a way on which the secret has worked."""
         gate = self.gate()
         gate.worked(self.secret)
@@ -61,7 +65,9 @@ def busy(status: int, seconds: float | None = None) -> UnexpectedStatus:
     return UnexpectedStatus("busy", status=status, retry_after_seconds=seconds)
 
 
-def pauses(panel: Panel, gate: Gate, error: PanelError, times: int) -> list[float]:
+def pauses(
+    panel: Panel, gate: CircuitBreaker, error: PanelError, times: int
+) -> list[float]:
     """Fail again each time the gate opens; return how long it stayed closed."""
     found = []
     for _ in range(times):

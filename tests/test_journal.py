@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from exporter.model.entities import Transaction
-from exporter.model.transaction_log import Journal, Seen
+from exporter.model.transaction_log import LogExcerpt, TransactionLog
 
 BURST = 1_200
 KEPT = 1_000
@@ -31,15 +31,15 @@ def owning(*servers: int) -> Callable[[int | None], bool]:
     return lambda vm_id: vm_id in servers
 
 
-def read(journal: Journal, *rows: Transaction, own: tuple[int, ...]) -> None:
+def read(journal: TransactionLog, *rows: Transaction, own: tuple[int, ...]) -> None:
     """Let a journal read the head of a log."""
     head = {row.id: row for row in rows}
-    journal.enter(Seen(head, {}, set()), owning(*own), now=0.0, until=1.0)
+    journal.enter(LogExcerpt(head, {}, set()), owning(*own), now=0.0, until=1.0)
 
 
 def test_open_ones_of_servers_not_watched_are_bounded() -> None:
     """A cloud of others costs no more than a thousand rows; the newest are kept."""
-    journal = Journal()
+    journal = TransactionLog()
     read(journal, own=(1,))
 
     read(journal, *(a_take(n, "running") for n in range(BURST)), own=(1,))
@@ -49,7 +49,7 @@ def test_open_ones_of_servers_not_watched_are_bounded() -> None:
 
 def test_ended_ones_of_servers_not_watched_are_bounded() -> None:
     """The newest thousand wait for their server to be found."""
-    journal = Journal()
+    journal = TransactionLog()
     read(journal, own=(1,))
 
     read(journal, *(a_take(n, "failed") for n in range(BURST)), own=(1,))
@@ -61,7 +61,7 @@ def test_ended_ones_of_servers_not_watched_are_bounded() -> None:
 
 def test_own_ones_are_kept_over_those_of_others() -> None:
     """However many others there are."""
-    journal = Journal()
+    journal = TransactionLog()
     read(journal, own=(1,))
 
     own = a_take(1, "running", vm_id=1)
@@ -73,15 +73,15 @@ def test_own_ones_are_kept_over_those_of_others() -> None:
 
 def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
     """It is followed until it was looked for in vain twice in a row."""
-    journal = Journal()
+    journal = TransactionLog()
     own = owning(1)
     read(journal, a_take(5, "running", vm_id=1), own=(1,))
 
     for absent, rows in (({5}, {}), (set(), {5: a_take(5, "running", vm_id=1)})):
-        journal.enter(Seen(rows, {}, absent), own, now=0.0, until=1.0)
-    journal.enter(Seen({}, {}, {5}), own, now=0.0, until=1.0)
+        journal.enter(LogExcerpt(rows, {}, absent), own, now=0.0, until=1.0)
+    journal.enter(LogExcerpt({}, {}, {5}), own, now=0.0, until=1.0)
     followed = 5 in journal.open
-    journal.enter(Seen({}, {}, {5}), own, now=0.0, until=1.0)
+    journal.enter(LogExcerpt({}, {}, {5}), own, now=0.0, until=1.0)
 
     assert followed
     assert 5 not in journal.open
@@ -89,7 +89,7 @@ def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
 
 def test_an_older_one_of_the_same_number_is_another() -> None:
     """A log that was restored from long ago ends nothing that is open now."""
-    journal = Journal()
+    journal = TransactionLog()
     read(journal, a_take(5, "running", vm_id=1), own=(1,))
 
     older = msgspec.structs.replace(a_take(5, "failed", vm_id=1), created_at=1.0)
@@ -101,15 +101,15 @@ def test_an_older_one_of_the_same_number_is_another() -> None:
 def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
     """A scrape is written by a thread while servers come and go."""
     watched: set[int | None] = {1}
-    journal = Journal()
+    journal = TransactionLog()
     rows = {5: a_take(5, "running", vm_id=1)}
-    journal.enter(Seen(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    journal.enter(LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
     frozen = journal.copy()
     before = frozen.pending(0.0)["take_backup"]
 
     watched.clear()
     after = frozen.pending(0.0)["take_backup"]
-    journal.enter(Seen(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    journal.enter(LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
     read_again = frozen.pending(0.0)["take_backup"]
 
     assert [before, after, read_again] == [[rows[5]]] * 3

@@ -17,10 +17,10 @@ from worlds import Draw
 from exporter.clock import Now
 from exporter.config.schema import Detail
 from exporter.health import conditions
-from exporter.health.conditions import Finding, Kind, Level
+from exporter.health.conditions import Condition, Problem, Severity
 from exporter.health.panel import judge_panel
 from exporter.health.server import UNRESOLVED, judge_server
-from exporter.metrics.exporter import Telemetry
+from exporter.metrics.exporter import ExporterMetrics
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.metrics.family import view
 from exporter.model.selection import Shard
@@ -42,7 +42,7 @@ _ABOUT = {
     conditions.JAM: "action",
     conditions.STORE_DISABLED: "backup_server_id",
 }
-_SHIFT = {conditions.UNHEARD: Level.CRITICAL}
+_SHIFT = {conditions.UNHEARD: Severity.CRITICAL}
 """Nobody is called for a panel that was not asked yet, unless it stays so."""
 
 
@@ -150,7 +150,7 @@ def test_kinds_name_alerts_at_their_severity() -> None:
     shipped = {(a["alert"], a["labels"]["severity"]) for a in the_alerts()}
     alerts = {alert for alert, _ in shipped}
     every = {*conditions.SERVER_KINDS, *conditions.PANEL_KINDS}
-    told = {(k.alert, k.level.name.lower()) for k in every if k.level > Level.NOTICE}
+    told = {(k.alert, k.level.name.lower()) for k in every if k.level > Severity.NOTICE}
 
     assert {alert for alert, _ in told} <= alerts | {""}
     assert {pair for pair in told if pair[0]} <= shipped
@@ -193,7 +193,7 @@ def test_code_and_alerts_judge_generated_worlds_alike(
 
 def _exposed(store: Store) -> str:
     """Return what `/metrics` says of a store."""
-    telemetry = Telemetry(version="0", shard=Shard())
+    telemetry = ExporterMetrics(version="0", shard=Shard())
     telemetry.loaded(time=TIME)
     for panel in store.panels.values():
         counters = telemetry.panel(panel.name)
@@ -226,7 +226,7 @@ def _judged(store: Store) -> Iterator[str]:
                 yield from _alerts(panel, finding, name)
 
 
-def _alerts(panel: PanelStore, finding: Finding, vm_id: str = "") -> Iterator[str]:
+def _alerts(panel: PanelStore, finding: Problem, vm_id: str = "") -> Iterator[str]:
     kind = finding.kind
     also = _EACH_ALSO.get(kind)
     for told in (kind,) if also is None else (kind, also):
@@ -234,7 +234,7 @@ def _alerts(panel: PanelStore, finding: Finding, vm_id: str = "") -> Iterator[st
             yield _labels(panel.name, vm_id, told, finding)
 
 
-def _labels(panel: str, vm_id: str, kind: Kind, finding: Finding) -> str:
+def _labels(panel: str, vm_id: str, kind: Condition, finding: Problem) -> str:
     target = finding.target
     labels: dict[str, Any] = {
         "alertname": kind.alert,

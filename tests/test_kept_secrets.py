@@ -38,8 +38,8 @@ from exporter.demo import faults
 from exporter.demo.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from exporter.model.packed import Packed, packed
-from exporter.onapp.api import Reader
+from exporter.model.packed import PackedBackups, packed
+from exporter.onapp.api import PanelApi
 
 KEY = 'aPi-"k3y"&/<é> x'
 PROXY = "pr0xy/p@ss word"
@@ -217,10 +217,10 @@ async def test_a_faulty_run_says_no_secret(
     assert leaks(said, {*SECRETS, *cookies}) == []
 
 
-class Quoting(Reader):
+class Quoting(PanelApi):
     """A reader with a bug whose error quotes what it was reading."""
 
-    async def backups(self, vm_id: int) -> Packed:
+    async def backups(self, vm_id: int) -> PackedBackups:
         """Raise what a careless line might."""
         await super().backups(vm_id)
         password = ROOT

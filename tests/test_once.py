@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from test_schedules import EVERYTHING
 
 from exporter.app import Exporter
-from exporter.commands.findings import Status
+from exporter.commands.findings import StepStatus
 from exporter.commands.once import LASTING, take
 from exporter.commands.output import check_writable, to_file
 from exporter.commands.report import Progress
@@ -79,7 +79,7 @@ class Once:
             jitter=lambda: 0.0,
         )
 
-    async def ends(self, limit: float = 900.0) -> Status:
+    async def ends(self, limit: float = 900.0) -> StepStatus:
         """Run it to its end."""
         progress = Progress(io.StringIO())
         return await take(self.exporter, limit, progress, self.file)

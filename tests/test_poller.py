@@ -17,8 +17,8 @@ from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.resources import Resource
 from exporter.demo.world import World
-from exporter.model.packed import Packed
-from exporter.onapp.api import Reader
+from exporter.model.packed import PackedBackups
+from exporter.onapp.api import PanelApi
 
 MINUTE = 60
 HOUR = 3600
@@ -410,17 +410,17 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
         assert await cloud.value("onapp_vm_poll_success", vm_id=2) == 1
 
 
-class FaultyBackups(Reader):
+class FaultyBackups(PanelApi):
     """A reader with a bug that one server brings out."""
 
-    async def backups(self, vm_id: int) -> Packed:
+    async def backups(self, vm_id: int) -> PackedBackups:
         """Read a server's backups, except those of server 2."""
         if vm_id == 2:
             raise ZeroDivisionError
         return await super().backups(vm_id)
 
 
-class FaultyVersion(Reader):
+class FaultyVersion(PanelApi):
     """A reader with a bug that comes out at once."""
 
     async def version(self) -> str | None:
@@ -428,7 +428,7 @@ class FaultyVersion(Reader):
         raise ZeroDivisionError
 
 
-def faulty(reader: Reader, kind: type[Reader]) -> Reader:
+def faulty(reader: PanelApi, kind: type[PanelApi]) -> PanelApi:
     """Return a reader of the same panel with a bug."""
     return kind(
         reader.panel, reader.client, reader.gate, reader.account, reader.observer

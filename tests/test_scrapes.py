@@ -28,9 +28,9 @@ from exporter.config.schema import Detail
 from exporter.metrics.exposition import TEXT, Body, Exposition
 from exporter.metrics.scrapes import Scrapes
 from exporter.model.entities import Backup
-from exporter.model.packed import Packed, packed
+from exporter.model.packed import PackedBackups, packed
 from exporter.model.store import PanelStore
-from exporter.model.transaction_log import Journal
+from exporter.model.transaction_log import TransactionLog
 
 _LONGEST_REAL_WAIT_SECONDS = 60
 _UNWRITABLE = "half a character: \ud83d"
@@ -55,7 +55,7 @@ class Scraped:
 
     def __init__(self) -> None:
         """Fill a store."""
-        self.panel: PanelStore = a_panel(journal=Journal())
+        self.panel: PanelStore = a_panel(journal=TransactionLog())
         put(self.panel, a_server(), a_backup())
         self.door, self.clock = Door(), StandingClock()
         own = CollectorRegistry()
@@ -177,7 +177,7 @@ async def test_a_scrape_that_fails_leaves_nothing_behind() -> None:
 async def test_what_changes_is_written_soon_though_something_could_not_be() -> None:
     """A scrape would find all the writing left to do, from then on for ever."""
 
-    class Noting(Packed, frozen=True):
+    class Noting(PackedBackups, frozen=True):
         """Tells when it is looked at."""
 
         def __iter__(self) -> Iterator[Backup]:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from exporter.config.secrets import HIDDEN, Account, Credentials, FromFile, Literal
+from exporter.config.secrets import (
+    HIDDEN,
+    Account,
+    Credentials,
+    FileSecret,
+    LiteralSecret,
+)
 
 OLD, NEW = "old-key", "new-key"
 """Of one length, so that a file's size does not tell them apart."""
@@ -24,9 +30,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def secret(path: Path) -> FromFile:
+def secret(path: Path) -> FileSecret:
     """Return that secret, already read."""
-    secret = FromFile(path)
+    secret = FileSecret(path)
     secret.load()
     return secret
 
@@ -44,14 +50,14 @@ def test_white_space_around_a_secret_is_trimmed(path: Path, content: str) -> Non
     """Editors and ``echo`` end a file with a line end."""
     path.write_text(content)
 
-    assert FromFile(path).reveal() == "k3y"
+    assert FileSecret(path).reveal() == "k3y"
 
 
 def test_white_space_within_a_secret_stays(path: Path) -> None:
     """A pass phrase is of several words."""
     path.write_text("correct horse é\n", encoding="utf-8")
 
-    assert FromFile(path).reveal() == "correct horse é"
+    assert FileSecret(path).reveal() == "correct horse é"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_a_file_that_holds_no_secret_says_why(
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=f"^{why}$"):
-        FromFile(path).load()
+        FileSecret(path).load()
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
@@ -81,13 +87,13 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
 
     with pytest.raises(ValueError, match=r"^it is no regular file$"):
-        FromFile(pipe).load()
+        FileSecret(pipe).load()
 
 
 # Rotation.
 
 
-def test_new_content_is_used_at_once(path: Path, secret: FromFile) -> None:
+def test_new_content_is_used_at_once(path: Path, secret: FileSecret) -> None:
     """A file that is written in place."""
     path.write_text(NEW)
 
@@ -95,7 +101,7 @@ def test_new_content_is_used_at_once(path: Path, secret: FromFile) -> None:
 
 
 def test_content_written_twice_within_one_tick_is_seen(
-    path: Path, secret: FromFile
+    path: Path, secret: FileSecret
 ) -> None:
     """A file system's clock is coarse: the same time and size mean nothing yet."""
     times = path.stat()
@@ -108,7 +114,7 @@ def test_content_written_twice_within_one_tick_is_seen(
 def test_a_file_that_keeps_its_time_is_seen(path: Path) -> None:
     """``cp -p`` and ``rsync -t`` give a file the time of another."""
     age(path)
-    secret = FromFile(path)
+    secret = FileSecret(path)
     secret.load()
     path.write_text(f"{NEW}\n")
     age(path)
@@ -116,7 +122,9 @@ def test_a_file_that_keeps_its_time_is_seen(path: Path) -> None:
     assert secret.reveal() == NEW
 
 
-def test_a_file_renamed_over_the_old_one_is_used(path: Path, secret: FromFile) -> None:
+def test_a_file_renamed_over_the_old_one_is_used(
+    path: Path, secret: FileSecret
+) -> None:
     """The way to replace a file in one step."""
     other = path.with_name("other")
     other.write_text(NEW)
@@ -133,7 +141,7 @@ def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
         age(tmp_path / name / "key")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "key").symlink_to("..data/key")
-    secret = FromFile(tmp_path / "key")
+    secret = FileSecret(tmp_path / "key")
     before = secret.reveal()
 
     (tmp_path / "..new").symlink_to("..2")
@@ -145,7 +153,7 @@ def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff", b"one\ntwo"])
 def test_a_file_without_a_secret_leaves_the_last_one_in_place(
-    path: Path, secret: FromFile, content: bytes
+    path: Path, secret: FileSecret, content: bytes
 ) -> None:
     """While a file is being rewritten, it is empty for a moment."""
     path.write_bytes(content)
@@ -157,7 +165,7 @@ def test_a_file_without_a_secret_leaves_the_last_one_in_place(
 
 
 def test_a_file_that_is_gone_leaves_the_last_secret_in_place(
-    path: Path, secret: FromFile
+    path: Path, secret: FileSecret
 ) -> None:
     """Between the old file's end and the new one's beginning nothing is lost."""
     path.unlink()
@@ -176,7 +184,7 @@ def test_a_file_that_is_gone_leaves_the_last_secret_in_place(
     ],
 )
 def test_a_secret_that_is_lost_is_told_once_and_so_is_its_return(
-    spoil: Callable[[Path], object], why: str, path: Path, secret: FromFile
+    spoil: Callable[[Path], object], why: str, path: Path, secret: FileSecret
 ) -> None:
     """A rotation that went wrong must not stay unseen until the next restart."""
     with structlog.testing.capture_logs() as lines:
@@ -202,7 +210,7 @@ def test_a_secret_that_is_lost_is_told_once_and_so_is_its_return(
 def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
     """Every request asks for the secret; looking at the file's times is enough."""
 
-    class Counted(FromFile):
+    class Counted(FileSecret):
         """Counts how often it reads."""
 
         reads = 0
@@ -218,7 +226,7 @@ def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
     assert Counted.reads == 1
 
 
-def test_credentials_are_those_of_the_moment(path: Path, secret: FromFile) -> None:
+def test_credentials_are_those_of_the_moment(path: Path, secret: FileSecret) -> None:
     """A request made now goes with the secret of now."""
     account = Account("ops", secret)
     before = account.credentials()
@@ -232,14 +240,14 @@ def test_credentials_are_those_of_the_moment(path: Path, secret: FromFile) -> No
 
 
 @pytest.mark.parametrize("form", ["{}", "{!r}", "{!s}", "{!a}"])
-def test_no_written_form_shows_a_secret(form: str, secret: FromFile) -> None:
+def test_no_written_form_shows_a_secret(form: str, secret: FileSecret) -> None:
     """Whatever is formatted, logged or in a traceback."""
     secret.reveal()
     holders = (
         secret,
-        Literal(OLD),
+        LiteralSecret(OLD),
         Account("ops", secret),
-        Account("ops", Literal(OLD)),
+        Account("ops", LiteralSecret(OLD)),
         Credentials("ops", OLD),
         [Credentials("ops", OLD)],
     )
@@ -259,15 +267,15 @@ def test_a_log_line_does_not_show_a_secret() -> None:
 
 
 def test_accounts_compare_by_where_their_secret_comes_from(
-    path: Path, secret: FromFile
+    path: Path, secret: FileSecret
 ) -> None:
     """A rotated file is the same account; another literal is not."""
-    rotated = FromFile(path)
+    rotated = FileSecret(path)
     path.write_text(NEW)
     rotated.load()
 
     assert Account("ops", secret) == Account("ops", rotated)
-    assert Account("ops", Literal(OLD)) != Account("ops", Literal(NEW))
+    assert Account("ops", LiteralSecret(OLD)) != Account("ops", LiteralSecret(NEW))
 
 
 def test_a_secret_is_known_in_all_its_disguises() -> None:

@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
 from exporter.metrics.exposition import TEXT, accepts_gzip, media_type
-from exporter.web.auth import Access, watching
+from exporter.web.auth import AccessControl, watching
 from exporter.web.connection import Limits
 from exporter.web.server import serving
 
@@ -46,7 +46,7 @@ GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 @asynccontextmanager
 async def served(
     limits: Limits = PATIENT,
-    access: Access | None = None,
+    access: AccessControl | None = None,
     more: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[int]:
     """Serve one server's pages; yield the port."""
@@ -239,11 +239,11 @@ async def test_a_handshake_that_never_ends_is_cut(tmp_path: Path) -> None:
                 assert await client.end() == b""
 
 
-def _secure(folder: Path) -> Access:
+def _secure(folder: Path) -> AccessControl:
     write_certificates(folder)
     file = folder / "web.yml"
     file.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}")
-    return Access(watching(file, SystemClock()))
+    return AccessControl(watching(file, SystemClock()))
 
 
 def _trusting(folder: Path) -> ssl.SSLContext:

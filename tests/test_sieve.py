@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import xmltodict
 
-from exporter.onapp.xml_filter import Sieve
+from exporter.onapp.xml_filter import FieldFilter
 
 WANTED = frozenset({"id", "label", "size"})
 
 
 def sifted(document: str) -> Any:
     """Return what xmltodict makes of what is passed on."""
-    return xmltodict.parse(document, expat=Sieve(WANTED), strip_whitespace=False)
+    return xmltodict.parse(document, expat=FieldFilter(WANTED), strip_whitespace=False)
 
 
 def test_fields_that_are_not_wanted_do_not_appear() -> None:

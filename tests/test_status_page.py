@@ -35,7 +35,7 @@ from exporter.health.targets import judge
 from exporter.model.entities import Backup, Disk, Schedule, Target
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation, Shard
-from exporter.model.store import Knowledge, Store, Trouble
+from exporter.model.store import LastError, ServerState, Store
 from exporter.status.api import server_status, status
 from exporter.status.html import RUNBOOKS
 from exporter.status.query import Query
@@ -741,7 +741,7 @@ async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> 
 
 async def test_nothing_that_a_panel_says_becomes_markup() -> None:
     """Names, addresses, versions, errors and identifiers are text."""
-    trouble = Trouble("timeout", EVIL, EVIL, TIME)
+    trouble = LastError("timeout", EVIL, EVIL, TIME)
     panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", trouble=trouble)
     panel.unresolved = (EVIL,)
     changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
@@ -858,7 +858,7 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
         for number, schedule in enumerate(late)
     )
     given_up = msgspec.structs.replace(schedules[0], id=9999, status="failed")
-    panel.unclaimed = Knowledge(
+    panel.unclaimed = ServerState(
         "cp", 0, Expectation(), schedules=(*schedules, given_up)
     )
     async with served(a_store(panel)) as looker:

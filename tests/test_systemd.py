@@ -30,7 +30,7 @@ from exporter.demo.faults import Fault, hang, html_error, unauthorized
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
 from exporter.errors import ConfigError
-from exporter.systemd import Supervisor
+from exporter.systemd import NotifySocket
 
 _ACTIVATION = """
 import os, sys
@@ -206,7 +206,7 @@ async def supervised(
     panel.clock = clock.time
     file = folder / "onapp.yml"
     write(file, panel, {"poll": poll}, {})
-    supervisor = Supervisor(manager.address, watchdog_seconds=20.0)
+    supervisor = NotifySocket(manager.address, watchdog_seconds=20.0)
     async with exporting(panel, file, clock, supervisor=supervisor) as cloud:
         yield cloud
 
@@ -458,11 +458,11 @@ def test_what_cannot_be_understood_is_refused(
 ) -> None:
     """A watchdog that is not fed kills: that must not come as a surprise."""
     with pytest.raises(ConfigError, match=re.escape(said)):
-        Supervisor.of(variables)
+        NotifySocket.of(variables)
 
 
 def test_another_process_watchdog_is_left_alone() -> None:
     """Its variables reach children too."""
     variables = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}
 
-    assert Supervisor.of(variables).watchdog_seconds is None
+    assert NotifySocket.of(variables).watchdog_seconds is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.polling.scheduler import Timetable
+from exporter.polling.scheduler import Scheduler
 
 INTERVAL = 900.0
 MOMENTS = st.floats(0, 1e9, allow_nan=False)
@@ -18,7 +18,7 @@ INTERVALS = st.floats(1, 1e6)
 IDS = st.integers(1, 2**63)
 
 
-def read_all(timetable: Timetable, now: float) -> list[int]:
+def read_all(timetable: Scheduler, now: float) -> list[int]:
     """Read every server that is due; return them in order."""
     found = []
     while (vm_id := timetable.take(now)) is not None:
@@ -32,7 +32,7 @@ def slots(
 ) -> list[float]:
     """Return when servers that were read at 0 are due next."""
     found = []
-    timetable = Timetable(name, interval)
+    timetable = Scheduler(name, interval)
     for vm_id in ids:
         timetable.enter(vm_id, 0.0)
     read_all(timetable, 0.0)
@@ -46,7 +46,7 @@ def slots(
 
 def test_a_new_server_is_due_at_once() -> None:
     """The first pass does not wait for slots."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 50.0)
 
     assert timetable.next_due() == 50.0
@@ -54,7 +54,7 @@ def test_a_new_server_is_due_at_once() -> None:
 
 def test_a_server_that_is_there_keeps_its_time() -> None:
     """Every inventory enters every server again."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 50.0)
     timetable.enter(1, 60.0)
 
@@ -63,7 +63,7 @@ def test_a_server_that_is_there_keeps_its_time() -> None:
 
 def test_the_one_due_longest_comes_first() -> None:
     """So none waits for ever, however busy it gets."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     for vm_id, moment in ((1, 30.0), (2, 10.0), (3, 20.0)):
         timetable.enter(vm_id, moment)
 
@@ -72,7 +72,7 @@ def test_the_one_due_longest_comes_first() -> None:
 
 def test_nothing_is_handed_out_before_its_time() -> None:
     """A moment too early is too early."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 50.0)
 
     assert timetable.take(49.999) is None
@@ -84,7 +84,7 @@ def test_the_next_slot_is_at_most_an_interval_away(
     now: float, interval: float, vm_id: int
 ) -> None:
     """And never now: rounding must not make a server due twice at one moment."""
-    timetable = Timetable("cp", interval)
+    timetable = Scheduler("cp", interval)
     timetable.enter(vm_id, now)
     timetable.take(now)
     timetable.done(vm_id, now, failed=False)
@@ -98,7 +98,7 @@ def test_the_next_slot_is_at_most_an_interval_away(
 @given(MOMENTS, INTERVALS, IDS)
 def test_slots_come_an_interval_apart(now: float, interval: float, vm_id: int) -> None:
     """A server read at its slot is read again one interval later."""
-    timetable = Timetable("cp", interval)
+    timetable = Scheduler("cp", interval)
     timetable.enter(vm_id, now)
     moments = []
     for _ in range(6):
@@ -135,7 +135,7 @@ def test_two_panels_have_different_slots_for_the_same_number() -> None:
 
 def test_a_server_keeps_its_slot_when_others_come_and_go() -> None:
     """Slots depend on the server alone."""
-    everybody = Timetable("cp", INTERVAL)
+    everybody = Scheduler("cp", INTERVAL)
     for vm_id in range(1, 50):
         everybody.enter(vm_id, 0.0)
     read_all(everybody, 0.0)
@@ -148,7 +148,7 @@ def test_a_server_keeps_its_slot_when_others_come_and_go() -> None:
 
 def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
     """After a 16th, two and four 16ths of the interval, then in its slots only."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     read_all(timetable, 0.0)
     moments = []
@@ -165,7 +165,7 @@ def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
 
 def test_a_success_ends_the_retries() -> None:
     """The next failure begins with the shortest wait again."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     for failed in (True, True, False, True):
         due = timetable.next_due()
@@ -181,7 +181,7 @@ def test_a_success_ends_the_retries() -> None:
 
 def test_a_server_that_asked_for_a_rest_gets_it() -> None:
     """A retry waits for as long as Retry-After said."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     timetable.take(0.0)
     timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
@@ -193,7 +193,7 @@ def test_a_server_that_asked_for_a_rest_gets_it() -> None:
 
 def test_no_rest_is_longer_than_an_interval() -> None:
     """A server that asks for a day is read once an interval all the same."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     timetable.take(0.0)
     timetable.done(1, 0.0, failed=True, rest_seconds=86_400.0)
@@ -203,7 +203,7 @@ def test_no_rest_is_longer_than_an_interval() -> None:
 
 def test_a_hastened_server_has_its_rest() -> None:
     """News of it do not undo what Retry-After said."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     timetable.take(0.0)
     timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
@@ -214,7 +214,7 @@ def test_a_hastened_server_has_its_rest() -> None:
 
 def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
     """However often it is hastened, waiting or in hand, in its slots too."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     read_all(timetable, 0.0)
     moments = []
@@ -233,7 +233,7 @@ def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
 
 def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
     """The rest ends with the failures."""
-    timetable = Timetable("cp", 1600.0)
+    timetable = Scheduler("cp", 1600.0)
     timetable.enter(1, 0.0)
     timetable.take(0.0)
     timetable.done(1, 0.0, failed=True)
@@ -246,7 +246,7 @@ def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
 
 def hastened(count: int) -> list[float]:
     """Return after how long each of so many servers that changed together is due."""
-    timetable = Timetable("cp", 10 * INTERVAL)
+    timetable = Scheduler("cp", 10 * INTERVAL)
     for vm_id in range(count):
         timetable.enter(vm_id, 0.0)
     read_all(timetable, 0.0)
@@ -279,7 +279,7 @@ def test_many_that_change_together_are_due_one_after_another(
 
 def test_a_burst_ends() -> None:
     """Whoever changes half a minute later waits for none of it."""
-    timetable = Timetable("cp", 10 * INTERVAL)
+    timetable = Scheduler("cp", 10 * INTERVAL)
     for vm_id in range(500):
         timetable.enter(vm_id, 0.0)
     read_all(timetable, 0.0)
@@ -293,7 +293,7 @@ def test_a_burst_ends() -> None:
 
 def test_none_that_is_hastened_waits_for_longer_than_its_slot() -> None:
     """Hastening only ever brings a read forward."""
-    timetable = Timetable("cp", 8.0)
+    timetable = Scheduler("cp", 8.0)
     for vm_id in range(300):
         timetable.enter(vm_id, 0.0)
     read_all(timetable, 0.0)
@@ -305,7 +305,7 @@ def test_none_that_is_hastened_waits_for_longer_than_its_slot() -> None:
 
 def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
     """What was not asked is not done."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 50.0)
     timetable.take(70.0)
     timetable.put_back(1)
@@ -316,7 +316,7 @@ def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
 
 def test_a_server_in_hand_counts_as_overdue() -> None:
     """A read that hangs shows in the lag."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 50.0)
     timetable.enter(2, 60.0)
     timetable.take(70.0)
@@ -326,7 +326,7 @@ def test_a_server_in_hand_counts_as_overdue() -> None:
 
 def test_a_server_that_left_is_never_handed_out_again() -> None:
     """Not even when it left while it was in hand."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 0.0)
     timetable.enter(2, 0.0)
     timetable.take(0.0)
@@ -340,7 +340,7 @@ def test_a_server_that_left_is_never_handed_out_again() -> None:
 
 def test_a_server_that_left_and_came_back_in_hand_is_not_asked_twice_at_once() -> None:
     """It waits until the first read has ended."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 0.0)
     timetable.take(0.0)
     timetable.leave(1)
@@ -366,7 +366,7 @@ def test_in_whatever_order_things_happen_nobody_is_lost_or_asked_twice(
     acts: list[tuple[str, int, float]],
 ) -> None:
     """A server is waiting or in hand, once, from its entry until it leaves."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     now = 1000.0
     here: set[int] = set()
     in_hand: list[int] = []
@@ -394,7 +394,7 @@ def test_in_whatever_order_things_happen_nobody_is_lost_or_asked_twice(
     assert sorted(read_all(timetable, now + INTERVAL)) == sorted(here)
 
 
-def _end(timetable: Timetable, how: str, vm_id: int, now: float) -> None:
+def _end(timetable: Scheduler, how: str, vm_id: int, now: float) -> None:
     if how == "put back":
         timetable.put_back(vm_id)
     else:
@@ -407,7 +407,7 @@ def test_a_panel_too_slow_for_all_its_servers_starves_none(
     count: int, seconds: float
 ) -> None:
     """Whoever is due waits for each of the others once at most."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     now = 0.0
     for vm_id in range(count):
         timetable.enter(vm_id, now)
@@ -426,7 +426,7 @@ def test_a_panel_too_slow_for_all_its_servers_starves_none(
 
 def test_servers_that_come_and_go_leave_nothing_behind() -> None:
     """The memory of a timetable is bounded by who is there."""
-    timetable = Timetable("cp", INTERVAL)
+    timetable = Scheduler("cp", INTERVAL)
     timetable.enter(1, 0.0)
     for vm_id in range(2, 2000):
         timetable.enter(vm_id, 0.0)
@@ -434,7 +434,7 @@ def test_servers_that_come_and_go_leave_nothing_behind() -> None:
         timetable.done(vm_id, 0.0, failed=True)
         timetable.leave(vm_id)
     read_all(timetable, INTERVAL)
-    fields = (getattr(timetable, name) for name in Timetable.__slots__)
+    fields = (getattr(timetable, name) for name in Scheduler.__slots__)
     held = sum(len(each) for each in fields if isinstance(each, dict | set | list))
 
     assert held <= 4

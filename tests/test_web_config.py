@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from certificates import write_certificates, write_unusable
 
-from exporter.config.file_watch import Files
+from exporter.config.file_watch import FileSet
 from exporter.errors import ConfigError
 from exporter.web.config_file import WebConfig, load
 
@@ -64,7 +64,7 @@ def written(folder: Path, text: str) -> Path:
 
 def read(path: Path) -> WebConfig:
     """Read a web configuration as the exporter does."""
-    return load(path, Files(now=0.0))
+    return load(path, FileSet(now=0.0))
 
 
 def test_the_corpus_is_there() -> None:

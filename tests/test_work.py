@@ -26,10 +26,10 @@ from exporter.metrics import FAMILIES
 from exporter.metrics.cache import SERVERS
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.metrics.family import PanelFamily
-from exporter.metrics.gzip_member import piece
+from exporter.metrics.gzip_member import deflated_text
 from exporter.metrics.scrapes import Scrapes
 from exporter.metrics.text_format import ROW_FAMILIES, server_lines
-from exporter.model.packed import Packed, inflated, packed
+from exporter.model.packed import PackedBackups, inflated, packed
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
 from exporter.onapp.decode import RowDecoder
@@ -62,11 +62,11 @@ def compressed(made: Exposition) -> bytes:
 def test_a_scrape_of_what_is_known_writes_ages_alone() -> None:
     """No server is judged or written; one piece of ages a block is compressed."""
     made = exposition(a_large_panel())
-    with counted(judge, server_lines, piece, inflated) as work:
+    with counted(judge, server_lines, deflated_text, inflated) as work:
         compressed(made)
 
     assert (work["judge"], work["server_lines"]) == (0, 0)
-    assert BLOCKS <= work["piece"] <= BLOCKS + PANEL_PIECES
+    assert BLOCKS <= work["deflated_text"] <= BLOCKS + PANEL_PIECES
     assert work["inflated"] == BLOCKS
 
 
@@ -75,14 +75,14 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     panel = a_large_panel()
     made = exposition(panel)
     put(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
-    unpacked = Packed._unpacked  # noqa: SLF001  # all ways to the rows lead there
-    with counted(judge, server_lines, piece, unpacked) as work:
+    unpacked = PackedBackups._unpacked  # noqa: SLF001  # all ways to the rows lead there
+    with counted(judge, server_lines, deflated_text, unpacked) as work:
         compressed(made)
         compressed(made)
     text = gzip.decompress(compressed(made)).decode()
 
     # Those that show the lock: of the backup and of its target.
-    assert work["piece"] <= 2 + 2 * (BLOCKS + PANEL_PIECES)
+    assert work["deflated_text"] <= 2 + 2 * (BLOCKS + PANEL_PIECES)
     assert (work["judge"], work["server_lines"], work["_unpacked"]) == (1, 1, 1)
     assert 'onapp_backup_locked{panel="cp",vm_id="7",backup_id="7"} 1\n' in text
 
@@ -103,7 +103,7 @@ def test_rows_that_are_equal_are_no_change() -> None:
 def test_families_that_are_not_asked_for_are_not_made() -> None:
     """`name[]` saves the ages, which are most of the work."""
     made = exposition(a_large_panel())
-    with counted(piece, inflated) as work:
+    with counted(deflated_text, inflated) as work:
         made.scrape(made.moment(), frozenset({"onapp_backup_built"}))
 
     assert work == Counter()

@@ -23,11 +23,11 @@ from exporter.model.entities import (
     Target,
     Transaction,
 )
-from exporter.model.failed_backups import FailedTake
+from exporter.model.failed_backups import FailedBackup
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation
-from exporter.model.store import Knowledge, PanelStore, Store, Trouble
-from exporter.model.transaction_log import Journal, Seen
+from exporter.model.store import LastError, PanelStore, ServerState, Store
+from exporter.model.transaction_log import LogExcerpt, TransactionLog
 
 HOUR, DAY = 3600.0, 86_400.0
 _EDGES = (
@@ -75,7 +75,7 @@ class Draw:
             ),
             backup_servers_until=MONOTONIC + 60,
             journal=self._journal(),
-            unclaimed=Knowledge(
+            unclaimed=ServerState(
                 name, 0, Expectation(), schedules=tuple(self._schedules([9001]))
             ),
         )
@@ -86,12 +86,12 @@ class Draw:
         panel.servers_listed = tried + len(panel.unresolved) + chosen((-1, 0, 0, 1))
         return panel
 
-    def _trouble(self) -> Trouble:
+    def _trouble(self) -> LastError:
         reason = self.random.choice(("unauthorized", "timeout"))
-        return Trouble(reason, "no answer", "", TIME - 60)
+        return LastError(reason, "no answer", "", TIME - 60)
 
-    def _journal(self) -> Journal:
-        journal = Journal()
+    def _journal(self) -> TransactionLog:
+        journal = TransactionLog()
         head = {
             number: Transaction(
                 number,
@@ -106,7 +106,7 @@ class Draw:
             )
             for number in range(1, self.random.randrange(1, 5))
         }
-        seen = Seen(head, {}, set())
+        seen = LogExcerpt(head, {}, set())
         journal.enter(seen, lambda _: True, now=MONOTONIC, until=MONOTONIC + 60)
         return journal
 
@@ -214,6 +214,6 @@ class Draw:
         built = self.random.choice((True, False))
         return RecoveryPoint(next(self._numbers), vm_id, 1, built, TIME - self._age())
 
-    def _failed(self, vm_id: int, disks: list[int]) -> list[FailedTake]:
+    def _failed(self, vm_id: int, disks: list[int]) -> list[FailedBackup]:
         target = self.random.choice((None, *self._targets(vm_id, disks)))
-        return [FailedTake(None, TIME - self._age(), target)]
+        return [FailedBackup(None, TIME - self._age(), target)]

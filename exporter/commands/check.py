@@ -27,16 +27,16 @@ from ..model.entities import (
 from ..model.selection import Shard
 from ..model.store import Store
 from ..onapp.error_body import printable
-from ..polling.manager import Fleet
-from .check_run import Inquiry, Tallies
-from .collector_steps import Survey
-from .connect_steps import ADDRESS, CREDENTIALS, TLS, Contact
+from ..polling.manager import PollerManager
+from .check_run import CheckRun, RequestCountsByPanel
+from .collector_steps import CollectorSteps
+from .connect_steps import ADDRESS, CREDENTIALS, TLS, ConnectSteps
 from .findings import (
+    CheckReport,
     Cost,
-    Finding,
-    Findings,
-    PanelFindings,
-    Status,
+    PanelReport,
+    StepResult,
+    StepStatus,
     cost,
     gravity,
     worst,
@@ -54,18 +54,18 @@ class Check:
     limit: Duration
     """How long all panels together may take."""
     clock: Clock = field(default_factory=SystemClock)
-    tallies: Tallies = field(default_factory=Tallies)
+    tallies: RequestCountsByPanel = field(default_factory=RequestCountsByPanel)
 
     async def run(
-        self, config: Config, show: Callable[[PanelFindings], None]
-    ) -> Findings:
+        self, config: Config, show: Callable[[PanelReport], None]
+    ) -> CheckReport:
         """Try one panel after the other; ``show`` is told of each when it is done.
 
         Raises ConfigError when one cannot even be tried.
         """
-        found: list[PanelFindings] = []
+        found: list[PanelReport] = []
         ends = asyncio.get_running_loop().time() + self.limit
-        fleet = Fleet(
+        fleet = PollerManager(
             Store(), self.tallies, self.clock, self.shard, _no_poller, random.random
         )
         for panel in config.panels:
@@ -75,12 +75,14 @@ class Check:
                 self.progress.clear()
             show(found[-1])
         status = worst(panel.status for panel in found)
-        return Findings(__version__, status, None, tuple(found))
+        return CheckReport(__version__, status, None, tuple(found))
 
-    async def _try(self, fleet: Fleet, panel: Panel, ends: float) -> PanelFindings:
+    async def _try(
+        self, fleet: PollerManager, panel: Panel, ends: float
+    ) -> PanelReport:
         member = fleet.member(panel)
         tally = self.tallies.panel(panel.name)
-        probe = Probe(Inquiry(member, tally, self.clock, self.progress.show))
+        probe = PanelCheck(CheckRun(member, tally, self.clock, self.progress.show))
         try:
             async with asyncio.timeout_at(ends):
                 await probe.run()
@@ -108,19 +110,19 @@ async def check(flags: Flags, load: Callable[[], Config], progress: Progress) ->
         found = await job.run(config, _nothing if plain else _show)
     except ConfigError as error:
         if plain:
-            failed = Findings(__version__, Status.FAILED, str(error), ())
+            failed = CheckReport(__version__, StepStatus.FAILED, str(error), ())
             to_stdout(as_json(failed).encode())
         raise
     to_stdout((as_json if plain else summary)(found).encode())
     return gravity(found.status)
 
 
-def _show(findings: PanelFindings) -> None:
+def _show(findings: PanelReport) -> None:
     text = as_table(findings, columns(sys.stdout))
     to_stdout(f"{text}\n".encode())
 
 
-def _nothing(findings: PanelFindings) -> None:
+def _nothing(findings: PanelReport) -> None:
     """JSON comes as one object, at the end."""
 
 
@@ -147,19 +149,19 @@ _LARGEST_SKEW_SECONDS = 300.0
 
 
 @dataclass(slots=True, eq=False)
-class Probe:
+class PanelCheck:
     """Tries one panel, one request at a time."""
 
-    inquiry: Inquiry
-    _contact: Contact = field(init=False)
-    _survey: Survey = field(init=False)
+    inquiry: CheckRun
+    _contact: ConnectSteps = field(init=False)
+    _survey: CollectorSteps = field(init=False)
     _cost: Cost | None = field(default=None, init=False)
     _surveyed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing found."""
-        self._contact = Contact(self.inquiry)
-        self._survey = Survey(self.inquiry)
+        self._contact = ConnectSteps(self.inquiry)
+        self._survey = CollectorSteps(self.inquiry)
 
     async def run(self) -> None:
         """Try everything; what the panel's answer makes pointless is left untried.
@@ -181,7 +183,7 @@ class Probe:
                 self._contact.refused(error)
             else:
                 step = next(step for step in STEPS if step not in self.inquiry.found)
-                self.inquiry.note_error(step, Status.FAILED, error)
+                self.inquiry.note_error(step, StepStatus.FAILED, error)
         finally:
             gate.release()
 
@@ -190,18 +192,18 @@ class Probe:
         step = next((s for s in STEPS if s not in self.inquiry.found), COST)
         self.inquiry.note(
             step,
-            Status.FAILED,
+            StepStatus.FAILED,
             f"not tried within {limit}",
             hint="raise --timeout, or find out what makes the panel slow",
         )
 
-    def findings(self) -> PanelFindings:
+    def findings(self) -> PanelReport:
         """Return what was found out so far."""
         panel = self.inquiry.member.panel
         poller = self.inquiry.member.poller
         found = self.inquiry.found
         checks = tuple(found.get(step) or _untried(step) for step in STEPS)
-        return PanelFindings(
+        return PanelReport(
             panel=panel.name,
             url=str(panel.url),
             status=worst(check.status for check in checks),
@@ -216,14 +218,14 @@ class Probe:
     def _note_clock(self) -> None:
         skew = self.inquiry.member.poller.reader.skew_seconds
         if skew is None:
-            self.inquiry.note(CLOCK, Status.OFF, "the panel does not tell its time")
+            self.inquiry.note(CLOCK, StepStatus.OFF, "the panel does not tell its time")
             return
         text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
         if abs(skew) > _LARGEST_SKEW_SECONDS:
             hint = "set the clocks of panel and exporter right, with NTP"
-            self.inquiry.note(CLOCK, Status.DEGRADED, text, hint=hint)
+            self.inquiry.note(CLOCK, StepStatus.DEGRADED, text, hint=hint)
         else:
-            self.inquiry.note(CLOCK, Status.OK, text)
+            self.inquiry.note(CLOCK, StepStatus.OK, text)
 
     def _note_cost(self) -> None:
         panel, latency = self.inquiry.member.panel, self.inquiry.tally.latency_seconds
@@ -242,10 +244,10 @@ class Probe:
                 f"a pass takes longer than poll.interval ({panel.poll.interval}): "
                 "raise it or poll.concurrency, or share the servers between shards"
             )
-            self.inquiry.note(COST, Status.DEGRADED, text, hint=hint)
+            self.inquiry.note(COST, StepStatus.DEGRADED, text, hint=hint)
         else:
-            self.inquiry.note(COST, Status.OK, text)
+            self.inquiry.note(COST, StepStatus.OK, text)
 
 
-def _untried(step: str) -> Finding:
-    return Finding(step, Status.UNTRIED, "")
+def _untried(step: str) -> StepResult:
+    return StepResult(step, StepStatus.UNTRIED, "")

@@ -12,12 +12,12 @@ from ..clock import Clock
 from ..errors import ExporterError, Forbidden, NotAsked, PanelError, UnexpectedStatus
 from ..onapp.error_body import printable
 from ..onapp.permissions import permission_hint
-from ..polling.manager import Member
-from .findings import Finding, Status, worst
+from ..polling.manager import PanelTask
+from .findings import StepResult, StepStatus, worst
 
 
 @dataclass(slots=True, eq=False)
-class Tally:
+class RequestCounts:
     """What one panel was asked, by resource, and how it answered."""
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -49,14 +49,14 @@ class Tally:
 
 
 @dataclass(slots=True, eq=False)
-class Tallies:
+class RequestCountsByPanel:
     """A tally for each panel."""
 
-    by_panel: dict[str, Tally] = field(default_factory=dict)
+    by_panel: dict[str, RequestCounts] = field(default_factory=dict)
 
-    def panel(self, name: str) -> Tally:
+    def panel(self, name: str) -> RequestCounts:
         """Return a panel's."""
-        return self.by_panel.setdefault(name, Tally())
+        return self.by_panel.setdefault(name, RequestCounts())
 
     def forget(self, panel: str) -> None:
         """Drop a panel's."""
@@ -70,16 +70,16 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class Inquiry:
+class CheckRun:
     """One panel's, under way."""
 
-    member: Member
+    member: PanelTask
     """Its poller is asked through and never runs."""
-    tally: Tally
+    tally: RequestCounts
     clock: Clock
     progress: Callable[[str], None]
     """Is told what is being done."""
-    found: dict[str, Finding] = field(default_factory=dict)
+    found: dict[str, StepResult] = field(default_factory=dict)
 
     async def ask(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
         """Ask, after a short pause if the panel needs one; raise ExporterError."""
@@ -95,7 +95,7 @@ class Inquiry:
     def note(
         self,
         step: str,
-        status: Status,
+        status: StepStatus,
         text: str,
         *,
         hint: str = "",
@@ -104,14 +104,14 @@ class Inquiry:
         """Note what a step has shown; rows that were no use make it less than good."""
         unreadable = self.tally.unreadable[resource]
         if unreadable:
-            status = worst((status, Status.DEGRADED))
+            status = worst((status, StepStatus.DEGRADED))
             text, hint = f"{text}; {unreadable} rows cannot be read", hint or _LOG_HINT
         text = printable(text)  # a panel may have said it
         answered = self.tally.statuses.get(resource)
-        self.found[step] = Finding(step, status, text, hint or None, answered)
+        self.found[step] = StepResult(step, status, text, hint or None, answered)
 
     def note_error(
-        self, step: str, status: Status, error: ExporterError, resource: str = ""
+        self, step: str, status: StepStatus, error: ExporterError, resource: str = ""
     ) -> None:
         """Note why a step failed, and what to do about it."""
         hint = error.hint

@@ -23,8 +23,8 @@ from ..onapp.permissions import backups_hint
 from ..polling.jobs import REFUSED
 from ..polling.manager import few_named
 from ..polling.transactions import MOST_PAGES_FIRST
-from .check_run import Inquiry, unanswered
-from .findings import Sample, Status, Workload
+from .check_run import CheckRun, unanswered
+from .findings import Sample, StepStatus, Workload
 from .report import counted
 
 SAMPLE = 10
@@ -35,10 +35,10 @@ _MOST_NAMED = 3
 
 
 @dataclass(slots=True, eq=False)
-class Survey:
+class CollectorSteps:
     """Finds out what of a panel can be read, and how much there is."""
 
-    inquiry: Inquiry
+    inquiry: CheckRun
     sample: Sample | None = None
     _once: dict[str, int] = field(default_factory=dict)
     _log_pages: int = 1
@@ -62,7 +62,7 @@ class Survey:
             if wanted:
                 await look()
             else:
-                self.inquiry.note(step, Status.OFF, "switched off in collectors")
+                self.inquiry.note(step, StepStatus.OFF, "switched off in collectors")
 
     def workload(self) -> Workload:
         """Return how much there is to ask for."""
@@ -114,21 +114,21 @@ class Survey:
     def _note_backups(self, errors: dict[int, PanelError]) -> None:
         sample = self.sample
         if sample is None or not sample.servers:
-            self.inquiry.note(BACKUPS, Status.UNTRIED, "there is no server to read")
+            self.inquiry.note(BACKUPS, StepStatus.UNTRIED, "there is no server to read")
             return
         servers = len(self.inquiry.member.poller.store.watches)
         good = sample.servers - sample.failed
         on = f"on {good} of {counted(servers, 'server')}"
         text = f"{counted(sample.backups, 'backup')} {on}"
         if not errors:
-            self.inquiry.note(BACKUPS, Status.OK, text, resource=BACKUPS)
+            self.inquiry.note(BACKUPS, StepStatus.OK, text, resource=BACKUPS)
             return
         named = [str(error) for error in errors.values()][:_MOST_NAMED]
         text = f"{text}; {sample.failed} failed: {'; '.join(named)}"
         first = next(iter(errors.values()))
         self.inquiry.note(
             BACKUPS,
-            Status.DEGRADED if good else Status.FAILED,
+            StepStatus.DEGRADED if good else StepStatus.FAILED,
             text,
             hint=backups_hint(first),
             resource=BACKUPS,
@@ -168,7 +168,9 @@ class Survey:
         }
         sampled = self._sampled()
         if not sampled:
-            self.inquiry.note(resource, Status.UNTRIED, "there is no server to ask for")
+            self.inquiry.note(
+                resource, StepStatus.UNTRIED, "there is no server to ask for"
+            )
             return
         for vm_id in sampled[:_ENOUGH]:  # one may just have been destroyed
             ask = partial(questions[resource], vm_id)
@@ -209,7 +211,7 @@ class Survey:
         return pages
 
     def _readable(self, resource: str, text: str) -> None:
-        self.inquiry.note(resource, Status.OK, text, resource=resource)
+        self.inquiry.note(resource, StepStatus.OK, text, resource=resource)
 
     def _degraded(self, resource: str, error: PanelError) -> None:
-        self.inquiry.note_error(resource, Status.DEGRADED, error, resource)
+        self.inquiry.note_error(resource, StepStatus.DEGRADED, error, resource)

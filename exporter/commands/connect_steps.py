@@ -20,8 +20,8 @@ from ..errors import (
 from ..model.entities import INVENTORY, VERSION, VIRTUAL_MACHINES
 from ..model.selection import NO_SERVERS_HINT
 from ..onapp.permissions import permission_hint
-from .check_run import Inquiry
-from .findings import Status
+from .check_run import CheckRun
+from .findings import StepStatus
 from .report import counted
 
 ADDRESS = "address"
@@ -34,10 +34,10 @@ _KNOWN_BY = (403, 422)
 
 
 @dataclass(slots=True, eq=False)
-class Contact:
+class ConnectSteps:
     """Finds out whether a panel can be polled at all."""
 
-    inquiry: Inquiry
+    inquiry: CheckRun
     version: str | None = None
     _doubt: PanelError | None = field(default=None, init=False)
     """What the panel answered when asked for its version, if it was no version."""
@@ -55,10 +55,12 @@ class Contact:
             return False
         account = self.inquiry.member.panel.account.username
         self._reached()
-        self.inquiry.note(CREDENTIALS, Status.OK, f"accepted ({account})")
+        self.inquiry.note(CREDENTIALS, StepStatus.OK, f"accepted ({account})")
         self._note_version()
         if error is not None:
-            self.inquiry.note_error(INVENTORY, Status.FAILED, error, VIRTUAL_MACHINES)
+            self.inquiry.note_error(
+                INVENTORY, StepStatus.FAILED, error, VIRTUAL_MACHINES
+            )
         else:
             self._note_inventory()
         return True
@@ -67,10 +69,10 @@ class Contact:
         """Note that the credentials are no good, now or as an earlier panel said."""
         if isinstance(error, Unauthorized):
             self._reached()
-            self.inquiry.note_error(CREDENTIALS, Status.FAILED, error)
+            self.inquiry.note_error(CREDENTIALS, StepStatus.FAILED, error)
             return
         text = "refused for another section with this url and account: not tried again"
-        self.inquiry.note(CREDENTIALS, Status.FAILED, text, hint=Unauthorized.hint)
+        self.inquiry.note(CREDENTIALS, StepStatus.FAILED, text, hint=Unauthorized.hint)
 
     async def _ask_for_version(self) -> bool:
         poller = self.inquiry.member.poller
@@ -98,15 +100,15 @@ class Contact:
     def _lost(self, error: PanelError) -> None:
         """Note that nobody answered, or somebody that cannot help."""
         if isinstance(error, TlsFailed):
-            self.inquiry.note(ADDRESS, Status.OK, "takes connections")
-            self.inquiry.note_error(TLS, Status.FAILED, error)
+            self.inquiry.note(ADDRESS, StepStatus.OK, "takes connections")
+            self.inquiry.note_error(TLS, StepStatus.FAILED, error)
         elif isinstance(error, UnexpectedStatus) and not isinstance(
             error, ProxyRefused
         ):
             self._reached()
-            self.inquiry.note_error(VERSION, Status.FAILED, error, VERSION)
+            self.inquiry.note_error(VERSION, StepStatus.FAILED, error, VERSION)
         else:
-            self.inquiry.note_error(ADDRESS, Status.FAILED, error)
+            self.inquiry.note_error(ADDRESS, StepStatus.FAILED, error)
 
     def _is_known(self, error: PanelError | None) -> bool:
         """Tell whether any answer can only be that of a panel that knows us."""
@@ -124,14 +126,14 @@ class Contact:
         if error is None or isinstance(error, NotFound | Undecodable):
             status = self.inquiry.tally.statuses.get(VERSION)
             said = self._doubt or error or f"the version: HTTP {status}"
-            self.inquiry.note(ADDRESS, Status.FAILED, str(said), hint=ADDRESS_HINT)
+            self.inquiry.note(ADDRESS, StepStatus.FAILED, str(said), hint=ADDRESS_HINT)
             return
         self._reached()
-        self.inquiry.note_error(INVENTORY, Status.FAILED, error, VIRTUAL_MACHINES)
+        self.inquiry.note_error(INVENTORY, StepStatus.FAILED, error, VIRTUAL_MACHINES)
 
     def _reached(self) -> None:
         seconds = self.inquiry.tally.latency_seconds()
-        self.inquiry.note(ADDRESS, Status.OK, f"answers in {seconds:.2f} s")
+        self.inquiry.note(ADDRESS, StepStatus.OK, f"answers in {seconds:.2f} s")
         self._note_tls()
 
     def _secure(self) -> bool:
@@ -140,48 +142,48 @@ class Contact:
     def _note_tls(self) -> None:
         if not self._secure():
             text = "plain HTTP: who is on the way can read the credentials"
-            self.inquiry.note(TLS, Status.OFF, text)
+            self.inquiry.note(TLS, StepStatus.OFF, text)
         elif self.inquiry.member.panel.tls.insecure_skip_verify:
             text = "the certificate is not looked at (insecure_skip_verify)"
-            self.inquiry.note(TLS, Status.OFF, text)
+            self.inquiry.note(TLS, StepStatus.OFF, text)
         else:
-            self.inquiry.note(TLS, Status.OK, "the certificate is trusted")
+            self.inquiry.note(TLS, StepStatus.OK, "the certificate is trusted")
 
     def _note_version(self) -> None:
         if self.version is not None:
-            self.inquiry.note(VERSION, Status.OK, self.version, resource=VERSION)
+            self.inquiry.note(VERSION, StepStatus.OK, self.version, resource=VERSION)
             return
         status = self.inquiry.tally.statuses.get(VERSION)
         if self._doubt is not None:
             # A panel whose version cannot be read counts as down (onapp_up).
-            self.inquiry.note_error(VERSION, Status.FAILED, self._doubt, VERSION)
+            self.inquiry.note_error(VERSION, StepStatus.FAILED, self._doubt, VERSION)
         else:
             hint = permission_hint(VERSION) if status == 403 else NotFound.hint
             text = f"not told (HTTP {status})"
             self.inquiry.note(
-                VERSION, Status.DEGRADED, text, hint=hint, resource=VERSION
+                VERSION, StepStatus.DEGRADED, text, hint=hint, resource=VERSION
             )
 
     def _note_inventory(self) -> None:
         poller = self.inquiry.member.poller
-        status, hint = Status.OK, ""
+        status, hint = StepStatus.OK, ""
         if poller.roster.missed:
             status, hint = self._missed()
         elif not poller.store.servers_listed:
-            status = Status.DEGRADED
+            status = StepStatus.DEGRADED
             hint = NO_SERVERS_HINT
         elif not poller.store.inventory_succeeded:
-            status, hint = Status.DEGRADED, "the panel counts more than it lists"
+            status, hint = StepStatus.DEGRADED, "the panel counts more than it lists"
         self.inquiry.note(
             INVENTORY, status, self._servers(), hint=hint, resource=VIRTUAL_MACHINES
         )
 
-    def _missed(self) -> tuple[Status, str]:
+    def _missed(self) -> tuple[StepStatus, str]:
         poller = self.inquiry.member.poller
         if any(w.reason == Forbidden.reason for w in poller.roster.missed.values()):
-            return Status.DEGRADED, permission_hint(VIRTUAL_MACHINES)
+            return StepStatus.DEGRADED, permission_hint(VIRTUAL_MACHINES)
         nothing = not any(w.knowledge.server for w in poller.store.watches.values())
-        return Status.FAILED if nothing else Status.DEGRADED, (
+        return StepStatus.FAILED if nothing else StepStatus.DEGRADED, (
             "check virtual_machines: they may be gone, or hidden from this account"
         )
 

@@ -16,7 +16,7 @@ from ..model.entities import BACKUPS, TRANSACTIONS, VERSION, VIRTUAL_MACHINES
 from ..polling.manager import transactions_seconds
 
 
-class Status(enum.StrEnum):
+class StepStatus(enum.StrEnum):
     """How something stands."""
 
     OK = "ok"
@@ -30,25 +30,25 @@ class Status(enum.StrEnum):
     """Backups cannot be watched."""
 
 
-_GRAVITY = {Status.DEGRADED: 1, Status.FAILED: 2}
+_GRAVITY = {StepStatus.DEGRADED: 1, StepStatus.FAILED: 2}
 
 
-def gravity(status: Status) -> int:
+def gravity(status: StepStatus) -> int:
     """Return the exit status that a status stands for: 0, 1 or 2."""
     return _GRAVITY.get(status, 0)
 
 
-def worst(statuses: Iterable[Status]) -> Status:
+def worst(statuses: Iterable[StepStatus]) -> StepStatus:
     """Return the worst of them: ok, degraded or failed."""
-    bad = max(statuses, key=gravity, default=Status.OK)
-    return bad if gravity(bad) else Status.OK
+    bad = max(statuses, key=gravity, default=StepStatus.OK)
+    return bad if gravity(bad) else StepStatus.OK
 
 
-class Finding(msgspec.Struct, frozen=True):
+class StepResult(msgspec.Struct, frozen=True):
     """What one step has shown."""
 
     step: str
-    status: Status
+    status: StepStatus
     text: str
     hint: str | None = None
     """What to do about it."""
@@ -76,13 +76,13 @@ class Cost(msgspec.Struct, frozen=True):
     """``poll.concurrency``, so many requests at once."""
 
 
-class PanelFindings(msgspec.Struct, frozen=True):
+class PanelReport(msgspec.Struct, frozen=True):
     """What was found out about one panel."""
 
     panel: str
     url: str
-    status: Status
-    checks: tuple[Finding, ...]
+    status: StepStatus
+    checks: tuple[StepResult, ...]
     version: str | None = None
     servers: int | None = None
     """Servers to be read by this exporter, which may be one of several shards."""
@@ -92,14 +92,14 @@ class PanelFindings(msgspec.Struct, frozen=True):
     cost: Cost | None = None
 
 
-class Findings(msgspec.Struct, frozen=True):
+class CheckReport(msgspec.Struct, frozen=True):
     """What was found out in all."""
 
     exporter_version: str
-    status: Status
+    status: StepStatus
     error: str | None
     """Why no panel could be tried at all."""
-    panels: tuple[PanelFindings, ...]
+    panels: tuple[PanelReport, ...]
 
 
 _HOUR_SECONDS = 3600.0

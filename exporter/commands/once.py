@@ -24,7 +24,7 @@ from ..metrics.family import AgeFamily
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..polling.poller import Poller
-from .findings import Status, gravity, worst
+from .findings import StepStatus, gravity, worst
 from .output import check_writable, to_file, to_stdout
 from .report import Progress
 
@@ -55,7 +55,7 @@ async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> 
 
 async def take(
     exporter: Exporter, limit_seconds: float, progress: Progress, file: Path | None
-) -> Status:
+) -> StepStatus:
     """Run an exporter for one pass and write what it has learned.
 
     Raises ConfigError and OSError; then nothing was written.
@@ -140,12 +140,12 @@ def _give_up(poller: Poller) -> None:
             errand.condition.begins()
 
 
-def _status(store: PanelStore, now: Now) -> Status:
+def _status(store: PanelStore, now: Now) -> StepStatus:
     """Return how a panel's pass went."""
     fresh = [store.fresh(watch, now.monotonic) for watch in store.watches.values()]
     if not store.up(now.monotonic) or (fresh and not any(fresh)):
-        return Status.FAILED
+        return StepStatus.FAILED
     backups = store.backups_succeeded() is not False
     collectors = (store.inventory_succeeded, backups, *store.collected().values())
     whole = all(collectors) and store.servers_listed != 0
-    return Status.OK if whole else Status.DEGRADED
+    return StepStatus.OK if whole else StepStatus.DEGRADED

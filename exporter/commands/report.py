@@ -14,7 +14,7 @@ from typing import TextIO
 import msgspec
 
 from ..onapp.error_body import printable
-from .findings import Finding, Findings, PanelFindings, Status
+from .findings import CheckReport, PanelReport, StepResult, StepStatus
 
 _ERASE = "\r\x1b[K"
 _NARROWEST = 20
@@ -95,38 +95,38 @@ def _clipped(text: str, width: int) -> str:
 _STEP_COLUMNS = 16
 _STATUS_COLUMNS = 10
 _NARROW = 60
-_LOUD = (Status.DEGRADED, Status.FAILED)
+_LOUD = (StepStatus.DEGRADED, StepStatus.FAILED)
 
 
-def as_json(findings: Findings) -> str:
+def as_json(findings: CheckReport) -> str:
     """Return everything as one JSON object; its keys are documented."""
     text = msgspec.json.encode(findings)
     return msgspec.json.format(text, indent=2).decode() + "\n"
 
 
-def as_table(findings: PanelFindings, width: int | None) -> str:
+def as_table(findings: PanelReport, width: int | None) -> str:
     """Return one panel's table, no wider than asked; None: as wide as it gets."""
     heading = f"{printable(findings.panel)}  {printable(findings.url)}"
     lines = [*wrapped(heading, "", "  ", width)]
     for check in findings.checks:
-        if check.status != Status.UNTRIED:
+        if check.status != StepStatus.UNTRIED:
             lines += _row(check, width)
-    untried = [c.step for c in findings.checks if c.status == Status.UNTRIED]
+    untried = [c.step for c in findings.checks if c.status == StepStatus.UNTRIED]
     if untried:
         head = f"  {'not tried':<{_STEP_COLUMNS}}"
         lines += wrapped(", ".join(untried), head, "    ", width)
     return "\n".join(lines) + "\n"
 
 
-def summary(findings: Findings) -> str:
+def summary(findings: CheckReport) -> str:
     """Return the last line: how it stands as a whole."""
     counts = Counter(panel.status for panel in findings.panels)
-    kinds = (Status.OK, *_LOUD)
+    kinds = (StepStatus.OK, *_LOUD)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
     return f"{counted(len(findings.panels), 'panel')}: {told}\n"
 
 
-def _row(check: Finding, width: int | None) -> Iterator[str]:
+def _row(check: StepResult, width: int | None) -> Iterator[str]:
     status = check.status.upper() if check.status in _LOUD else check.status
     head = f"  {check.step:<{_STEP_COLUMNS}}{status:<{_STATUS_COLUMNS}}"
     indent = " " * len(head)

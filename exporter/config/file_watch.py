@@ -23,7 +23,7 @@ _SETTLED_SECONDS = 2.0
 
 
 @dataclass(slots=True)
-class Files:
+class FileSet:
     """Which files a value was made of, and how they looked just before."""
 
     now: float
@@ -61,13 +61,13 @@ def _fingerprint(path: Path) -> Fingerprint:
     )
 
 
-class Vigil(Generic[T]):
+class FileWatcher(Generic[T]):
     """Keeps a value up to date; what cannot be made leaves the old one in place."""
 
     def __init__(
         self,
         what: str,
-        make: Callable[[Files, T | None], T],
+        make: Callable[[FileSet, T | None], T],
         clock: Clock,
     ) -> None:
         """Make the value; raise ConfigError if that fails.
@@ -75,7 +75,7 @@ class Vigil(Generic[T]):
         ``make`` is given the old value, and notes each file before it reads it.
         """
         self._what, self._make, self._clock = what, make, clock
-        self._files = Files(clock.time())
+        self._files = FileSet(clock.time())
         self._value = make(self._files, None)
         self._looked = clock.monotonic()
         self._trouble: str | None = None
@@ -90,7 +90,7 @@ class Vigil(Generic[T]):
         return self._value
 
     def _renew(self) -> None:
-        before, self._files = self._files.seen, Files(self._clock.time())
+        before, self._files = self._files.seen, FileSet(self._clock.time())
         try:
             self._value = self._make(self._files, self._value)
         except ConfigError as error:

@@ -19,10 +19,10 @@ from ..errors import ConfigError
 from ..model.selection import ConfiguredServer, Filter, Selection
 from . import schema
 from . import yaml_file as document
-from .messages import Place
+from .messages import Location
 from .schema import (
     BasicAuthKeys,
-    Collectors,
+    CollectorSwitches,
     Config,
     Detail,
     Panel,
@@ -31,11 +31,11 @@ from .schema import (
     TlsKeys,
     is_host,
 )
-from .secrets import CONTROL, Account, FromFile, Literal, Secret
+from .secrets import CONTROL, Account, FileSecret, LiteralSecret, Secret
 from .units import Duration, Size
 
 
-def account(place: Place, keys: BasicAuthKeys) -> Account:
+def account(place: Location, keys: BasicAuthKeys) -> Account:
     """Return who asks; raise ConfigError unless there is a name and a secret."""
     if not keys.username:
         raise (place / "username").error(
@@ -48,7 +48,7 @@ def account(place: Place, keys: BasicAuthKeys) -> Account:
     return Account(keys.username, _secret(place, keys))
 
 
-def _secret(place: Place, keys: BasicAuthKeys) -> Secret:
+def _secret(place: Location, keys: BasicAuthKeys) -> Secret:
     here, file = place / "password", place / "password_file"
     if keys.password is not None and keys.password_file is not None:
         raise here.error(f"is given beside {file}: keep one")
@@ -58,7 +58,7 @@ def _secret(place: Place, keys: BasicAuthKeys) -> Secret:
         raise file.error(
             f"is missing: the file that holds the API key; or give the key as {here}"
         )
-    secret = FromFile(place.folder / keys.password_file)
+    secret = FileSecret(place.folder / keys.password_file)
     try:
         secret.load()
     except (OSError, ValueError) as error:
@@ -66,15 +66,15 @@ def _secret(place: Place, keys: BasicAuthKeys) -> Secret:
     return secret
 
 
-def _literal(place: Place, password: str) -> Secret:
+def _literal(place: Location, password: str) -> Secret:
     if not password:
         raise place.error("must not be empty")
     if CONTROL.search(password):
         raise place.error("must hold no line end and no other control character")
-    return Literal(password)
+    return LiteralSecret(password)
 
 
-def tls(place: Place, keys: TlsKeys) -> Tls:
+def tls(place: Location, keys: TlsKeys) -> Tls:
     """Return whom to trust and who to be; raise ConfigError if a file is no use."""
     if bool(keys.cert_file) != bool(keys.key_file):
         raise place.error("cert_file and key_file go together")
@@ -103,7 +103,7 @@ def tls(place: Place, keys: TlsKeys) -> Tls:
     return made
 
 
-def _file(place: Place, name: str | None, digest: hashlib._Hash) -> Path | None:
+def _file(place: Location, name: str | None, digest: hashlib._Hash) -> Path | None:
     """Return the path of a file that can be read, and take in what it holds."""
     if not name:
         return None
@@ -131,7 +131,7 @@ _POLL: Mapping[str, Any] = {
     "max_age": None,  # _MAX_AGE, or more where servers are read seldom
     "max_body": _MAX_BODY,
 }
-_PollSection: TypeAlias = tuple[Place, schema.PollKeys | None]
+_PollSection: TypeAlias = tuple[Location, schema.PollKeys | None]
 VARIABLES = {
     "panels[0].url": "ONAPP_URL",
     "panels[0].basic_auth.username": "ONAPP_USERNAME",
@@ -164,7 +164,7 @@ def build(keys: schema.FileKeys, source: str, folder: Path = Path()) -> Config:
 
     ``source`` is what errors name; relative paths begin at ``folder``.
     """
-    top = Place(source, folder.absolute())
+    top = Location(source, folder.absolute())
     if not keys.panels:
         raise (top / "panels").error("must list at least one panel")
     panels = tuple(
@@ -209,7 +209,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _check_names(place: Place, panels: tuple[Panel, ...]) -> None:
+def _check_names(place: Location, panels: tuple[Panel, ...]) -> None:
     first: dict[str, int] = {}
     for number, panel in enumerate(panels):
         if first.setdefault(panel.name, number) != number:
@@ -219,7 +219,7 @@ def _check_names(place: Place, panels: tuple[Panel, ...]) -> None:
             )
 
 
-def _detail(place: Place, keys: schema.DetailKeys) -> Detail:
+def _detail(place: Location, keys: schema.DetailKeys) -> Detail:
     newest = keys.newest_per_target or 0
     if newest < 0:
         raise (place / "newest_per_target").error(
@@ -228,7 +228,7 @@ def _detail(place: Place, keys: schema.DetailKeys) -> Detail:
     return Detail(keys.backups is not False, newest)
 
 
-def _panel(place: Place, keys: schema.PanelKeys, poll: _PollSection) -> Panel:
+def _panel(place: Location, keys: schema.PanelKeys, poll: _PollSection) -> Panel:
     if keys.url.user is not None or keys.url.password is not None:
         login = place / "basic_auth"
         raise (place / "url").error(
@@ -258,7 +258,7 @@ def _panel(place: Place, keys: schema.PanelKeys, poll: _PollSection) -> Panel:
 
 def _poll(own: _PollSection, common: _PollSection) -> Poll:
     """Take each key from the panel's section, or else from the common one."""
-    places: dict[str, Place] = {}
+    places: dict[str, Location] = {}
     given: dict[str, Any] = {}
     for key, default in _POLL.items():
         places[key], given[key] = common[0] / key, default
@@ -273,7 +273,7 @@ def _poll(own: _PollSection, common: _PollSection) -> Poll:
     return poll
 
 
-def _check_poll(poll: Poll, places: Mapping[str, Place]) -> None:
+def _check_poll(poll: Poll, places: Mapping[str, Location]) -> None:
     places["interval"].check_shortest(poll.interval)
     places["timeout"].check_shortest(poll.timeout)
     for key in ("concurrency", "max_body"):
@@ -287,7 +287,7 @@ def _check_poll(poll: Poll, places: Mapping[str, Place]) -> None:
         )
 
 
-def _selection(place: Place, keys: schema.PanelKeys) -> Selection:
+def _selection(place: Location, keys: schema.PanelKeys) -> Selection:
     discovery = keys.discovery or schema.DiscoveryKeys()
     required = keys.backup_required or schema.RequiredKeys()
     include = _filter(place / "discovery" / "include", discovery.include)
@@ -317,7 +317,7 @@ def _selection(place: Place, keys: schema.PanelKeys) -> Selection:
     )
 
 
-def _server(place: Place, given: int | str | schema.ServerKeys) -> ConfiguredServer:
+def _server(place: Location, given: int | str | schema.ServerKeys) -> ConfiguredServer:
     keys = given if isinstance(given, schema.ServerKeys) else schema.ServerKeys(given)
     vm_id = keys.id
     if isinstance(vm_id, str) and _NUMBER.fullmatch(vm_id):
@@ -331,12 +331,12 @@ def _server(place: Place, given: int | str | schema.ServerKeys) -> ConfiguredSer
     return ConfiguredServer(vm_id, keys.expected_interval)
 
 
-def _collectors(keys: schema.CollectorKeys | None) -> Collectors:
+def _collectors(keys: schema.CollectorKeys | None) -> CollectorSwitches:
     given = {} if keys is None else msgspec.structs.asdict(keys)
-    return Collectors(**{key: on for key, on in given.items() if on is not None})
+    return CollectorSwitches(**{key: on for key, on in given.items() if on is not None})
 
 
-def _filter(place: Place, keys: schema.FilterKeys | None) -> Filter:
+def _filter(place: Location, keys: schema.FilterKeys | None) -> Filter:
     if keys is None:
         return Filter()
     if keys.user_id == []:

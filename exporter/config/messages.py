@@ -30,7 +30,7 @@ _LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class ErrorMessages:
     """Speaks of one kind of file."""
 
     sections: Mapping[str, type[msgspec.Struct]]
@@ -122,7 +122,7 @@ def _value(content: Any, path: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A place; ``place / "key"`` and ``place[number]`` are places within it."""
 
     source: str
@@ -131,11 +131,11 @@ class Place:
     """Where relative paths begin."""
     path: str = ""
 
-    def __truediv__(self, key: str) -> Place:
+    def __truediv__(self, key: str) -> Location:
         """Return the place of a key."""
         return replace(self, path=f"{self.path}.{key}" if self.path else key)
 
-    def __getitem__(self, number: int) -> Place:
+    def __getitem__(self, number: int) -> Location:
         """Return the place of an item of a list."""
         return replace(self, path=f"{self.path}[{number}]")
 

@@ -18,8 +18,8 @@ import yarl
 
 from ..errors import ConfigError
 from ..model.selection import ConfiguredServer, Filter, Selection
-from .messages import Diagnosis
-from .secrets import HIDDEN, Account, FromFile
+from .messages import ErrorMessages
+from .secrets import HIDDEN, Account, FileSecret
 from .units import Duration, Size
 
 BodyFormat = Literal["json", "xml"]
@@ -203,7 +203,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 """What stands under each key that has keys of its own; ``""`` is the file."""
 
-_SAYING = Diagnosis(
+_SAYING = ErrorMessages(
     sections=SECTIONS,
     delicate=re.compile(r"basic_auth|password|url"),
     example="panels",
@@ -307,7 +307,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Collectors:
+class CollectorSwitches:
     """What is read beside the inventory and the backups."""
 
     schedules: bool = True
@@ -330,7 +330,7 @@ class Panel:
     """It may hold a password."""
     selection: Selection
     discovery_interval: Duration
-    collectors: Collectors
+    collectors: CollectorSwitches
     poll: Poll
 
 
@@ -414,7 +414,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def _basic_auth(panel: Panel) -> dict[str, str]:
     secret = panel.account.secret
-    if isinstance(secret, FromFile):
+    if isinstance(secret, FileSecret):
         return {
             "username": panel.account.username,
             "password_file": str(secret.path),

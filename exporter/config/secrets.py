@@ -35,7 +35,7 @@ class Secret(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class LiteralSecret:
     """A secret written into the configuration or the environment."""
 
     value: str = field(repr=False)
@@ -46,7 +46,7 @@ class Literal:
 
 
 @dataclass(slots=True)
-class FromFile:
+class FileSecret:
     """A secret in a file, read again when the file changes.
 
     A file that cannot be read any more, or is empty (as it is for a moment while it

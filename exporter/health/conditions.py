@@ -40,7 +40,7 @@ JAM_TAKES = 2
 """One take that waits alone is no jam."""
 
 
-class Level(enum.IntEnum):
+class Severity(enum.IntEnum):
     """How grave something is, as the severities of alerts."""
 
     FINE = 0
@@ -51,59 +51,65 @@ class Level(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kind:
+class Condition:
     """One thing that can be said of a server, a target or a panel."""
 
     key: str
     """In the API and in addresses: stable."""
     title: str
-    level: Level
+    level: Severity
     alert: str = ""
     """The alert that tells of it; empty: none does."""
     hint: str = ""
     """What is to be done, where no alert's runbook tells."""
 
 
-UNPROTECTED = Kind("unprotected", "No backup", Level.CRITICAL, "OnAppServerUnprotected")
-VERY_STALE = Kind("very_stale", "Very stale", Level.CRITICAL, "OnAppBackupVeryStale")
-STUCK_LONG = Kind("stuck_long", "Stuck for long", Level.CRITICAL, "OnAppBackupStuck")
-GIVEN_UP = Kind(
-    "schedule_failed", "Schedule given up", Level.CRITICAL, "OnAppScheduleFailing"
+UNPROTECTED = Condition(
+    "unprotected", "No backup", Severity.CRITICAL, "OnAppServerUnprotected"
 )
-DISK_UNPROTECTED = Kind(
-    "disk_unprotected", "Disk without backup", Level.WARNING, "OnAppDiskUnprotected"
+VERY_STALE = Condition(
+    "very_stale", "Very stale", Severity.CRITICAL, "OnAppBackupVeryStale"
 )
-STALE = Kind("stale", "Stale", Level.WARNING, "OnAppBackupStale")
-STUCK = Kind("stuck", "Stuck", Level.WARNING, "OnAppBackupStuck")
-FAILED = Kind("failed", "Failed", Level.WARNING, "OnAppBackupFailed")
-OVERDUE = Kind(
-    "schedule_overdue", "Schedule overdue", Level.WARNING, "OnAppScheduleOverdue"
+STUCK_LONG = Condition(
+    "stuck_long", "Stuck for long", Severity.CRITICAL, "OnAppBackupStuck"
 )
-DISABLED = Kind(
-    "schedule_disabled", "Schedule disabled", Level.WARNING, "OnAppScheduleDisabled"
+GIVEN_UP = Condition(
+    "schedule_failed", "Schedule given up", Severity.CRITICAL, "OnAppScheduleFailing"
 )
-DATA_OLD = Kind("data_old", "Data too old", Level.WARNING, "OnAppBackupDataOld")
-AWAITED = Kind("awaited", "First backup awaited", Level.WARNING)
-LOCKED = Kind("locked", "Locked", Level.NOTICE, "OnAppBackupLockedLong")
-POLL_FAILING = Kind("poll_failing", "Poll failing", Level.NOTICE)
-NOT_READ = Kind("not_read", "Not read yet", Level.NOTICE)
-NEW = Kind(
+DISK_UNPROTECTED = Condition(
+    "disk_unprotected", "Disk without backup", Severity.WARNING, "OnAppDiskUnprotected"
+)
+STALE = Condition("stale", "Stale", Severity.WARNING, "OnAppBackupStale")
+STUCK = Condition("stuck", "Stuck", Severity.WARNING, "OnAppBackupStuck")
+FAILED = Condition("failed", "Failed", Severity.WARNING, "OnAppBackupFailed")
+OVERDUE = Condition(
+    "schedule_overdue", "Schedule overdue", Severity.WARNING, "OnAppScheduleOverdue"
+)
+DISABLED = Condition(
+    "schedule_disabled", "Schedule disabled", Severity.WARNING, "OnAppScheduleDisabled"
+)
+DATA_OLD = Condition("data_old", "Data too old", Severity.WARNING, "OnAppBackupDataOld")
+AWAITED = Condition("awaited", "First backup awaited", Severity.WARNING)
+LOCKED = Condition("locked", "Locked", Severity.NOTICE, "OnAppBackupLockedLong")
+POLL_FAILING = Condition("poll_failing", "Poll failing", Severity.NOTICE)
+NOT_READ = Condition("not_read", "Not read yet", Severity.NOTICE)
+NEW = Condition(
     "new",
     "New, no backup yet",
-    Level.NOTICE,
+    Severity.NOTICE,
     hint="nothing yet: no alert tells of it while it is young",
 )
-INTERVAL_UNKNOWN = Kind(
+INTERVAL_UNKNOWN = Condition(
     "interval_unknown",
     "Unknown when due",
-    Level.NOTICE,
+    Severity.NOTICE,
     hint="let the account read schedules and disks, set expected_interval, or exclude "
     "the server in backup_required: until then no alert tells that a backup is too old",
 )
 """Nothing tells when the next backup is due: the last may be of any age."""
-FINE = Kind("fine", "Fine", Level.FINE)
-SUSPENDED = Kind("suspended", "Suspended", Level.FINE)
-NOT_REQUIRED = Kind("not_required", "Not required", Level.FINE)
+FINE = Condition("fine", "Fine", Severity.FINE)
+SUSPENDED = Condition("suspended", "Suspended", Severity.FINE)
+NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
 
 SERVER_KINDS = (
     UNPROTECTED,
@@ -130,33 +136,37 @@ SERVER_KINDS = (
 """The states of servers, the worst first."""
 RANK = {kind: rank for rank, kind in enumerate(SERVER_KINDS)}
 
-UNAUTHORIZED = Kind(
-    "unauthorized", "Credentials refused", Level.CRITICAL, "OnAppPanelUnauthorized"
+UNAUTHORIZED = Condition(
+    "unauthorized", "Credentials refused", Severity.CRITICAL, "OnAppPanelUnauthorized"
 )
-DOWN = Kind("down", "Down", Level.CRITICAL, "OnAppPanelDown")
-UNREAD = Kind("unread", "Servers not read", Level.CRITICAL, "OnAppBackupDataOld")
-LAGGING = Kind("lagging", "Lagging", Level.WARNING, "OnAppPollLagging")
-COLLECTOR = Kind(
-    "collector_failing", "Collector failing", Level.WARNING, "OnAppCollectorFailing"
+DOWN = Condition("down", "Down", Severity.CRITICAL, "OnAppPanelDown")
+UNREAD = Condition(
+    "unread", "Servers not read", Severity.CRITICAL, "OnAppBackupDataOld"
 )
-SKEW = Kind("clock_skew", "Clocks differ", Level.WARNING, "OnAppClockSkew")
-JAM = Kind("queue_jam", "Queue jam", Level.WARNING, "OnAppQueueJam")
-STORE_DISABLED = Kind(
+LAGGING = Condition("lagging", "Lagging", Severity.WARNING, "OnAppPollLagging")
+COLLECTOR = Condition(
+    "collector_failing", "Collector failing", Severity.WARNING, "OnAppCollectorFailing"
+)
+SKEW = Condition("clock_skew", "Clocks differ", Severity.WARNING, "OnAppClockSkew")
+JAM = Condition("queue_jam", "Queue jam", Severity.WARNING, "OnAppQueueJam")
+STORE_DISABLED = Condition(
     "backup_server_disabled",
     "Backup server disabled",
-    Level.WARNING,
+    Severity.WARNING,
     "OnAppBackupServerDisabledInUse",
 )
-UNHEARD = Kind("unheard", "Not asked yet", Level.NOTICE, "OnAppPanelDown")
-READS_FAILING = Kind(
+UNHEARD = Condition("unheard", "Not asked yet", Severity.NOTICE, "OnAppPanelDown")
+READS_FAILING = Condition(
     "reads_failing",
     "Reads failing",
-    Level.NOTICE,
+    Severity.NOTICE,
     hint="look at those servers: alerts tell of each whose data are too old",
 )
-NO_SERVERS = Kind("no_servers", "No servers", Level.NOTICE, hint=NO_SERVERS_HINT)
+NO_SERVERS = Condition(
+    "no_servers", "No servers", Severity.NOTICE, hint=NO_SERVERS_HINT
+)
 """A panel of which nothing is watched is not as it should be, as far as is known."""
-UP = Kind("up", "Up", Level.FINE)
+UP = Condition("up", "Up", Severity.FINE)
 
 PANEL_KINDS = (
     UNAUTHORIZED,
@@ -177,10 +187,10 @@ PANEL_KINDS = (
 """The states of panels, the worst first."""
 
 
-class Finding(msgspec.Struct, frozen=True, gc=False):
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """Something that is wrong, and where."""
 
-    kind: Kind
+    kind: Condition
     target: Target | None = None
     """None: the server as a whole, or the panel."""
     since: float | None = None

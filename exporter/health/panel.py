@@ -32,31 +32,31 @@ from .conditions import (
     UNHEARD,
     UNREAD,
     UP,
-    Finding,
-    Kind,
+    Condition,
+    Problem,
 )
 from .server import overdue
 
 
-def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Finding, ...]:
+def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...]:
     """Return what is wrong with a panel, the worst first."""
     found = [*_contact(panel, now), *_queue(panel, now), *_stores(panel, now)]
     if panel.up(now.monotonic) is not False:
         found += _polling(panel, now, shard)
     if panel.skew_seconds is not None and abs(panel.skew_seconds) > SKEW_SECONDS:
-        found.append(Finding(SKEW))
+        found.append(Problem(SKEW))
     if panel.unclaimed is not None:
         schedules = panel.unclaimed.schedules or ()
         found += overdue(panel, schedules, now)
         found += (
-            Finding(GIVEN_UP, schedule.target, about=str(schedule.id))
+            Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
             for schedule in schedules
             if schedule.status == "failed"
         )
     return tuple(sorted(found, key=lambda finding: PANEL_KINDS.index(finding.kind)))
 
 
-def panel_state(findings: tuple[Finding, ...]) -> Kind:
+def panel_state(findings: tuple[Problem, ...]) -> Condition:
     """Return the worst of what is wrong."""
     return findings[0].kind if findings else UP
 
@@ -67,38 +67,38 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
-def _contact(panel: PanelStore, now: Now) -> Iterator[Finding]:
+def _contact(panel: PanelStore, now: Now) -> Iterator[Problem]:
     up, trouble = panel.up(now.monotonic), panel.trouble
     since = None if trouble is None else trouble.at
     if up is None:
-        yield Finding(UNHEARD)
+        yield Problem(UNHEARD)
     elif not up:
         refused = trouble is not None and trouble.reason == Unauthorized.reason
-        yield Finding(UNAUTHORIZED if refused else DOWN, since=since)
+        yield Problem(UNAUTHORIZED if refused else DOWN, since=since)
 
 
-def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Finding]:
+def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
     """Judge what follows from a panel that is down, and is told only of others."""
     if poll_lag_seconds(panel, now) > LAG_INTERVALS * panel.interval_seconds:
-        yield Finding(LAGGING)
+        yield Problem(LAGGING)
     outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collected()}
     for collector, succeeded in outcomes.items():
         if succeeded is False:
-            yield Finding(COLLECTOR, about=collector)
+            yield Problem(COLLECTOR, about=collector)
     # Other shards read the others; how many of them do only Prometheus knows.
     if shard.total == 1 and panel.first_pass_ended:
         tried = sum(watch.failing is not None for watch in panel.watches.values())
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
         if missing > 0:
-            yield Finding(UNREAD, about=str(missing))
+            yield Problem(UNREAD, about=str(missing))
     failing = sum(watch.failing is True for watch in panel.watches.values())
     if failing or panel.unresolved:
-        yield Finding(READS_FAILING, about=str(failing + len(panel.unresolved)))
+        yield Problem(READS_FAILING, about=str(failing + len(panel.unresolved)))
     elif panel.servers_listed == 0 and panel.inventory_succeeded:
-        yield Finding(NO_SERVERS)
+        yield Problem(NO_SERVERS)
 
 
-def _queue(panel: PanelStore, now: Now) -> Iterator[Finding]:
+def _queue(panel: PanelStore, now: Now) -> Iterator[Problem]:
     """Judge whether the queue moves; takes of all kinds wait and end as one."""
     pending = panel.pending(now.monotonic)
     takes = sum(len(rows) for action, rows in pending.items() if _is_take(action))
@@ -112,15 +112,15 @@ def _queue(panel: PanelStore, now: Now) -> Iterator[Finding]:
         if not moments or now.time - min(moments) <= JAM_SECONDS:
             continue
         if not (_is_take(action) and (moving or takes < JAM_TAKES)):
-            yield Finding(JAM, since=min(moments), about=action)
+            yield Problem(JAM, since=min(moments), about=action)
 
 
 def _is_take(action: str) -> bool:
     return action.startswith("take_")
 
 
-def _stores(panel: PanelStore, now: Now) -> Iterator[Finding]:
+def _stores(panel: PanelStore, now: Now) -> Iterator[Problem]:
     enabled = {s.id: s.enabled for s in panel.known_backup_servers(now.monotonic)}
     for number, share in panel.shares(now.monotonic).items():
         if number is not None and share.backups and enabled.get(number) is False:
-            yield Finding(STORE_DISABLED, about=str(number))
+            yield Problem(STORE_DISABLED, about=str(number))

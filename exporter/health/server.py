@@ -14,7 +14,7 @@ import msgspec
 
 from ..clock import Now
 from ..model.entities import DISK, VIRTUAL_MACHINE, Schedule, Target
-from ..model.store import Knowledge, PanelStore, Watch
+from ..model.store import PanelStore, ServerEntry, ServerState
 from .conditions import (
     AWAITED,
     DATA_OLD,
@@ -49,14 +49,14 @@ from .conditions import (
     YOUNG_INTERVAL_SECONDS,
     YOUNG_INTERVALS,
     YOUNG_SECONDS,
-    Finding,
-    Kind,
+    Condition,
+    Problem,
 )
 from .targets import (
     HISTORY,
+    BackupSummary,
     Interval,
-    TargetVerdict,
-    Verdict,
+    TargetSummary,
     backup_required,
     last_failed_at,
 )
@@ -64,49 +64,49 @@ from .targets import (
 _NEVER = float("-inf")
 
 
-class Judgement(msgspec.Struct, frozen=True, gc=False):
+class ServerHealth(msgspec.Struct, frozen=True, gc=False):
     """What is to be said of one server; the findings with the worst first."""
 
-    state: Kind
-    findings: tuple[Finding, ...] = ()
+    state: Condition
+    findings: tuple[Problem, ...] = ()
 
 
-_FINE, _SUSPENDED = Judgement(FINE), Judgement(SUSPENDED)
-_NOT_REQUIRED = Judgement(NOT_REQUIRED)
-UNRESOLVED = Judgement(DATA_OLD, (Finding(DATA_OLD),))
+_FINE, _SUSPENDED = ServerHealth(FINE), ServerHealth(SUSPENDED)
+_NOT_REQUIRED = ServerHealth(NOT_REQUIRED)
+UNRESOLVED = ServerHealth(DATA_OLD, (Problem(DATA_OLD),))
 """Of a configured identifier that no server is known for: nothing could be read."""
 
 
 def judge_server(
-    panel: PanelStore, watch: Watch, verdict: Verdict | None, now: Now
-) -> Judgement:
+    panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
+) -> ServerHealth:
     """Judge a server by what is known of it; ``verdict`` is None where that is old."""
     known = watch.knowledge
     if known.server is not None and known.server.suspended:
         return _SUSPENDED
     found = [*_reading(panel, watch, now), *judge_schedules(panel, watch, verdict, now)]
     if verdict is not None and not _is_fine(known, verdict, now.time):
-        found += _Case(known, verdict, now.time).findings()
+        found += _HealthCheck(known, verdict, now.time).findings()
     if found:
         found.sort(key=lambda finding: RANK[finding.kind])
-        return Judgement(found[0].kind, tuple(found))
+        return ServerHealth(found[0].kind, tuple(found))
     return _NOT_REQUIRED if backup_required(known) is False else _FINE
 
 
-def _reading(panel: PanelStore, watch: Watch, now: Now) -> Iterator[Finding]:
+def _reading(panel: PanelStore, watch: ServerEntry, now: Now) -> Iterator[Problem]:
     """Judge whether what was read is good to judge by."""
     if watch.failing is None and watch.read_at is None:
-        yield Finding(NOT_READ)
+        yield Problem(NOT_READ)
         return
     bad = watch.failing is not False or not panel.fresh(watch, now.monotonic)
     longest = OLD_INTERVALS * panel.interval_seconds + OLD_SECONDS
     if watch.read_at is None or now.time - watch.read_at > longest:
-        yield Finding(DATA_OLD, since=watch.read_at)
+        yield Problem(DATA_OLD, since=watch.read_at)
     elif bad:
-        yield Finding(POLL_FAILING, since=watch.read_at)
+        yield Problem(POLL_FAILING, since=watch.read_at)
 
 
-def _is_fine(known: Knowledge, verdict: Verdict, time: float) -> bool:
+def _is_fine(known: ServerState, verdict: BackupSummary, time: float) -> bool:
     """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
     if known.failed_takes or not verdict.targets:
         return False
@@ -124,14 +124,14 @@ def _is_fine(known: Knowledge, verdict: Verdict, time: float) -> bool:
 
 
 @dataclass(slots=True)
-class _Case:
+class _HealthCheck:
     """One server's backups, at one moment."""
 
-    known: Knowledge
-    verdict: Verdict
+    known: ServerState
+    verdict: BackupSummary
     time: float
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Problem]:
         """Yield what is wrong, in any order."""
         missing = list(self._unprotected()) if self.verdict.built == 0 else []
         yield from missing
@@ -151,23 +151,23 @@ class _Case:
         if self.known.failed_takes:
             yield from self._failed()
 
-    def _unprotected(self) -> Iterator[Finding]:
+    def _unprotected(self) -> Iterator[Problem]:
         """Judge a server without a restore point; the first start is waited for."""
         required = backup_required(self.known)
         if self.verdict.last_success_at is not None or required is False:
             return
         if self._is_young():
-            yield Finding(NEW)
+            yield Problem(NEW)
             return
         if required is None:
             if any(t.expected_interval is not None for t in self.verdict.targets):
-                yield Finding(AWAITED, since=self._next_start(None))
+                yield Problem(AWAITED, since=self._next_start(None))
             return
         lost = any(target.marked_for_delete for target in self.verdict.targets)
         start = None if lost else self._next_start(None)
-        yield Finding(UNPROTECTED) if start is None else Finding(AWAITED, since=start)
+        yield Problem(UNPROTECTED) if start is None else Problem(AWAITED, since=start)
 
-    def _unexpected(self, bare: set[Target]) -> Iterator[Finding]:
+    def _unexpected(self, bare: set[Target]) -> Iterator[Problem]:
         """Find what may have backups of any age, for nothing tells when one is due."""
         targets, schedules = self.verdict.targets, self.known.schedules or ()
         expected = {t.target.type for t in targets if t.expected_interval is not None}
@@ -177,12 +177,12 @@ class _Case:
         enabled = {s.target for s in schedules if s.enabled}
         idle = {s.target for s in schedules} - enabled
         if not expected:
-            yield from () if idle and not enabled else (Finding(INTERVAL_UNKNOWN),)
+            yield from () if idle and not enabled else (Problem(INTERVAL_UNKNOWN),)
             return
         told = {t.target for t in targets if t.expected_interval is not None or t.over}
         for target in targets:
             if target.target.type == DISK and target.target not in told | bare | idle:
-                yield Finding(INTERVAL_UNKNOWN, target.target)
+                yield Problem(INTERVAL_UNKNOWN, target.target)
 
     def _bare_disks(self) -> set[Target]:
         """Return the disks without a backup beside others with some.
@@ -204,22 +204,22 @@ class _Case:
         whole_at, disks_at = self._latest(VIRTUAL_MACHINE), self._latest(DISK)
         return set() if expected or whole_at > disks_at > _NEVER else bare
 
-    def _bare(self, disk: TargetVerdict) -> Iterator[Finding]:
+    def _bare(self, disk: TargetSummary) -> Iterator[Problem]:
         start = self._next_start(disk)
         if self._is_young():
-            yield Finding(NEW, disk.target)
+            yield Problem(NEW, disk.target)
         elif start is None:
-            yield Finding(DISK_UNPROTECTED, disk.target)
+            yield Problem(DISK_UNPROTECTED, disk.target)
         else:
-            yield Finding(AWAITED, disk.target, start)
+            yield Problem(AWAITED, disk.target, start)
 
-    def _stale(self, target: TargetVerdict, interval: Interval) -> Iterator[Finding]:
+    def _stale(self, target: TargetSummary, interval: Interval) -> Iterator[Problem]:
         """Judge how old a target's last success is, or for how long it has none."""
         since = target.last_success_at
         if since is None:
             if self.verdict.last_success_at is None:
                 if target.built:  # the panel does not tell when
-                    yield Finding(INTERVAL_UNKNOWN, target.target)
+                    yield Problem(INTERVAL_UNKNOWN, target.target)
                 return  # or nothing at all: the server is unprotected
             since = target.oldest_unbuilt_at
         seconds = 0.0 if since is None else self.time - since
@@ -228,44 +228,44 @@ class _Case:
             seconds > VERY_STALE_INTERVALS * interval.seconds + QUEUE_SECONDS
             and not guessed
         ):
-            yield Finding(VERY_STALE, target.target, since)
+            yield Problem(VERY_STALE, target.target, since)
         elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS:
-            yield Finding(STALE, target.target, since)
+            yield Problem(STALE, target.target, since)
         elif target.last_success_at is None:
             kind = NEW if self._is_young() else AWAITED
-            yield Finding(kind, target.target, self._next_start(target))
+            yield Problem(kind, target.target, self._next_start(target))
 
-    def _stuck(self, target: TargetVerdict, begun_at: float) -> Iterator[Finding]:
+    def _stuck(self, target: TargetSummary, begun_at: float) -> Iterator[Problem]:
         """Judge a backup under way; it blocks nothing where the disk is over."""
         if self.time - begun_at <= STUCK_SECONDS:
             return
         if not self._is_over(target, begun_at):
             long = self.time - begun_at > STUCK_LONG_SECONDS
-            yield Finding(STUCK_LONG if long else STUCK, target.target, begun_at)
+            yield Problem(STUCK_LONG if long else STUCK, target.target, begun_at)
 
-    def _has_failed(self, target: TargetVerdict) -> bool:
+    def _has_failed(self, target: TargetSummary) -> bool:
         failed_at, success_at = target.last_failed_at, target.last_success_at
         if failed_at is None or (success_at is not None and failed_at <= success_at):
             return False
         return not self._is_over(target, failed_at)
 
-    def _failed(self) -> Iterator[Finding]:
+    def _failed(self) -> Iterator[Problem]:
         """Judge failed takes: of targets, or else one whose target is not known."""
         failed = [t for t in self.verdict.targets if self._has_failed(t)]
         for target in failed:
-            yield Finding(FAILED, target.target, target.last_failed_at)
+            yield Problem(FAILED, target.target, target.last_failed_at)
         failed_at = last_failed_at(self.known)
         if failed or failed_at is None:
             return
         success_at = self.verdict.last_success_at
         if success_at is None or failed_at > success_at:
-            yield Finding(FAILED, since=failed_at)
+            yield Problem(FAILED, since=failed_at)
 
-    def _locked(self, target: TargetVerdict, since: float) -> Iterator[Finding]:
+    def _locked(self, target: TargetSummary, since: float) -> Iterator[Problem]:
         if self.time - since > LOCKED_SECONDS:
-            yield Finding(LOCKED, target.target, since)
+            yield Problem(LOCKED, target.target, since)
 
-    def _is_over(self, target: TargetVerdict, moment: float) -> bool:
+    def _is_over(self, target: TargetSummary, moment: float) -> bool:
         """Tell whether the whole server was backed up since, and the disk is over."""
         return (
             target.target.type == DISK
@@ -298,7 +298,7 @@ class _Case:
         longest = max(YOUNG_SECONDS, YOUNG_INTERVALS * shortest)
         return server.created_at > self.time - longest
 
-    def _next_start(self, target: TargetVerdict | None) -> float | None:
+    def _next_start(self, target: TargetSummary | None) -> float | None:
         """Return the next start to come, of a target or of anything of the server."""
         return min(
             (
@@ -314,15 +314,15 @@ class _Case:
 
 
 def judge_schedules(
-    panel: PanelStore, watch: Watch, verdict: Verdict | None, now: Now
-) -> Iterator[Finding]:
+    panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
+) -> Iterator[Problem]:
     """Judge whether schedules start backups when they should."""
     schedules = watch.knowledge.schedules
     if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
         return
     for schedule in schedules:
         if schedule.status == "failed":
-            yield Finding(GIVEN_UP, schedule.target, about=str(schedule.id))
+            yield Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
     yield from _disabled(watch.knowledge, schedules)
     readable = panel.fresh(watch, now.monotonic) and watch.failing is False
     if watch.failing is None or readable:
@@ -344,7 +344,7 @@ def _is_on_time(schedule: Schedule, now: Now) -> bool:
 
 def overdue(
     panel: PanelStore, schedules: Iterable[Schedule], now: Now
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     """Find schedules whose start has passed, as of the last reading of the inventory.
 
     Schedules are read as often: what was started since cannot be known.
@@ -354,10 +354,10 @@ def overdue(
         start = schedule.next_start_at if schedule.enabled else None
         if start is None or start >= now.time or read_at - start <= OVERDUE_SECONDS:
             continue
-        yield Finding(OVERDUE, schedule.target, start, str(schedule.id))
+        yield Problem(OVERDUE, schedule.target, start, str(schedule.id))
 
 
-def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Finding]:
+def _disabled(known: ServerState, schedules: tuple[Schedule, ...]) -> Iterator[Problem]:
     """Find targets whose schedules are all disabled, and that no other covers."""
     disabled = {s.target: s.id for s in schedules if s.status == "disabled"}
     if not disabled or not backup_required(known):
@@ -369,4 +369,4 @@ def _disabled(known: Knowledge, schedules: tuple[Schedule, ...]) -> Iterator[Fin
     for target, number in disabled.items():
         whole = target.type == VIRTUAL_MACHINE and bool(enabled)
         if target not in covered and not whole:
-            yield Finding(DISABLED, target, about=str(number))
+            yield Problem(DISABLED, target, about=str(number))

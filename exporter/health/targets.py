@@ -24,7 +24,7 @@ from ..model.entities import (
     Schedule,
     Target,
 )
-from ..model.store import NOBODY, Knowledge
+from ..model.store import NOBODY, ServerState
 
 CONFIG = "config"
 SCHEDULE = "schedule"
@@ -39,7 +39,7 @@ class Interval(msgspec.Struct, frozen=True, gc=False):
     source: str
 
 
-class TargetVerdict(msgspec.Struct, frozen=True, gc=False):
+class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     """What one target's backups say; a target may have none."""
 
     target: Target
@@ -67,10 +67,10 @@ class TargetVerdict(msgspec.Struct, frozen=True, gc=False):
         return None if self.last_success is None else _seconds_taken(self.last_success)
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class BackupSummary(msgspec.Struct, frozen=True, gc=False):
     """What all backups of one server say."""
 
-    targets: tuple[TargetVerdict, ...]
+    targets: tuple[TargetSummary, ...]
     built: int
     unbuilt: int
     size_bytes: int | None
@@ -84,7 +84,7 @@ def completed_at(backup: Backup) -> float | None:
     return backup.created_at if backup.built_at is None else backup.built_at
 
 
-def judge(knowledge: Knowledge) -> Verdict:
+def judge(knowledge: ServerState) -> BackupSummary:
     """Judge what is known of one server; its backups must have been read."""
     backups = knowledge.backups or ()
     by_target = attrgetter("target")
@@ -99,7 +99,7 @@ def judge(knowledge: Knowledge) -> Verdict:
     )
     points = knowledge.recovery_points or ()
     moments = [point.created_at for point in points if point.built]
-    return Verdict(
+    return BackupSummary(
         targets=targets,
         built=sum(target.built for target in targets),
         unbuilt=sum(target.unbuilt for target in targets),
@@ -108,7 +108,7 @@ def judge(knowledge: Knowledge) -> Verdict:
     )
 
 
-def backup_required(knowledge: Knowledge) -> bool | None:
+def backup_required(knowledge: ServerState) -> bool | None:
     """Tell whether a server must have backups; None: nothing tells."""
     configured = knowledge.expectation.backup_required
     if configured is not None or knowledge.vm_id == NOBODY:
@@ -120,17 +120,17 @@ def backup_required(knowledge: Knowledge) -> bool | None:
     return None if None in lists else False
 
 
-def last_failed_at(knowledge: Knowledge) -> float | None:
+def last_failed_at(knowledge: ServerState) -> float | None:
     """Return when the taking of a backup of the server last failed."""
     return _latest(take.at for take in knowledge.failed_takes)
 
 
 def _judge_target(
-    knowledge: Knowledge,
+    knowledge: ServerState,
     target: Target,
     backups: tuple[Backup, ...],
     whole_server_at: float,
-) -> TargetVerdict:
+) -> TargetSummary:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
     waiting_since = [b.created_at for b in unbuilt if b.created_at is not None]
@@ -144,7 +144,7 @@ def _judge_target(
         take.at for take in knowledge.failed_takes if take.target == target
     )
     over = _is_over(knowledge, target, superseded=whole_server_at > (success_at or 0.0))
-    return TargetVerdict(
+    return TargetSummary(
         target=target,
         last_success=last_success,
         last_success_at=success_at,
@@ -184,18 +184,18 @@ def _has_ended(
     return (last_success.created_at or 0.0) > created_at
 
 
-def _every_schedule(knowledge: Knowledge) -> tuple[Schedule, ...] | None:
+def _every_schedule(knowledge: ServerState) -> tuple[Schedule, ...] | None:
     """Return the schedules, if there are certainly no more than these."""
     return None if SCHEDULES in knowledge.partial else knowledge.schedules
 
 
-def _every_disk(knowledge: Knowledge) -> tuple[Disk, ...] | None:
+def _every_disk(knowledge: ServerState) -> tuple[Disk, ...] | None:
     """Return the disks, if there are certainly no more than these."""
     # No server is without disks: with an empty list the role may not see them.
     return None if DISKS in knowledge.partial else knowledge.disks or None
 
 
-def _protectable(knowledge: Knowledge, whole_server_at: float) -> set[Target]:
+def _protectable(knowledge: ServerState, whole_server_at: float) -> set[Target]:
     """Return what should or could have backups, whether or not it has any."""
     found = {t for t in _scheduled(knowledge) if not _is_gone(knowledge, t)}
     disks = knowledge.disks or ()
@@ -204,13 +204,13 @@ def _protectable(knowledge: Knowledge, whole_server_at: float) -> set[Target]:
     return found
 
 
-def _scheduled(knowledge: Knowledge) -> set[Target]:
+def _scheduled(knowledge: ServerState) -> set[Target]:
     schedules = knowledge.schedules or ()
     return {schedule.target for schedule in schedules if schedule.enabled}
 
 
 def _on_normal_backups(
-    knowledge: Knowledge, disks: Iterable[Disk], whole_server_at: float
+    knowledge: ServerState, disks: Iterable[Disk], whole_server_at: float
 ) -> bool:
     """Tell whether a server's disks are backed up one by one.
 
@@ -231,7 +231,7 @@ def _on_normal_backups(
     )
 
 
-def _is_gone(knowledge: Knowledge, target: Target) -> bool:
+def _is_gone(knowledge: ServerState, target: Target) -> bool:
     """Tell whether a target is a disk that no longer exists."""
     disks = _every_disk(knowledge)
     if target.type != DISK or disks is None:
@@ -239,7 +239,7 @@ def _is_gone(knowledge: Knowledge, target: Target) -> bool:
     return all(disk.id != target.id for disk in disks)
 
 
-def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
+def _is_over(knowledge: ServerState, target: Target, *, superseded: bool) -> bool:
     """Tell whether nothing more is to be expected of a target.
 
     That is so for a disk that no longer exists, and for one without an enabled
@@ -252,7 +252,7 @@ def _is_over(knowledge: Knowledge, target: Target, *, superseded: bool) -> bool:
     )
 
 
-def _whole_server_at(knowledge: Knowledge, backups: Iterable[Backup]) -> float:
+def _whole_server_at(knowledge: ServerState, backups: Iterable[Backup]) -> float:
     """Return when a backup last showed that the server is backed up as a whole now.
 
     One taken by hand does not, where schedules cannot tell that the disks' have ended.
@@ -274,7 +274,7 @@ def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:
 
 
 def _expected(
-    knowledge: Knowledge, target: Target, backups: Iterable[Backup]
+    knowledge: ServerState, target: Target, backups: Iterable[Backup]
 ) -> Interval | None:
     """Return the expected interval from the first source that tells."""
     expectation = knowledge.expectation
@@ -296,7 +296,7 @@ def _expected(
 
 
 def _is_beside_schedules(
-    knowledge: Knowledge, target: Target, backups: Iterable[Backup]
+    knowledge: ServerState, target: Target, backups: Iterable[Backup]
 ) -> bool:
     """Tell whether backups of the whole server were only ever taken by hand.
 
@@ -310,7 +310,7 @@ def _is_beside_schedules(
     )
 
 
-def _scheduled_seconds(knowledge: Knowledge, target: Target) -> float | None:
+def _scheduled_seconds(knowledge: ServerState, target: Target) -> float | None:
     """Return the shortest interval of the target's enabled schedules."""
     return _shortest(
         schedule.interval_seconds

@@ -15,10 +15,10 @@ from math import floor
 from typing import TypeAlias
 
 from ..config.schema import Detail
-from ..health.targets import Verdict
-from ..model.store import Knowledge
+from ..health.targets import BackupSummary
+from ..model.store import ServerState
 from .family import AgeFamily
-from .gzip_member import Piece, piece
+from .gzip_member import DeflatedText, deflated_text
 from .text_format import ROW_FAMILIES, ServerLines, server_lines
 
 SERVERS = 16
@@ -31,36 +31,38 @@ _AGES = frozenset(
 )
 
 
-State: TypeAlias = tuple[Knowledge, bool]
+State: TypeAlias = tuple[ServerState, bool]
 """What is known of a server, and whether its backups are fresh enough to show."""
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class CacheEntry:
     """A server's place in a block, and what its lines there were made from."""
 
-    block: Block
+    block: CacheBlock
     state: State | None = None
     """None: nothing is written yet."""
     moments: bytes = b""
     """What the ages in its lines are counted from; an array of type q."""
-    verdict: Verdict | None = None
+    verdict: BackupSummary | None = None
     """What its backups say; None: they are not fresh."""
 
 
 @dataclass(slots=True, eq=False)
-class Block:
+class CacheBlock:
     """The lines of a few servers, by family."""
 
-    slots: dict[int, Slot] = field(default_factory=dict)
-    pieces: list[Piece | None] = field(default_factory=lambda: [None] * _FAMILIES)
+    slots: dict[int, CacheEntry] = field(default_factory=dict)
+    pieces: list[DeflatedText | None] = field(
+        default_factory=lambda: [None] * _FAMILIES
+    )
     _lengths: array[int] = field(default_factory=lambda: array("I"))
     """Of each server's lines in bytes: server by server, family by family."""
 
-    def add(self, vm_id: int) -> Slot:
+    def add(self, vm_id: int) -> CacheEntry:
         """Give a server a place."""
         self._lengths.extend([0] * _FAMILIES)
-        slot = self.slots[vm_id] = Slot(self)
+        slot = self.slots[vm_id] = CacheEntry(self)
         return slot
 
     def replace(self, changes: Mapping[int, ServerLines | None]) -> None:
@@ -84,7 +86,7 @@ class Block:
                 slot.moments = lines.moments.tobytes()
                 slot.verdict = lines.verdict
 
-    def absorb(self, other: Block) -> None:
+    def absorb(self, other: CacheBlock) -> None:
         """Take in all servers of another block."""
         for slot in other.slots.values():
             slot.block = self
@@ -92,16 +94,16 @@ class Block:
         self._lengths += other._lengths
         for index, theirs in enumerate(other.pieces):
             if theirs is not None:
-                self.pieces[index] = piece(self._text(index) + theirs.text())
+                self.pieces[index] = deflated_text(self._text(index) + theirs.text())
 
-    def shown(self, index: int, time: float) -> Piece | None:
+    def shown(self, index: int, time: float) -> DeflatedText | None:
         """Return the piece of a family, its ages counted up to ``time``."""
         kept = self.pieces[index]
         if kept is None or index not in _AGES:
             return kept
         now = floor(time)
         moments = array("q", b"".join(slot.moments for slot in self.slots.values()))
-        return piece(kept.text() % tuple([now - moment for moment in moments]))
+        return deflated_text(kept.text() % tuple([now - moment for moment in moments]))
 
     def _splice(self, index: int, texts: Sequence[tuple[int, bytes]]) -> None:
         """Write the piece of a family anew, if it comes out otherwise."""
@@ -118,7 +120,7 @@ class Block:
             self._lengths[place * _FAMILIES + index] = len(text)
         written = b"".join((*parts, whole[taken:]))
         if written != whole:
-            self.pieces[index] = piece(written) if written else None
+            self.pieces[index] = deflated_text(written) if written else None
 
     def _text(self, index: int) -> bytes:
         kept = self.pieces[index]
@@ -126,12 +128,12 @@ class Block:
 
 
 @dataclass(slots=True, eq=False)
-class Shelf:
+class RenderCache:
     """The blocks of one panel; to be used by one thread at a time."""
 
     detail: Detail
-    blocks: list[Block] = field(default_factory=list)
-    _slots: dict[int, Slot] = field(default_factory=dict)
+    blocks: list[CacheBlock] = field(default_factory=list)
+    _slots: dict[int, CacheEntry] = field(default_factory=dict)
 
     def update(self, servers: Mapping[int, State]) -> None:
         """Hold these servers' lines; nothing is written of what is known already."""
@@ -139,7 +141,7 @@ class Shelf:
         new = [vm_id for vm_id in servers if vm_id not in self._slots]
         for vm_id, block in zip(new, self._rooms(), strict=False):
             self._slots[vm_id] = block.add(vm_id)
-        changed: dict[Block, dict[int, State]] = {}
+        changed: dict[CacheBlock, dict[int, State]] = {}
         for vm_id, state in servers.items():
             slot = self._slots[vm_id]
             if slot.state == state:
@@ -149,14 +151,14 @@ class Shelf:
         for block, states in changed.items():
             self._write(block, states)
 
-    def pieces(self, index: int, time: float) -> Iterator[Piece]:
+    def pieces(self, index: int, time: float) -> Iterator[DeflatedText]:
         """Yield what all servers have of a family, in pieces."""
         for block in self.blocks:
             shown = block.shown(index, time)
             if shown is not None:
                 yield shown
 
-    def verdicts(self) -> dict[int, Verdict]:
+    def verdicts(self) -> dict[int, BackupSummary]:
         """Return what the backups of those servers say whose backups are fresh."""
         return {
             vm_id: slot.verdict
@@ -164,7 +166,7 @@ class Shelf:
             if slot.verdict is not None
         }
 
-    def _write(self, block: Block, states: Mapping[int, State]) -> None:
+    def _write(self, block: CacheBlock, states: Mapping[int, State]) -> None:
         block.replace(
             {
                 vm_id: server_lines(known, self.detail, fresh=fresh)
@@ -176,7 +178,7 @@ class Shelf:
 
     def _take_out(self, gone: Iterable[int]) -> None:
         """Drop servers, and blocks of which little is left."""
-        blocks: dict[Block, dict[int, None]] = {}
+        blocks: dict[CacheBlock, dict[int, None]] = {}
         for vm_id in gone:
             blocks.setdefault(self._slots.pop(vm_id).block, {})[vm_id] = None
         for block, vm_ids in blocks.items():
@@ -185,7 +187,7 @@ class Shelf:
             self._merge()
 
     def _merge(self) -> None:
-        kept: Block | None = None
+        kept: CacheBlock | None = None
         for block in [block for block in self.blocks if len(block.slots) <= _FEW]:
             if kept is None or len(kept.slots) + len(block.slots) > SERVERS:
                 kept = block
@@ -193,12 +195,12 @@ class Shelf:
                 kept.absorb(block)
                 self.blocks.remove(block)
 
-    def _rooms(self) -> Iterator[Block]:
+    def _rooms(self) -> Iterator[CacheBlock]:
         """Yield a block with room for one more, again and again."""
         for block in self.blocks:
             while len(block.slots) < SERVERS:
                 yield block
         while True:
-            self.blocks.append(Block())
+            self.blocks.append(CacheBlock())
             while len(self.blocks[-1].slots) < SERVERS:
                 yield self.blocks[-1]

@@ -104,7 +104,7 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 
 """A panel typically needs 0.02 to 0.5 s; 26 s for one answer was recorded."""
 
 
-class Telemetry:
+class ExporterMetrics:
     """Counts what the exporter does."""
 
     def __init__(self, *, version: str, shard: Shard) -> None:
@@ -130,7 +130,7 @@ class Telemetry:
         )
         self._reload_moment = Gauge(*_declared(RELOAD_MOMENT), registry=self.registry)
 
-    def panel(self, name: str) -> PanelTelemetry:
+    def panel(self, name: str) -> PanelRequestMetrics:
         """Return one panel's counters, every known one at 0."""
         for resource in RESOURCES:
             for code in _GOOD_CODES:
@@ -139,7 +139,7 @@ class Telemetry:
             self.duration.labels(name, resource)
             for reason in reasons():
                 self.errors.labels(name, resource, reason)
-        return PanelTelemetry(self, name)
+        return PanelRequestMetrics(self, name)
 
     def forget(self, panel: str) -> None:
         """Drop the counters of a panel that is no longer configured."""
@@ -169,10 +169,10 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelTelemetry:
+class PanelRequestMetrics:
     """Counts the requests to one panel."""
 
-    own: Telemetry
+    own: ExporterMetrics
     panel: str
 
     def answered(self, resource: str, status: int, seconds: float) -> None:

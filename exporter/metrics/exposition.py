@@ -18,12 +18,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from ..clock import Clock, Now
 from ..config.schema import Detail
-from ..health.targets import Verdict
+from ..health.targets import BackupSummary
 from ..model.store import PanelStore, Store
 from . import FAMILIES
-from .cache import Shelf, State
+from .cache import RenderCache, State
 from .family import Family
-from .gzip_member import Piece, member, piece
+from .gzip_member import DeflatedText, deflated_text, member
 from .text_format import ROW_FAMILIES, panel_lines
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,7 +36,7 @@ _CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Snapshot:
     """All that is known at one moment; nothing in it changes any more."""
 
     now: Now
@@ -49,7 +49,7 @@ class Body:
     """A whole scrape, to be sent in chunks."""
 
     length: int
-    parts: tuple[Piece | bytes, ...]
+    parts: tuple[DeflatedText | bytes, ...]
     """What is still compressed becomes text when its turn comes."""
 
     def chunks(self) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ class Body:
         waiting: list[bytes] = []
         length = 0
         for part in self.parts:
-            waiting.append(part.text() if isinstance(part, Piece) else part)
+            waiting.append(part.text() if isinstance(part, DeflatedText) else part)
             length += len(waiting[-1])
             if length >= _CHUNK_BYTES:
                 yield b"".join(waiting)
@@ -73,7 +73,7 @@ class Scrape:
     own: CollectorRegistry
     names: frozenset[str]
     """The families and samples that are wanted; empty: all."""
-    families: Mapping[Family, list[Piece]]
+    families: Mapping[Family, list[DeflatedText]]
 
     def plain(self, media_type: str) -> Body:
         """Return it as text."""
@@ -85,11 +85,11 @@ class Scrape:
         parts = tuple(member(self._pieces(media_type)))
         return Body(sum(map(len, parts)), parts)
 
-    def _pieces(self, media_type: str) -> Iterator[Piece]:
+    def _pieces(self, media_type: str) -> Iterator[DeflatedText]:
         for family, pieces in self.families.items():
             yield _head(family, media_type)
             yield from pieces
-        yield piece(self._own(media_type))
+        yield deflated_text(self._own(media_type))
 
     def _own(self, media_type: str) -> bytes:
         wanted = [name + suffix for name in self.names for suffix in _SUFFIXES]
@@ -112,33 +112,33 @@ class Exposition:
     detail: Detail
     own: CollectorRegistry
     """The exporter's own metrics, which prometheus-client writes."""
-    _shelves: dict[str, Shelf] = field(default_factory=dict)
+    _shelves: dict[str, RenderCache] = field(default_factory=dict)
     _shelving: Lock = field(default_factory=Lock)
 
     def show(self, detail: Detail) -> None:
         """Expose so much of single backups from now on."""
         self.detail = detail
 
-    def moment(self) -> Moment:
+    def moment(self) -> Snapshot:
         """Return what is known now: quickly, so that a thread can do the rest."""
-        return Moment(
+        return Snapshot(
             Now(self.clock.time(), self.clock.monotonic()),
             tuple(panel.copy() for panel in self.store.panels.values()),
             self.detail,
         )
 
-    def update(self, moment: Moment) -> None:
+    def update(self, moment: Snapshot) -> None:
         """Write what has changed since the last time, and drop what is gone."""
         with self._shelving:
             self._update(moment)
 
-    def verdicts(self, moment: Moment) -> dict[str, dict[int, Verdict]]:
+    def verdicts(self, moment: Snapshot) -> dict[str, dict[int, BackupSummary]]:
         """Return what each server's backups say, by panel: judged when they changed."""
         with self._shelving:
             self._update(moment)
             return {name: shelf.verdicts() for name, shelf in self._shelves.items()}
 
-    def scrape(self, moment: Moment, names: frozenset[str] = frozenset()) -> Scrape:
+    def scrape(self, moment: Snapshot, names: frozenset[str] = frozenset()) -> Scrape:
         """Return what is shown of a moment, by any thread."""
         with self._shelving:
             self._update(moment)
@@ -150,20 +150,20 @@ class Exposition:
         """Return the text of a scrape, or of the families and samples in ``names``."""
         return b"".join(self.scrape(self.moment(), names).plain(media_type).chunks())
 
-    def _update(self, moment: Moment) -> None:
-        shelves: dict[str, Shelf] = {}
+    def _update(self, moment: Snapshot) -> None:
+        shelves: dict[str, RenderCache] = {}
         for panel in moment.panels:
             shelf = self._shelves.get(panel.name)
             if shelf is None or shelf.detail != moment.detail:
-                shelf = Shelf(moment.detail)
+                shelf = RenderCache(moment.detail)
             shelves[panel.name] = shelf
             shelf.update(_states(panel, moment.now))
         self._shelves = shelves
 
     def _pieces(
-        self, moment: Moment, names: frozenset[str]
-    ) -> dict[Family, list[Piece]]:
-        found: dict[Family, list[Piece]] = {
+        self, moment: Snapshot, names: frozenset[str]
+    ) -> dict[Family, list[DeflatedText]]:
+        found: dict[Family, list[DeflatedText]] = {
             family: []
             for family in FAMILIES
             if not names or names & {family.name, _name(family, OPENMETRICS)}
@@ -176,7 +176,7 @@ class Exposition:
                 if index is not None:
                     pieces.extend(shelf.pieces(index, moment.now.time))
                 elif texts[family.name]:
-                    pieces.append(piece(texts[family.name]))
+                    pieces.append(deflated_text(texts[family.name]))
         return found
 
 
@@ -197,10 +197,10 @@ def _name(family: Family, media_type: str) -> str:
 
 
 @cache
-def _head(family: Family, media_type: str) -> Piece:
+def _head(family: Family, media_type: str) -> DeflatedText:
     name = _name(family, media_type)
     head = f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
-    return piece(head.encode())
+    return deflated_text(head.encode())
 
 
 _OPENMETRICS = "application/openmetrics-text"

@@ -15,9 +15,9 @@ import msgspec
 
 from ..clock import Now
 from ..config.schema import Detail
-from ..health.targets import Verdict, judge
+from ..health.targets import BackupSummary, judge
 from ..model.entities import Backup
-from ..model.store import Knowledge, PanelStore
+from ..model.store import PanelStore, ServerState
 
 Subject = TypeVar("Subject")
 T = TypeVar("T")
@@ -32,8 +32,8 @@ Row: TypeAlias = tuple[tuple[str, ...], T]
 class ServerView:
     """One server's knowledge, judged."""
 
-    knowledge: Knowledge
-    verdict: Verdict
+    knowledge: ServerState
+    verdict: BackupSummary
     detailed: tuple[Backup, ...]
     """The backups that get series of their own."""
 
@@ -43,7 +43,7 @@ class ServerView:
         return self.knowledge.panel, str(self.knowledge.vm_id)
 
 
-def view(knowledge: Knowledge, detail: Detail) -> ServerView:
+def view(knowledge: ServerState, detail: Detail) -> ServerView:
     """Judge a server's backups and choose those with series of their own."""
     backups = tuple(knowledge.backups or ())  # unpacked once
     known = msgspec.structs.replace(knowledge, backups=backups)
@@ -111,7 +111,7 @@ class RowFamily(Family, Generic[Subject, T]):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFamily(RowFamily[Knowledge, T]):
+class ServerFamily(RowFamily[ServerState, T]):
     """Made from what else than its backups is known of a server."""
 
 

@@ -19,7 +19,7 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """Deflated, no name, no time, no system."""
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False):
+class DeflatedText(msgspec.Struct, frozen=True, gc=False):
     """Compressed text."""
 
     deflated: bytes
@@ -32,12 +32,12 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
         return inflated(self.deflated, self.length)
 
 
-def piece(text: bytes) -> Piece:
+def deflated_text(text: bytes) -> DeflatedText:
     """Compress a text."""
-    return Piece(deflated(text), isal_zlib.crc32(text), len(text))
+    return DeflatedText(deflated(text), isal_zlib.crc32(text), len(text))
 
 
-def member(pieces: Iterable[Piece]) -> Iterator[bytes]:
+def member(pieces: Iterable[DeflatedText]) -> Iterator[bytes]:
     """Yield the parts of the gzip member that holds the pieces' texts."""
     yield _HEADER
     crc = length = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ..clock import Now
 from ..health.panel import poll_lag_seconds
-from ..model.entities import BACKUPS, INVENTORY, BackupServer, Share
+from ..model.entities import BACKUPS, INVENTORY, BackupServer, BackupServerUsage
 from ..model.store import PanelStore
 from .family import Family, PanelCounter, PanelFamily, Row, itself, place, text
 
@@ -124,7 +124,7 @@ def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
         yield (panel.name, str(server.id), server.label), 1
 
 
-def each_share(panel: PanelStore, now: Now) -> Iterator[Row[Share]]:
+def each_share(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
     """Yield what the backups on each backup server amount to."""
     for number, share in panel.shares(now.monotonic).items():
         yield (panel.name, place(number)), share

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import TypeAlias
 
-from .exposition import Body, Exposition, Moment
+from .exposition import Body, Exposition, Snapshot
 
 _THREADS = 2
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -30,7 +30,7 @@ class Scrapes:
     """Makes the bodies of scrapes without holding up the event loop."""
 
     exposition: Exposition
-    _under_way: dict[Wanted, tuple[Moment, asyncio.Task[Body]]] = field(
+    _under_way: dict[Wanted, tuple[Snapshot, asyncio.Task[Body]]] = field(
         default_factory=dict
     )
     _waiting: dict[Wanted, asyncio.Task[Body]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Scrapes:
         finally:
             del self._under_way[wanted]
 
-    def _written(self, moment: Moment, wanted: Wanted) -> Body:
+    def _written(self, moment: Snapshot, wanted: Wanted) -> Body:
         media_type, names, compressed = wanted
         scrape = self.exposition.scrape(moment, names)
         return scrape.compressed(media_type) if compressed else scrape.plain(media_type)
@@ -101,7 +101,7 @@ class Scrapes:
             await asyncio.sleep(_SECONDS_BETWEEN_UPDATES)
 
 
-def _alike(one: Moment | None, other: Moment) -> bool:
+def _alike(one: Snapshot | None, other: Snapshot) -> bool:
     """Tell whether a scrape of one moment shows the same as one of the other."""
     return (
         one is not None

@@ -7,9 +7,14 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from ..clock import Now
-from ..health.targets import TargetVerdict, Verdict, backup_required, last_failed_at
+from ..health.targets import (
+    BackupSummary,
+    TargetSummary,
+    backup_required,
+    last_failed_at,
+)
 from ..model.entities import Schedule, Target
-from ..model.store import NOBODY, Knowledge, PanelStore
+from ..model.store import NOBODY, PanelStore, ServerState
 from .family import (
     BackupsFamily,
     Family,
@@ -27,11 +32,11 @@ _TARGET = ("panel", "vm_id", "target_type", "target_id")
 
 # How the reading of each server's backups goes
 
-Reading: TypeAlias = tuple[bool | None, float | None]
+PollOutcome: TypeAlias = tuple[bool | None, float | None]
 """Whether the last read succeeded and is fresh, and the moment of the last good one."""
 
 
-def each_reading(panel: PanelStore, now: Now) -> Iterator[Row[Reading]]:
+def each_reading(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
     """Yield how the reading of each server's backups goes."""
     for vm_id, watch in panel.watches.items():
         good = None
@@ -63,12 +68,12 @@ _READINGS: tuple[Family, ...] = (
 # What inventory and log say of each server
 
 
-def each_server(known: Knowledge) -> Iterator[Row[Knowledge]]:
+def each_server(known: ServerState) -> Iterator[Row[ServerState]]:
     """Yield the server as far as the inventory and the log tell of it."""
     yield (known.panel, str(known.vm_id)), known
 
 
-def server_info(known: Knowledge) -> Iterator[Row[int]]:
+def server_info(known: ServerState) -> Iterator[Row[int]]:
     """Describe the server, if the inventory does."""
     server = known.server
     if server is not None:
@@ -86,12 +91,12 @@ def server_info(known: Knowledge) -> Iterator[Row[int]]:
         )
 
 
-def server_created_at(known: Knowledge) -> float | None:
+def server_created_at(known: ServerState) -> float | None:
     """Return when the server was created."""
     return None if known.server is None else known.server.created_at
 
 
-def server_suspended(known: Knowledge) -> bool | None:
+def server_suspended(known: ServerState) -> bool | None:
     """Tell whether the server is suspended."""
     return None if known.server is None else known.server.suspended
 
@@ -141,13 +146,13 @@ _SERVERS: tuple[Family, ...] = (
 _SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
 
 
-def each_schedule(known: Knowledge) -> Iterator[Row[Schedule]]:
+def each_schedule(known: ServerState) -> Iterator[Row[Schedule]]:
     """Yield the schedules of the server."""
     for schedule in known.schedules or ():
         yield (known.panel, str(schedule.id)), schedule
 
 
-def schedule_statuses(known: Knowledge) -> Iterator[Row[float]]:
+def schedule_statuses(known: ServerState) -> Iterator[Row[float]]:
     """Tell of each schedule which status it has."""
     for schedule in known.schedules or ():
         for status in _SCHEDULE_STATUSES:
@@ -155,7 +160,7 @@ def schedule_statuses(known: Knowledge) -> Iterator[Row[float]]:
             yield labels, float(schedule.status == status)
 
 
-def schedule_info(known: Knowledge) -> Iterator[Row[int]]:
+def schedule_info(known: ServerState) -> Iterator[Row[int]]:
     """Describe each schedule."""
     vm_id = "" if known.vm_id == NOBODY else str(known.vm_id)
     for schedule in known.schedules or ():
@@ -222,7 +227,7 @@ _SCHEDULES: tuple[Family, ...] = (
 # What a server's backups say together
 
 
-def each_verdict(server: ServerView) -> Iterator[Row[Verdict]]:
+def each_verdict(server: ServerView) -> Iterator[Row[BackupSummary]]:
     """Yield what the server's backups say together."""
     yield server.labels, server.verdict
 
@@ -263,7 +268,7 @@ _BACKUPS_OF_SERVERS: tuple[Family, ...] = (
 # What the backups of each target say
 
 
-def each_target(server: ServerView) -> Iterator[Row[TargetVerdict]]:
+def each_target(server: ServerView) -> Iterator[Row[TargetSummary]]:
     """Yield what the backups of each target say."""
     for verdict in server.verdict.targets:
         yield _target_labels(server, verdict.target), verdict
@@ -285,12 +290,12 @@ def interval_sources(server: ServerView) -> Iterator[Row[int]]:
             yield (*labels, verdict.expected_interval.source), 1
 
 
-def last_success_bytes(verdict: TargetVerdict) -> int | None:
+def last_success_bytes(verdict: TargetSummary) -> int | None:
     """Return the size of the target's last success."""
     return None if verdict.last_success is None else verdict.last_success.size_bytes
 
 
-def expected_seconds(verdict: TargetVerdict) -> float | None:
+def expected_seconds(verdict: TargetSummary) -> float | None:
     """Return the target's expected interval."""
     interval = verdict.expected_interval
     return None if interval is None else interval.seconds

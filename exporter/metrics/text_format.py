@@ -17,8 +17,8 @@ import msgspec
 
 from ..clock import Now
 from ..config.schema import Detail
-from ..health.targets import Verdict
-from ..model.store import Knowledge, PanelStore
+from ..health.targets import BackupSummary
+from ..model.store import PanelStore, ServerState
 from . import FAMILIES
 from .family import AgeFamily, Family, PanelFamily, Row, RowFamily, ServerFamily, view
 
@@ -43,11 +43,11 @@ class ServerLines(msgspec.Struct, frozen=True):
     """By family, as in ROW_FAMILIES; of ages templates, with ``%d`` for the age."""
     moments: array[int]
     """Unix seconds: what the ages in the templates are counted from."""
-    verdict: Verdict | None = None
+    verdict: BackupSummary | None = None
     """What its backups say; None: they are not fresh."""
 
 
-def server_lines(known: Knowledge, detail: Detail, *, fresh: bool) -> ServerLines:
+def server_lines(known: ServerState, detail: Detail, *, fresh: bool) -> ServerLines:
     """Write a server's lines; those made from its backups only if they are fresh."""
     judged = view(known, detail) if fresh else None
     rows: dict[Any, _Labelled] = {}

@@ -89,7 +89,7 @@ Backups: TypeAlias = Collection[Backup]
 """Those of one server; they may be made anew at each look."""
 
 
-class Share(msgspec.Struct, frozen=True, gc=False):
+class BackupServerUsage(msgspec.Struct, frozen=True, gc=False):
     """What one server's backups take on one backup server."""
 
     backup_server_id: int | None

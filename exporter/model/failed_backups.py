@@ -11,7 +11,7 @@ from .entities import Backup, Target
 _AIMLESS_KEPT = 8
 
 
-class FailedTake(msgspec.Struct, frozen=True):
+class FailedBackup(msgspec.Struct, frozen=True):
     """A backup that failed, as the panel's log tells."""
 
     backup_id: int | None
@@ -21,8 +21,8 @@ class FailedTake(msgspec.Struct, frozen=True):
 
 
 def aimed(
-    takes: tuple[FailedTake, ...], *lists: Iterable[Backup] | None
-) -> tuple[FailedTake, ...]:
+    takes: tuple[FailedBackup, ...], *lists: Iterable[Backup] | None
+) -> tuple[FailedBackup, ...]:
     """Return takes with the target of those whose row is in one of the lists."""
     if all(take.target is not None for take in takes):
         return takes
@@ -35,10 +35,10 @@ def aimed(
     )
 
 
-def relevant(takes: Iterable[FailedTake]) -> tuple[FailedTake, ...]:
+def relevant(takes: Iterable[FailedBackup]) -> tuple[FailedBackup, ...]:
     """Return the newest failed take of each target, and a few of unknown ones."""
     newest_first = sorted(takes, key=lambda take: take.at, reverse=True)
-    kept: dict[Target | int, FailedTake] = {}
+    kept: dict[Target | int, FailedBackup] = {}
     aimless = 0
     for take in newest_first:
         if take.target is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from isal import isal_zlib
 
-from .entities import Backup, Share
+from .entities import Backup, BackupServerUsage
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[Backup, ...])
@@ -22,13 +22,13 @@ END = b"\x03\x00"
 """An empty block that says that it is the last."""
 
 
-class Packed(msgspec.Struct, frozen=True, gc=False):
+class PackedBackups(msgspec.Struct, frozen=True, gc=False):
     """The backups of one server; equal where all rows are, in the same order."""
 
     rows: bytes
     length: int
     """Of the rows before they were compressed, in bytes."""
-    shares: tuple[Share, ...]
+    shares: tuple[BackupServerUsage, ...]
     """Where the backups are; counted while they are at hand."""
 
     def __iter__(self) -> Iterator[Backup]:
@@ -47,20 +47,20 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         return _DECODER.decode(inflated(self.rows, self.length))
 
 
-def packed(backups: Iterable[Backup]) -> Packed:
+def packed(backups: Iterable[Backup]) -> PackedBackups:
     """Pack the backups of one server; their numbers must have 64 bits at most."""
     kept = tuple(backups)
     rows = _ENCODER.encode(kept)
-    return Packed(deflated(rows), len(rows), _shares(kept))
+    return PackedBackups(deflated(rows), len(rows), _shares(kept))
 
 
-def _shares(backups: Iterable[Backup]) -> tuple[Share, ...]:
+def _shares(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
     counts: dict[int | None, list[int]] = {}
     for backup in backups:
         count = counts.setdefault(backup.backup_server_id, [0, 0])
         count[0] += 1
         count[1] += backup.size_bytes or 0
-    return tuple(Share(number, *count) for number, count in counts.items())
+    return tuple(BackupServerUsage(number, *count) for number, count in counts.items())
 
 
 def deflated(content: bytes) -> bytes:

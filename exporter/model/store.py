@@ -16,20 +16,20 @@ from ..errors import ExporterError, PanelError
 from .entities import (
     Backups,
     BackupServer,
+    BackupServerUsage,
     Disk,
     RecoveryPoint,
     Schedule,
     Server,
-    Share,
     Transaction,
 )
-from .failed_backups import FailedTake, aimed, relevant
-from .packed import Packed
+from .failed_backups import FailedBackup, aimed, relevant
+from .packed import PackedBackups
 from .selection import Expectation
-from .transaction_log import Journal
+from .transaction_log import TransactionLog
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class LastError(msgspec.Struct, frozen=True):
     """An error in the words of the log, which never quote a secret."""
 
     reason: str
@@ -41,7 +41,7 @@ class Trouble(msgspec.Struct, frozen=True):
     """Unix time."""
 
     @classmethod
-    def of(cls, error: ExporterError, at: float, hint: str = "") -> Trouble:
+    def of(cls, error: ExporterError, at: float, hint: str = "") -> LastError:
         """Describe an error; ``hint`` where the place knows better."""
         reason = error.reason if isinstance(error, PanelError) else ""
         return cls(reason, str(error), hint or error.hint, at)
@@ -52,7 +52,7 @@ NOBODY = 0
 """The number of no server."""
 
 
-class Knowledge(msgspec.Struct, frozen=True, gc=False):
+class ServerState(msgspec.Struct, frozen=True, gc=False):
     """What is known of one server; the same object as long as nothing changes."""
 
     panel: str
@@ -68,23 +68,23 @@ class Knowledge(msgspec.Struct, frozen=True, gc=False):
     """None: cannot be read."""
     recovery_points: tuple[RecoveryPoint, ...] | None = None
     """None: cannot or shall not be read."""
-    failed_takes: tuple[FailedTake, ...] = ()
+    failed_takes: tuple[FailedBackup, ...] = ()
     partial: frozenset[str] = frozenset()
     """Which of these lists may lack rows: what is not in one may exist."""
 
 
-class Watch(msgspec.Struct, frozen=True, gc=False):
+class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     """A server's knowledge, and how the reading of its backups goes."""
 
-    knowledge: Knowledge
+    knowledge: ServerState
     failing: bool | None = None
     """Whether the last read failed; None: not tried yet."""
     read_at: float | None = None
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
-    shares: tuple[Share, ...] = ()
+    shares: tuple[BackupServerUsage, ...] = ()
     """Where its backups are."""
-    trouble: Trouble | None = None
+    trouble: LastError | None = None
     """Why a read last failed; kept when later ones succeed."""
 
 
@@ -98,15 +98,15 @@ class PanelStore:
     max_age_seconds: float
     longest_silence_seconds: float
     """Without an authenticated answer for so long, the panel is down."""
-    watches: dict[int, Watch] = field(default_factory=dict)
+    watches: dict[int, ServerEntry] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
     """Configured identifiers that no server is known for."""
-    look_up_troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    look_up_troubles: Mapping[str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up, by number or identifier."""
     version: str | None = None
     answering: bool | None = None
     """Whether the panel answered when last asked for itself; None: no contact yet."""
-    trouble: Trouble | None = None
+    trouble: LastError | None = None
     """Why the panel is lost; None: it is not, or nobody has asked yet."""
     heard_at_monotonic: float | None = None
     """When the panel last answered somebody whom it knows."""
@@ -120,14 +120,14 @@ class PanelStore:
     inventory_read_at: float | None = None
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Whether the last run of each part of each further collector succeeded."""
-    unclaimed: Knowledge | None = None
+    unclaimed: ServerState | None = None
     """Schedules of which no server is known, as if they were NOBODY's."""
     backup_servers: tuple[BackupServer, ...] = ()
     backup_servers_until: float | None = None
     """Until when they may be shown (monotonic); None: they are not asked for."""
-    journal: Journal | None = None
+    journal: TransactionLog | None = None
     """What became of transactions; None: they are not asked for."""
-    strays: dict[int, tuple[FailedTake, ...]] = field(default_factory=dict)
+    strays: dict[int, tuple[FailedBackup, ...]] = field(default_factory=dict)
     """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
     next_request_monotonic: float | None = None
@@ -149,7 +149,7 @@ class PanelStore:
         silence = monotonic - (self.heard_at_monotonic or monotonic)
         return silence <= self.longest_silence_seconds
 
-    def fresh(self, watch: Watch, monotonic: float) -> bool:
+    def fresh(self, watch: ServerEntry, monotonic: float) -> bool:
         """Tell whether a server's backups may still be shown."""
         read_at = watch.read_at_monotonic
         return read_at is not None and monotonic - read_at <= self.max_age_seconds
@@ -168,7 +168,7 @@ class PanelStore:
             found[collector] = found.get(collector, True) and succeeded
         return found
 
-    def described(self) -> Iterator[Knowledge]:
+    def described(self) -> Iterator[ServerState]:
         """Yield what is known of each server, and of nobody."""
         for watch in self.watches.values():
             yield watch.knowledge
@@ -180,7 +180,7 @@ class PanelStore:
         known = monotonic <= (self.backup_servers_until or 0.0)
         return self.backup_servers if known else ()
 
-    def shares(self, monotonic: float) -> dict[int | None, Share]:
+    def shares(self, monotonic: float) -> dict[int | None, BackupServerUsage]:
         """Add up what the servers' backups take on each backup server."""
         if self.backup_servers_until is None:
             return {}
@@ -192,7 +192,10 @@ class PanelStore:
                     count = counts.setdefault(share.backup_server_id, [0, 0])
                     count[0] += share.backups
                     count[1] += share.size_bytes
-        return {number: Share(number, *count) for number, count in counts.items()}
+        return {
+            number: BackupServerUsage(number, *count)
+            for number, count in counts.items()
+        }
 
     def pending(self, monotonic: float) -> dict[str, list[Transaction]]:
         """Return the transactions under way by action, if that is known freshly."""
@@ -205,10 +208,10 @@ class PanelStore:
         watch = self.watches.get(vm_id)
         if watch is None:
             failed = self.strays.pop(vm_id, ())
-            known = Knowledge(
+            known = ServerState(
                 self.name, vm_id, expectation, server, failed_takes=failed
             )
-            self.watches[vm_id] = Watch(known)
+            self.watches[vm_id] = ServerEntry(known)
             return
         known = watch.knowledge
         if (known.server, known.expectation) != (server, expectation):
@@ -218,7 +221,7 @@ class PanelStore:
             self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
 
     def succeeded(
-        self, vm_id: int, backups: Packed, *, time: float, monotonic: float
+        self, vm_id: int, backups: PackedBackups, *, time: float, monotonic: float
     ) -> None:
         """Take in a server's backups."""
         watch = self.watches[vm_id]
@@ -229,19 +232,21 @@ class PanelStore:
                 backups=backups,
                 failed_takes=aimed(known.failed_takes, known.backups, backups),
             )
-        self.watches[vm_id] = Watch(  # fields by position: this runs once a request
-            known,
-            False,  # noqa: FBT003
-            time,
-            monotonic,
-            backups.shares,
-            watch.trouble,
+        self.watches[vm_id] = (
+            ServerEntry(  # fields by position: this runs once a request
+                known,
+                False,  # noqa: FBT003
+                time,
+                monotonic,
+                backups.shares,
+                watch.trouble,
+            )
         )
 
     def learn(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
     ) -> None:
-        """Take in what else was read of a server: a field of its Knowledge.
+        """Take in what else was read of a server: a field of its ServerState.
 
         A partial list may lack rows; when it holds none, nothing is known.
         """
@@ -262,7 +267,7 @@ class PanelStore:
         at = take.created_at if take.updated_at is None else take.updated_at
         if at is None or take.vm_id is None:
             return
-        failed = FailedTake(take.backup_id, at)
+        failed = FailedBackup(take.backup_id, at)
         watch = self.watches.get(take.vm_id)
         if watch is not None:
             known = watch.knowledge
@@ -273,7 +278,7 @@ class PanelStore:
         while len(self.strays) > _STRAYS_KEPT:
             del self.strays[next(iter(self.strays))]
 
-    def failed(self, vm_id: int, trouble: Trouble | None = None) -> None:
+    def failed(self, vm_id: int, trouble: LastError | None = None) -> None:
         """Remember that a read failed, and why; the last good data stay."""
         watch = self.watches[vm_id]
         self.watches[vm_id] = msgspec.structs.replace(

@@ -35,7 +35,7 @@ _MOST_FOREIGN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LogExcerpt:
     """What one reading of the log has shown, by id."""
 
     head: Mapping[int, Transaction]
@@ -47,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class LogChanges:
     """What one reading of the log brought."""
 
     changed: tuple[int, ...]
@@ -56,7 +56,7 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Deferred:
     """One that has ended, of a server that is not watched, or not yet."""
 
     row: Transaction
@@ -65,7 +65,7 @@ class _Held:
 
 
 @dataclass(slots=True)
-class Journal:
+class TransactionLog:
     """The state between two readings of the log."""
 
     counts: dict[tuple[str, str], int] = field(
@@ -80,7 +80,7 @@ class Journal:
     """Until when open ones may be shown as they were last seen."""
     _readable_until: float = 0.0
     """Until when the last reading as a whole may be shown."""
-    _held: dict[int, _Held] = field(default_factory=dict)
+    _held: dict[int, _Deferred] = field(default_factory=dict)
     _known: dict[int, float | None] = field(default_factory=dict)
     """When the newest transactions were created, by id."""
     _floor: int = 0
@@ -91,7 +91,7 @@ class Journal:
     _counted: set[int] = field(default_factory=set)
     """Those of the open ones that count here, as of the last reading."""
 
-    def copy(self) -> Journal:
+    def copy(self) -> TransactionLog:
         """Return what can be shown of it; later readings change nothing there."""
         return replace(
             self,
@@ -108,12 +108,12 @@ class Journal:
 
     def enter(
         self,
-        seen: Seen,
+        seen: LogExcerpt,
         owns: Callable[[int | None], bool],
         *,
         now: float,
         until: float,
-    ) -> News:
+    ) -> LogChanges:
         """Take in one reading of the log.
 
         ``owns`` tells whether the transactions of a server count here; ``until`` is
@@ -125,7 +125,7 @@ class Journal:
         changed: dict[int, None] = {}
         for row in self._of_interest(seen.head, seen.further):
             before = self._settle(row)
-            news = _Held(row, not first, until)
+            news = _Deferred(row, not first, until)
             if not owns(row.vm_id):
                 self._hold(news)
                 continue
@@ -144,7 +144,7 @@ class Journal:
         self._counted = {n for n, row in self.open.items() if owns(row.vm_id)}
         self._remember(seen.head)
         self.begun, self._readable_until = True, until
-        return News(
+        return LogChanges(
             changed=() if first else tuple(changed),
             failed_takes=tuple(
                 each.row
@@ -168,7 +168,7 @@ class Journal:
                 found[row.action].append(row)
         return found
 
-    def _hold(self, news: _Held) -> None:
+    def _hold(self, news: _Deferred) -> None:
         """Keep what has ended in case its server is found soon."""
         if news.row.status not in FINAL or news.row.vm_id is None:
             return
@@ -176,7 +176,7 @@ class Journal:
         if len(self._held) > _MOST_FOREIGN:
             del self._held[next(iter(self._held))]
 
-    def _claim(self, owns: Callable[[int | None], bool], now: float) -> list[_Held]:
+    def _claim(self, owns: Callable[[int | None], bool], now: float) -> list[_Deferred]:
         """Return what was held back of servers that have been found since."""
         held = [each for each in self._held.values() if now <= each.until]
         found = [each for each in held if owns(each.row.vm_id)]

@@ -42,14 +42,22 @@ from ..model.entities import (
     Server,
     Transaction,
 )
-from ..model.packed import Packed, packed
+from ..model.packed import PackedBackups, packed
 from . import backups as parser
 from . import resources as records
 from .backups import Parsed
-from .circuit_breaker import Gate
+from .circuit_breaker import CircuitBreaker
 from .client import Answer, Client
 from .decode import Skipped
-from .paging import PER_PAGE, Listed, Page, Reading, decoded, is_last, whole_list
+from .paging import (
+    PER_PAGE,
+    DecodedResponse,
+    Listed,
+    Page,
+    decoded,
+    is_last,
+    whole_list,
+)
 
 _MOST_LOGGED = 20
 """Of the unusable rows of one answer: it can hold a million."""
@@ -61,7 +69,7 @@ Parse: TypeAlias = Callable[[bytes, BodyFormat], Parsed[Any]]
 log = structlog.get_logger()
 
 
-class Observer(Protocol):
+class ReadObserver(Protocol):
     """Is told what became of every request."""
 
     def failed(self, resource: str, reason: str) -> None:
@@ -72,19 +80,19 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Reader:
+class PanelApi:
     """Reads one panel."""
 
     panel: str
     client: Client
-    gate: Gate
+    gate: CircuitBreaker
     account: Account
-    observer: Observer
+    observer: ReadObserver
     most_pages: int = 10_000
     """A list that still goes on then is taken for cut short."""
     skew_seconds: float | None = None
     """The panel's clock minus ours, at its last answer."""
-    _known: dict[str, Reading[Any]] = field(default_factory=dict)
+    _known: dict[str, DecodedResponse[Any]] = field(default_factory=dict)
     _decoder: Executor = field(
         # Its own: look-ups of panels' names can block the event loop's.
         default_factory=lambda: ThreadPoolExecutor(1, "decode")
@@ -114,14 +122,14 @@ class Reader:
         )
         return reading.content
 
-    async def backups(self, vm_id: int) -> Packed:
+    async def backups(self, vm_id: int) -> PackedBackups:
         """Return a server's backups: the same object as long as the panel says 304."""
         parse = partial(parser.backups, vm_id=vm_id)
         # By contract a list in which a row cannot be used is all that there is.
         path = _path(vm_id, "backups")
         reading = await self._read(BACKUPS, path, parse, vm_id=vm_id)
         if not reading.paged or is_last(reading, reading.content.listed):
-            found: Packed = reading.content.values
+            found: PackedBackups = reading.content.values
             return found
         listed = await self._pages_of(BACKUPS, path, parse, vm_id)
         listed.raise_if_cut_short()
@@ -193,7 +201,7 @@ class Reader:
     ) -> Listed[Any]:
         """Return a list page by page."""
 
-        def page(number: int) -> Awaitable[Reading[Parsed[Any]]]:
+        def page(number: int) -> Awaitable[DecodedResponse[Parsed[Any]]]:
             return self._read(resource, path, parse, page=number, vm_id=vm_id)
 
         return await whole_list(page, self.most_pages)
@@ -216,9 +224,9 @@ class Reader:
         *,
         page: int | None = None,
         vm_id: int | None = None,
-    ) -> Reading[Parsed[Any]]:
+    ) -> DecodedResponse[Parsed[Any]]:
         """Read one list or page, and report the rows that cannot be used."""
-        reading: Reading[Parsed[Any]] = await self._ask(
+        reading: DecodedResponse[Parsed[Any]] = await self._ask(
             resource, path, lambda body: parse(body, self.client.form), page
         )
         if reading.sent:
@@ -265,13 +273,13 @@ class Reader:
         path: str,
         parse: Callable[[bytes], T],
         page: int | None = None,
-    ) -> Reading[T]:
+    ) -> DecodedResponse[T]:
         """Send one request, if one may be sent, and learn from what comes of it."""
         credentials = self.gate.admit()
         if credentials is None:
             raise NotAsked(f"{self.panel} is left alone for now")
         key = _key(path, page)
-        known: Reading[T] | None = self._known.get(key)
+        known: DecodedResponse[T] | None = self._known.get(key)
         try:
             answer = await self.client.get(
                 path,
@@ -299,8 +307,11 @@ class Reader:
         return reading
 
     async def _decoded(
-        self, answer: Answer, known: Reading[T] | None, parse: Callable[[bytes], T]
-    ) -> Reading[T]:
+        self,
+        answer: Answer,
+        known: DecodedResponse[T] | None,
+        parse: Callable[[bytes], T],
+    ) -> DecodedResponse[T]:
         """Decode an answer; a long one in a thread, for all others to go on."""
         if len(answer.body or b"") <= _LONGEST_AT_ONCE[self.client.form]:
             return decoded(answer, known, parse)

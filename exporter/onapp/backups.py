@@ -26,7 +26,7 @@ from ..model.entities import (
     Server,
     Target,
 )
-from ..model.packed import Packed, packed
+from ..model.packed import PackedBackups, packed
 from .decode import UNREADABLE, RowDecoder, Skipped, xml_root, xml_value
 
 Values = TypeVar("Values", bound=Collection[Any])
@@ -99,7 +99,7 @@ _BACKUPS = RowDecoder("backup", BackupRow)
 _SERVERS = RowDecoder("virtual_machine", ServerRow)
 
 
-def backups(body: bytes, form: BodyFormat, *, vm_id: int) -> Parsed[Packed]:
+def backups(body: bytes, form: BodyFormat, *, vm_id: int) -> Parsed[PackedBackups]:
     """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
     decoded = _BACKUPS.decode(body, form)
     found: dict[int, Backup] = {}

@@ -32,7 +32,7 @@ class Permit(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
+class _AuthFailures:
     """What speaks against credentials."""
 
     refusals: int = 0
@@ -44,11 +44,11 @@ class _Doubt:
     """Whether they were refused when they were last tried."""
 
 
-_NO_DOUBT = _Doubt()
+_NO_DOUBT = _AuthFailures()
 
 
 @dataclass(slots=True, eq=False)
-class Standing:
+class CredentialState:
     """How credentials stand with one panel; shared by all who ask it.
 
     ``sharers`` is how many exporters use the same account: each one's tries count
@@ -61,7 +61,7 @@ class Standing:
     sharers: int = 1
     _proven: dict[str, Credentials] = field(default_factory=dict)
     """By user name."""
-    _doubts: dict[Credentials, _Doubt] = field(default_factory=dict)
+    _doubts: dict[Credentials, _AuthFailures] = field(default_factory=dict)
     _tried_by: dict[Credentials, object] = field(default_factory=dict)
 
     def proven(self, credentials: Credentials) -> bool:
@@ -83,7 +83,9 @@ class Standing:
             return  # asked before they were refused: that says nothing of now
         self._proven[credentials.username] = credentials
         if doubt.refusals:
-            self._doubts[credentials] = _Doubt(doubt.refusals, 0, doubt.rests_until)
+            self._doubts[credentials] = _AuthFailures(
+                doubt.refusals, 0, doubt.rests_until
+            )
         else:
             self._doubts.pop(credentials, None)
 
@@ -98,7 +100,7 @@ class Standing:
             well_seconds = self.now() - doubt.rests_until
             times = 0 if well_seconds >= _LONGEST_REFUSED_PAUSE_SECONDS else times
         pause = doubled(_REFUSED_PAUSE_SECONDS, times, _LONGEST_REFUSED_PAUSE_SECONDS)
-        self._rest(credentials, _Doubt(refusals=times + 1, refused=True), pause)
+        self._rest(credentials, _AuthFailures(refusals=times + 1, refused=True), pause)
 
     def abandon(self, credentials: Credentials, who: object) -> None:
         """Learn that the answer to a request was not waited for.
@@ -126,10 +128,12 @@ class Standing:
         claims = self._tried_by.items()
         self._tried_by = {tried: by for tried, by in claims if by is not who}
 
-    def _doubt(self, credentials: Credentials) -> _Doubt:
+    def _doubt(self, credentials: Credentials) -> _AuthFailures:
         return self._doubts.get(credentials, _NO_DOUBT)
 
-    def _rest(self, credentials: Credentials, doubt: _Doubt, seconds: float) -> None:
+    def _rest(
+        self, credentials: Credentials, doubt: _AuthFailures, seconds: float
+    ) -> None:
         spread = self.sharers * (1 + self.jitter() / 10)
         until = max(doubt.rests_until, self.now() + seconds * spread)
         self._doubts.pop(credentials, None)
@@ -139,11 +143,11 @@ class Standing:
 
 
 @dataclass(slots=True, eq=False)
-class Gate:
+class CircuitBreaker:
     """Opens and closes one poller's way to its panel."""
 
     credentials: Callable[[], Credentials]
-    standing: Standing
+    standing: CredentialState
     longest_pause_seconds: float
     heard_at: float | None = None
     """When the panel last answered somebody whom it knows."""
@@ -151,7 +155,7 @@ class Gate:
     _pauses: int = 0
     _paused_until: float = 0.0
 
-    def take_over(self, other: Gate) -> None:
+    def take_over(self, other: CircuitBreaker) -> None:
         """Begin with what another gate knows of the same panel."""
         self.heard_at = other.heard_at
         self._failures, self._pauses = other._failures, other._pauses

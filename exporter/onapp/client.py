@@ -24,7 +24,7 @@ import aiohttp
 import yarl
 from multidict import CIMultiDictProxy
 
-from ..clock import Clock, Pulse
+from ..clock import Clock, Heartbeat
 from ..config.schema import BodyFormat, Panel
 from ..config.secrets import Credentials
 from ..errors import (
@@ -56,7 +56,7 @@ _SHORTEST_SESSION = 8
 """A shorter cookie opens nothing, and may be a word."""
 
 
-class Observer(Protocol):
+class ResponseObserver(Protocol):
     """Is told of every answer."""
 
     def answered(self, resource: str, status: int, seconds: float) -> None:
@@ -111,9 +111,9 @@ class Client:
     form: BodyFormat
     timeout_seconds: float
     max_body_bytes: int
-    observer: Observer
+    observer: ResponseObserver
     clock: Clock
-    pulse: Pulse
+    pulse: Heartbeat
     proxy_url: str | None = field(default=None, repr=False)
     """It may hold a password."""
     server_name: str | None = None

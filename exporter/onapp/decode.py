@@ -20,7 +20,7 @@ import xmltodict
 
 from ..config.schema import BodyFormat
 from ..errors import Undecodable
-from .xml_filter import Plain, Sieve
+from .xml_filter import FieldFilter, SafeExpat
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -64,7 +64,7 @@ class RowDecoder(Generic[Row]):
         """Prepare the decoders once: building them costs more than a body does."""
         self.name = name
         self.row = row
-        self._sieve = Sieve(frozenset(row.__struct_encode_fields__))
+        self._sieve = FieldFilter(frozenset(row.__struct_encode_fields__))
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
         )
@@ -227,7 +227,7 @@ def _plain(value: Any) -> Any:
     return value or None
 
 
-def xml_root(body: bytes, parsers: Any = Plain) -> tuple[str, Any]:
+def xml_root(body: bytes, parsers: Any = SafeExpat) -> tuple[str, Any]:
     """Return the root element's name and its content as xmltodict reads it."""
     try:
         document = xmltodict.parse(

@@ -73,7 +73,7 @@ class Page(Generic[T]):
     """Whether nothing comes after it."""
 
 
-class Reading(msgspec.Struct, Generic[T], frozen=True, gc=False):
+class DecodedResponse(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One answer, decoded, with what its headers said."""
 
     content: T
@@ -88,8 +88,8 @@ class Reading(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
 
 def decoded(
-    answer: Answer, known: Reading[T] | None, parse: Callable[[bytes], T]
-) -> Reading[T]:
+    answer: Answer, known: DecodedResponse[T] | None, parse: Callable[[bytes], T]
+) -> DecodedResponse[T]:
     """Decode an answer, or return what was known when that is still true."""
     if answer.body is not None:
         digest = sha256(answer.body).digest()  # processors have it built in
@@ -97,7 +97,7 @@ def decoded(
             content = known.content
         else:
             content = parse(answer.body)
-        return Reading(
+        return DecodedResponse(
             content,
             answer.etag,
             answer.limit,
@@ -109,7 +109,7 @@ def decoded(
     if known is None or known.etag is None:
         raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
     # The page is the same, but others may follow it now: no total is remembered.
-    return Reading(
+    return DecodedResponse(
         known.content,
         answer.etag or known.etag,
         answer.limit or known.limit,
@@ -120,7 +120,7 @@ def decoded(
     )
 
 
-def is_last(reading: Reading[Parsed[Any]], seen: int) -> bool:
+def is_last(reading: DecodedResponse[Parsed[Any]], seen: int) -> bool:
     """Tell whether a list ends with this page.
 
     Without any paging header it was all of it; but when it is just as long as was
@@ -137,7 +137,7 @@ def is_last(reading: Reading[Parsed[Any]], seen: int) -> bool:
 
 
 async def whole_list(
-    read: Callable[[int], Awaitable[Reading[Parsed[Any]]]], most_pages: int
+    read: Callable[[int], Awaitable[DecodedResponse[Parsed[Any]]]], most_pages: int
 ) -> Listed[Any]:
     """Read a list page by page, from the first on."""
     found: dict[int, Any] = {}

@@ -18,7 +18,7 @@ _SELF_EVIDENT = ("integer", "boolean", "datetime", "dateTime")
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 
 
-class Plain:
+class SafeExpat:
     """Takes the place of the module expat in ``xmltodict.parse``: plain documents only.
 
     A panel declares no document type. Entities and default attributes, which stand
@@ -46,7 +46,7 @@ def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
         raise ValueError("its encoding is none that a panel uses")
 
 
-class Sieve:
+class FieldFilter:
     """Takes the place of the module expat in ``xmltodict.parse``."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
@@ -55,7 +55,7 @@ class Sieve:
 
     def ParserCreate(self, *arguments: Any) -> _Parser:  # noqa: N802  # expat's
         """Make a parser."""
-        return _Parser(Plain.ParserCreate(*arguments), self.wanted)
+        return _Parser(SafeExpat.ParserCreate(*arguments), self.wanted)
 
 
 class _Parser:

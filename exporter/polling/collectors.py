@@ -16,21 +16,21 @@ from ..model.entities import (
     TRANSACTIONS,
 )
 from ..model.store import PanelStore
-from .jobs import Errands
-from .per_server import Particular
-from .schedules import Schedules
+from .jobs import JobQueue
+from .per_server import PerServerCollector
+from .schedules import ScheduleCollector
 
 _AGEING_SECONDS = 60.0
 """Less often than this nothing is found to be too old."""
 
 
 @dataclass(slots=True, eq=False)
-class Programme:
+class Collectors:
     """Everything that one panel is asked for but inventory and backups."""
 
-    errands: Errands
-    particulars: tuple[Particular, ...]
-    schedules: Schedules | None
+    errands: JobQueue
+    particulars: tuple[PerServerCollector, ...]
+    schedules: ScheduleCollector | None
     store: PanelStore
     collectors: frozenset[str]
     """Those that are switched on."""

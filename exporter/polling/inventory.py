@@ -15,31 +15,31 @@ from ..clock import Clock
 from ..errors import ExporterError, NotAsked, NotFound, PanelError, Unauthorized
 from ..model.entities import Server
 from ..model.selection import NO_SERVERS_HINT, Selection, Shard
-from ..model.store import PanelStore, Trouble
-from ..onapp.api import Reader
+from ..model.store import LastError, PanelStore
+from ..onapp.api import PanelApi
 from ..onapp.decode import UNKNOWN_ID
 from ..onapp.paging import PER_PAGE
 from ..onapp.permissions import look_up_hint
-from .scheduler import Timetable
+from .scheduler import Scheduler
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
-class Roster:
+class Inventory:
     """Keeps the servers of one panel's store and timetable."""
 
     store: PanelStore
-    reader: Reader
+    reader: PanelApi
     clock: Clock
     selection: Selection
     shard: Shard
-    timetable: Timetable
+    timetable: Scheduler
     left: Callable[[int], None]
     """Is told of each server that is gone."""
     _numbers: dict[str, int] = field(default_factory=dict)
     """What configured identifiers were resolved to."""
-    missed: dict[int | str, Trouble] = field(default_factory=dict)
+    missed: dict[int | str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up: logged when it changes."""
 
     def enter_known(self) -> None:
@@ -164,7 +164,7 @@ class Roster:
                     vm_id=vm_id,
                     **error.told(hint),
                 )
-            self.missed[vm_id] = Trouble.of(error, self.clock.time(), hint)
+            self.missed[vm_id] = LastError.of(error, self.clock.time(), hint)
             return None
         except NotAsked as error:
             errors.append(error)

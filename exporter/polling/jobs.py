@@ -26,7 +26,7 @@ _FIRST_RETRY_SECONDS = 15.0
 
 
 @dataclass(slots=True, eq=False)
-class Condition:
+class CollectorStatus:
     """How a collector fares, or one part of it."""
 
     store: PanelStore
@@ -79,10 +79,10 @@ class Condition:
 
 
 @dataclass(slots=True, eq=False)
-class Errand:
+class PanelJob:
     """One reading of the panel as a whole that is repeated."""
 
-    condition: Condition
+    condition: CollectorStatus
     interval_seconds: float
     run: Callable[[], Awaitable[None]]
     due: float = 0.0
@@ -122,12 +122,12 @@ class Errand:
 
 
 @dataclass(slots=True, eq=False)
-class Errands:
+class JobQueue:
     """All errands to one panel."""
 
-    errands: tuple[Errand, ...] = field(default=())
+    errands: tuple[PanelJob, ...] = field(default=())
 
-    def take(self, now: float) -> Errand | None:
+    def take(self, now: float) -> PanelJob | None:
         """Hand out the one that is due longest, if any is."""
         due = self._first()
         if due is None or due.due > now:
@@ -144,6 +144,6 @@ class Errands:
         """Tell whether each has run to its end once, well or badly."""
         return all(errand.tried for errand in self.errands)
 
-    def _first(self) -> Errand | None:
+    def _first(self) -> PanelJob | None:
         waiting = (errand for errand in self.errands if errand.waits())
         return min(waiting, key=lambda errand: errand.due, default=None)

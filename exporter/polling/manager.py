@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from .. import __version__
-from ..clock import Clock, Pulse
+from ..clock import Clock, Heartbeat
 from ..config.schema import Panel
 from ..model.entities import (
     BACKUP_SERVERS,
@@ -19,26 +19,26 @@ from ..model.entities import (
 )
 from ..model.selection import Shard
 from ..model.store import PanelStore, Store
-from ..model.transaction_log import Journal
+from ..model.transaction_log import TransactionLog
 from ..onapp import api as reader
 from ..onapp import client
-from ..onapp.api import Reader
-from ..onapp.circuit_breaker import Gate, Standing
+from ..onapp.api import PanelApi
+from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
 from ..onapp.client import Client, Sessions, open_sessions
 from ..onapp.paging import PER_PAGE, Listed
-from .collectors import Programme
-from .inventory import Roster
-from .jobs import Condition, Errand, Errands
-from .per_server import Particular
-from .poller import Poller, Rhythm
-from .scheduler import Timetable
-from .schedules import Schedules, Source
-from .transactions import Feed
+from .collectors import Collectors
+from .inventory import Inventory
+from .jobs import CollectorStatus, JobQueue, PanelJob
+from .per_server import PerServerCollector
+from .poller import Poller, PollIntervals
+from .scheduler import Scheduler
+from .schedules import ListCollector, ScheduleCollector
+from .transactions import TransactionCollector
 
 _LONGEST_PAUSE_SECONDS = 300.0
 
 
-class Counter(client.Observer, reader.Observer, Protocol):
+class Counter(client.ResponseObserver, reader.ReadObserver, Protocol):
     """Counts the requests to one panel."""
 
 
@@ -53,7 +53,7 @@ class Counters(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class PanelTask:
     """One panel's poller, at work once it has a task."""
 
     panel: Panel
@@ -78,7 +78,7 @@ class Member:
 
 
 @dataclass(slots=True, eq=False)
-class Fleet:
+class PollerManager:
     """Keeps one poller running for each panel of the configuration."""
 
     store: Store
@@ -88,8 +88,8 @@ class Fleet:
     crashed: Callable[[BaseException], None]
     """Is called when a poller ends by itself, which it never should."""
     jitter: Callable[[], float]
-    members: dict[str, Member] = field(default_factory=dict)
-    _standings: dict[str, Standing] = field(default_factory=dict)
+    members: dict[str, PanelTask] = field(default_factory=dict)
+    _standings: dict[str, CredentialState] = field(default_factory=dict)
     """By the address of the panel; kept, so that no reload makes a bad key new."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
@@ -102,7 +102,7 @@ class Fleet:
             for panel in panels
             if panel.name in self.members and self.members[panel.name].panel == panel
         }
-        made: list[Member] = []
+        made: list[PanelTask] = []
         try:
             made += (self.member(p) for p in panels if p.name not in kept)
         except BaseException:
@@ -130,7 +130,7 @@ class Fleet:
         """End all polling."""
         await asyncio.gather(*(member.stop() for member in self.members.values()))
 
-    def _start(self, member: Member) -> None:
+    def _start(self, member: PanelTask) -> None:
         member.task = asyncio.create_task(member.poller.run())
         member.task.add_done_callback(self._ended)
 
@@ -139,17 +139,17 @@ class Fleet:
         if error is not None:
             self.crashed(error)
 
-    def member(self, panel: Panel) -> Member:
+    def member(self, panel: Panel) -> PanelTask:
         """Return a panel's poller, not at work yet; raise ConfigError if none can be.
 
         What is learned of credentials is shared by all that ask the same address.
         """
         sessions = open_sessions(panel, __version__)
-        return Member(panel, sessions, self._poller(panel, sessions))
+        return PanelTask(panel, sessions, self._poller(panel, sessions))
 
     def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
         counters = self.counters.panel(panel.name)
-        gate, pulse = self._gate(panel), Pulse(self.clock)
+        gate, pulse = self._gate(panel), Heartbeat(self.clock)
         client = Client(
             sessions=sessions,
             url=panel.url,
@@ -162,10 +162,10 @@ class Fleet:
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )
-        reader = Reader(panel.name, client, gate, panel.account, counters)
+        reader = PanelApi(panel.name, client, gate, panel.account, counters)
         store = self._store(panel)
-        timetable = Timetable(panel.name, panel.poll.interval)
-        programme = Planner(
+        timetable = Scheduler(panel.name, panel.poll.interval)
+        programme = CollectorFactory(
             panel, store, reader, self.clock, self.shard, timetable
         ).programme()
         return Poller(
@@ -173,12 +173,12 @@ class Fleet:
             reader=reader,
             gate=gate,
             clock=self.clock,
-            rhythm=Rhythm(
+            rhythm=PollIntervals(
                 interval_seconds=panel.poll.interval,
                 discovery_seconds=panel.discovery_interval,
                 concurrency=panel.poll.concurrency,
             ),
-            roster=Roster(
+            roster=Inventory(
                 store,
                 reader,
                 self.clock,
@@ -192,12 +192,13 @@ class Fleet:
             pulse=pulse,
         )
 
-    def _gate(self, panel: Panel) -> Gate:
+    def _gate(self, panel: Panel) -> CircuitBreaker:
         address = str(panel.url).rstrip("/")
         standing = self._standings.setdefault(
-            address, Standing(self.clock.monotonic, self.jitter, self.shard.total)
+            address,
+            CredentialState(self.clock.monotonic, self.jitter, self.shard.total),
         )
-        return Gate(
+        return CircuitBreaker(
             credentials=panel.account.credentials,
             standing=standing,
             longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
@@ -212,7 +213,7 @@ class Fleet:
             longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
         )
 
-    def _inherit(self, member: Member) -> None:
+    def _inherit(self, member: PanelTask) -> None:
         """Give a new member what was known of the same panel until now."""
         known = self.members.get(member.panel.name)
         if known is not None and known.panel.url == member.panel.url:
@@ -239,21 +240,21 @@ def transactions_seconds(panel: Panel) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Planner:
+class CollectorFactory:
     """Makes the programme of one panel."""
 
     panel: Panel
     store: PanelStore
-    reader: Reader
+    reader: PanelApi
     clock: Clock
     shard: Shard
-    timetable: Timetable
+    timetable: Scheduler
 
-    def programme(self) -> Programme:
+    def programme(self) -> Collectors:
         """Return what the configuration asks for."""
         switched = self.panel.collectors
         schedules = self._schedules() if switched.schedules else None
-        particulars: list[Particular] = []
+        particulars: list[PerServerCollector] = []
         if schedules is not None:
             sources = schedules.schedules, schedules.disks
             particulars += (source.one_by_one for source in sources)
@@ -262,8 +263,8 @@ class Planner:
             points = self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask)
             points.exclusive = False  # plugins number their own
             particulars.append(points)
-        return Programme(
-            Errands(tuple(self._errands(schedules))),
+        return Collectors(
+            JobQueue(tuple(self._errands(schedules))),
             tuple(particulars),
             schedules,
             self.store,
@@ -271,23 +272,23 @@ class Planner:
             self.clock,
         )
 
-    def _errands(self, schedules: Schedules | None) -> Iterator[Errand]:
+    def _errands(self, schedules: ScheduleCollector | None) -> Iterator[PanelJob]:
         if schedules is not None and not few_named(self.panel):
-            yield Errand(
-                Condition(self.store, SCHEDULES),
+            yield PanelJob(
+                CollectorStatus(self.store, SCHEDULES),
                 self.panel.discovery_interval,
                 schedules.read,
             )
         if self.panel.collectors.backup_servers:
-            yield Errand(
-                Condition(self.store, BACKUP_SERVERS),
+            yield PanelJob(
+                CollectorStatus(self.store, BACKUP_SERVERS),
                 self.panel.discovery_interval,
                 self._read_backup_servers,
             )
         if self.panel.collectors.transactions:
-            self.store.journal = self.store.journal or Journal()
+            self.store.journal = self.store.journal or TransactionLog()
             interval = transactions_seconds(self.panel)
-            feed = Feed(
+            feed = TransactionCollector(
                 store=self.store,
                 reader=self.reader,
                 clock=self.clock,
@@ -296,7 +297,9 @@ class Planner:
                 interval_seconds=interval,
                 longest_age_seconds=self._longest_age(),
             )
-            yield Errand(Condition(self.store, TRANSACTIONS), interval, feed.read)
+            yield PanelJob(
+                CollectorStatus(self.store, TRANSACTIONS), interval, feed.read
+            )
 
     def _owns(self, vm_id: int | None) -> bool:
         """Tell whether a server's transactions are counted here."""
@@ -315,17 +318,19 @@ class Planner:
         """Return how old what is read at the discovery interval may become."""
         return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
 
-    def _schedules(self) -> Schedules:
+    def _schedules(self) -> ScheduleCollector:
         reader = self.reader
         longest_age = self._longest_age()
         few = few_named(self.panel)
         schedules = self._particular(SCHEDULES, SCHEDULES, reader.schedules_of, few)
         disks = self._particular(DISKS, SCHEDULES, reader.disks_of, few)
-        return Schedules(
+        return ScheduleCollector(
             store=self.store,
             shard=self.shard,
-            schedules=Source(reader.schedules, schedules, self.clock, longest_age),
-            disks=Source(reader.disks, disks, self.clock, longest_age),
+            schedules=ListCollector(
+                reader.schedules, schedules, self.clock, longest_age
+            ),
+            disks=ListCollector(reader.disks, disks, self.clock, longest_age),
             hasten=self._hasten,
         )
 
@@ -335,12 +340,12 @@ class Planner:
         collector: str,
         ask: Callable[[int], Awaitable[Listed[Any]]],
         wanted: bool = True,  # noqa: FBT001, FBT002  # what the field is called
-    ) -> Particular:
-        return Particular(
+    ) -> PerServerCollector:
+        return PerServerCollector(
             name=name,
             store=self.store,
             clock=self.clock,
-            condition=Condition(self.store, collector, name),
+            condition=CollectorStatus(self.store, collector, name),
             ask=ask,
             wanted=wanted,
         )

@@ -16,7 +16,7 @@ from ..errors import NotAsked, PanelError, Unauthorized
 from ..model.store import PanelStore
 from ..onapp.backoff import doubled
 from ..onapp.paging import Listed
-from .jobs import OFF_SECONDS, REFUSED, Condition
+from .jobs import OFF_SECONDS, REFUSED, CollectorStatus
 
 _ENOUGH_REFUSED = 3
 """So many servers in a row without the list: the panel does not give it at all."""
@@ -40,13 +40,13 @@ class _Progress:
 
 
 @dataclass(slots=True, eq=False)
-class Particular:
-    """One such list; ``name`` is the field of Knowledge that it becomes."""
+class PerServerCollector:
+    """One such list; ``name`` is the field of ServerState that it becomes."""
 
     name: str
     store: PanelStore
     clock: Clock
-    condition: Condition
+    condition: CollectorStatus
     ask: Callable[[int], Awaitable[Listed[Any]]]
     wanted: bool = True
     """Whether it is asked for, and not known otherwise."""

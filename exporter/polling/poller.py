@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from ..clock import Clock, Pulse
+from ..clock import Clock, Heartbeat
 from ..errors import (
     ADDRESS_HINT,
     ExporterError,
@@ -26,15 +26,15 @@ from ..errors import (
     seconds_asked_for,
     trace,
 )
-from ..model.store import PanelStore, Trouble
-from ..onapp.api import Reader
+from ..model.store import LastError, PanelStore
+from ..onapp.api import PanelApi
 from ..onapp.backoff import doubled
-from ..onapp.circuit_breaker import Gate, Permit
+from ..onapp.circuit_breaker import CircuitBreaker, Permit
 from ..onapp.permissions import backups_hint
-from .collectors import Programme
-from .inventory import Roster
-from .jobs import Errand
-from .scheduler import FirstPass, Timetable
+from .collectors import Collectors
+from .inventory import Inventory
+from .jobs import PanelJob
+from .scheduler import FirstPass, Scheduler
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ _LONGEST_RETRY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class PollIntervals:
     """How often, and how much at once, a panel is asked."""
 
     interval_seconds: float
@@ -58,14 +58,14 @@ class Poller:
     """Reads one panel for as long as it runs."""
 
     store: PanelStore
-    reader: Reader
-    gate: Gate
+    reader: PanelApi
+    gate: CircuitBreaker
     clock: Clock
-    rhythm: Rhythm
-    roster: Roster
-    timetable: Timetable
-    programme: Programme
-    pulse: Pulse
+    rhythm: PollIntervals
+    roster: Inventory
+    timetable: Scheduler
+    programme: Collectors
+    pulse: Heartbeat
     asleep: bool = field(default=False, init=False)
     """Whether nothing is due: simulations move on when nothing is in flight too."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -259,16 +259,16 @@ class Poller:
     def _complain(self, error: ExporterError) -> None:
         """Keep the panel's trouble; log it when it begins or becomes another."""
         hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
-        self.store.trouble = Trouble.of(error, self.clock.time(), hint)
+        self.store.trouble = LastError.of(error, self.clock.time(), hint)
         if type(error) is not self._trouble:
             self._trouble = type(error)
             log.error("panel lost", panel=self.store.name, **error.told(hint))
 
-    async def _run(self, errand: Errand) -> None:
+    async def _run(self, errand: PanelJob) -> None:
         await errand.run()
         errand.succeeded(self.clock.monotonic())
 
-    def _not_run(self, errand: Errand, error: ExporterError) -> None:
+    def _not_run(self, errand: PanelJob, error: ExporterError) -> None:
         if isinstance(error, NotAsked):
             errand.put_back()
             return
@@ -309,7 +309,7 @@ class Poller:
         if not watch.failing and not isinstance(error, Unauthorized):
             where = {"panel": self.store.name, "vm_id": vm_id}
             log.warning("server not read", **where, **error.told(hint))
-        self.store.failed(vm_id, Trouble.of(error, self.clock.time(), hint))
+        self.store.failed(vm_id, LastError.of(error, self.clock.time(), hint))
 
     def _refused(self, error: Unauthorized) -> None:
         self.store.answering = False

@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from ..model.store import PanelStore
-from .jobs import Errands
+from .jobs import JobQueue
 
 _FIRST_RETRY = 1 / 16
 """Of the interval: a minute, nearly, when servers are read every 15."""
@@ -32,7 +32,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(slots=True, eq=False)
-class Timetable:
+class Scheduler:
     """The servers of one panel, each waiting or in hand."""
 
     name: str
@@ -166,8 +166,8 @@ class FirstPass:
     """
 
     store: PanelStore
-    timetable: Timetable
-    errands: Errands
+    timetable: Scheduler
+    errands: JobQueue
     _untried: set[int] | None = field(default=None, init=False)
     """Servers of the first inventory that were not read yet; None: not known."""
     _closed: bool = field(default=False, init=False)

@@ -27,10 +27,10 @@ from ..model.entities import (
     Target,
 )
 from ..model.selection import Expectation, Shard
-from ..model.store import NOBODY, Knowledge, PanelStore
+from ..model.store import NOBODY, PanelStore, ServerState
 from ..onapp.paging import Listed, Value
 from .jobs import OFF_SECONDS, REFUSED
-from .per_server import Particular
+from .per_server import PerServerCollector
 
 T = TypeVar("T", Schedule, Disk)
 Key = TypeVar("Key", bound=Hashable)
@@ -75,13 +75,13 @@ class _Index:
 
 
 @dataclass(slots=True, eq=False)
-class Schedules:
+class ScheduleCollector:
     """The schedules and disks of one panel."""
 
     store: PanelStore
     shard: Shard
-    schedules: Source[Schedule]
-    disks: Source[Disk]
+    schedules: ListCollector[Schedule]
+    disks: ListCollector[Disk]
     hasten: Callable[[int], None]
     """Is told of each server that is to be read anew."""
     _indexed: tuple[object, object] = (None, None)
@@ -189,7 +189,7 @@ class Schedules:
         return self.shard.total > 1 and self.disks.listed is None
 
     def _schedules_of(
-        self, vm_id: int, known: Knowledge
+        self, vm_id: int, known: ServerState
     ) -> tuple[Schedule, ...] | None:
         if self.schedules.listed is None or self._blind():
             return None
@@ -199,7 +199,7 @@ class Schedules:
         found = (self._index.schedules.get(target, ()) for target in targets)
         return _sorted((self.schedules.lacked(known.schedules), *found))
 
-    def _claimed(self, vm_id: int, known: Knowledge) -> Iterator[Target]:
+    def _claimed(self, vm_id: int, known: ServerState) -> Iterator[Target]:
         """Yield disks that the panel does not list, but that the server has or had."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
@@ -215,14 +215,14 @@ class Schedules:
                 self._unclaimed.discard(target)
                 yield target
 
-    def _backed_up_or_listed(self, known: Knowledge) -> set[Target]:
+    def _backed_up_or_listed(self, known: ServerState) -> set[Target]:
         targets = {backup.target for backup in known.backups or ()}
         targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
         if not self.disks.complete:
             targets |= _targets(known.schedules)
         return targets
 
-    def _give_up(self, vm_id: int, known: Knowledge, targets: set[Target]) -> None:
+    def _give_up(self, vm_id: int, known: ServerState, targets: set[Target]) -> None:
         """Let others claim the disks of which the server has nothing any more."""
         for target in (_targets(known.schedules) - targets) & self._index.unowned:
             if self._claims.get(target.id) == vm_id:
@@ -243,7 +243,7 @@ class Schedules:
             schedules = ()
         known = self.store.unclaimed
         if schedules != (() if known is None else known.schedules):
-            self.store.unclaimed = Knowledge(
+            self.store.unclaimed = ServerState(
                 name, NOBODY, Expectation(), schedules=schedules
             )
 
@@ -270,11 +270,11 @@ def _differing(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
 
 
 @dataclass(slots=True, eq=False)
-class Source(Generic[Value]):
+class ListCollector(Generic[Value]):
     """A list that a panel gives for all servers at once, or else one by one."""
 
     everywhere: Callable[[], Awaitable[Listed[Value]]]
-    one_by_one: Particular
+    one_by_one: PerServerCollector
     clock: Clock
     longest_age_seconds: float
     listed: Listed[Value] | None = None

@@ -18,8 +18,8 @@ from ..clock import Clock
 from ..errors import PanelError, Unauthorized
 from ..model.entities import Transaction
 from ..model.store import PanelStore
-from ..model.transaction_log import Journal, Seen
-from ..onapp.api import Reader
+from ..model.transaction_log import LogExcerpt, TransactionLog
+from ..onapp.api import PanelApi
 from ..onapp.paging import PER_PAGE, Page
 
 log = structlog.get_logger()
@@ -39,11 +39,11 @@ _FEWEST_PAGES_BELOW = 3
 
 
 @dataclass(slots=True, eq=False)
-class Feed:
+class TransactionCollector:
     """Follows the log of one panel."""
 
     store: PanelStore
-    reader: Reader
+    reader: PanelApi
     clock: Clock
     owns: Callable[[int | None], bool]
     """Tells whether the transactions of a server count here."""
@@ -78,7 +78,7 @@ class Feed:
         absent = {number for number in journal.open if pages.lack(number)}
         now = self.clock.monotonic()
         until = now + self.longest_age_seconds
-        seen = Seen(head, further, absent)
+        seen = LogExcerpt(head, further, absent)
         news = journal.enter(seen, self.owns, now=now, until=until)
         self._note_places(journal.open, pages)
         for take in news.failed_takes:
@@ -88,8 +88,8 @@ class Feed:
         if error is not None:
             raise error
 
-    async def _read_head(self, journal: Journal) -> _Pages:
-        pages = _Pages()
+    async def _read_head(self, journal: TransactionLog) -> _LogPages:
+        pages = _LogPages()
         if not journal.begun:
             await self._read_first(pages)
             return pages
@@ -109,7 +109,7 @@ class Feed:
         self._lamented = True
         return pages
 
-    async def _read_first(self, pages: _Pages) -> None:
+    async def _read_first(self, pages: _LogPages) -> None:
         """Read what there is; if need be, as far as it is readable."""
         self._attempts += 1
         page = await self.reader.transactions(1)
@@ -131,7 +131,9 @@ class Feed:
                 return
             pages.add(number, page)
 
-    async def _look_for(self, journal: Journal, pages: _Pages) -> PanelError | None:
+    async def _look_for(
+        self, journal: TransactionLog, pages: _LogPages
+    ) -> PanelError | None:
         """Read pages on which open transactions are or would be.
 
         Returns the error of a page that cannot be read: what is above it counts.
@@ -156,13 +158,13 @@ class Feed:
                 self._checked.update(dict.fromkeys(pages.rows, reading))
         return None
 
-    def _slide(self, pages: _Pages) -> None:
+    def _slide(self, pages: _LogPages) -> None:
         """Take into account how far the new rows have pushed down the others."""
         slid = sum(number > self._highest for number in pages.rows) / pages.size
         self._highest = max(pages.rows, default=0)
         self._places = {number: at + slid for number, at in self._places.items()}
 
-    def _in_turn(self, journal: Journal) -> list[int]:
+    def _in_turn(self, journal: TransactionLog) -> list[int]:
         """Return open transactions: those that count, then those checked long ago."""
 
         def rank(number: int) -> tuple[bool, int, int]:
@@ -171,17 +173,17 @@ class Feed:
 
         return sorted(journal.open, key=rank)
 
-    def _note_places(self, wanted: Iterable[int], pages: _Pages) -> None:
+    def _note_places(self, wanted: Iterable[int], pages: _LogPages) -> None:
         places = {n: pages.places.get(n) or self._next_place(n, pages) for n in wanted}
         self._places = {n: place for n, place in places.items() if place is not None}
         self._checked = {n: self._checked.get(n, -1) for n in wanted}
 
-    def _next_place(self, number: int, pages: _Pages) -> float | None:
+    def _next_place(self, number: int, pages: _LogPages) -> float | None:
         return pages.next(number, self._places.get(number))
 
 
 @dataclass(slots=True, eq=False)
-class _Pages:
+class _LogPages:
     """The pages of one reading: the log is sorted, the highest id comes first."""
 
     rows: dict[int, Transaction] = field(default_factory=dict)

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 from .. import __version__
 from ..clock import Now
-from ..health.conditions import FINE, NOT_REQUIRED, RANK, Finding, Kind
+from ..health.conditions import FINE, NOT_REQUIRED, RANK, Condition, Problem
 from ..health.panel import panel_state, poll_lag_seconds
 from ..health.targets import (
-    TargetVerdict,
+    TargetSummary,
     backup_required,
     completed_at,
     last_failed_at,
 )
 from ..model.entities import Backup, Target
-from ..model.store import PanelStore, Trouble
+from ..model.store import LastError, PanelStore
 from .schema import (
     FindingStatus,
     PanelStatus,
@@ -57,7 +57,7 @@ def status(shown: Board, errors: Errors) -> Status:
 
 def panel_status(
     panel: PanelStore,
-    findings: tuple[Finding, ...],
+    findings: tuple[Problem, ...],
     now: Now,
     errors: Mapping[str, int],
 ) -> PanelStatus:
@@ -155,7 +155,7 @@ def _targets(entry: Entry, now: Now) -> tuple[TargetStatus, ...]:
 
 def _target(
     entry: Entry,
-    verdict: TargetVerdict,
+    verdict: TargetSummary,
     now: Now,
     sizes: Mapping[Target, tuple[Size, ...]],
 ) -> TargetStatus:
@@ -183,7 +183,7 @@ def _target(
     )
 
 
-def _state(entry: Entry, verdict: TargetVerdict) -> Kind:
+def _state(entry: Entry, verdict: TargetSummary) -> Condition:
     """Return the worst of what is said of a target, or of its server as a whole."""
     for finding in entry.judgement.findings:
         if finding.target in (None, verdict.target):
@@ -210,7 +210,7 @@ def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[Size, ...]]:
     }
 
 
-def _finding(finding: Finding) -> FindingStatus:
+def _finding(finding: Problem) -> FindingStatus:
     kind, target = finding.kind, finding.target
     return FindingStatus(
         state=kind.key,
@@ -225,12 +225,12 @@ def _finding(finding: Finding) -> FindingStatus:
     )
 
 
-def _trouble(trouble: Trouble | None) -> TroubleStatus | None:
+def _trouble(trouble: LastError | None) -> TroubleStatus | None:
     if trouble is None:
         return None
     at = moment(trouble.at)
     return TroubleStatus(at, trouble.reason, trouble.error, trouble.hint)
 
 
-def _level(kind: Kind) -> str:
+def _level(kind: Condition) -> str:
     return kind.level.name.lower()

@@ -67,7 +67,7 @@ class Rows:
 
 
 @dataclass(slots=True, eq=False)
-class Pages:
+class StatusPages:
     """Writes the pages."""
 
     telemetry_path: str

@@ -15,20 +15,20 @@ from typing import Any
 import msgspec
 
 from ..clock import Now
-from ..health.conditions import RANK, Finding, Kind, Level
+from ..health.conditions import RANK, Condition, Problem, Severity
 from ..health.panel import judge_panel
-from ..health.server import UNRESOLVED, Judgement, judge_server
-from ..health.targets import Verdict
-from ..metrics.exposition import Moment
+from ..health.server import UNRESOLVED, ServerHealth, judge_server
+from ..health.targets import BackupSummary
+from ..metrics.exposition import Snapshot
 from ..model.entities import Target
 from ..model.selection import Shard
-from ..model.store import PanelStore, Watch
+from ..model.store import PanelStore, ServerEntry
 from .query import TROUBLE, Query, whole_number
 
 _DIGITS_OF_A_SERVER = 19
 """No number of one has more."""
 
-Verdicts = Mapping[str, Mapping[int, Verdict]]
+Verdicts = Mapping[str, Mapping[int, BackupSummary]]
 """By panel and server."""
 
 
@@ -37,10 +37,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     panel: PanelStore
     vm_id: str
-    judgement: Judgement
-    watch: Watch | None = None
+    judgement: ServerHealth
+    watch: ServerEntry | None = None
     """None: a configured identifier that no server is known for."""
-    verdict: Verdict | None = None
+    verdict: BackupSummary | None = None
     """None: its backups are not known, or too old."""
 
     @property
@@ -56,10 +56,10 @@ class Board:
 
     now: Now
     shard: Shard
-    panels: tuple[tuple[PanelStore, tuple[Finding, ...]], ...]
+    panels: tuple[tuple[PanelStore, tuple[Problem, ...]], ...]
     total: int
     """Servers, before anything was chosen."""
-    counts: Mapping[Kind, int]
+    counts: Mapping[Condition, int]
     """How many servers each thing is said of; one can count several times."""
     matching: int
     query: Query
@@ -69,7 +69,7 @@ class Board:
     """Of this page."""
 
 
-def board(moment: Moment, verdicts: Verdicts, shard: Shard, wanted: Query) -> Board:
+def board(moment: Snapshot, verdicts: Verdicts, shard: Shard, wanted: Query) -> Board:
     """Judge everything, then choose, sort and cut."""
     every = list(_entries(moment, verdicts))
     counts = Counter(chain.from_iterable(map(_kinds, every)))
@@ -92,7 +92,7 @@ def board(moment: Moment, verdicts: Verdicts, shard: Shard, wanted: Query) -> Bo
 
 
 def entry(
-    moment: Moment, verdicts: Verdicts, panel_name: str, vm_id: str
+    moment: Snapshot, verdicts: Verdicts, panel_name: str, vm_id: str
 ) -> Entry | None:
     """Return one server; None: there is none."""
     for panel in moment.panels:
@@ -118,7 +118,7 @@ def next_start_at(entry: Entry, now: Now, target: Target | None = None) -> float
     return min((s for s in starts if s is not None and s > now.time), default=None)
 
 
-def _entries(moment: Moment, verdicts: Verdicts) -> Iterator[Entry]:
+def _entries(moment: Snapshot, verdicts: Verdicts) -> Iterator[Entry]:
     for panel in moment.panels:
         known = verdicts[panel.name]
         for vm_id, watch in panel.watches.items():
@@ -130,8 +130,8 @@ def _entries(moment: Moment, verdicts: Verdicts) -> Iterator[Entry]:
 def _judged(
     panel: PanelStore,
     vm_id: int,
-    watch: Watch,
-    verdicts: Mapping[int, Verdict],
+    watch: ServerEntry,
+    verdicts: Mapping[int, BackupSummary],
     now: Now,
 ) -> Entry:
     verdict = verdicts.get(vm_id)
@@ -139,7 +139,7 @@ def _judged(
     return Entry(panel, str(vm_id), judgement, watch, verdict)
 
 
-def _kinds(entry: Entry) -> Collection[Kind]:
+def _kinds(entry: Entry) -> Collection[Condition]:
     findings = entry.judgement.findings
     if len(findings) < 2:
         return (entry.judgement.state,)
@@ -159,7 +159,7 @@ def _matches(entry: Entry, wanted: Query) -> bool:
 
 def _is_in(entry: Entry, states: tuple[str, ...]) -> bool:
     worst = entry.judgement.state
-    if TROUBLE in states and (worst.alert or worst.level >= Level.WARNING):
+    if TROUBLE in states and (worst.alert or worst.level >= Severity.WARNING):
         return True
     return any(kind.key in states for kind in _kinds(entry))
 

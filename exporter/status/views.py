@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import msgspec
 
-from ..metrics.exposition import Exposition, Moment
+from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
 from .api import Errors, server_status, status
 from .api import moment as shown_moment
-from .html import Pages, rows
+from .html import StatusPages, rows
 from .query import Query
 from .schema import Status
 from .select import board, entry
@@ -34,7 +34,7 @@ class Views:
     exposition: Exposition
     shard: Shard
     errors: Errors
-    pages: Pages
+    pages: StatusPages
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "view")
     )
@@ -51,7 +51,7 @@ class Views:
         """Return the page of all panels and of the servers that are wanted."""
         ready = self.exposition.store.ready()
 
-        def made(moment: Moment) -> str:
+        def made(moment: Snapshot) -> str:
             shown = self._status(moment, wanted)
             return self.pages.overview(shown, wanted, ready=ready)
 
@@ -60,7 +60,7 @@ class Views:
     async def status(self, wanted: Query) -> bytes:
         """Return the same as JSON."""
 
-        def made(moment: Moment) -> bytes:
+        def made(moment: Snapshot) -> bytes:
             return msgspec.json.encode(self._status(moment, wanted))
 
         return await self._made(made)
@@ -68,7 +68,7 @@ class Views:
     async def server(self, panel: str, vm_id: str, page: int) -> str | None:
         """Return the page of one server; None: there is none."""
 
-        def made(moment: Moment) -> str | None:
+        def made(moment: Snapshot) -> str | None:
             verdicts = self.exposition.verdicts(moment)
             found = entry(moment, verdicts, panel, vm_id)
             if found is None:
@@ -84,11 +84,11 @@ class Views:
 
         return await self._made(made)
 
-    async def _made(self, make: Callable[[Moment], T]) -> T:
+    async def _made(self, make: Callable[[Snapshot], T]) -> T:
         moment = self.exposition.moment()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, make, moment)
 
-    def _status(self, moment: Moment, wanted: Query) -> Status:
+    def _status(self, moment: Snapshot, wanted: Query) -> Status:
         verdicts = self.exposition.verdicts(moment)
         return status(board(moment, verdicts, self.shard, wanted), self.errors)

@@ -23,7 +23,7 @@ import bcrypt
 from aiohttp import web
 
 from ..clock import Clock
-from ..config.file_watch import Files, Vigil
+from ..config.file_watch import FileSet, FileWatcher
 from ..config.flags import PROGRAM
 from ..errors import ConfigError
 from .config_file import WebConfig, load
@@ -57,7 +57,7 @@ def login(authorization: str | None) -> Login | None:
 
 
 @dataclass(slots=True, eq=False)
-class Passwords:
+class PasswordChecker:
     """Checks passwords, and remembers what came of it."""
 
     check: Callable[[bytes, bytes], bool] = bcrypt.checkpw
@@ -147,12 +147,12 @@ def _open() -> WebConfig:
 
 
 @dataclass(slots=True, eq=False)
-class Access:
+class AccessControl:
     """Guards the front doors."""
 
     config: Callable[[], WebConfig] = _open
     """Returns the web configuration of this moment."""
-    passwords: Passwords = field(default_factory=Passwords)
+    passwords: PasswordChecker = field(default_factory=PasswordChecker)
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -219,13 +219,13 @@ def watching(path: Path, clock: Clock) -> Callable[[], WebConfig]:
     the old one in place, and so does one that turns empty, or TLS on or off.
     """
 
-    def make(files: Files, old: WebConfig | None) -> WebConfig:
+    def make(files: FileSet, old: WebConfig | None) -> WebConfig:
         new = load(path, files)
         if old is not None:
             _check_change(path, old, new)
         return new
 
-    return Vigil(_WHAT, make, clock).current
+    return FileWatcher(_WHAT, make, clock).current
 
 
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..config import yaml_file
-from ..config.file_watch import Files
-from ..config.messages import Diagnosis, Place, shown
+from ..config.file_watch import FileSet
+from ..config.messages import ErrorMessages, Location, shown
 from ..config.secrets import CONTROL
 from ..config.yaml_file import Scalar
 from ..errors import ConfigError
@@ -63,7 +63,7 @@ class WebKeys(msgspec.Struct, forbid_unknown_fields=True):
     basic_auth_users: dict[str, Any] | None = None
 
 
-_SAYING = Diagnosis(
+_SAYING = ErrorMessages(
     sections={
         "": WebKeys,
         "tls_server_config": TlsServerKeys,
@@ -138,11 +138,11 @@ class WebConfig:
     """Names and bcrypt hashes, which begin with ``$2b$``; empty: everybody may read."""
 
 
-def load(path: Path, files: Files) -> WebConfig:
+def load(path: Path, files: FileSet) -> WebConfig:
     """Read the file and all that it names; raise ConfigError when it cannot be used."""
     content = yaml_file.load_scalars(files.note(path))
     keys = decoded(content, str(path))
-    place = Place(str(path), path.parent.absolute())
+    place = Location(str(path), path.parent.absolute())
     tls = _tls(place / "tls_server_config", keys.tls_server_config, files)
     http = keys.http_server_config or HttpServerKeys()
     return WebConfig(
@@ -154,7 +154,9 @@ def load(path: Path, files: Files) -> WebConfig:
     )
 
 
-def _tls(place: Place, keys: TlsServerKeys | None, files: Files) -> ServerTls | None:
+def _tls(
+    place: Location, keys: TlsServerKeys | None, files: FileSet
+) -> ServerTls | None:
     keys = keys or TlsServerKeys()
     minimum = _choice(place / "min_version", keys.min_version or "TLS12", VERSIONS)
     maximum = _choice(place / "max_version", keys.max_version or "TLS13", VERSIONS)
@@ -179,7 +181,7 @@ def _tls(place: Place, keys: TlsServerKeys | None, files: Files) -> ServerTls | 
     )
 
 
-def _choice(place: Place, name: str, known: Mapping[str, _V]) -> _V:
+def _choice(place: Location, name: str, known: Mapping[str, _V]) -> _V:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -190,7 +192,7 @@ def _choice(place: Place, name: str, known: Mapping[str, _V]) -> _V:
     return known[name]
 
 
-def _curve(place: Place, keys: TlsServerKeys) -> str | None:
+def _curve(place: Location, keys: TlsServerKeys) -> str | None:
     names = [name for name in keys.curve_preferences or () if name is not None]
     curves = [_choice(place[at], name, CURVES) for at, name in enumerate(names)]
     if len(curves) > 1:
@@ -201,7 +203,7 @@ def _curve(place: Place, keys: TlsServerKeys) -> str | None:
     return curves[0] if curves else None
 
 
-def _client_auth(place: Place, keys: TlsServerKeys) -> ssl.VerifyMode:
+def _client_auth(place: Location, keys: TlsServerKeys) -> ssl.VerifyMode:
     here = place / "client_auth_type"
     mode = _choice(here, keys.client_auth_type or "NoClientCert", CLIENT_AUTH)
     if mode is None:
@@ -220,14 +222,14 @@ def _client_auth(place: Place, keys: TlsServerKeys) -> ssl.VerifyMode:
     return mode
 
 
-def _needed(place: Place, name: str | None, files: Files) -> Path:
+def _needed(place: Location, name: str | None, files: FileSet) -> Path:
     path = _file(place, name, files)
     if path is None:
         raise place.error("is missing: TLS needs cert_file and key_file")
     return path
 
 
-def _file(place: Place, name: str | None, files: Files) -> Path | None:
+def _file(place: Location, name: str | None, files: FileSet) -> Path | None:
     if not name:
         return None
     path = files.note(place.folder / name)
@@ -238,7 +240,7 @@ def _file(place: Place, name: str | None, files: Files) -> Path | None:
     return path
 
 
-def _context(place: Place, tls: ServerTls | None) -> ssl.SSLContext | None:
+def _context(place: Location, tls: ServerTls | None) -> ssl.SSLContext | None:
     if tls is None:
         return None
     own = replace(tls, client_ca_file=None, client_auth=ssl.CERT_NONE)
@@ -264,7 +266,7 @@ def _why(error: OSError) -> str:
     return error.strerror or "cannot be read"
 
 
-def _headers(place: Place, given: Mapping[str, Any]) -> Mapping[str, str]:
+def _headers(place: Location, given: Mapping[str, Any]) -> Mapping[str, str]:
     headers = {}
     for name, value in given.items():
         here = place / name
@@ -280,14 +282,14 @@ def _headers(place: Place, given: Mapping[str, Any]) -> Mapping[str, str]:
     return headers
 
 
-def _users(place: Place, given: Mapping[str, Any]) -> Mapping[bytes, bytes]:
+def _users(place: Location, given: Mapping[str, Any]) -> Mapping[bytes, bytes]:
     return {
         name.encode(): _hash(place / name, _text(place / name, value))
         for name, value in given.items()
     }
 
 
-def _text(place: Place, value: Any) -> str:
+def _text(place: Location, value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, Scalar):
@@ -295,7 +297,7 @@ def _text(place: Place, value: Any) -> str:
     return value.text
 
 
-def _hash(place: Place, text: str) -> bytes:
+def _hash(place: Location, text: str) -> bytes:
     """Return a bcrypt hash in the one notation that libraries agree on.
 
     As in the toolkit, the letter of the version makes no difference.

@@ -37,7 +37,7 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False)
-class Crowd:
+class ConnectionPool:
     """The connections that there are, in the order in which they became idle."""
 
     most: int
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
         self,
         server: web.Server,
         limits: Limits,
-        crowd: Crowd,
+        crowd: ConnectionPool,
         dress: Callable[[web.StreamResponse], None],
     ) -> None:
         """Belong to a server; ``dress`` is put on answers to what is no request."""

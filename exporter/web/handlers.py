@@ -28,7 +28,7 @@ _MOST_IN_JSON = 1000
 
 
 @dataclass(slots=True, eq=False)
-class Pages:
+class Handlers:
     """Answers every path."""
 
     store: Store

@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import structlog
 from aiohttp import web
 
-from .auth import Access, Handler
-from .connection import Connection, Crowd, Limits
+from .auth import AccessControl, Handler
+from .connection import Connection, ConnectionPool, Limits
 
 log = structlog.get_logger()
 
@@ -34,22 +34,22 @@ _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SWITCHED_OFF = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
-Door: TypeAlias = str | socket.socket
+Listener: TypeAlias = str | socket.socket
 """``[host]:port`` to listen on, or what listens already."""
 
 
 @asynccontextmanager
 async def serving(
     app: web.Application,
-    places: tuple[Door, ...],
-    access: Access | None = None,
+    places: tuple[Listener, ...],
+    access: AccessControl | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[list[str]]:
     """Serve an application at these doors; yield their addresses as bound.
 
     Raises OSError, with the address in it, when one cannot be bound.
     """
-    access = access or Access()
+    access = access or AccessControl()
     app.on_response_prepare.append(_dressing(access))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
@@ -60,7 +60,9 @@ async def serving(
         for place in places:
             doors += [place] if isinstance(place, socket.socket) else await _bind(place)
         limits = limits or Limits()
-        porter = _Porter(runner.server, access, limits, Crowd(limits.connections))
+        porter = _Acceptor(
+            runner.server, access, limits, ConnectionPool(limits.connections)
+        )
         async with porter.working(doors):
             yield [_written(door) for door in doors]
     finally:
@@ -71,7 +73,7 @@ async def serving(
 
 
 def _dressing(
-    access: Access,
+    access: AccessControl,
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     async def dress(_: web.Request, response: web.StreamResponse) -> None:
         access.dress(response)
@@ -79,7 +81,7 @@ def _dressing(
     return dress
 
 
-def _answering(access: Access, server: web.Server) -> Handler:
+def _answering(access: AccessControl, server: web.Server) -> Handler:
     """Return what answers requests, from the moment that their heads are read."""
     guarded = access.guarded(server.request_handler)
 
@@ -141,13 +143,13 @@ def _written(door: socket.socket) -> str:
 
 
 @dataclass(slots=True, eq=False)
-class _Porter:
+class _Acceptor:
     """Lets in whoever comes, as far as there is room."""
 
     server: web.Server
-    access: Access
+    access: AccessControl
     limits: Limits
-    crowd: Crowd
+    crowd: ConnectionPool
     _full: bool = False
     _handshakes: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -12,8 +12,8 @@ from threading import Thread
 from prometheus_client import generate_latest
 
 from exporter import __version__
-from exporter.metrics.exporter import Telemetry
-from exporter.metrics.gzip_member import piece
+from exporter.metrics.exporter import ExporterMetrics
+from exporter.metrics.gzip_member import deflated_text
 from exporter.model.packed import deflated
 from exporter.model.selection import Shard
 
@@ -68,7 +68,7 @@ def floors(text: bytes, body: bytes) -> Floors:
             for template, each in zip(templates, moments, strict=True)
         ]
 
-    kept = [piece(template) for template in templates]
+    kept = [deflated_text(template) for template in templates]
     said = [
         (head, int(vm_id), float(value))
         for head, vm_id, value in _READING.findall(text.decode())
@@ -78,7 +78,7 @@ def floors(text: bytes, body: bytes) -> Floors:
         lines = [f'{head}{vm_id}"}} {value!r}\n' for head, vm_id, value in said]
         return "".join(lines).encode()
 
-    own = Telemetry(version=__version__, shard=Shard())
+    own = ExporterMetrics(version=__version__, shard=Shard())
     own.panel("cp")
     written = [*ages(), readings()]
     return Floors(
@@ -95,7 +95,7 @@ def floors(text: bytes, body: bytes) -> Floors:
 def inflation(text: bytes) -> float:
     """Return the seconds that it takes to inflate a text from pieces."""
     size = 16 * 1024
-    pieces = [piece(text[at : at + size]) for at in range(0, len(text), size)]
+    pieces = [deflated_text(text[at : at + size]) for at in range(0, len(text), size)]
     return _best(lambda: [each.text() for each in pieces])
 
 
