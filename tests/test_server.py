@@ -455,6 +455,19 @@ async def test_a_body_without_end_is_not_taken() -> None:
     assert rest == b""
 
 
+async def test_who_sends_a_body_that_is_too_large_at_once_is_told_so() -> None:
+    """What comes before the head was looked at is no endless head."""
+    body = 900_000
+    head = f"POST /no-such HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n"
+    async with served() as port, connected(port) as client:
+        client.send(head.encode())
+        client.send(b"x" * body)
+        status, *_ = await client.answer()
+        rest = await client.end()
+
+    assert (status, rest) == (413, b"")
+
+
 # Paths, methods, words
 
 

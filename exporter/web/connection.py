@@ -135,6 +135,9 @@ class Connection(web.RequestHandler):
             self.cut()
             return
         super().data_received(data)
+        if self._messages:
+            # A whole head: what follows is a body, also before an answer is begun.
+            self._expecting = False
 
     def begin(self) -> None:
         """Take note that a whole head was read, and is being answered."""
@@ -164,7 +167,7 @@ class Connection(web.RequestHandler):
             raise ConnectionResetError("the answer was not read") from None
         finally:
             # What is left of a body is not the head of the next request.
-            self._expecting = request.content.is_eof()
+            self._expecting = request.content.is_eof() and not self._messages
             self._crowd.end(self)
 
     def handle_error(
