@@ -25,7 +25,7 @@ from structlog.testing import capture_logs
 from exporter.clock import SystemClock
 from exporter.metrics.exposition import TEXT, accepts_gzip, media_type
 from exporter.web.auth import AccessControl, watching
-from exporter.web.connection import Limits
+from exporter.web.connection import Connection, Limits
 from exporter.web.server import serving
 
 SHORT = 0.1
@@ -34,11 +34,15 @@ LONGER = 0.5
 """The same where something good must happen before: ample for a busy machine."""
 _LONGEST_REAL_WAIT_SECONDS = 60
 _MANY = 2000
+_GIGABYTE = 1024**3
+_PIECE = 65_536
+_CHUNK = b"10000\r\n" + b"x" * _PIECE + b"\r\n"
 PATIENT = Limits(
     handshake_seconds=_LONGEST_REAL_WAIT_SECONDS,
     head_seconds=_LONGEST_REAL_WAIT_SECONDS,
     idle_seconds=_LONGEST_REAL_WAIT_SECONDS,
     sending_seconds=_LONGEST_REAL_WAIT_SECONDS,
+    lingering_seconds=_LONGEST_REAL_WAIT_SECONDS,
 )
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -416,43 +420,67 @@ async def test_what_never_becomes_a_head_is_cut_by_its_length() -> None:
         assert await client.end() == b""
 
 
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many bytes the server was given, read by read.
+
+    That is bounded; what the system takes off a client's hands is not.
+    """
+    found: list[int] = []
+    receive = Connection.data_received
+
+    def counted(connection: Connection, data: bytes) -> None:
+        found.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", counted)
+    return found
+
+
 @pytest.mark.parametrize("path", ["/-/reload", "/metrics", "/no-such"])
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_a_body_of_a_gigabyte_is_not_taken(path: str, method: str) -> None:
-    """It is refused by its length, and not read."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n"
+async def test_a_body_of_a_gigabyte_is_not_taken(
+    received: list[int], path: str, method: str
+) -> None:
+    """It is refused by its length, and cut, however fast it comes."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {_GIGABYTE}\r\n\r\n"
     async with served() as port, connected(port) as client:
         client.send(head.encode())
         status, *_ = await client.answer()
-        sent = 0
-        try:
-            while sent < 1024**3 and not client.reader.at_eof():
-                client.send(b"x" * 65_536)
-                await client.writer.drain()
-                sent += 65_536
-        except ConnectionError:
-            pass
+        rest = await _sent_until_cut(client, b"x" * _PIECE)
 
-    assert status == 413
-    assert sent < 1024**3
+    assert (status, rest) == (413, b"")
+    assert PATIENT.body_bytes < sum(received) < 2 * PATIENT.body_bytes
 
 
-async def test_a_body_without_end_is_not_taken() -> None:
+@pytest.mark.parametrize("path", ["/-/reload", "/metrics", "/no-such"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_body_without_end_is_not_taken(
+    received: list[int], path: str, method: str
+) -> None:
     """One without a length: it is answered before it is read, and then cut."""
-    head = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with served() as port, connected(port) as client:
-        client.send(head)
+        client.send(head.encode())
         status, *_ = await client.answer()
-        try:
-            while not client.reader.at_eof():
-                client.send(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
-                await client.writer.drain()
-        except ConnectionError:
-            pass
-        rest = await client.end()
+        rest = await _sent_until_cut(client, _CHUNK)
 
-    assert status == 200
+    assert status in {200, 404, 405}
     assert rest == b""
+    assert PATIENT.body_bytes < sum(received) < 2 * PATIENT.body_bytes
+
+
+async def _sent_until_cut(client: Client, piece: bytes) -> bytes:
+    """Send until the server hangs up; return what it said until then."""
+    try:
+        for _ in range(_GIGABYTE // _PIECE):
+            if client.reader.at_eof():
+                return b""
+            client.send(piece)
+            await client.writer.drain()
+    except ConnectionError:
+        return await client.end()
+    pytest.fail("the server takes a gigabyte")
 
 
 async def test_who_sends_a_body_that_is_too_large_at_once_is_told_so() -> None:
@@ -466,6 +494,45 @@ async def test_who_sends_a_body_that_is_too_large_at_once_is_told_so() -> None:
         rest = await client.end()
 
     assert (status, rest) == (413, b"")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """Few bytes can take long, too."""
+    limits = dataclasses.replace(PATIENT, lingering_seconds=SHORT)
+    async with served(limits) as port, connected(port) as client:
+        client.send(b"POST /no-such HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        status, *_ = await client.answer()
+        rest = await client.end()
+
+    assert status == 404
+    assert rest == b""
+
+
+async def test_a_request_behind_a_body_that_nobody_reads_is_answered() -> None:
+    """Also where all of it is sent at once, and is nearly as long as may be."""
+    body = 15 * _CHUNK + b"0\r\n\r\n"
+    head = b"POST /no-such HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with served() as port, connected(port) as client:
+        client.send(head + body + GET)
+        first, *_ = await client.answer()
+        second, *_ = await client.answer()
+
+    assert (first, second) == (404, 200)
+
+
+async def test_heads_behind_bodies_that_nobody_reads_are_heads() -> None:
+    """What comes after the end of a body counts as the beginning of a request."""
+    limits = dataclasses.replace(PATIENT, body_bytes=10_000_000)
+    async with served(limits) as port, connected(port) as client:
+        client.send(b"POST /no-such HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+        status, *_ = await client.answer()
+        client.send(b"x")
+        for _ in range(400):
+            client.send(b"\n" * 1024)
+        rest = await client.end()
+
+    assert status == 404
+    assert rest == b""
 
 
 # Paths, methods, words
@@ -628,6 +695,9 @@ def test_the_limits_are_those_of_the_documentation() -> None:
         "a TLS handshake": f"{limits.handshake_seconds:g} s",
         "the head of a request": f"{limits.head_seconds:g} s",
         "sending an answer": f"{limits.sending_seconds:g} s",
+        "what is left of a body after the answer": (
+            f"{limits.lingering_seconds:g} s, {limits.body_bytes / 1024**2:g} MiB"
+        ),
         "an idle connection": f"{limits.idle_seconds:g} s",
         "connections at once": f"{limits.connections}",
     }

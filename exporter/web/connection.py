@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiohttp import http_exceptions, web
+from aiohttp import StreamReader, http_exceptions, web
 
 _Cut = Callable[[], object]
 _END = b"\r\n\r\n"
@@ -29,6 +29,8 @@ class Limits:
     lingering_seconds: float = 0.5
     """For a body that nobody reads, so that the answer to it can be."""
     head_bytes: int = 65_536
+    body_bytes: int = 1_048_576
+    """Of a body that nobody reads, after the answer."""
     connections: int = 128
     """At once; a new one drives out the one that has been idle for longest.
 
@@ -84,12 +86,14 @@ class Connection(web.RequestHandler):
     """Speaks HTTP with one client, and not for ever."""
 
     __slots__ = (
+        "_body_bytes",
         "_crowd",
         "_dress",
         "_expecting",
         "_head_bytes",
         "_limits",
         "_timer",
+        "_unread",
     )
 
     def __init__(
@@ -110,8 +114,9 @@ class Connection(web.RequestHandler):
         )
         self._limits, self._crowd, self._dress = limits, crowd, dress
         self._timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         self._expecting = True
+        self._unread: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a first request, for so long."""
@@ -126,15 +131,22 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless it is too much for the head of a request."""
-        if self._expecting:
+        """Read on, unless it is too much for a head, or for a body nobody reads."""
+        if self._unread is not None:
+            self._body_bytes += len(data)
+        elif self._expecting:
             self._expect_head()
             if _END not in data:
                 self._head_bytes += len(data)
-        if self._head_bytes > self._limits.head_bytes:
+        if (
+            self._head_bytes > self._limits.head_bytes
+            or self._body_bytes > self._limits.body_bytes
+        ):
             self.cut()
             return
         super().data_received(data)
+        if self._unread is not None and self._unread.is_eof():
+            self._unread, self._expecting = None, True
         if self._messages:
             # A whole head: what follows is a body, also before an answer is begun.
             self._expecting = False
@@ -142,7 +154,8 @@ class Connection(web.RequestHandler):
     def begin(self) -> None:
         """Take note that a whole head was read, and is being answered."""
         self._stop_timer()
-        self._expecting, self._head_bytes = False, 0
+        self._expecting, self._unread = False, None
+        self._head_bytes = self._body_bytes = 0
         self._crowd.begin(self)
 
     def cut(self) -> None:
@@ -167,7 +180,8 @@ class Connection(web.RequestHandler):
             raise ConnectionResetError("the answer was not read") from None
         finally:
             # What is left of a body is not the head of the next request.
-            self._expecting = request.content.is_eof() and not self._messages
+            self._unread = None if request.content.is_eof() else request.content
+            self._expecting = self._unread is None and not self._messages
             self._crowd.end(self)
 
     def handle_error(
