@@ -30,8 +30,8 @@ from exporter.web.server import serving
 
 SHORT = 0.1
 """Seconds after which a limit that a test is about applies."""
-LONGER = 0.5
-"""The same where something good must happen before: ample for a busy machine."""
+LONG = 10.0
+"""The same where something good must happen before: no machine is so slow."""
 _LONGEST_REAL_WAIT_SECONDS = 60
 _MANY = 2000
 _GIGABYTE = 1024**3
@@ -120,6 +120,35 @@ def get(path: str, *lines: str) -> bytes:
     return f"{head}\r\n\r\n".encode()
 
 
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many bytes the server was given, read by read.
+
+    That is bounded; what the system takes off a client's hands is not.
+    """
+    found: list[int] = []
+    receive = Connection.data_received
+
+    def counted(connection: Connection, data: bytes) -> None:
+        found.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", counted)
+    return found
+
+
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what lets seconds pass at once by the event loop's clock."""
+
+    def passed(seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time
+        monkeypatch.setattr(loop, "time", lambda: before() + seconds)
+
+    return passed
+
+
 # Time
 
 
@@ -155,48 +184,62 @@ async def test_a_head_byte_by_byte_is_cut_while_it_comes() -> None:
     assert said == b""
 
 
-async def test_a_second_head_that_never_ends_is_cut() -> None:
+async def test_a_second_head_that_never_ends_is_cut(
+    received: list[int], let_pass: Callable[[float], None]
+) -> None:
     """A good first request makes no good second one."""
-    limits = dataclasses.replace(PATIENT, head_seconds=LONGER)
+    limits = dataclasses.replace(PATIENT, head_seconds=LONG)
     async with served(limits) as port, connected(port) as client:
         client.send(GET)
         first, *_ = await client.answer()
         client.send(GET[:20])
+        while sum(received) < len(GET) + 20:  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0)
+        let_pass(1.2 * LONG)
         rest = await client.end()
 
     assert (first, rest) == (200, b"")
 
 
-async def test_an_idle_connection_is_closed_after_a_while() -> None:
+async def test_an_idle_connection_is_closed_after_a_while(
+    let_pass: Callable[[float], None],
+) -> None:
     """One that was answered, and kept for a next request that does not come."""
-    limits = dataclasses.replace(PATIENT, idle_seconds=SHORT)
+    limits = dataclasses.replace(PATIENT, idle_seconds=LONG)
     async with served(limits) as port, connected(port) as client:
         client.send(GET)
         first, *_ = await client.answer()
+        let_pass(1.2 * LONG)
         rest = await client.end()
 
     assert (first, rest) == (200, b"")
 
 
-async def test_a_connection_is_kept_for_the_next_request() -> None:
+async def test_a_connection_is_kept_for_the_next_request(
+    let_pass: Callable[[float], None],
+) -> None:
     """Neither the time for heads nor that for answers runs while it is idle."""
-    limits = dataclasses.replace(PATIENT, head_seconds=LONGER, sending_seconds=LONGER)
+    limits = dataclasses.replace(PATIENT, head_seconds=LONG, sending_seconds=LONG)
     async with served(limits) as port, connected(port) as client:
         client.send(GET)
         first, *_ = await client.answer()
-        await asyncio.sleep(1.2 * LONGER)
+        let_pass(1.2 * LONG)
         client.send(GET)
         second, *_ = await client.answer()
 
     assert (first, second) == (200, 200)
 
 
-async def test_an_answer_that_takes_its_time_is_no_slow_head() -> None:
+async def test_an_answer_that_takes_its_time_is_no_slow_head(
+    let_pass: Callable[[float], None],
+) -> None:
     """What runs while a request is answered is not the client's time."""
-    limits = dataclasses.replace(PATIENT, head_seconds=LONGER)
+    limits = dataclasses.replace(PATIENT, head_seconds=LONG)
 
     async def slow(_: web.Request) -> web.Response:
-        await asyncio.sleep(1.2 * LONGER)
+        let_pass(1.2 * LONG)
+        for _turn in range(3):  # what is due by then happens
+            await asyncio.sleep(0)
         return web.Response(text="at last")
 
     async with served(limits, more=lambda app: _add(app, slow)) as port:
@@ -418,23 +461,6 @@ async def test_what_never_becomes_a_head_is_cut_by_its_length() -> None:
             client.send(b"\n" * 1024)
 
         assert await client.end() == b""
-
-
-@pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return how many bytes the server was given, read by read.
-
-    That is bounded; what the system takes off a client's hands is not.
-    """
-    found: list[int] = []
-    receive = Connection.data_received
-
-    def counted(connection: Connection, data: bytes) -> None:
-        found.append(len(data))
-        receive(connection, data)
-
-    monkeypatch.setattr(Connection, "data_received", counted)
-    return found
 
 
 @pytest.mark.parametrize("path", ["/-/reload", "/metrics", "/no-such"])
