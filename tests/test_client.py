@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 from builders import a_cloud, answering, in_both_formats, lines
-from harness import BACKUPS_ONLY, Cloud
+from harness import BACKUPS_ONLY, NOW, Cloud, PatientClock
 from harness import watched as watched_whole
 from structlog.testing import capture_logs
 
@@ -326,8 +326,10 @@ async def test_an_answer_that_does_not_come_is_given_up(
 ) -> None:
     """After ``poll.timeout``, body included."""
     panel = a_cloud()
-    panel.faults.add(faults.slow(30, body=True), resource="backups")
-    async with watched(panel, tmp_path, poll={"timeout": "1s"}) as cloud:
+    panel.faults.add(faults.slow(3600, body=True), resource="backups")
+    poll = {"timeout": "1s"}
+    async with watched(panel, tmp_path, clock=PatientClock(NOW), poll=poll) as cloud:
+        await cloud.pass_(2.0)
         assert await errors(cloud) == {"reason=timeout,resource=backups": 1.0}
         assert await cloud.value("onapp_up") == 1.0
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog.testing
 import yaml
-from harness import NOW, Cloud, series, watched
+from harness import NOW, Cloud, PatientClock, series, watched
 from yarl import URL
 
 from exporter.demo import faults
@@ -583,7 +583,9 @@ async def test_up_is_0_once_the_first_request_has_timed_out(tmp_path: Path) -> N
     """Then it is known that the panel does not answer."""
     panel = panel_of(1)
     panel.faults.add(faults.hang())
-    async with watched(panel, tmp_path, poll={"timeout": "1s"}) as cloud:
+    async with watched(panel, tmp_path, clock=PatientClock(NOW)) as cloud:
+        assert await cloud.value("onapp_up") is None
+        await cloud.pass_(MINUTE)
         assert await cloud.value("onapp_up") == 0
         assert (await cloud.get("/-/ready"))[0] == 200
 
@@ -609,7 +611,7 @@ async def test_the_only_servers_trouble_never_changes_up(
     async with watched(
         panel,
         tmp_path,
-        poll={"interval": "1m", "timeout": "1s"},
+        poll={"interval": "1m"},
         discovery={"interval": "1h"},
         **keys,
     ) as cloud:
@@ -626,9 +628,8 @@ async def test_the_only_servers_trouble_never_changes_up(
 async def test_the_only_servers_time_out_never_changes_up(tmp_path: Path) -> None:
     """Not even where the one request allowed at a time is the one that hangs."""
     panel = panel_of(1)
-    async with watched(
-        panel, tmp_path, poll={"interval": "1m", "timeout": "1s", "concurrency": 1}
-    ) as cloud:
+    poll = {"interval": "1m", "timeout": "1s", "concurrency": 1}
+    async with watched(panel, tmp_path, clock=PatientClock(NOW), poll=poll) as cloud:
         panel.faults.add(faults.hang(), server_id=1, times=2)
         await cloud.pass_(90)
 
