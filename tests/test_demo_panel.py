@@ -25,6 +25,7 @@ from exporter.demo.world import World
 
 START = 1_700_000_000.0
 DAY = 86_400.0
+_LONGEST_REAL_WAIT_SECONDS = 60.0
 GOOD = {
     "Authorization": f"Basic {b64encode(b'demo@example.com:demo-api-key').decode()}"
 }
@@ -792,10 +793,20 @@ async def test_a_hanging_request_ends_with_its_client(panel: Panel) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [faults.hang(), faults.slow(60), faults.slow(60, body=True), faults.flood()],
+    [
+        faults.hang(),
+        faults.slow(10 * _LONGEST_REAL_WAIT_SECONDS),
+        faults.slow(10 * _LONGEST_REAL_WAIT_SECONDS, body=True),
+        faults.flood(),
+    ],
 )
-async def test_a_panel_stops_promptly_whatever_it_does(fault: faults.Fault) -> None:
-    """No fault outlives its panel."""
+async def test_a_panel_stops_promptly_whatever_it_does(
+    fault: faults.Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fault outlives its panel, nor is waited for as others' requests are."""
+    monkeypatch.setattr(
+        "exporter.demo.panel._SHUTDOWN_SECONDS", 10.0 * _LONGEST_REAL_WAIT_SECONDS
+    )
     panel = Panel(a_world())
     await panel.start()
     panel.faults.add(fault)
@@ -808,7 +819,7 @@ async def test_a_panel_stops_promptly_whatever_it_does(fault: faults.Fault) -> N
     async with aiohttp.ClientSession(headers=GOOD) as session:
         asking = asyncio.create_task(drain(session))
         await until(lambda: panel.in_flight == 1)
-        async with asyncio.timeout(0.9):
+        async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS):
             await panel.stop()
         await asyncio.gather(asking, return_exceptions=True)
 
