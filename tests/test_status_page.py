@@ -6,7 +6,8 @@ import asyncio
 import html
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -995,13 +996,20 @@ def test_the_largest_page_stays_small() -> None:
 
 async def test_health_is_answered_while_a_look_is_made() -> None:
     """Looks are made by a thread: the event loop has its turns."""
-    store = Draw(Random(7)).store(panels=2, servers=400)  # noqa: S311  # no secret
-    async with served(store) as looker:
-        looks = [asyncio.create_task(looker.get("/", per_page=100)) for _ in range(3)]
-        healthy = 0
-        while not all(look.done() for look in looks):
-            healthy += (await looker.get("/-/healthy"))[0] == 200
-        found = await asyncio.gather(*looks)
+    begun, released = threading.Event(), threading.Event()
+    in_time: list[bool] = []
 
-    assert {code for code, _ in found} == {200}
-    assert healthy > 3
+    def held(name: str) -> Mapping[str, int]:
+        begun.set()
+        in_time.append(released.wait(_LONGEST_REAL_WAIT_SECONDS))
+        return no_errors(name)
+
+    async with served(a_fleet(), errors=held) as looker:
+        look = asyncio.create_task(looker.get("/"))
+        await asyncio.to_thread(begun.wait, _LONGEST_REAL_WAIT_SECONDS)
+        healthy, _ = await looker.get("/-/healthy")
+        released.set()
+        found, _ = await look
+
+    assert (healthy, found) == (200, 200)
+    assert all(in_time)
