@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from fidelity_bound import STEP
 from fidelity_ground import START
@@ -31,12 +31,8 @@ _OF_ALL = (
 """Of these, those that count a panel's servers need everybody's."""
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SHOWN = re.compile(r"\{(.*?)\} 1E\+00")
-_SAMPLE = re.compile(r'\{((?:\w+="(?:[^"\\]|\\.)*"(?:, )?)*)\} (\S+?)(?:,|$)')
 _FAILED = re.compile(r'expr: "(.*?)", time: (\S+?),\n\s*exp: nil\n\s*got: (.*)')
 _DURATION = re.compile(r"(\d+)([wdhms])")
-Sample: TypeAlias = tuple[float, float]
-"""A moment in Unix seconds, and a value."""
-
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -98,7 +94,7 @@ def alarms(
 
     def part(number: int) -> str:
         series = [
-            {"series": named(name, replica), "values": _values(name, runs, tape.steps)}
+            {"series": _named(name, replica), "values": _values(name, runs, tape.steps)}
             for replica, tape in tapes.items()
             for name, runs in tape.series.items()
             if _is_in(name, owners, lambda vm_id: _chosen(vm_id, only, number, parts))
@@ -109,30 +105,6 @@ def alarms(
         texts = list(pool.map(part, range(parts)))
     found = {alarm for text in texts for alarm in _parsed(text)}
     return sorted(found, key=lambda alarm: (alarm.begins, alarm.labels))
-
-
-def recorded(tape: Tape, names: Iterable[str], folder: Path) -> dict[str, list[Sample]]:
-    """Return what the shipped rules add to a replica's series: samples by series.
-
-    ``names`` are those of recorded series, or ``ALERTS``. The replica is called as its
-    tape is scraped: ``exporter``.
-    """
-    series = [
-        {"series": named(name, "exporter"), "values": _values(name, runs, tape.steps)}
-        for name, runs in tape.series.items()
-    ]
-    files = [str(file) for file in sorted(RULES.glob("*.rules.yml"))]
-    asked = [(name, step) for step in range(tape.steps) for name in names]
-    text = _evaluated(folder / "rules.yml", files, series, asked)
-    found: dict[str, list[Sample]] = defaultdict(list)
-    for query, time, got in _FAILED.findall(text):
-        moment = START + _seconds(time)
-        shift = START if query.endswith("_timestamp_seconds") else 0.0
-        for labels, value in _SAMPLE.findall(got):
-            known = [pair for pair in _LABEL.findall(labels) if pair[0] != "__name__"]
-            inner = ",".join(f'{key}="{text}"' for key, text in known)
-            found[f"{query}{{{inner}}}"].append((moment, float(value) + shift))
-    return found
 
 
 def _owners(tapes: Iterable[Tape]) -> dict[tuple[str, str], str]:
@@ -162,7 +134,7 @@ def _is_in(
     return not vm_id or chosen(int(vm_id))
 
 
-def named(name: str, replica: str) -> str:
+def _named(name: str, replica: str) -> str:
     """Return what Prometheus calls the series of a replica."""
     family, _, labels = name.partition("{")
     target = f'job="onapp-backups",instance="{replica}"'
