@@ -13,6 +13,8 @@ LOCK = $(RUN) uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock"
 # More for the program that a target runs: make test ARGS="-k verdict -x"
 ARGS =
+# Where programs find the helpers of the tests, as pytest does by pyproject.toml.
+HELPERS = PYTHONPATH=$(CURDIR)/tests/support:$(CURDIR)/tests/simulations
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -30,11 +32,11 @@ test: $(VENV)/.dev tools  ## The tests (ARGS="…" goes to pytest)
 
 .PHONY: soak
 soak: $(VENV)/.dev  ## Days with faults, in minutes (ARGS="--minutes 5 --seed 7")
-	@exec $(VENV)/bin/python tests/soak.py $(ARGS)
+	@exec env $(HELPERS) $(RUN) soak.run $(ARGS)
 
 .PHONY: fidelity
 fidelity: $(VENV)/.dev tools  ## Weeks of troubles: are the alerts right? (ARGS="--seed 7 --days 60")
-	@exec $(VENV)/bin/python tests/fidelity.py $(ARGS)
+	@exec env $(HELPERS) $(RUN) alert_fidelity.run $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## The linter, the format and the types
@@ -52,7 +54,7 @@ format: $(VENV)/.dev  ## Mend the format, and what the linter can mend
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
-	$(VENV)/bin/python docs/generate.py
+	$(HELPERS) $(VENV)/bin/python docs/generate.py
 
 .PHONY: dashboards
 dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
@@ -60,7 +62,7 @@ dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
 
 .PHONY: images
 images: $(VENV)/.dev tools  ## Take the pictures in docs/ anew
-	$(VENV)/bin/python tests/pictures.py
+	$(HELPERS) $(VENV)/bin/python docs/screenshots.py
 
 # Alerts and dashboards say where to read on: all at the place that pyproject.toml names.
 RUNBOOKS = $(shell sed -n 's/^Runbooks = "\(.*\)"/\1/p' pyproject.toml)
@@ -79,7 +81,7 @@ golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
-	$(VENV)/bin/python tests/fuzz.py $(ARGS)
+	$(HELPERS) $(VENV)/bin/python tests/fuzz/decoder_search.py $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (ARGS=--upgrade: the newest)

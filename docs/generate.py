@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import alerts_page
 import cli_page
 import configuration_page
 import metrics_page
+import reliability_page
 import sizing_page
-
-# What is promised about faults is declared where it is tested.
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-
-import reliability_page  # needs the path
 
 PAGES = {
     "alerts.md": alerts_page.text,

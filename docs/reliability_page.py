@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from matrix_effects import (
+from fault_matrix.effects import (
     ALL,
     AS_EVER,
     CUT_SHORT,
@@ -16,7 +16,7 @@ from matrix_effects import (
     WAITING,
     Said,
 )
-from matrix_faults import CONNECTION, CONTENT, FAULTS, Fault, cells, impossible
+from fault_matrix.matrix import CONNECTION, CONTENT, FAULTS, Fault, cells, impossible
 
 _TEXT = """\
 # Reliability

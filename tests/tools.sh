@@ -253,7 +253,7 @@ $go_programs
 EOF
 
 # What drives the browser (the wheel playwright holds a Node.js) needs a library that
-# minimal machines lack; tests/browsing.py looks for it here.
+# minimal machines lack; tests/support/browser.py looks for it here.
 set -- /lib/*-linux-gnu*/libatomic.so.1 /usr/lib*/libatomic.so.1 \
     /usr/lib/*-linux-gnu*/libatomic.so.1
 for library; do

@@ -1,0 +1,141 @@
+"""The health check of an exporter behind TLS and users: what counts as alive."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from certificates import write_certificates
+from secured_server import DEMANDING, TLS, USERS, guarded
+
+from exporter.commands import healthcheck as command
+from exporter.commands.healthcheck import healthcheck
+
+
+async def verdict(address: str, *, behind: bool = True) -> int:
+    """Return the exit status of the check."""
+    return await asyncio.to_thread(healthcheck, (address,), guarded=behind)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        USERS,
+        TLS,
+        TLS + USERS,
+        DEMANDING + USERS,
+        DEMANDING + "  max_version: TLS12\n",
+        TLS + "  min_version: TLS10\n  max_version: TLS11\n",
+        DEMANDING + "  min_version: TLS10\n  max_version: TLS10\n",
+        TLS + "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA]\n",
+        TLS + "  min_version: TLS13\n",
+    ],
+    ids=range(10),  # what is random would differ from worker to worker
+)
+async def test_an_exporter_that_serves_is_healthy_whatever_it_demands(
+    text: str, tmp_path: Path
+) -> None:
+    """The check knows no password and has no certificate, and lets nobody else in."""
+    write_certificates(tmp_path)
+    async with guarded(tmp_path, text) as door:
+        _, _, address = door.base.partition("://")
+
+        assert await verdict(address) == 0
+        assert door.checks == []
+
+
+async def test_a_web_configuration_that_turned_bad_makes_nobody_look_dead(
+    tmp_path: Path,
+) -> None:
+    """The exporter goes on with the old one, and a restart would end it."""
+    write_certificates(tmp_path)
+    async with guarded(tmp_path, DEMANDING + USERS) as door:
+        door.write("nonsense: true")
+        _, _, address = door.base.partition("://")
+
+        assert await verdict(address) == 0
+
+
+async def test_without_a_web_configuration_401_is_no_health(tmp_path: Path) -> None:
+    """Something else answers there: this exporter would not ask who it is."""
+    async with guarded(tmp_path, USERS) as door:
+        _, _, address = door.base.partition("://")
+
+        assert await verdict(address, behind=False) == 1
+
+
+@contextmanager
+def peer(answer: bytes | None, context: ssl.SSLContext | None) -> Iterator[str]:
+    """Answer one connection after another with these bytes; None: never."""
+    held = []
+
+    def serve(door: socket.socket) -> None:
+        while True:
+            try:
+                guest, _ = door.accept()
+                held.append(guest)
+                if context is not None:
+                    guest = context.wrap_socket(guest, server_side=True)
+                    held.append(guest)
+                if answer is not None:
+                    guest.recv(1000)
+                    guest.sendall(answer)
+                    guest.shutdown(socket.SHUT_RDWR)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve, args=(door,))
+        thread.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}"
+        door.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for one in held:
+        one.close()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"HTTP/1.1 500 Internal Server Error\r\nServer: onapp-backup-exporter\r\n\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nServer: another\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+    ],
+)
+async def test_what_hangs_or_answers_something_else_is_not_healthy(
+    answer: bytes | None,
+    *,
+    secure: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the handshake or after it."""
+    monkeypatch.setattr(command, "_TIMEOUT_SECONDS", 0.5)
+    write_certificates(tmp_path)
+    context = None
+    if secure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "both.pem")
+    with peer(answer, context) as address:
+        assert await verdict(address) == 1
+
+
+async def test_nobody_there_is_not_healthy() -> None:
+    """Refused is refused, with a web configuration or without."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+
+        assert await verdict(address) == 1

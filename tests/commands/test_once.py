@@ -1,0 +1,517 @@
+"""The command ``once``: one whole pass, written once, and what went wrong in it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders import EVERYTHING
+from exporter_process import running
+from harness import NOW, SteppedClock, exporting, series, write
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
+
+from exporter.app import Exporter
+from exporter.commands.findings import StepStatus
+from exporter.commands.once import LASTING, take
+from exporter.commands.output import check_writable, to_file
+from exporter.commands.report import Progress
+from exporter.config import load as config
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.metrics import FAMILIES
+from exporter.metrics.family import AgeFamily
+from exporter.model.selection import Shard
+
+DAY = 86_400.0
+MINUTE = 60.0
+
+
+def a_world() -> World:
+    """Return a cloud with everything that the collectors can bring."""
+    world = World(NOW)
+    store = world.add_backup_server("store", 100).id
+    for _ in range(12):
+        server = world.add_server(created_at=NOW - 9 * DAY)
+        world.add_schedule("VirtualMachine", server.id, start_at=NOW + DAY)
+        world.add_backup(
+            server.id,
+            created_at=NOW - 60,
+            built_at=NOW - 30,
+            target_type="VirtualMachine",
+            target_id=server.id,
+            backup_server_id=store,
+        )
+    return world
+
+
+@pytest.fixture
+async def panel() -> AsyncIterator[Panel]:
+    """Serve that cloud."""
+    async with Panel(a_world(), clock=lambda: NOW) as panel:
+        yield panel
+
+
+class Once:
+    """The command within this process, so that time can be moved."""
+
+    def __init__(self, panel: Panel, folder: Path, **keys: Any) -> None:
+        """Write the configuration."""
+        self.configuration = folder / "onapp.yml"
+        self.file = folder / "onapp.prom"
+        write(self.configuration, panel, {}, keys)
+        self.clock = SteppedClock(NOW)
+        self.exporter = Exporter(
+            load=lambda: config.load(self.configuration, {}),
+            clock=self.clock,
+            jitter=lambda: 0.0,
+        )
+
+    async def ends(self, limit: float = 900.0) -> StepStatus:
+        """Run it to its end."""
+        progress = Progress(io.StringIO())
+        return await take(self.exporter, limit, progress, self.file)
+
+    @property
+    def text(self) -> str:
+        """Return what was written."""
+        return self.file.read_text("utf-8")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that is sure to come."""
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0.001)
+
+
+# What is in it.
+
+
+async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -> None:
+    """Every series of every collector, but those of the process and the moment."""
+    keys = {"collectors": {"recovery_points": True}}
+    once = Once(panel, tmp_path, **keys)
+    status = await once.ends()
+    clock = SteppedClock(NOW)
+    async with exporting(panel, once.configuration, clock) as cloud:
+        served = await cloud.metrics()
+
+    def names(text: str) -> set[str]:
+        found = {
+            f"{s.name}{sorted(s.labels.items())}"
+            for family in text_string_to_metric_families(text)
+            for s in family.samples
+        }
+        return {n for n in found if not n.startswith(("process_", "python_"))}
+
+    ages = {f.name for f in FAMILIES if isinstance(f, AgeFamily)}
+    assert status == "ok"
+    assert names(once.text) == {
+        name for name in names(served) if name.partition("[")[0] not in ages
+    }
+    assert len(series(once.text, "onapp_schedule_status", status="enabled")) == 12
+    assert series(once.text, "onapp_backup_server_backups")
+    assert series(once.text, "onapp_transactions_pending")
+
+
+async def test_a_file_holds_neither_the_process_nor_the_moment(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """They would clash with node_exporter's own, or freeze there."""
+    once = Once(panel, tmp_path)
+    await once.ends()
+    families = {f.name for f in text_string_to_metric_families(once.text)}
+
+    assert not [n for n in families if n.startswith(("process_", "python_"))]
+    assert "onapp_backup_age_seconds" not in families
+    assert {"onapp_up", "onapp_backup_built_timestamp_seconds"} <= families
+    assert families <= {name.removesuffix("_total") for name in LASTING}
+
+
+async def test_promtool_finds_nothing_wrong(panel: Panel, tmp_path: Path) -> None:
+    """It reads with the parser that node_exporter reads with."""
+    once = Once(panel, tmp_path)
+    await once.ends()
+    told = await asyncio.to_thread(
+        subprocess.run,
+        ["promtool", "check", "metrics"],
+        input=once.text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+async def test_schedules_that_are_asked_one_by_one_are_all_there(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Servers that were read before that was clear are read again."""
+    panel.permissions = EVERYTHING
+    refused = panel.faults.add(faults.hang(), path="/settings/schedules")
+    panel.faults.add(faults.forbidden(), path="/settings/.*")
+    once = Once(panel, tmp_path)
+    task = asyncio.create_task(once.ends())
+    await until(lambda: sum(a.resource == "backups" for a in panel.requests) == 12)
+    await until(lambda: panel.in_flight == 1)
+    refused.remove()
+    async with asyncio.timeout(60):
+        while not task.done():
+            # Those that are read again come one after another.
+            if panel.in_flight == 0:
+                once.clock.move(once.clock.elapsed + 0.1)
+            await asyncio.sleep(0.01)
+
+    assert len(series(once.text, "onapp_schedule_status", status="enabled")) == 12
+
+
+async def test_a_shard_writes_its_own_servers(panel: Panel, tmp_path: Path) -> None:
+    """Two files of two hosts have all, and nothing twice."""
+    found: list[str] = []
+    for number in (0, 1):
+        once = Once(panel, tmp_path)
+        once.exporter.shard = Shard(number, 2)
+        await once.ends()
+        found += series(once.text, "onapp_vm_poll_success", panel="cp")
+
+    assert sorted(found) == sorted(f"vm_id={n}" for n in range(1, 13))
+
+
+# What went wrong is in it, too.
+
+
+async def test_one_server_that_fails_shows_and_degrades(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """As it would on /metrics."""
+    panel.faults.add(faults.html_error(), resource="backups", server_id=3)
+    once = Once(panel, tmp_path)
+    status = await once.ends()
+
+    assert status == "degraded"
+    assert series(once.text, "onapp_vm_poll_success", vm_id=3) == {"panel=cp": 0}
+    assert series(once.text, "onapp_vm_poll_success", vm_id=4) == {"panel=cp": 1}
+    assert series(once.text, "onapp_collector_success", collector="backups") == {
+        "panel=cp": 0
+    }
+
+
+@pytest.mark.parametrize("fault", [faults.status(503), faults.unauthorized()])
+async def test_a_panel_that_fails_replaces_the_old_file(
+    panel: Panel, tmp_path: Path, fault: faults.Fault
+) -> None:
+    """The old one would go on saying that all is well."""
+    once = Once(panel, tmp_path)
+    once.file.write_text('onapp_up{panel="cp"} 1\n')
+    panel.faults.add(fault)
+    status = await once.ends()
+
+    assert status == "failed"
+    assert series(once.text, "onapp_up") == {"panel=cp": 0}
+    assert series(once.text, "onapp_vm_poll_success") == {}
+    assert sum(panel.attempts.values()) <= 1
+
+
+async def test_what_was_not_read_in_time_counts_as_failed(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Half a pass must not look like a whole one of half as many servers."""
+    panel.faults.add(faults.hang(), path="/virtual_machines/[0-9]+/backups")
+    panel.faults.add(faults.hang(), resource="transactions")
+    once = Once(panel, tmp_path, poll={"timeout": "20m", "interval": "15m"})
+    task = asyncio.create_task(once.ends(limit=10 * MINUTE))
+    await until(lambda: panel.in_flight == 8)
+    once.clock.move(10 * MINUTE)
+    status = await task
+
+    assert status == "failed"
+    assert len(series(once.text, "onapp_vm_poll_success")) == 12
+    assert set(series(once.text, "onapp_vm_poll_success").values()) == {0}
+    collectors = series(once.text, "onapp_collector_success", panel="cp")
+    assert collectors["collector=backups"] == 0
+    assert collectors["collector=transactions"] == 0
+    assert collectors["collector=inventory"] == 1
+
+
+async def test_a_panel_that_never_answers_in_time_is_down(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """No series at all would be silence."""
+    panel.faults.add(faults.hang())
+    once = Once(panel, tmp_path, poll={"timeout": "20m", "interval": "15m"})
+    task = asyncio.create_task(once.ends(limit=MINUTE))
+    await until(lambda: panel.in_flight == 1)
+    once.clock.move(MINUTE)
+    status = await task
+
+    assert status == "failed"
+    assert series(once.text, "onapp_up") == {"panel=cp": 0}
+    assert series(once.text, "onapp_collector_success", collector="inventory") == {
+        "panel=cp": 0
+    }
+
+
+async def test_an_optional_collector_that_is_refused_degrades(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """It can be switched off; silently missing it must not be."""
+    panel.permissions = EVERYTHING - {"transactions.list"}
+    status = await Once(panel, tmp_path).ends()
+    off = {"transactions": False}
+
+    assert status == "degraded"
+    assert await Once(panel, tmp_path, collectors=off).ends() == "ok"
+
+
+async def test_a_panel_that_lists_no_servers_degrades(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """The role may just not see them: whoever reads the status must not be glad."""
+    panel.visible = lambda _: False
+    with capture_logs() as log:
+        status = await Once(panel, tmp_path).ends()
+    (entry,) = (entry for entry in log if entry["event"] == "panel lists no servers")
+
+    assert status == "degraded"
+    assert "own user's servers" in entry["hint"]
+
+
+# The file.
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    """Whoever reads meanwhile sees the old one or the new one, whole."""
+    file = tmp_path / "onapp.prom"
+    contents = [bytes([letter]) * 100_000 for letter in b"ab"]
+    to_file(contents[0], file)
+    over = threading.Event()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        while not over.is_set():
+            seen.append(file.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(50):
+        to_file(contents[number % 2], file)
+    over.set()
+    reader.join()
+
+    assert {*seen} <= {*contents}
+    assert [path.name for path in tmp_path.iterdir()] == ["onapp.prom"]
+
+
+def test_a_file_is_readable_by_all_whatever_the_mask(tmp_path: Path) -> None:
+    """node_exporter runs as another user."""
+    before = os.umask(0o077)
+    try:
+        to_file(b"x", tmp_path / "onapp.prom")
+    finally:
+        os.umask(before)
+
+    mode = (tmp_path / "onapp.prom").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o644
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """The name cannot be taken any more, at the last step."""
+    file = tmp_path / "onapp.prom"
+    file.mkdir()
+    (file / "content").touch()
+    with pytest.raises(OSError, match="onapp"):
+        to_file(b"x", file)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["onapp.prom"]
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    """Its target is replaced."""
+    link, target = tmp_path / "link.prom", tmp_path / "target.prom"
+    link.symlink_to(target)
+    to_file(b"x", link)
+
+    assert link.is_symlink()
+    assert target.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["missing/onapp.prom", "", "/dev/null", "/dev/stdout"])
+def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    """Before minutes of polling are wasted."""
+    with pytest.raises(OSError, match=r"."):
+        check_writable(tmp_path / name)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# The process.
+
+
+def environment(panel: Panel) -> dict[str, str]:
+    """Return what makes a configuration file needless."""
+    return {
+        "ONAPP_URL": panel.url,
+        "ONAPP_USERNAME": panel.username,
+        "ONAPP_PASSWORD": panel.password,
+    }
+
+
+async def test_standard_output_is_the_exposition_and_nothing_else(
+    panel: Panel,
+) -> None:
+    """With the families of the process: nobody else's are beside them."""
+    async with running("once", environment=environment(panel)) as process:
+        status = await process.ends()
+    text = "".join(process.out)
+
+    assert (status, process.err) == (0, [])
+    assert series(text, "onapp_up") == {"panel=127.0.0.1": 1}
+    assert len(series(text, "onapp_vm_poll_success")) == 12
+    assert "process_cpu_seconds_total" in text
+    assert "onapp_backup_age_seconds" in text
+
+
+async def test_a_file_is_written_and_the_status_tells_how_it_went(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Cron sees 1 when something is missing, and why on standard error."""
+    panel.faults.add(faults.html_error(), resource="backups", server_id=3)
+    file = tmp_path / "onapp.prom"
+    arguments = ("once", f"--output={file}")
+    async with running(*arguments, environment=environment(panel)) as process:
+        status = await process.ends()
+
+    assert (status, process.out) == (1, [])
+    assert "server not read" in process.words
+    assert len(series(file.read_text(), "onapp_vm_poll_success")) == 12
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+async def test_a_bad_configuration_ends_with_2_and_writes_nothing(
+    command: str, tmp_path: Path
+) -> None:
+    """The old file stays: its age tells."""
+    file = tmp_path / "onapp.prom"
+    file.write_text("old\n")
+    bad = tmp_path / "bad.yml"
+    bad.write_text("panels: []\n")
+    output = (f"--output={file}",) if command == "once" else ()
+    async with running(command, f"--config.file={bad}", *output) as process:
+        status = await process.ends()
+
+    assert (status, process.out) == (2, [])
+    assert "panels" in process.words
+    assert "Traceback" not in process.words
+    assert file.read_text() == "old\n"
+
+
+async def test_an_output_that_cannot_be_written_asks_no_panel(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """One line, and no request."""
+    arguments = ("once", f"--output={tmp_path}/missing/onapp.prom")
+    async with running(*arguments, environment=environment(panel)) as process:
+        status = await process.ends()
+
+    assert status == 2
+    assert "cannot write" in process.words
+    assert process.words.count("\n") == 1
+    assert not panel.requests
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-"])
+async def test_a_stream_that_is_closed_is_no_trouble(
+    panel: Panel, command: str, streams: str
+) -> None:
+    """Whoever closes it wants to hear nothing; all else is as it would be."""
+    async with running(command, environment=environment(panel)) as heard:
+        status = await heard.ends()
+    line = f'exec "$0" -m exporter {command} {streams}'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line, sys.executable),
+        env={**os.environ, **environment(panel)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert (process.returncode, said) == (status, b"")
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+async def test_a_result_that_nobody_can_take_is_a_failure(
+    panel: Panel, command: str
+) -> None:
+    """A full disk behind standard output, in one line."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$0" -m exporter {command} >/dev/full', sys.executable),
+        env={**os.environ, "PYTHONUNBUFFERED": "", **environment(panel)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert process.returncode == 2
+    assert b"cannot write the result: " in said
+    assert said.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", ["once", "check"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_cleanly(
+    panel: Panel, tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    """With the shell's status for the signal; the old file stays, and no other."""
+    panel.faults.add(faults.hang(), resource="backups")
+    file = tmp_path / "onapp.prom"
+    file.write_text("old\n")
+    output = (f"--output={file}",) if command == "once" else ()
+    async with running(command, *output, environment=environment(panel)) as process:
+        await until(lambda: any(a.resource == "backups" for a in panel.requests))
+        process.send(number)
+        status = await process.ends()
+
+    assert status == 128 + number
+    assert process.words == ""
+    assert file.read_text() == "old\n"
+    assert os.listdir(tmp_path) == ["onapp.prom"]  # noqa: PTH208  # names are enough
+
+
+async def test_two_sections_of_one_account_try_a_bad_key_once(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Each further attempt would be a step towards the lock."""
+    account = {"username": panel.username, "password": "wrong"}
+    sections = [
+        {"name": name, "url": panel.url, "basic_auth": account} for name in "ab"
+    ]
+    file = tmp_path / "onapp.yml"
+    file.write_text(yaml.safe_dump({"panels": sections}))
+    async with running("once", f"--config.file={file}") as process:
+        status = await process.ends()
+
+    assert status == 2
+    assert sum(panel.attempts.values()) == 1
+    assert series("".join(process.out), "onapp_up") == {"panel=a": 0, "panel=b": 0}

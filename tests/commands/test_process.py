@@ -1,0 +1,321 @@
+"""Tests for the exporter as its users run it: a process, signals, logs, exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from exporter_process import fetched, running, until
+from harness import NOW
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.demo.faults import bad_rows, forbidden, hang, html_error, unauthorized
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+
+ANYWHERE = "--web.listen-address=127.0.0.1:0"
+_SECRET = "the-key-of-the-account"
+_ROOT_PASSWORDS = ("root-secret-of-", "remote-secret-of-")
+
+
+@pytest.fixture
+async def panel() -> AsyncIterator[Panel]:
+    """Serve a world of two servers with a backup each."""
+    world = World(NOW)
+    for _ in range(2):
+        world.add_backup(world.add_server().id)
+    async with Panel(world, password=_SECRET) as panel:
+        yield panel
+
+
+def written(folder: Path, panel: Panel, **keys: object) -> Path:
+    """Write a configuration file for the panel that waits for answers very long."""
+    section = {
+        "name": "cp",
+        "url": panel.url,
+        "basic_auth": {"username": panel.username, "password": _SECRET},
+    }
+    file = folder / "onapp.yml"
+    poll = {"timeout": "10m", "interval": "15m"}
+    file.write_text(yaml.safe_dump({"panels": [section], "poll": poll, **keys}))
+    return file
+
+
+def samples(text: str, family: str) -> dict[str, float]:
+    """Return a family's values by the labels that tell its samples apart."""
+    return {
+        ",".join(sample.labels.values()): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+        if sample.name == family
+    }
+
+
+async def test_the_port_answers_before_the_first_pass_ends(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """A panel that hangs holds up neither the port nor the process's health."""
+    panel.faults.add(hang())
+    file = written(tmp_path, panel)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base()
+        healthy = await fetched(base + "/-/healthy")
+        ready, _ = await fetched(base + "/-/ready")
+        status, scrape = await fetched(base + "/metrics")
+        panel.faults.clear()
+        await until(base + "/-/ready", lambda status, _: status == 200)
+        _, after = await fetched(base + "/metrics")
+
+    assert healthy[0] == status == 200
+    assert ready == 503
+    assert samples(scrape, "onapp_up") == {}
+    assert samples(after, "onapp_up") == {"cp": 1}
+    assert len(samples(after, "onapp_backup_built")) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_well_whatever_is_under_way(
+    number: signal.Signals, panel: Panel, tmp_path: Path
+) -> None:
+    """A panel that hangs and a scrape that is not read keep nobody waiting."""
+    panel.faults.add(hang(), resource="backups")
+    # Enough for the scrape to outgrow all buffers on its way.
+    panel.world.servers[1].label = "x" * 12 * 1024**2
+    file = written(tmp_path, panel)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base()
+        described = "onapp_vm_info{"
+        info = f"{base}/metrics?name[]=onapp_vm_info"
+        await until(info, lambda _, text: described in text)
+        host, _, port = base.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readexactly(1)
+
+        process.send(number)
+        status = await process.ends()
+        writer.close()
+
+    assert status == 0
+    assert "Traceback" not in process.words
+    assert re.search("level=info msg=ending", process.words)
+
+
+async def test_a_signal_ends_it_though_a_thread_cannot_be_ended(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Reading a file or asking a name server may last for ever."""
+    file = written(tmp_path, panel)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base()
+        file.unlink()
+        os.mkfifo(file)
+        process.send(signal.SIGHUP)
+        # Opening a pipe for writing works as soon as somebody wants to read it.
+        pipe = await asyncio.to_thread(os.open, file, os.O_WRONLY)
+        healthy, _ = await fetched(base + "/-/healthy")
+        process.send(signal.SIGTERM)
+        status = await process.ends()
+        os.close(pipe)
+
+    assert healthy == 200
+    assert status == 0
+
+
+async def test_a_signal_ends_it_while_its_file_keeps_it_waiting(
+    tmp_path: Path,
+) -> None:
+    """A pipe to which nobody writes, or a file server that is gone, at the start."""
+    file = tmp_path / "onapp.yml"
+    os.mkfifo(file)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        # Opening a pipe for writing works as soon as somebody wants to read it.
+        pipe = await asyncio.to_thread(os.open, file, os.O_WRONLY)
+        process.send(signal.SIGTERM)
+        status = await process.ends()
+        os.close(pipe)
+
+    assert status == 0
+    assert "Traceback" not in process.words
+
+
+async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """A bad file is told in the log and by a metric; the old one stays in force."""
+    result = "onapp_exporter_config_last_reload_successful"
+    file = written(tmp_path, panel)
+    async with running(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base()
+        await until(base + "/-/ready", lambda status, _: status == 200)
+        good = file.read_text()
+
+        file.write_text(good + "nonsense: true\n")
+        process.send(signal.SIGHUP)
+        await process.says('level=error msg="configuration not reloaded" .*nonsense')
+        _, refused = await fetched(base + "/metrics")
+
+        written(tmp_path, panel, detail={"backups": False})
+        process.send(signal.SIGHUP)
+        await process.says('level=info msg="configuration reloaded"')
+        _, taken = await fetched(base + "/metrics")
+
+    assert samples(refused, result) == {"": 0}
+    assert len(samples(refused, "onapp_backup_built")) == 2
+    assert samples(taken, result) == {"": 1}
+    assert samples(taken, "onapp_backup_built") == {}
+    assert len(samples(taken, "onapp_vm_backups")) == 4
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+async def test_every_line_of_the_log_is_one_record(
+    form: str, panel: Panel, tmp_path: Path
+) -> None:
+    """Whatever a panel says, a line begins with time, level and message, or is JSON."""
+    panel.faults.add(html_error(), server_id=1)
+    panel.faults.add(bad_rows(0.5), resource="virtual_machines")
+    file = written(tmp_path, panel)
+    async with running(
+        f"--config.file={file}", ANYWHERE, f"--log.format={form}", "--log.level=debug"
+    ) as process:
+        await process.says("listening")
+        await process.says("server not read")
+        process.send(signal.SIGTERM)
+        await process.ends()
+    lines = [line.rstrip("\n") for line in process.err]
+
+    assert process.out == []
+    for line in lines:
+        if form == "json":
+            assert json.loads(line).keys() >= {"ts", "level", "msg"}
+        else:
+            assert re.match(
+                r"ts=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z "
+                r'level=(debug|info|warning|error) msg=("[^"]+"|\S+)( \w+=|$)',
+                line,
+            )
+
+
+async def test_no_secret_is_ever_said(panel: Panel, tmp_path: Path) -> None:
+    """Not by the log at its most talkative, nor by any page, whatever goes wrong."""
+    for _ in range(8):
+        panel.world.add_server()
+    panel.faults.add(bad_rows(0.5), resource="virtual_machines")
+    panel.faults.add(html_error(), resource="backups", server_id=1)
+    panel.faults.add(forbidden(), resource="version")
+    file = written(tmp_path, panel, poll={"interval": "1s", "timeout": "5s"})
+    paths = ("/", "/metrics", "/config", "/-/healthy", "/-/ready")
+    async with running(
+        f"--config.file={file}", ANYWHERE, "--log.level=debug"
+    ) as process:
+        base = await process.base()
+        await process.says("row skipped")
+        await until(base + "/-/ready", lambda status, _: status == 200)
+        pages = [(await fetched(base + path))[1] for path in paths]
+        panel.faults.add(unauthorized())
+        await process.says("panel lost")
+        await fetched(base + "/-/reload", "POST")
+        pages += [(await fetched(base + path))[1] for path in paths]
+        process.send(signal.SIGTERM)
+        await process.ends()
+    said = process.words + "".join(pages)
+
+    assert panel.requests[-1].authorization is not None
+    assert [secret for secret in (_SECRET, *_ROOT_PASSWORDS) if secret in said] == []
+
+
+async def test_secrets_from_the_environment_stay_there(panel: Panel) -> None:
+    """Nor are they said when they come without a file."""
+    environment = {
+        "ONAPP_URL": panel.url,
+        "ONAPP_USERNAME": panel.username,
+        "ONAPP_PASSWORD": _SECRET,
+        "ONAPP_EXPORTER_LOG_LEVEL": "debug",
+    }
+    async with running(ANYWHERE, environment=environment) as process:
+        base = await process.base()
+        await until(base + "/-/ready", lambda status, _: status == 200)
+        _, text = await fetched(base + "/config")
+        process.send(signal.SIGTERM)
+        status = await process.ends()
+
+    assert status == 0
+    assert "<secret>" in text
+    assert _SECRET not in text + process.words
+
+
+async def test_healthcheck_is_0_while_it_serves_and_1_after() -> None:
+    """The exit status is all that a container's HEALTHCHECK sees."""
+    async with running("demo", ANYWHERE) as process:
+        address = await process.says(r"http://(\S+:\d+)/\n")
+        listen = f"--web.listen-address={address[1]}"
+        async with running("healthcheck", listen) as check:
+            during = await check.ends()
+        process.send(signal.SIGTERM)
+        await process.ends()
+        async with running("healthcheck", listen) as check:
+            after = await check.ends()
+
+    assert during == 0
+    assert after == 1
+    assert "not healthy: 127.0.0.1 port" in check.words
+
+
+async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
+    """A newcomer needs one command: an address, a sample, and trouble worth a look."""
+    async with running("demo", ANYWHERE) as process:
+        await process.says("Ctrl-C ends it")
+        page = await process.says(r"Look at:\n +(http://\S+/)\n +(http://\S+)\n")
+        shown, _ = await fetched(page[1])
+        _, scrape = await fetched(page[2])
+        process.send(signal.SIGINT)
+        status = await process.ends()
+    sample = "".join(process.out)
+    built = samples(scrape, "onapp_backup_built")
+    backups = samples(scrape, "onapp_vm_backups")
+
+    assert (shown, status) == (200, 0)
+    assert 'onapp_up{panel="demo"} 1' in sample
+    assert "# HELP onapp_target_last_success_timestamp_seconds" in sample
+    assert samples(scrape, "onapp_up") == {"demo": 1}
+    assert len(built) > 50
+    assert samples(scrape, "onapp_target_oldest_unbuilt_timestamp_seconds") != {}
+    assert "demo,12,built" in backups
+    assert [
+        key for key, count in backups.items() if key.endswith(",built") and not count
+    ]
+    assert [key for key, count in backups.items() if key.endswith("unbuilt") and count]
+    assert "Traceback" not in process.words
+
+
+async def test_a_signal_ends_the_demo_before_its_introduction() -> None:
+    """Whoever changes his mind at once needs no second Ctrl-C."""
+    async with running("demo", ANYWHERE, "--log.level=debug") as process:
+        await process.says(r"\S")
+        process.send(signal.SIGTERM)
+        status = await process.ends()
+
+    assert status == 0
+    assert "Traceback" not in process.words
+
+
+async def test_a_port_in_use_is_told_without_a_traceback() -> None:
+    """The address is in the message, and the exit status is 1."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        async with running("demo", f"--web.listen-address={address}") as process:
+            status = await process.ends()
+
+    assert status == 1
+    assert "Traceback" not in process.words
+    assert f"cannot serve: {address}: " in process.words

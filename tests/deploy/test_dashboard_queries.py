@@ -1,0 +1,487 @@
+"""Tests that the dashboards say what is so: every query, asked of a real Prometheus.
+
+It scrapes two replicas of the exporter, which watch two panels whose servers have the
+same numbers. One replica reads the inventory but once, so that the two differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import shipped_dashboards
+import yaml
+from alert_rules import SHIPPED
+from exporter_process import running
+from prometheus_processes import Prometheus, free_port, prometheus
+from shipped_dashboards import ALL, Asked, Chosen
+
+from exporter.demo.panel import Panel
+from exporter.demo.stage import demo_panel
+from exporter.demo.trouble import HOSTILE_LABEL
+from grafana import queries
+
+Row: TypeAlias = tuple[dict[str, str], float]
+"""Labels and the last value."""
+
+_JOB = "onapp-backups"
+_SEEDS = {"ams.1": 2, "lon.1": 1}
+_RENAMED = "web-01"
+_DESCRIBING = {
+    *("label", "hostname", "identifier", "hypervisor_id", "version", "period"),
+    *("source", "backup_type", "initiated"),
+}
+"""Labels by which no row is told from another."""
+_TOLD = {
+    "hr-unprotected": "Unprotected",
+    "crm-stale": "Very stale",
+    "ci-failed": "Very stale",
+    "tracker-stuck": "Very stale",
+    "nas-forgotten-disk": "Disk unprotected",
+    "forum-failed": "Failed",
+    "intranet-disabled": "Nothing due",
+    "unpaid-suspended": "Suspended",
+    "sandbox-without-backups": "None needed",
+    "exchange-plugin": "None needed",
+    "web-02": "Fresh",
+    "db-01": "Fresh",
+    "archive": "Fresh",
+    "vault-locked": "Fresh",
+    "reports-shrunk": "Fresh",
+}
+_LOOKED_AT = (
+    *("forum-failed", f"{_RENAMED}-now", "db-01", "intranet-disabled"),
+    *(
+        "sandbox-without-backups",
+        "nas-forgotten-disk",
+        "exchange-plugin",
+        HOSTILE_LABEL,
+    ),
+)
+"""Servers whose dashboard is looked at; of the first there is everything to be said."""
+_EXPORTERS = tuple(product(("2s", "1h"), (0, 1)))
+"""Two replicas, of which one looks for new names; each is two shards."""
+_ENDED = 'onapp_transactions_total{action="take_backup", status="complete"}'
+_ALERTED = {
+    "vm:onapp_vm_unprotected:seconds": {"Unprotected"},
+    "target:onapp_backup_very_stale:seconds": {"Very stale"},
+    "target:onapp_backup_stuck_long:seconds": {"Very stale", "Stuck for a day"},
+    "target:onapp_target_unprotected:seconds": {"Disk unprotected"},
+    "target:onapp_backup_stuck:seconds": {"Very stale", "Stuck for a day", "Stuck"},
+}
+
+
+@dataclass(eq=False)
+class Answers:
+    """What was asked, with which variables, and what the answer was."""
+
+    rows: dict[tuple[Asked, str, str], list[Row]] = field(default_factory=dict)
+    """By query, variable and its value."""
+    options: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """What each variable of each dashboard can be."""
+    servers: dict[str, str] = field(default_factory=dict)
+    """The names of servers by their numbers, on either panel."""
+    bare: list[Row] = field(default_factory=list)
+    """The states of servers where no rules are loaded."""
+    recorded: dict[str, set[str]] = field(default_factory=dict)
+    """The numbers of servers that a recorded series names."""
+
+    def of(self, board: str, panel: str, ref: str = "A") -> list[Row]:
+        """Return the answer to a query with everything chosen."""
+        return next(
+            rows
+            for (asked, variable, _), rows in self.rows.items()
+            if (asked.board, asked.panel, asked.ref) == (board, panel, ref)
+            and not variable
+        )
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Ask every query once with every variable; the tests look at the answers."""
+    return asyncio.run(_asked(tmp_path_factory.mktemp("dashboards")))
+
+
+async def _asked(folder: Path) -> Answers:
+    answers = Answers()
+    ports = [free_port() for _ in _EXPORTERS]
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(_scraping(ports, folder)))
+    async with prometheus(file) as started:
+        async with _watched(ports, folder) as panels:
+            every = len(_SEEDS) * len(_EXPORTERS)
+            await _until(started, "count_over_time(onapp_up[1m]) > 1", every)
+            await _until(started, _ENDED, every)
+            since = time.time()
+            server_ids = {_happen(panel) for panel in panels}
+            await _until(started, f'onapp_vm_info{{label="{_RENAMED}-now"}}', 2)
+            await _until(started, f"{_ENDED} > {_ENDED} @ {since:.3f}", 4)
+            await _until(started, "target:onapp_backup_very_stale:seconds", 4)
+            await _until(started, 'ALERTS{alertname="OnAppServerUnprotected"}', 2)
+            await _until(started, f"onapp_up offset {time.time() - since:.0f}s", every)
+            now = time.time()
+        # What was scraped is asked at that moment: nothing need go on for it.
+        assert len(server_ids) == 1
+        answers.servers = {
+            str(server.id): server.label for server in panels[0].world.servers.values()
+        }
+        await _Asking(started, answers, since, now).all()
+    return answers
+
+
+@asynccontextmanager
+async def _watched(ports: list[int], folder: Path) -> AsyncIterator[list[Panel]]:
+    """Start two panels and all exporters, that watch both; they are gone afterwards."""
+    async with AsyncExitStack() as stack:
+        panels = []
+        for seed in _SEEDS.values():
+            panel = await demo_panel(seed=seed)
+            stack.push_async_callback(panel.stop)
+            panels.append(panel)
+        for port, (discovery, shard) in zip(ports, _EXPORTERS, strict=True):
+            file = folder / f"exporter-{port}.yml"
+            file.write_text(yaml.safe_dump(_config(panels, discovery)))
+            listen = f"--web.listen-address=127.0.0.1:{port}"
+            share = (f"--shard={shard}", "--total-shards=2")
+            exporter = running(f"--config.file={file}", listen, *share)
+            await (await stack.enter_async_context(exporter)).base()
+        yield panels
+
+
+def _config(panels: list[Panel], discovery: str) -> dict[str, Any]:
+    found = [
+        {
+            "name": name,
+            "url": panel.url,
+            "basic_auth": {"username": panel.username, "password": panel.password},
+        }
+        for name, panel in zip(_SEEDS, panels, strict=True)
+    ]
+    return {
+        "poll": {"interval": "2s"},
+        "panels": [{**one, "discovery": {"interval": discovery}} for one in found],
+    }
+
+
+def _scraping(ports: list[int], folder: Path) -> dict[str, Any]:
+    """Return a configuration with the shipped rules, evaluated every second."""
+    for file in SHIPPED.glob("*.rules.yml"):
+        rules = yaml.safe_load(file.read_text("utf-8"))
+        for group in rules["groups"]:
+            group["interval"] = "1s"
+        (folder / file.name).write_text(yaml.safe_dump(rules))
+    targets = [f"127.0.0.1:{port}" for port in ports]
+    job = {"job_name": _JOB, "static_configs": [{"targets": targets}]}
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "rule_files": ["*.rules.yml"],
+        "scrape_configs": [job],
+    }
+
+
+def _happen(panel: Panel) -> int:
+    """Let one server be renamed, and a task end."""
+    world = panel.world
+    server = next(one for one in world.servers.values() if one.label == _RENAMED)
+    server.label = f"{_RENAMED}-now"
+    world.add_transaction(server_id=server.id)
+    return server.id
+
+
+async def _until(started: Prometheus, condition: str, series: int) -> None:
+    """Wait until a query has so many series at least."""
+    while True:
+        try:
+            found = await started.query(condition)
+        except OSError:
+            found = []
+        if len(found) >= series:
+            return
+        await asyncio.sleep(0.2)
+
+
+@dataclass(eq=False)
+class _Asking:
+    """Asks everything at one moment."""
+
+    started: Prometheus
+    answers: Answers
+    since: float
+    now: float
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    async def all(self) -> None:
+        """Ask every query of every dashboard with every value of every variable."""
+        async with asyncio.TaskGroup() as tasks:
+            for board in shipped_dashboards.BOARDS:
+                tasks.create_task(self.board(board))
+        state = next(
+            asked
+            for asked in shipped_dashboards.queries("onapp-cloud")
+            if (asked.panel, asked.ref) == ("Servers, worst first", "A")
+        )
+        absent = re.sub(r"\b(\w+:onapp)_", r"\1_no_such_", state.expression)
+        chosen = dict.fromkeys(shipped_dashboards.variables("onapp-cloud"), ALL)
+        self.answers.bare = await self.now_is(shipped_dashboards.filled(absent, chosen))
+        for name in _ALERTED:
+            rows = await self.now_is(name)
+            self.answers.recorded[name] = {labels["vm_id"] for labels, _ in rows}
+
+    async def board(self, board: str) -> None:
+        """Ask the queries of a dashboard."""
+        options = self.answers.options[board] = {}
+        usual: dict[str, str] = {}
+        several: dict[str, str] = {}
+        for name, variable in shipped_dashboards.variables(board).items():
+            options[name] = await self.choices(variable["query"], variable, usual)
+            alone = self.numbers[_LOOKED_AT[0]] if name == "vm" else options[name][-1]
+            usual[name] = ALL if variable["includeAll"] else alone
+            many = variable["multi"]
+            several[name] = (
+                shipped_dashboards.matching(*options[name]) if many else alone
+            )
+        cases = [("", "", usual), ("each", "several", several)]
+        for name, found in options.items():
+            many = shipped_dashboards.variables(board)[name]["multi"]
+            values = (
+                [self.numbers[one] for one in _LOOKED_AT] if name == "vm" else found
+            )
+            for value in values:
+                word = shipped_dashboards.matching(value) if many else value
+                cases.append((name, value, {**usual, name: word}))
+        async with asyncio.TaskGroup() as tasks:
+            for asked in shipped_dashboards.queries(board):
+                for name, value, chosen in cases:
+                    tasks.create_task(self.query(asked, name, value, chosen))
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Return the numbers of servers by their names."""
+        return {name: number for number, name in self.answers.servers.items()}
+
+    async def query(self, asked: Asked, name: str, value: str, chosen: Chosen) -> None:
+        """Ask a query as Grafana would."""
+        seconds = round(self.now - self.since)
+        known = {
+            **chosen,
+            "__range": f"{seconds}s",
+            "__range_s": str(seconds),
+            "__rate_interval": "10s",
+        }
+        expression = shipped_dashboards.filled(asked.expression, known)
+        how = self.now_is if asked.instant else self.over_time
+        self.answers.rows[asked, name, value] = await how(expression)
+
+    async def now_is(self, expression: str) -> list[Row]:
+        """Return what is so at the end of the time."""
+        async with self._slots:
+            answer = await self.started.api("query", query=expression, time=self.now)
+        return [(one["metric"], float(one["value"][1])) for one in answer["result"]]
+
+    async def over_time(self, expression: str) -> list[Row]:
+        """Return what was so over the time."""
+        moments: dict[str, str | float] = {
+            "start": self.now - math.ceil(self.now - self.since),
+            "end": self.now,  # which is looked at, too: what was waited for is known
+            "step": "1",
+        }
+        async with self._slots:
+            answer = await self.started.api("query_range", query=expression, **moments)
+        return [
+            (one["metric"], float(one["values"][-1][1])) for one in answer["result"]
+        ]
+
+    async def choices(
+        self, query: str, variable: Mapping[str, Any], chosen: Chosen
+    ) -> list[str]:
+        """Return the values of a variable, as Grafana finds them."""
+        values = re.fullmatch(r"label_values\((.*), (\w+)\)", query)
+        if values:
+            series = shipped_dashboards.filled(values[1], chosen)
+            parameters: dict[str, str | float] = {
+                "match[]": series,
+                "start": self.since,
+                "end": self.now,
+            }
+            found = await self.started.api(f"label/{values[2]}/values", **parameters)
+            return [str(value) for value in found]
+        result = re.fullmatch(r"query_result\((.*)\)", query, re.DOTALL)
+        assert result
+        pattern = variable["regex"].strip("/").replace("(?<", "(?P<")
+        lines = [
+            "{" + ",".join(f'{key}="{text}"' for key, text in labels.items()) + "} 1"
+            for labels, _ in await self.now_is(
+                shipped_dashboards.filled(result[1], chosen)
+            )
+        ]
+        return [
+            found["value"]
+            for line in lines
+            for found in [re.search(pattern, line)]
+            if found
+        ]
+
+
+def _states(rows: list[Row]) -> dict[str, str]:
+    """Return the states of servers by their names, on the panel lon.1."""
+    (panel,) = (
+        one
+        for one in shipped_dashboards.panels("onapp-cloud")
+        if one["title"].startswith("Servers,")
+    )
+    (words,) = (
+        one["value"][0]["options"]
+        for override in panel["fieldConfig"]["overrides"]
+        for one in override["properties"]
+        if one["id"] == "mappings"
+    )
+    return {
+        labels["label"]: words[f"{value:.0f}"]["text"]
+        for labels, value in rows
+        if labels["panel"] == "lon.1"
+    }
+
+
+@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+def test_every_query_has_an_answer_with_everything_chosen_and_for_some_of_each_choice(
+    board: str, answers: Answers
+) -> None:
+    """An empty panel is worse than none: what is broken looks like all is well."""
+    found: Counter[tuple[str, str]] = Counter()
+    for (asked, variable, _), rows in answers.rows.items():
+        if asked.board == board:
+            found[asked.place, variable] += len(rows)
+
+    assert [place for place, count in found.items() if not count] == []
+
+
+@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+def test_every_variable_has_its_values(board: str, answers: Answers) -> None:
+    """Those that were scraped, and each once."""
+    options = answers.options[board]
+
+    assert options["job"] == [_JOB]
+    assert len(options["instance"]) == len(_EXPORTERS)
+    assert options["panel"] == [*_SEEDS]
+    assert all(len(values) == len(set(values)) for values in options.values())
+    assert sorted(options.get("vm", answers.servers)) == sorted(answers.servers)
+
+
+def test_no_row_comes_twice_while_replicas_differ(answers: Answers) -> None:
+    """Of two names of a server the newer is shown."""
+    twice = []
+    for (asked, variable, value), rows in answers.rows.items():
+        identities = Counter(
+            tuple(
+                sorted(
+                    (key, text)
+                    for key, text in labels.items()
+                    if key not in _DESCRIBING
+                )
+            )
+            for labels, _ in rows
+        )
+        twice += [
+            (asked.place, variable, value, one)
+            for one, n in identities.items()
+            if n > 1
+        ]
+    names = {
+        labels["label"]
+        for labels, _ in answers.of("onapp-cloud", "Servers, worst first")
+    }
+
+    assert twice == []
+    assert f"{_RENAMED}-now" in names
+    assert _RENAMED not in names
+
+
+@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+def test_no_two_lines_of_a_graph_have_the_same_name(
+    board: str, answers: Answers
+) -> None:
+    """Nobody could tell them apart."""
+    drawn: Counter[tuple[str, str, str, str]] = Counter()
+    for (asked, variable, value), rows in answers.rows.items():
+        if asked.board == board and not asked.instant:
+            for labels, _ in rows:
+                name = shipped_dashboards.named(asked.legend, labels)
+                drawn[asked.panel, variable, value, name] += 1
+
+    assert [line for line, count in drawn.items() if count > 1] == []
+
+
+def test_replicas_are_not_counted_twice(answers: Answers) -> None:
+    """Nor are the servers of two panels taken for one."""
+    overview = answers.of("onapp-cloud", "Servers, worst first")
+    users = answers.of("onapp-cloud", "By panel and user", "B")
+    states = [answers.of("onapp-cloud", "Servers by state", ref) for ref in "ABCDE"]
+    total = len(_SEEDS) * len(answers.servers)
+
+    assert len(overview) == total
+    assert sum(value for _, value in users) == total
+    assert sum(value for _, value in chain(*states)) == total
+    assert not any("instance" in labels for labels, _ in overview)
+
+
+def test_as_many_are_in_trouble_over_time_as_there_are_now(answers: Answers) -> None:
+    """Of each panel: the graph ends with what the table counts."""
+    graph, state = "Servers in trouble", "Servers, worst first"
+    now = answers.of("onapp-cloud", state)
+    for ref, least in (("A", queries.STUCK_LONG), ("B", queries.NOTHING_DUE)):
+        found = {
+            labels["panel"]: value
+            for labels, value in answers.of("onapp-cloud", graph, ref)
+        }
+
+        assert found == Counter(
+            labels["panel"] for labels, value in now if value >= least
+        )
+
+
+def test_the_overview_says_of_each_server_what_is_wrong(answers: Answers) -> None:
+    """With the rules loaded, and the same without them."""
+    told = _states(answers.of("onapp-cloud", "Servers, worst first"))
+
+    assert {name: told.get(name) for name in _TOLD} == _TOLD
+    assert _states(answers.bare) == told
+
+
+@pytest.mark.parametrize("name", _ALERTED)
+def test_the_overview_calls_a_server_what_the_alerts_call_it(
+    name: str, answers: Answers
+) -> None:
+    """The thresholds are those of the rules."""
+    told = _states(answers.of("onapp-cloud", "Servers, worst first"))
+    states = {told.get(answers.servers[one]) for one in answers.recorded[name]}
+
+    assert answers.recorded[name]
+    assert states <= _ALERTED[name]
+
+
+def test_a_server_has_one_state_on_both_dashboards(answers: Answers) -> None:
+    """A link that leads elsewhere, or to another verdict, would be worse than none."""
+    numbers = {name: number for number, name in answers.servers.items()}
+    overview = {
+        labels["vm_id"]: value
+        for labels, value in answers.of("onapp-cloud", "Servers, worst first")
+        if labels["panel"] == [*_SEEDS][-1]
+    }
+    alone = {
+        value: rows[0][1]
+        for (asked, variable, value), rows in answers.rows.items()
+        if (asked.board, asked.panel, asked.ref) == ("onapp-server", "State", "A")
+        and variable == "vm"
+    }
+
+    assert alone == {numbers[one]: overview[numbers[one]] for one in _LOOKED_AT}

@@ -1,0 +1,150 @@
+"""Tests that the image runs as its users run it: unprivileged and read-only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from certificates import write_certificates
+from checkout import ROOT
+from container_image import Around, Image, built, container
+from locked_versions import RUNTIME, locked_versions
+from secured_server import TLS, USERS
+
+PAGE = ROOT / "docs" / "install-container.md"
+ENVIRONMENT = "opt/onapp-backup-exporter"
+_SCRAPE = (
+    "import urllib.request as r;"
+    "print(r.urlopen('http://127.0.0.1:10058/metrics').read().decode())"
+)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """Build the image, once for all tests of this module."""
+    folder = tmp_path_factory.mktemp("image")
+    with built(folder, VERSION="1.2.3", REVISION="abcdef0") as image:
+        yield image
+
+
+def test_the_image_says_what_it_is_and_how_it_runs(image: Image) -> None:
+    """For registries, scanners, and runtimes that refuse root."""
+    labels = image.config["Labels"]
+    names = {name.removeprefix("org.opencontainers.image.") for name in labels}
+
+    assert image.config["User"] == "65534:65534"
+    assert image.config["Entrypoint"] == ["onapp-backup-exporter"]
+    assert [*image.config["ExposedPorts"]] == ["10058/tcp"]
+    assert names >= {
+        *("title", "description", "url", "source", "documentation", "licenses"),
+        *("vendor", "authors", "version", "revision", "created"),
+    }
+    assert labels["org.opencontainers.image.version"] == "1.2.3"
+    assert labels["org.opencontainers.image.revision"] == "abcdef0"
+
+
+def test_the_image_holds_exactly_what_is_locked(image: Image) -> None:
+    """And the exporter itself."""
+    (packages,) = (image.files / ENVIRONMENT / "lib").glob("python3.*/site-packages")
+    python = packages.parent.name.removeprefix("python")
+    installed = {
+        re.sub(r"[-_.]+", "-", name).lower(): version
+        for found in packages.glob("*.dist-info")
+        for name, version in [found.name.removesuffix(".dist-info").split("-")]
+    }
+    installed.pop("onapp-backup-exporter")
+
+    assert installed == locked_versions(RUNTIME, python)
+
+
+def test_nothing_that_builds_or_installs_is_in_the_image(image: Image) -> None:
+    """Nor a file that would lend its owner's rights."""
+    tools = r"(pip3?|ensurepip|setuptools|wheel|hatchling|uv|gcc|cc|make)(\.py)?"
+    found, lending = [], []
+    for folder, folders, files in os.walk(image.files):
+        found += [name for name in folders + files if re.fullmatch(tools, name)]
+        lending += [
+            name
+            for name in files
+            if (Path(folder) / name).lstat().st_mode & 0o6000
+            and not (Path(folder) / name).is_symlink()
+        ]
+
+    assert found == []
+    assert lending == []
+
+
+def test_the_image_is_as_large_as_the_manual_says(image: Image) -> None:
+    """What it adds to its base, in MB, within a tenth."""
+    said = re.search(r"adds ([0-9]+) MB", PAGE.read_text("utf-8"))
+    files = (image.files / ENVIRONMENT).rglob("*")
+    size = sum(file.lstat().st_size for file in files) / 1e6
+
+    assert said is not None
+    assert float(said[1]) == pytest.approx(size, rel=0.1)
+
+
+async def test_the_demo_runs_unprivileged_and_read_only(
+    image: Image, tmp_path: Path
+) -> None:
+    """Without a capability and without a place to write."""
+    async with container(image, tmp_path, "demo") as running:
+        await running.main.says("is being watched")
+        status, metrics = running.beside("python3", "-c", _SCRAPE)
+        process = (running.process / "status").read_text()
+        writing, refusal = running.beside("sh", "-c", "echo > /tmp/x || echo > /opt/x")
+
+        assert status == 0
+        assert 'onapp_up{panel="demo"} 1' in metrics
+        assert re.search(r"^Uid:(\t65534){4}$", process, re.MULTILINE)
+        assert re.search(r"^CapEff:\t0{16}$", process, re.MULTILINE)
+        assert writing != 0
+        assert refusal.count("Read-only file system") == 2
+
+
+async def test_sigterm_ends_the_container_well(image: Image, tmp_path: Path) -> None:
+    """As the first process of its name space, which ignores what it does not handle."""
+    async with container(image, tmp_path, "demo") as running:
+        await running.main.says("is being watched")
+        running.kill("TERM")
+
+        assert await running.main.ends() == 0
+
+
+@pytest.mark.parametrize("web_config", ["", TLS + USERS])
+async def test_the_image_s_health_check_passes_behind_a_web_configuration_too(
+    web_config: str, image: Image, tmp_path: Path
+) -> None:
+    """It is told nothing but what the image and the exporter's variables say."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    write_certificates(folder)
+    (folder / "web.yml").write_text(web_config)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    kind, *check = image.config["Healthcheck"]["Test"]
+    async with container(
+        image,
+        tmp_path,
+        "demo",
+        around=Around(
+            ("ONAPP_EXPORTER_WEB_CONFIG_FILE=/etc/exporter/web.yml",),
+            {folder: "/etc/exporter"},
+        ),
+    ) as running:
+        await running.main.says("is being watched")
+
+        assert kind == "CMD"
+        assert running.beside(*check) == (0, "")
+
+
+async def test_the_health_check_fails_where_nobody_serves(
+    image: Image, tmp_path: Path
+) -> None:
+    """Then the container is restarted, or taken out of service."""
+    async with container(image, tmp_path, "healthcheck") as running:
+        assert await running.main.ends() == 1
+        assert "not healthy" in running.main.words

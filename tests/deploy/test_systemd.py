@@ -1,0 +1,468 @@
+"""Tests for what systemd and the exporter tell each other, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+from certificates import write_certificates
+from exporter_process import (
+    LONGEST_REAL_WAIT_SECONDS,
+    Running,
+    fetched,
+    running,
+    started,
+)
+from harness import NOW, Cloud, PatientClock, SteppedClock, exporting, write
+from secured_server import TLS
+
+from exporter.config.flags import parse
+from exporter.demo.faults import Fault, hang, html_error, unauthorized
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.errors import ConfigError
+from exporter.systemd import NotifySocket
+
+_ACTIVATION = """
+import os, sys
+for number, inherited in enumerate(map(int, sys.argv[1].split(",")), start=3):
+    os.dup2(inherited, number + 100)
+count = len(sys.argv[1].split(","))
+for number in range(3, 3 + count):
+    os.dup2(number + 100, number)
+os.environ["LISTEN_FDS"] = str(count)
+os.environ["LISTEN_PID"] = sys.argv[2] or str(os.getpid())
+os.execv(sys.executable, [sys.executable, "-m", "exporter", *sys.argv[3:]])
+"""
+"""What systemd does between fork and exec."""
+
+
+class Stuck(SteppedClock):
+    """A clock whose waits do not end."""
+
+    def __init__(self, other: SteppedClock) -> None:
+        """Tell the same time as another."""
+        super().__init__(other.start, other.elapsed)
+        self.asked: tuple[asyncio.Event, float | None] | None = None
+
+    async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
+        """Never return."""
+        self.asked = (wake, seconds)
+        await asyncio.Event().wait()
+
+
+class Manager:
+    """What listens at the other end of ``$NOTIFY_SOCKET``."""
+
+    def __init__(self, address: str) -> None:
+        """Listen at a path, or at ``@`` and a name."""
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(
+            address if address[0] == "/" else address.replace("@", "\0", 1)
+        )
+        self._socket.settimeout(0)
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+        # Read at once: what is full keeps the one who speaks.
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        self._said.put_nowait(self._socket.recv(4096).decode())
+
+    async def hears(self, pattern: str) -> str:
+        """Wait for a message that matches; return it."""
+        async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
+            while True:
+                said = await self._said.get()
+                if re.search(pattern, said):
+                    return said
+
+    def heard(self) -> list[str]:
+        """Return what was said meanwhile, without waiting."""
+        with suppress(BlockingIOError):
+            while True:
+                self._read()
+        return [self._said.get_nowait() for _ in range(self._said.qsize())]
+
+    def close(self) -> None:
+        """Listen no longer."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+async def manager(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Manager]:
+    """Listen as systemd does, in both of its ways."""
+    abstract = f"@onapp-{os.getpid()}-{tmp_path.name}"
+    manager = Manager(str(tmp_path / "notify") if request.param == "path" else abstract)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+async def listening(tmp_path: Path) -> AsyncIterator[Manager]:
+    """Listen at a path."""
+    manager = Manager(str(tmp_path / "notify"))
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+async def panel() -> AsyncIterator[Panel]:
+    """Serve a world of two servers with a backup each."""
+    world = World(NOW)
+    for _ in range(2):
+        world.add_backup(world.add_server().id)
+    async with Panel(world) as panel:
+        yield panel
+
+
+def environment(panel: Panel, **more: str) -> dict[str, str]:
+    """Return what the environment panel is made of."""
+    return {
+        "ONAPP_URL": panel.url,
+        "ONAPP_USERNAME": panel.username,
+        "ONAPP_PASSWORD": panel.password,
+        **more,
+    }
+
+
+ANYWHERE = "--web.listen-address=127.0.0.1:0"
+
+
+async def test_it_is_ready_when_its_port_is_open_though_the_panel_hangs(
+    manager: Manager, panel: Panel
+) -> None:
+    """A slow first pass must not look like a start that failed."""
+    panel.faults.add(hang())
+    variables = environment(panel, NOTIFY_SOCKET=manager.address)
+    async with running(ANYWHERE, environment=variables) as process:
+        said = await manager.hears("READY=1")
+        base = await process.base()
+        async with aiohttp.request("GET", base + "/-/healthy") as answer:
+            healthy = answer.status
+
+    assert said.splitlines()[0] == "READY=1"
+    assert re.search("STATUS=0 of 1 panels up; .*first pass under way", said)
+    assert healthy == 200
+
+
+async def test_a_reload_is_told_and_so_is_the_end(
+    listening: Manager, panel: Panel
+) -> None:
+    """`systemctl reload` waits for it, and `systemctl stop` sees what goes on."""
+    variables = environment(panel, NOTIFY_SOCKET=listening.address)
+    async with running(ANYWHERE, environment=variables) as process:
+        base = await process.base()
+        async with aiohttp.request("POST", base + "/-/reload") as answer:
+            assert answer.status == 200
+        reloading = await listening.hears("RELOADING=1")
+        ready = await listening.hears("READY=1")
+        process.process.terminate()
+        stopping = await listening.hears("STOPPING=1")
+        status = await process.ends()
+
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d{6,}", reloading)
+    assert "STATUS=" in ready
+    assert stopping == "STOPPING=1\nSTATUS=ending"
+    assert status == 0
+
+
+async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) -> None:
+    """Else systemd would wait for it until its time-out, and then kill."""
+    file = Path(listening.address).with_name("onapp.yml")
+    write(file, panel, {}, {})
+    variables = {"NOTIFY_SOCKET": listening.address}
+    arguments = (f"--config.file={file}", ANYWHERE)
+    async with running(*arguments, environment=variables) as process:
+        base = await process.base()
+        file.write_text("panels: nonsense")
+        async with aiohttp.request("POST", base + "/-/reload") as answer:
+            status = answer.status
+        await listening.hears("RELOADING=1")
+        ready = await listening.hears("READY=1")
+
+    assert status == 500
+    assert ready.startswith("READY=1")
+
+
+@asynccontextmanager
+async def supervised(
+    manager: Manager, panel: Panel, folder: Path, **poll: str
+) -> AsyncIterator[Cloud]:
+    """Start an exporter with a watchdog of 20 seconds, on a clock moved by hand."""
+    clock = PatientClock(NOW)
+    panel.clock = clock.time
+    file = folder / "onapp.yml"
+    write(file, panel, {"poll": poll}, {})
+    supervisor = NotifySocket(manager.address, watchdog_seconds=20.0)
+    async with exporting(panel, file, clock, supervisor=supervisor) as cloud:
+        yield cloud
+
+
+async def test_the_status_line_tells_of_panels_and_servers(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """`systemctl status` answers what one asks first."""
+    async with supervised(listening, panel, tmp_path) as cloud:
+        await cloud.pass_(10)
+        said = listening.heard()[-1]
+
+    assert re.fullmatch(
+        r"WATCHDOG=1\nSTATUS=1 of 1 panels up; 2 servers, 0 of them not read; "
+        r"last answer \d\d:\d\d:\d\d UTC",
+        said,
+    )
+
+
+async def test_the_watchdog_is_fed_at_half_its_time(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """One late word must not cost a restart."""
+    async with supervised(listening, panel, tmp_path) as cloud:
+        listening.heard()
+        await cloud.pass_(100)
+        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+
+    assert len(fed) == 10
+
+
+@pytest.mark.parametrize("fault", [unauthorized, html_error, hang])
+async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
+    fault: Callable[[], Fault], listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """A restart would only try the bad key again, and no other panel be polled."""
+    panel.faults.add(fault())
+    async with supervised(listening, panel, tmp_path) as cloud:
+        listening.heard()
+        await cloud.pass_(1800)
+        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+        up = await cloud.value("onapp_up")
+
+    assert up == 0
+    assert len(fed) == 180
+
+
+async def test_a_request_that_may_take_an_hour_does_not_starve_the_watchdog(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """Whoever configured so long a wait gets it."""
+    panel.faults.add(hang())
+    async with supervised(listening, panel, tmp_path, timeout="1h") as cloud:
+        listening.heard()
+        await cloud.pass_(1800)
+        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+
+    assert panel.requests
+    assert len(fed) == 180
+
+
+async def test_a_poller_that_hangs_starves_the_watchdog(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """Nothing else than a restart would help; the status names the panel."""
+    async with supervised(listening, panel, tmp_path) as cloud:
+        member = cloud.exporter.fleet.members["cp"]
+        listening.heard()
+        stuck = Stuck(cloud.clock)
+        member.poller.clock = stuck
+        await cloud.pass_(3600)
+        said = listening.heard()
+
+    assert stuck.asked
+    assert "WATCHDOG=1" in said[0]
+    assert said[-1] == "STATUS=polling hangs: cp"
+
+
+async def test_a_poller_that_is_gone_starves_the_watchdog(
+    listening: Manager, panel: Panel, tmp_path: Path
+) -> None:
+    """Whatever has ended it."""
+    async with supervised(listening, panel, tmp_path) as cloud:
+        task = cloud.exporter.fleet.members["cp"].task
+        assert task is not None
+        task.cancel()
+        await asyncio.wait([task])
+        listening.heard()
+        await cloud.pass_(30)
+        said = listening.heard()
+
+    assert {*said} == {"STATUS=polling hangs: cp"}
+
+
+@asynccontextmanager
+async def activated(
+    numbers: list[int],
+    *arguments: str,
+    variables: dict[str, str],
+    meant_for: str = "",
+) -> AsyncIterator[Running]:
+    """Start the exporter with sockets passed to it; it is gone afterwards."""
+    program = (
+        *(sys.executable, "-c", _ACTIVATION, ",".join(map(str, numbers)), meant_for),
+        *("--web.systemd-socket", *arguments),
+    )
+    async with started(*program, environment=variables, pass_fds=numbers) as process:
+        yield process
+
+
+def a_door() -> socket.socket:
+    """Listen on a free port, as a `.socket` unit does."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def port(door: socket.socket) -> int:
+    """Return the port of a socket."""
+    return int(door.getsockname()[1])
+
+
+def closes_on_exec(pid: int, number: int) -> bool:
+    """Tell whether an open file of a process is kept from what it starts."""
+    text = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+    found = re.search(r"flags:\s+(\d+)", text)
+    return found is not None and bool(int(found[1], 8) & os.O_CLOEXEC)
+
+
+async def test_it_serves_on_every_socket_that_it_is_passed(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Whatever they are: a `.socket` unit may have several lines."""
+    path = str(tmp_path / "web.sock")
+    local = socket.socket(socket.AF_UNIX)
+    local.bind(path)
+    local.listen()
+    with a_door() as first, a_door() as second, local:
+        doors = [door.fileno() for door in (first, second, local)]
+        async with activated(doors, variables=environment(panel)) as process:
+            await process.says(f"listening address={re.escape(path)}")
+            answers = [
+                await fetched(f"http://127.0.0.1:{port(door)}/-/healthy")
+                for door in (first, second)
+            ]
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+            said = await reader.read()
+            writer.close()
+            inherited = [closes_on_exec(process.process.pid, n) for n in (3, 4, 5)]
+
+    assert answers == [(200, "Healthy.\n")] * 2
+    assert b"200 OK" in said
+    assert inherited == [True] * 3
+
+
+async def test_it_speaks_tls_on_a_passed_socket(panel: Panel, tmp_path: Path) -> None:
+    """The web configuration guards every door."""
+    write_certificates(tmp_path)
+    (tmp_path / "web.yml").write_text(TLS)
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    with a_door() as door:
+        web = f"--web.config.file={tmp_path / 'web.yml'}"
+        async with activated(
+            [door.fileno()], web, variables=environment(panel)
+        ) as process:
+            await process.says("listening .*tls=true")
+            url = f"https://127.0.0.1:{port(door)}/-/healthy"
+            async with aiohttp.request("GET", url, ssl=context) as answer:
+                status = answer.status
+
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("passed", "meant_for", "said"),
+    [
+        ("", "", "systemd passed no socket; start the .socket unit"),
+        ("door", "1", "the sockets are for process 1 and this is"),
+        ("datagram", "", "file 3 that systemd passed is no socket that listens"),
+        ("pipe", "", "file 3 that systemd passed cannot be used"),
+    ],
+    ids=["none", "another's", "datagram", "pipe"],
+)
+async def test_a_socket_that_cannot_be_used_is_refused(
+    passed: str, meant_for: str, said: str, panel: Panel
+) -> None:
+    """With what is wrong in the units, and before a panel is asked."""
+    reading, writing = os.pipe()
+    with a_door() as door, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        numbers = {"door": door.fileno(), "datagram": datagram.fileno()}
+        starting = (
+            activated(
+                [numbers.get(passed, reading)],
+                variables=environment(panel),
+                meant_for=meant_for,
+            )
+            if passed
+            else running("--web.systemd-socket", environment=environment(panel))
+        )
+        async with starting as process:
+            status = await process.ends()
+    os.close(reading)
+    os.close(writing)
+
+    assert status == 1
+    assert said in process.words
+    assert not panel.requests
+
+
+async def test_a_socket_that_nobody_asked_for_is_mentioned(panel: Panel) -> None:
+    """Else its port seems to be in use by nobody."""
+    with a_door() as door:
+        number = door.fileno()
+        program = (sys.executable, "-c", _ACTIVATION, str(number), "", ANYWHERE)
+        async with started(
+            *program, environment=environment(panel), pass_fds=[number]
+        ) as process:
+            await process.base()
+
+    assert "systemd's socket is not used" in process.words
+    assert 'hint="set --web.systemd-socket"' in process.words
+
+
+def test_an_address_beside_the_sockets_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Serving elsewhere than told would be found out late."""
+    with pytest.raises(SystemExit):
+        parse(["--web.systemd-socket", "--web.listen-address=:1"], {})
+
+    assert "leave out --web.listen-address" in capsys.readouterr().err
+
+
+def test_the_variable_of_the_address_is_left_alone_beside_the_sockets() -> None:
+    """Commands share an environment: healthcheck asks there."""
+    variables = {"ONAPP_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:1"}
+
+    assert parse(["--web.systemd-socket"], variables).systemd_socket
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"NOTIFY_SOCKET": "vsock:2:1"}, "NOTIFY_SOCKET: 'vsock:2:1'"),
+        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "often"}, "WATCHDOG_USEC: 'often'"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(
+    variables: dict[str, str], said: str
+) -> None:
+    """A watchdog that is not fed kills: that must not come as a surprise."""
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        NotifySocket.of(variables)
+
+
+def test_another_process_watchdog_is_left_alone() -> None:
+    """Its variables reach children too."""
+    variables = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}
+
+    assert NotifySocket.of(variables).watchdog_seconds is None

@@ -1,0 +1,166 @@
+"""Tests that the page on troubleshooting quotes what the exporter really says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from certificates import write_certificates
+from checkout import DOCS
+from exporter_process import running
+from harness import NOW, PatientClock, watched
+from structlog.testing import capture_logs
+
+from exporter.demo import faults
+from exporter.demo.faults import Fault
+from exporter.demo.panel import Panel
+from exporter.demo.resources import Resource
+from exporter.demo.world import World
+
+PAGE = DOCS / "troubleshooting.md"
+PANEL = "A panel is down"
+SERVER = "A server is not read"
+COLLECTOR = "A collector is off"
+START = "The exporter does not start"
+ALL = None
+
+SAID: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
+    (PANEL, "HTTP 401"): (faults.unauthorized(), ALL),
+    (PANEL, "HTTP 403"): (faults.forbidden(), "virtual_machines"),
+    (PANEL, "HTTP 404"): (faults.status(404), ALL),
+    (PANEL, "HTTP 407"): (faults.status(407), ALL),
+    (PANEL, "HTTP 429"): (faults.status(429), ALL),
+    (PANEL, "HTTP 500"): (faults.html_error(500), ALL),
+    (PANEL, "HTTP 503"): (faults.status(503), ALL),
+    (PANEL, "answered text/html"): (faults.html(), ALL),
+    (PANEL, "a redirect is never followed"): (faults.redirect("/login"), ALL),
+    (PANEL, "no whole answer in"): (faults.hang(), ALL),
+    (PANEL, "longer than"): (faults.flood(), ALL),
+    (PANEL, "the answer broke off"): (faults.cut(), ALL),
+    (PANEL, "Connection reset by peer"): (faults.reset(), ALL),
+    (SERVER, "backups.json: HTTP 403"): (faults.forbidden(), "backups"),
+    (SERVER, "backups.json: HTTP 404"): (faults.status(404), "backups"),
+    (SERVER, "backups.json: HTTP 500"): (faults.html_error(), "backups"),
+    (SERVER, "backups.json: no whole answer in"): (faults.hang(), "backups"),
+    (COLLECTOR, "collector off"): (faults.forbidden(), "schedules"),
+    (COLLECTOR, "collector failed"): (faults.html_error(), "transactions"),
+    (COLLECTOR, "row skipped"): (faults.bad_rows(0.5), "backups"),
+}
+"""What the log says of each fault, and what the fault is to be of."""
+OTHERS = {
+    (PANEL, "Connection refused"),
+    (PANEL, "CERTIFICATE_VERIFY_FAILED"),
+    (START, "no panel is configured"),
+    (START, "address already in use"),
+    (START, "systemd passed no socket"),
+}
+"""What further tests below bring about."""
+SYMPTOMS = {
+    PANEL: "onapp_up",
+    SERVER: "onapp_vm_poll_success",
+    COLLECTOR: "onapp_collector_success",
+}
+EVENTS = {PANEL: "panel lost", SERVER: "server not read"}
+
+
+def quoted() -> set[tuple[str, str]]:
+    """Return what the page says that the exporter says, by section."""
+    found = set()
+    for section in PAGE.read_text("utf-8").split("\n## ")[1:]:
+        title = re.split("[:\n]", section, maxsplit=1)[0]
+        if re.search(r"^\| (the log|it) says", section, re.MULTILINE):
+            for cell in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE):
+                found |= {(title, text) for text in re.findall("`(.*?)`", cell)}
+    return found
+
+
+def test_every_message_on_the_page_is_brought_about_by_a_test() -> None:
+    """And no test is left of one that is there no more."""
+    assert quoted() == {*SAID} | OTHERS
+
+
+def a_panel() -> Panel:
+    """Return a panel of two servers with four backups each."""
+    world = World(NOW)
+    for _ in range(2):
+        server = world.add_server()
+        for _ in range(4):
+            world.add_backup(server.id)
+    return Panel(world)
+
+
+@pytest.mark.parametrize(("section", "message"), SAID, ids=lambda text: text)
+async def test_the_log_and_the_metrics_say_what_the_page_says(
+    section: str, message: str, tmp_path: Path
+) -> None:
+    """Each row of the page, against a panel with that fault."""
+    fault, resource = SAID[section, message]
+    panel = a_panel()
+    panel.faults.add(fault, resource=resource)
+    with capture_logs() as logs:
+        async with watched(panel, tmp_path, clock=PatientClock(NOW)) as cloud:
+            await cloud.pass_(60)
+            values = await cloud.series(SYMPTOMS[section])
+
+    said = [f"{line['event']} {line.get('error', '')}" for line in logs]
+    assert any(message in line and EVENTS.get(section, "") in line for line in said)
+    assert message == "row skipped" or 0 in values.values()
+
+
+async def test_a_port_that_nobody_listens_on() -> None:
+    """The panel's web server does not run."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    variables = account(f"http://127.0.0.1:{port}")
+    async with running("check", environment=variables) as process:
+        await process.ends()
+
+    assert "Connection refused" in process.words
+
+
+def account(url: str) -> dict[str, str]:
+    """Return the variables of a panel."""
+    return {"ONAPP_URL": url, "ONAPP_USERNAME": "ops", "ONAPP_PASSWORD": "x"}
+
+
+async def test_a_certificate_that_nobody_knows(tmp_path: Path) -> None:
+    """As a panel has that signed its own."""
+    write_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = await asyncio.start_server(_hang_up, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        variables = account(f"https://127.0.0.1:{port}")
+        async with running("check", environment=variables) as process:
+            await process.ends()
+
+    assert "CERTIFICATE_VERIFY_FAILED" in process.words
+
+
+async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def test_what_keeps_it_from_starting() -> None:
+    """Each in its one line on standard error."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        taken = f"--web.listen-address=127.0.0.1:{door.getsockname()[1]}"
+        variables = account("http://127.0.0.1:9")
+        cases = {
+            "no panel is configured": ((), {}),
+            "address already in use": ((taken,), variables),
+            "systemd passed no socket": (("--web.systemd-socket",), variables),
+        }
+        said = {}
+        for message, (arguments, environment) in cases.items():
+            async with running(*arguments, environment=environment) as process:
+                await process.ends()
+            said[message] = process.words
+
+    assert {(START, message) for message in said} <= OTHERS
+    assert all(message in words for message, words in said.items())

@@ -1,0 +1,570 @@
+"""Tests for the bytes of a scrape; prometheus-client is the judge, never our renderer.
+
+Equal means: after prometheus-client's parsers, the same names, helps, types, labels
+and values as prometheus-client's encoders write of the Collector at the same clock.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from checkout import GOLDEN
+from exporter_process import promtool_says
+from harness import NOW, Cloud, watched
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
+from scrape_parsing import understood
+from stores import (
+    MONOTONIC,
+    TIME,
+    StandingClock,
+    a_backup,
+    a_panel,
+    a_server,
+    a_store,
+    put,
+    stores,
+)
+
+from exporter import __version__
+from exporter.config.schema import Detail
+from exporter.demo.cloud import demo_cloud
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from exporter.metrics import FAMILIES
+from exporter.metrics.collector import BackupCollector
+from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
+from exporter.metrics.family import Family
+from exporter.model.entities import Backup, Server, Target
+from exporter.model.packed import PackedBackups, packed
+from exporter.model.selection import Expectation, Shard
+from exporter.model.store import PanelStore, Store
+from exporter.model.transaction_log import TransactionLog
+
+EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
+AT_ANY_SPEED = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+HEADERS = {TEXT: "text/plain", OPENMETRICS: "application/openmetrics-text"}
+
+
+@dataclass(frozen=True)
+class Both(Collector):
+    """Two collectors as one."""
+
+    first: Collector
+    second: Collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families of both."""
+        yield from self.first.collect()
+        yield from self.second.collect()
+
+
+def exposition(store: Store, detail: Detail | None = None) -> Exposition:
+    """Return an exposition that has no metrics of its own."""
+    return Exposition(store, StandingClock(), detail or Detail(), CollectorRegistry())
+
+
+def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
+    """Return the exporter's counters, without those of the process: they move."""
+    telemetry = ExporterMetrics(version=__version__, shard=Shard())
+    registry = CollectorRegistry()
+    for family in (
+        telemetry.requests,
+        telemetry.errors,
+        telemetry.rows_skipped,
+        telemetry.duration,
+    ):
+        registry.register(family)
+    for panel in panels:
+        telemetry.panel(panel).answered("backups", 200, 0.3)
+    return registry
+
+
+details = st.builds(Detail, backups=st.booleans(), newest_per_target=st.integers(0, 2))
+
+
+@pytest.mark.parametrize("media_type", [TEXT, OPENMETRICS])
+@given(store=stores(), detail=details)
+@AT_ANY_SPEED
+def test_a_scrape_says_what_prometheus_client_says_of_the_collector(
+    media_type: str, store: Store, detail: Detail
+) -> None:
+    """Whatever is known and however it is called, both roads lead to the same."""
+    own = own_metrics(store.panels)
+    clock = StandingClock()
+    collector = BackupCollector(store, clock, detail)
+    encode = (
+        openmetrics.generate_latest if media_type == OPENMETRICS else generate_latest
+    )
+    oracle = encode(Both(collector, own)).decode()
+
+    ours = Exposition(store, clock, detail, own).render(media_type).decode()
+
+    assert understood(ours, media_type) == understood(oracle, media_type)
+
+
+@given(store=stores())
+@AT_ANY_SPEED
+def test_no_series_is_there_twice_and_every_family_stands_together(
+    store: Store,
+) -> None:
+    """Prometheus drops what comes twice, and parsers start a family anew."""
+    text = exposition(store).render(TEXT).decode()
+    # A newline in a label is escaped, so that a line is a line.
+    lines = text.split("\n")[:-1]
+    heads = [line.split(" ")[2] for line in lines if line.startswith("# TYPE ")]
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("# ")]
+    families = [name.partition("{")[0] for name in series]
+    runs = [
+        name
+        for name, before in zip(families, ["", *families], strict=False)
+        if name != before
+    ]
+
+    assert Counter(series).most_common(1) in ([], [(next(iter(series), ""), 1)])
+    assert len(heads) == len(set(heads))
+    assert runs == heads
+
+
+def test_openmetrics_ends_with_its_mark_and_text_does_not() -> None:
+    """`# EOF` is the last line of OpenMetrics, once."""
+    panel = a_panel()
+    put(panel, a_server(label="# EOF\n"), a_backup())
+    scrape = exposition(a_store(panel))
+    in_openmetrics = scrape.render(OPENMETRICS).decode()
+
+    assert in_openmetrics.endswith("\n# EOF\n")
+    assert in_openmetrics.splitlines().count("# EOF") == 1
+    assert "\n# EOF" not in scrape.render(TEXT).decode()
+
+
+def test_nothing_known_is_nothing_said() -> None:
+    """Without panels there is no family, not even an empty one."""
+    scrape = exposition(a_store())
+
+    assert scrape.render(TEXT) == b""
+    assert scrape.render(OPENMETRICS) == b"# EOF\n"
+
+
+def test_the_own_metrics_have_no_created_series() -> None:
+    """They would double the counters and say nothing."""
+    text = generate_latest(own_metrics(["cp"])).decode()
+    names = [name for name, *_ in understood(text, TEXT)]
+
+    assert [name for name in names if name.endswith("_created")] == []
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_help_can_stand_as_it_is_and_says_that_data_are_polled(family: Family) -> None:
+    """A reader of HELP alone must know how old the value may be, and its unit."""
+    units = {"_bytes": "bytes", "_timestamp_seconds": "Unix seconds"}
+    unit = next((u for end, u in units.items() if family.name.endswith(end)), "")
+    if family.name.endswith("_seconds") and not unit:
+        unit = "econds"
+    polled = re.compile(
+        r"poll|answer|inventory was last read|backups are read|last run"
+    )
+
+    assert not re.search(r'[\\\n"]', family.help)
+    assert family.help.endswith(".")
+    assert polled.search(family.help)
+    assert unit in family.help
+
+
+@pytest.mark.parametrize("family", OWN, ids=lambda family: family.name)
+def test_the_help_of_own_metrics_can_stand_as_it_is(family: OwnFamily) -> None:
+    """They are counted here and now, so only the unit matters."""
+    assert not re.search(r'[\\\n"]', family.help)
+    assert family.help.endswith(".")
+    assert ("econds" in family.help) == family.name.endswith("_seconds")
+
+
+def test_every_family_has_a_name_of_its_own() -> None:
+    """In both tables together, and by the name that OpenMetrics gives it too."""
+    names = Counter(family.name.removesuffix("_total") for family in EVERY)
+
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+# What is written again, and when
+
+
+def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) -> None:
+    """Enter a server that notes each time when its backups are looked at."""
+
+    class Noting(PackedBackups, frozen=True):
+        """Equal to packed backups in everything else."""
+
+        def __iter__(self) -> Iterator[Backup]:
+            """Note the look."""
+            looks.append(server.label)
+            return super().__iter__()
+
+    panel.watch(server.id, server, Expectation())
+    rows = msgspec.structs.asdict(packed((a_backup(**row),)))
+    panel.succeeded(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
+
+
+def two_servers(looks: list[str]) -> PanelStore:
+    """Return a panel with server 1, which notes the looks at its backup, and 2."""
+    panel = a_panel()
+    put_noting(panel, looks, a_server(id=1, label="one"), id=11)
+    put(panel, a_server(id=2, label="two"), a_backup(id=22))
+    return panel
+
+
+def test_an_unchanged_server_is_not_looked_at_again() -> None:
+    """A scrape costs what has changed; the rest is joined."""
+    looks: list[str] = []
+    panel = two_servers(looks)
+    scrape = exposition(a_store(panel))
+    first = scrape.render(TEXT)
+    looks.clear()
+
+    put(panel, a_server(id=2, label="two"), a_backup(id=22, size_bytes=5))
+    second = scrape.render(TEXT)
+    scrape.render(OPENMETRICS)
+
+    assert looks == []
+    assert b'onapp_backup_size_bytes{panel="cp",vm_id="2",backup_id="22"} 5\n' in second
+    assert second != first
+
+
+def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
+    """304 keeps the very object: only the moment of the poll moves."""
+    looks: list[str] = []
+    panel = two_servers(looks)
+    scrape = exposition(a_store(panel))
+    scrape.render(TEXT)
+    looks.clear()
+
+    same = panel.watches[1].knowledge.backups
+    assert isinstance(same, PackedBackups)
+    panel.succeeded(1, same, time=TIME + 900, monotonic=50_900.0)
+    text = scrape.render(TEXT).decode()
+
+    assert looks == []
+    moment = 'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"}'
+    assert f"{moment} 1800000900\n" in text
+
+
+def test_a_changed_server_is_written_anew() -> None:
+    """The control of the tests above: a look does leave its mark."""
+    looks: list[str] = []
+    panel = two_servers(looks)
+    scrape = exposition(a_store(panel))
+    scrape.render(TEXT)
+    looks.clear()
+
+    put_noting(panel, looks, a_server(id=1, label="one"), id=12)
+    text = scrape.render(TEXT).decode()
+
+    assert looks != []
+    assert 'backup_id="12"' in text
+    assert 'backup_id="11"' not in text
+
+
+def test_a_new_description_is_shown_at_once() -> None:
+    """The inventory can change a server whose backups stay as they are."""
+    panel = two_servers([])
+    scrape = exposition(a_store(panel))
+    scrape.render(TEXT)
+
+    put(panel, a_server(id=1, label="uno"), a_backup(id=11))
+    text = scrape.render(TEXT).decode()
+
+    assert 'label="uno"' in text
+    assert 'label="one"' not in text
+
+
+def test_what_is_gone_leaves_no_line() -> None:
+    """A server takes all its series along, and so does a panel."""
+    panel, other = two_servers([]), a_panel("other")
+    put(other, a_server(id=3), a_backup(id=33))
+    store = a_store(panel, other)
+    scrape = exposition(store)
+    scrape.render(TEXT)
+
+    panel.forget(1)
+    del store.panels["other"]
+    text = scrape.render(TEXT).decode()
+
+    assert 'vm_id="1"' not in text
+    assert 'panel="other"' not in text
+    assert 'vm_id="2"' in text
+
+
+@pytest.mark.parametrize("gone", ["server", "panel"])
+def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
+    """Clouds come and go; an exporter runs for months."""
+
+    class Remembered(Server, frozen=True, weakref=True):
+        """A server whose end can be seen."""
+
+    panel = a_panel()
+    server = Remembered(**msgspec.structs.asdict(a_server()))
+    put(panel, server, a_backup())
+    store = a_store(panel)
+    scrape = exposition(store)
+    scrape.render(TEXT)
+    alive = weakref.ref(server)
+    del server
+
+    if gone == "server":
+        panel.forget(1)
+    else:
+        del panel, store.panels["cp"]
+    scrape.render(TEXT)
+    gc.collect()
+
+    assert alive() is None
+
+
+def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
+    """Past max_age only what the inventory and the polling say remains."""
+    panel = a_panel(max_age_seconds=3600.0)
+    put(panel, a_server(), a_backup(), seconds_ago=3600.0)
+    clock = StandingClock()
+    scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
+    fresh = scrape.render(TEXT).decode()
+    clock.passed = 0.5
+    stale = scrape.render(TEXT).decode()
+    judged = scrape.verdicts(scrape.moment())
+    put(panel, a_server(), a_backup())
+    again = scrape.render(TEXT).decode()
+
+    assert "onapp_backup_age_seconds" in fresh
+    assert re.findall("onapp_(?:backup|target|vm_backup)[a-z_]+", stale) == []
+    assert judged == {"cp": {}}
+    assert 'onapp_vm_poll_success{panel="cp",vm_id="1"} 0\n' in stale
+    assert "onapp_vm_info{" in stale
+    assert 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"} ' in again
+
+
+def test_the_age_goes_with_the_clock_though_nothing_changed() -> None:
+    """Age is of the scrape, not of the poll."""
+    panel = a_panel()
+    put(panel, a_server(), a_backup(built_at=TIME - 10.5))
+    clock = StandingClock()
+    scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
+    scrape.render(TEXT)
+    clock.passed = 60.75
+    text = scrape.render(TEXT).decode()
+
+    age = 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"}'
+    assert f"{age} 71\n" in text
+
+
+def test_the_detail_can_be_switched_while_it_runs() -> None:
+    """A reload changes which backups have series of their own, at the next scrape."""
+    panel = a_panel()
+    old = a_backup(id=1, created_at=TIME - 9000)
+    put(panel, a_server(), old, a_backup(id=2))
+    scrape = exposition(a_store(panel))
+
+    def shown(detail: Detail) -> list[str]:
+        scrape.show(detail)
+        text = scrape.render(TEXT).decode()
+        assert "onapp_target_backups{" in text
+        return re.findall(r'onapp_backup_size_bytes\{.*backup_id="(\d+)"', text)
+
+    assert shown(Detail()) == ["1", "2"]
+    assert shown(Detail(newest_per_target=1)) == ["2"]
+    assert shown(Detail(backups=False)) == []
+    assert shown(Detail()) == ["1", "2"]
+
+
+def test_names_choose_families_and_samples() -> None:
+    """`name[]` may name a family or one of its samples, ours or our own."""
+    panel = a_panel(journal=TransactionLog())
+    put(panel, a_server(), a_backup())
+    own = own_metrics(["cp"])
+    scrape = Exposition(a_store(panel), StandingClock(), Detail(), own)
+
+    def families(*names: str, media_type: str = TEXT) -> set[str]:
+        text = scrape.render(media_type, frozenset(names)).decode()
+        return {
+            sample[0]
+            for _, _, _, _, samples in understood(text, media_type)
+            for sample in samples
+        }
+
+    duration = "onapp_api_request_duration_seconds"
+    assert families("onapp_up", "onapp_backup_age_seconds", "no_such") == {
+        "onapp_up",
+        "onapp_backup_age_seconds",
+    }
+    assert families("no_such") == set()
+    assert families("no_such", media_type=OPENMETRICS) == set()
+    assert families("onapp_up", "onapp_api_errors_total") == {
+        "onapp_up",
+        "onapp_api_errors_total",
+    }
+    assert families("onapp_api_errors", media_type=OPENMETRICS) == {
+        "onapp_api_errors_total"
+    }
+    assert families("onapp_transactions_total") == {"onapp_transactions_total"}
+    assert families("onapp_transactions", media_type=OPENMETRICS) == {
+        "onapp_transactions_total"
+    }
+    assert families(duration) == {
+        f"{duration}_bucket",
+        f"{duration}_sum",
+        f"{duration}_count",
+    }
+    assert families(f"{duration}_count") == {f"{duration}_count"}
+
+
+# Whole scrapes
+
+
+def small_world() -> World:
+    """Return three servers that show one case of nearly everything."""
+    world = World(NOW)
+    day = 86_400.0
+    store = world.add_backup_server("backup-1", 4000).id
+    web = world.add_server(
+        label='web "1"', hostname="web-1", disks=2, created_at=NOW - 90 * day
+    )
+    first, second = (disk.id for disk in world.disks_of(web.id))
+    for ago in (2, 1):
+        world.add_backup(
+            web.id, created_at=NOW - ago * day, size_kib=2048, backup_server_id=store
+        )
+    world.add_backup(
+        web.id,
+        target_id=second,
+        target_type="Disk",
+        created_at=NOW - 3 * day,
+        initiated="weeks",
+        locked=True,
+    )
+    world.add_backup(web.id, target_id=first, target_type="Disk", built=False)
+    db = world.add_server(label="db", created_at=NOW - 30 * day)
+    world.add_backup(
+        db.id, backup_type="incremental", created_at=NOW - 2 * day, size_kib=0
+    )
+    world.add_backup(
+        db.id,
+        backup_type="incremental",
+        created_at=NOW - 40 * day,
+        marked_for_delete=True,
+    )
+    world.add_server(label="empty", created_at=NOW - day, suspended=True)
+    return world
+
+
+def steady(scrape: str, cloud: Cloud) -> str:
+    """Return a scrape without what differs from run to run."""
+    volatile = re.compile(
+        r"(# (HELP|TYPE) )?(process|python)_"
+        r"|onapp_api_request_duration_seconds_(sum|bucket(?!.*\+Inf))"
+    )
+    lines = scrape.splitlines(keepends=True)
+    text = "".join(line for line in lines if not volatile.match(line))
+    text = text.replace(cloud.panel.url, "http://cp.example.com")
+    return text.replace(
+        f'build_info{{version="{__version__}"', 'build_info{version="X"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("media_type", "file"),
+    [(TEXT, "small_world.txt"), (OPENMETRICS, "small_world.openmetrics.txt")],
+)
+async def test_golden_scrape_of_a_small_world(
+    media_type: str, file: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Every change of what users see shows as a difference in these files."""
+    golden = GOLDEN / file
+    async with watched(Panel(small_world()), tmp_path, expected_interval="1d") as cloud:
+        _, scrape, headers = await cloud.get("/metrics", Accept=HEADERS[media_type])
+        found = steady(scrape, cloud)
+    if request.config.getoption("--update-golden"):
+        golden.write_text(found, encoding="utf-8")
+
+    assert headers["Content-Type"] == media_type
+    assert found == golden.read_text(encoding="utf-8")
+
+
+def test_promtool_has_nothing_to_say_about_the_golden_scrape() -> None:
+    """Names, units, types and helps follow Prometheus' conventions."""
+    assert promtool_says((GOLDEN / "small_world.txt").read_text("utf-8")) == ""
+
+
+async def test_promtool_has_nothing_to_say_about_a_whole_scrape(
+    tmp_path: Path,
+) -> None:
+    """With the process's own metrics, over a cloud with every kind of trouble."""
+    async with watched(Panel(demo_cloud(NOW)), tmp_path) as cloud:
+        scrape = await cloud.metrics()
+
+    assert promtool_says(scrape) == ""
+
+
+async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(
+    tmp_path: Path,
+) -> None:
+    """Every family of both tables is understood, with its declared type and help."""
+    panel = Panel(demo_cloud(NOW))
+    everything = {"recovery_points": True}
+    async with watched(
+        panel, tmp_path, expected_interval="1d", collectors=everything
+    ) as cloud:
+        text = await cloud.metrics()
+        _, also, _ = await cloud.get("/metrics", Accept=HEADERS[OPENMETRICS])
+
+    declared = {
+        family.name.removesuffix("_total"): (family.help, family.type)
+        for family in EVERY
+    }
+    for scrape, parse in ((text, parse_text), (also, parse_openmetrics)):
+        found = {
+            metric.name: (metric.documentation, metric.type)
+            for metric in parse(scrape)
+            if metric.name.startswith("onapp_")
+        }
+        assert found == declared
+
+
+def test_the_collector_can_be_registered_without_collecting_anything() -> None:
+    """`describe` names every family, so that clashes show when it is registered."""
+    registry = CollectorRegistry()
+    registry.register(BackupCollector(a_store(), StandingClock(), Detail()))
+    names = {family.name for family in FAMILIES}
+    for family in FAMILIES:
+        if family.type == "counter":  # prometheus-client takes these names too
+            name = family.name.removesuffix("_total")
+            names |= {name, f"{name}_created"}
+
+    assert set(registry._names_to_collectors) == names  # noqa: SLF001  # no public way
+    assert list(registry.collect()) == []
+
+
+def test_targets_of_any_kind_are_labels_like_others() -> None:
+    """A kind of target that this version does not know is shown all the same."""
+    panel = a_panel()
+    put(panel, a_server(), a_backup(target=Target('Vo"lume', 7)))
+    text = exposition(a_store(panel)).render(TEXT).decode()
+
+    assert 'target_type="Vo\\"lume",target_id="7"} 1' in text

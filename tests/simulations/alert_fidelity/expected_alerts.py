@@ -1,0 +1,356 @@
+"""What must be told of each trouble, and how soon: written down before any run.
+
+Servers are read every hour (`poll.interval: 1h`), inventories every half hour, and the
+rules are evaluated every quarter of an hour. A bound is the `for` of the rule,
+the time until the exporter next reads what has changed, and two evaluations. An alert
+is kept for the rule's `keep_firing_for` after it has been mended and read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from alert_fidelity.timing import (
+    DAY,
+    DISCOVERY,
+    HOUR,
+    MINUTE,
+    POLL,
+    TWICE,
+    Bound,
+    Level,
+    Since,
+    Until,
+)
+
+_KEPT = 30 * MINUTE + POLL + TWICE
+
+
+def _stale(until: Until = "success", *, must: bool = True) -> Bound:
+    """Return the bound of a backup that is too old: 1.5 intervals and three hours."""
+    return Bound(
+        *("OnAppBackupStale", "warning", "target"),
+        late_seconds=15 * MINUTE + TWICE,
+        kept_seconds=_KEPT,
+        since="success",
+        grace_seconds=3 * HOUR,
+        grace_intervals=1.5,
+        until=until,
+        must=must,
+    )
+
+
+def _very_stale(until: Until = "success", *, must: bool = True) -> Bound:
+    """Return the bound of one that is much too old: 2.5 intervals and three hours."""
+    return Bound(
+        *("OnAppBackupVeryStale", "critical", "target"),
+        late_seconds=15 * MINUTE + TWICE,
+        kept_seconds=_KEPT,
+        since="success",
+        grace_seconds=3 * HOUR,
+        grace_intervals=2.5,
+        until=until,
+        must=must,
+    )
+
+
+def _stuck(hours: float, since: Since = "stuck", until: Until = "ended") -> Bound:
+    """Return the bound of an unbuilt row of so many hours."""
+    return Bound(
+        *("OnAppBackupStuck", "warning" if hours < 24 else "critical", "target"),
+        late_seconds=5 * MINUTE + POLL + TWICE,
+        kept_seconds=_KEPT,
+        since=since,
+        grace_seconds=hours * HOUR,
+        until=until,
+    )
+
+
+def _failed() -> Bound:
+    return Bound(
+        *("OnAppBackupFailed", "warning", "server"),
+        late_seconds=5 * MINUTE + POLL + TWICE,
+        kept_seconds=_KEPT,
+        since="failed",
+        until="success",
+    )
+
+
+def _schedule_failing(until: Until, *, must: bool = True) -> Bound:
+    """Return the bound of failures without any success for an interval.
+
+    Where transactions are read it takes over when a restarted exporter no longer finds
+    the failed one among them.
+    """
+    return Bound(
+        *("OnAppScheduleFailing", "warning", "target"),
+        late_seconds=15 * MINUTE + DISCOVERY + TWICE,
+        kept_seconds=_KEPT,
+        since="success",
+        grace_intervals=1.0,
+        until=until,
+        must=must,
+    )
+
+
+def _old(*, must: bool, level: Level = "panel", kept: float = 0.0) -> Bound:
+    """Return the bound of backups not read for two intervals and twenty minutes.
+
+    The last reading may have been up to an interval before the trouble.
+    """
+    return Bound(
+        *("OnAppBackupDataOld", "warning", level),
+        late_seconds=POLL + 5 * MINUTE + TWICE,
+        kept_seconds=kept + 15 * MINUTE + POLL + TWICE,
+        grace_seconds=POLL + 20 * MINUTE,
+        must=must,
+    )
+
+
+def _size() -> Bound:
+    return Bound(
+        *("OnAppBackupSizeAnomaly", "warning", "target"),
+        late_seconds=15 * MINUTE + POLL + TWICE,
+        kept_seconds=35 * MINUTE + _KEPT,
+        since="finished",
+        until="success",
+    )
+
+
+def _panel(  # noqa: PLR0913  # a bound has many sides
+    alert: str,
+    severity: Literal["warning", "critical"],
+    *,
+    late: float,
+    kept: float = 15 * MINUTE + DISCOVERY + TWICE,
+    grace: float = 0.0,
+    level: Level = "panel",
+    since: Since = "begun",
+    must: bool = True,
+) -> Bound:
+    return Bound(
+        *(alert, severity, level),
+        must=must,
+        late_seconds=late,
+        kept_seconds=kept,
+        grace_seconds=grace,
+        since=since,
+    )
+
+
+TROUBLES: Mapping[str, tuple[Bound, ...]] = {
+    "starts skipped": (_stale(), _very_stale()),
+    "starts skipped, schedules unknown": (_stale(),),
+    "start stalled": (
+        Bound(
+            *("OnAppScheduleOverdue", "warning", "target"),
+            late_seconds=30 * MINUTE + DISCOVERY + TWICE,
+            kept_seconds=30 * MINUTE + POLL + TWICE,
+            since="stalled",
+            grace_seconds=3 * HOUR,
+        ),
+        _stale(),
+        _very_stale(),
+    ),
+    "take stuck": (_stuck(6), _stuck(24), _stale(), _very_stale()),
+    "take stuck behind a dead row": (
+        _stuck(6),
+        _stuck(24),
+        _stale(),
+        _very_stale(),
+        _failed(),
+        _schedule_failing("success", must=False),
+    ),
+    "take stuck, schedules unknown": (_stuck(6), _stuck(24), _stale()),
+    "take failed": (_failed(), _stale(), _schedule_failing("success", must=False)),
+    "take failed, its row gone": (
+        _failed(),
+        _stale(),
+        _schedule_failing("success", must=False),
+    ),
+    # Where transactions cannot be read, a failed row looks like one that is stuck.
+    "takes failed, transactions unknown": (
+        _stuck(6, "queued", "success"),
+        _stuck(24, "queued", "success"),
+        _schedule_failing("success"),
+        _stale(),
+        _very_stale(),
+    ),
+    "schedule given up": (
+        Bound(
+            *("OnAppScheduleFailing", "critical", "target"),
+            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            kept_seconds=_KEPT,
+            since="given up",
+        ),
+        _failed(),
+        _schedule_failing("given up", must=False),
+        _stale("given up"),
+        _very_stale("given up"),
+    ),
+    "schedule given up, transactions unknown": (
+        Bound(
+            *("OnAppScheduleFailing", "critical", "target"),
+            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            kept_seconds=_KEPT,
+            since="given up",
+        ),
+        _stuck(6, "queued", "success"),
+        _stuck(24, "queued", "success"),
+        _schedule_failing("given up"),
+        _stale("given up"),
+        _very_stale("given up"),
+    ),
+    "backup shrunk": (_size(),),
+    "backup grown": (_size(),),
+    "backup locked": (
+        Bound(
+            *("OnAppBackupLockedLong", "warning", "target"),
+            late_seconds=POLL + TWICE,
+            kept_seconds=_KEPT,
+            grace_seconds=3 * DAY,
+            remembered=True,
+        ),
+    ),
+    "schedule disabled": (
+        Bound(
+            *("OnAppScheduleDisabled", "warning", "target"),
+            late_seconds=HOUR + DISCOVERY + TWICE,
+            kept_seconds=30 * MINUTE + DISCOVERY + TWICE,
+        ),
+    ),
+    "backups lost": (
+        Bound(
+            *("OnAppServerUnprotected", "critical", "server"),
+            late_seconds=15 * MINUTE + POLL + TWICE,
+            kept_seconds=_KEPT,
+            until="success",
+        ),
+    ),
+    "server forgotten": (
+        Bound(
+            *("OnAppServerUnprotected", "critical", "server"),
+            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            kept_seconds=_KEPT,
+            grace_seconds=26 * HOUR,
+            until="success",
+        ),
+    ),
+    "disk forgotten": (
+        Bound(
+            *("OnAppDiskUnprotected", "warning", "target"),
+            late_seconds=HOUR + DISCOVERY + POLL + TWICE,
+            kept_seconds=_KEPT,
+            until="success",
+        ),
+    ),
+    "server unreadable": (_old(must=True, level="server"),),
+    "panel stopped": (
+        _panel("OnAppPanelDown", "critical", late=15 * MINUTE + DISCOVERY + TWICE),
+        _old(must=False),
+    ),
+    "key refused": (
+        _panel(
+            *("OnAppPanelUnauthorized", "critical"),
+            late=5 * MINUTE + TWICE,
+            kept=HOUR + 15 * MINUTE + TWICE,
+        ),
+        _old(must=False, kept=HOUR),
+    ),
+    "collector broken": (
+        _panel(
+            *("OnAppCollectorFailing", "warning"),
+            late=HOUR + DISCOVERY + TWICE,
+        ),
+    ),
+    "backup server disabled": (
+        _panel(
+            *("OnAppBackupServerDisabledInUse", "warning"),
+            late=HOUR + DISCOVERY + TWICE,
+            kept=30 * MINUTE + DISCOVERY + TWICE,
+        ),
+    ),
+    "servers hidden": (
+        _panel("OnAppInventoryShrank", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
+    ),
+    "clock wrong": (
+        _panel("OnAppClockSkew", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
+    ),
+    "queue jammed": (
+        _panel(
+            *("OnAppQueueJam", "warning"),
+            late=15 * MINUTE + TWICE,
+            grace=6 * HOUR,
+            since="idle",
+        ),
+        # Where a take is stuck already, the first to wait behind it is the second.
+        _panel(
+            *("OnAppQueueJam", "warning"),
+            late=15 * MINUTE + TWICE,
+            grace=6 * HOUR,
+            since="rest",
+            must=False,
+        ),
+    ),
+    "panel slow": (
+        _panel(
+            *("OnAppPollLagging", "warning"),
+            # Some are read meanwhile: the lag grows slower than the time.
+            late=15 * MINUTE + POLL + TWICE,
+            kept=HOUR + 15 * MINUTE + TWICE,
+            grace=2 * POLL,
+        ),
+        _old(must=False),
+        _panel(  # of a server that is new
+            *("OnAppBackupDataOld", "critical"), late=0.0, grace=HOUR, must=False
+        ),
+    ),
+    "shard missing": (
+        _panel("OnAppBackupDataOld", "critical", late=HOUR + DISCOVERY + TWICE),
+        _panel(
+            *("OnAppExporterDown", "critical"),
+            late=30 * MINUTE + TWICE,
+            kept=5 * MINUTE + TWICE,
+            level="job",
+        ),
+    ),
+    "all exporters down": (
+        _panel(
+            *("OnAppExporterDown", "critical"),
+            late=5 * MINUTE + TWICE,
+            kept=5 * MINUTE + TWICE,
+            level="job",
+        ),
+    ),
+    "one exporter down": (
+        _panel(
+            *("OnAppExporterDown", "warning"),
+            late=15 * MINUTE + TWICE,
+            kept=5 * MINUTE + TWICE,
+            level="job",
+        ),
+    ),
+    "configuration broken": (
+        _panel(
+            *("OnAppExporterReloadFailed", "warning"),
+            late=5 * MINUTE + TWICE,
+            kept=5 * MINUTE + TWICE,
+            level="job",
+        ),
+    ),
+}
+
+JAMMED = (
+    _stuck(6, "queued", "over"),
+    _stale(must=False),
+    _very_stale(must=False),
+)
+"""What a jam may raise for each target whose take waits in it."""
+
+BLINDING = {
+    *("panel stopped", "key refused", "panel slow", "shard missing"),
+    *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
+    "exporters restarted",
+}
+"""While one of these lasts the others cannot be seen, and are given its time more."""

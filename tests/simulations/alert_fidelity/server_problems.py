@@ -1,0 +1,271 @@
+"""What is done to single servers of the simulated clouds: each kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alert_fidelity.clouds import Ground, Home
+from alert_fidelity.incidents import Deed
+from alert_fidelity.timing import DAY, HOUR, MINUTE
+from exporter.demo import faults
+from exporter.demo.misfortune import Kind, Misfortune
+from exporter.demo.rows import Target
+
+Act = Callable[[Ground, Home, float], None]
+"""Does something to a home at a moment, in Unix seconds."""
+
+
+def _struck(
+    kind: str,
+    misfortune: Kind,
+    *,
+    days: float | None = None,
+    times: int | None = None,
+    factor: float = 1.0,
+) -> Act:
+    """Return what lets takes of a target go wrong, so often or for so many days."""
+
+    def act(ground: Ground, home: Home, at: float) -> None:
+        def begin() -> None:
+            deed = ground.begin(kind, home)
+            ground.count_anew(home)
+            trouble = ground.world.strike(
+                misfortune, target=home.target, times=times, factor=factor
+            )
+            if days is not None:
+                ground.world.at(at + days * DAY, lambda: mend(deed))
+
+            def mend(deed: Deed) -> None:
+                ground.world.mend(trouble)
+                ground.end(deed)
+
+        ground.world.at(at, begin)
+
+    return act
+
+
+def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Act:
+    """Return what lets a take get stuck, and releases it after so many days."""
+
+    def act(ground: Ground, home: Home, at: float) -> None:
+        world = ground.world
+
+        def begin() -> None:
+            deed = ground.begin(kind, home)
+            ground.count_anew(home)
+            if dead_row_before:
+                world.strike("fail", target=home.target)
+            wait = DAY if dead_row_before else 0.0
+            world.at(at + wait, lambda: world.strike("stick", target=home.target))
+            world.at(at + days * DAY, lambda: release(deed))
+
+        def release(deed: Deed) -> None:
+            for take in list(world.takes.present.values()):
+                if take.backup.target == home.target and take.stage == "stuck":
+                    world.release(take.backup.id)
+            ground.end(deed)
+
+        world.at(at, begin)
+
+    return act
+
+
+def _given_up(kind: str) -> Act:
+    """Return what lets takes fail until the panel gives the schedule up."""
+
+    def act(ground: Ground, home: Home, at: float) -> None:
+        world = ground.world
+
+        def begin() -> None:
+            deed = ground.begin(kind, home)
+            ground.count_anew(home)
+            trouble = world.strike("fail", target=home.target, times=3)
+            world.at(at + 4.2 * DAY, lambda: end(deed, trouble))
+
+        def end(deed: Deed, trouble: Misfortune) -> None:
+            world.mend(trouble)
+            ground.count_anew(home)
+            world.change_schedule(home.schedule_id, status="enabled")
+            ground.end(deed)
+
+        world.at(at, begin)
+
+    return act
+
+
+def _locked(kind: str, days: float) -> Act:
+    def act(ground: Ground, home: Home, at: float) -> None:
+        world = ground.world
+
+        def begin() -> None:
+            built = [
+                row
+                for row in world.backups_of(home.vm_id)
+                if row.built and not row.marked_for_delete
+            ]
+            deed = ground.begin(kind, home)
+            built[-1].locked = True
+            world.at(at + days * DAY, lambda: end(deed, built[-1].id))
+
+        def end(deed: Deed, backup_id: int) -> None:
+            world.backups[backup_id].locked = False
+            ground.end(deed)
+
+        world.at(at, begin)
+
+    return act
+
+
+def _disabled(ground: Ground, home: Home, at: float) -> None:
+    world = ground.world
+
+    def begin() -> None:
+        deed = ground.begin("schedule disabled", home)
+        world.change_schedule(home.schedule_id, status="disabled")
+        world.at(at + 1.2 * DAY, lambda: end(deed))
+
+    def end(deed: Deed) -> None:
+        world.change_schedule(home.schedule_id, status="enabled")
+        ground.end(deed)
+
+    world.at(at, begin)
+
+
+def _lost(ground: Ground, home: Home, at: float) -> None:
+    world = ground.world
+
+    def begin() -> None:
+        # Just after a backup, else the next one would soon be there.
+        soon = world.schedules[home.schedule_id].start_at - world.now < 6 * HOUR
+        if soon or any(not row.built for row in world.backups_of(home.vm_id)):
+            world.at(world.now + HOUR, begin)
+            return
+        ground.begin("backups lost", home)
+        for row in world.backups_of(home.vm_id):
+            world.remove_backup(row.id)
+
+    world.at(at, begin)
+
+
+def _forgotten_server(ground: Ground, _home: Home, at: float) -> None:
+    world = ground.world
+
+    def begin() -> None:
+        server = world.add_server(disk_gb=20, backup_server_id=1)
+        disk = world.disks_of(server.id)[0]
+        disk.has_autobackups = True
+        target = Target("Disk", disk.id)
+        deed = ground.begin("server forgotten", vm_id=server.id, target=target)
+        world.at(at + 1.7 * DAY, lambda: end(deed, target))
+
+    def end(deed: Deed, target: Target) -> None:
+        world.add_schedule(*target, start_at=world.now + HOUR)
+        ground.end(deed)
+
+    world.at(at, begin)
+
+
+def _forgotten_disk(ground: Ground, home: Home, at: float) -> None:
+    world = ground.world
+
+    def begin() -> None:
+        target = Target("Disk", world.add_disk(home.vm_id).id)
+        deed = ground.begin("disk forgotten", vm_id=home.vm_id, target=target)
+        world.at(at + 1.2 * DAY, lambda: end(deed, target))
+
+    def end(deed: Deed, target: Target) -> None:
+        world.add_schedule(*target, start_at=world.now + HOUR)
+        ground.end(deed)
+
+    world.at(at, begin)
+
+
+def _unreadable(kind: str, seconds: float) -> Act:
+    def act(ground: Ground, home: Home, at: float) -> None:
+        def begin() -> None:
+            deed = ground.begin(kind, home)
+            placed = ground.panel.faults.add(
+                faults.html_error(500), resource="backups", server_id=home.vm_id
+            )
+
+            def end() -> None:
+                placed.remove()
+                ground.end(deed)
+
+            ground.world.at(at + seconds, end)
+
+        ground.world.at(at, begin)
+
+    return act
+
+
+ON_SERVERS: dict[str, tuple[Act, float]] = {
+    "starts skipped": (_struck("starts skipped", "skip", days=3.2), 4.3),
+    "starts skipped, schedules unknown": (
+        _struck("starts skipped, schedules unknown", "skip", days=2.4),
+        3.5,
+    ),
+    "start stalled": (_struck("start stalled", "stall", days=3.6), 3.8),
+    "take stuck": (_stuck("take stuck", 3.6), 3.8),
+    "take stuck, schedules unknown": (
+        _stuck("take stuck, schedules unknown", 3.6),
+        3.8,
+    ),
+    "take stuck behind a dead row": (
+        _stuck("take stuck behind a dead row", 4.4, dead_row_before=True),
+        4.6,
+    ),
+    "take failed": (_struck("take failed", "fail", times=1), 2.2),
+    "take failed, its row gone": (
+        _struck("take failed, its row gone", "vanish", times=1),
+        2.2,
+    ),
+    "takes failed, transactions unknown": (
+        _struck("takes failed, transactions unknown", "fail", times=2),
+        3.4,
+    ),
+    "schedule given up": (_given_up("schedule given up"), 5.4),
+    "schedule given up, transactions unknown": (
+        _given_up("schedule given up, transactions unknown"),
+        5.4,
+    ),
+    "backup shrunk": (_struck("backup shrunk", "resize", times=1, factor=0.05), 2.3),
+    "backup grown": (_struck("backup grown", "resize", times=1, factor=9.0), 2.3),
+    "backup locked": (_locked("backup locked", 3.7), 3.9),
+    "schedule disabled": (_disabled, 2.4),
+    "backups lost": (_lost, 2.5),
+    "server forgotten": (_forgotten_server, 2.0),
+    "disk forgotten": (_forgotten_disk, 1.6),
+    "server unreadable": (_unreadable("server unreadable", 4 * HOUR), 0.4),
+}
+"""Each trouble that a single server can have, and how many days it takes in all."""
+
+NEEDS_DISKS = {"backup shrunk", "backup grown", "disk forgotten"}
+NEEDS_TRANSACTIONS = {
+    *("take failed", "take failed, its row gone", "take stuck behind a dead row"),
+    "schedule given up",
+}
+WITHOUT_TRANSACTIONS = {
+    kind for kind in ON_SERVERS if kind.endswith("transactions unknown")
+}
+ON_ONE_PANEL = NEEDS_TRANSACTIONS | WITHOUT_TRANSACTIONS
+WITHOUT_SCHEDULES = (
+    *("starts skipped, schedules unknown", "take stuck, schedules unknown"),
+    "backup locked",
+)
+
+LOCKED_BRIEFLY = _locked("backup locked for a day and a half", 1.5)
+UNREADABLE_BRIEFLY = _unreadable(
+    "server unreadable for a quarter of an hour", 15 * MINUTE
+)
+
+
+def applicable(ground: Ground, *, whole: bool) -> list[str]:
+    """Return the troubles that a target on a panel can have, in a fixed order."""
+    if ground.name == "nyc1":
+        return [*WITHOUT_SCHEDULES]
+    barred = {kind for kind in ON_SERVERS if kind.endswith("schedules unknown")}
+    barred |= NEEDS_DISKS if whole else set()
+    on_lon1 = ground.name == "lon1"
+    barred |= WITHOUT_TRANSACTIONS if on_lon1 else NEEDS_TRANSACTIONS
+    return [kind for kind in ON_SERVERS if kind not in barred]

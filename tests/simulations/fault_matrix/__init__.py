@@ -1,0 +1,1 @@
+"""Every fault at every place: what ``/metrics`` says during and after it."""

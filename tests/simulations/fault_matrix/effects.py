@@ -1,0 +1,491 @@
+"""What each kind of trouble does to /metrics at each place: the contract, as rules.
+
+While it is short, the last good values stay. Once it lasts longer than ``max_age``,
+what is too old goes. Afterwards everything is as if nothing had been. Beside the rules
+stand the sentences of ``docs/reliability.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fault_matrix.rules import (
+    TIMEOUT_SECONDS,
+    Outcome,
+    Rule,
+    as_ever,
+    as_its_disk,
+    at_most,
+    between,
+    gone,
+    kept,
+    less_or_gone,
+    may_rise,
+    near,
+    new_or_gone,
+    old_or_new,
+    recent,
+    rises,
+    says,
+    since_the_fault,
+)
+
+PANEL = "everything"
+ALL = "all of these"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What of a panel a fault strikes."""
+
+    name: str
+    shown: str
+    """As the pages call it."""
+    resources: tuple[str, ...]
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Where the simulated panel puts a fault."""
+
+
+def _place(resource: str, shown: str) -> Place:
+    return Place(resource, shown, (resource,), {"resource": resource})
+
+
+PLACES = {
+    place.name: place
+    for place in (
+        _place("version", "the version"),
+        Place(
+            "inventory",
+            "the list of servers",
+            ("virtual_machines",),
+            {"path": "/virtual_machines"},
+        ),
+        Place(
+            "one server",
+            "the backups of one server",
+            ("backups",),
+            {"resource": "backups", "server_id": 1},
+        ),
+        Place(
+            "every server",
+            "the backups of every server",
+            ("backups",),
+            {"resource": "backups"},
+        ),
+        _place("schedules", "schedules"),
+        _place("disks", "disks"),
+        _place("transactions", "transactions"),
+        _place("backup_servers", "backup servers"),
+        _place("recovery_points", "recovery points"),
+        Place(
+            PANEL,
+            "every request",
+            (
+                *("version", "virtual_machines", "backups", "schedules", "disks"),
+                *("transactions", "backup_servers", "recovery_points"),
+            ),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said at one place, and how that is put in words."""
+
+    words: str
+    short: tuple[Rule, ...]
+    long_words: str = ""
+    long: tuple[Rule, ...] = ()
+    after: tuple[Rule, ...] = ()
+    """What remembers it, beside the counters of requests."""
+
+
+ALWAYS = (
+    Rule("process_|python_", lambda *_: True),
+    # Compared by other means: with what the panel has answered.
+    Rule("onapp_api_(requests_total|request_duration_seconds)", lambda *_: True),
+)
+"""What differs between any two runs."""
+
+# The panel's header is cut to seconds: the rest of the last one is left over.
+IN_STEP = Rule("onapp_panel_clock_skew_seconds", near(0.0))
+
+AFTER = (
+    Rule("onapp_inventory_last_success_timestamp_seconds", recent),
+    Rule("onapp_api_(errors|rows_skipped)_total", kept),
+)
+"""What remembers a fault that is over: counters, and when it was noticed to be."""
+
+_CP = r'\{panel="cp",'
+_BACKUPS = (
+    r"onapp_(backup_(?!server)\w+|target_\w+|vm_backups|vm_backup_size_bytes"
+    r"|vm_last_success_timestamp_seconds|recovery_point_\w+)" + _CP
+)
+_NEW_DISK = r"onapp_target_\w+\{.*target_id=\"104\""
+
+
+def _collector(name: str, outcome: Outcome) -> Rule:
+    return Rule(rf'onapp_collector_success{_CP}collector="{name}"', outcome)
+
+
+def _up(value: str) -> Rule:
+    return Rule("onapp_up", says(value))
+
+
+def _of(servers: str, family: str, outcome: Outcome) -> Rule:
+    return Rule(rf'{family}vm_id="[{servers}]"', outcome)
+
+
+_NOT_READ = (
+    _collector("backups", says("0")),
+    _of("123", "onapp_vm_poll_success" + _CP, says("0")),
+    _of("123", "onapp_vm_last_poll_success_timestamp_seconds" + _CP, kept),
+)
+_ONE_NOT_READ = (
+    _collector("backups", says("0")),
+    _of("1", "onapp_vm_poll_success" + _CP, says("0")),
+    _of("1", "onapp_vm_last_poll_success_timestamp_seconds" + _CP, kept),
+)
+_ON = r"onapp_backup_server_{}\{{.*backup_server_id=\"{}\""
+_ASKED_ELSE = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
+"""After a failure the panel is asked for itself at other moments."""
+
+_SCHEDULES_GONE = (
+    _collector("schedules", says("0")),
+    Rule("onapp_schedule_", gone),
+    Rule('onapp_target_expected_interval_info.*source="schedule"', gone),
+    Rule('onapp_target_expected_interval_info.*source="history"', says("1")),
+    _of("2", "onapp_vm_backup_required" + _CP, gone),
+)
+
+_FAILED: Mapping[str, Said] = {
+    "version": Said(
+        "`onapp_up` 0, `onapp_panel_info` stays; everything else is read on",
+        (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
+        "the same",
+        (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
+    ),
+    "inventory": Said(
+        '`onapp_up` 0, `onapp_collector_success{collector="inventory"}` 0; servers '
+        "neither come nor go nor change, all of them are read on",
+        (
+            _up("0"),
+            _collector("inventory", says("0")),
+            Rule("onapp_vm_info", kept),
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+        "the same",
+        (
+            _up("0"),
+            _collector("inventory", says("0")),
+            Rule("onapp_vm_info", kept),
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+    ),
+    "one server": Said(
+        "its `onapp_vm_poll_success` 0 and its last good values; "
+        '`onapp_collector_success{collector="backups"}` 0; no other server is touched',
+        (
+            *_ONE_NOT_READ,
+            Rule(_NEW_DISK, as_ever),
+            _of("1", _BACKUPS, kept),
+            Rule(_ON.format("backups", 1), says("5")),
+            Rule(_ON.format("used_bytes", 1), says(str(5 * 2**30))),
+        ),
+        "all that is made from its backups is gone, and missing in the sums of backup "
+        "servers; what the inventory says of it stays",
+        (
+            *_ONE_NOT_READ,
+            _of("1", _BACKUPS, gone),
+            Rule(_ON.format("backups", 1), says("3")),
+            Rule(_ON.format("used_bytes", 1), says(str(3 * 2**30))),
+        ),
+    ),
+    "every server": Said(
+        "the same of each; `onapp_up` stays 1",
+        (
+            *_NOT_READ,
+            Rule(_NEW_DISK, as_ever),
+            Rule(_BACKUPS, kept),
+            Rule(r"onapp_backup_server_(backups|used_bytes)", kept),
+            _ASKED_ELSE,
+        ),
+        "the same of each",
+        (
+            *_NOT_READ,
+            Rule(_BACKUPS, gone),
+            Rule(_ON.format("(backups|used_bytes)", "none"), gone),
+            Rule(r"onapp_backup_server_(backups|used_bytes)", says("0")),
+            _ASKED_ELSE,
+        ),
+    ),
+    "schedules": Said(
+        '`onapp_collector_success{collector="schedules"}` 0; schedules stay as they '
+        "were",
+        (_collector("schedules", says("0")), Rule("onapp_schedule_", kept)),
+        "`onapp_schedule_*` are gone; expected intervals come from the history of the "
+        "backups, `onapp_vm_backup_required` is absent where nothing else tells",
+        _SCHEDULES_GONE,
+    ),
+    "disks": Said(
+        '`onapp_collector_success{collector="schedules"}` 0; targets stay as they were',
+        (_collector("schedules", says("0")), Rule(_NEW_DISK, gone)),
+        "disks without any backup are no targets; schedules of disks are tied to their "
+        "servers by backups",
+        (_collector("schedules", says("0")), Rule(_NEW_DISK, gone)),
+    ),
+    "transactions": Said(
+        '`onapp_collector_success{collector="transactions"}` 0; nothing is counted',
+        (
+            _collector("transactions", says("0")),
+            Rule("onapp_transactions_total", kept),
+        ),
+        "`onapp_transactions_pending` and the oldest one are gone",
+        (
+            _collector("transactions", says("0")),
+            Rule("onapp_transactions_total", kept),
+            Rule("onapp_transactions_(pending|oldest)", gone),
+        ),
+    ),
+    "backup_servers": Said(
+        '`onapp_collector_success{collector="backup_servers"}` 0; what is known of '
+        "them stays",
+        (
+            _collector("backup_servers", says("0")),
+            Rule("onapp_backup_server_(info|enabled|capacity)", kept),
+        ),
+        "what the panel says of them is gone; the sums of the polled backups stay",
+        (
+            _collector("backup_servers", says("0")),
+            Rule("onapp_backup_server_(info|enabled|capacity)", gone),
+            Rule(_ON.format("(backups|used_bytes)", 2), gone),
+        ),
+    ),
+    "recovery_points": Said(
+        '`onapp_collector_success{collector="recovery_points"}` 0; recovery points '
+        "stay as they were",
+        (
+            _collector("recovery_points", says("0")),
+            Rule("onapp_recovery_point_", kept),
+            _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
+        ),
+        "`onapp_recovery_point_*` are gone, and count no longer as a success",
+        (
+            _collector("recovery_points", says("0")),
+            Rule("onapp_recovery_point_", gone),
+            _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
+        ),
+    ),
+    PANEL: Said(
+        "`onapp_up` 0, all values stay as they were; `onapp_poll_lag_seconds` rises",
+        (
+            _up("0"),
+            _collector(r"\w+", says("0", "1")),
+            Rule("onapp_vm_poll_success", says("0", "1")),
+            Rule("onapp_poll_lag_seconds", since_the_fault),
+            IN_STEP,
+            Rule("onapp_", kept),
+        ),
+        "`onapp_vm_poll_success` 0; all is gone but what the inventory says of "
+        "servers, and what counts",
+        (
+            _up("0"),
+            _collector(r"\w+", says("0", "1")),
+            Rule("onapp_vm_poll_success", says("0")),
+            Rule("onapp_poll_lag_seconds", since_the_fault),
+            IN_STEP,
+            Rule("onapp_transactions_total", kept),
+            Rule(_BACKUPS, gone),
+            Rule("onapp_(backup_server|transactions|schedule)_", gone),
+            Rule("onapp_vm_backup_required", gone),
+            Rule("onapp_", kept),
+        ),
+    ),
+}
+
+_LATE = Rule("onapp_poll_lag_seconds", since_the_fault)
+_TIMES = Rule("onapp_vm_last_poll_success_timestamp_seconds", recent)
+
+
+def _also(said: Said, *rules: Rule, first: bool = False) -> Said:
+    """Return the same with more rules."""
+
+    def joined(own: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return (*rules, *own) if first else (*own, *rules)
+
+    return Said(said.words, joined(said.short), said.long_words, joined(said.long))
+
+
+_WAITING = {
+    **{
+        name: said if name == PANEL else _also(said, _TIMES, _ASKED_ELSE, _LATE)
+        for name, said in _FAILED.items()
+    },
+    "version": Said(
+        "`onapp_up` 0; the whole panel is taken to be overloaded and asked seldom",
+        (
+            _up("0"),
+            Rule("onapp_panel_info", kept),
+            Rule("onapp_vm_last_poll_success_timestamp_seconds", may_rise),
+            Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
+            Rule("onapp_backup_server_(backups|used_bytes)", between),
+            _LATE,
+            Rule("onapp_", old_or_new),
+        ),
+        "what could not be read in time is gone",
+        (
+            _up("0"),
+            Rule("onapp_panel_info", kept),
+            Rule("onapp_vm_poll_success", says("0", "1")),
+            Rule("onapp_collector_success", says("0", "1")),
+            Rule("onapp_vm_last_poll_success_timestamp_seconds", may_rise),
+            Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
+            Rule("onapp_backup_server_(backups|used_bytes)", less_or_gone),
+            _LATE,
+            IN_STEP,
+            Rule("onapp_", new_or_gone),
+        ),
+    ),
+    "schedules": Said(
+        f"{_FAILED['schedules'].words}; disks, which come after them, too",
+        (
+            *_FAILED["schedules"].short,
+            Rule(_NEW_DISK, gone),
+            _TIMES,
+            _ASKED_ELSE,
+            _LATE,
+        ),
+        _FAILED["schedules"].long_words,
+        (
+            *(rule for rule in _SCHEDULES_GONE if "backup_required" not in rule.series),
+            Rule("onapp_vm_backup_required", gone),
+            Rule(_NEW_DISK, gone),
+            _TIMES,
+            _ASKED_ELSE,
+            _LATE,
+        ),
+    ),
+}
+
+_REFUSED = {
+    **_FAILED,
+    "version": Said(
+        "`onapp_panel_info` stays; nothing else",
+        (Rule("onapp_panel_info", kept),),
+        "the same",
+        (Rule("onapp_panel_info", kept),),
+    ),
+    # Each server is asked by itself then, at once.
+    "schedules": _also(_FAILED["schedules"], _TIMES),
+    "disks": _also(_FAILED["disks"], _TIMES),
+}
+
+_LEFT_ALONE = Said(
+    "`onapp_up` 0: nothing is sent any more, and all values stay as they were",
+    (
+        _up("0"),
+        _collector(r"\w+", says("0", "1")),
+        Rule("onapp_vm_poll_success", says("0", "1")),
+        Rule("onapp_poll_lag_seconds", since_the_fault),
+        Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
+        Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
+        IN_STEP,
+        Rule("onapp_backup_server_(backups|used_bytes)", between),
+        Rule("onapp_", old_or_new),
+    ),
+    "`onapp_vm_poll_success` 0; all is gone but what the inventory says of servers, "
+    "and what counts",
+    (
+        _up("0"),
+        _collector(r"\w+", says("0", "1")),
+        Rule("onapp_vm_poll_success", says("0")),
+        Rule("onapp_poll_lag_seconds", since_the_fault),
+        Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
+        Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
+        IN_STEP,
+        Rule("onapp_transactions_total", old_or_new),
+        Rule(_BACKUPS, gone),
+        Rule("onapp_(backup_server|transactions|schedule)_", gone),
+        Rule("onapp_vm_backup_required", gone),
+        Rule("onapp_", old_or_new),
+    ),
+)
+
+_AS_EVER = Said("nothing changes", ())
+
+_CUT_SHORT = {
+    **dict.fromkeys(PLACES, _AS_EVER),
+    # The newest backup may be among those that are not listed.
+    **{place: _FAILED[place] for place in ("one server", "every server")},
+    "inventory": Said(
+        'what is listed is taken; `onapp_collector_success{collector="inventory"}` 0, '
+        "and no server goes",
+        (
+            _collector("inventory", says("0")),
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+    ),
+    "schedules": Said(
+        'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
+        (_collector("schedules", says("0")),),
+    ),
+    "disks": Said(
+        'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
+        (_collector("schedules", says("0")),),
+    ),
+    "backup_servers": Said(
+        'what is listed is taken; `onapp_collector_success{collector="backup_servers"}`'
+        " 0",
+        (_collector("backup_servers", says("0")),),
+    ),
+    "recovery_points": Said(
+        "what is listed is taken; "
+        '`onapp_collector_success{collector="recovery_points"}` 0',
+        (_collector("recovery_points", says("0")),),
+    ),
+    PANEL: Said(
+        ALL,
+        (
+            _collector("(inventory|schedules|backup_servers)", says("0")),
+            *_FAILED["every server"].short,
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+        ALL,
+        (
+            _collector("(inventory|schedules|backup_servers)", says("0")),
+            *_FAILED["every server"].long,
+            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
+        ),
+    ),
+}
+
+FAILED = "failed"
+WAITING = "asked to wait"
+REFUSED = "refused"
+UNAUTHORIZED = "unauthorized"
+CUT_SHORT = "cut short"
+AS_EVER = "as ever"
+EFFECTS: Mapping[str, Mapping[str, Said]] = {
+    FAILED: _FAILED,
+    WAITING: _WAITING,
+    REFUSED: _REFUSED,
+    UNAUTHORIZED: dict.fromkeys(PLACES, _LEFT_ALONE),
+    CUT_SHORT: _CUT_SHORT,
+    AS_EVER: dict.fromkeys(PLACES, _AS_EVER),
+}
+
+
+def errors(place: Place, reason: str | None) -> tuple[Rule, ...]:
+    """Return what is counted while requests to a place fail with a reason."""
+    if reason is None:
+        return ()
+    if place.name == PANEL:
+        return (Rule(rf'onapp_api_errors_total.*reason="{reason}"', may_rise),)
+    (resource,) = place.resources
+    series = rf'onapp_api_errors_total.*reason="{reason}",resource="{resource}"'
+    # Whoever is being waited for is late.
+    late = Rule("onapp_poll_lag_seconds", at_most(TIMEOUT_SECONDS))
+    return (Rule(series, rises), *((late,) if reason == "timeout" else ()))

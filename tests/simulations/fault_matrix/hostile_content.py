@@ -1,0 +1,473 @@
+"""Answers that are hostile, yet valid: what they do to rows, and to /metrics.
+
+Each changes the newest row of the lists it befalls, or adds one like it. The rules are
+explicit: whatever they do not name must be as without the change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from harness import NOW
+
+from exporter.demo import hostile
+from exporter.demo.faults import Fault
+from exporter.demo.wire import Fields, Moment
+from fault_matrix.cloud import DAY, GIB
+from fault_matrix.effects import ALL, PANEL, PLACES, Said
+from fault_matrix.rules import (
+    Rule,
+    as_its_disk,
+    copied,
+    gone,
+    kept,
+    may_rise,
+    rises,
+    says,
+)
+
+BIG = 2**63
+LONG = "x" * 1024**2
+SHORT = "<1 MiB>"
+"""Stands for LONG where scrapes are compared."""
+ODD = 'a\x00\x1b[31m\r\n\t\x7f\u2028\\"z'
+_NEWEST = {1: 1008, 2: 1009, 3: 1010}
+"""The newest backup of each server."""
+_POINTS = ((1, 9004), (2, 9002), (3, 9003))
+"""The newest recovery point of each."""
+_SERVERS = {"one server": (1,), "every server": (1, 2, 3)}
+
+Rules = tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """One kind of hostile answer."""
+
+    name: str
+    make: Callable[[], Fault]
+    said: Mapping[str, Said]
+    make_xml: Callable[[], Fault] | None = None
+    impossible: Mapping[str, str] = field(default_factory=dict)
+
+
+def _newest(resource: str | None, rows: list[Fields]) -> Fields:
+    return rows[0 if resource == "transactions" else -1]
+
+
+def _changed(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
+    """Make a fault that changes the newest row of each of these lists."""
+
+    def change(resource: str | None, rows: list[Fields]) -> None:
+        if rows and (resource or "") in changes:
+            _newest(resource, rows).update(changes[resource or ""])
+
+    return lambda: hostile.spoilt(change)
+
+
+def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
+    """Make a fault that adds a row that is like the newest but for these fields."""
+
+    def change(resource: str | None, rows: list[Fields]) -> None:
+        if rows and (resource or "") in changes:
+            row = {**_newest(resource, rows), **changes[resource or ""]}
+            # The newest transaction comes first: the new one is newer, or after it.
+            newer = resource == "transactions" and row["id"] == BIG
+            rows.insert(0 if newer else len(rows), row)
+
+    return lambda: hostile.spoilt(change)
+
+
+def _said(words: Mapping[str, str], rules: Mapping[str, Rules]) -> dict[str, Said]:
+    """Return what is said at each place where it can be."""
+    return {name: Said(words[name], rules.get(name, ())) for name in words}
+
+
+def _is(family: str, labels: str, value: object) -> Rule:
+    """Return the rule that the series that begin so have a value, or are gone."""
+    outcome = gone if value is None else says(str(value))
+    comma = "," if labels else ""
+    return Rule(re.escape(f'{family}{{panel="cp"{comma}{labels}'), outcome)
+
+
+def _each(
+    rules: Callable[[int], Rules], sums: Mapping[str, Rules] | None = None
+) -> dict[str, Rules]:
+    """Return the rules for one server, and for every server, with those for sums."""
+    return {
+        name: (
+            *(rule for server in servers for rule in rules(server)),
+            *(sums or {}).get(name, ()),
+        )
+        for name, servers in _SERVERS.items()
+    }
+
+
+def _target(server: int) -> str:
+    kind, number = ("VirtualMachine", 2) if server == 2 else ("Disk", 100 + server)
+    return f'vm_id="{server}",target_type="{kind}",target_id="{number}"'
+
+
+def _stored(place: object, *, backups: int | None = None, gib: int) -> Rules:
+    of = f'backup_server_id="{place}"'
+    used = _is("onapp_backup_server_used_bytes", of, gib * GIB)
+    if backups is None:
+        return (used,)
+    return (used, _is("onapp_backup_server_backups", of, backups))
+
+
+def _everywhere(rules: Mapping[str, Rules]) -> dict[str, Rules]:
+    """Add the rules for all places at once."""
+    every = [r for name, own in rules.items() if name != "one server" for r in own]
+    return {**rules, PANEL: tuple(every)}
+
+
+_LISTS = tuple(name for name in PLACES if name != "version")
+_NO_ROWS = {"version": "a version is no list of rows"}
+_NOTHING = "nothing changes"
+
+
+def _twice() -> Content:
+    skipped = Rule('onapp_api_rows_skipped_total.*resource="backups"', rises)
+    words = "the first of them counts"
+    more = f"{words}, the other is counted in `onapp_api_rows_skipped_total`"
+    return Content(
+        "duplicate ids",
+        _added(
+            {
+                "virtual_machines": {"label": "double"},
+                "backups": {"backup_size": 7},
+                "schedules": {"failure_count": 9},
+                "disks": {"is_swap": True},
+                "transactions": {"status": "complete"},
+                "backup_servers": {"label": "double"},
+                "recovery_points": {"size": 7},
+            }
+        ),
+        _said(
+            {
+                **dict.fromkeys(_LISTS, words),
+                **dict.fromkeys(_SERVERS, more),
+                PANEL: ALL,
+            },
+            dict.fromkeys((*_SERVERS, PANEL), (skipped,)),
+        ),
+        impossible=_NO_ROWS,
+    )
+
+
+def _big() -> Content:
+    def one_more(server: int) -> Rules:
+        vm = f'vm_id="{server}"'
+        new, old = f'backup_id="{BIG}"', f'backup_id="{_NEWEST[server]}"'
+        return (
+            Rule(rf'onapp_backup_\w+{{panel="cp",{vm},{new}', copied(new, old)),
+            _is("onapp_vm_backups", f'{vm},state="built"', 4),
+            _is("onapp_vm_backup_size_bytes", vm, 4 * GIB),
+            _is("onapp_target_backups", f'{_target(server)},state="built"', 4),
+        )
+
+    def like(family: str, label: str, number: int) -> Rule:
+        new, old = f'{label}="{BIG}"', f'{label}="{number}"'
+        return Rule(rf"{family}\w*{{.*{new}", copied(new, old))
+
+    sums = {
+        "one server": _stored(1, backups=7, gib=7),
+        "every server": (
+            *_stored(1, backups=8, gib=8),
+            *_stored("none", backups=5, gib=4),
+        ),
+    }
+    vm, target = f'vm_id="{BIG}"', f'vm_id="1",target_type="Disk",target_id="{BIG}"'
+    counted = _is(
+        "onapp_transactions_total", 'action="restore_backup",status="failed"', 2
+    )
+    rules = _everywhere(
+        {
+            "inventory": (
+                like("onapp_vm_(?:info|suspended|created)", "vm_id", 3),
+                _is("onapp_vm_poll_success", vm, 0),
+                _is("onapp_panel_virtual_machines", "", 4),
+                _is("onapp_collector_success", 'collector="backups"', 0),
+                Rule('onapp_api_errors_total.*"not_found",resource="backups"', rises),
+            ),
+            **_each(one_more, sums),
+            "schedules": (like("onapp_schedule_", "schedule_id", 503),),
+            "disks": (
+                _is("onapp_target_backups", target, 0),
+                _is("onapp_target_locked_backups", target, 0),
+                _is("onapp_target_marked_for_delete_backups", target, 0),
+            ),
+            "transactions": (counted,),
+            "backup_servers": (like("onapp_backup_server_", "backup_server_id", 2),),
+            "recovery_points": tuple(
+                Rule(
+                    rf'onapp_recovery_point_\w+{{panel="cp",vm_id="{server}",'
+                    rf'recovery_point_id="{BIG}"',
+                    copied(str(BIG), str(point)),
+                )
+                for server, point in _POINTS
+            ),
+        }
+    )
+    taken = "a row like any other"
+    said = _said(
+        {
+            **dict.fromkeys(_LISTS, taken),
+            "inventory": f"{taken}; the backups of such a server are asked for",
+            PANEL: ALL,
+        },
+        rules,
+    )
+    # Such a server is asked for until the next inventory.
+    asked = Rule('onapp_api_errors_total.*"not_found",resource="backups"', may_rise)
+    for name, after in (
+        ("inventory", (asked,)),
+        ("transactions", (counted,)),
+        (PANEL, (asked, counted)),
+    ):
+        said[name] = Said(said[name].words, said[name].short, after=after)
+    return Content(
+        "ids of 2^63",
+        _added(
+            {
+                resource: {"id": BIG}
+                for resource in PLACES[PANEL].resources
+                if resource != "version"
+            }
+        ),
+        said,
+        impossible=_NO_ROWS,
+    )
+
+
+def _negative() -> Content:
+    def unknown(server: int) -> Rules:
+        newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
+        return (
+            _is("onapp_backup_size_bytes", newest, None),
+            _is("onapp_target_last_success_size_bytes", _target(server), None),
+            _is("onapp_vm_backup_size_bytes", f'vm_id="{server}"', 2 * GIB),
+        )
+
+    sums = {
+        "one server": _stored(1, gib=5),
+        "every server": (*_stored(1, gib=4), *_stored("none", gib=2)),
+    }
+    rules = _everywhere(
+        {
+            **_each(unknown, sums),
+            "backup_servers": (
+                _is("onapp_backup_server_capacity_bytes", 'backup_server_id="2"', None),
+            ),
+            "recovery_points": tuple(
+                _is(
+                    "onapp_recovery_point_size_bytes",
+                    f'vm_id="{server}",recovery_point_id="{point}"',
+                    None,
+                )
+                for server, point in _POINTS
+            ),
+        }
+    )
+    absent = "such a size is absent, the rest of the row counts"
+    words = {
+        **dict.fromkeys((*_SERVERS, "backup_servers", "recovery_points"), absent),
+        **dict.fromkeys(("inventory", "disks"), "nothing changes: it is not used"),
+        PANEL: ALL,
+    }
+    return Content(
+        "negative sizes",
+        _changed(
+            {
+                "virtual_machines": {"memory": -1},
+                "backups": {"backup_size": -1},
+                "disks": {"disk_size": -1},
+                "backup_servers": {"capacity": -1},
+                "recovery_points": {"size": -1},
+            }
+        ),
+        _said(words, rules),
+        impossible=dict.fromkeys(
+            ("version", "schedules", "transactions"), "there is no size in it"
+        ),
+    )
+
+
+def _dates(year: int, date: str) -> Content:
+    def unknown(server: int) -> Rules:
+        newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
+        before = int(NOW - DAY + 60)
+        dated = ("age_seconds", "built_timestamp_seconds", "created_timestamp_seconds")
+        return (
+            *(_is(f"onapp_backup_{what}", newest, None) for what in dated),
+            _is("onapp_target_last_success_timestamp_seconds", _target(server), before),
+            *(
+                # What it had overtaken is pending again.
+                (Rule('onapp_target_oldest_pending.*vm_id="3"', kept),)
+                if server == 3
+                else ()
+            ),
+            *(
+                ()
+                if server == 1  # its recovery point is newer
+                else (
+                    _is(
+                        "onapp_vm_last_success_timestamp_seconds",
+                        f'vm_id="{server}"',
+                        before,
+                    ),
+                )
+            ),
+        )
+
+    newest_of_1 = Rule(
+        'onapp_vm_last_success_timestamp_seconds{panel="cp",vm_id="1"', as_its_disk
+    )
+    rules: dict[str, Rules] = {
+        "inventory": (_is("onapp_vm_created_timestamp_seconds", 'vm_id="3"', None),),
+        **_each(unknown),
+        "schedules": (
+            _is(
+                "onapp_schedule_next_start_timestamp_seconds",
+                'schedule_id="503"',
+                None,
+            ),
+        ),
+        "recovery_points": (
+            *(
+                _is(
+                    "onapp_recovery_point_created_timestamp_seconds",
+                    f'vm_id="{server}",recovery_point_id="{point}"',
+                    None,
+                )
+                for server, point in _POINTS
+            ),
+            newest_of_1,
+        ),
+    }
+    rules = _everywhere(rules)
+    of_1 = 'vm_id="1"'
+    last = _is("onapp_vm_last_success_timestamp_seconds", of_1, int(NOW - DAY + 60))
+    rules[PANEL] = (last, *(rule for rule in rules[PANEL] if rule is not newest_of_1))
+    absent = "such a date is absent, as if the panel had not told it"
+    words = {
+        **dict.fromkeys(_LISTS, absent),
+        **dict.fromkeys(_SERVERS, f"{absent}: the backup before is the last success"),
+        "recovery_points": f"{absent}: it counts no longer as the last success",
+        **dict.fromkeys(("disks", "backup_servers"), "nothing changes: it is not used"),
+        "transactions": "it counts all the same",
+        PANEL: ALL,
+    }
+    dates = {name: Moment(date) for name in ("created_at", "updated_at", "built_at")}
+    others = (
+        *("virtual_machines", "disks", "transactions", "backup_servers"),
+        "recovery_points",
+    )
+    return Content(
+        f"dates in {year}",
+        _changed(
+            {
+                **dict.fromkeys((*others, "backups"), dates),
+                "schedules": {"start_at": Moment(date)},
+            }
+        ),
+        _said(words, rules),
+        impossible={"version": "there is no date in it"},
+    )
+
+
+def _text(
+    name: str, text: str, words: str, make_xml: Callable[[], Fault] | None = None
+) -> Content:
+    escaped = (
+        text.replace(LONG, SHORT)
+        .replace("\\", r"\\")
+        .replace("\n", r"\n")
+        .replace('"', r"\"")
+    )
+    backups = _each(
+        lambda server: (
+            _is(
+                "onapp_backup_info",
+                f'vm_id="{server}",backup_id="{_NEWEST[server]}",'
+                f'identifier="{escaped}"',
+                1,
+            ),
+            _is(
+                "onapp_backup_info",
+                f'vm_id="{server}",backup_id="{_NEWEST[server]}"',
+                None,
+            ),
+        )
+    )
+    versions = (
+        Rule(
+            r'onapp_panel_info{.*version="(?!6)' + re.escape(escaped) + '"}', says("1")
+        ),
+        Rule("onapp_panel_info", gone),
+    )
+    rules = _everywhere(
+        {
+            "version": versions,
+            "inventory": (
+                Rule(f'onapp_vm_info{{.*label="{re.escape(escaped)}"', says("1")),
+                Rule('onapp_vm_info{.*label="renamed"', gone),
+                Rule('onapp_vm_info{.*label="web-3"', gone),
+            ),
+            **backups,
+            "backup_servers": (
+                _is(
+                    "onapp_backup_server_info",
+                    f'backup_server_id="2",label="{escaped}"',
+                    1,
+                ),
+                _is("onapp_backup_server_info", 'backup_server_id="2"', None),
+            ),
+        }
+    )
+    shown = dict.fromkeys(rules, words)
+    unseen = ("schedules", "disks", "transactions", "recovery_points")
+    return Content(
+        name,
+        _changed(
+            {
+                "version": {"version": text},
+                "virtual_machines": {"label": text},
+                "backups": {"identifier": text},
+                "schedules": {"note": text},
+                "disks": {"identifier": text},
+                "transactions": {"log_output": text},
+                "backup_servers": {"label": text},
+                "recovery_points": {"note": text},
+            }
+        ),
+        _said(
+            {
+                **shown,
+                **dict.fromkeys(unseen, "nothing changes: it is not used"),
+                PANEL: ALL,
+            },
+            rules,
+        ),
+        make_xml,
+    )
+
+
+CONTENTS = (
+    _twice(),
+    _big(),
+    _negative(),
+    _dates(1969, "1969-07-20T20:17:40Z"),
+    _dates(9999, "9999-12-31T23:59:59Z"),
+    _text("a label of 1 MiB", LONG, "it is shown as it is"),
+    _text(
+        "control characters",
+        ODD,
+        "they are shown as they are; in XML, where they cannot stand, the answer is "
+        "unusable",
+        lambda: hostile.rewritten(lambda body: body.replace(b"</", b"\x01</", 1)),
+    ),
+)

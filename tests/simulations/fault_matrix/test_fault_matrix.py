@@ -1,0 +1,391 @@
+"""Every fault at every place: the whole of /metrics before, during and after it.
+
+Each cell is an exporter over a small simulated cloud. When its fault begins, something
+changes everywhere in the cloud. The same cloud is watched without any fault too, on the
+same stepped clock: whatever the rules of a cell do not name must be said as there.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+from harness import Cloud, PatientClock, watched
+
+from fault_matrix.cloud import Movable, move_on, small_cloud
+from fault_matrix.effects import (
+    AFTER,
+    ALWAYS,
+    IN_STEP,
+    PANEL,
+    PLACES,
+    REFUSED,
+    UNAUTHORIZED,
+)
+from fault_matrix.hostile_content import LONG, SHORT
+from fault_matrix.matrix import (
+    CONNECTION,
+    FAULTS,
+    MOST_BYTES,
+    Fault,
+    cells,
+    impossible,
+)
+from fault_matrix.rules import TIMEOUT_SECONDS, Moment, Rule, differences, heads, scrape
+
+HOST = "cp.test"
+_RECOVERY_SECONDS = 90.0
+_AFTER_UNAUTHORIZED_SECONDS = 700.0
+_AFTER_REFUSED_SECONDS = 4500.0
+_AFTER_PAUSE_SECONDS = 300.0
+_AFTER_SHORT_PAUSE_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When a cell's exporter is looked at: in seconds of its clock."""
+
+    interval: float
+    after: float
+    long: bool
+    """Whether the fault lasts longer than ``max_age`` too."""
+
+    @property
+    def max_age(self) -> float:
+        """Return how old data may become."""
+        return 3 * self.interval
+
+    def moments(self) -> Iterator[tuple[str, float]]:
+        """Yield what comes after what time."""
+        yield "before", 1.1 * self.interval
+        yield "short", 1.5 * self.interval
+        if self.long:
+            yield "long", 4.0 * self.interval
+        yield "after", self.after
+
+
+@dataclass(frozen=True)
+class Look:
+    """One scrape, and the moment of it."""
+
+    text: str
+    now: float
+    elapsed: float
+
+
+Looks = dict[str, Look]
+_ALWAYS_ASKED = ("version", "inventory", "one server", "every server")
+Begin = Callable[[Cloud], Any]
+
+
+def rhythm(fault: Fault, place: str, form: str) -> Rhythm:
+    """Return the rhythm in which a fault can be seen to come and go."""
+    long = fault.main and form == fault.forms[0]
+    if fault.effect == REFUSED and place not in _ALWAYS_ASKED:
+        return Rhythm(600.0, _AFTER_REFUSED_SECONDS, long=long)
+    after = _RECOVERY_SECONDS
+    if fault.effect == UNAUTHORIZED:
+        after = _AFTER_UNAUTHORIZED_SECONDS
+    elif place in ("recovery_points", PANEL):
+        after = _AFTER_PAUSE_SECONDS if long else _AFTER_SHORT_PAUSE_SECONDS
+    return Rhythm(60.0, after, long=long)
+
+
+@asynccontextmanager
+async def looking(
+    panel: Movable, folder: Path, form: str, rhythm: Rhythm, **keys: Any
+) -> AsyncIterator[Cloud]:
+    """Watch a cloud with every collector."""
+    poll = {
+        "interval": f"{rhythm.interval:.0f}s",
+        "max_age": f"{rhythm.max_age:.0f}s",
+        "timeout": f"{TIMEOUT_SECONDS:.0f}s",
+        "max_body": MOST_BYTES,
+    }
+    async with watched(
+        panel,
+        folder,
+        clock=PatientClock(panel.world.now),
+        format=form,
+        poll=poll,
+        discovery={"interval": poll["interval"]},
+        collectors={"recovery_points": True},
+        **keys,
+    ) as cloud:
+        yield cloud
+
+
+async def look(cloud: Cloud, rhythm: Rhythm, begin: Begin, end: Begin) -> Looks:
+    """Scrape before, during and after a fault."""
+    looks: Looks = {}
+    began = 0.0
+    for name, seconds in rhythm.moments():
+        if name == "after":
+            await end(cloud)
+        await cloud.pass_(seconds)
+        text = (await cloud.metrics()).replace(LONG, SHORT)
+        text = text.replace(cloud.panel.url, "URL")
+        now = cloud.clock.time()
+        looks[name] = Look(text, now, now - (began or now))
+        if name == "before":
+            began = now
+            move_on(cloud.panel)
+            await begin(cloud)
+    return looks
+
+
+async def nothing(_: Cloud) -> None:
+    """Let the twin be."""
+
+
+@pytest.fixture(scope="module")
+def twins() -> dict[tuple[str, Rhythm], Looks]:
+    """Keep what was said where there is no fault."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def ran() -> set[tuple[str, str, str]]:
+    """Collect the cells that were run."""
+    return set()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault at one place, in one format, and where to try it."""
+
+    fault: Fault
+    place: str
+    form: str
+    folder: Path
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """Return the rhythm in which the fault can be seen to come and go."""
+        return rhythm(self.fault, self.place, self.form)
+
+
+@pytest.fixture
+def a_cell(request: pytest.FixtureRequest, tmp_path: Path) -> Cell:
+    """Return the cell whose names are the parameter."""
+    name, place, form = request.param
+    return Cell(FAULTS[name], place, form, tmp_path)
+
+
+@pytest.mark.parametrize("a_cell", cells(), ids="-".join, indirect=True)
+async def test_a_fault_changes_what_it_must_and_nothing_else(
+    a_cell: Cell,
+    twins: dict[tuple[str, Rhythm], Looks],
+    ran: set[tuple[str, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it lasts as the rules say, and afterwards as if it had never been."""
+    fault = a_cell.fault
+    twin = await a_twin(twins, a_cell)
+    if fault.effect == CONNECTION:
+        panel, looks = await without_connections(a_cell, monkeypatch)
+    else:
+        panel, looks = await with_wrong_answers(a_cell)
+    ran.add((fault.name, a_cell.place, a_cell.form))
+
+    if fault.effect == UNAUTHORIZED:
+        assert asked_after_refusal(panel, looks) == []
+    assert list(wrong(a_cell, twin, looks)) == []
+    assert answers(looks["after"].text) == Counter(
+        (asked.resource, asked.status)
+        for asked in panel.requests
+        if asked.status is not None
+    )
+
+
+async def a_twin(twins: dict[tuple[str, Rhythm], Looks], cell: Cell) -> Looks:
+    """Return what is said where there is no fault; cells of one rhythm share it."""
+    key = cell.form, cell.rhythm
+    if key not in twins:
+        folder = cell.folder / "twin"
+        folder.mkdir()
+        panel = Movable(small_cloud())
+        async with looking(panel, folder, *key) as cloud:
+            twins[key] = await look(cloud, cell.rhythm, nothing, nothing)
+    return twins[key]
+
+
+async def with_wrong_answers(cell: Cell) -> tuple[Movable, Looks]:
+    """Run a cell whose fault is in the panel's answers."""
+    panel = Movable(small_cloud())
+
+    async def begin(_: Cloud) -> None:
+        panel.faults.add(cell.fault.begin(cell.form), **PLACES[cell.place].where)
+
+    async def end(_: Cloud) -> None:
+        (placed,) = panel.faults.placed
+        assert placed.happened
+        placed.remove()
+
+    async with looking(panel, cell.folder, cell.form, cell.rhythm) as cloud:
+        return panel, await look(cloud, cell.rhythm, begin, end)
+
+
+async def without_connections(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Movable, Looks]:
+    """Run a cell whose fault keeps connections from being made."""
+    names = NameServer({HOST})
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
+    authority = trustme.CA()
+    file = cell.folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    over = datetime.now(UTC) - timedelta(hours=1)
+    contexts = {
+        "TLS: certificate expired": context(authority, HOST, not_after=over),
+        "TLS: certificate for another host": context(authority, "other.test"),
+        "TLS: unknown authority": context(trustme.CA(), HOST),
+    }
+    name = cell.fault.name
+    good = context(authority, HOST) if name in contexts else None
+    panel = Movable(small_cloud(), context=good, host=HOST)
+    placeholder = socket.socket()
+
+    async def begin(cloud: Cloud) -> None:
+        await panel.stop()
+        if name == "connection refused":
+            placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            placeholder.bind(("127.0.0.1", panel.port))
+            return
+        if name == "DNS failure":
+            names.known.clear()
+            forget_names(cloud)
+        panel.context = contexts.get(name)
+        await panel.come_back()
+
+    async def end(_: Cloud) -> None:
+        await panel.stop()
+        panel.context = good
+        names.known.add(HOST)
+        await panel.come_back()
+
+    keys = {"tls_config": {"ca_file": str(file)}} if good else {}
+    with placeholder:
+        async with looking(panel, cell.folder, cell.form, cell.rhythm, **keys) as cloud:
+            return panel, await look(cloud, cell.rhythm, begin, end)
+
+
+@dataclass
+class NameServer:
+    """Resolves the names that it knows to the loopback interface."""
+
+    known: set[str]
+
+    def __post_init__(self) -> None:
+        """Keep the real one for all else."""
+        self.real = socket.getaddrinfo
+
+    def getaddrinfo(self, host: Any, *rest: Any, **more: Any) -> Any:
+        """Answer as the C library does."""
+        if host != HOST:
+            return self.real(host, *rest, **more)
+        if host not in self.known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.real("127.0.0.1", *rest, **more)
+
+
+def forget_names(cloud: Cloud) -> None:
+    """Empty the exporter's cache of names, as a few seconds would."""
+    (member,) = cloud.exporter.fleet.members.values()
+    connector = member.sessions.kept.connector
+    assert isinstance(connector, aiohttp.TCPConnector)
+    connector.clear_dns_cache()
+
+
+def context(
+    authority: trustme.CA, name: str, not_after: datetime | None = None
+) -> ssl.SSLContext:
+    """Return what a panel needs to speak TLS under a name."""
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name, not_after=not_after).configure_cert(made)
+    return made
+
+
+def wrong(cell: Cell, twin: Looks, looks: Looks) -> Iterator[str]:
+    """Yield what a cell's scrapes say wrongly."""
+    place = PLACES[cell.place]
+    said = cell.fault.at(place, cell.form)
+    counted = cell.fault.counted(place, cell.form)
+    rules: dict[str, tuple[Rule, ...]] = {
+        "before": (),
+        "short": (*counted, *said.short),
+        "long": (*counted, *said.long),
+        "after": (*said.after, *AFTER),
+    }
+    before = scrape(looks["before"].text)
+    last = scrape([*looks.values()][-2].text)
+    for name, seen in looks.items():
+        moment = Moment(
+            last if name == "after" else before,
+            scrape(twin[name].text),
+            seen.now,
+            seen.elapsed,
+            recent_seconds=2 * cell.rhythm.interval,
+        )
+        found = scrape(seen.text)
+        for what in differences(found, moment, (*ALWAYS, *rules[name], IN_STEP)):
+            yield f"{name}: {what}"
+        if name in ("before", "after") and heads(seen.text) != heads(twin[name].text):
+            yield f"{name}: other families"
+
+
+def asked_after_refusal(panel: Movable, looks: Looks) -> list[str]:
+    """Return what was asked between the first 401 and the end of the fault."""
+    end = looks["long"].now
+    refused_at = min(asked.at for asked in panel.requests if asked.status == 401)
+    return [a.path for a in panel.requests if refused_at < a.at <= end]
+
+
+def answers(text: str) -> Counter[tuple[str, int]]:
+    """Return how many answers were counted, by resource and status."""
+    counted = re.findall(
+        r'^onapp_api_requests_total{code="(\d+)",panel="cp",resource="(\w+)"} (\d+)',
+        text,
+        re.MULTILINE,
+    )
+    return Counter(
+        {(resource, int(code)): int(n) for code, resource, n in counted if n != "0"}
+    )
+
+
+def test_every_fault_meets_every_place_or_cannot(
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    ran: set[tuple[str, str, str]],
+) -> None:
+    """Faults times places, less those that are impossible, each with its reason."""
+    never = impossible()
+    made = {(fault, place) for fault, place, _ in cells()}
+    asked_for = {
+        item.callspec.params["a_cell"]
+        for item in request.session.items
+        if hasattr(item, "callspec") and item.path == request.path
+    }
+    with capsys.disabled():
+        print(  # noqa: T201  # the figures are to be seen
+            f"\n{len(ran)} runs of {len({cell[:2] for cell in ran})} cells: "
+            f"{len(FAULTS)} faults x {len(PLACES)} places - {len(never)} impossible"
+        )
+
+    assert len(made) == len(FAULTS) * len(PLACES) - len(never)
+    assert made.isdisjoint(never)
+    assert never.keys() <= {*product(FAULTS, PLACES)}
+    assert all(never.values())
+    assert ran == asked_for

@@ -1,0 +1,1 @@
+"""Days of faults on simulated clouds: nothing is leaked, and nothing is lost."""

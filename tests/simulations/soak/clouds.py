@@ -1,0 +1,107 @@
+"""Three simulated clouds with a history, and what becomes of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.demo.panel import Panel
+from exporter.demo.world import World
+from soak.activity import HOUR, Life, Weather
+from soak.expected_metrics import Log, Truth
+
+NOON = 1_800_014_400.0
+_HISTORY = 3 * 24 * HOUR
+POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
+CALM = {**POLL, "timeout": "60s"}
+"""When all is well, nothing takes too long, however slow the machine is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run."""
+
+    seed: int
+    hours: float = 20.0
+    """Of faults in each round, simulated."""
+    healing_hours: float = 3.0
+    """A refused collector is off for an hour and more, a refused key rests for one."""
+    servers: int = 10
+    changes: int = 3
+    """Of each cloud between two steps of time, at most."""
+
+
+def dice_of(plan: Plan, *whose: str) -> random.Random:
+    """Return dice of their own: nobody's throws depend on when others throw."""
+    return random.Random(f"{plan.seed} {whose}")  # noqa: S311  # no secrets
+
+
+@dataclass(eq=False)
+class Place:
+    """One cloud, its panel, and what becomes of both."""
+
+    name: str
+    panel: Panel
+    life: Life
+    weather: Weather
+    truth: Truth
+    keys: dict[str, Any]
+    down_until: float | None = None
+
+    def section(self) -> dict[str, Any]:
+        """Return the panel's section of the configuration file."""
+        account = {"username": self.panel.username, "password_file": self.name}
+        return {
+            "name": self.name,
+            "url": self.panel.url,
+            "basic_auth": account,
+            "collectors": {"recovery_points": True},
+            "poll": POLL,
+            **self.keys,
+        }
+
+    async def open(self) -> None:
+        """Start the panel where it was."""
+        self.down_until = None
+        port = self.panel.url.rpartition(":")[2]
+        await self.panel.start(port=int(port or 0))
+
+
+def places(plan: Plan) -> list[Place]:
+    """Return three clouds with some days of history, each with ways of its own."""
+    found = []
+    ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+        ("json", {"per_page_cap": 20}, {}),
+        (
+            "xml",
+            {"utc_offset": "+03:00", "fractions": True, "xml_nil": "long"},
+            {"format": "xml"},
+        ),
+        ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
+    )
+    for number, (name, habits, keys) in enumerate(ways):
+        world = World(NOON - _HISTORY, plan.seed + number)
+        life = Life.begun(
+            world, dice_of(plan, name, "life"), plan.servers, plan.changes
+        )
+        chosen: frozenset[int] | None = None
+        if name == "few":
+            chosen = life.kept = frozenset([1, 2, 3, 4])
+            keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
+        while world.now < NOON:
+            life.go_on()
+            world.advance(world.now + HOUR)
+        panel = Panel(world, password=f"key-of-{name}", **habits)
+        truth = Truth(name, world, Log(world), chosen)
+        found.append(
+            Place(
+                name,
+                panel,
+                life,
+                Weather(panel, dice_of(plan, name, "weather")),
+                truth,
+                keys,
+            )
+        )
+    return found

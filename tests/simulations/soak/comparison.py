@@ -1,0 +1,96 @@
+"""Where ``/metrics`` and the truth differ, series by series."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from soak.expected_metrics import LAST_FAILED, PENDING, Series, Truth, series
+
+UNTOLD = {
+    "onapp_panel_info",
+    "onapp_panel_clock_skew_seconds",
+    "onapp_inventory_last_success_timestamp_seconds",
+    "onapp_vm_last_poll_success_timestamp_seconds",
+    LAST_FAILED,
+}
+"""What no row tells, and is looked at by other means."""
+REMEMBERED = {
+    "onapp_transactions_total",
+    "onapp_vm_last_failed_backup_timestamp_seconds",
+    PENDING,
+}
+"""What an exporter cannot know that starts now, or what depends on that."""
+
+
+def told(text: str) -> dict[Series, float]:
+    """Return what a scrape tells of panels; without the exporter's own affairs."""
+    return {
+        series(sample.name, **sample.labels): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+        if sample.name.startswith("onapp_")
+        and not sample.name.startswith(("onapp_api_", "onapp_exporter_"))
+    }
+
+
+def differences(
+    found: dict[Series, float], truths: list[Truth], now: float
+) -> list[str]:
+    """Return what a scrape says otherwise than the worlds, or does not say."""
+    wanted: dict[Series, float] = {}
+    wrong: list[str] = []
+    failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
+    for truth in truths:
+        wanted |= truth.samples(now) | truth.pending(failed)
+        wrong += _poll_moments(found, truth, now)
+        wrong += _failures(found, truth)
+    told_of = {k: v for k, v in found.items() if k.family not in UNTOLD}
+    return wrong + unlike(told_of, wanted, "the world")
+
+
+def _poll_moments(found: dict[Series, float], truth: Truth, now: float) -> list[str]:
+    """Return which server or inventory was not read within the last interval."""
+    names = [
+        series(
+            "onapp_vm_last_poll_success_timestamp_seconds",
+            panel=truth.name,
+            vm_id=server.id,
+        )
+        for server in truth.servers
+    ]
+    names.append(
+        series("onapp_inventory_last_success_timestamp_seconds", panel=truth.name)
+    )
+    return [
+        f"{name} is {found.get(name)} at {now}"
+        for name in names
+        if not now - truth.interval_seconds <= found.get(name, 0.0) <= now
+    ]
+
+
+def _failures(found: dict[Series, float], truth: Truth) -> list[str]:
+    """Return which failures are not known, and which never happened."""
+    must = truth.must_have_failed()
+    wrong = [
+        f"{name} is {found.get(name)}, not {at}"
+        for name, at in must.items()
+        if found.get(name, 0.0) < at
+    ]
+    for name, at in found.items():
+        labels = dict(name.labels)
+        mine = name.family == LAST_FAILED and labels["panel"] == truth.name
+        if mine and at not in truth.failed_at(int(labels["vm_id"])):
+            wrong.append(f"{name} is {at}: nothing failed then")
+    return wrong
+
+
+def unlike(
+    found: dict[Series, float], wanted: dict[Series, float], who: str
+) -> list[str]:
+    """Return in which series, of either, two differ."""
+    return [
+        f"{name.family}{dict(name.labels)} is {found.get(name)}, "
+        f"by {who} {wanted.get(name)}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]

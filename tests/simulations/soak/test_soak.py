@@ -1,0 +1,152 @@
+"""The short form of ``make soak``: a few hours in which everything goes wrong."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import DAY, HOUR, a_cloud
+from harness import NOW, watched
+
+from exporter.demo.panel import Panel
+from soak.activity import arguments, kinds
+from soak.clouds import Plan
+from soak.comparison import differences, told
+from soak.expected_metrics import Log, Truth
+from soak.resource_usage import Reading, kib_of
+from soak.run import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, is_leaking, soaking
+
+HELD = Reading(rss_mib=50.0, files=10, tasks=10, more_kib=1.0)
+
+
+async def test_hours_of_faults_lose_and_leak_nothing(tmp_path: Path) -> None:
+    """All is as the worlds say afterwards, and nothing is held that was not before."""
+    plan = Plan(seed=7, hours=1.0, healing_hours=1.5, servers=4, changes=12)
+    async with soaking(plan, tmp_path) as soak:
+        await soak.round()
+        start, end = soak.readings
+
+        assert (end.files, end.tasks) == (start.files, start.tasks)
+        assert end.more_kib < 64
+        assert soak.series > 300
+
+
+# The check itself
+
+
+@pytest.fixture
+def panel() -> Panel:
+    """Return a panel whose one server has two backups and a schedule."""
+    panel = a_cloud()
+    panel.world.add_schedule("Disk", 101, start_at=NOW + HOUR)
+    for ago in (2 * DAY, DAY):
+        panel.world.add_backup(1, created_at=NOW - ago, built_at=NOW - ago + 60)
+    return panel
+
+
+async def test_each_series_that_is_missing_or_wrong_is_found(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Whatever a scrape tells of a world, a line less or another value is noticed."""
+    points = {"recovery_points": True}
+    async with watched(panel, tmp_path, collectors=points) as cloud:
+        found = told(await cloud.metrics())
+        truth = Truth("cp", panel.world, Log(panel.world))
+        unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
+        for name, value in found.items():
+            less = {k: v for k, v in found.items() if k != name}
+            more = {**found, name: value + 2000}
+            noticed = [differences(one, [truth], NOW) != [] for one in (less, more)]
+
+            assert noticed == [name.family not in unseen] * 2, name
+
+        assert differences(found, [truth], NOW) == []
+
+
+async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """A backup that is gone, or one more, is what the check is there to find."""
+    points = {"recovery_points": True}
+    async with watched(panel, tmp_path, collectors=points) as cloud:
+        found = told(await cloud.metrics())
+        truth = Truth("cp", panel.world, Log(panel.world))
+        panel.world.remove_backup(1001)
+        less = differences(found, [truth], NOW)
+        panel.world.add_server()
+        more = differences(found, [truth], NOW)
+
+        assert any("backup_id': '1001'" in line for line in less)
+        assert any("vm_id': '2'" in line for line in more)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        replace(HELD, files=11),
+        replace(HELD, tasks=9),
+        replace(HELD, rss_mib=50.1 + MOST_MORE_RSS_MIB),
+        replace(HELD, more_kib=0.1 + MOST_MORE_KIB),
+    ],
+    ids=["files", "tasks", "RSS", "memory"],
+)
+def test_what_has_grown_is_named(last: Reading) -> None:
+    """Each bound is one that can be passed."""
+    assert growth([HELD, HELD, HELD]) == []
+    assert len(growth([HELD, HELD, last])) == 1
+
+
+@pytest.mark.parametrize(
+    ("held_kib", "expected"),
+    [
+        ([400.0, 400.0], False),
+        ([400.0, 400.1], True),
+        ([400.0, 400.3, 400.3], False),
+        ([400.0, 400.3, 399.0], False),
+        ([400.0, 400.1, 400.2, 401.0], True),
+    ],
+)
+def test_a_leak_goes_on_where_other_things_grow_once(
+    held_kib: list[float], *, expected: bool
+) -> None:
+    """Nothing changes between the readings."""
+    assert is_leaking(held_kib) is expected
+
+
+def test_what_holds_as_much_as_before_has_not_grown() -> None:
+    """Whatever came and went, and however often a counter was counted up."""
+    held = dict.fromkeys(range(10), 0.0)
+    sizes = set()
+    for number in range(100):
+        sizes.add(kib_of(held))
+        held[number + 10] = held.pop(number) + number
+
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({1: 2}, {1: 2, 3: 4}),
+        ([1], [1, 2]),
+        ({1}, {1, 2}),
+        (deque([1]), deque([1, 2])),
+        ([b"1"], [b"12"]),
+        ([[1]], [[1, 2]]),
+    ],
+)
+def test_whatever_holds_more_has_grown(less: object, more: object) -> None:
+    """By one entry, or by one byte."""
+    assert kib_of(less) < kib_of(more)
+
+
+def test_every_kind_of_fault_comes_by() -> None:
+    """A new kind in the simulated panel takes part by itself, or says what it lacks."""
+    for name, function in kinds().items():
+        for given in arguments(name):
+            inspect.signature(function).bind(*given)
+
+    assert len(kinds()) >= 14

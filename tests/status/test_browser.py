@@ -1,0 +1,309 @@
+"""Tests of the pages for people, in a real browser: Chromium, headless."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import NARROW, WIDE, a_browser, in_a_thread, looking, the_demo
+from harness import NOW
+from playwright.sync_api import Browser
+from stores import a_backup, a_panel, a_server, a_store, put
+from web_handlers import the_pages
+
+from exporter.model.entities import Target
+from exporter.model.store import LastError
+from exporter.web.server import serving
+
+EVIL = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
+LONG = "x" * 300
+TURNED = "\u202egnorw\u0301"
+
+LOOKS = [
+    pytest.param({"size": WIDE}, id="wide"),
+    pytest.param({"size": NARROW}, id="narrow"),
+    pytest.param({"size": WIDE, "color_scheme": "dark"}, id="dark"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the browser once."""
+    with a_browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the demo cloud, always at the same moment."""
+    folder: Path = tmp_path_factory.mktemp("demo")
+    with in_a_thread(lambda: the_demo(folder)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[str]:
+    """Serve a panel whose texts want to be markup, or to be in the way."""
+    trouble = LastError("timeout", EVIL, EVIL, 0.0)
+    panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", trouble=trouble)
+    for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
+        server = a_server(id=number, label=text, hostname=text, identifier=text)
+        row = a_backup(target=Target(text, number), identifier=text, initiated=text)
+        put(panel, server, row)
+        panel.failed(number, trouble)
+
+    @asynccontextmanager
+    async def served() -> AsyncIterator[str]:
+        app = the_pages(a_store(panel)).application()
+        async with serving(app, ("127.0.0.1:0",)) as (address,):
+            yield f"http://{address}"
+
+    with in_a_thread(served) as address:
+        yield address
+
+
+@pytest.mark.parametrize("options", LOOKS)
+def test_everybody_can_read_the_pages(
+    browser: Browser, demo: str, options: dict[str, Any]
+) -> None:
+    """Wide and narrow, light and dark: axe-core finds nothing, nothing sticks out."""
+    with looking(browser, **options) as look:
+        for path in ("/?per_page=8", "/server?panel=demo&vm_id=3"):
+            look.page.goto(demo + path)
+
+            assert look.violations() == []
+            assert look.overflow() <= 0
+        ground = look.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(ground.removeprefix("rgb(").partition(",")[0])
+
+    assert (red < 64) == (options.get("color_scheme") == "dark")
+    assert look.complaints == []
+
+
+def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> None:
+    """Whoever opens the page sees what is wrong without a scroll or a click."""
+    with looking(browser) as look:
+        look.page.goto(demo)
+        shown = dict(zip(look.names(), look.states(), strict=True))
+        first = look.page.locator("tbody tr").first.bounding_box()
+        sparks = look.page.locator("svg.spark").count()
+
+    assert list(shown.items())[:5] == [
+        ("hr-unprotected", "No backup"),
+        ("ci-failed", "Very stale"),
+        ("crm-stale", "Very stale"),
+        ("tracker-stuck", "Very stale"),
+        ("nas-forgotten-disk", "Disk without backup"),
+    ]
+    assert shown["unpaid-suspended"] == "Suspended"
+    assert shown["sandbox-without-backups"] == "Not required"
+    assert 'shop "Ümläut" \\ <b>café</b> & 日本' in shown
+    assert len(shown) == 29
+    assert first is not None
+    assert first["y"] < WIDE[1]
+    assert sparks > 5
+    assert look.complaints == []
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_servers_are_searched_filtered_and_sorted(
+    browser: Browser, demo: str, *, script: bool
+) -> None:
+    """By a form and by links; a script only spares the button."""
+    with looking(browser, java_script_enabled=script) as look:
+        page = look.page
+        page.goto(demo)
+        page.get_by_label("Search").fill("WEB-")
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_url("**/?q=WEB-*")
+        searched = look.names()
+        page.get_by_role("link", name="OnApp backups").click()
+        page.get_by_label("State").select_option("Very stale")
+        if not script:
+            page.get_by_role("button", name="Show").click()
+        page.wait_for_url("**state=very_stale*")
+        filtered = look.names()
+        kept = page.get_by_label("State").input_value()
+        page.get_by_role("columnheader").get_by_role("link", name="Size").click()
+        page.wait_for_url("**sort=size*")
+        ascending = look.names()
+        page.get_by_role("columnheader").get_by_role("link", name="Size").click()
+        page.wait_for_url("**order=desc*")
+        descending = look.names()
+        said = page.locator("th[aria-sort]").get_attribute("aria-sort")
+
+    assert searched == ["web-01", "web-02"]
+    assert filtered == ["ci-failed", "crm-stale", "tracker-stuck"]
+    assert kept == "very_stale"
+    assert ascending == ["crm-stale", "tracker-stuck", "ci-failed"]
+    assert descending == ascending[::-1]
+    assert said == "descending"
+    assert look.complaints == []
+
+
+def test_what_was_chosen_is_shown_without_a_scroll(browser: Browser, demo: str) -> None:
+    """However much is said of panels before it."""
+    with looking(browser, size=NARROW) as look:
+        look.page.goto(demo)
+        first = look.page.locator("h2#servers").bounding_box()
+        look.page.locator("p.counts a", has_text="Stale").last.click()
+        look.page.wait_for_url("**state=stale*")
+        scrolled = look.page.locator("h2#servers").bounding_box()
+
+    assert first is not None
+    assert first["y"] < NARROW[1]
+    assert scrolled is not None
+    assert abs(scrolled["y"]) < 40
+
+
+def test_nothing_sticks_out_of_its_sheet(browser: Browser, demo: str) -> None:
+    """Not on a phone either, where words stand beside values."""
+    outside = """[...document.querySelectorAll("tbody *")].filter(
+        (part) => part.getBoundingClientRect().right >
+          part.closest("table").getBoundingClientRect().right
+    ).length"""
+    with looking(browser, size=NARROW) as look:
+        look.page.goto(demo)
+
+        assert look.page.evaluate(outside) == 0
+
+
+def test_only_what_is_judged_is_ticked(browser: Browser, demo: str) -> None:
+    """Of who is suspended or needs no backups nobody knows that they are well."""
+    mark = "node => getComputedStyle(node, '::before').content"
+    with looking(browser) as look:
+        look.page.goto(demo)
+        marks = {
+            name: look.page.locator("p.counts a", has_text=name).evaluate(mark)
+            for name in ("Fine", "Suspended", "Not required")
+        }
+
+    assert "✓" in marks["Fine"]
+    assert "✓" not in marks["Suspended"] + marks["Not required"]
+
+
+def test_pages_lead_to_each_other(browser: Browser, demo: str) -> None:
+    """By the links below the table; what was chosen stays chosen."""
+    with looking(browser) as look:
+        look.page.goto(f"{demo}/?per_page=20&sort=server")
+        first = look.names()
+        look.page.get_by_role("link", name="Next", exact=True).click()
+        look.page.wait_for_url("**page=2*")
+        second = look.names()
+        ways = look.texts("nav.pages a")
+
+    assert (len(first), len(second)) == (20, 9)
+    assert first + second == sorted(first + second, key=str.casefold)
+    assert ways == ["Previous"]
+
+
+def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> None:
+    """What is wrong, with the way to what to do about it, and each row."""
+    with looking(browser) as look:
+        look.page.goto(demo)
+        look.page.get_by_role("link", name="db-03-stuck").click()
+        look.page.wait_for_url("**/server?*")
+        title = look.page.title()
+        findings = look.texts(".findings li")
+        runbook = look.page.get_by_role("link", name="OnAppBackupStuck")
+        href = runbook.get_attribute("href")
+        backups = look.texts("section:last-of-type tbody tr td:nth-of-type(1)")
+
+    assert title == "db-03-stuck - OnApp backups"
+    assert [text.split(" ")[0] for text in findings] == ["Stale", "Stuck"]
+    assert href is not None
+    assert href.endswith("/docs/runbooks/OnAppBackupStuck.md")
+    assert backups == ["not built"] + ["built"] * 7
+    assert look.complaints == []
+
+
+def test_times_are_those_of_the_reader_and_go_on(browser: Browser, demo: str) -> None:
+    """With a script; the moment in UTC stays at hand, and is shown without one."""
+    path = "/server?panel=demo&vm_id=3"
+    shown = "dl.facts div:nth-child(7) time"
+    with looking(browser, java_script_enabled=False) as look:
+        look.page.goto(demo + path)
+        (plain,) = look.texts(shown)
+    with looking(browser, timezone="Asia/Kolkata") as look:
+        look.page.goto(demo + path)
+        (local,) = look.texts(shown)
+        moment = look.page.locator(shown).get_attribute("datetime")
+        look.page.clock.set_fixed_time(datetime.fromtimestamp(NOW + 86_400, UTC))
+        look.page.evaluate("showAll()")
+        (later,) = look.texts(shown)
+
+    assert plain == "1 d 23 h ago 2027-01-13 08:06 UTC"
+    assert local == "1 d 23 h ago 2027-01-13 13:36 GMT+5:30"
+    assert moment == "2027-01-13T08:06:59Z"
+    assert later == "2 d 23 h ago 2027-01-13 13:36 GMT+5:30"
+
+
+def test_the_keyboard_reaches_the_search(browser: Browser, demo: str) -> None:
+    """A slash, as elsewhere; in the field itself it is a slash."""
+    with looking(browser) as look:
+        look.page.goto(demo)
+        look.page.keyboard.press("/")
+        look.page.keyboard.type("web/")
+        text = look.page.get_by_label("Search").input_value()
+
+    assert text == "web/"
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_hostile_names_do_nothing(
+    browser: Browser, hostile: str, size: tuple[int, int]
+) -> None:
+    """They run nothing, break out of nothing, and widen nothing."""
+    dialogs: list[str] = []
+    with looking(browser, size=size) as look:
+        look.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+        look.page.goto(hostile)
+        titles = [look.page.title()]
+        names = look.names()
+        widths = [look.overflow()]
+        for number in range(1, 5):
+            look.page.goto(hostile)
+            look.page.locator(f'a[href*="vm_id={number}"]').click()
+            look.page.wait_for_url("**/server?*")
+            titles.append(look.page.title())
+            widths.append(look.overflow())
+        barred = look.violations()
+        images = look.page.locator("img, b").count()
+
+    assert dialogs == []
+    assert EVIL in names
+    assert titles == [
+        "OnApp backups",
+        *(f"{text} - OnApp backups" for text in (EVIL, LONG, TURNED, "'\"><b>")),
+    ]
+    assert max(widths) <= 0
+    assert images == 0
+    assert barred == []
+    assert look.complaints == []
+
+
+def test_the_policy_is_in_force(browser: Browser, demo: str) -> None:
+    """A script that somebody smuggles in does not run, and is complained of."""
+    smuggle = (
+        "const s = document.createElement('script'); s.textContent = 'owned = 1';"
+        "document.body.append(s); typeof owned"
+    )
+    with looking(browser) as look:
+        look.page.goto(demo)
+        kind = look.page.evaluate(smuggle)
+
+    assert kind == "undefined"
+    assert any("Content Security Policy" in text for text in look.complaints)
+
+
+def test_what_bars_people_is_found(browser: Browser) -> None:
+    """So that the tests above can fail."""
+    with looking(browser, size=NARROW) as look:
+        look.page.set_content("<p style='width: 900px'><img src='data:,'>x</p>")
+
+        assert any("image-alt" in rule for rule in look.violations())
+        assert look.overflow() > 0

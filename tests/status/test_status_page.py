@@ -1,0 +1,1015 @@
+"""Tests for what the status page and its API say, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any, get_args, get_type_hints
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+import pytest
+import yaml
+from call_counts import counted
+from checkout import ROOT
+from harness import NOW, Cloud, SteppedClock, exporting, watched, write
+from hypothesis import given, settings
+from random_stores import DAY, Draw
+from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store, put, stores
+from web_handlers import no_errors, the_pages
+
+from exporter.demo import faults
+from exporter.demo.panel import Panel
+from exporter.demo.stage import demo_panel
+from exporter.demo.world import World
+from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
+from exporter.health.server import judge_server
+from exporter.health.targets import judge
+from exporter.model.entities import Backup, Disk, Schedule, Target
+from exporter.model.packed import packed
+from exporter.model.selection import Expectation, Shard
+from exporter.model.store import LastError, ServerState, Store
+from exporter.status.api import server_status, status
+from exporter.status.html import RUNBOOKS
+from exporter.status.query import Query
+from exporter.status.schema import (
+    FindingStatus,
+    PanelStatus,
+    ServerStatus,
+    Size,
+    Status,
+    TargetStatus,
+    TroubleStatus,
+)
+from exporter.status.select import board
+from exporter.web.server import serving
+
+HTTP_PAGE = (ROOT / "docs" / "http.md").read_text("utf-8")
+EVIL = "<script>alert(1)</script><img src=x onerror=\"alert('2')\">"
+_LONGEST_REAL_WAIT_SECONDS = 60
+
+
+@asynccontextmanager
+async def served(store: Store, **options: Any) -> AsyncIterator[Looker]:
+    """Serve a store's pages."""
+    async with (
+        asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),
+        serving(the_pages(store, **options).application(), ("127.0.0.1:0",)) as bound,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Looker(f"http://{bound[0]}", session)
+
+
+class Looker:
+    """Asks for pages."""
+
+    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+        """Ask there."""
+        self.base, self.session = base, session
+
+    async def get(self, path: str, **parameters: Any) -> tuple[int, str]:
+        """Return status and text of a page; lists are repeated parameters."""
+        query = urlencode(parameters, doseq=True)
+        async with self.session.get(f"{self.base}{path}?{query}") as response:
+            return response.status, await response.text()
+
+    async def status(self, **parameters: Any) -> dict[str, Any]:
+        """Return the status as JSON."""
+        code, text = await self.get("/api/v1/status", **parameters)
+        assert code == 200, text
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def ids(self, **parameters: Any) -> list[str]:
+        """Return the numbers of the servers that are found, in their order."""
+        found = await self.status(**parameters)
+        return [server["vm_id"] for server in found["servers"]]
+
+
+def a_fleet() -> Store:
+    """Return two panels with five servers, each in another state."""
+    one, two = a_panel("lon1"), a_panel("ams1")
+    daily = Expectation(own_interval_seconds=DAY, backup_required=True)
+    sizes = {1: 3000, 2: 1000, 3: 2000}
+    for number, age in ((1, 0.5), (2, 2), (3, 9)):
+        server = a_server(id=number, label=f"web-{number}", created_at=TIME - 90 * DAY)
+        one.watch(number, server, daily)
+        made = a_backup(
+            id=number,
+            target=Target("Disk", 10 * number),
+            size_bytes=sizes[number],
+            created_at=TIME - age * DAY - 60,
+            built_at=TIME - age * DAY,
+        )
+        one.succeeded(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
+    put(two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True))
+    two.watch(5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily)
+    two.succeeded(5, packed(()), time=TIME, monotonic=MONOTONIC)
+    two.learn(
+        2 + 3, "schedules", (a_schedule(Target("VirtualMachine", 5), TIME + 7200),)
+    )
+    return a_store(one, two)
+
+
+def a_schedule(target: Target, next_start_at: float) -> Schedule:
+    """Return an enabled daily schedule."""
+    return Schedule(1, "autobackup", target, "days", 1, "enabled", next_start_at, 0)
+
+
+def _of_ago(seconds: float) -> Backup:
+    """Return a good backup that was complete so long ago."""
+    return a_backup(created_at=TIME - seconds - 60, built_at=TIME - seconds)
+
+
+def _begun() -> Backup:
+    """Return the row of a daily backup that was begun a minute ago."""
+    return a_backup(built=False, built_at=None, created_at=TIME - 60)
+
+
+def _undated() -> Backup:
+    """Return a good backup of which the panel does not tell when it was complete."""
+    return a_backup(created_at=None, built_at=None)
+
+
+# What is found
+
+
+async def test_the_worst_come_first() -> None:
+    """Then by name; suspended servers and those that need none come last."""
+    async with served(a_fleet()) as looker:
+        found = await looker.status()
+
+    assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [
+        ("3", "very_stale"),
+        ("2", "stale"),
+        ("5", "awaited"),
+        ("1", "fine"),
+        ("4", "suspended"),
+    ]
+    assert found["states"] == {
+        "very_stale": 1,
+        "stale": 1,
+        "awaited": 1,
+        "fine": 1,
+        "suspended": 1,
+    }
+    assert (found["total"], found["matching"]) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"q": "WEB-2"}, ["2"]),
+        ({"q": "ärger"}, ["4"]),
+        ({"q": "db.example"}, ["4"]),
+        ({"q": "5"}, ["5"]),
+        ({"q": " "}, ["3", "2", "5", "1", "4"]),
+        ({"q": "no such"}, []),
+        ({"state": "stale"}, ["2"]),
+        ({"state": ["stale", "fine"]}, ["2", "1"]),
+        ({"state": "trouble"}, ["3", "2", "5"]),
+        ({"state": ""}, ["3", "2", "5", "1", "4"]),
+        ({"panel": "ams1"}, ["5", "4"]),
+        ({"panel": "ams1", "state": "trouble", "q": "new"}, ["5"]),
+        ({"sort": "state", "order": "desc"}, ["4", "1", "5", "2", "3"]),
+        ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
+        ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
+        ({"sort": "last_success"}, ["3", "2", "1", "5", "4"]),
+        ({"sort": "last_success", "order": "desc"}, ["1", "2", "3", "5", "4"]),
+        ({"sort": "size", "panel": "lon1"}, ["2", "3", "1"]),
+        ({"sort": "interval", "panel": "lon1"}, ["3", "2", "1"]),
+        ({"sort": "next_start"}, ["5", "3", "2", "1", "4"]),
+        ({"per_page": 2}, ["3", "2"]),
+        ({"per_page": 2, "page": 3}, ["4"]),
+        ({"per_page": 2, "page": 99}, ["4"]),
+        ({"utm": "x"}, ["3", "2", "5", "1", "4"]),
+    ],
+)
+async def test_parameters_choose_and_sort(
+    parameters: dict[str, Any], expected: list[str]
+) -> None:
+    """Search, filters, order and pages; the same for the page and for JSON."""
+    async with served(a_fleet()) as looker:
+        _, page = await looker.get("/", **parameters)
+        shown = re.findall(r'<a href="server\?panel=\w+&amp;vm_id=(\d+)"><bdi>', page)
+
+        assert await looker.ids(**parameters) == expected
+        assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"state": "bad"}, "state: must be one of trouble, unprotected, "),
+        ({"panel": "none"}, "panel: must be one of lon1, ams1"),
+        ({"panel": ["lon1", "none"]}, "panel: must be one of lon1, ams1"),
+        ({"sort": "bad"}, "sort: must be one of state, server, panel, "),
+        ({"order": "up"}, "order: must be one of asc, desc"),
+        ({"page": "0"}, "page: must be a whole number from 1"),
+        ({"page": "-1"}, "page: must be a whole number from 1"),
+        ({"page": "٣"}, "page: must be a whole number from 1"),
+        ({"page": "9" * 5000}, "page: must be a whole number from 1"),
+        ({"per_page": "1001"}, "per_page: must be a whole number from 1 to 100"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/status"])
+async def test_what_means_nothing_is_refused_with_what_would_be_right(
+    path: str, parameters: dict[str, str], expected: str
+) -> None:
+    """A filter that does nothing would look as if all were well."""
+    async with served(a_fleet()) as looker:
+        code, text = await looker.get(path, **parameters)
+
+    assert code == 400
+    assert text.startswith(expected)
+
+
+async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
+    """What is stale and stuck is found as both; its own state is the worse."""
+    panel = a_panel()
+    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    rows = (
+        a_backup(created_at=TIME - 9 * DAY, built_at=TIME - 9 * DAY),
+        a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
+    )
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        found = await looker.status()
+        stuck = await looker.ids(state="stuck")
+        target = found["servers"][0]["targets"][0]
+
+    assert found["states"] == {"very_stale": 1, "stuck": 1}
+    assert found["servers"][0]["state"] == target["state"] == "very_stale"
+    assert [f["alert"] for f in found["servers"][0]["findings"]] == [
+        "OnAppBackupVeryStale",
+        "OnAppBackupStuck",
+    ]
+    assert stuck == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        (
+            a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
+            "stuck",
+        ),
+        (a_backup(id=2, locked=True, built_at=TIME - 4 * DAY), "locked"),
+    ],
+    ids=["stuck", "locked"],
+)
+async def test_a_good_backup_in_time_hides_nothing_else(
+    row: Backup, state: str
+) -> None:
+    """The next one may hang though the last is young enough."""
+    panel = a_panel()
+    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    rows = packed((_of_ago(20 * 3600), row))
+    panel.succeeded(1, rows, time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        found = await looker.status()
+
+    assert found["servers"][0]["state"] == state
+
+
+async def test_whatever_an_alert_tells_of_is_trouble() -> None:
+    """A notice too, where an alert is to follow: a locked backup's does."""
+    panel = a_panel()
+    days_ago = TIME - 4 * DAY
+    locked = a_backup(id=2, locked=True, created_at=days_ago, built_at=days_ago)
+    put(panel, a_server(), a_backup(), locked)
+    put(panel, a_server(id=2), a_backup())
+    async with served(a_store(panel)) as looker:
+        found = await looker.status(state="trouble")
+
+    assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [("1", "locked")]
+
+
+@pytest.mark.parametrize(
+    ("age", "rows", "own", "expected"),
+    [
+        (90 * DAY, (), Expectation(), "interval_unknown"),
+        (90 * DAY, (a_backup(initiated="manual"),), Expectation(), "interval_unknown"),
+        (3600, (a_backup(initiated="manual"),), Expectation(), "interval_unknown"),
+        (3600, (), Expectation(), "new"),
+        (3600, (), Expectation(own_interval_seconds=DAY, backup_required=True), "new"),
+        (3600, (), Expectation(backup_required=False), "not_required"),
+        (90 * DAY, (a_backup(),), Expectation(backup_required=False), "not_required"),
+        (90 * DAY, (a_backup(),), Expectation(own_interval_seconds=DAY), "fine"),
+        (
+            90 * DAY,
+            (a_backup(),),
+            Expectation(own_interval_seconds=DAY, backup_required=False),
+            "not_required",
+        ),
+        (
+            3600,
+            (_of_ago(9 * DAY),),
+            Expectation(own_interval_seconds=DAY),
+            "very_stale",
+        ),
+        (90 * DAY, (), Expectation(backup_required=True), "unprotected"),
+        (90 * DAY, (_undated(),), Expectation(), "interval_unknown"),
+        (
+            90 * DAY,
+            (_undated(),),
+            Expectation(own_interval_seconds=DAY, backup_required=True),
+            "interval_unknown",
+        ),
+        (90 * DAY, (_begun(),), Expectation(), "awaited"),
+        (90 * DAY, (a_backup(marked_for_delete=True),), Expectation(), "awaited"),
+        (90 * DAY, (_begun(),), Expectation(backup_required=False), "not_required"),
+        (3600, (_begun(),), Expectation(), "new"),
+    ],
+)
+async def test_what_no_alert_could_tell_of_is_not_fine(
+    age: float, rows: tuple[Backup, ...], own: Expectation, expected: str
+) -> None:
+    """Without a backup, or without an interval to judge its age by, nobody knows."""
+    panel = a_panel()
+    panel.watch(1, a_server(created_at=TIME - age), own)
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+        trouble = await looker.ids(state="trouble")
+
+    assert found["state"] == expected
+    assert {t["state"] for t in found["targets"]} <= {expected}
+    quiet = {"interval_unknown", "new", "not_required", "fine"}
+    assert trouble == ([] if expected in quiet else ["1"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_fine_is_only_what_is_known_to_be_expected_and_in_time(seed: int) -> None:
+    """Of generated worlds, by what is shown alone: nothing is fine for want of news."""
+    store = Draw(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
+    async with served(store) as looker:
+        servers = (await looker.status(per_page=1000))["servers"]
+    fine = [server for server in servers if server["state"] == "fine"]
+    every = [target for server in servers for target in server["targets"]]
+    targets = [target for target in every if target["state"] == "fine"]
+
+    assert len(fine) >= 2
+    assert len(targets) >= 20
+    assert len(every) > 2 * len(targets)
+    for server in fine:
+        states = {target["state"] for target in server["targets"]}
+        assert server["read_succeeded"]
+        assert server["backup_required"] is not False
+        assert "fine" in states <= {"fine", "not_required"}
+    for target in targets:
+        seconds = TIME - datetime.fromisoformat(target["last_success_at"]).timestamp()
+        assert seconds <= 1.5 * target["expected_interval_seconds"] + 3 * 3600 + 1
+
+
+async def test_who_is_suspended_is_not_judged() -> None:
+    """Neither young nor without an interval."""
+    panel = a_panel()
+    put(panel, a_server(suspended=True))
+    put(panel, a_server(id=2, suspended=True), a_backup(initiated="manual"))
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status())["states"]
+
+    assert found == {"suspended": 2}
+
+
+_DAILY_DISK = a_schedule(Target("Disk", 101), TIME + 7200)
+_DAILY_SERVER = a_schedule(Target("VirtualMachine", 1), TIME + 7200)
+_SECOND, _WHOLE = Target("Disk", 102), Target("VirtualMachine", 1)
+_FOR_LONG = {"created_at": TIME - 90 * DAY, "built_at": TIME - 90 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("second", "disks", "schedule", "states"),
+    [
+        pytest.param(
+            a_backup(id=2, target=_SECOND, **_FOR_LONG),
+            (101, 102),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "Disk 102": "interval_unknown"},
+            id="a disk that nobody schedules",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_SECOND, **_FOR_LONG),
+            (101,),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "Disk 102": "not_required"},
+            id="a disk that is gone",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, initiated="manual", **_FOR_LONG),
+            (101,),
+            _DAILY_DISK,
+            {"Disk 101": "fine", "VirtualMachine 1": "not_required"},
+            id="the whole server by hand, beside its disks",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, created_at=TIME - 60, built_at=TIME - 30),
+            (101,),
+            _DAILY_SERVER,
+            {"Disk 101": "not_required", "VirtualMachine 1": "fine"},
+            id="a disk that is over: the whole server took its place",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_WHOLE, created_at=TIME - 7260, built_at=TIME - 7200),
+            (101,),
+            _DAILY_SERVER,
+            {"Disk 101": "not_required", "VirtualMachine 1": "fine"},
+            id="a disk by hand after the whole server",
+        ),
+        pytest.param(
+            a_backup(id=2, created_at=TIME - 60, built_at=TIME - 30),
+            (101, -102),
+            _DAILY_DISK,
+            {"Disk 101": "fine"},
+            id="a swap disk",
+        ),
+        pytest.param(
+            a_backup(id=2, target=_SECOND, built=False, built_at=None),
+            (101, 102),
+            _DAILY_DISK,
+            {"Disk 102": "disk_unprotected", "Disk 101": "fine"},
+            id="a disk without any backup",
+        ),
+    ],
+)
+async def test_what_nobody_schedules_is_not_fine(
+    second: Backup,
+    disks: tuple[int, ...],
+    schedule: Schedule,
+    states: dict[str, str],
+) -> None:
+    """Another target that is in time says nothing of it; less than 0 is a swap disk."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - 99 * DAY), a_backup(), second)
+    known = tuple(
+        Disk(abs(disk), 1, is_swap=disk < 0, has_autobackups=False) for disk in disks
+    )
+    panel.learn(1, "disks", known)
+    panel.learn(1, "schedules", (schedule,))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+    shown = {f"{t['target_type']} {t['target_id']}": t for t in found["targets"]}
+
+    assert {name: target["state"] for name, target in shown.items()} == states
+    assert found["state"] in {*states.values()} - {"not_required"}
+    assert (found["state"] == "fine") == (
+        {*states.values()} <= {"fine", "not_required"}
+    )
+
+
+async def test_schedules_that_start_nothing_are_said_alone() -> None:
+    """They are why no interval is known."""
+    panel = a_panel()
+    disabled = msgspec.structs.replace(_DAILY_DISK, status="disabled")
+    on_second = msgspec.structs.replace(disabled, target=_SECOND)
+    given_up = msgspec.structs.replace(_DAILY_DISK, status="failed")
+    second = a_backup(id=2, target=_SECOND)
+    for number, rows, schedules in (
+        (1, (a_backup(),), (disabled,)),
+        (2, (a_backup(),), (given_up,)),
+        (3, (a_backup(), second), (_DAILY_DISK, on_second)),
+    ):
+        put(panel, a_server(id=number, created_at=TIME - 90 * DAY), *rows)
+        panel.learn(number, "schedules", schedules)
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status(sort="server"))["servers"]
+
+    assert {s["vm_id"]: [f["state"] for f in s["findings"]] for s in found} == {
+        "1": ["schedule_disabled"],
+        "2": ["schedule_failed"],
+        "3": ["schedule_disabled"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(3600, "new"), (90 * DAY, "disk_unprotected")]
+)
+async def test_a_disk_without_backup_is_new_on_a_young_server(
+    age: float, expected: str
+) -> None:
+    """It is not fine while another disk has a backup, nor in trouble yet."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - age), a_backup())
+    both = tuple(
+        Disk(number, 1, is_swap=False, has_autobackups=True) for number in (101, 102)
+    )
+    panel.learn(1, "disks", both)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+
+    assert found["state"] == expected
+    assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
+        (102, expected),
+        (101, "fine"),
+    ]
+
+
+async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
+    """Its youth excuses only what was never backed up."""
+    panel = a_panel()
+    own = Expectation(own_interval_seconds=3600, backup_required=True)
+    panel.watch(1, a_server(created_at=TIME - 20 * 3600), own)
+    rows = (_of_ago(10 * 3600), a_backup(id=2, target=_SECOND))
+    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    three = tuple(
+        Disk(number, 1, is_swap=False, has_autobackups=True)
+        for number in (101, 102, 103)
+    )
+    panel.learn(1, "disks", three)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+
+    assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
+        (101, "very_stale"),
+        (103, "new"),
+        (102, "fine"),
+    ]
+
+
+async def test_what_no_alert_tells_of_says_what_to_do_on_the_servers_page() -> None:
+    """There is no runbook to lead to."""
+    panel = a_panel()
+    put(panel, a_server(created_at=TIME - 90 * DAY), a_backup(initiated="manual"))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status(state="interval_unknown"))["servers"]
+        _, page = await looker.get("/server", panel="cp", vm_id=1)
+
+    assert "set expected_interval" in found["findings"][0]["hint"]
+    assert f"What to do: {found['findings'][0]['hint']}." in page
+    assert "What is to be known" in page
+    assert "Fine" not in page
+
+
+async def test_no_target_is_better_than_its_server() -> None:
+    """What is said of a server as a whole holds for each of its disks."""
+    panel = a_panel(max_age_seconds=DAY)
+    begun = a_backup(built=False, built_at=None, created_at=TIME - 60)
+    two_days = {"created_at": TIME - 2 * DAY, "built_at": TIME - 2 * DAY}
+    old, other = a_backup(**two_days), a_backup(id=2, target=Target("Disk", 102))
+    for number, rows, seconds_ago in (
+        (1, (begun,), 0),
+        (2, (a_backup(),), 3 * 3600),
+        (3, (begun,), 0),
+        (4, (old, other), 0),
+    ):
+        own = Expectation(own_interval_seconds=DAY, backup_required=True)
+        created_at = TIME - 90 * DAY
+        server = a_server(id=number, suspended=number == 3, created_at=created_at)
+        panel.watch(number, server, own)
+        moments = {"time": TIME - seconds_ago, "monotonic": MONOTONIC - seconds_ago}
+        panel.succeeded(number, packed(rows), **moments)
+    async with served(a_store(panel)) as looker:
+        found = (await looker.status())["servers"]
+        _, page = await looker.get("/server", panel="cp", vm_id=1)
+
+    assert {s["vm_id"]: [t["state"] for t in s["targets"]] for s in found} == {
+        "1": ["unprotected"],
+        "2": ["data_old"],
+        "3": ["suspended"],
+        "4": ["stale", "fine"],
+    }
+    assert "Fine" not in page
+
+
+# What is said
+
+
+async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    """The hint of the log, and no key anywhere."""
+    panel = Panel(World(NOW))
+    secret = "wrong-and-secret"  # of nobody
+    auth = {"username": "demo@example.com", "password": secret}
+    async with watched(panel, tmp_path, basic_auth=auth) as cloud:
+        (found,) = (await _status(cloud))["panels"]
+        _, page, _ = await cloud.get("/")
+        _, said, _ = await cloud.get("/api/v1/status")
+
+    assert (found["state"], found["up"]) == ("unauthorized", False)
+    assert found["trouble"]["reason"] == "unauthorized"
+    assert found["errors"]["unauthorized"] == 1
+    assert found["next_request_at"] == "2027-01-15T08:10:00Z"
+    assert "Credentials refused" in page
+    assert "What to do: check basic_auth" in page
+    assert f'href="{RUNBOOKS}OnAppPanelUnauthorized.md"' in page
+    assert secret not in page + said
+
+
+async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
+    tmp_path: Path,
+) -> None:
+    """Whoever looks later wants to know what it was."""
+    world = World(NOW)
+    server = world.add_server()
+    world.add_backup(server.id)
+    panel = Panel(world)
+    async with watched(panel, tmp_path) as cloud:
+        fault = panel.faults.add(_refusing(), resource="backups")
+        await cloud.pass_(900)
+        (failing,) = (await _status(cloud))["servers"]
+        _, page, _ = await cloud.get(f"/server?panel=cp&vm_id={server.id}")
+        fault.remove()
+        await cloud.pass_(900)
+        (good,) = (await _status(cloud))["servers"]
+
+    assert (failing["state"], failing["read_succeeded"]) == ("poll_failing", False)
+    assert failing["trouble"]["reason"] == "status"
+    assert "Last error" in page
+    assert failing["trouble"]["error"].split(":")[0] in page
+    assert (good["state"], good["read_succeeded"]) == ("not_required", True)
+    assert good["trouble"]["reason"] == "status"
+
+
+async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) -> None:
+    """No collector switches its backups off, and what is only configured has a why."""
+    world = World(NOW)
+    forbidden, gone = world.add_server(), world.add_server()
+    panel = Panel(world)
+    panel.faults.add(faults.forbidden(), resource="backups", server_id=forbidden.id)
+    panel.faults.add(faults.status(404), resource="backups", server_id=gone.id)
+    named: dict[str, Any] = {"virtual_machines": [forbidden.id, gone.id, "nobodys"]}
+    async with watched(panel, tmp_path, **named) as cloud:
+        found = await _status(cloud)
+        _, page, _ = await cloud.get("/server?panel=cp&vm_id=nobodys")
+    said = {s["vm_id"]: s["trouble"] for s in found["servers"]}
+    hints = {vm_id: trouble["hint"] for vm_id, trouble in said.items()}
+
+    assert "backups.read" in hints[str(forbidden.id)]
+    assert "may just have been destroyed" in hints[str(gone.id)]
+    assert "check virtual_machines" in hints["nobodys"]
+    assert said["nobodys"]["reason"] == "not_found"
+    assert "What to do: check virtual_machines" in page
+    assert "collectors" not in " ".join(hints.values())
+
+
+@pytest.mark.parametrize(
+    ("resource", "state", "about"),
+    [("virtual_machines", "no_servers", None), ("backups", "reads_failing", "2")],
+)
+async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
+    tmp_path: Path, resource: str, state: str, about: str | None
+) -> None:
+    """It answers, but what it hides from the role is in no state at all."""
+    world = World(NOW)
+    servers = [world.add_server(), world.add_server()]
+    panel = Panel(world)
+    if resource == "backups":
+        panel.faults.add(faults.forbidden(), resource="backups")
+    else:
+        panel.visible = lambda _: False
+    async with watched(panel, tmp_path) as cloud:
+        (found,) = (await _status(cloud))["panels"]
+        _, page, _ = await cloud.get("/")
+    (said,) = found["findings"]
+
+    assert len(servers) == 2
+    assert (found["state"], found["level"], said["about"]) == (state, "notice", about)
+    assert f"What to do: {said['hint']}." in html.unescape(page)
+    assert ">Up<" not in page
+
+
+def _refusing() -> Any:
+    return faults.answer(503, {}, b"")
+
+
+async def _status(cloud: Cloud) -> dict[str, Any]:
+    _, text, _ = await cloud.get("/api/v1/status")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def test_a_server_that_is_only_configured_is_shown_by_its_name() -> None:
+    """No number is known for it, and nothing of its backups."""
+    panel = a_panel(unresolved=("azby<gzz6",))
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["servers"]
+        code, page = await looker.get("/server", panel="cp", vm_id="azby<gzz6")
+
+    assert (found["vm_id"], found["state"]) == ("azby<gzz6", "data_old")
+    assert code == 200
+    assert "azby&lt;gzz6" in page
+
+
+async def test_every_backup_is_on_its_servers_page() -> None:
+    """The newest first, in pages."""
+    panel = a_panel()
+    rows = [a_backup(id=n, created_at=TIME - n, identifier=f"b{n}") for n in range(450)]
+    put(panel, a_server(), *rows)
+    async with served(a_store(panel)) as looker:
+        pages = [
+            await looker.get("/server", panel="cp", vm_id=1, page=number)
+            for number in (1, 2, 3, 99)
+        ]
+    shown = [re.findall(r"<bdi>b(\d+)</bdi>", text) for _, text in pages]
+
+    assert [len(numbers) for numbers in shown] == [200, 200, 50, 50]
+    assert [int(n) for numbers in shown[:3] for n in numbers] == list(range(450))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"panel": "cp", "vm_id": "2"},
+        {"panel": "none", "vm_id": "1"},
+        {"panel": "cp", "vm_id": "1\x00"},
+        {"panel": "cp", "vm_id": "²"},
+        {"panel": "cp", "vm_id": "9" * 5000},
+        {"panel": "cp"},
+        {},
+    ],
+)
+async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> None:
+    """With words; another shard may have it."""
+    panel = a_panel()
+    put(panel, a_server(), a_backup())
+    async with served(a_store(panel)) as looker:
+        code, text = await looker.get("/server", **parameters)
+
+    assert code == 404
+    assert "another shard's" in text
+
+
+async def test_nothing_that_a_panel_says_becomes_markup() -> None:
+    """Names, addresses, versions, errors and identifiers are text."""
+    trouble = LastError("timeout", EVIL, EVIL, TIME)
+    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", trouble=trouble)
+    panel.unresolved = (EVIL,)
+    changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
+    server = a_server(label=EVIL, hostname=EVIL, identifier=EVIL)
+    put(panel, server, a_backup(identifier=EVIL, **changes))
+    panel.failed(1, trouble)
+    async with served(a_store(panel)) as looker:
+        pages = [
+            await looker.get("/", q=EVIL),
+            await looker.get("/", q=EVIL, panel=EVIL),
+            await looker.get("/server", panel=EVIL, vm_id=1),
+            await looker.get("/server", panel=EVIL, vm_id=EVIL),
+        ]
+
+    for code, text in pages:
+        assert code == 200
+        assert text.count("&lt;script&gt;") >= 3
+        assert text.count("<script>") == 1
+        assert "<img" not in text
+        assert 'onerror="' not in text
+
+
+async def test_pages_are_served_under_a_policy_that_lets_nothing_else_in() -> None:
+    """No script but the page's own, nothing from anywhere, no frame around it."""
+    async with (
+        served(a_fleet()) as looker,
+        looker.session.get(looker.base + "/") as response,
+    ):
+        text, headers = await response.text(), response.headers
+    policy = dict(
+        part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; ")
+    )
+
+    assert policy["default-src"] == policy["base-uri"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["form-action"] == "'self'"
+    assert re.fullmatch(r"'sha256-[\w+/]{43}='", policy["script-src"])
+    assert re.fullmatch(r"'sha256-[\w+/]{43}='", policy["style-src"])
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert re.findall(r' on\w+=| style="|javascript:', text) == []
+    assert set(re.findall(r'(?:src|href|action)="(?:\w+:)?//', text)) == set()
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (a_store(), "No panel is configured."),
+        (a_store(a_panel()), "No server is known."),
+        (
+            a_store(
+                a_panel(answering=None, heard_at_monotonic=None, first_pass_ended=False)
+            ),
+            "the first pass has not ended",
+        ),
+    ],
+)
+async def test_nothing_to_show_is_said(store: Store, expected: str) -> None:
+    """An empty table could mean anything."""
+    async with served(store) as looker:
+        code, text = await looker.get("/")
+
+    assert code == 200
+    assert expected in text
+
+
+async def test_a_shard_says_which_it_is() -> None:
+    """What is missing is on another's page, and no fault of the panel."""
+    panel = a_panel(servers_listed=100)
+    put(panel, a_server(), a_backup())
+    async with served(a_store(panel), shard=Shard(1, 3)) as looker:
+        found = await looker.status()
+        _, text = await looker.get("/")
+
+    assert (found["shard"], found["total_shards"]) == (1, 3)
+    assert found["panels"][0]["state"] == "up"
+    assert "shard 1 of 3" in text
+
+
+async def test_links_lead_where_they_should_below_any_path() -> None:
+    """All are relative, so that a proxy may put a path before them."""
+    async with served(a_fleet(), telemetry_path="/all/metrics") as looker:
+        for page in ("/", "/server?panel=lon1&vm_id=1"):
+            async with looker.session.get(looker.base + page) as response:
+                links = re.findall(r'(?:href|action)="([^"]*)"', await response.text())
+            own = {link.replace("&amp;", "&") for link in links if ":" not in link}
+
+            assert {"all/metrics", "config", "-/healthy", "-/ready"} <= own
+            for link in own:
+                assert not link.startswith("/")
+                async with looker.session.get(f"{looker.base}/{link}") as answer:
+                    assert answer.status == 200, link
+
+
+def test_runbooks_are_those_of_the_alerts() -> None:
+    """One address, written twice."""
+    rules = (ROOT / "deploy" / "prometheus" / "backups.rules.yml").read_text("utf-8")
+    (found,) = {
+        alert["annotations"]["runbook_url"].removesuffix(f"{alert['alert']}.md")
+        for group in yaml.safe_load(rules)["groups"]
+        for alert in group["rules"]
+        if "alert" in alert
+    }
+
+    assert found == RUNBOOKS
+
+
+async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
+    """Of thousands of schedules that nobody claims the worst are shown."""
+    panel = a_panel(inventory_read_at=TIME)
+    put(panel, a_server(), a_backup())
+    late = (a_schedule(Target("Disk", n), TIME - DAY) for n in range(3000))
+    schedules = tuple(
+        msgspec.structs.replace(schedule, id=number)
+        for number, schedule in enumerate(late)
+    )
+    given_up = msgspec.structs.replace(schedules[0], id=9999, status="failed")
+    panel.unclaimed = ServerState(
+        "cp", 0, Expectation(), schedules=(*schedules, given_up)
+    )
+    async with served(a_store(panel)) as looker:
+        _, page = await looker.get("/")
+        (found,) = (await looker.status())["panels"]
+
+    assert len(found["findings"]) == 3001
+    assert "Schedule given up (9999)" in page
+    assert page.count("Schedule overdue (") == 9
+    assert '<a href="api/v1/status">2991 more</a>' in page
+    assert len(page) < 50_000
+
+
+# JSON
+
+
+async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> None:
+    """All of them, always; moments are RFC 3339 in UTC."""
+    panel = await demo_panel(clock=(clock := SteppedClock(NOW)).time)
+    try:
+        write(tmp_path / "onapp.yml", panel, {}, {})
+        async with exporting(panel, tmp_path / "onapp.yml", clock) as cloud:
+            _, text, headers = await cloud.get("/api/v1/status?per_page=1000")
+    finally:
+        await panel.stop()
+    decoded = msgspec.json.decode(text, type=Status, strict=True)
+    moments = re.findall(r'"(?:\w+_)?at":"([^"]*)"', text)
+
+    assert headers["Content-Type"] == "application/json"
+    assert msgspec.json.decode(msgspec.json.encode(decoded)) == json.loads(text)
+    assert decoded.total == len(decoded.servers) > 20
+    assert len(moments) > 100
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", m) for m in moments)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *(Status, PanelStatus, ServerStatus, TargetStatus, FindingStatus),
+        *(TroubleStatus, Size),
+    ],
+)
+def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> None:
+    """docs/http.md names each, and each state with its level."""
+    section = HTTP_PAGE.partition("## The status as JSON")[2].partition("## The me")[0]
+
+    assert {key for key in get_type_hints(shape) if f"`{key}`" not in section} == set()
+    assert get_args(get_type_hints(Status)["servers"])[0] is ServerStatus
+
+
+def test_every_state_is_documented_with_its_level() -> None:
+    """And no other, in the order of their gravity."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (critical|warning|notice|fine) ", HTTP_PAGE, re.MULTILINE
+    )
+    panels = next(x for x in HTTP_PAGE.splitlines() if x.startswith("| `state`, `tit"))
+
+    assert rows == [(kind.key, kind.level.name.lower()) for kind in SERVER_KINDS]
+    assert re.findall(r"`(\w+)`", panels)[3:] == [kind.key for kind in PANEL_KINDS]
+
+
+@settings(max_examples=40, deadline=None)
+@given(stores())
+def test_whatever_is_known_can_be_shown(store: Store) -> None:
+    """Any text, moment and number: as HTML and as JSON."""
+    views = the_pages(store).views
+    moment = views.exposition.moment()
+    verdicts = views.exposition.verdicts(moment)
+    shown = status(board(moment, verdicts, Shard(), Query()), no_errors)
+    page = views.pages.overview(shown, Query(), ready=False)
+    said = json.loads(msgspec.json.encode(shown))
+
+    assert page.count("<script>") == 1
+    assert len(said["servers"]) == min(50, said["total"])
+
+
+# What it costs
+
+
+def a_large_store(servers: int) -> Store:
+    """Return a panel with many servers of thirty backups on two disks."""
+    panel = a_panel(servers_listed=servers)
+    for number in range(1, servers + 1):
+        put(panel, a_server(id=number, label=f"web-{number}"))
+        rows = packed(_thirty(number))
+        panel.succeeded(number, rows, time=TIME, monotonic=MONOTONIC)
+    return a_store(panel)
+
+
+def _thirty(number: int) -> Iterator[Any]:
+    for row in range(30):
+        target = Target("Disk", 10 * number + row % 2)
+        at = TIME - row * DAY / 2
+        yield a_backup(id=100 * number + row, target=target, built_at=at, created_at=at)
+
+
+def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
+    """Backups are unpacked for the servers of the page alone, and judged for none."""
+    store = a_large_store(300)
+    views = the_pages(store).views
+    views.exposition.update(views.exposition.moment())
+    with counted(judge, judge_server, server_status) as work:
+        moment = views.exposition.moment()
+        verdicts = views.exposition.verdicts(moment)
+        shown = status(board(moment, verdicts, Shard(), Query(text="web")), no_errors)
+        page = views.pages.overview(shown, Query(), ready=True)
+
+    assert work["judge"] == 0
+    assert work["judge_server"] == 300
+    assert work["server_status"] == 50
+    assert len(page) < 150_000
+
+
+def test_the_largest_page_stays_small() -> None:
+    """Even with every server in trouble, many targets of each, and endless names."""
+    panel = a_panel()
+    for number in range(1, 201):
+        rows = [
+            a_backup(id=100 * n + r, target=Target("Disk", n), built_at=TIME - 9 * DAY)
+            for n in range(6)
+            for r in range(15)
+        ]
+        endless = {"label": "é" * 9_000, "hostname": "h" * 9_000}
+        put(panel, a_server(id=number, **endless), *rows)
+    views = the_pages(a_store(panel)).views
+    moment = views.exposition.moment()
+    wanted = Query(per_page=100)
+    found = board(moment, views.exposition.verdicts(moment), Shard(), wanted)
+    page = views.pages.overview(status(found, no_errors), wanted, ready=True)
+
+    assert len(page.encode()) < 300_000
+    assert f"{'é' * 79}…" in page
+
+
+async def test_health_is_answered_while_a_look_is_made() -> None:
+    """Looks are made by a thread: the event loop has its turns."""
+    begun, released = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def held(name: str) -> Mapping[str, int]:
+        begun.set()
+        in_time.append(released.wait(_LONGEST_REAL_WAIT_SECONDS))
+        return no_errors(name)
+
+    async with served(a_fleet(), errors=held) as looker:
+        look = asyncio.create_task(looker.get("/"))
+        await asyncio.to_thread(begun.wait, _LONGEST_REAL_WAIT_SECONDS)
+        healthy, _ = await looker.get("/-/healthy")
+        released.set()
+        found, _ = await look
+
+    assert (healthy, found) == (200, 200)
+    assert all(in_time)

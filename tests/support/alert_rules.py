@@ -1,0 +1,63 @@
+"""The alerting and recording rules as they are shipped, and Prometheus' own tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import DEPLOY
+
+from exporter.metrics import FAMILIES
+from exporter.metrics.exporter import OWN, OwnFamily
+from exporter.metrics.family import Family
+
+SHIPPED = DEPLOY / "prometheus"
+RULES = sorted(SHIPPED.glob("*.rules.yml"))
+
+ALERTS = {
+    *("OnAppPanelDown", "OnAppPanelUnauthorized", "OnAppPollLagging"),
+    *("OnAppBackupDataOld", "OnAppCollectorFailing", "OnAppBackupStale"),
+    *("OnAppBackupVeryStale", "OnAppBackupStuck", "OnAppBackupFailed"),
+    *("OnAppServerUnprotected", "OnAppDiskUnprotected", "OnAppScheduleFailing"),
+    *("OnAppScheduleOverdue", "OnAppScheduleDisabled", "OnAppBackupSizeAnomaly"),
+    *("OnAppBackupLockedLong", "OnAppBackupServerDisabledInUse", "OnAppQueueJam"),
+    *("OnAppInventoryShrank", "OnAppClockSkew", "OnAppExporterDown"),
+    "OnAppExporterReloadFailed",
+}
+"""People silence and route alerts by these names: they stay."""
+_OF_TARGETS = {"job", "instance", "pod", "node"}
+"""Labels that Prometheus or its users add to what is scraped."""
+
+
+def the_rules() -> Iterator[dict[str, Any]]:
+    """Yield every rule, in the order of evaluation."""
+    for file in RULES:
+        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]:
+            yield from group["rules"]
+
+
+def the_alerts() -> list[dict[str, Any]]:
+    """Return every alerting rule."""
+    return [rule for rule in the_rules() if "alert" in rule]
+
+
+def labels_of() -> dict[str, set[str]]:
+    """Return the labels of every metric, those of its target included."""
+    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
+    declared = {family.name: {*family.labels} for family in families}
+    scraped = {name: labels | _OF_TARGETS for name, labels in declared.items()}
+    return scraped | {"up": _OF_TARGETS}
+
+
+def run(*command: str | Path) -> str:
+    """Run a program and return what it says; fail with that if it fails."""
+    if shutil.which(str(command[0])) is None:
+        pytest.skip(f"{command[0]} is not on the PATH: `make tools` fetches it")
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr

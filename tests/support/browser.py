@@ -1,0 +1,186 @@
+"""A real browser in front of real pages, each at its own end of a socket.
+
+The exporter runs in a thread with an event loop of its own, the browser's library in
+another: its commands wait for what they wait for, and the pages go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import TOOLS
+from harness import NOW, SteppedClock, exporting, write
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    ViewportSize,
+    sync_playwright,
+)
+
+from exporter.demo.stage import demo_panel
+
+WIDE, NARROW = (1180, 900), (360, 740)
+_LONGEST_REAL_WAIT_SECONDS = 60.0
+_STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@asynccontextmanager
+async def the_demo(folder: Path) -> AsyncIterator[str]:
+    """Serve the demo cloud as it is at a fixed moment; yield the address."""
+    clock = SteppedClock(NOW)
+    panel = await demo_panel(clock=clock.time)
+    try:
+        file = folder / "onapp.yml"
+        write(file, panel, {}, {"name": "demo"})
+        async with exporting(panel, file, clock) as cloud:
+            yield cloud.base
+    finally:
+        await panel.stop()
+
+
+@contextmanager
+def in_a_thread(
+    served: Callable[[], AbstractAsyncContextManager[str]],
+) -> Iterator[str]:
+    """Serve in an event loop of its own; yield the address."""
+    addresses: list[str] = []
+    begun = threading.Event()
+    ending: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        ending.append((asyncio.get_running_loop(), ended))
+        async with served() as address:
+            addresses.append(address)
+            begun.set()
+            await ended.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        finally:
+            begun.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert begun.wait(_LONGEST_REAL_WAIT_SECONDS)
+        assert addresses, "nothing was served"
+        yield addresses[0]
+    finally:
+        loop, ended = ending[0]
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(_LONGEST_REAL_WAIT_SECONDS)
+
+
+@contextmanager
+def a_browser() -> Iterator[Browser]:
+    """Start Chromium, without a sandbox: it sees nothing but our own pages."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not on the PATH: `make tools` fetches it")
+    with _libraries(), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            chromium_sandbox=False,
+            env={**os.environ, "TZ": "UTC"},
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def _libraries() -> Iterator[None]:
+    """Let the browser's driver find what tests/tools.sh unpacked for it."""
+    folders = map(str, TOOLS.glob("libatomic1/usr/lib/*-linux-gnu*"))
+    known = filter(None, [os.environ.get("LD_LIBRARY_PATH")])
+    with pytest.MonkeyPatch.context() as patch:
+        if found := ":".join([*folders, *known]):
+            patch.setenv("LD_LIBRARY_PATH", found)
+        yield
+
+
+@dataclass(eq=False)
+class Look:
+    """One page, and whatever the browser complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the text of each such element, blanks collapsed."""
+        found = self.page.locator(selector).all_inner_texts()
+        return [" ".join(text.split()) for text in found]
+
+    def names(self) -> list[str]:
+        """Return the names of the servers shown, in their order."""
+        return self.texts("tbody th.first > a")
+
+    def states(self) -> list[str]:
+        """Return the states of the servers shown, in their order."""
+        return self.texts("tbody td.first .state")
+
+    def overflow(self) -> int:
+        """Return by how many pixels the page is wider than its window."""
+        width: int = self.page.evaluate(
+            "document.documentElement.scrollWidth - window.innerWidth"
+        )
+        return width
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds to bar anybody from the page."""
+        source = (
+            files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+        )
+        # Through the browser's own door: the page's policy lets no other script in.
+        self.page.evaluate(source)
+        options = json.dumps(
+            {
+                "runOnly": {"type": "tag", "values": _STANDARDS},
+                "resultTypes": ["violations"],
+            }
+        )
+        found: dict[str, Any] = self.page.evaluate(f"axe.run(document, {options})")
+        return [
+            f"{rule['id']}: {node['html']}"
+            for rule in found["violations"]
+            for node in rule["nodes"]
+        ]
+
+
+@contextmanager
+def looking(browser: Browser, **options: Any) -> Iterator[Look]:
+    """Open a page of a fresh profile, whose clock stands at the moment of the tests."""
+    size = options.pop("size", WIDE)
+    viewport: ViewportSize = {"width": size[0], "height": size[1]}
+    zone = options.pop("timezone", "UTC")
+    context: BrowserContext = browser.new_context(
+        viewport=viewport, timezone_id=zone, locale="en-GB", **options
+    )
+    context.set_default_timeout(_LONGEST_REAL_WAIT_SECONDS * 1000)
+    try:
+        page = context.new_page()
+        look = Look(page)
+        page.on("console", lambda said: look.complaints.append(said.text))
+        page.on("pageerror", lambda error: look.complaints.append(str(error)))
+        page.on("requestfailed", lambda sent: look.complaints.append(sent.url))
+        if options.get("java_script_enabled", True):
+            page.clock.set_fixed_time(datetime.fromtimestamp(NOW, UTC))
+        yield look
+    finally:
+        context.close()

@@ -1,0 +1,166 @@
+"""Clouds, rows and answers for tests: a test names only what matters to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from harness import NOW, Cloud
+
+from exporter.demo import faults
+from exporter.demo.faults import Placed
+from exporter.demo.panel import Panel
+from exporter.demo.resources import Resource
+from exporter.demo.wire import Fields, Moment, Rows, XmlStyle, to_json, to_xml
+from exporter.demo.world import World
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+EVERYTHING = {
+    "settings.version",
+    "virtual_machines.read",
+    "backups.read",
+    "schedules.read",
+    "disks.read",
+    "transactions.list",
+    "backup_servers.read",
+}
+"""The permissions that every collector needs."""
+
+in_both_formats = pytest.mark.parametrize("form", ["json", "xml"])
+"""Run a test as JSON and as XML."""
+
+_TYPES = {
+    "json": "application/json; charset=utf-8",
+    "xml": "application/xml; charset=utf-8",
+}
+
+
+def a_cloud(servers: int = 1, *, disks: int = 1, **habits: Any) -> Panel:
+    """Return a panel with servers 1, 2, …, that have disks 101, 102, … but no backups.
+
+    ``habits`` are those of ``exporter.demo.habits``.
+    """
+    world = World(NOW)
+    for _ in range(servers):
+        world.add_server(disks=disks, created_at=NOW - 30 * DAY)
+    return Panel(world, **habits)
+
+
+def a_row(**changes: Any) -> Fields:
+    """Return a built backup of disk 101 of an hour ago, with these fields changed."""
+    return {
+        "id": 1001,
+        "identifier": "azbygzz6zjui4k",
+        "backup_size": 1024,
+        "backup_type": "normal",
+        "initiated": "days",
+        "built": True,
+        "locked": False,
+        "marked_for_delete": False,
+        "created_at": Moment("2027-01-15T06:30:00Z"),
+        "built_at": Moment("2027-01-15T07:00:00Z"),
+        "target_type": "Disk",
+        "target_id": 101,
+        "disk_id": 101,
+        "backup_server_id": None,
+        **changes,
+    }
+
+
+def without(row: Fields, *names: str) -> Fields:
+    """Return a row that lacks some fields."""
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def written(form: str, *rows: Fields, name: str = "backup") -> bytes:
+    """Return the list of these rows as a panel writes it."""
+    listed = Rows(f"{name}s", name, list(rows))
+    return to_json(listed) if form == "json" else to_xml(listed, XmlStyle())
+
+
+def listing(panel: Panel, form: str, *rows: Fields) -> Placed:
+    """Let server 1 have just these backups."""
+    return answering(panel, form, written(form, *rows))
+
+
+def listing_servers(
+    panel: Panel,
+    form: str,
+    *rows: Fields,
+    path: str = "/virtual_machines",
+    headers: dict[str, str] | None = None,
+) -> Placed:
+    """Let just these servers be listed."""
+    body = written(form, *rows, name="virtual_machine")
+    return answering(panel, form, body, resource=None, path=path, headers=headers)
+
+
+def answering(  # noqa: PLR0913  # each names one thing about an answer
+    panel: Panel,
+    form: str,
+    body: bytes | str,
+    *,
+    resource: Resource | None = "backups",
+    path: str | None = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    times: int | None = None,
+) -> Placed:
+    """Let the panel answer with this body, well or badly."""
+    answer = faults.answer(
+        status,
+        {"Content-Type": _TYPES[form], **(headers or {})},
+        body.encode() if isinstance(body, str) else body,
+    )
+    return panel.faults.add(answer, resource=resource, path=path, times=times)
+
+
+async def lines(cloud: Cloud, *beginnings: str) -> list[str]:
+    """Return the samples of a scrape whose lines begin like this."""
+    return [
+        line
+        for line in (await cloud.metrics()).splitlines()
+        if line.startswith(beginnings)
+    ]
+
+
+async def labels(cloud: Cloud, family: str, **wanted: object) -> dict[str, str]:
+    """Return the other labels of the one sample with these labels."""
+    (found,) = await cloud.series(family, **wanted)
+    return dict(pair.split("=", 1) for pair in found.split(","))
+
+
+def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
+    """Return the section of a panel in a configuration file."""
+    return {
+        "name": name,
+        "url": panel.url,
+        "basic_auth": {"username": panel.username, "password": panel.password},
+        **keys,
+    }
+
+
+def change(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the configuration file."""
+    content = yaml.safe_load(cloud.file.read_text())
+    edit(content)
+    cloud.file.write_text(yaml.safe_dump(content))
+
+
+async def reload(cloud: Cloud) -> tuple[int, str]:
+    """Reload by HTTP; return the status and what was said."""
+    status, text, _ = await cloud.get("/-/reload", method="POST")
+    return status, text
+
+
+async def reload_with(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the file, have it loaded, and let what is due be done."""
+    change(cloud, edit)
+
+    assert await reload(cloud) == (200, "Reloaded.\n")
+
+    await cloud.settle()

@@ -1,0 +1,92 @@
+"""What clusters are given: the chart as helm renders it, and kustomize's folders."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import DEPLOY, ROOT
+
+IMAGE = "ghcr.io/onapp-backup-exporter/onapp-backup-exporter"
+CHART = DEPLOY / "helm" / "onapp-backup-exporter"
+KUBERNETES = DEPLOY / "kubernetes"
+OLDEST, NEWEST = "1.25", "1.34"
+"""Of Kubernetes: the chart takes the first and later, and the last is tried too."""
+
+
+Manifest = dict[str, Any]
+"""One object of a cluster."""
+
+
+def says(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
+    """Run a program; return what it says, or what it complains of if it must fail."""
+    if shutil.which(str(command[0])) is None:
+        pytest.skip(f"{command[0]} is not on the PATH: `make tools` builds it")
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=folder
+    )
+    assert run.returncode == status, run.stdout + run.stderr
+    return run.stderr if status else run.stdout
+
+
+def rendered(
+    *options: str | Path, release: str = "onapp-backup-exporter", version: str = NEWEST
+) -> list[Manifest]:
+    """Return what the chart makes of these options."""
+    command = ("helm", "template", release, CHART, "--namespace", "monitoring")
+    text = _said(*command, "--kube-version", version, *options)
+    return list(yaml.safe_load_all(text))
+
+
+def refused(*options: str | Path) -> str:
+    """Return why the chart refuses these options."""
+    command = ("helm", "template", "x", CHART, "--kube-version", NEWEST, *options)
+    return says(*command, status=1)
+
+
+def kustomized(folder: str) -> list[Manifest]:
+    """Return what kustomize makes of a folder."""
+    return list(yaml.safe_load_all(_said("kustomize", "build", KUBERNETES / folder)))
+
+
+@cache
+def _said(*command: str | Path) -> str:
+    return says(*command)
+
+
+def of(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    """Return the objects of a kind."""
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def the(manifests: list[Manifest], kind: str) -> Manifest:
+    """Return the one object of a kind."""
+    (found,) = of(manifests, kind)
+    return found
+
+
+def pod(manifests: list[Manifest]) -> Manifest:
+    """Return the pod that the exporter runs in."""
+    return dict(the(manifests, "StatefulSet")["spec"]["template"]["spec"])
+
+
+def exporter(manifests: list[Manifest]) -> Manifest:
+    """Return the exporter's container."""
+    (found,) = pod(manifests)["containers"]
+    return dict(found)
+
+
+def environment(manifests: list[Manifest], pod_name: str) -> dict[str, str]:
+    """Return the variables of a pod, as a cluster would set them."""
+    fields = {"metadata.name": pod_name}
+    return {
+        variable["name"]: variable["value"]
+        if "value" in variable
+        else fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        for variable in exporter(manifests)["env"]
+    }

@@ -1,0 +1,112 @@
+"""Front doors behind a web configuration, and ways to knock."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import bcrypt
+from harness import SteppedClock
+from stores import a_backup, a_panel, a_server, a_store, put
+from web_handlers import the_pages
+
+from exporter.web.auth import AccessControl, PasswordChecker, watching
+from exporter.web.server import serving
+
+PASSWORD = "correct horse"
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+USERS = f"basic_auth_users:\n  alice: {HASH}\n"
+TLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
+DEMANDING = (
+    f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+)
+HEADERS = "http_server_config:\n  headers:\n    X-Frame-Options: deny\n"
+LONGEST_REAL_WAIT_SECONDS = 60
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Return the header of a login."""
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
+
+
+@dataclass(eq=False)
+class Door:
+    """A front door, its web configuration, and ways to knock."""
+
+    base: str
+    file: Path
+    clock: SteppedClock
+    checks: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Password and hash of each time that bcrypt was asked."""
+
+    async def knock(
+        self,
+        path: str = "/metrics",
+        method: str = "GET",
+        user: str | None = "alice",
+        password: str = PASSWORD,
+        **options: Any,
+    ) -> aiohttp.ClientResponse:
+        """Ask on a new connection; the answer is read."""
+        headers = options.pop("headers", {})
+        if user is not None:
+            headers |= basic(user, password)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, self.base + path, **options) as response,
+        ):
+            await response.read()
+            return response
+
+    async def status(self, *arguments: Any, **options: Any) -> int:
+        """Return the status of an answer."""
+        return (await self.knock(*arguments, **options)).status
+
+    def write(self, text: str) -> None:
+        """Write the file anew, and let it be looked at with the next request."""
+        self.file.write_text(text, "utf-8")
+        self.clock.elapsed += 1.0
+
+
+@asynccontextmanager
+async def guarded(
+    folder: Path, text: str, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw
+) -> AsyncIterator[Door]:
+    """Serve behind a web configuration."""
+    file = folder / "web.yml"
+    file.write_text(text, "utf-8")
+    checks: list[tuple[bytes, bytes]] = []
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        checks.append((password, hashed))
+        return check(password, hashed)
+
+    panel = a_panel()
+    put(panel, a_server(), a_backup())
+    store = a_store(panel)
+    # The files are new, as they are when somebody has just changed them.
+    clock = SteppedClock(start=file.stat().st_mtime)
+    pages = the_pages(store)
+    access = AccessControl(watching(file, clock), PasswordChecker(counted))
+    async with (
+        asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
+        serving(pages.application(), ("127.0.0.1:0",), access) as (address,),
+    ):
+        scheme = "https" if access.context else "http"
+        yield Door(f"{scheme}://{address}", file, clock, checks)
+
+
+def trusting(folder: Path, certificate: str | None = None) -> ssl.SSLContext:
+    """Return what a client of our authority connects with."""
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    if certificate is not None:
+        context.load_cert_chain(folder / certificate)
+    return context

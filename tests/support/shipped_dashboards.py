@@ -1,0 +1,81 @@
+"""The dashboards as they are shipped, and what Grafana makes of their queries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from checkout import ROOT
+
+FOLDER = ROOT / "grafana" / "dashboards"
+BOARDS: dict[str, dict[str, Any]] = {
+    file.stem: json.loads(file.read_text("utf-8"))
+    for file in sorted(FOLDER.glob("*.json"))
+}
+ALL = ".+"
+
+Chosen: TypeAlias = Mapping[str, str]
+"""The values of variables, as they stand in a query."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query of a panel."""
+
+    board: str
+    panel: str
+    ref: str
+    expression: str
+    legend: str
+    instant: bool
+
+    @property
+    def place(self) -> str:
+        """Return where it stands."""
+        return f"{self.board}: {self.panel}, {self.ref}"
+
+
+def panels(board: str) -> list[dict[str, Any]]:
+    """Return the panels of a dashboard, without the headings."""
+    return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
+
+
+def queries(board: str) -> Iterator[Asked]:
+    """Yield every query of a dashboard."""
+    for panel in panels(board):
+        for target in panel["targets"]:
+            yield Asked(
+                board,
+                panel["title"],
+                target["refId"],
+                target["expr"],
+                target.get("legendFormat", ""),
+                target.get("instant", False),
+            )
+
+
+def variables(board: str) -> dict[str, dict[str, Any]]:
+    """Return the variables of a dashboard that are queries, by their names."""
+    found = BOARDS[board]["templating"]["list"]
+    return {one["name"]: one for one in found if one["type"] == "query"}
+
+
+def filled(expression: str, values: Chosen) -> str:
+    """Put values in the place of variables, of Grafana's own ones too."""
+    known = sorted(values, key=len, reverse=True)
+    names = "|".join(re.escape(name) for name in known)
+    return re.sub(rf"\$(?:{names})\b", lambda found: values[found[0][1:]], expression)
+
+
+def matching(*values: str) -> str:
+    """Return what stands in a query for these values of a variable that has many."""
+    escaped = [re.sub(r"([\\^$.*+?()\[\]{}|])", r"\\\\\1", value) for value in values]
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
+
+
+def named(legend: str, labels: Mapping[str, str]) -> str:
+    """Return what a series is called."""
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), legend)

@@ -1,0 +1,613 @@
+"""A configuration is taken whole, or refused with place, value and mend."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import DATA, DOCS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.config import load as config
+from exporter.config.schema import SECTIONS, Config, Detail, Poll, effective
+from exporter.config.secrets import HIDDEN, LiteralSecret
+from exporter.config.units import Duration, Size
+from exporter.errors import ConfigError
+
+CORPUS = DATA / "config"
+PAGE = DOCS / "configuration.md"
+KEY = "k3y"
+PANEL: Mapping[str, Any] = {
+    "url": "https://cp.example.com",
+    "basic_auth": {"username": "ops@example.com", "password_file": "key"},
+}
+ENVIRONMENT = {
+    "ONAPP_URL": "https://cp.example.com",
+    "ONAPP_USERNAME": "ops@example.com",
+    "ONAPP_PASSWORD": "hunter2",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files that the corpus names."""
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "key").write_text(f" {KEY}\n")
+    (folder / "empty").write_text("\n")
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    (folder / "lines").write_text("one\ntwo\n")
+    (folder / "nowhere").symlink_to("absent")
+    (folder / "sub").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two certificates, their keys, and a locked key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("one", "two"):
+        _openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", f"/CN={name}", "-days", "2"),
+            *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"),
+        )
+    _openssl(
+        *("ec", "-aes128", "-passout", "pass:open"),
+        *("-in", folder / "one.key", "-out", folder / "locked.key"),
+    )
+    return folder
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def load(folder: Path, content: object) -> Config:
+    """Load a configuration with this text or content."""
+    text = content if isinstance(content, str) else yaml.safe_dump(content)
+    file = folder / "exporter.yml"
+    file.write_text(text, encoding="utf-8")
+    return config.load(file, {})
+
+
+def refusal(folder: Path, content: object) -> str:
+    """Return what is said against a configuration, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, content)
+    return str(caught.value).removeprefix(f"{folder / 'exporter.yml'}: ")
+
+
+def outcome(folder: Path, content: object) -> str:
+    """Return all that is shown of a configuration, good or bad; let bugs pass."""
+    try:
+        loaded = load(folder, content)
+    except ConfigError as error:
+        return str(error)
+    return repr((effective(loaded), loaded))
+
+
+def with_secrets(text: str, config: Config) -> Any:
+    """Put the hidden secrets back into an effective configuration."""
+    content = yaml.safe_load(text)
+    for keys, panel in zip(content["panels"], config.panels, strict=True):
+        if keys["basic_auth"].get("password") == HIDDEN:
+            keys["basic_auth"]["password"] = panel.account.secret.reveal()
+        if keys["proxy_url"] is not None:
+            keys["proxy_url"] = str(panel.proxy_url)
+    return content
+
+
+# What each file of the corpus says.
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*.bad.yml")), ids=lambda p: p.stem)
+def test_a_bad_file_is_refused_with_the_message_it_begins_with(
+    path: Path, folder: Path
+) -> None:
+    """Every message names the file, the place, the value if it may, and the mend."""
+    file = Path(shutil.copy(path, folder))
+
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, {})
+
+    said = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
+    expected = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert f"# {said}" == expected
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CORPUS.glob("*.good.yml")), ids=lambda p: p.stem
+)
+def test_the_effective_form_of_a_good_file_makes_the_same_configuration(
+    path: Path, folder: Path
+) -> None:
+    """What ``--config.check`` prints, secrets put back, is a file of equal meaning."""
+    loaded = config.load(Path(shutil.copy(path, folder)), {})
+    shown = effective(loaded)
+
+    assert load(folder / "sub", with_secrets(shown, loaded)) == loaded
+    assert not re.search(f"hunter2|{KEY}", shown + repr(loaded))
+
+
+def test_the_corpus_is_there() -> None:
+    """A pattern that found no file would pass unseen."""
+    good, bad = (len(list(CORPUS.glob(f"*.{kind}.yml"))) for kind in ("good", "bad"))
+
+    assert good >= 12
+    assert bad >= 40
+    assert len(list(CORPUS.iterdir())) == good + bad
+
+
+# Defaults.
+
+
+def test_a_small_file_gets_every_default(folder: Path) -> None:
+    """A panel with its address and its account is a whole configuration."""
+    loaded = load(folder, {"panels": [PANEL]})
+    panel = loaded.panels[0]
+
+    assert panel.name == "cp.example.com"
+    assert panel.form == "json"
+    assert panel.account.secret.reveal() == KEY
+    assert panel.discovery_interval == Duration(600)
+    assert panel.poll == Poll(
+        interval=Duration(900),
+        timeout=Duration(30),
+        concurrency=8,
+        max_age=Duration(3600),
+        max_body=Size(16 * 1024 * 1024),
+    )
+    assert loaded.detail == Detail(backups=True, newest_per_target=0)
+
+
+def test_a_panel_takes_from_the_common_poll_what_it_does_not_say_itself(
+    folder: Path,
+) -> None:
+    """``panels[].poll`` goes before ``poll``, key by key."""
+    poll = {"interval": "5m", "timeout": "10s", "max_age": "30m"}
+    panel = {**PANEL, "poll": {"timeout": "20s"}}
+
+    (loaded,) = load(folder, {"poll": poll, "panels": [panel]}).panels
+
+    assert loaded.poll.interval == Duration(300)
+    assert loaded.poll.timeout == Duration(20)
+    assert loaded.poll.max_age == Duration(1800)
+
+
+def test_data_is_kept_for_two_intervals_when_servers_are_read_seldom(
+    folder: Path,
+) -> None:
+    """The default of ``max_age`` grows with the interval instead of refusing it."""
+    (loaded,) = load(folder, {"poll": {"interval": "1d"}, "panels": [PANEL]}).panels
+
+    assert loaded.poll.max_age == Duration(2 * 86_400)
+
+
+def test_relative_paths_begin_at_the_folder_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the exporter was started makes no difference, also later."""
+    load(folder, {"panels": [PANEL]})
+    monkeypatch.chdir(folder)
+    loaded = config.load(Path("exporter.yml"), {})
+    monkeypatch.chdir("/")
+
+    assert f"password_file: {folder}/key\n" in effective(loaded)
+    assert loaded.panels[0].account.secret.reveal() == KEY
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda _: None, "No such file or directory"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "it is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    make: Any, why: str, tmp_path: Path
+) -> None:
+    """The reason is the system's own."""
+    path = tmp_path / "exporter.yml"
+    make(path)
+
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, {})
+
+    assert str(caught.value) == f"{path}: cannot be read: {why}"
+
+
+def test_a_file_nested_beyond_measure_is_refused(folder: Path) -> None:
+    """Depth ends in a message, not in a traceback."""
+    assert refusal(folder, "[" * 500) == "is nested too deep"
+
+
+def test_a_control_character_makes_no_yaml(folder: Path) -> None:
+    """The parser itself refuses it, without a line."""
+    assert refusal(folder, "a\x00") == "not YAML: it has forbidden characters"
+
+
+def test_a_long_value_is_shown_in_part(folder: Path) -> None:
+    """An error stays one readable line."""
+    panel = {**PANEL, "expected_interval": "9" * 1000}
+
+    assert refusal(folder, {"panels": [panel]}) == (
+        "panels[0].expected_interval: must be a duration such as 30s, 15m, 1h30m or "
+        f"7d, not '{'9' * 79}…"
+    )
+
+
+def test_good_certificates_are_taken(folder: Path, certificates: Path) -> None:
+    """Authorities, certificate and key are files that exist and fit together."""
+    files = {
+        "ca_file": str(certificates / "two.pem"),
+        "cert_file": str(certificates / "one.pem"),
+        "key_file": str(certificates / "one.key"),
+    }
+    loaded = load(folder, {"panels": [{**PANEL, "tls_config": files}]})
+
+    assert loaded.panels[0].tls.cert_file == certificates / "one.pem"
+    assert load(folder, with_secrets(effective(loaded), loaded)) == loaded
+
+
+@pytest.mark.parametrize("key", ["two.key", "locked.key", "one.pem"])
+def test_a_key_that_cannot_be_used_is_refused_before_anything_starts(
+    key: str, folder: Path, certificates: Path
+) -> None:
+    """Another's key, a locked one, no key at all: none asks on the terminal."""
+    files = {
+        "cert_file": str(certificates / "one.pem"),
+        "key_file": str(certificates / key),
+    }
+    said = refusal(folder, {"panels": [{**PANEL, "tls_config": files}]})
+
+    assert re.sub(r"\(.*\)", "(…)", said) == (
+        "panels[0].tls_config: is not usable (…): ca_file, cert_file and key_file must "
+        "be PEM files, and the key must be the certificate's and have no passphrase"
+    )
+
+
+# The environment.
+
+
+def test_a_panel_from_the_environment_equals_the_one_from_a_file(folder: Path) -> None:
+    """The variables are only another way to write the keys."""
+    environment = {**ENVIRONMENT, "ONAPP_VIRTUAL_MACHINES": "2, azbygzz6zjui4k,,13"}
+    panel = {
+        **PANEL,
+        "basic_auth": {"username": "ops@example.com", "password": "hunter2"},
+        "virtual_machines": [2, "azbygzz6zjui4k", 13],
+    }
+
+    assert config.load(None, environment) == load(folder, {"panels": [panel]})
+
+
+def test_a_password_file_from_the_environment_begins_at_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no file beside which it could be."""
+    monkeypatch.chdir(folder)
+    environment = {
+        **ENVIRONMENT,
+        "ONAPP_PASSWORD": "",
+        "ONAPP_PASSWORD_FILE": "key",
+    }
+    loaded = config.load(None, environment)
+    monkeypatch.chdir("/")
+
+    assert loaded.panels[0].account.secret.reveal() == KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("URL", "cp.example.com", "URL: must be an address such as https://cp.example"),
+        ("URL", "https://ops:hunter2@cp", "URL: must not hold credentials: they go in"),
+        ("USERNAME", "", "USERNAME: is missing: the account's e-mail address or login"),
+        ("USERNAME", "\udcff", "USERNAME: is not UTF-8 text"),
+        ("PASSWORD", "", "PASSWORD_FILE: is missing: the file that holds the API key;"),
+        ("PASSWORD", "hunter2\n", "PASSWORD: must hold no line end and no other contr"),
+        (
+            "PASSWORD_FILE",
+            "hunter2",
+            "PASSWORD: is given beside ONAPP_PASSWORD_FILE: k",
+        ),
+        ("VIRTUAL_MACHINES", " , ", "VIRTUAL_MACHINES: must list at least one server;"),
+        ("VIRTUAL_MACHINES", "2,a b", "VIRTUAL_MACHINES[1]: must be a server's number"),
+        ("VIRTUAL_MACHINES", "9" * 5000, "VIRTUAL_MACHINES[0]: must be a server's num"),
+    ],
+)
+def test_an_error_in_the_environment_names_the_variable(
+    name: str, value: str, message: str
+) -> None:
+    """Nobody who set variables knows the keys of a file."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {**ENVIRONMENT, f"ONAPP_{name}": value})
+
+    said = str(caught.value)
+    assert said.startswith(f"environment: ONAPP_{message}")
+    assert "panels[" not in said
+    assert "hunter2" not in said
+
+
+def test_without_any_panel_the_ways_to_name_one_are_said() -> None:
+    """An empty variable is as good as none."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {"ONAPP_URL": "", "ONAPP_USERNAME": "ops"})
+
+    assert str(caught.value) == (
+        "no panel is configured: give --config.file, or set ONAPP_URL, ONAPP_USERNAME "
+        "and ONAPP_PASSWORD_FILE"
+    )
+
+
+def test_a_file_and_the_environment_together_are_refused(folder: Path) -> None:
+    """Which one was meant cannot be known; the message names both."""
+    file = folder / "exporter.yml"
+
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, ENVIRONMENT)
+
+    assert str(caught.value) == (
+        f"both {file} (--config.file) and ONAPP_URL name panels: remove one of them"
+    )
+
+
+# What holds for any input.
+
+MARK = "Zq7"
+FRAGMENTS = (
+    *(", ", ",", ": ", ":", " #", "#", "'", '"', "*", "&", "!", "%", "@", "`", "|"),
+    *(">", "\\", "?", "- ", "{", "}", "[", "]", "=", "/", "~", "<<", "\t", "é", "€"),
+    *("<block end>", ", password_file: ", ", password: ", "://", "_", "\\ud800"),
+)
+SECRETS = st.lists(st.sampled_from([*FRAGMENTS, ""]), min_size=1, max_size=6).map(
+    lambda between: MARK + MARK.join(between) + MARK
+)
+ACCOUNT = "  basic_auth: {username: ops, password: a}\n"
+BEFORE = "panels:\n- name: lon1\n"
+WHOLE = ("panels: [%s]\n", "panels: %s\n", "%s")
+"""Where text that is not quoted could be anything, keys too."""
+HOMES = (
+    BEFORE + "  url: https://cp.example.com\n  basic_auth:\n    username: ops\n"
+    "    password: %s\n",
+    BEFORE + "  url: https://cp.example.com\n  basic_auth:\n    username: ops\n"
+    "    password_file: %s\n",
+    BEFORE + "  url: https://cp.example.com\n  basic_auth: %s\n",
+    BEFORE + "  url: https://cp.example.com\n  basic_auth: [ops, %s]\n",
+    BEFORE + "  url: https://cp.example.com\n  basic_auth: {%s: ops}\n",
+    BEFORE + "  url: https://cp.example.com\n  basic_auth: {user: ops, word: %s}\n",
+    BEFORE + "  url: https://cp.example.com\n"
+    "  basic_auth: {username: ops, password: %s}\n",
+    BEFORE + "  url: https://cp.example.com\n"
+    "  basic_auth: {username: ops, password_file: %s}\n",
+    BEFORE + "  url: https://cp.example.com\n  tls_config:\n    key_file: %s\n"
+    "" + ACCOUNT,
+    BEFORE + "  url: %s\n" + ACCOUNT,
+    BEFORE + "  url: [%s]\n" + ACCOUNT,
+    BEFORE + "  url: https://ops:%s@cp.example.com\n" + ACCOUNT,
+    BEFORE + "  url: https://%s@cp.example.com\n" + ACCOUNT,
+    BEFORE + "  url: https://cp.example.com/?key=%s\n" + ACCOUNT,
+    BEFORE + "  url: https://cp.example.com\n  proxy_url: %s\n" + ACCOUNT,
+    BEFORE + "  url: https://cp.example.com\n  proxy_url: http://ops:%s@proxy\n"
+    "" + ACCOUNT,
+    BEFORE + "  url: https://cp.example.com\n  proxy_url: http://%s@proxy\n" + ACCOUNT,
+    *WHOLE,
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(home=st.sampled_from(HOMES), secret=SECRETS, quoted=st.booleans())
+def test_a_secret_is_never_shown_wherever_it_was_put(
+    home: str, secret: str, folder: Path, *, quoted: bool
+) -> None:
+    """Neither an error nor the effective configuration holds any part of it."""
+    within = "://" in home.partition("%s")[0].rpartition("\n")[2]
+    if within:  # behind a comment's sign nothing is left of the address
+        written = secret.replace(" #", "#")
+    else:
+        quoted = quoted or home in WHOLE
+        written = json.dumps(secret) if quoted else secret
+
+    assert MARK not in outcome(folder, home.replace("%s", written))
+
+
+NAMES = [name for keys in SECTIONS.values() for name in keys.__struct_fields__]
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.dates(),
+    st.binary(max_size=5),
+    st.text(max_size=10),
+    st.sampled_from(["1h", "0s", "16MiB", "json", "(", "https://cp.example.com", "."]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner),
+        st.dictionaries(st.integers() | st.none() | st.booleans(), inner, max_size=1),
+    ),
+    max_leaves=5,
+)
+PLACES = [
+    (name, key) for name, keys in SECTIONS.items() for key in keys.__struct_fields__
+]
+
+
+def placed(section: str, key: str, value: object) -> object:
+    """Return a good configuration but for one value."""
+    keys = {key: value}
+    if section in ("include", "exclude"):
+        section, keys = "discovery", {section: keys}
+    if section in ("", "poll", "detail"):
+        return {"panels": [PANEL], **(keys if section == "" else {section: keys})}
+    if section == "panels":
+        return {"panels": [{**PANEL, **keys}]}
+    if section == "virtual_machines":
+        return {"panels": [{**PANEL, section: [{"id": 1, **keys}]}]}
+    return {"panels": [{**PANEL, section: {**PANEL.get(section, {}), **keys}}]}
+
+
+@settings(max_examples=150, deadline=None)
+@given(place=st.sampled_from(PLACES), value=VALUES)
+def test_any_value_at_any_place_is_taken_or_refused(
+    place: tuple[str, str], value: object, folder: Path
+) -> None:
+    """Nothing but ConfigError comes of a wrong value, and it is one line."""
+    assert outcome(folder, placed(*place, value)).isprintable()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=st.one_of(
+        st.text(st.characters(codec="utf-8"), max_size=60),
+        st.lists(
+            st.sampled_from([*FRAGMENTS, *NAMES, "\n", "\n  ", "\n- ", "1", "!!int "]),
+            max_size=25,
+        ).map("".join),
+    )
+)
+def test_any_text_is_taken_or_refused(text: str, folder: Path) -> None:
+    """Whatever the file holds, the worst is a ConfigError of one line."""
+    assert outcome(folder, text).isprintable()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    environment=st.fixed_dictionaries(
+        {
+            name: st.text(st.characters(exclude_characters="\0"), max_size=12)
+            | st.just(ENVIRONMENT.get(name, ""))
+            for name in config.VARIABLES.values()
+        }
+    ),
+    secret=SECRETS,
+)
+def test_any_environment_is_taken_or_refused(
+    environment: dict[str, str], secret: str
+) -> None:
+    """Variables may hold anything; what stands for a secret is not shown."""
+    environment["ONAPP_PASSWORD"] = secret
+    try:
+        shown = effective(config.load(None, environment))
+    except ConfigError as error:
+        shown = str(error)
+
+    assert MARK not in shown
+
+
+DURATIONS = st.integers(1000, 10**9).map(lambda ms: str(Duration(ms / 1000)))
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "label": st.text(st.characters(codec="utf-8")).map(re.escape),
+        "hostname": st.just("(?i)web-[0-9]+"),
+        "user_id": st.lists(st.integers(0, 2**62), min_size=1),
+    },
+)
+CONFIGURATIONS = st.fixed_dictionaries(
+    {key: st.just(value) for key, value in PANEL.items()},
+    optional={
+        "format": st.sampled_from(["json", "xml"]),
+        "name": st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+        "discovery": st.fixed_dictionaries(
+            {}, optional={"interval": DURATIONS, "include": FILTERS, "exclude": FILTERS}
+        ),
+        "backup_required": st.fixed_dictionaries(
+            {}, optional={"include": FILTERS, "exclude": FILTERS}
+        ),
+        "expected_interval": DURATIONS,
+        "poll": st.fixed_dictionaries(
+            {}, optional={"interval": DURATIONS, "max_body": st.integers(1, 2**40)}
+        ),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(panel=CONFIGURATIONS)
+def test_every_effective_configuration_loads_to_the_same(
+    panel: dict[str, Any], folder: Path
+) -> None:
+    """Names, patterns and numbers come through whatever characters they hold."""
+    loaded = load(folder, {"panels": [panel]})
+
+    assert load(folder, effective(loaded)) == loaded
+
+
+# The page.
+
+
+def _examples() -> Iterator[str]:
+    yield from re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+def _documented() -> dict[str, list[str]]:
+    """Return the keys of the tables, by the section that the heading names."""
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("#"):
+            names = re.findall(r"`(.*?)`", line)
+            names = [""] if line.endswith("The keys of the file") else names
+        elif cell := re.match(r"\| `(.*?)` \|", line):
+            for name in names:
+                found.setdefault(name, []).append(cell[1])
+    return found
+
+
+def test_the_page_describes_every_key_and_no_other() -> None:
+    """A key without its place on the page does not pass, nor does the opposite."""
+    expected = {name: sorted(s.__struct_fields__) for name, s in SECTIONS.items()}
+
+    assert {name: sorted(keys) for name, keys in _documented().items()} == expected
+
+
+def test_the_page_describes_every_variable_and_no_other() -> None:
+    """The environment panel is described by its variables."""
+    named = re.findall(r"^\| `(ONAPP_\w+)` \|", PAGE.read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted(config.VARIABLES.values())
+
+
+def test_every_example_on_the_page_is_a_good_configuration(folder: Path) -> None:
+    """What one copies from the page works."""
+    panels = [
+        load(folder, example.replace("/run/secrets/lon1-key", "key")).panels
+        for example in _examples()
+    ]
+
+    assert len(panels) == 3
+
+
+def test_the_defaults_on_the_page_are_the_defaults(folder: Path) -> None:
+    """The example with every key changes nothing."""
+    whole = next(_examples()).replace("/run/secrets/lon1-key", "key")
+    content = yaml.safe_load(whole)
+    needed = {key: content["panels"][0][key] for key in ("url", "basic_auth")}
+
+    assert content["panels"][0].keys() == set(SECTIONS["panels"].__struct_fields__)
+    assert load(folder, whole) == load(folder, {"panels": [needed]})
+
+
+def test_secrets_compare_by_value() -> None:
+    """A changed password makes another configuration; a reload must see it."""
+    one = config.load(None, ENVIRONMENT)
+    other = config.load(None, {**ENVIRONMENT, "ONAPP_PASSWORD": "changed"})
+
+    assert one != other
+    assert one.panels[0].account.secret == LiteralSecret("hunter2")

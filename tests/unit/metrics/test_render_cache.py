@@ -1,0 +1,264 @@
+"""Tests for lines that are kept: whatever happened before, a scrape is as if new.
+
+prometheus-client over the Collector is the judge after every step.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from scrape_parsing import understood
+from stores import (
+    TIME,
+    StandingClock,
+    a_backup,
+    a_panel,
+    a_server,
+    a_store,
+    panels,
+    put,
+    texts,
+    watches,
+)
+
+from exporter.config.schema import Detail
+from exporter.metrics.cache import SERVERS, RenderCache, State
+from exporter.metrics.collector import BackupCollector
+from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Snapshot
+from exporter.metrics.text_format import ROW_FAMILIES
+from exporter.model.store import Store
+
+NAMES = ("cp", "other")
+vm_ids = st.integers(1, 3 * SERVERS)
+details = st.builds(Detail, backups=st.booleans(), newest_per_target=st.integers(0, 2))
+
+
+class Scrapes(RuleBasedStateMachine):
+    """A store to which anything may happen, and an exposition that lives on."""
+
+    def __init__(self) -> None:
+        """Begin with two panels, of which nothing is known."""
+        super().__init__()
+        self.clock = StandingClock()
+        self.store: Store = a_store(*map(a_panel, NAMES))
+        self.exposition = Exposition(
+            self.store, self.clock, Detail(), CollectorRegistry()
+        )
+
+    @rule(data=st.data(), name=st.sampled_from(NAMES), vm_id=vm_ids)
+    def a_server_becomes_another(
+        self, data: st.DataObject, name: str, vm_id: int
+    ) -> None:
+        """Put in a new one, or change it in any respect, its freshness too."""
+        if name in self.store.panels:
+            watch = data.draw(watches(name, vm_id))
+            self.store.panels[name].watches[vm_id] = watch
+
+    @rule(first=vm_ids, number=st.integers(2, 2 * SERVERS))
+    def many_come(self, first: int, number: int) -> None:
+        """Fill several blocks."""
+        for vm_id in range(first, first + number):
+            if "cp" in self.store.panels:
+                backup = a_backup(id=vm_id, built_at=None if vm_id % 3 else 1.5)
+                put(self.store.panels["cp"], a_server(id=vm_id), backup)
+
+    @rule(first=vm_ids, number=st.integers(1, 2 * SERVERS))
+    def some_go(self, first: int, number: int) -> None:
+        """Empty blocks, wholly or nearly."""
+        for panel in self.store.panels.values():
+            for vm_id in range(first, first + number):
+                panel.watches.pop(vm_id, None)
+
+    @rule(vm_id=vm_ids, label=texts)
+    def a_server_is_described_otherwise(self, vm_id: int, label: str) -> None:
+        """Change the label and leave the backups as they are."""
+        for panel in self.store.panels.values():
+            watch = panel.watches.get(vm_id)
+            if watch is not None:
+                server = a_server(id=vm_id, label=label)
+                panel.watch(vm_id, server, watch.knowledge.expectation)
+
+    @rule(seconds=st.floats(0.25, 4000))
+    def time_passes(self, seconds: float) -> None:
+        """Let ages grow, and what was not read for long become too old."""
+        self.clock.passed += seconds
+
+    @rule(detail=details)
+    def a_reload_changes_the_detail(self, detail: Detail) -> None:
+        """Expose more or less of every server."""
+        self.exposition.show(detail)
+
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def a_reload_replaces_a_panel(self, data: st.DataObject, name: str) -> None:
+        """Put another in its place of which other things are known."""
+        self.store.panels[name] = data.draw(panels(name))
+
+    @precondition(lambda self: len(self.store.panels) > 1)
+    @rule()
+    def a_reload_drops_a_panel(self) -> None:
+        """Take away all that it had."""
+        del self.store.panels["other"]
+
+    @rule(media_type=st.sampled_from([TEXT, OPENMETRICS]))
+    def nothing_changes_in_a_background_update(self, media_type: str) -> None:
+        """Write ahead of a scrape what the scrape would write."""
+        self.exposition.update(self.exposition.moment())
+        self._compare(media_type)
+
+    @invariant()
+    def a_scrape_says_what_the_collector_does(self) -> None:
+        """Compare it, plain and compressed."""
+        self._compare(TEXT)
+
+    def _compare(self, media_type: str) -> None:
+        made = self.exposition
+        collector = BackupCollector(self.store, self.clock, made.detail)
+        encode: Callable[..., bytes] = generate_latest
+        if media_type == OPENMETRICS:
+            encode = openmetrics.generate_latest
+        registry = CollectorRegistry()
+        registry.register(collector)
+        scrape = made.scrape(made.moment())
+        plain = b"".join(scrape.plain(media_type).chunks())
+        compressed = b"".join(scrape.compressed(media_type).chunks())
+
+        assert gzip.decompress(compressed) == plain
+        assert scrape.compressed(media_type).length == len(compressed)
+        assert scrape.plain(media_type).length == len(plain)
+        assert understood(plain.decode(), media_type) == understood(
+            encode(registry).decode(), media_type
+        )
+
+
+TestScrapes = Scrapes.TestCase
+TestScrapes.settings = settings(
+    max_examples=15,
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_each_thread_shows_its_own_moment() -> None:
+    """Scrapes are made by threads, in any order, while polls bring other things."""
+    dice = Random(1)  # noqa: S311  # no secrets
+    panel, clock = a_panel(), StandingClock()
+    made = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
+
+    def change() -> None:
+        vm_id, number = dice.randint(1, 3 * SERVERS), dice.randint(1, 1000)
+        if dice.random() < 0.2:
+            panel.watches.pop(vm_id, None)
+        else:
+            put(panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number))
+
+    def scraped(moment: Snapshot) -> bytes:
+        return b"".join(made.scrape(moment).plain(TEXT).chunks())
+
+    def collected(moment: Snapshot) -> bytes:
+        then = StandingClock()
+        then.passed = moment.now.time - TIME
+        registry = CollectorRegistry()
+        registry.register(BackupCollector(a_store(*moment.panels), then, Detail()))
+        return generate_latest(registry)
+
+    turn = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            asked = []
+            for _ in range(16):
+                for _ in range(5):
+                    change()
+                clock.passed += dice.choice([0.0, 0.5, 1.0])
+                moment = made.moment()
+                asked.append((moment, threads.submit(scraped, moment)))
+    finally:
+        sys.setswitchinterval(turn)
+
+    for moment, found in asked:
+        text = found.result().decode()
+        assert understood(text, TEXT) == understood(collected(moment).decode(), TEXT)
+
+
+def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
+    """Return what is known of servers, freshly."""
+    panel = a_panel()
+    for vm_id in vm_ids:
+        put(panel, a_server(id=vm_id, label=label), a_backup(id=vm_id))
+    return {vm_id: (watch.knowledge, True) for vm_id, watch in panel.watches.items()}
+
+
+def housed(shelf: RenderCache) -> list[list[int]]:
+    """Return which servers stand in which block."""
+    return [list(block.slots) for block in shelf.blocks]
+
+
+def said(shelf: RenderCache) -> list[bytes]:
+    """Return all lines, in an order that does not matter."""
+    pieces = [each for i in range(len(ROW_FAMILIES)) for each in shelf.pieces(i, TIME)]
+    return sorted(b"".join(each.text() for each in pieces).splitlines())
+
+
+def said_at_once(known: dict[int, State]) -> list[bytes]:
+    """Return the lines of a shelf without a past."""
+    shelf = RenderCache(Detail())
+    shelf.update(known)
+    return said(shelf)
+
+
+def test_a_server_keeps_its_block_while_others_come_and_go() -> None:
+    """Else each that goes would cost the writing of all behind it."""
+    shelf = RenderCache(Detail())
+    everyone = states(*range(1, 2 * SERVERS + 1))
+    shelf.update(everyone)
+    before = housed(shelf)
+    shelf.update({vm_id: state for vm_id, state in everyone.items() if vm_id != 1})
+
+    assert before == [
+        list(range(1, SERVERS + 1)),
+        list(range(SERVERS + 1, 2 * SERVERS + 1)),
+    ]
+    assert housed(shelf) == [before[0][1:], before[1]]
+
+
+@pytest.mark.parametrize("left", [1, SERVERS // 4])
+def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
+    """Else a cloud whose servers come and go would end in blocks of one."""
+    shelf = RenderCache(Detail())
+    everyone = states(*range(1, 3 * SERVERS + 1))
+    shelf.update(everyone)
+    rest = {n: state for n, state in everyone.items() if (n - 1) % SERVERS < left}
+    shelf.update(rest)
+
+    merged = housed(shelf)
+    changed = rest | states(max(rest), label="changed")
+    shelf.update(changed)
+    del changed[min(rest)]
+    shelf.update(changed)
+
+    assert [sorted(block) for block in merged] == [sorted(rest)]
+    assert said(shelf) == said_at_once(changed)
+
+
+def test_a_new_server_takes_the_place_of_one_that_went() -> None:
+    """Blocks stay full, and the memory stays what it was."""
+    shelf = RenderCache(Detail())
+    everyone = states(*range(1, 2 * SERVERS + 1))
+    shelf.update(everyone)
+    del everyone[3]
+    shelf.update(everyone)
+    shelf.update(everyone | states(99))
+
+    assert [len(block) for block in housed(shelf)] == [SERVERS, SERVERS]
+    assert 99 in housed(shelf)[0]

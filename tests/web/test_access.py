@@ -1,0 +1,537 @@
+"""Who is let in, over real sockets: users, certificates, headers, changes of files."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import aiohttp
+import bcrypt
+import pytest
+from certificates import write_certificates
+from harness import SteppedClock
+from secured_server import (
+    DEMANDING,
+    HASH,
+    HEADERS,
+    LONGEST_REAL_WAIT_SECONDS,
+    PASSWORD,
+    TLS,
+    USERS,
+    basic,
+    guarded,
+    trusting,
+)
+from structlog.testing import capture_logs
+
+from exporter.config.file_watch import FileSet, FileWatcher
+from exporter.errors import ConfigError
+from exporter.web.auth import PasswordChecker, login, watching
+
+PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
+_LINE = 16
+"""So many passwords wait to be checked at most."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with certificates of one authority, and of a stranger's."""
+    folder = tmp_path_factory.mktemp("certificates")
+    write_certificates(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, certificates: Path) -> Path:
+    """Return a folder of its own with the same certificates."""
+    for file in certificates.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+# Users
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+async def test_every_path_and_method_is_behind_the_door(
+    path: str, method: str, folder: Path
+) -> None:
+    """Who is not let in does not even learn which paths there are."""
+    async with guarded(folder, USERS) as door:
+        refused = await door.knock(path, method, user=None)
+        taken = await door.status(path, method)
+
+    assert refused.status == 401
+    assert refused.headers["WWW-Authenticate"] == "Basic"
+    assert taken != 401
+
+
+async def test_an_expectation_is_not_answered_before_the_door(folder: Path) -> None:
+    """`Expect` asks for an answer before the body; strangers get none but 401."""
+    async with guarded(folder, USERS) as door:
+        for expectation in ("100-continue", "nonsense"):
+            status = await door.status(
+                "/-/reload", "POST", user=None, headers={"Expect": expectation}
+            )
+
+            assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("alice", "wrong"),
+        ("alice", ""),
+        ("Alice", PASSWORD),
+        ("bob", PASSWORD),
+        ("", PASSWORD),
+        ("", ""),
+    ],
+)
+async def test_a_wrong_name_or_password_is_refused(
+    user: str, password: str, folder: Path
+) -> None:
+    """And refused the same way, with the same work."""
+    async with guarded(folder, USERS) as door:
+        refused = await door.knock(user=user, password=password)
+
+    assert (refused.status, await refused.text()) == (401, "Unauthorized.\n")
+    assert len(door.checks) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic YWxpY2U=",
+        "Bearer YWxpY2U6Y29ycmVjdCBob3JzZQ==",
+        "Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==; x",
+        "Basic \xff\xfe",
+    ],
+)
+async def test_a_header_that_is_no_login_costs_nothing(
+    header: str, folder: Path
+) -> None:
+    """Only what has a name and a password is worth a look at a hash."""
+    async with guarded(folder, USERS) as door:
+        status = await door.status(user=None, headers={"Authorization": header})
+
+    assert status == 401
+    assert door.checks == []
+
+
+async def test_a_user_who_does_not_exist_costs_what_a_wrong_password_costs(
+    folder: Path,
+) -> None:
+    """The time of a refusal tells nobody which names there are."""
+    costly = bcrypt.hashpw(b"x", bcrypt.gensalt(5)).decode()
+    async with guarded(folder, f"{USERS}  bob: {costly}\n") as door:
+        await door.status(user="bob", password="wrong")
+        await door.status(user="nobody", password="wrong")
+    (_, known), (_, unknown) = door.checks
+
+    assert known == costly.encode()
+    assert unknown[:7] == known[:7] == b"$2b$05$"
+    assert len(unknown) == len(known)
+
+
+async def test_nobody_has_the_password_of_those_who_do_not_exist(
+    folder: Path,
+) -> None:
+    """Even if a password had the hash that stands in for theirs."""
+    async with guarded(folder, USERS, check=lambda *_: True) as door:
+        assert await door.status(user="nobody") == 401
+        assert await door.status(user="alice", password="anything") == 200
+
+
+async def test_a_password_is_checked_once(folder: Path) -> None:
+    """A scrape does not pay for bcrypt, and neither does a wrong one for ever."""
+    async with guarded(folder, USERS) as door:
+        good = [await door.status() for _ in range(3)]
+        bad = [await door.status(password="wrong") for _ in range(3)]
+
+    assert (good, bad) == ([200] * 3, [401] * 3)
+    assert len(door.checks) == 2
+
+
+async def test_the_same_password_is_checked_once_however_many_come(
+    folder: Path,
+) -> None:
+    """A herd of scrapers after a restart is one check."""
+    async with guarded(folder, USERS) as door:
+        found = await asyncio.gather(*(door.status() for _ in range(20)))
+
+    assert set(found) == {200}
+    assert len(door.checks) == 1
+
+
+async def test_a_changed_hash_ends_the_old_password(folder: Path) -> None:
+    """What is remembered belongs to the hash that it was checked against."""
+    new = bcrypt.hashpw(b"battery staple", bcrypt.gensalt(4)).decode()
+    async with guarded(folder, USERS) as door:
+        before = await door.status()
+        door.write(f"basic_auth_users: {{alice: {new}}}")
+        after = await door.status(), await door.status(password="battery staple")
+
+    assert before == 200
+    assert after == (401, 200)
+
+
+@pytest.mark.parametrize("password", ["p" * 72, "p" * 100, "ü" * 50, "a:b", "\t x"])
+async def test_every_password_that_bcrypt_takes_is_taken(
+    password: str, folder: Path
+) -> None:
+    """Bcrypt looks at 72 bytes; what htpasswd hashed must not be refused for more."""
+    hashed = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
+    users = f"basic_auth_users: {{zoë@example.com: {hashed}}}"
+    async with guarded(folder, users) as door:
+        status = await door.status(user="zoë@example.com", password=password)
+
+    assert status == 200
+
+
+async def test_a_hash_of_wrong_letters_is_nobodys_password(folder: Path) -> None:
+    """The toolkit takes such a file; no login matches it, and nothing breaks."""
+    users = "basic_auth_users:\n  alice: $2y$04$" + "!" * 53
+    async with guarded(folder, users) as door:
+        assert await door.status() == 401
+
+
+async def test_a_flood_of_wrong_passwords_holds_up_no_scrape(folder: Path) -> None:
+    """It waits in a line of its own, which is short, and drives nobody out."""
+    release = threading.Event()
+
+    def slow(password: bytes, hashed: bytes) -> bool:
+        if password.startswith(b"flood"):
+            release.wait(LONGEST_REAL_WAIT_SECONDS)
+        return bcrypt.checkpw(password, hashed)
+
+    async with guarded(folder, USERS, check=slow) as door:
+        first = await door.status()
+        flood = [
+            asyncio.create_task(door.knock(password=f"flood {number}"))
+            for number in range(60)
+        ]
+        try:
+            # Those for whom there is no room in the line are answered at once.
+            answers = asyncio.as_completed(flood)
+            refused = [await next(answers) for _ in range(len(flood) - _LINE)]
+            during = [await door.status() for _ in range(3)]
+        finally:
+            release.set()
+        found = [(await task).status for task in flood]
+        after = await door.status()
+
+    assert first == after == 200
+    assert during == [200] * 3
+    assert {answer.status for answer in refused} == {503}
+    assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
+    assert sorted(found) == [401] * _LINE + [503] * (len(flood) - _LINE)
+
+
+async def test_no_number_of_wrong_passwords_is_remembered_for_ever(
+    folder: Path,
+) -> None:
+    """What is remembered is bounded, and the right password is not among it."""
+    async with guarded(folder, USERS, check=lambda p, _: p == b"correct horse") as door:
+        await door.status()
+        async with aiohttp.ClientSession() as session:
+            for number in range(250):
+                wrong = basic("alice", str(number))
+                async with session.get(f"{door.base}/", headers=wrong) as got:
+                    assert got.status == 401
+        asked = len(door.checks)
+        await door.status()
+        await door.status(password="0")
+
+    assert asked == 251
+    assert len(door.checks) == 252
+
+
+async def test_no_password_is_kept_or_logged(folder: Path) -> None:
+    """Not even in what remembers them."""
+    passwords = PasswordChecker()
+    users = {b"alice": HASH.encode()}
+    with capture_logs() as logs:
+        assert await passwords.match(users, (b"alice", PASSWORD.encode()))
+        assert not await passwords.match(users, (b"alice", b"wrong horse"))
+        async with guarded(folder, USERS) as door:
+            await door.status(password="wrong horse")
+    passwords.close()
+
+    for text in (repr(passwords), repr(logs)):
+        assert "horse" not in text
+        assert basic("alice", PASSWORD)["Authorization"] not in text
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("basic YTpi", (b"a", b"b")),
+        ("BASIC YTpi", (b"a", b"b")),
+        ("Basic YTpiOmM=", (b"a", b"b:c")),
+        ("Basic Og==", (b"", b"")),
+    ],
+)
+def test_a_login_is_all_before_the_first_colon_and_all_after(
+    header: str | None, expected: tuple[bytes, bytes] | None
+) -> None:
+    """RFC 7617: names hold no colon, passwords may."""
+    assert login(header) == expected
+
+
+# TLS
+
+
+async def test_tls_serves_who_trusts_its_certificate(folder: Path) -> None:
+    """The file's certificate is the one that is shown, and paths begin at the file."""
+    async with guarded(folder, TLS) as door:
+        status = await door.status(user=None, ssl=trusting(folder))
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await door.status(user=None)
+
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("demand", "certificate", "expected"),
+    [
+        ("RequireAndVerifyClientCert", "client.pem", True),
+        ("RequireAndVerifyClientCert", "stranger.pem", False),
+        ("RequireAndVerifyClientCert", None, False),
+        ("VerifyClientCertIfGiven", "client.pem", True),
+        ("VerifyClientCertIfGiven", "stranger.pem", False),
+        ("VerifyClientCertIfGiven", None, True),
+        ("RequestClientCert", "stranger.pem", True),
+        ("RequestClientCert", None, True),
+    ],
+)
+async def test_certificates_of_clients_are_demanded_as_the_file_says(
+    demand: str,
+    certificate: str | None,
+    expected: bool,  # noqa: FBT001  # of a table
+    folder: Path,
+) -> None:
+    """Signed by the file's authority, by another, or not there at all."""
+    text = DEMANDING.replace("RequireAndVerifyClientCert", demand)
+    async with guarded(folder, text) as door:
+        try:
+            asked = door.status(user=None, ssl=trusting(folder, certificate))
+            served = await asked == 200
+        except (aiohttp.ClientError, ConnectionError):
+            served = False
+
+    assert served == expected
+
+
+async def test_a_certificate_does_not_replace_a_password(folder: Path) -> None:
+    """Who asks for both means both."""
+    known = trusting(folder, "client.pem")
+    async with guarded(folder, DEMANDING + USERS) as door:
+        assert await door.status(user=None, ssl=known) == 401
+        assert await door.status(ssl=known) == 200
+
+
+# Headers
+
+
+@pytest.mark.parametrize("text", [HEADERS, HEADERS + USERS])
+async def test_the_headers_of_the_file_are_on_every_answer(
+    text: str, folder: Path
+) -> None:
+    """On errors too: 401, 404, 405, and what is no request at all."""
+    async with guarded(folder, text) as door:
+        answers = [
+            await door.knock(path, method, user=user)
+            for path in PATHS
+            for method in ("GET", "POST", "PUT")
+            for user in (None, "alice")
+        ]
+        reader, writer = await asyncio.open_connection(
+            *door.base.removeprefix("http://").split(":")
+        )
+        writer.write(b"no request\r\n\r\n")
+        said = (await reader.read()).decode()
+        writer.close()
+
+    assert {answer.headers.get("X-Frame-Options") for answer in answers} == {"deny"}
+    assert {answer.headers["Server"] for answer in answers} == {"onapp-backup-exporter"}
+    assert {200, 404, 405} <= {answer.status for answer in answers}
+    assert said.startswith("HTTP/1.0 400")
+    assert "X-Frame-Options: deny" in said
+
+
+async def test_a_header_of_the_file_goes_before_our_own(folder: Path) -> None:
+    """Whoever writes a policy for their site means every page."""
+    text = "http_server_config: {headers: {Content-Security-Policy: sandbox}}"
+    async with guarded(folder, text) as door:
+        page = await door.knock("/")
+
+    assert page.headers["Content-Security-Policy"] == "sandbox"
+
+
+# Changes
+
+
+async def test_a_changed_file_is_taken_with_the_next_request(folder: Path) -> None:
+    """Users come and go, and headers too, without a restart."""
+    async with guarded(folder, "") as door:
+        found = [await door.status(user=None)]
+        door.write(USERS + HEADERS)
+        found.append(await door.status(user=None))
+        dressed = await door.knock()
+        door.write(HEADERS)
+        found.append(await door.status(user=None))
+
+    assert found == [200, 401, 200]
+    assert dressed.headers["X-Frame-Options"] == "deny"
+
+
+async def test_the_file_is_looked_at_once_a_second_at_most(folder: Path) -> None:
+    """A thousand requests a second are not a thousand looks."""
+    async with guarded(folder, USERS) as door:
+        door.file.write_text("", "utf-8")
+        door.clock.elapsed += 0.9
+        door.file.write_text(HEADERS, "utf-8")
+        early = await door.status(user=None)
+        door.clock.elapsed += 0.1
+        late = await door.status(user=None)
+
+    assert (early, late) == (401, 200)
+
+
+async def test_a_new_certificate_is_shown_to_the_next_connection(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Connections that are open go on with the old one."""
+    renewed = tmp_path_factory.mktemp("renewed")
+    write_certificates(renewed)
+    async with guarded(folder, TLS) as door, aiohttp.ClientSession() as open_before:
+        old = trusting(folder)
+        async with open_before.get(f"{door.base}/-/healthy", ssl=old) as got:
+            assert got.status == 200
+        for name in ("cert.pem", "key.pem"):
+            (folder / name).write_bytes((renewed / name).read_bytes())
+        door.clock.elapsed += 1
+        after = await door.status(user=None, ssl=trusting(renewed))
+        async with open_before.get(f"{door.base}/-/healthy", ssl=old) as got:
+            still = got.status
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await door.status(user=None, ssl=old)
+
+    assert (after, still) == (200, 200)
+
+
+async def test_a_new_authority_decides_on_the_next_connection(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Who was let in by the old one alone is let in no more."""
+    renewed = tmp_path_factory.mktemp("renewed")
+    write_certificates(renewed)
+    known = trusting(folder, "client.pem")
+    async with guarded(folder, DEMANDING) as door:
+        before = await door.status(user=None, ssl=known)
+        (folder / "ca.pem").write_bytes((renewed / "ca.pem").read_bytes())
+        door.clock.elapsed += 1
+        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+            await door.status(user=None, ssl=known)
+
+    assert before == 200
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("nonsense: true\n", "nonsense: unknown key"),
+        ("basic_auth_users: {alice: x}\n", "must be a bcrypt hash"),
+        ("basic_auth_users: [\n", "line 2"),
+        ("", "is empty: to do without TLS and users, restart"),
+        (USERS + TLS, "TLS cannot be switched on or off"),
+        (None, "cannot be read"),
+    ],
+)
+async def test_a_bad_file_keeps_the_old_one_and_is_logged_once(
+    bad: str | None, said: str, folder: Path
+) -> None:
+    """When it turns bad, not with every request; and again when it is good."""
+    with capture_logs() as logs:
+        async with guarded(folder, USERS) as door:
+            if bad is None:
+                door.file.unlink()
+                door.clock.elapsed += 1
+            else:
+                door.write(bad)
+            kept = []
+            for _ in range(3):
+                kept += [await door.status(user=None), await door.status()]
+                door.clock.elapsed += 1
+            door.write(USERS + HEADERS)
+            after = await door.knock()
+    events = [entry for entry in logs if entry.get("what") == "web configuration"]
+
+    assert kept == [401, 200] * 3
+    assert after.headers["X-Frame-Options"] == "deny"
+    assert [entry["event"] for entry in events] == ["not read again", "read again"]
+    assert said in events[0]["error"]
+
+
+async def test_a_bad_certificate_keeps_the_old_one(folder: Path) -> None:
+    """A key that is not the certificate's yet, as there is while both are written."""
+    async with guarded(folder, TLS) as door:
+        key = (folder / "key.pem").read_bytes()
+        for change in (b"", b"garbage", None):
+            if change is None:
+                (folder / "key.pem").unlink()
+            else:
+                (folder / "key.pem").write_bytes(change)
+            door.clock.elapsed += 1
+            assert await door.status(user=None, ssl=trusting(folder)) == 200
+        (folder / "key.pem").write_bytes(key)
+        door.clock.elapsed += 1
+        assert await door.status(user=None, ssl=trusting(folder)) == 200
+
+
+async def test_tls_is_not_switched_off_by_a_file_without_it(folder: Path) -> None:
+    """Neither by an empty one nor by one with users alone."""
+    with capture_logs() as logs:
+        async with guarded(folder, TLS + USERS) as door:
+            for text in ("", USERS):
+                door.write(text)
+                assert await door.status(ssl=trusting(folder)) == 200
+                assert await door.status(user=None, ssl=trusting(folder)) == 401
+
+    assert [entry["event"] for entry in logs].count("not read again") == 2
+
+
+def test_a_new_file_is_read_until_it_is_two_seconds_old(tmp_path: Path) -> None:
+    """A file system may give two versions one time: the first may not be the last."""
+    file = tmp_path / "file"
+    file.touch()
+    clock = SteppedClock(start=file.stat().st_mtime + 0.5)
+    ages: list[float] = []
+
+    def make(files: FileSet, _: object) -> float:
+        files.note(file)
+        ages.append(0.5 + clock.elapsed)
+        return ages[-1]
+
+    vigil = FileWatcher("test", make, clock)
+    for _ in range(10):
+        clock.elapsed += 1
+        vigil.current()
+
+    assert ages == [0.5, 1.5, 2.5]
+
+
+def test_a_bad_file_at_the_start_is_an_error(folder: Path) -> None:
+    """There is no old one to keep."""
+    file = folder / "web.yml"
+    file.write_text("nonsense: 1")
+
+    with pytest.raises(ConfigError, match=r"web\.yml: nonsense: unknown key"):
+        watching(file, SteppedClock())

@@ -1,0 +1,288 @@
+"""The web configuration: which files are taken, and what is said of the others."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from certificates import write_certificates, write_unusable
+from checkout import DATA
+
+from exporter.config.file_watch import FileSet
+from exporter.errors import ConfigError
+from exporter.web.config_file import WebConfig, load
+
+CORPUS = DATA / "web"
+GOOD = sorted(CORPUS.glob("*.good.yml"))
+BAD = sorted(CORPUS.glob("*.bad.yml"))
+HASH = "$2b$04$" + "A" * 53
+
+
+def _takes_x25519() -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve("X25519")
+    except (ValueError, ssl.SSLError):
+        return False
+    return True
+
+
+EXCEPTIONS: Mapping[str, str] = {
+    "client_any.good.yml": "Python verifies every certificate that it asks for",
+    "client_any_old_name.good.yml": "the same",
+    "client_ca_garbage.good.yml": "Python loads no file without a certificate, with "
+    "which no client could be let in anyhow",
+    "curves.good.yml": "Python can be told one curve",
+    "key_short.good.yml": "OpenSSL serves no key of less than 112 bits of security",
+    "two_documents.good.yml": "what the second document says would be ignored",
+} | (
+    {}
+    if _takes_x25519()
+    else {"curve_x25519.good.yml": "this Python can be told other curves only"}
+)
+"""The files that promtool accepts and the exporter refuses, and why."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every file that the corpus names."""
+    made = tmp_path_factory.mktemp("web")
+    write_certificates(made)
+    write_unusable(made)
+    return made
+
+
+def written(folder: Path, text: str) -> Path:
+    """Write a web configuration beside the certificates."""
+    path = folder / "written.yml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def read(path: Path) -> WebConfig:
+    """Read a web configuration as the exporter does."""
+    return load(path, FileSet(now=0.0))
+
+
+def test_the_corpus_is_there() -> None:
+    """A pattern that found no file would pass unseen."""
+    assert len(GOOD) >= 40
+    assert len(BAD) >= 40
+    assert len(GOOD) + len(BAD) == len(list(CORPUS.iterdir()))
+    assert set(EXCEPTIONS) <= {path.name for path in GOOD}
+
+
+@pytest.mark.parametrize("path", [*GOOD, *BAD], ids=lambda path: path.name)
+def test_promtool_and_the_exporter_take_the_same_files(
+    path: Path, folder: Path
+) -> None:
+    """One file serves for all exporters of a site; the exceptions are listed."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not on the PATH: `make tools` fetches it")
+    file = Path(shutil.copy(path, folder))
+    theirs = subprocess.run(
+        ["promtool", "check", "web-config", file], capture_output=True, check=False
+    )
+    try:
+        read(file)
+        ours = True
+    except ConfigError:
+        ours = False
+
+    assert (theirs.returncode == 0) == path.name.endswith(".good.yml"), theirs.stderr
+    assert ours == (theirs.returncode == 0 and path.name not in EXCEPTIONS)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
+def test_a_bad_file_is_refused_with_the_message_it_begins_with(
+    path: Path, folder: Path
+) -> None:
+    """Every message names the file, the place, the value if it may, and the mend."""
+    file = Path(shutil.copy(path, folder))
+
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+
+    said = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
+    expected = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert _without_library(f"# {said}") == _without_library(expected)
+
+
+def _without_library(message: str) -> str:
+    """Leave out what OpenSSL says, which differs between its versions."""
+    return re.sub(r"not usable \([^)]*\)", "not usable", message)
+
+
+@pytest.mark.parametrize("name", sorted(EXCEPTIONS))
+def test_what_python_cannot_do_is_refused_by_name(name: str, folder: Path) -> None:
+    """Silence would be taken for consent: no demand on clients is dropped unsaid."""
+    with pytest.raises(ConfigError, match=rf"{name}: .*\w"):
+        read(Path(shutil.copy(CORPUS / name, folder)))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "rate_limit: {interval: 1s, burst: 1}",
+        "tls_server_config: {cert: text}",
+        "tls_server_config: {client_allowed_sans: [a.example.com]}",
+    ],
+)
+def test_keys_of_newer_toolkits_are_refused(section: str, folder: Path) -> None:
+    """They restrict who may ask: to overlook one would open a door."""
+    with pytest.raises(ConfigError, match="unknown key"):
+        read(written(folder, section))
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    """The one that the flag names, and in the words of the system."""
+    with pytest.raises(ConfigError, match=r"no\.yml: cannot be read: No such file"):
+        read(folder / "no.yml")
+
+
+def test_an_empty_file_asks_for_nothing(folder: Path) -> None:
+    """No TLS, no users, no headers: as if there were no file."""
+    found = read(written(folder, ""))
+
+    assert found == WebConfig()
+    assert found.context is None
+
+
+def test_no_secret_shows_in_an_error_or_a_repr(folder: Path) -> None:
+    """A hash can be attacked at leisure, and a clear password needs no attack."""
+    good = read(written(folder, f"basic_auth_users: {{alice: {HASH}}}"))
+    with pytest.raises(ConfigError) as refused:
+        read(written(folder, "basic_auth_users: {alice: open-sesame}"))
+
+    assert HASH not in repr(good)
+    assert "open-sesame" not in str(refused.value)
+
+
+def test_headers_are_one_line_each_and_blank_ones_are_not_sent(folder: Path) -> None:
+    """As the toolkit has it: numbers and words that YAML takes for others are text."""
+    file = written(
+        folder,
+        "http_server_config:\n  headers:\n"
+        "    X-XSS-Protection: 0\n"
+        "    Strict-Transport-Security: no\n"
+        '    Content-Security-Policy: "a;\\r\\n b"\n',
+    )
+    blank = written
+    headers = read(file).headers
+    blanks = read(
+        blank(folder, "http_server_config: {headers: {X-XSS-Protection: }}")
+    ).headers
+
+    assert headers == {
+        "X-XSS-Protection": "0",
+        "Strict-Transport-Security": "no",
+        "Content-Security-Policy": "a;   b",
+    }
+    assert blanks == {}
+
+
+@pytest.mark.parametrize("version", ["2", "2a", "2b", "2x", "2y", "2z", "1"])
+def test_every_notation_of_a_hash_means_the_same(version: str, folder: Path) -> None:
+    """The toolkit looks at cost, salt and digest alone."""
+    text = HASH.replace("$2b$", f"${version}$")
+    file = written(folder, f"basic_auth_users: {{alice: {text}}}")
+
+    assert read(file).users == {b"alice": HASH.encode()}
+
+
+_TLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  "
+
+
+def agreed(
+    folder: Path, keys: str, **client: ssl.TLSVersion
+) -> tuple[str, str | None] | None:
+    """Shake hands with a server of these keys; return cipher and version, or None."""
+    server = read(written(folder, _TLS + keys)).context
+    assert server is not None
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    for name, version in client.items():
+        setattr(context, name, version)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (
+        context.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    done: set[ssl.SSLObject] = set()
+    while len(done) < len(sides):
+        for side in sides:
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError:
+                return None
+    cipher = sides[0].cipher()
+    assert cipher is not None
+    return cipher[0], sides[0].version()
+
+
+_CHACHA = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+_12, _13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize(
+    ("keys", "newest", "expected"),
+    [
+        ("", _13, "TLSv1.3"),
+        ("", _12, "TLSv1.2"),
+        ("max_version: TLS12", _13, "TLSv1.2"),
+        ("min_version: TLS13", _12, None),
+        ("{min_version: TLS13, max_version: TLS12}", _13, None),
+        ("cipher_suites: [TLS_AES_128_GCM_SHA256]", _12, None),
+        ("cipher_suites: [TLS_AES_128_GCM_SHA256]", _13, "TLSv1.3"),
+    ],
+)
+def test_versions_are_kept_to(
+    keys: str, newest: ssl.TLSVersion, expected: str | None, folder: Path
+) -> None:
+    """From TLS 1.2 to TLS 1.3 unless the file says otherwise."""
+    if keys.startswith("{"):
+        keys = keys.strip("{}").replace(", ", "\n  ")
+    found = agreed(folder, keys, maximum_version=newest)
+
+    assert (found and found[1]) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*TLSv1_?1 is deprecated:DeprecationWarning")
+def test_old_clients_are_served_where_the_file_says_so(folder: Path) -> None:
+    """TLS 1.1 and no other, for clients that know nothing newer."""
+    old = ssl.TLSVersion.TLSv1_1
+    keys = "min_version: TLS10\n  max_version: TLS11"
+    found = agreed(folder, keys, minimum_version=old, maximum_version=old)
+    default = agreed(folder, "", minimum_version=old, maximum_version=old)
+
+    assert found is not None
+    assert found[1] == "TLSv1.1"
+    assert default is None
+
+
+@pytest.mark.parametrize(
+    ("suites", "expected"),
+    [
+        ("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", "ECDHE-ECDSA-AES256-SHA"),
+        (
+            f"{_CHACHA}, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", None),
+    ],
+)
+def test_suites_are_those_of_the_file_in_its_order(
+    suites: str, expected: str | None, folder: Path
+) -> None:
+    """Up to TLS 1.2; none is left where the certificate's key fits none of them."""
+    keys = f"cipher_suites: [{suites}]"
+    found = agreed(folder, keys, maximum_version=_12)
+
+    assert (found and found[0]) == expected
