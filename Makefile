@@ -90,7 +90,7 @@ lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (A
 
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000": sizes)
-	$(VENV)/bin/python tests/benchmarks/run.py $(ARGS)
+	$(HELPERS) $(VENV)/bin/python tests/benchmarks/run.py $(ARGS)
 
 .PHONY: dist
 dist: $(VENV)/.dev  ## The package as it is published, in dist/

@@ -6,17 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from fault_matrix.effects import (
     ALL,
-    AS_EVER,
     CUT_SHORT,
     EFFECTS,
     FAILED,
-    PLACES,
+    NO_EFFECT,
     REFUSED,
+    SCOPES,
     UNAUTHORIZED,
     WAITING,
-    Said,
+    Expectation,
 )
-from fault_matrix.matrix import CONNECTION, CONTENT, FAULTS, Fault, cells, impossible
+from fault_matrix.matrix import (
+    CONNECTION,
+    CONTENT,
+    FAULTS,
+    FaultCase,
+    cells,
+    impossible,
+)
 
 _TEXT = """\
 # Reliability
@@ -98,7 +105,7 @@ def text() -> str:
     never = impossible()
     return _TEXT.format(
         faults=len(FAULTS),
-        places=len(PLACES),
+        places=len(SCOPES),
         cells=len({cell[:2] for cell in cells()}),
         never=len(never),
         table="\n".join(map(_fault, FAULTS.values())),
@@ -108,16 +115,16 @@ def text() -> str:
     )
 
 
-def _fault(fault: Fault) -> str:
+def _fault(fault: FaultCase) -> str:
     reason = f"`{fault.reason}`" if fault.reason else ""
     formats = " (XML)" if fault.forms == ("xml",) else ""
     return f"| {fault.name}{formats} | {reason} | {_becomes(fault)} |"
 
 
-def _becomes(fault: Fault) -> str:
+def _becomes(fault: FaultCase) -> str:
     if fault.effect == CONTENT:
         return _link("Hostile answers")
-    if fault.effect == AS_EVER:
+    if fault.effect == NO_EFFECT:
         return "nothing changes"
     if fault.effect == CONNECTION:
         return f"{_link(_TITLES[FAILED])}, for every request"
@@ -133,9 +140,9 @@ def _section(effect: str) -> str:
     said = EFFECTS[effect]
     if effect == UNAUTHORIZED:
         (one,) = set(said.values())
-        return "\n".join([*head, f"- {one.words}.", f"- Later {one.long_words}."])
+        return "\n".join([*head, f"- {one.text}.", f"- Later {one.long_text}."])
     rows = list(_rows(effect, said))
-    if any(one.long_words for one in said.values()):
+    if any(one.long_text for one in said.values()):
         return "\n".join(
             [
                 *head,
@@ -147,23 +154,23 @@ def _section(effect: str) -> str:
     return "\n".join([*head, "| where | what is said |", "|---|---|", *rows])
 
 
-def _rows(effect: str, said: Mapping[str, Said]) -> Iterator[str]:
+def _rows(effect: str, said: Mapping[str, Expectation]) -> Iterator[str]:
     for name, one in said.items():
         usual = EFFECTS[FAILED][name]
-        if effect in (WAITING, REFUSED) and one.words == usual.words:
+        if effect in (WAITING, REFUSED) and one.text == usual.text:
             continue
-        if one.words == ALL:
+        if one.text == ALL:
             continue  # goes without saying
-        longer = f" {one.long_words} |" if one.long_words else ""
-        yield f"| {PLACES[name].shown} | {one.words} |{longer}"
+        longer = f" {one.long_text} |" if one.long_text else ""
+        yield f"| {SCOPES[name].shown} | {one.text} |{longer}"
 
 
 def _contents() -> Iterator[str]:
     for fault in FAULTS.values():
         if fault.effect == CONTENT:
             places: dict[str, list[str]] = {}
-            for name, one in fault.said.items():
-                places.setdefault(one.words, []).append(name)
+            for name, one in fault.expected.items():
+                places.setdefault(one.text, []).append(name)
             for words, names in places.items():
                 if words == ALL:
                     continue  # goes without saying
@@ -175,11 +182,11 @@ def _never(never: Mapping[tuple[str, str], str]) -> Iterator[str]:
     for (fault, place), why in never.items():
         reasons.setdefault((fault, why), []).append(place)
     for (fault, why), places in reasons.items():
-        single = len(places) == len(PLACES) - 1
+        single = len(places) == len(SCOPES) - 1
         where = "any single place" if single else _shown(places)
         yield f"| {fault} | {where} | {why} |"
 
 
 def _shown(names: Iterable[str]) -> str:
     wanted = {*names}
-    return ", ".join(p.shown for name, p in PLACES.items() if name in wanted)
+    return ", ".join(p.shown for name, p in SCOPES.items() if name in wanted)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from browser import NARROW, WIDE, a_browser, in_a_thread, looking, the_demo
+from browser import NARROW, WIDE, chromium, demo_exporter, open_tab, served_in_thread
 
 IMAGES = Path(__file__).with_name("images")
 PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,14 +26,14 @@ def main() -> int:
     """Take all of them."""
     IMAGES.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp())
-    with in_a_thread(lambda: the_demo(folder)) as demo, a_browser() as browser:
+    with served_in_thread(lambda: demo_exporter(folder)) as demo, chromium() as browser:
         for name, (path, options) in PICTURES.items():
-            with looking(browser, **options) as look:
-                look.page.goto(demo + path)
+            with open_tab(browser, **options) as tab:
+                tab.page.goto(demo + path)
                 # The port of the simulated panel is another each time.
-                for address in look.page.locator(".address bdi:first-child").all():
+                for address in tab.page.locator(".address bdi:first-child").all():
                     address.evaluate(f"node => node.textContent = {_ADDRESS!r}")
-                look.page.screenshot(path=IMAGES / name)
+                tab.page.screenshot(path=IMAGES / name)
     return 0
 
 

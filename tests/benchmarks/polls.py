@@ -12,7 +12,7 @@ from statistics import median
 
 import aiohttp
 from cloud_process import Cloud, cloud
-from subject_process import subject
+from subject_process import measured_exporter
 
 from exporter.metrics.cache import SERVERS
 
@@ -56,7 +56,7 @@ def polls(form: str) -> Polls:
     seconds: dict[str, list[float]] = defaultdict(list)
     with (
         cloud(_SERVERS, _BACKUPS) as panel,
-        subject(panel, format=form, collectors=_OTHERS_OFF) as exporter,
+        measured_exporter(panel, format=form, collectors=_OTHERS_OFF) as exporter,
     ):
         for _ in range(_PASSES):
             panel.etags(given=True)

@@ -7,7 +7,7 @@ from statistics import median
 
 from floors import Floors
 from scraping import Health, Timed
-from viewing import Looked
+from viewing import PageTimes
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,4 @@ class World:
     peak_bytes: int
     floors: Floors
     inflation: float
-    looked: Looked
+    page_times: PageTimes

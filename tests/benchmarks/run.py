@@ -13,6 +13,7 @@ import platform
 import sys
 from pathlib import Path
 
+from checkout import DOCS
 from cloud_process import cloud
 from floors import floors, inflation
 from polls import polls
@@ -26,11 +27,11 @@ from scraping import (
     scrape,
     scrapes,
 )
-from subject_process import subject
+from subject_process import measured_exporter
 from table import page
-from viewing import looks
+from viewing import page_times
 
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+PAGE = DOCS / "performance.md"
 BACKUPS = 30
 """Of each server."""
 SIZES = (1_000, 10_000, 100_000, 300_000)
@@ -62,7 +63,7 @@ def main() -> int:
 
 
 def _measure(servers: int) -> World:
-    with cloud(servers, BACKUPS) as panel, subject(panel) as exporter:
+    with cloud(servers, BACKUPS) as panel, measured_exporter(panel) as exporter:
         ours, other = exporter.ours, exporter.other
         for encoding in (GZIP, PLAIN):
             asyncio.run(scrape(ours, encoding))  # to warm up
@@ -83,7 +84,7 @@ def _measure(servers: int) -> World:
         other_health = health_while_scraping(
             ours, other, GZIP, 0.0 if times == 1 else 1.0
         )
-        looked = looks(exporter, panel, ours, _HEALTH_SECONDS)
+        looked = page_times(exporter, panel, ours, _HEALTH_SECONDS)
         text = plain[-1].text()
         return World(
             backups=servers * BACKUPS,
@@ -102,7 +103,7 @@ def _measure(servers: int) -> World:
             peak_bytes=peak,
             floors=floors(text, gzipped[-1].body),
             inflation=inflation(text),
-            looked=looked,
+            page_times=looked,
         )
 
 

@@ -14,7 +14,7 @@ from statistics import median, quantiles
 
 import aiohttp
 from cloud_process import CONTEXT, Cloud
-from subject_process import Subject
+from subject_process import MeasuredExporter
 
 GZIP = "gzip"
 PLAIN = "identity"
@@ -69,7 +69,7 @@ async def scrape(url: str, encoding: str) -> Timed:
 
 
 def scrapes(
-    subject: Subject, cloud: Cloud, url: str, encoding: str, times: int
+    subject: MeasuredExporter, cloud: Cloud, url: str, encoding: str, times: int
 ) -> list[Timed]:
     """Scrape so many times, a second apart, each time after a server has changed."""
     timed: list[Timed] = []
@@ -83,7 +83,7 @@ def scrapes(
     return timed
 
 
-def at_once(subject: Subject, cloud: Cloud, url: str, scrapers: int) -> float:
+def at_once(subject: MeasuredExporter, cloud: Cloud, url: str, scrapers: int) -> float:
     """Return the seconds until so many scrapers that ask at once have all been served.
 
     The first of four tries only warms up; a server has changed before each.
@@ -104,7 +104,7 @@ def at_once(subject: Subject, cloud: Cloud, url: str, scrapers: int) -> float:
     return median(found[1:])
 
 
-def _change(subject: Subject, cloud: Cloud, turn: int) -> int:
+def _change(subject: MeasuredExporter, cloud: Cloud, turn: int) -> int:
     """Let a server have a new backup, and a second pass; return the backup's number."""
     vm_id = 1 + turn % cloud.servers
     number = cloud.change(vm_id)

@@ -36,7 +36,7 @@ _PEAK = "5"
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredExporter:
     """A running exporter whose first pass has ended."""
 
     ours: str
@@ -76,7 +76,7 @@ class Subject:
 
 
 @contextmanager
-def subject(cloud: Cloud, **keys: object) -> Iterator[Subject]:
+def measured_exporter(cloud: Cloud, **keys: object) -> Iterator[MeasuredExporter]:
     """Start an exporter that watches a cloud; end it."""
     ours, theirs = CONTEXT.Pipe()
     panel = {
@@ -90,7 +90,7 @@ def subject(cloud: Cloud, **keys: object) -> Iterator[Subject]:
     process.start()
     try:
         address, other, pid, before = ours.recv()
-        yield Subject(address, other, pid, before, ours)
+        yield MeasuredExporter(address, other, pid, before, ours)
     finally:
         process.terminate()
         process.join()

@@ -142,11 +142,11 @@ _SCRAPES: Sequence[_Row] = (
     ("size, plain", lambda w: _mb(w.plain.bytes)),
 )
 _LOOKS: Sequence[_Row] = (
-    ("page", lambda w: _ms(w.looked.seconds)),
-    ("page, sorted", lambda w: _ms(w.looked.sorted_seconds)),
-    ("JSON", lambda w: _ms(w.looked.json_seconds)),
-    ("size of the page", lambda w: f"{w.looked.bytes / 1e3:.0f} kB"),
-    ("health p50 / p99", lambda w: _health(w.looked.health)),
+    ("page", lambda w: _ms(w.page_times.seconds)),
+    ("page, sorted", lambda w: _ms(w.page_times.sorted_seconds)),
+    ("JSON", lambda w: _ms(w.page_times.json_seconds)),
+    ("size of the page", lambda w: f"{w.page_times.bytes / 1e3:.0f} kB"),
+    ("health p50 / p99", lambda w: _health(w.page_times.health)),
 )
 _FLOORS: Sequence[_Row] = (
     ("join", lambda w: _ms(w.floors.join)),

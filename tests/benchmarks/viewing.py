@@ -10,7 +10,7 @@ from statistics import median, quantiles
 import aiohttp
 from cloud_process import Cloud
 from scraping import Health, pinging
-from subject_process import Subject
+from subject_process import MeasuredExporter
 
 _PAGE, _SORTED, _JSON = "/", "/?sort=size&order=desc&page=2", "/api/v1/status"
 _TIMES = 9
@@ -19,7 +19,7 @@ _EVER = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass(frozen=True)
-class Looked:
+class PageTimes:
     """Medians, in seconds, and how long the page is."""
 
     seconds: float
@@ -30,7 +30,9 @@ class Looked:
     """While one look follows the other."""
 
 
-def looks(subject: Subject, cloud: Cloud, url: str, seconds: float) -> Looked:
+def page_times(
+    subject: MeasuredExporter, cloud: Cloud, url: str, seconds: float
+) -> PageTimes:
     """Look at everything, a second apart, each time after a server has changed."""
     timed: dict[str, list[tuple[float, int]]] = {_PAGE: [], _SORTED: [], _JSON: []}
     for turn in range(_TIMES):
@@ -41,7 +43,7 @@ def looks(subject: Subject, cloud: Cloud, url: str, seconds: float) -> Looked:
             time.sleep(_SECONDS_BETWEEN)
             found.append(asyncio.run(_look(url + path)))
     medians = {path: median(s for s, _ in found) for path, found in timed.items()}
-    return Looked(
+    return PageTimes(
         medians[_PAGE],
         medians[_SORTED],
         medians[_JSON],

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from builders import EVERYTHING
+from builders import ALL_PERMISSIONS
 from checkout import DOCS
-from harness import NOW, SteppedClock, write
+from harness import NOW, SteppedClock, write_config
 
 from exporter.commands.check import Check
 from exporter.commands.findings import CheckReport, PanelReport, StepResult
@@ -71,7 +71,7 @@ async def check_one(
     """Start a panel and check it alone."""
     async with panel:
         file = folder / "onapp.yml"
-        write(file, panel, {}, keys)
+        write_config(file, panel, {}, keys)
         (found,) = (await checked(file, shard=shard)).panels
     return found
 
@@ -224,7 +224,7 @@ async def test_a_refused_connection_is_named(tmp_path: Path, panel: Panel) -> No
     with port_of_nobody() as port:
         panel.url = f"http://127.0.0.1:{port}"
         file = tmp_path / "onapp.yml"
-        write(file, panel, {}, {})
+        write_config(file, panel, {}, {})
         (found,) = (await checked(file)).panels
 
     assert found.status == "failed"
@@ -236,7 +236,7 @@ async def test_a_name_that_nobody_knows_is_named(tmp_path: Path, panel: Panel) -
     """The resolver's own words; nothing else is tried."""
     panel.url = "http://cp.invalid"
     file = tmp_path / "onapp.yml"
-    write(file, panel, {}, {})
+    write_config(file, panel, {}, {})
     (found,) = (await checked(file)).panels
 
     assert step(found, "address").status == "failed"
@@ -251,9 +251,9 @@ async def test_an_authority_that_nobody_trusts_is_named(
     await panel.start(ssl_context=self_signed(tmp_path))
     try:
         file = tmp_path / "onapp.yml"
-        write(file, panel, {}, {})
+        write_config(file, panel, {}, {})
         (found,) = (await checked(file)).panels
-        write(file, panel, {}, {"tls_config": {"insecure_skip_verify": True}})
+        write_config(file, panel, {}, {"tls_config": {"insecure_skip_verify": True}})
         (blind,) = (await checked(file)).panels
     finally:
         await panel.stop()
@@ -324,7 +324,7 @@ async def test_the_whole_ends_in_time(panel: Panel, tmp_path: Path) -> None:
     panel.faults.add(faults.hang(), resource="transactions")
     async with panel:
         file = tmp_path / "onapp.yml"
-        write(file, panel, {}, {})
+        write_config(file, panel, {}, {})
         none = await checked(file, limit=0.0)
         found = await checked(file, limit=1.0)
 
@@ -349,7 +349,7 @@ async def test_a_missing_permission_is_named(
     panel: Panel, tmp_path: Path, permission: str, names: list[str], status: str
 ) -> None:
     """By its own name, with what is lost without it; all else is tried."""
-    panel.permissions = EVERYTHING - {permission}
+    panel.permissions = ALL_PERMISSIONS - {permission}
     found = await check_one(panel, tmp_path)
 
     bad = [c for c in found.checks if c.status in ("degraded", "failed")]
@@ -506,7 +506,7 @@ async def test_a_table_is_as_wide_as_the_terminal(
     panel: Panel, tmp_path: Path, width: int
 ) -> None:
     """Nothing is cut off: words go to the next line."""
-    panel.permissions = EVERYTHING - {"disks.read", "backups.read"}
+    panel.permissions = ALL_PERMISSIONS - {"disks.read", "backups.read"}
     found = await check_one(panel, tmp_path)
     lines = as_table(found, width).splitlines()
 
@@ -555,7 +555,7 @@ async def test_a_certificate_that_has_gone_is_the_configurations_fault(
     found = context.get_ca_certs(binary_form=True)[0]
     authority.write_text(ssl.DER_cert_to_PEM_cert(found))
     file = tmp_path / "onapp.yml"
-    write(file, panel, {}, {"tls_config": {"ca_file": "ca.pem"}})
+    write_config(file, panel, {}, {"tls_config": {"ca_file": "ca.pem"}})
     loaded = config.load(file, {})
     authority.unlink()
     job = Check(Shard(), Progress(io.StringIO()), Duration(9))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from certificates import write_certificates
-from secured_server import DEMANDING, TLS, USERS, guarded
+from secured_server import TLS, TLS_WITH_CLIENT_CERT, USERS, secured
 
 from exporter.commands import healthcheck as command
 from exporter.commands.healthcheck import healthcheck
@@ -30,10 +30,10 @@ async def verdict(address: str, *, behind: bool = True) -> int:
         USERS,
         TLS,
         TLS + USERS,
-        DEMANDING + USERS,
-        DEMANDING + "  max_version: TLS12\n",
+        TLS_WITH_CLIENT_CERT + USERS,
+        TLS_WITH_CLIENT_CERT + "  max_version: TLS12\n",
         TLS + "  min_version: TLS10\n  max_version: TLS11\n",
-        DEMANDING + "  min_version: TLS10\n  max_version: TLS10\n",
+        TLS_WITH_CLIENT_CERT + "  min_version: TLS10\n  max_version: TLS10\n",
         TLS + "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA]\n",
         TLS + "  min_version: TLS13\n",
     ],
@@ -44,11 +44,11 @@ async def test_an_exporter_that_serves_is_healthy_whatever_it_demands(
 ) -> None:
     """The check knows no password and has no certificate, and lets nobody else in."""
     write_certificates(tmp_path)
-    async with guarded(tmp_path, text) as door:
-        _, _, address = door.base.partition("://")
+    async with secured(tmp_path, text) as server:
+        _, _, address = server.base.partition("://")
 
         assert await verdict(address) == 0
-        assert door.checks == []
+        assert server.checks == []
 
 
 async def test_a_web_configuration_that_turned_bad_makes_nobody_look_dead(
@@ -56,17 +56,17 @@ async def test_a_web_configuration_that_turned_bad_makes_nobody_look_dead(
 ) -> None:
     """The exporter goes on with the old one, and a restart would end it."""
     write_certificates(tmp_path)
-    async with guarded(tmp_path, DEMANDING + USERS) as door:
-        door.write("nonsense: true")
-        _, _, address = door.base.partition("://")
+    async with secured(tmp_path, TLS_WITH_CLIENT_CERT + USERS) as server:
+        server.write_web_config("nonsense: true")
+        _, _, address = server.base.partition("://")
 
         assert await verdict(address) == 0
 
 
 async def test_without_a_web_configuration_401_is_no_health(tmp_path: Path) -> None:
     """Something else answers there: this exporter would not ask who it is."""
-    async with guarded(tmp_path, USERS) as door:
-        _, _, address = door.base.partition("://")
+    async with secured(tmp_path, USERS) as server:
+        _, _, address = server.base.partition("://")
 
         assert await verdict(address, behind=False) == 1
 
@@ -76,10 +76,10 @@ def peer(answer: bytes | None, context: ssl.SSLContext | None) -> Iterator[str]:
     """Answer one connection after another with these bytes; None: never."""
     held = []
 
-    def serve(door: socket.socket) -> None:
+    def serve(server: socket.socket) -> None:
         while True:
             try:
-                guest, _ = door.accept()
+                guest, _ = server.accept()
                 held.append(guest)
                 if context is not None:
                     guest = context.wrap_socket(guest, server_side=True)
@@ -93,11 +93,11 @@ def peer(answer: bytes | None, context: ssl.SSLContext | None) -> Iterator[str]:
             except OSError:
                 return
 
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        thread = threading.Thread(target=serve, args=(door,))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        yield f"127.0.0.1:{door.getsockname()[1]}"
-        door.shutdown(socket.SHUT_RDWR)
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
         thread.join()
     for one in held:
         one.close()

@@ -29,9 +29,9 @@ import pytest
 import structlog
 import yaml
 from aiohttp import web
-from exporter_process import fetched, running, until
-from harness import NOW, watched
-from secret_leaks import forms, leaks
+from exporter_process import exporter_process, fetch, poll_until
+from harness import NOW, monitored
+from secret_leaks import encodings, leaks
 
 from exporter import logs
 from exporter.demo import faults
@@ -194,20 +194,20 @@ async def test_a_faulty_run_says_no_secret(
     said: dict[str, str] = {}
     happened, up = 0, 'onapp_up{panel="cp"} 1\n'
     often = {"interval": "5m"}
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, discovery=often, poll=often
     ) as cloud:
         cookies = sessions(panel)
         for number, trouble in enumerate(troubles(form)):
             placed = panel.faults.add(trouble)
-            await cloud.pass_(INTERVAL)
+            await cloud.advance(INTERVAL)
             said |= {f"{p} {number}": t for p, t in (await pages(cloud.base)).items()}
             happened += placed.happened > 0
             placed.remove()
             panel.gate.locked.clear()
-            await cloud.pass_(INTERVAL)
+            await cloud.advance(INTERVAL)
             while up not in await cloud.metrics():
-                await cloud.pass_(INTERVAL)  # a refused key has to wait
+                await cloud.advance(INTERVAL)  # a refused key has to wait
         cookies |= sessions(panel)
     said["log"] = log.getvalue()
 
@@ -235,13 +235,13 @@ async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(
     tmp_path: Path, log: io.StringIO
 ) -> None:
     """The names of files, functions and errors help; messages may quote an answer."""
-    async with watched(a_panel(), tmp_path) as cloud:
+    async with monitored(a_panel(), tmp_path) as cloud:
         poller = cloud.exporter.fleet.members["cp"].poller
         sound = poller.reader
         poller.reader = Quoting(
             sound.panel, sound.client, sound.gate, sound.account, sound.observer
         )
-        await cloud.pass_(4 * INTERVAL)
+        await cloud.advance(4 * INTERVAL)
         said = {"log": log.getvalue(), **await pages(cloud.base)}
 
     assert leaks(said, SECRETS) == []
@@ -291,7 +291,7 @@ def test_the_end_by_a_bug_says_no_message(log: io.StringIO) -> None:
 async def test_no_object_of_a_run_shows_a_secret(tmp_path: Path) -> None:
     """Also to tools that print the variables of each frame."""
     proxy = f"http://user:{quote(PROXY, safe='')}@127.0.0.1:1"
-    async with watched(a_panel(), tmp_path, proxy_url=proxy) as cloud:
+    async with monitored(a_panel(), tmp_path, proxy_url=proxy) as cloud:
         member = cloud.exporter.fleet.members["cp"]
         client = member.poller.reader.client
         objects = (
@@ -394,28 +394,28 @@ async def test_a_faulty_process_says_no_secret(tmp_path: Path) -> None:
         good = yaml.safe_dump({"panels": sections, "poll": poll})
         file.write_text(good)
         process = await stack.enter_async_context(
-            running(f"--config.file={file}", ANYWHERE, "--log.level=debug")
+            exporter_process(f"--config.file={file}", ANYWHERE, "--log.level=debug")
         )
-        base = await process.base()
-        await until(base + "/-/ready", lambda status, _: status == 200)
+        base = await process.base_url()
+        await poll_until(base + "/-/ready", lambda status, _: status == 200)
         said |= await pages(base)
         key.unlink()
-        await process.says("secret not read")
+        await process.wait_for("secret not read")
         refused = 0
         for number, text in enumerate(misplaced()):
             file.write_text(text)
-            status, said[f"reload {number}"] = await fetched(base + "/-/reload", "POST")
+            status, said[f"reload {number}"] = await fetch(base + "/-/reload", "POST")
             refused += status == 500
         process.send(signal.SIGHUP)
-        await process.says("configuration not reloaded")
+        await process.wait_for("configuration not reloaded")
         key.write_text(KEY)
         file.write_text(good)
-        await process.says("secret read again")
-        reloaded, said["reloaded"] = await fetched(base + "/-/reload", "POST")
+        await process.wait_for("secret read again")
+        reloaded, said["reloaded"] = await fetch(base + "/-/reload", "POST")
         said |= {f"{path} later": text for path, text in (await pages(base)).items()}
         said["arguments"] = arguments(process.process.pid)
         process.send(signal.SIGTERM)
-        status = await process.ends()
+        status = await process.wait()
         cookies = {cookie for panel in panels for cookie in sessions(panel)}
     said |= {"out": "".join(process.out), "err": "".join(process.err)}
 
@@ -434,12 +434,12 @@ async def test_a_check_of_a_bad_file_says_no_secret(
     """The place and the mend, but nothing of the value."""
     file = tmp_path / "onapp.yml"
     file.write_text([*misplaced()][number])
-    async with running(f"--config.file={file}", "--config.check") as process:
-        status = await process.ends()
+    async with exporter_process(f"--config.file={file}", "--config.check") as process:
+        status = await process.wait()
 
     assert status == 1
-    assert "onapp.yml: panels[0]." in process.words
-    assert leaks({"said": process.words}, SECRETS) == []
+    assert "onapp.yml: panels[0]." in process.output
+    assert leaks({"said": process.output}, SECRETS) == []
 
 
 # The search itself.
@@ -471,7 +471,7 @@ def test_a_secret_that_was_said_is_found(write: Any, secret: str) -> None:
 def test_nothing_is_found_where_nothing_was_said() -> None:
     """The forms are long enough not to stand anywhere by accident."""
     assert leaks({"log": "HTTP 401: <secret> of ops@example.com"}, SECRETS) == []
-    assert min(len(form) for secret in SECRETS for form in forms(secret)) >= 8
+    assert min(len(form) for secret in SECRETS for form in encodings(secret)) >= 8
 
 
 def test_a_traceback_in_the_log_shows_no_variable(log: io.StringIO) -> None:

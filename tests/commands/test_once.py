@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from builders import EVERYTHING
-from exporter_process import running
-from harness import NOW, SteppedClock, exporting, series, write
+from builders import ALL_PERMISSIONS
+from exporter_process import exporter_process
+from harness import NOW, SteppedClock, running_exporter, series, write_config
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -71,7 +71,7 @@ class Once:
         """Write the configuration."""
         self.configuration = folder / "onapp.yml"
         self.file = folder / "onapp.prom"
-        write(self.configuration, panel, {}, keys)
+        write_config(self.configuration, panel, {}, keys)
         self.clock = SteppedClock(NOW)
         self.exporter = Exporter(
             load=lambda: config.load(self.configuration, {}),
@@ -106,7 +106,7 @@ async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -
     once = Once(panel, tmp_path, **keys)
     status = await once.ends()
     clock = SteppedClock(NOW)
-    async with exporting(panel, once.configuration, clock) as cloud:
+    async with running_exporter(panel, once.configuration, clock) as cloud:
         served = await cloud.metrics()
 
     def names(text: str) -> set[str]:
@@ -161,7 +161,7 @@ async def test_schedules_that_are_asked_one_by_one_are_all_there(
     panel: Panel, tmp_path: Path
 ) -> None:
     """Servers that were read before that was clear are read again."""
-    panel.permissions = EVERYTHING
+    panel.permissions = ALL_PERMISSIONS
     refused = panel.faults.add(faults.hang(), path="/settings/schedules")
     panel.faults.add(faults.forbidden(), path="/settings/.*")
     once = Once(panel, tmp_path)
@@ -269,7 +269,7 @@ async def test_an_optional_collector_that_is_refused_degrades(
     panel: Panel, tmp_path: Path
 ) -> None:
     """It can be switched off; silently missing it must not be."""
-    panel.permissions = EVERYTHING - {"transactions.list"}
+    panel.permissions = ALL_PERMISSIONS - {"transactions.list"}
     status = await Once(panel, tmp_path).ends()
     off = {"transactions": False}
 
@@ -376,8 +376,8 @@ async def test_standard_output_is_the_exposition_and_nothing_else(
     panel: Panel,
 ) -> None:
     """With the families of the process: nobody else's are beside them."""
-    async with running("once", environment=environment(panel)) as process:
-        status = await process.ends()
+    async with exporter_process("once", environment=environment(panel)) as process:
+        status = await process.wait()
     text = "".join(process.out)
 
     assert (status, process.err) == (0, [])
@@ -394,11 +394,11 @@ async def test_a_file_is_written_and_the_status_tells_how_it_went(
     panel.faults.add(faults.html_error(), resource="backups", server_id=3)
     file = tmp_path / "onapp.prom"
     arguments = ("once", f"--output={file}")
-    async with running(*arguments, environment=environment(panel)) as process:
-        status = await process.ends()
+    async with exporter_process(*arguments, environment=environment(panel)) as process:
+        status = await process.wait()
 
     assert (status, process.out) == (1, [])
-    assert "server not read" in process.words
+    assert "server not read" in process.output
     assert len(series(file.read_text(), "onapp_vm_poll_success")) == 12
 
 
@@ -412,12 +412,12 @@ async def test_a_bad_configuration_ends_with_2_and_writes_nothing(
     bad = tmp_path / "bad.yml"
     bad.write_text("panels: []\n")
     output = (f"--output={file}",) if command == "once" else ()
-    async with running(command, f"--config.file={bad}", *output) as process:
-        status = await process.ends()
+    async with exporter_process(command, f"--config.file={bad}", *output) as process:
+        status = await process.wait()
 
     assert (status, process.out) == (2, [])
-    assert "panels" in process.words
-    assert "Traceback" not in process.words
+    assert "panels" in process.output
+    assert "Traceback" not in process.output
     assert file.read_text() == "old\n"
 
 
@@ -426,12 +426,12 @@ async def test_an_output_that_cannot_be_written_asks_no_panel(
 ) -> None:
     """One line, and no request."""
     arguments = ("once", f"--output={tmp_path}/missing/onapp.prom")
-    async with running(*arguments, environment=environment(panel)) as process:
-        status = await process.ends()
+    async with exporter_process(*arguments, environment=environment(panel)) as process:
+        status = await process.wait()
 
     assert status == 2
-    assert "cannot write" in process.words
-    assert process.words.count("\n") == 1
+    assert "cannot write" in process.output
+    assert process.output.count("\n") == 1
     assert not panel.requests
 
 
@@ -441,8 +441,8 @@ async def test_a_stream_that_is_closed_is_no_trouble(
     panel: Panel, command: str, streams: str
 ) -> None:
     """Whoever closes it wants to hear nothing; all else is as it would be."""
-    async with running(command, environment=environment(panel)) as heard:
-        status = await heard.ends()
+    async with exporter_process(command, environment=environment(panel)) as heard:
+        status = await heard.wait()
     line = f'exec "$0" -m exporter {command} {streams}'
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", line, sys.executable),
@@ -488,13 +488,15 @@ async def test_a_signal_ends_it_cleanly(
     file = tmp_path / "onapp.prom"
     file.write_text("old\n")
     output = (f"--output={file}",) if command == "once" else ()
-    async with running(command, *output, environment=environment(panel)) as process:
+    async with exporter_process(
+        command, *output, environment=environment(panel)
+    ) as process:
         await until(lambda: any(a.resource == "backups" for a in panel.requests))
         process.send(number)
-        status = await process.ends()
+        status = await process.wait()
 
     assert status == 128 + number
-    assert process.words == ""
+    assert process.output == ""
     assert file.read_text() == "old\n"
     assert os.listdir(tmp_path) == ["onapp.prom"]  # noqa: PTH208  # names are enough
 
@@ -509,8 +511,8 @@ async def test_two_sections_of_one_account_try_a_bad_key_once(
     ]
     file = tmp_path / "onapp.yml"
     file.write_text(yaml.safe_dump({"panels": sections}))
-    async with running("once", f"--config.file={file}") as process:
-        status = await process.ends()
+    async with exporter_process("once", f"--config.file={file}") as process:
+        status = await process.wait()
 
     assert status == 2
     assert sum(panel.attempts.values()) == 1

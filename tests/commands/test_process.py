@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from exporter_process import fetched, running, until
+from exporter_process import exporter_process, fetch, poll_until
 from harness import NOW
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -65,14 +65,14 @@ async def test_the_port_answers_before_the_first_pass_ends(
     """A panel that hangs holds up neither the port nor the process's health."""
     panel.faults.add(hang())
     file = written(tmp_path, panel)
-    async with running(f"--config.file={file}", ANYWHERE) as process:
-        base = await process.base()
-        healthy = await fetched(base + "/-/healthy")
-        ready, _ = await fetched(base + "/-/ready")
-        status, scrape = await fetched(base + "/metrics")
+    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base_url()
+        healthy = await fetch(base + "/-/healthy")
+        ready, _ = await fetch(base + "/-/ready")
+        status, scrape = await fetch(base + "/metrics")
         panel.faults.clear()
-        await until(base + "/-/ready", lambda status, _: status == 200)
-        _, after = await fetched(base + "/metrics")
+        await poll_until(base + "/-/ready", lambda status, _: status == 200)
+        _, after = await fetch(base + "/metrics")
 
     assert healthy[0] == status == 200
     assert ready == 503
@@ -90,23 +90,23 @@ async def test_a_signal_ends_it_well_whatever_is_under_way(
     # Enough for the scrape to outgrow all buffers on its way.
     panel.world.servers[1].label = "x" * 12 * 1024**2
     file = written(tmp_path, panel)
-    async with running(f"--config.file={file}", ANYWHERE) as process:
-        base = await process.base()
+    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base_url()
         described = "onapp_vm_info{"
         info = f"{base}/metrics?name[]=onapp_vm_info"
-        await until(info, lambda _, text: described in text)
+        await poll_until(info, lambda _, text: described in text)
         host, _, port = base.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readexactly(1)
 
         process.send(number)
-        status = await process.ends()
+        status = await process.wait()
         writer.close()
 
     assert status == 0
-    assert "Traceback" not in process.words
-    assert re.search("level=info msg=ending", process.words)
+    assert "Traceback" not in process.output
+    assert re.search("level=info msg=ending", process.output)
 
 
 async def test_a_signal_ends_it_though_a_thread_cannot_be_ended(
@@ -114,16 +114,16 @@ async def test_a_signal_ends_it_though_a_thread_cannot_be_ended(
 ) -> None:
     """Reading a file or asking a name server may last for ever."""
     file = written(tmp_path, panel)
-    async with running(f"--config.file={file}", ANYWHERE) as process:
-        base = await process.base()
+    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base_url()
         file.unlink()
         os.mkfifo(file)
         process.send(signal.SIGHUP)
         # Opening a pipe for writing works as soon as somebody wants to read it.
         pipe = await asyncio.to_thread(os.open, file, os.O_WRONLY)
-        healthy, _ = await fetched(base + "/-/healthy")
+        healthy, _ = await fetch(base + "/-/healthy")
         process.send(signal.SIGTERM)
-        status = await process.ends()
+        status = await process.wait()
         os.close(pipe)
 
     assert healthy == 200
@@ -136,15 +136,15 @@ async def test_a_signal_ends_it_while_its_file_keeps_it_waiting(
     """A pipe to which nobody writes, or a file server that is gone, at the start."""
     file = tmp_path / "onapp.yml"
     os.mkfifo(file)
-    async with running(f"--config.file={file}", ANYWHERE) as process:
+    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
         # Opening a pipe for writing works as soon as somebody wants to read it.
         pipe = await asyncio.to_thread(os.open, file, os.O_WRONLY)
         process.send(signal.SIGTERM)
-        status = await process.ends()
+        status = await process.wait()
         os.close(pipe)
 
     assert status == 0
-    assert "Traceback" not in process.words
+    assert "Traceback" not in process.output
 
 
 async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
@@ -153,20 +153,22 @@ async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
     """A bad file is told in the log and by a metric; the old one stays in force."""
     result = "onapp_exporter_config_last_reload_successful"
     file = written(tmp_path, panel)
-    async with running(f"--config.file={file}", ANYWHERE) as process:
-        base = await process.base()
-        await until(base + "/-/ready", lambda status, _: status == 200)
+    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
+        base = await process.base_url()
+        await poll_until(base + "/-/ready", lambda status, _: status == 200)
         good = file.read_text()
 
         file.write_text(good + "nonsense: true\n")
         process.send(signal.SIGHUP)
-        await process.says('level=error msg="configuration not reloaded" .*nonsense')
-        _, refused = await fetched(base + "/metrics")
+        await process.wait_for(
+            'level=error msg="configuration not reloaded" .*nonsense'
+        )
+        _, refused = await fetch(base + "/metrics")
 
         written(tmp_path, panel, detail={"backups": False})
         process.send(signal.SIGHUP)
-        await process.says('level=info msg="configuration reloaded"')
-        _, taken = await fetched(base + "/metrics")
+        await process.wait_for('level=info msg="configuration reloaded"')
+        _, taken = await fetch(base + "/metrics")
 
     assert samples(refused, result) == {"": 0}
     assert len(samples(refused, "onapp_backup_built")) == 2
@@ -183,13 +185,13 @@ async def test_every_line_of_the_log_is_one_record(
     panel.faults.add(html_error(), server_id=1)
     panel.faults.add(bad_rows(0.5), resource="virtual_machines")
     file = written(tmp_path, panel)
-    async with running(
+    async with exporter_process(
         f"--config.file={file}", ANYWHERE, f"--log.format={form}", "--log.level=debug"
     ) as process:
-        await process.says("listening")
-        await process.says("server not read")
+        await process.wait_for("listening")
+        await process.wait_for("server not read")
         process.send(signal.SIGTERM)
-        await process.ends()
+        await process.wait()
     lines = [line.rstrip("\n") for line in process.err]
 
     assert process.out == []
@@ -213,20 +215,20 @@ async def test_no_secret_is_ever_said(panel: Panel, tmp_path: Path) -> None:
     panel.faults.add(forbidden(), resource="version")
     file = written(tmp_path, panel, poll={"interval": "1s", "timeout": "5s"})
     paths = ("/", "/metrics", "/config", "/-/healthy", "/-/ready")
-    async with running(
+    async with exporter_process(
         f"--config.file={file}", ANYWHERE, "--log.level=debug"
     ) as process:
-        base = await process.base()
-        await process.says("row skipped")
-        await until(base + "/-/ready", lambda status, _: status == 200)
-        pages = [(await fetched(base + path))[1] for path in paths]
+        base = await process.base_url()
+        await process.wait_for("row skipped")
+        await poll_until(base + "/-/ready", lambda status, _: status == 200)
+        pages = [(await fetch(base + path))[1] for path in paths]
         panel.faults.add(unauthorized())
-        await process.says("panel lost")
-        await fetched(base + "/-/reload", "POST")
-        pages += [(await fetched(base + path))[1] for path in paths]
+        await process.wait_for("panel lost")
+        await fetch(base + "/-/reload", "POST")
+        pages += [(await fetch(base + path))[1] for path in paths]
         process.send(signal.SIGTERM)
-        await process.ends()
-    said = process.words + "".join(pages)
+        await process.wait()
+    said = process.output + "".join(pages)
 
     assert panel.requests[-1].authorization is not None
     assert [secret for secret in (_SECRET, *_ROOT_PASSWORDS) if secret in said] == []
@@ -240,44 +242,44 @@ async def test_secrets_from_the_environment_stay_there(panel: Panel) -> None:
         "ONAPP_PASSWORD": _SECRET,
         "ONAPP_EXPORTER_LOG_LEVEL": "debug",
     }
-    async with running(ANYWHERE, environment=environment) as process:
-        base = await process.base()
-        await until(base + "/-/ready", lambda status, _: status == 200)
-        _, text = await fetched(base + "/config")
+    async with exporter_process(ANYWHERE, environment=environment) as process:
+        base = await process.base_url()
+        await poll_until(base + "/-/ready", lambda status, _: status == 200)
+        _, text = await fetch(base + "/config")
         process.send(signal.SIGTERM)
-        status = await process.ends()
+        status = await process.wait()
 
     assert status == 0
     assert "<secret>" in text
-    assert _SECRET not in text + process.words
+    assert _SECRET not in text + process.output
 
 
 async def test_healthcheck_is_0_while_it_serves_and_1_after() -> None:
     """The exit status is all that a container's HEALTHCHECK sees."""
-    async with running("demo", ANYWHERE) as process:
-        address = await process.says(r"http://(\S+:\d+)/\n")
+    async with exporter_process("demo", ANYWHERE) as process:
+        address = await process.wait_for(r"http://(\S+:\d+)/\n")
         listen = f"--web.listen-address={address[1]}"
-        async with running("healthcheck", listen) as check:
-            during = await check.ends()
+        async with exporter_process("healthcheck", listen) as check:
+            during = await check.wait()
         process.send(signal.SIGTERM)
-        await process.ends()
-        async with running("healthcheck", listen) as check:
-            after = await check.ends()
+        await process.wait()
+        async with exporter_process("healthcheck", listen) as check:
+            after = await check.wait()
 
     assert during == 0
     assert after == 1
-    assert "not healthy: 127.0.0.1 port" in check.words
+    assert "not healthy: 127.0.0.1 port" in check.output
 
 
 async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     """A newcomer needs one command: an address, a sample, and trouble worth a look."""
-    async with running("demo", ANYWHERE) as process:
-        await process.says("Ctrl-C ends it")
-        page = await process.says(r"Look at:\n +(http://\S+/)\n +(http://\S+)\n")
-        shown, _ = await fetched(page[1])
-        _, scrape = await fetched(page[2])
+    async with exporter_process("demo", ANYWHERE) as process:
+        await process.wait_for("Ctrl-C ends it")
+        page = await process.wait_for(r"Look at:\n +(http://\S+/)\n +(http://\S+)\n")
+        shown, _ = await fetch(page[1])
+        _, scrape = await fetch(page[2])
         process.send(signal.SIGINT)
-        status = await process.ends()
+        status = await process.wait()
     sample = "".join(process.out)
     built = samples(scrape, "onapp_backup_built")
     backups = samples(scrape, "onapp_vm_backups")
@@ -293,18 +295,18 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
         key for key, count in backups.items() if key.endswith(",built") and not count
     ]
     assert [key for key, count in backups.items() if key.endswith("unbuilt") and count]
-    assert "Traceback" not in process.words
+    assert "Traceback" not in process.output
 
 
 async def test_a_signal_ends_the_demo_before_its_introduction() -> None:
     """Whoever changes his mind at once needs no second Ctrl-C."""
-    async with running("demo", ANYWHERE, "--log.level=debug") as process:
-        await process.says(r"\S")
+    async with exporter_process("demo", ANYWHERE, "--log.level=debug") as process:
+        await process.wait_for(r"\S")
         process.send(signal.SIGTERM)
-        status = await process.ends()
+        status = await process.wait()
 
     assert status == 0
-    assert "Traceback" not in process.words
+    assert "Traceback" not in process.output
 
 
 async def test_a_port_in_use_is_told_without_a_traceback() -> None:
@@ -313,9 +315,11 @@ async def test_a_port_in_use_is_told_without_a_traceback() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        async with running("demo", f"--web.listen-address={address}") as process:
-            status = await process.ends()
+        async with exporter_process(
+            "demo", f"--web.listen-address={address}"
+        ) as process:
+            status = await process.wait()
 
     assert status == 1
-    assert "Traceback" not in process.words
-    assert f"cannot serve: {address}: " in process.words
+    assert "Traceback" not in process.output
+    assert f"cannot serve: {address}: " in process.output

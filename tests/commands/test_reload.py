@@ -10,10 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from builders import change, reload, reload_with, section
-from exporter_process import fetched, running, until
-from harness import BACKUPS_ONLY, NOW, Cloud, series, watched
-from harness import write as write_configuration
+from builders import edit_and_reload, edit_config, panel_section, reload
+from exporter_process import exporter_process, fetch, poll_until
+from harness import BACKUPS_ONLY, NOW, MonitoredCloud, monitored, series
+from harness import write_config as write_configuration
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -85,16 +85,16 @@ async def few_connections(*panels: Panel) -> bool:
 async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
     """500 with the reason; the old configuration stays in force."""
     panel = panel_of(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         effective = (await cloud.get("/config"))[1]
         loaded_at = await cloud.value(MOMENT)
-        await cloud.pass_(MINUTE)
+        await cloud.advance(MINUTE)
         good = cloud.file.read_text()
-        change(cloud, lambda content: content["panels"][0].update(pol=1))
+        edit_config(cloud, lambda content: content["panels"][0].update(pol=1))
         status, text = await reload(cloud)
         during = await cloud.metrics()
         still = (await cloud.get("/config"))[1]
-        await cloud.pass_(INTERVAL - MINUTE)
+        await cloud.advance(INTERVAL - MINUTE)
         success = await cloud.series("onapp_vm_poll_success")
         cloud.file.write_text(good)
         again = await reload(cloud)
@@ -114,7 +114,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
 async def test_a_bad_file_on_sighup_changes_nothing_either(tmp_path: Path) -> None:
     """The signal takes the same way as the request."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         cloud.file.write_text("panels: [")
         with pytest.raises(ConfigError):
             await cloud.exporter.reload()
@@ -126,7 +126,7 @@ async def test_a_bad_file_on_sighup_changes_nothing_either(tmp_path: Path) -> No
 async def test_a_file_that_vanished_is_a_bad_file(tmp_path: Path) -> None:
     """A mount that went away must not take the exporter with it."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         cloud.file.unlink()
         status, text = await reload(cloud)
 
@@ -138,16 +138,16 @@ async def test_a_file_that_vanished_is_a_bad_file(tmp_path: Path) -> None:
 async def test_an_unusable_panel_leaves_no_trace_of_the_others(tmp_path: Path) -> None:
     """Panels before it in the file are not half added."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         (tmp_path / "ca.pem").write_text("no certificate at all")
         sessions, tasks = open_sessions(), await tasks_beside_connections()
         before = await cloud.metrics()
-        change(
+        edit_config(
             cloud,
             lambda content: content["panels"].extend(
                 [
-                    section(panel, "fine"),
-                    section(panel, "broken", tls_config={"ca_file": "ca.pem"}),
+                    panel_section(panel, "fine"),
+                    panel_section(panel, "broken", tls_config={"ca_file": "ca.pem"}),
                 ]
             ),
         )
@@ -168,16 +168,16 @@ async def test_an_unusable_panel_leaves_no_trace_of_the_others(tmp_path: Path) -
 async def test_an_unchanged_panel_does_not_notice_a_reload(tmp_path: Path) -> None:
     """Data, session and timetable stay: not one request more than without."""
     panel = panel_of(5)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         requests = len(panel.requests)
         before = about(await cloud.metrics(), "cp")
         for _ in range(3):
-            await reload_with(
+            await edit_and_reload(
                 cloud, lambda content: content.update(detail={"backups": True})
             )
         after = about(await cloud.metrics(), "cp")
         extra = len(panel.requests) - requests
-        await cloud.pass_(2 * INTERVAL)
+        await cloud.advance(2 * INTERVAL)
 
         assert after == before
         assert extra == 0
@@ -188,18 +188,18 @@ async def test_an_unchanged_panel_does_not_notice_a_reload(tmp_path: Path) -> No
 async def test_a_changed_interval_keeps_the_data(tmp_path: Path) -> None:
     """Nothing is missing from any scrape, though the panel does not answer now."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         before = about(await cloud.metrics(), "cp")
         fault = panel.faults.add(faults.hang())
-        cloud.held = 8
-        await reload_with(
+        cloud.unanswered = 8
+        await edit_and_reload(
             cloud,
             lambda content: content["panels"][0].update(poll={"interval": "5m"}),
         )
         during = about(await cloud.metrics(), "cp")
         fault.remove()
-        cloud.held = 0
-        await cloud.pass_(10 * MINUTE)
+        cloud.unanswered = 0
+        await cloud.advance(10 * MINUTE)
 
         assert {line for line in before if line not in during} == {
             'onapp_poll_interval_seconds{panel="cp"} 900'
@@ -213,13 +213,13 @@ async def test_known_servers_are_read_on_though_no_inventory_comes(
 ) -> None:
     """A reload does not lose sight of servers that the panel fails to list now."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(500), resource="virtual_machines")
-        await reload_with(
+        await edit_and_reload(
             cloud,
             lambda content: content["panels"][0].update(poll={"interval": "5m"}),
         )
-        await cloud.pass_(2 * HOUR)
+        await cloud.advance(2 * HOUR)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
@@ -232,9 +232,9 @@ async def test_known_servers_are_read_on_though_no_inventory_comes(
 async def test_a_server_excluded_by_a_reload_is_gone_at_once(tmp_path: Path) -> None:
     """The file says that it is not wanted: no inventory is needed for that."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(500))
-        await reload_with(
+        await edit_and_reload(
             cloud,
             lambda content: content["panels"][0].update(
                 discovery={"exclude": {"label": "server-2"}}
@@ -250,9 +250,9 @@ async def test_from_discovery_to_a_list_only_the_listed_stay(tmp_path: Path) -> 
     """By number or by identifier; what was known of them is not asked again."""
     panel = panel_of(4)
     name = panel.world.servers[3].identifier
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(500), resource="virtual_machines")
-        await reload_with(
+        await edit_and_reload(
             cloud,
             lambda content: content["panels"][0].update(virtual_machines=[1, name]),
         )
@@ -268,8 +268,11 @@ async def test_readiness_once_reached_survives_every_reload(tmp_path: Path) -> N
     """Also when nobody had asked, and the new panel's first pass never ends."""
     panel, other = panel_of(1), panel_of(1)
     other.faults.add(faults.hang())
-    async with other, watched(panel, tmp_path) as cloud:
-        change(cloud, lambda content: content["panels"].append(section(other, "other")))
+    async with other, monitored(panel, tmp_path) as cloud:
+        edit_config(
+            cloud,
+            lambda content: content["panels"].append(panel_section(other, "other")),
+        )
         await reload(cloud)
 
         assert (await cloud.get("/-/ready"))[0] == 200
@@ -281,11 +284,12 @@ async def test_readiness_once_reached_survives_every_reload(tmp_path: Path) -> N
 async def test_an_added_panel_appears(tmp_path: Path) -> None:
     """With its servers, and without a request more to the other."""
     panel, other = panel_of(1), panel_of(2)
-    async with other, watched(panel, tmp_path) as cloud:
+    async with other, monitored(panel, tmp_path) as cloud:
         other.clock = cloud.clock.time
         requests = len(panel.requests)
-        await reload_with(
-            cloud, lambda content: content["panels"].append(section(other, "other"))
+        await edit_and_reload(
+            cloud,
+            lambda content: content["panels"].append(panel_section(other, "other")),
         )
 
         assert await cloud.series("onapp_up") == {"panel=cp": 1.0, "panel=other": 1.0}
@@ -298,18 +302,19 @@ async def test_a_removed_panel_goes_with_all_its_series_and_counters(
 ) -> None:
     """And it is asked no more, not even by what was under way."""
     panel, other = panel_of(1), panel_of(2)
-    async with other, watched(panel, tmp_path) as cloud:
+    async with other, monitored(panel, tmp_path) as cloud:
         other.clock = cloud.clock.time
-        await reload_with(
-            cloud, lambda content: content["panels"].append(section(other, "other"))
+        await edit_and_reload(
+            cloud,
+            lambda content: content["panels"].append(panel_section(other, "other")),
         )
         other.faults.add(faults.hang())
-        cloud.held = 8
+        cloud.unanswered = 8
         panel.faults.add(faults.hang(), times=0)
-        await reload_with(cloud, lambda content: content["panels"].pop())
-        cloud.held = 0
+        await edit_and_reload(cloud, lambda content: content["panels"].pop())
+        cloud.unanswered = 0
         requests = len(other.requests)
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         text = await cloud.metrics()
 
         assert about(text, "other") == []
@@ -320,14 +325,14 @@ async def test_a_removed_panel_goes_with_all_its_series_and_counters(
 async def test_single_backups_can_be_switched_off_and_on(tmp_path: Path) -> None:
     """At once, and without asking any panel."""
     panel = panel_of(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         requests = len(panel.requests)
         whole = about(await cloud.metrics(), "cp")
-        await reload_with(
+        await edit_and_reload(
             cloud, lambda content: content.update(detail={"backups": False})
         )
         less = about(await cloud.metrics(), "cp")
-        await reload_with(
+        await edit_and_reload(
             cloud, lambda content: content.update(detail={"backups": True})
         )
 
@@ -340,9 +345,9 @@ async def test_single_backups_can_be_switched_off_and_on(tmp_path: Path) -> None
 async def test_a_panel_at_another_address_begins_anew(tmp_path: Path) -> None:
     """What was known of the one says nothing of the other."""
     panel, other = panel_of(3), panel_of(1)
-    async with other, watched(panel, tmp_path) as cloud:
+    async with other, monitored(panel, tmp_path) as cloud:
         other.clock = cloud.clock.time
-        await reload_with(
+        await edit_and_reload(
             cloud, lambda content: content["panels"][0].update(url=other.url)
         )
 
@@ -357,11 +362,11 @@ async def test_a_reload_does_not_end_the_rest_a_panel_has_asked_for(
 ) -> None:
     """Retry-After holds for the exporter, whatever its configuration."""
     panel = panel_of(5)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(429, {"Retry-After": "250"}))
-        await cloud.pass_(INTERVAL / 2)
+        await cloud.advance(INTERVAL / 2)
         requests = len(panel.requests)
-        await reload_with(
+        await edit_and_reload(
             cloud, lambda content: content["panels"][0].update(poll={"timeout": "9s"})
         )
 
@@ -382,13 +387,13 @@ async def test_hundreds_of_reloads_while_scraping_lose_and_leak_nothing(
     steady, panel, other = panel_of(3), panel_of(2), panel_of(1)
     poll = {"interval": "1h", "max_age": "2h", "concurrency": 1}
     keys: dict[str, Any] = {"collectors": BACKUPS_ONLY, "poll": poll}
-    async with steady, other, watched(panel, tmp_path, **keys) as cloud:
+    async with steady, other, monitored(panel, tmp_path, **keys) as cloud:
         steady.clock = other.clock = cloud.clock.time
-        added = section(steady, "steady", **keys)
-        await reload_with(cloud, lambda content: content["panels"].append(added))
+        added = panel_section(steady, "steady", **keys)
+        await edit_and_reload(cloud, lambda content: content["panels"].append(added))
         one = cloud.file.read_text()
-        added = section(other, "other", **keys)
-        await reload_with(cloud, lambda content: content["panels"].append(added))
+        added = panel_section(other, "other", **keys)
+        await edit_and_reload(cloud, lambda content: content["panels"].append(added))
         both = cloud.file.read_text()
         changed = one.replace("1h", "50m", 1)
         await _reload_as(cloud, one)
@@ -413,7 +418,7 @@ async def test_hundreds_of_reloads_while_scraping_lose_and_leak_nothing(
         await scraper
         await cloud.settle()
         used = steady.connections_used, steady.sessions_opened, len(steady.requests)
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
 
         assert len(scrapes) >= 100
         assert {len(about(text, "cp")) for text in scrapes} == {whole}
@@ -428,7 +433,7 @@ async def test_hundreds_of_reloads_while_scraping_lose_and_leak_nothing(
         assert len(cloud.exporter.fleet._standings) == 3  # noqa: SLF001  # what must not grow
 
 
-async def _reload_as(cloud: Cloud, content: str) -> None:
+async def _reload_as(cloud: MonitoredCloud, content: str) -> None:
     cloud.file.write_text(content)
     await reload(cloud)
 
@@ -442,9 +447,9 @@ async def test_a_hundred_signals_while_scraping(tmp_path: Path) -> None:
         )
         arguments = ("--config.file", str(tmp_path / "onapp.yml"))
         listen = ("--web.listen-address", "127.0.0.1:0")
-        async with running(*arguments, *listen) as process:
-            base = await process.base()
-            await until(f"{base}/-/ready", lambda status, _: status == 200)
+        async with exporter_process(*arguments, *listen) as process:
+            base = await process.base_url()
+            await poll_until(f"{base}/-/ready", lambda status, _: status == 200)
             open_before = _files_of(process.process.pid)
             answers = []
             loaded_at = 0.0
@@ -452,7 +457,7 @@ async def test_a_hundred_signals_while_scraping(tmp_path: Path) -> None:
                 process.send(signal.SIGHUP)
                 before = loaded_at
                 while loaded_at <= before:
-                    answers.append(await fetched(f"{base}/metrics"))
+                    answers.append(await fetch(f"{base}/metrics"))
                     (loaded_at,) = series(answers[-1][1], MOMENT).values()
 
             assert {status for status, _ in answers} == {200}
@@ -470,10 +475,12 @@ def _files_of(pid: int) -> int:
 async def test_reloads_at_once_are_made_one_after_the_other(tmp_path: Path) -> None:
     """However many signals come together, one poller a panel is left."""
     panel = panel_of(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         tasks = await tasks_beside_connections()
-        change(cloud, lambda content: content["panels"][0].update(poll={"timeout": 5}))
-        change(
+        edit_config(
+            cloud, lambda content: content["panels"][0].update(poll={"timeout": 5})
+        )
+        edit_config(
             cloud,
             lambda content: content["panels"][0].update(poll={"interval": "10m"}),
         )
@@ -489,7 +496,7 @@ async def test_the_end_leaves_no_request_and_no_task(tmp_path: Path) -> None:
     panel = panel_of(20)
     panel.faults.add(faults.hang(), resource="backups")
     sessions, tasks = open_sessions(), asyncio.all_tasks()
-    async with watched(panel, tmp_path, held=8) as cloud:
+    async with monitored(panel, tmp_path, unanswered=8) as cloud:
         in_flight = panel.in_flight
         async with asyncio.timeout(5):
             await cloud.exporter.fleet.stop()
@@ -507,8 +514,8 @@ async def test_a_reload_that_comes_with_the_end_starts_nothing(
     """One that is under way ends first; one that waits does not begin."""
     panel = panel_of(2)
     sessions, tasks = open_sessions(), asyncio.all_tasks()
-    async with watched(panel, tmp_path) as cloud:
-        change(
+    async with monitored(panel, tmp_path) as cloud:
+        edit_config(
             cloud,
             lambda content: content["panels"][0].update(poll={"interval": "10m"}),
         )

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_rules import ALERTS, RULES, SHIPPED, labels_of, run, the_alerts, the_rules
+from alert_rules import (
+    ALERTS,
+    RULES,
+    RULES_FOLDER,
+    alerting_rules,
+    all_rules,
+    metric_labels,
+    run_tool,
+)
 from checkout import DATA, DOCS
 
 CASES = sorted((DATA / "rules").glob("*.yml"))
@@ -30,9 +38,9 @@ _RECORDED = r"\b\w+:\w+:\w+"
 
 def test_what_is_shipped_is_valid() -> None:
     """Prometheus and Alertmanager load the example configurations with the rules."""
-    said = run("promtool", "check", "config", SHIPPED / "prometheus.yml")
-    checked = run("promtool", "check", "rules", "--lint-fatal", *RULES)
-    routed = run("amtool", "check-config", SHIPPED / "alertmanager.yml")
+    said = run_tool("promtool", "check", "config", RULES_FOLDER / "prometheus.yml")
+    checked = run_tool("promtool", "check", "rules", "--lint-fatal", *RULES)
+    routed = run_tool("amtool", "check-config", RULES_FOLDER / "alertmanager.yml")
 
     assert said.count("rules found") == len(RULES)
     assert checked.count("SUCCESS") == len(RULES)
@@ -42,7 +50,7 @@ def test_what_is_shipped_is_valid() -> None:
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 def test_alerts_fire_as_the_cases_say(file: Path) -> None:
     """A case names every alert that fires at a moment: no other may."""
-    assert "SUCCESS" in run("promtool", "test", "rules", file)
+    assert "SUCCESS" in run_tool("promtool", "test", "rules", file)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def test_replicas_and_clusters_change_nothing_and_neither_do_missing_names(
     changed = tmp_path / file.name
     changed.write_text(yaml.safe_dump(cases), "utf-8")
 
-    assert "SUCCESS" in run("promtool", "test", "rules", changed)
+    assert "SUCCESS" in run_tool("promtool", "test", "rules", changed)
 
 
 def _multiplied(given: list[dict[str, str]]) -> Iterator[dict[str, str]]:
@@ -95,7 +103,7 @@ def _twice(query: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_alerts_have_the_names_that_people_know() -> None:
     """And no other."""
-    assert {alert["alert"] for alert in the_alerts()} == ALERTS
+    assert {alert["alert"] for alert in alerting_rules()} == ALERTS
 
 
 def test_every_alert_is_shown_to_fire_with_its_text_and_to_end() -> None:
@@ -122,13 +130,13 @@ def test_every_alert_is_shown_to_fire_with_its_text_and_to_end() -> None:
         for before, after in pairwise(test)
         if before.count(f'"{name}"') > after.count(f'"{name}"')
     }
-    shipped = {(a["alert"], a["labels"]["severity"]) for a in the_alerts()}
+    shipped = {(a["alert"], a["labels"]["severity"]) for a in alerting_rules()}
 
     assert rendered == shipped
     assert resolved == ALERTS
 
 
-@pytest.mark.parametrize("alert", the_alerts(), ids=lambda alert: alert["alert"])
+@pytest.mark.parametrize("alert", alerting_rules(), ids=lambda alert: alert["alert"])
 def test_an_alert_says_how_grave_it_is_what_is_in_trouble_and_where_to_read_on(
     alert: dict[str, Any],
 ) -> None:
@@ -162,7 +170,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 @pytest.mark.parametrize("file", [*RULES, *CASES], ids=lambda file: file.name)
 def test_rules_and_cases_speak_of_metrics_and_labels_that_exist(file: Path) -> None:
     """A renamed metric or label would be silent for ever."""
-    known = labels_of()
+    known = metric_labels()
     text = file.read_text("utf-8")
     selectors = re.findall(r"(?<![:\w])(up|onapp_\w+)(?![:\w/-])(?:\{([^}]*)\})?", text)
     used = {name for name, _ in selectors}
@@ -182,7 +190,7 @@ def test_rules_and_cases_speak_of_metrics_and_labels_that_exist(file: Path) -> N
 @pytest.mark.parametrize("page", [*RUNBOOKS, DOCS / "alerts.md", *RULES])
 def test_recorded_series_that_are_spoken_of_exist(page: Path) -> None:
     """In rules, and in what people read about them."""
-    records = {rule["record"] for rule in the_rules() if "record" in rule}
+    records = {rule["record"] for rule in all_rules() if "record" in rule}
     named = set(re.findall(_RECORDED, page.read_text("utf-8"))) - {
         "level:metric:operation"
     }
@@ -194,7 +202,7 @@ def test_rules_read_what_was_recorded_before_them() -> None:
     """Of the same moment, or else as far back as they say: ranges and offsets."""
     recorded: set[str] = set()
     early = []
-    for rule in the_rules():
+    for rule in all_rules():
         present = re.sub(rf"{_RECORDED}(\{{[^}}]*\}})?(\[| offset)", "", rule["expr"])
         names = set(re.findall(_RECORDED, present))
         early += [(rule.get("record", ""), name) for name in names - recorded]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import ROOT
-from kubernetes_manifests import IMAGE, says
+from kubernetes_manifests import IMAGE, output_of
 
 from exporter import __version__
 
@@ -21,7 +21,7 @@ GRAFANA = COMPOSE / "grafana"
 
 def loaded(*files: str) -> dict[str, Any]:
     """Return the services of these files, merged by Compose's own loader."""
-    text = says("compose-go", *files, folder=COMPOSE)
+    text = output_of("compose-go", *files, folder=COMPOSE)
     return dict(yaml.safe_load(text)["services"])
 
 
@@ -86,7 +86,7 @@ def test_prometheus_takes_its_configuration_with_every_rule(
 ) -> None:
     """The rules are the shipped ones, and their number shows that they were found."""
     mounted(services["prometheus"], tmp_path)
-    words = says(
+    words = output_of(
         "promtool", "check", "config", tmp_path / "etc/prometheus/prometheus.yml"
     )
     rules = (ROOT / "deploy" / "prometheus").glob("*.rules.yml")
@@ -105,7 +105,7 @@ def test_alertmanager_takes_its_configuration(
     mounted(services["alertmanager"], tmp_path)
     file = tmp_path / "etc/alertmanager/alertmanager.yml"
 
-    assert "SUCCESS" in says("amtool", "check-config", file)
+    assert "SUCCESS" in output_of("amtool", "check-config", file)
 
 
 def test_the_containers_find_each_other(services: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ def test_a_key_in_the_folder_for_it_is_never_added_to_a_commit(tmp_path: Path) -
         pytest.skip("git is not on the PATH")
     shutil.copytree(COMPOSE / "panel", tmp_path / "panel")
     (tmp_path / "panel" / "api-key").write_text("secret")
-    says("git", "init", "--quiet", tmp_path)
-    says("git", "-C", tmp_path, "add", ".")
+    output_of("git", "init", "--quiet", tmp_path)
+    output_of("git", "-C", tmp_path, "add", ".")
 
-    assert says("git", "-C", tmp_path, "ls-files").split() == ["panel/.gitignore"]
+    assert output_of("git", "-C", tmp_path, "ls-files").split() == ["panel/.gitignore"]

@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 import pytest
 import shipped_dashboards
 import yaml
-from alert_rules import SHIPPED
-from exporter_process import running
+from alert_rules import RULES_FOLDER
+from exporter_process import exporter_process
 from prometheus_processes import Prometheus, free_port, prometheus
-from shipped_dashboards import ALL, Asked, Chosen
+from shipped_dashboards import ALL_VALUES, Query, VariableValues
 
 from exporter.demo.panel import Panel
 from exporter.demo.stage import demo_panel
@@ -85,7 +85,7 @@ _ALERTED = {
 class Answers:
     """What was asked, with which variables, and what the answer was."""
 
-    rows: dict[tuple[Asked, str, str], list[Row]] = field(default_factory=dict)
+    rows: dict[tuple[Query, str, str], list[Row]] = field(default_factory=dict)
     """By query, variable and its value."""
     options: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """What each variable of each dashboard can be."""
@@ -101,7 +101,7 @@ class Answers:
         return next(
             rows
             for (asked, variable, _), rows in self.rows.items()
-            if (asked.board, asked.panel, asked.ref) == (board, panel, ref)
+            if (asked.dashboard, asked.panel, asked.ref) == (board, panel, ref)
             and not variable
         )
 
@@ -153,8 +153,8 @@ async def _watched(ports: list[int], folder: Path) -> AsyncIterator[list[Panel]]
             file.write_text(yaml.safe_dump(_config(panels, discovery)))
             listen = f"--web.listen-address=127.0.0.1:{port}"
             share = (f"--shard={shard}", "--total-shards=2")
-            exporter = running(f"--config.file={file}", listen, *share)
-            await (await stack.enter_async_context(exporter)).base()
+            exporter = exporter_process(f"--config.file={file}", listen, *share)
+            await (await stack.enter_async_context(exporter)).base_url()
         yield panels
 
 
@@ -175,7 +175,7 @@ def _config(panels: list[Panel], discovery: str) -> dict[str, Any]:
 
 def _scraping(ports: list[int], folder: Path) -> dict[str, Any]:
     """Return a configuration with the shipped rules, evaluated every second."""
-    for file in SHIPPED.glob("*.rules.yml"):
+    for file in RULES_FOLDER.glob("*.rules.yml"):
         rules = yaml.safe_load(file.read_text("utf-8"))
         for group in rules["groups"]:
             group["interval"] = "1s"
@@ -223,7 +223,7 @@ class _Asking:
     async def all(self) -> None:
         """Ask every query of every dashboard with every value of every variable."""
         async with asyncio.TaskGroup() as tasks:
-            for board in shipped_dashboards.BOARDS:
+            for board in shipped_dashboards.DASHBOARDS:
                 tasks.create_task(self.board(board))
         state = next(
             asked
@@ -231,8 +231,10 @@ class _Asking:
             if (asked.panel, asked.ref) == ("Servers, worst first", "A")
         )
         absent = re.sub(r"\b(\w+:onapp)_", r"\1_no_such_", state.expression)
-        chosen = dict.fromkeys(shipped_dashboards.variables("onapp-cloud"), ALL)
-        self.answers.bare = await self.now_is(shipped_dashboards.filled(absent, chosen))
+        chosen = dict.fromkeys(shipped_dashboards.variables("onapp-cloud"), ALL_VALUES)
+        self.answers.bare = await self.now_is(
+            shipped_dashboards.substituted(absent, chosen)
+        )
         for name in _ALERTED:
             rows = await self.now_is(name)
             self.answers.recorded[name] = {labels["vm_id"] for labels, _ in rows}
@@ -245,10 +247,10 @@ class _Asking:
         for name, variable in shipped_dashboards.variables(board).items():
             options[name] = await self.choices(variable["query"], variable, usual)
             alone = self.numbers[_LOOKED_AT[0]] if name == "vm" else options[name][-1]
-            usual[name] = ALL if variable["includeAll"] else alone
+            usual[name] = ALL_VALUES if variable["includeAll"] else alone
             many = variable["multi"]
             several[name] = (
-                shipped_dashboards.matching(*options[name]) if many else alone
+                shipped_dashboards.variable_value(*options[name]) if many else alone
             )
         cases = [("", "", usual), ("each", "several", several)]
         for name, found in options.items():
@@ -257,7 +259,7 @@ class _Asking:
                 [self.numbers[one] for one in _LOOKED_AT] if name == "vm" else found
             )
             for value in values:
-                word = shipped_dashboards.matching(value) if many else value
+                word = shipped_dashboards.variable_value(value) if many else value
                 cases.append((name, value, {**usual, name: word}))
         async with asyncio.TaskGroup() as tasks:
             for asked in shipped_dashboards.queries(board):
@@ -269,7 +271,9 @@ class _Asking:
         """Return the numbers of servers by their names."""
         return {name: number for number, name in self.answers.servers.items()}
 
-    async def query(self, asked: Asked, name: str, value: str, chosen: Chosen) -> None:
+    async def query(
+        self, asked: Query, name: str, value: str, chosen: VariableValues
+    ) -> None:
         """Ask a query as Grafana would."""
         seconds = round(self.now - self.since)
         known = {
@@ -278,7 +282,7 @@ class _Asking:
             "__range_s": str(seconds),
             "__rate_interval": "10s",
         }
-        expression = shipped_dashboards.filled(asked.expression, known)
+        expression = shipped_dashboards.substituted(asked.expression, known)
         how = self.now_is if asked.instant else self.over_time
         self.answers.rows[asked, name, value] = await how(expression)
 
@@ -302,12 +306,12 @@ class _Asking:
         ]
 
     async def choices(
-        self, query: str, variable: Mapping[str, Any], chosen: Chosen
+        self, query: str, variable: Mapping[str, Any], chosen: VariableValues
     ) -> list[str]:
         """Return the values of a variable, as Grafana finds them."""
         values = re.fullmatch(r"label_values\((.*), (\w+)\)", query)
         if values:
-            series = shipped_dashboards.filled(values[1], chosen)
+            series = shipped_dashboards.substituted(values[1], chosen)
             parameters: dict[str, str | float] = {
                 "match[]": series,
                 "start": self.since,
@@ -321,7 +325,7 @@ class _Asking:
         lines = [
             "{" + ",".join(f'{key}="{text}"' for key, text in labels.items()) + "} 1"
             for labels, _ in await self.now_is(
-                shipped_dashboards.filled(result[1], chosen)
+                shipped_dashboards.substituted(result[1], chosen)
             )
         ]
         return [
@@ -352,20 +356,20 @@ def _states(rows: list[Row]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+@pytest.mark.parametrize("board", shipped_dashboards.DASHBOARDS)
 def test_every_query_has_an_answer_with_everything_chosen_and_for_some_of_each_choice(
     board: str, answers: Answers
 ) -> None:
     """An empty panel is worse than none: what is broken looks like all is well."""
     found: Counter[tuple[str, str]] = Counter()
     for (asked, variable, _), rows in answers.rows.items():
-        if asked.board == board:
-            found[asked.place, variable] += len(rows)
+        if asked.dashboard == board:
+            found[asked.location, variable] += len(rows)
 
     assert [place for place, count in found.items() if not count] == []
 
 
-@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+@pytest.mark.parametrize("board", shipped_dashboards.DASHBOARDS)
 def test_every_variable_has_its_values(board: str, answers: Answers) -> None:
     """Those that were scraped, and each once."""
     options = answers.options[board]
@@ -392,7 +396,7 @@ def test_no_row_comes_twice_while_replicas_differ(answers: Answers) -> None:
             for labels, _ in rows
         )
         twice += [
-            (asked.place, variable, value, one)
+            (asked.location, variable, value, one)
             for one, n in identities.items()
             if n > 1
         ]
@@ -406,16 +410,16 @@ def test_no_row_comes_twice_while_replicas_differ(answers: Answers) -> None:
     assert _RENAMED not in names
 
 
-@pytest.mark.parametrize("board", shipped_dashboards.BOARDS)
+@pytest.mark.parametrize("board", shipped_dashboards.DASHBOARDS)
 def test_no_two_lines_of_a_graph_have_the_same_name(
     board: str, answers: Answers
 ) -> None:
     """Nobody could tell them apart."""
     drawn: Counter[tuple[str, str, str, str]] = Counter()
     for (asked, variable, value), rows in answers.rows.items():
-        if asked.board == board and not asked.instant:
+        if asked.dashboard == board and not asked.instant:
             for labels, _ in rows:
-                name = shipped_dashboards.named(asked.legend, labels)
+                name = shipped_dashboards.legend_text(asked.legend, labels)
                 drawn[asked.panel, variable, value, name] += 1
 
     assert [line for line, count in drawn.items() if count > 1] == []
@@ -480,7 +484,7 @@ def test_a_server_has_one_state_on_both_dashboards(answers: Answers) -> None:
     alone = {
         value: rows[0][1]
         for (asked, variable, value), rows in answers.rows.items()
-        if (asked.board, asked.panel, asked.ref) == ("onapp-server", "State", "A")
+        if (asked.dashboard, asked.panel, asked.ref) == ("onapp-server", "State", "A")
         and variable == "vm"
     }
 

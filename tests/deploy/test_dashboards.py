@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import shipped_dashboards
-from alert_rules import labels_of, the_rules
+from alert_rules import all_rules, metric_labels
 
 from grafana import files, queries
 
-BOARDS = [*shipped_dashboards.BOARDS]
+BOARDS = [*shipped_dashboards.DASHBOARDS]
 _QUERIES = [asked for board in BOARDS for asked in shipped_dashboards.queries(board)]
-_METRICS = labels_of().keys()
+_METRICS = metric_labels().keys()
 _RECORDS = {
     rule["record"]: " ".join(rule["expr"].split())
-    for rule in the_rules()
+    for rule in all_rules()
     if "record" in rule
 }
 _UNITS = {
@@ -55,7 +55,7 @@ def test_a_dashboard_is_found_by_its_uid_and_cannot_be_edited_in_place(
     board: str,
 ) -> None:
     """What is edited there would be lost with the next release."""
-    found = shipped_dashboards.BOARDS[board]
+    found = shipped_dashboards.DASHBOARDS[board]
     numbers = [panel["id"] for panel in found["panels"]]
 
     assert found["uid"] == board
@@ -72,7 +72,7 @@ def test_people_choose_the_data_source_and_the_exporters(board: str) -> None:
     """Rules template-datasource, -job, -instance and -on-time-change-reload."""
     found = {
         one["name"]: one
-        for one in shipped_dashboards.BOARDS[board]["templating"]["list"]
+        for one in shipped_dashboards.DASHBOARDS[board]["templating"]["list"]
     }
     source = found.pop("datasource")
 
@@ -81,7 +81,7 @@ def test_people_choose_the_data_source_and_the_exporters(board: str) -> None:
     for name in ("job", "instance"):
         assert found[name]["label"] == name.capitalize()
         assert found[name]["multi"] is True
-        assert found[name]["allValue"] == shipped_dashboards.ALL
+        assert found[name]["allValue"] == shipped_dashboards.ALL_VALUES
     for variable in found.values():
         assert variable["type"] == "query"
         assert variable["datasource"]["uid"] == "$datasource"
@@ -123,9 +123,9 @@ def test_a_panel_says_what_it_shows_in_which_unit(panel: dict[str, Any]) -> None
     assert panel["targets"]
 
 
-@pytest.mark.parametrize("asked", _QUERIES, ids=lambda asked: asked.place)
+@pytest.mark.parametrize("asked", _QUERIES, ids=lambda asked: asked.location)
 def test_a_query_is_of_the_chosen_exporters_and_speaks_of_what_exists(
-    asked: shipped_dashboards.Asked,
+    asked: shipped_dashboards.Query,
 ) -> None:
     """Rules target-job, -instance, -rate-interval, -counter-agg and -histogram."""
     selectors = re.findall(_SELECTOR, asked.expression)
@@ -165,10 +165,10 @@ def test_what_single_backups_say_is_only_in_the_panels_about_them(board: str) ->
 @pytest.mark.parametrize("board", BOARDS)
 def test_dashboards_lead_to_each_other_with_what_was_chosen(board: str) -> None:
     """By their tag; a row of a table leads to its server."""
-    (link,) = shipped_dashboards.BOARDS[board]["links"]
+    (link,) = shipped_dashboards.DASHBOARDS[board]["links"]
     urls = re.findall(r'"url": "([^"]*)"', files.texts()[f"{board}.json"])
 
-    assert link["tags"] == shipped_dashboards.BOARDS[board]["tags"]
+    assert link["tags"] == shipped_dashboards.DASHBOARDS[board]["tags"]
     assert link["includeVars"]
     assert link["keepTime"]
     for url in filter(lambda url: url.startswith("/"), urls):

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 from aiohttp import ContentTypeError, web
-from alert_rules import SHIPPED
+from alert_rules import RULES_FOLDER
 from checkout import ROOT
-from exporter_process import running, until
+from exporter_process import exporter_process, poll_until
 from prometheus_processes import Prometheus, alertmanager, free_port, prometheus
 
 from exporter.demo.cloud import large_cloud
@@ -72,7 +72,7 @@ class Receiver:
 
 
 def _shipped(name: str) -> Any:
-    return yaml.safe_load((SHIPPED / name).read_text("utf-8"))
+    return yaml.safe_load((RULES_FOLDER / name).read_text("utf-8"))
 
 
 def _quicker(value: Any) -> Any:
@@ -125,15 +125,15 @@ async def _alerting(
         "alertmanager.yml": _alertmanager(receiver.url),
         **{
             one.name: _quicker(_shipped(one.name))
-            for one in SHIPPED.glob("*.rules.yml")
+            for one in RULES_FOLDER.glob("*.rules.yml")
         },
     }
     async with AsyncExitStack() as stack:
         exporter = await stack.enter_async_context(
-            running(f"--config.file={file}", listen)
+            exporter_process(f"--config.file={file}", listen)
         )
-        base = await exporter.base()
-        await until(f"{base}/-/ready", lambda status, _: status == 200)
+        base = await exporter.base_url()
+        await poll_until(f"{base}/-/ready", lambda status, _: status == 200)
         address = base.removeprefix("http://")
         files["prometheus.yml"] = _prometheus(address, f"127.0.0.1:{port}")
         for name, config in files.items():
@@ -179,7 +179,7 @@ def _back_up(panel: Panel, server: Server) -> None:
 
 def test_what_is_used_here_is_what_is_shipped() -> None:
     """But for addresses, and for how long things take."""
-    names = [file.name for file in SHIPPED.glob("*.rules.yml")]
+    names = [file.name for file in RULES_FOLDER.glob("*.rules.yml")]
     pairs = [
         (_shipped("prometheus.yml"), _prometheus("a:1", "b:2")),
         (_shipped("alertmanager.yml"), _alertmanager("http://c:3/")),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from certificates import write_certificates
 from checkout import ROOT
-from container_image import Around, Image, built, container
+from container_image import ContainerOptions, Image, built_image, running_container
 from locked_versions import RUNTIME, locked_versions
 from secured_server import TLS, USERS
 
@@ -26,7 +26,7 @@ _SCRAPE = (
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """Build the image, once for all tests of this module."""
     folder = tmp_path_factory.mktemp("image")
-    with built(folder, VERSION="1.2.3", REVISION="abcdef0") as image:
+    with built_image(folder, VERSION="1.2.3", REVISION="abcdef0") as image:
         yield image
 
 
@@ -91,11 +91,13 @@ async def test_the_demo_runs_unprivileged_and_read_only(
     image: Image, tmp_path: Path
 ) -> None:
     """Without a capability and without a place to write."""
-    async with container(image, tmp_path, "demo") as running:
-        await running.main.says("is being watched")
-        status, metrics = running.beside("python3", "-c", _SCRAPE)
+    async with running_container(image, tmp_path, "demo") as running:
+        await running.main.wait_for("is being watched")
+        status, metrics = running.run_beside("python3", "-c", _SCRAPE)
         process = (running.process / "status").read_text()
-        writing, refusal = running.beside("sh", "-c", "echo > /tmp/x || echo > /opt/x")
+        writing, refusal = running.run_beside(
+            "sh", "-c", "echo > /tmp/x || echo > /opt/x"
+        )
 
         assert status == 0
         assert 'onapp_up{panel="demo"} 1' in metrics
@@ -107,11 +109,11 @@ async def test_the_demo_runs_unprivileged_and_read_only(
 
 async def test_sigterm_ends_the_container_well(image: Image, tmp_path: Path) -> None:
     """As the first process of its name space, which ignores what it does not handle."""
-    async with container(image, tmp_path, "demo") as running:
-        await running.main.says("is being watched")
+    async with running_container(image, tmp_path, "demo") as running:
+        await running.main.wait_for("is being watched")
         running.kill("TERM")
 
-        assert await running.main.ends() == 0
+        assert await running.main.wait() == 0
 
 
 @pytest.mark.parametrize("web_config", ["", TLS + USERS])
@@ -126,25 +128,25 @@ async def test_the_image_s_health_check_passes_behind_a_web_configuration_too(
     for file in folder.iterdir():
         file.chmod(0o644)
     kind, *check = image.config["Healthcheck"]["Test"]
-    async with container(
+    async with running_container(
         image,
         tmp_path,
         "demo",
-        around=Around(
+        options=ContainerOptions(
             ("ONAPP_EXPORTER_WEB_CONFIG_FILE=/etc/exporter/web.yml",),
             {folder: "/etc/exporter"},
         ),
     ) as running:
-        await running.main.says("is being watched")
+        await running.main.wait_for("is being watched")
 
         assert kind == "CMD"
-        assert running.beside(*check) == (0, "")
+        assert running.run_beside(*check) == (0, "")
 
 
 async def test_the_health_check_fails_where_nobody_serves(
     image: Image, tmp_path: Path
 ) -> None:
     """Then the container is restarted, or taken out of service."""
-    async with container(image, tmp_path, "healthcheck") as running:
-        assert await running.main.ends() == 1
-        assert "not healthy" in running.main.words
+    async with running_container(image, tmp_path, "healthcheck") as running:
+        assert await running.main.wait() == 1
+        assert "not healthy" in running.main.output

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import aiohttp
-from alert_rules import SHIPPED, the_alerts
+from alert_rules import RULES_FOLDER, alerting_rules
 from prometheus_processes import alertmanager, free_port
 
 Labels: TypeAlias = dict[str, str]
@@ -98,7 +98,7 @@ class Alertmanager:
 async def alerting(folder: Path) -> AsyncIterator[Alertmanager]:
     """Start an Alertmanager with the shipped configuration; it is gone afterwards."""
     file = folder / "alertmanager.yml"
-    shutil.copy(SHIPPED / file.name, file)
+    shutil.copy(RULES_FOLDER / file.name, file)
     port = free_port()
     async with alertmanager(file, port) as session:
         yield Alertmanager(port, session)
@@ -162,7 +162,7 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
 
 def test_inhibition_speaks_of_alerts_that_exist() -> None:
     """A renamed alert must be renamed there too: these cases use shipped ones."""
-    shipped = {(one["alert"], one["labels"]["severity"]) for one in the_alerts()}
+    shipped = {(one["alert"], one["labels"]["severity"]) for one in alerting_rules()}
     used = {
         (labels["alertname"], labels["severity"])
         for alerts, _ in TROUBLES.values()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from checkout import ROOT
 from cloudcoil.models.prometheus_operator import v1
-from exporter_process import fetched, running
+from exporter_process import exporter_process, fetch
 from kubernetes_manifests import (
     CHART,
     IMAGE,
@@ -23,13 +23,13 @@ from kubernetes_manifests import (
     Manifest,
     environment,
     exporter,
+    helm_error,
+    helm_template,
     kustomized,
-    of,
+    objects_of,
+    only_object,
+    output_of,
     pod,
-    refused,
-    rendered,
-    says,
-    the,
 )
 
 from exporter import __version__
@@ -68,7 +68,7 @@ def test_a_cluster_understands_every_word_of_the_chart(
     case: Path, version: str
 ) -> None:
     """By Kubernetes' own schemas, and by those of the Prometheus operator."""
-    manifests = rendered("--values", case, version=version)
+    manifests = helm_template("--values", case, version=version)
 
     assert [complaints(manifest, version) for manifest in manifests] == [""] * len(
         manifests
@@ -97,14 +97,14 @@ def test_the_schemas_find_what_a_cluster_would_refuse(
     change: Manifest, complaint: str
 ) -> None:
     """Or the tests above would say nothing."""
-    manifest = the(rendered(*DEMO), "StatefulSet")
+    manifest = only_object(helm_template(*DEMO), "StatefulSet")
 
     assert complaint in complaints(manifest | change, NEWEST)
 
 
 def test_the_operator_s_schemas_find_a_word_that_it_does_not_know() -> None:
     """Or the tests above would say nothing."""
-    monitor = the(rendered(*PANEL), "ServiceMonitor")
+    monitor = only_object(helm_template(*PANEL), "ServiceMonitor")
     wrong = {"endpoints": [{"port": "metrics", "intervall": "1m"}]}
 
     assert complaints(monitor, NEWEST) == ""
@@ -114,7 +114,7 @@ def test_the_operator_s_schemas_find_a_word_that_it_does_not_know() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_helm_lint_has_nothing_to_say(case: Path) -> None:
     """With warnings as errors, for each way to use the chart."""
-    words = says(
+    words = output_of(
         *("helm", "lint", "--strict", "--kube-version", NEWEST),
         *("--values", case, CHART),
     )
@@ -148,13 +148,13 @@ def test_values_that_cannot_work_are_refused(
     options: list[str | Path], reason: str
 ) -> None:
     """Before anything is installed, and with what would be right."""
-    assert reason in refused(*options)
+    assert reason in helm_error(*options)
 
 
 @pytest.mark.parametrize("options", [PANEL, SHARDED])
 def test_a_namespace_may_look_like_a_number(options: tuple[str | Path]) -> None:
     """It is text all the same, which a cluster insists on."""
-    manifests = rendered(*options, "--set-string", "namespaceOverride=2024")
+    manifests = helm_template(*options, "--set-string", "namespaceOverride=2024")
 
     assert {each["metadata"]["namespace"] for each in manifests} == {"2024"}
 
@@ -162,7 +162,7 @@ def test_a_namespace_may_look_like_a_number(options: tuple[str | Path]) -> None:
 @pytest.mark.parametrize("options", [DEMO, PANEL, SHARDED, ENVIRONMENT])
 def test_the_pod_may_do_nothing_that_it_need_not(options: tuple[str | Path]) -> None:
     """What the restricted Pod Security Standard asks for, and a read-only root."""
-    manifests = rendered(*options)
+    manifests = helm_template(*options)
     together, own = pod(manifests), exporter(manifests)["securityContext"]
 
     assert together["automountServiceAccountToken"] is False
@@ -184,7 +184,7 @@ def test_the_pod_may_do_nothing_that_it_need_not(options: tuple[str | Path]) -> 
 
 def test_probes_ask_over_http_where_everybody_may_ask() -> None:
     """The cheaper way, and the one that knows of readiness."""
-    container = exporter(rendered(*DEMO))
+    container = exporter(helm_template(*DEMO))
 
     assert container["livenessProbe"]["httpGet"]["path"] == "/-/healthy"
     assert container["readinessProbe"]["httpGet"]["path"] == "/-/ready"
@@ -192,8 +192,8 @@ def test_probes_ask_over_http_where_everybody_may_ask() -> None:
 
 def test_probes_behind_a_web_configuration_are_the_health_check() -> None:
     """A probe has no password and no certificate; the check needs none."""
-    container = exporter(rendered(*SHARDED))
-    variables = environment(rendered(*SHARDED), "backups-0")
+    container = exporter(helm_template(*SHARDED))
+    variables = environment(helm_template(*SHARDED), "backups-0")
     check = {"command": ["onapp-backup-exporter", "healthcheck"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
@@ -227,7 +227,7 @@ def test_the_notes_name_the_address_that_answers(
     )
     command = ("helm", "template", "x", tmp_path / "chart", *_KUBERNETES)
     (shown,) = yaml.safe_load_all(
-        says(*command, "--show-only", "templates/notes.yaml", *options)
+        output_of(*command, "--show-only", "templates/notes.yaml", *options)
     )
 
     assert address in shown["data"]["notes"].split()
@@ -237,14 +237,14 @@ def test_a_label_that_is_set_twice_is_there_once() -> None:
     """The one of the object itself; those that pods are found by cannot be replaced."""
     name = "app\\.kubernetes\\.io/name"
     values = f"labels.team=a,service.labels.team=b,podLabels.team=c,podLabels.{name}=d"
-    manifests = rendered(*DEMO, "--set", values)
+    manifests = helm_template(*DEMO, "--set", values)
     command = ("helm", "template", "x", CHART, *_KUBERNETES, *DEMO, "--set", values)
-    text = says(*command, "--show-only", "templates/service.yaml")
-    stateful = the(manifests, "StatefulSet")
+    text = output_of(*command, "--show-only", "templates/service.yaml")
+    stateful = only_object(manifests, "StatefulSet")
     labels = stateful["spec"]["template"]["metadata"]["labels"]
 
     assert text.count("team:") == 1
-    assert the(manifests, "Service")["metadata"]["labels"]["team"] == "b"
+    assert only_object(manifests, "Service")["metadata"]["labels"]["team"] == "b"
     assert stateful["metadata"]["labels"]["team"] == "a"
     assert labels["team"] == "c"
     assert stateful["spec"]["selector"]["matchLabels"].items() <= labels.items()
@@ -272,18 +272,18 @@ def test_the_image_is_the_exporter_s_own_version_unless_told_otherwise(
     options: tuple[str, ...], image: str
 ) -> None:
     """The chart's appVersion is that of this exporter."""
-    assert exporter(rendered(*options))["image"] == image
+    assert exporter(helm_template(*options))["image"] == image
 
 
 async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
     tmp_path: Path,
 ) -> None:
     """The Secrets are laid out as the pod mounts them, and the exporter is asked."""
-    manifests = rendered(*PANEL)
+    manifests = helm_template(*PANEL)
     text = ""
     for mount in exporter(manifests)["volumeMounts"]:
         (tmp_path / mount["name"]).mkdir()
-    for secret in of(manifests, "Secret"):
+    for secret in objects_of(manifests, "Secret"):
         for name, content in secret["stringData"].items():
             kind = secret["metadata"]["name"].removeprefix("onapp-backup-exporter-")
             (tmp_path / kind / name).write_text(content)
@@ -292,30 +292,30 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
     file = tmp_path / "config" / "onapp.yml"
     file.write_text(text.replace(place, str(tmp_path / "credentials")))
     variables = environment(manifests, "onapp-backup-exporter-0")
-    async with running(
+    async with exporter_process(
         "--config.check",
         environment=variables | {"ONAPP_EXPORTER_CONFIG_FILE": str(file)},
     ) as process:
-        status = await process.ends()
+        status = await process.wait()
 
     assert place in text
     assert status == 0
-    assert "https://cp.lon1.example.com" in process.words
-    assert "the-api-key" not in process.words
+    assert "https://cp.lon1.example.com" in process.output
+    assert "the-api-key" not in process.output
 
 
 @pytest.mark.parametrize(
     "manifests",
     [
-        lambda: rendered(*DEMO, "--set", "replicas=3"),
-        lambda: rendered(*SHARDED),
+        lambda: helm_template(*DEMO, "--set", "replicas=3"),
+        lambda: helm_template(*SHARDED),
         lambda: kustomized("sharded"),
     ],
     ids=["chart", "chart-with-secrets", "kustomize"],
 )
 async def test_each_pod_reads_the_share_of_its_number(manifests: Any) -> None:
     """What a cluster tells the pods is what the exporter understands."""
-    stateful = the(manifests(), "StatefulSet")
+    stateful = only_object(manifests(), "StatefulSet")
     name, replicas = stateful["metadata"]["name"], stateful["spec"]["replicas"]
     elsewhere = {"ONAPP_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0"}
     shards = []
@@ -324,9 +324,9 @@ async def test_each_pod_reads_the_share_of_its_number(manifests: Any) -> None:
         variables.pop("ONAPP_EXPORTER_CONFIG_FILE", None)
         variables.pop("ONAPP_EXPORTER_WEB_CONFIG_FILE", None)
         variables |= {"ONAPP_EXPORTER_LOG_LEVEL": "info"} | elsewhere
-        async with running("demo", environment=variables) as process:
-            found = await process.says(r"(http://\S+/metrics)")
-            _, text = await fetched(found[1])
+        async with exporter_process("demo", environment=variables) as process:
+            found = await process.wait_for(r"(http://\S+/metrics)")
+            _, text = await fetch(found[1])
         shards += [line for line in text.splitlines() if "shard_info{" in line]
 
     assert stateful["spec"]["podManagementPolicy"] == "Parallel"
@@ -341,7 +341,7 @@ def test_the_alerts_are_those_of_the_shipped_files() -> None:
     """Not a copy that could differ."""
     groups = [
         group
-        for rule in of(rendered(*PANEL), "PrometheusRule")
+        for rule in objects_of(helm_template(*PANEL), "PrometheusRule")
         for group in rule["spec"]["groups"]
     ]
     shipped = [
@@ -358,7 +358,7 @@ def test_the_dashboards_are_those_of_the_shipped_files() -> None:
     """Each in a ConfigMap of its own, as Grafana's sidecar looks for them."""
     found = {
         name: json.loads(content)
-        for config_map in of(rendered(*PANEL), "ConfigMap")
+        for config_map in objects_of(helm_template(*PANEL), "ConfigMap")
         for name, content in config_map["data"].items()
         if config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
     }
@@ -372,12 +372,12 @@ def test_the_dashboards_are_those_of_the_shipped_files() -> None:
 
 def test_a_package_of_the_chart_holds_the_alerts_and_dashboards(tmp_path: Path) -> None:
     """What is a link in the sources is a file in the package."""
-    says("helm", "package", CHART, "--destination", tmp_path)
+    output_of("helm", "package", CHART, "--destination", tmp_path)
     (package,) = tmp_path.glob("*.tgz")
 
     def everything(chart: Path) -> str:
         values = CHART / "ci" / "panel-values.yaml"
-        return says("helm", "template", "x", chart, "-f", values, *_KUBERNETES)
+        return output_of("helm", "template", "x", chart, "-f", values, *_KUBERNETES)
 
     assert everything(package) == everything(CHART)
 
@@ -389,8 +389,8 @@ def test_the_alerts_know_the_job_that_the_operator_scrapes(
 ) -> None:
     """They look for jobs called onapp-backup…; a pod keeps its name over restarts."""
     key = kind[0].lower() + kind[1:]
-    manifests = rendered(*DEMO, "--set", f"{key}.enabled=true", release=release)
-    spec = the(manifests, kind)["spec"]
+    manifests = helm_template(*DEMO, "--set", f"{key}.enabled=true", release=release)
+    spec = only_object(manifests, kind)["spec"]
     (endpoint,) = spec.get("endpoints") or spec["podMetricsEndpoints"]
     job, instance = endpoint["relabelings"]
 
@@ -401,9 +401,13 @@ def test_the_alerts_know_the_job_that_the_operator_scrapes(
         "sourceLabels": ["__meta_kubernetes_pod_name"],
         "targetLabel": "instance",
     }
-    labels = the(manifests, "StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    labels = only_object(manifests, "StatefulSet")["spec"]["template"]["metadata"][
+        "labels"
+    ]
     assert spec["selector"]["matchLabels"].items() <= labels.items()
-    assert the(manifests, "Service")["spec"]["selector"].items() <= labels.items()
+    assert (
+        only_object(manifests, "Service")["spec"]["selector"].items() <= labels.items()
+    )
 
 
 def test_prometheus_without_the_operator_finds_the_pods_by_the_page_s_rules() -> None:
@@ -414,8 +418,8 @@ def test_prometheus_without_the_operator_finds_the_pods_by_the_page_s_rules() ->
     )
     (job,) = yaml.safe_load(shown)["scrape_configs"]
     keep, instance = job["relabel_configs"]
-    manifests = rendered(*DEMO)
-    template = the(manifests, "StatefulSet")["spec"]["template"]
+    manifests = helm_template(*DEMO)
+    template = only_object(manifests, "StatefulSet")["spec"]["template"]
     (port,) = exporter(manifests)["ports"]
     found = {"__meta_kubernetes_pod_container_port_name": port["name"]} | {
         f"__meta_kubernetes_pod_label_{re.sub(r'[^a-z0-9]', '_', name)}": value
@@ -433,7 +437,7 @@ def test_a_changed_configuration_is_another_pod_and_a_changed_key_is_not() -> No
     """The exporter reads a key again by itself; the configuration when it starts."""
 
     def template(*options: str) -> Manifest:
-        stateful = the(rendered(*PANEL, *options), "StatefulSet")
+        stateful = only_object(helm_template(*PANEL, *options), "StatefulSet")
         return dict(stateful["spec"]["template"])
 
     assert template("--set", "config.poll.interval=5m") != template()
@@ -444,7 +448,7 @@ def test_tls_on_or_off_is_another_pod_and_another_user_is_not() -> None:
     """A running exporter takes any web configuration but that."""
 
     def template(*options: str) -> Manifest:
-        stateful = the(rendered(*ENVIRONMENT, *options), "StatefulSet")
+        stateful = only_object(helm_template(*ENVIRONMENT, *options), "StatefulSet")
         return dict(stateful["spec"]["template"])
 
     assert template(*_TLS) != template()
@@ -463,7 +467,7 @@ def test_kustomize_makes_what_the_chart_makes(
 ) -> None:
     """But for the namespace and the labels that name the chart."""
     name = "onapp-backup-exporter"
-    chart = rendered(
+    chart = helm_template(
         *("--set", f"existingConfigSecret={name}-config"),
         *("--set", f"credentials.existingSecret={name}-credentials"),
         *options,
@@ -475,8 +479,8 @@ def test_kustomize_makes_what_the_chart_makes(
     kinds = sorted(manifest["kind"] for manifest in chart)
 
     assert sorted(manifest["kind"] for manifest in kustomized(folder)) == kinds
-    assert [the(kustomized(folder), kind) for kind in kinds] == [
-        the(chart, kind) for kind in kinds
+    assert [only_object(kustomized(folder), kind) for kind in kinds] == [
+        only_object(chart, kind) for kind in kinds
     ]
 
 

@@ -17,12 +17,19 @@ import pytest
 from certificates import write_certificates
 from exporter_process import (
     LONGEST_REAL_WAIT_SECONDS,
-    Running,
-    fetched,
-    running,
-    started,
+    RunningProcess,
+    exporter_process,
+    fetch,
+    started_process,
 )
-from harness import NOW, Cloud, PatientClock, SteppedClock, exporting, write
+from harness import (
+    NOW,
+    MonitoredCloud,
+    SteppedClock,
+    SteppedTimeoutClock,
+    running_exporter,
+    write_config,
+)
 from secured_server import TLS
 
 from exporter.config.flags import parse
@@ -147,9 +154,9 @@ async def test_it_is_ready_when_its_port_is_open_though_the_panel_hangs(
     """A slow first pass must not look like a start that failed."""
     panel.faults.add(hang())
     variables = environment(panel, NOTIFY_SOCKET=manager.address)
-    async with running(ANYWHERE, environment=variables) as process:
+    async with exporter_process(ANYWHERE, environment=variables) as process:
         said = await manager.hears("READY=1")
-        base = await process.base()
+        base = await process.base_url()
         async with aiohttp.request("GET", base + "/-/healthy") as answer:
             healthy = answer.status
 
@@ -163,15 +170,15 @@ async def test_a_reload_is_told_and_so_is_the_end(
 ) -> None:
     """`systemctl reload` waits for it, and `systemctl stop` sees what goes on."""
     variables = environment(panel, NOTIFY_SOCKET=listening.address)
-    async with running(ANYWHERE, environment=variables) as process:
-        base = await process.base()
+    async with exporter_process(ANYWHERE, environment=variables) as process:
+        base = await process.base_url()
         async with aiohttp.request("POST", base + "/-/reload") as answer:
             assert answer.status == 200
         reloading = await listening.hears("RELOADING=1")
         ready = await listening.hears("READY=1")
         process.process.terminate()
         stopping = await listening.hears("STOPPING=1")
-        status = await process.ends()
+        status = await process.wait()
 
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d{6,}", reloading)
     assert "STATUS=" in ready
@@ -182,11 +189,11 @@ async def test_a_reload_is_told_and_so_is_the_end(
 async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) -> None:
     """Else systemd would wait for it until its time-out, and then kill."""
     file = Path(listening.address).with_name("onapp.yml")
-    write(file, panel, {}, {})
+    write_config(file, panel, {}, {})
     variables = {"NOTIFY_SOCKET": listening.address}
     arguments = (f"--config.file={file}", ANYWHERE)
-    async with running(*arguments, environment=variables) as process:
-        base = await process.base()
+    async with exporter_process(*arguments, environment=variables) as process:
+        base = await process.base_url()
         file.write_text("panels: nonsense")
         async with aiohttp.request("POST", base + "/-/reload") as answer:
             status = answer.status
@@ -200,14 +207,14 @@ async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) ->
 @asynccontextmanager
 async def supervised(
     manager: Manager, panel: Panel, folder: Path, **poll: str
-) -> AsyncIterator[Cloud]:
+) -> AsyncIterator[MonitoredCloud]:
     """Start an exporter with a watchdog of 20 seconds, on a clock moved by hand."""
-    clock = PatientClock(NOW)
+    clock = SteppedTimeoutClock(NOW)
     panel.clock = clock.time
     file = folder / "onapp.yml"
-    write(file, panel, {"poll": poll}, {})
+    write_config(file, panel, {"poll": poll}, {})
     supervisor = NotifySocket(manager.address, watchdog_seconds=20.0)
-    async with exporting(panel, file, clock, supervisor=supervisor) as cloud:
+    async with running_exporter(panel, file, clock, supervisor=supervisor) as cloud:
         yield cloud
 
 
@@ -216,7 +223,7 @@ async def test_the_status_line_tells_of_panels_and_servers(
 ) -> None:
     """`systemctl status` answers what one asks first."""
     async with supervised(listening, panel, tmp_path) as cloud:
-        await cloud.pass_(10)
+        await cloud.advance(10)
         said = listening.heard()[-1]
 
     assert re.fullmatch(
@@ -232,7 +239,7 @@ async def test_the_watchdog_is_fed_at_half_its_time(
     """One late word must not cost a restart."""
     async with supervised(listening, panel, tmp_path) as cloud:
         listening.heard()
-        await cloud.pass_(100)
+        await cloud.advance(100)
         fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
 
     assert len(fed) == 10
@@ -246,7 +253,7 @@ async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
     panel.faults.add(fault())
     async with supervised(listening, panel, tmp_path) as cloud:
         listening.heard()
-        await cloud.pass_(1800)
+        await cloud.advance(1800)
         fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
         up = await cloud.value("onapp_up")
 
@@ -261,7 +268,7 @@ async def test_a_request_that_may_take_an_hour_does_not_starve_the_watchdog(
     panel.faults.add(hang())
     async with supervised(listening, panel, tmp_path, timeout="1h") as cloud:
         listening.heard()
-        await cloud.pass_(1800)
+        await cloud.advance(1800)
         fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
 
     assert panel.requests
@@ -277,7 +284,7 @@ async def test_a_poller_that_hangs_starves_the_watchdog(
         listening.heard()
         stuck = Stuck(cloud.clock)
         member.poller.clock = stuck
-        await cloud.pass_(3600)
+        await cloud.advance(3600)
         said = listening.heard()
 
     assert stuck.asked
@@ -295,7 +302,7 @@ async def test_a_poller_that_is_gone_starves_the_watchdog(
         task.cancel()
         await asyncio.wait([task])
         listening.heard()
-        await cloud.pass_(30)
+        await cloud.advance(30)
         said = listening.heard()
 
     assert {*said} == {"STATUS=polling hangs: cp"}
@@ -307,13 +314,15 @@ async def activated(
     *arguments: str,
     variables: dict[str, str],
     meant_for: str = "",
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProcess]:
     """Start the exporter with sockets passed to it; it is gone afterwards."""
     program = (
         *(sys.executable, "-c", _ACTIVATION, ",".join(map(str, numbers)), meant_for),
         *("--web.systemd-socket", *arguments),
     )
-    async with started(*program, environment=variables, pass_fds=numbers) as process:
+    async with started_process(
+        *program, environment=variables, pass_fds=numbers
+    ) as process:
         yield process
 
 
@@ -322,9 +331,9 @@ def a_door() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def port(door: socket.socket) -> int:
+def port(server: socket.socket) -> int:
     """Return the port of a socket."""
-    return int(door.getsockname()[1])
+    return int(server.getsockname()[1])
 
 
 def closes_on_exec(pid: int, number: int) -> bool:
@@ -343,12 +352,12 @@ async def test_it_serves_on_every_socket_that_it_is_passed(
     local.bind(path)
     local.listen()
     with a_door() as first, a_door() as second, local:
-        doors = [door.fileno() for door in (first, second, local)]
+        doors = [server.fileno() for server in (first, second, local)]
         async with activated(doors, variables=environment(panel)) as process:
-            await process.says(f"listening address={re.escape(path)}")
+            await process.wait_for(f"listening address={re.escape(path)}")
             answers = [
-                await fetched(f"http://127.0.0.1:{port(door)}/-/healthy")
-                for door in (first, second)
+                await fetch(f"http://127.0.0.1:{port(server)}/-/healthy")
+                for server in (first, second)
             ]
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"GET /-/healthy HTTP/1.0\r\n\r\n")
@@ -366,13 +375,13 @@ async def test_it_speaks_tls_on_a_passed_socket(panel: Panel, tmp_path: Path) ->
     write_certificates(tmp_path)
     (tmp_path / "web.yml").write_text(TLS)
     context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    with a_door() as door:
+    with a_door() as server:
         web = f"--web.config.file={tmp_path / 'web.yml'}"
         async with activated(
-            [door.fileno()], web, variables=environment(panel)
+            [server.fileno()], web, variables=environment(panel)
         ) as process:
-            await process.says("listening .*tls=true")
-            url = f"https://127.0.0.1:{port(door)}/-/healthy"
+            await process.wait_for("listening .*tls=true")
+            url = f"https://127.0.0.1:{port(server)}/-/healthy"
             async with aiohttp.request("GET", url, ssl=context) as answer:
                 status = answer.status
 
@@ -394,8 +403,8 @@ async def test_a_socket_that_cannot_be_used_is_refused(
 ) -> None:
     """With what is wrong in the units, and before a panel is asked."""
     reading, writing = os.pipe()
-    with a_door() as door, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        numbers = {"door": door.fileno(), "datagram": datagram.fileno()}
+    with a_door() as server, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        numbers = {"door": server.fileno(), "datagram": datagram.fileno()}
         starting = (
             activated(
                 [numbers.get(passed, reading)],
@@ -403,30 +412,32 @@ async def test_a_socket_that_cannot_be_used_is_refused(
                 meant_for=meant_for,
             )
             if passed
-            else running("--web.systemd-socket", environment=environment(panel))
+            else exporter_process(
+                "--web.systemd-socket", environment=environment(panel)
+            )
         )
         async with starting as process:
-            status = await process.ends()
+            status = await process.wait()
     os.close(reading)
     os.close(writing)
 
     assert status == 1
-    assert said in process.words
+    assert said in process.output
     assert not panel.requests
 
 
 async def test_a_socket_that_nobody_asked_for_is_mentioned(panel: Panel) -> None:
     """Else its port seems to be in use by nobody."""
-    with a_door() as door:
-        number = door.fileno()
+    with a_door() as server:
+        number = server.fileno()
         program = (sys.executable, "-c", _ACTIVATION, str(number), "", ANYWHERE)
-        async with started(
+        async with started_process(
             *program, environment=environment(panel), pass_fds=[number]
         ) as process:
-            await process.base()
+            await process.base_url()
 
-    assert "systemd's socket is not used" in process.words
-    assert 'hint="set --web.systemd-socket"' in process.words
+    assert "systemd's socket is not used" in process.output
+    assert 'hint="set --web.systemd-socket"' in process.output
 
 
 def test_an_address_beside_the_sockets_is_refused(

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from checkout import DOCS, ROOT
 from stores import a_store
-from web_handlers import the_pages
+from web_handlers import handlers_for
 
 from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN, OwnFamily
@@ -105,7 +105,7 @@ def test_every_endpoint_is_documented_with_its_methods_and_no_other() -> None:
     """The table in docs/http.md is the list of routes."""
     page = (DOCS / "http.md").read_text("utf-8")
     documented = re.findall(r"^\| `(/\S*)` \| ([A-Z]+) \|", page, re.MULTILINE)
-    pages = the_pages(a_store())
+    pages = handlers_for(a_store())
     served = [
         (route.resource.canonical, route.method)
         for route in pages.application().router.routes()

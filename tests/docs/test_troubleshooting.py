@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from certificates import write_certificates
 from checkout import DOCS
-from exporter_process import running
-from harness import NOW, PatientClock, watched
+from exporter_process import exporter_process
+from harness import NOW, SteppedTimeoutClock, monitored
 from structlog.testing import capture_logs
 
 from exporter.demo import faults
@@ -102,8 +102,8 @@ async def test_the_log_and_the_metrics_say_what_the_page_says(
     panel = a_panel()
     panel.faults.add(fault, resource=resource)
     with capture_logs() as logs:
-        async with watched(panel, tmp_path, clock=PatientClock(NOW)) as cloud:
-            await cloud.pass_(60)
+        async with monitored(panel, tmp_path, clock=SteppedTimeoutClock(NOW)) as cloud:
+            await cloud.advance(60)
             values = await cloud.series(SYMPTOMS[section])
 
     said = [f"{line['event']} {line.get('error', '')}" for line in logs]
@@ -116,10 +116,10 @@ async def test_a_port_that_nobody_listens_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     variables = account(f"http://127.0.0.1:{port}")
-    async with running("check", environment=variables) as process:
-        await process.ends()
+    async with exporter_process("check", environment=variables) as process:
+        await process.wait()
 
-    assert "Connection refused" in process.words
+    assert "Connection refused" in process.output
 
 
 def account(url: str) -> dict[str, str]:
@@ -136,10 +136,10 @@ async def test_a_certificate_that_nobody_knows(tmp_path: Path) -> None:
     port = server.sockets[0].getsockname()[1]
     async with server:
         variables = account(f"https://127.0.0.1:{port}")
-        async with running("check", environment=variables) as process:
-            await process.ends()
+        async with exporter_process("check", environment=variables) as process:
+            await process.wait()
 
-    assert "CERTIFICATE_VERIFY_FAILED" in process.words
+    assert "CERTIFICATE_VERIFY_FAILED" in process.output
 
 
 async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,9 +158,9 @@ async def test_what_keeps_it_from_starting() -> None:
         }
         said = {}
         for message, (arguments, environment) in cases.items():
-            async with running(*arguments, environment=environment) as process:
-                await process.ends()
-            said[message] = process.words
+            async with exporter_process(*arguments, environment=environment) as process:
+                await process.wait()
+            said[message] = process.output
 
     assert {(START, message) for message in said} <= OTHERS
     assert all(message in words for message, words in said.items())

@@ -45,9 +45,9 @@ _MOST_MIB = 2048
 
 def check(body: bytes, form: BodyFormat) -> None:
     """Fail unless a body is decoded or refused, and what is decoded can be shown."""
-    found = malformed_answers.take(body, form)
+    found = malformed_answers.decode_all(body, form)
     if found:
-        malformed_answers.show(found)
+        malformed_answers.rendered_values(found)
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def main() -> int:
     given_ = parser.parse_args()
     if given_.inputs:
         for path in given_.inputs:
-            check(*taken_apart(path.read_bytes()))
+            check(*parse_input(path.read_bytes()))
         return 0
     FOLDER.mkdir(exist_ok=True)
     if given_.hypothesis or atheris is None:
@@ -71,22 +71,22 @@ def main() -> int:
                 "3.11 to 3.14): Hypothesis searches instead, not led by what an input "
                 "reaches"
             )
-        return wander(check, given_.seconds, FOLDER)
-    follow_cover(given_.seconds)
+        return search_with_hypothesis(check, given_.seconds, FOLDER)
+    search_with_atheris(given_.seconds)
     return 0  # never reached: libFuzzer ends the process
 
 
-def put_together(body: bytes, form: BodyFormat) -> bytes:
+def saved_input(body: bytes, form: BodyFormat) -> bytes:
     """Return a saved input: the format's letter, then the body."""
     return form[0].encode() + body
 
 
-def taken_apart(data: bytes) -> tuple[bytes, BodyFormat]:
+def parse_input(data: bytes) -> tuple[bytes, BodyFormat]:
     """Return the body and the format of a saved input; any bytes are one."""
     return data[1:], "json" if data[:1] == b"j" else "xml"
 
 
-def wander(check: Check, seconds: float, folder: Path) -> int:
+def search_with_hypothesis(check: Check, seconds: float, folder: Path) -> int:
     """Try what Hypothesis makes until the time is over; return the exit status."""
     tried, until = 0, time.monotonic() + seconds
     for number in range(sys.maxsize):
@@ -99,7 +99,7 @@ def wander(check: Check, seconds: float, folder: Path) -> int:
             if found is not None:
                 body, form, error = found
                 path = folder / f"crash-{kind.replace(' ', '-')}-{number}"
-                path.write_bytes(put_together(body, form))
+                path.write_bytes(saved_input(body, form))
                 print(f"{type(error).__name__} by an input of {kind}, saved as {path}")
                 return 1
     return 0
@@ -132,26 +132,28 @@ def _broken(
     return None
 
 
-def follow_cover(seconds: int) -> None:
+def search_with_atheris(seconds: int) -> None:
     """Let atheris search until the time is over; it ends the process."""
     corpus = FOLDER / "corpus"
     corpus.mkdir(exist_ok=True)
-    for number, (form, body) in enumerate(malformed_answers.good_answers()):
-        (corpus / f"good-{number}").write_bytes(put_together(body, form))
+    for number, (form, body) in enumerate(malformed_answers.valid_answers()):
+        (corpus / f"good-{number}").write_bytes(saved_input(body, form))
     words = FOLDER / "words"
     words.write_text(
         "".join(f'"{_escaped(word)}"\n' for word in malformed_answers.WORDS if word)
     )
 
     def one(data: bytes) -> None:
-        check(*taken_apart(data))
+        check(*parse_input(data))
 
     def other(data: bytes, longest: int, number: int) -> bytes:
         dice = random.Random(number)  # noqa: S311  # no secret
         if dice.random() < _SHARE_OF_SWAPS:
-            body, form = taken_apart(data)
-            body = malformed_answers.swapped(body, form, dice.getrandbits(16), number)
-            return put_together(body, form)[:longest]
+            body, form = parse_input(data)
+            body = malformed_answers.with_value_replaced(
+                body, form, dice.getrandbits(16), number
+            )
+            return saved_input(body, form)[:longest]
         return bytes(atheris.Mutate(data, longest))
 
     atheris.Setup(

@@ -18,9 +18,9 @@ def test_what_breaks_is_saved_and_breaks_again(
     def check(body: bytes, _: BodyFormat) -> None:
         assert len(body) < 20
 
-    status = decoder_search.wander(check, 0.0, tmp_path)
+    status = decoder_search.search_with_hypothesis(check, 0.0, tmp_path)
     (saved,) = tmp_path.iterdir()
-    body, form = decoder_search.taken_apart(saved.read_bytes())
+    body, form = decoder_search.parse_input(saved.read_bytes())
 
     assert status == 1
     assert len(body) == 20
@@ -33,6 +33,6 @@ def test_a_search_that_finds_nothing_ends_in_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It tells how much it has tried, and leaves nothing behind."""
-    assert decoder_search.wander(lambda _, __: None, 0.0, tmp_path) == 0
+    assert decoder_search.search_with_hypothesis(lambda _, __: None, 0.0, tmp_path) == 0
     assert "500 inputs tried" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 import pytest
 from checkout import GOLDEN
-from exporter_process import promtool_says
-from harness import NOW, Cloud, watched
+from exporter_process import promtool_check
+from harness import NOW, MonitoredCloud, monitored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -30,16 +30,16 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
-from scrape_parsing import understood
+from scrape_parsing import parsed_scrape
 from stores import (
     MONOTONIC,
     TIME,
-    StandingClock,
+    FixedClock,
     a_backup,
     a_panel,
     a_server,
     a_store,
-    put,
+    add_server,
     stores,
 )
 
@@ -81,7 +81,7 @@ class Both(Collector):
 
 def exposition(store: Store, detail: Detail | None = None) -> Exposition:
     """Return an exposition that has no metrics of its own."""
-    return Exposition(store, StandingClock(), detail or Detail(), CollectorRegistry())
+    return Exposition(store, FixedClock(), detail or Detail(), CollectorRegistry())
 
 
 def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
@@ -111,7 +111,7 @@ def test_a_scrape_says_what_prometheus_client_says_of_the_collector(
 ) -> None:
     """Whatever is known and however it is called, both roads lead to the same."""
     own = own_metrics(store.panels)
-    clock = StandingClock()
+    clock = FixedClock()
     collector = BackupCollector(store, clock, detail)
     encode = (
         openmetrics.generate_latest if media_type == OPENMETRICS else generate_latest
@@ -120,7 +120,7 @@ def test_a_scrape_says_what_prometheus_client_says_of_the_collector(
 
     ours = Exposition(store, clock, detail, own).render(media_type).decode()
 
-    assert understood(ours, media_type) == understood(oracle, media_type)
+    assert parsed_scrape(ours, media_type) == parsed_scrape(oracle, media_type)
 
 
 @given(store=stores())
@@ -149,7 +149,7 @@ def test_no_series_is_there_twice_and_every_family_stands_together(
 def test_openmetrics_ends_with_its_mark_and_text_does_not() -> None:
     """`# EOF` is the last line of OpenMetrics, once."""
     panel = a_panel()
-    put(panel, a_server(label="# EOF\n"), a_backup())
+    add_server(panel, a_server(label="# EOF\n"), a_backup())
     scrape = exposition(a_store(panel))
     in_openmetrics = scrape.render(OPENMETRICS).decode()
 
@@ -169,7 +169,7 @@ def test_nothing_known_is_nothing_said() -> None:
 def test_the_own_metrics_have_no_created_series() -> None:
     """They would double the counters and say nothing."""
     text = generate_latest(own_metrics(["cp"])).decode()
-    names = [name for name, *_ in understood(text, TEXT)]
+    names = [name for name, *_ in parsed_scrape(text, TEXT)]
 
     assert [name for name in names if name.endswith("_created")] == []
 
@@ -229,7 +229,7 @@ def two_servers(looks: list[str]) -> PanelStore:
     """Return a panel with server 1, which notes the looks at its backup, and 2."""
     panel = a_panel()
     put_noting(panel, looks, a_server(id=1, label="one"), id=11)
-    put(panel, a_server(id=2, label="two"), a_backup(id=22))
+    add_server(panel, a_server(id=2, label="two"), a_backup(id=22))
     return panel
 
 
@@ -241,7 +241,7 @@ def test_an_unchanged_server_is_not_looked_at_again() -> None:
     first = scrape.render(TEXT)
     looks.clear()
 
-    put(panel, a_server(id=2, label="two"), a_backup(id=22, size_bytes=5))
+    add_server(panel, a_server(id=2, label="two"), a_backup(id=22, size_bytes=5))
     second = scrape.render(TEXT)
     scrape.render(OPENMETRICS)
 
@@ -290,7 +290,7 @@ def test_a_new_description_is_shown_at_once() -> None:
     scrape = exposition(a_store(panel))
     scrape.render(TEXT)
 
-    put(panel, a_server(id=1, label="uno"), a_backup(id=11))
+    add_server(panel, a_server(id=1, label="uno"), a_backup(id=11))
     text = scrape.render(TEXT).decode()
 
     assert 'label="uno"' in text
@@ -300,7 +300,7 @@ def test_a_new_description_is_shown_at_once() -> None:
 def test_what_is_gone_leaves_no_line() -> None:
     """A server takes all its series along, and so does a panel."""
     panel, other = two_servers([]), a_panel("other")
-    put(other, a_server(id=3), a_backup(id=33))
+    add_server(other, a_server(id=3), a_backup(id=33))
     store = a_store(panel, other)
     scrape = exposition(store)
     scrape.render(TEXT)
@@ -323,7 +323,7 @@ def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
 
     panel = a_panel()
     server = Remembered(**msgspec.structs.asdict(a_server()))
-    put(panel, server, a_backup())
+    add_server(panel, server, a_backup())
     store = a_store(panel)
     scrape = exposition(store)
     scrape.render(TEXT)
@@ -343,14 +343,14 @@ def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
 def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
     """Past max_age only what the inventory and the polling say remains."""
     panel = a_panel(max_age_seconds=3600.0)
-    put(panel, a_server(), a_backup(), seconds_ago=3600.0)
-    clock = StandingClock()
+    add_server(panel, a_server(), a_backup(), seconds_ago=3600.0)
+    clock = FixedClock()
     scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
     fresh = scrape.render(TEXT).decode()
-    clock.passed = 0.5
+    clock.elapsed = 0.5
     stale = scrape.render(TEXT).decode()
     judged = scrape.verdicts(scrape.moment())
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     again = scrape.render(TEXT).decode()
 
     assert "onapp_backup_age_seconds" in fresh
@@ -364,11 +364,11 @@ def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
 def test_the_age_goes_with_the_clock_though_nothing_changed() -> None:
     """Age is of the scrape, not of the poll."""
     panel = a_panel()
-    put(panel, a_server(), a_backup(built_at=TIME - 10.5))
-    clock = StandingClock()
+    add_server(panel, a_server(), a_backup(built_at=TIME - 10.5))
+    clock = FixedClock()
     scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
     scrape.render(TEXT)
-    clock.passed = 60.75
+    clock.elapsed = 60.75
     text = scrape.render(TEXT).decode()
 
     age = 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"}'
@@ -379,7 +379,7 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
     """A reload changes which backups have series of their own, at the next scrape."""
     panel = a_panel()
     old = a_backup(id=1, created_at=TIME - 9000)
-    put(panel, a_server(), old, a_backup(id=2))
+    add_server(panel, a_server(), old, a_backup(id=2))
     scrape = exposition(a_store(panel))
 
     def shown(detail: Detail) -> list[str]:
@@ -397,15 +397,15 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
 def test_names_choose_families_and_samples() -> None:
     """`name[]` may name a family or one of its samples, ours or our own."""
     panel = a_panel(journal=TransactionLog())
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     own = own_metrics(["cp"])
-    scrape = Exposition(a_store(panel), StandingClock(), Detail(), own)
+    scrape = Exposition(a_store(panel), FixedClock(), Detail(), own)
 
     def families(*names: str, media_type: str = TEXT) -> set[str]:
         text = scrape.render(media_type, frozenset(names)).decode()
         return {
             sample[0]
-            for _, _, _, _, samples in understood(text, media_type)
+            for _, _, _, _, samples in parsed_scrape(text, media_type)
             for sample in samples
         }
 
@@ -474,7 +474,7 @@ def small_world() -> World:
     return world
 
 
-def steady(scrape: str, cloud: Cloud) -> str:
+def steady(scrape: str, cloud: MonitoredCloud) -> str:
     """Return a scrape without what differs from run to run."""
     volatile = re.compile(
         r"(# (HELP|TYPE) )?(process|python)_"
@@ -497,7 +497,9 @@ async def test_golden_scrape_of_a_small_world(
 ) -> None:
     """Every change of what users see shows as a difference in these files."""
     golden = GOLDEN / file
-    async with watched(Panel(small_world()), tmp_path, expected_interval="1d") as cloud:
+    async with monitored(
+        Panel(small_world()), tmp_path, expected_interval="1d"
+    ) as cloud:
         _, scrape, headers = await cloud.get("/metrics", Accept=HEADERS[media_type])
         found = steady(scrape, cloud)
     if request.config.getoption("--update-golden"):
@@ -509,17 +511,17 @@ async def test_golden_scrape_of_a_small_world(
 
 def test_promtool_has_nothing_to_say_about_the_golden_scrape() -> None:
     """Names, units, types and helps follow Prometheus' conventions."""
-    assert promtool_says((GOLDEN / "small_world.txt").read_text("utf-8")) == ""
+    assert promtool_check((GOLDEN / "small_world.txt").read_text("utf-8")) == ""
 
 
 async def test_promtool_has_nothing_to_say_about_a_whole_scrape(
     tmp_path: Path,
 ) -> None:
     """With the process's own metrics, over a cloud with every kind of trouble."""
-    async with watched(Panel(demo_cloud(NOW)), tmp_path) as cloud:
+    async with monitored(Panel(demo_cloud(NOW)), tmp_path) as cloud:
         scrape = await cloud.metrics()
 
-    assert promtool_says(scrape) == ""
+    assert promtool_check(scrape) == ""
 
 
 async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(
@@ -528,7 +530,7 @@ async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(
     """Every family of both tables is understood, with its declared type and help."""
     panel = Panel(demo_cloud(NOW))
     everything = {"recovery_points": True}
-    async with watched(
+    async with monitored(
         panel, tmp_path, expected_interval="1d", collectors=everything
     ) as cloud:
         text = await cloud.metrics()
@@ -550,7 +552,7 @@ async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(
 def test_the_collector_can_be_registered_without_collecting_anything() -> None:
     """`describe` names every family, so that clashes show when it is registered."""
     registry = CollectorRegistry()
-    registry.register(BackupCollector(a_store(), StandingClock(), Detail()))
+    registry.register(BackupCollector(a_store(), FixedClock(), Detail()))
     names = {family.name for family in FAMILIES}
     for family in FAMILIES:
         if family.type == "counter":  # prometheus-client takes these names too
@@ -564,7 +566,7 @@ def test_the_collector_can_be_registered_without_collecting_anything() -> None:
 def test_targets_of_any_kind_are_labels_like_others() -> None:
     """A kind of target that this version does not know is shown all the same."""
     panel = a_panel()
-    put(panel, a_server(), a_backup(target=Target('Vo"lume', 7)))
+    add_server(panel, a_server(), a_backup(target=Target('Vo"lume', 7)))
     text = exposition(a_store(panel)).render(TEXT).decode()
 
     assert 'target_type="Vo\\"lume",target_id="7"} 1' in text

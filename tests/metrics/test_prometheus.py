@@ -12,7 +12,7 @@ from typing import Any
 import bcrypt
 import yaml
 from certificates import write_certificates
-from harness import NOW, Cloud, watched
+from harness import NOW, MonitoredCloud, monitored
 from prometheus_processes import Prometheus, prometheus
 
 from exporter.demo.cloud import demo_cloud
@@ -27,7 +27,7 @@ _JOIN = (
 
 @asynccontextmanager
 async def scraping(
-    cloud: Cloud, folder: Path, **jobs: dict[str, Any]
+    cloud: MonitoredCloud, folder: Path, **jobs: dict[str, Any]
 ) -> AsyncIterator[Prometheus]:
     """Start a Prometheus that scrapes the exporter; it is gone afterwards.
 
@@ -71,10 +71,10 @@ def complaints(log: str) -> list[str]:
 async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -> None:
     """The target is up, and its values are those of the cloud."""
     panel = Panel(demo_cloud(NOW))
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         scrape = await cloud.metrics()
         async with scraping(cloud, tmp_path) as started:
-            target = await started.scraped()
+            target = await started.wait_for_scrape()
             up = await started.value(f"up{{job='{_JOB}'}}")
             ingested = await started.value("scrape_samples_scraped")
             servers = await started.value("count(onapp_vm_info)")
@@ -117,8 +117,8 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
     user, wrong = _login("correct horse"), _login("wrong horse")
     nobody, somebody = _secure("ca.pem"), _secure("ca.pem", "client.pem")
     async with (
-        watched(Panel(demo_cloud(NOW)), tmp_path, web_config_file=strict) as cloud,
-        watched(Panel(demo_cloud(NOW)), elsewhere, web_config_file=lax) as other,
+        monitored(Panel(demo_cloud(NOW)), tmp_path, web_config_file=strict) as cloud,
+        monitored(Panel(demo_cloud(NOW)), elsewhere, web_config_file=lax) as other,
     ):
         there = {"static_configs": [{"targets": [_address(other)]}]}
         jobs = {
@@ -133,7 +133,7 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
             "lax_no_trust": there | {"scheme": "https"} | user,
         }
         async with scraping(cloud, tmp_path, **jobs) as started:
-            found = await started.verdicts(len(jobs))
+            found = await started.scrape_results(len(jobs))
 
     assert found.pop("good") == ("up", "")
     assert found.pop("lax_good") == ("up", "")
@@ -143,7 +143,7 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
     assert "certificate" in found["lax_no_trust"][1]
 
 
-def _address(cloud: Cloud) -> str:
+def _address(cloud: MonitoredCloud) -> str:
     return cloud.base.removeprefix("http://")
 
 

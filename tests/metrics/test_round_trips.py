@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from builders import DAY
-from exporter_process import promtool_says
-from harness import NOW, watched
+from exporter_process import promtool_check
+from harness import NOW, monitored
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from stores import StandingClock, a_backup, a_panel, a_server, a_store, put
+from stores import FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
 from exporter.demo.panel import Panel
@@ -48,10 +48,10 @@ def anyhow(examples: int) -> settings:
 def scrape(text: str, media_type: str) -> bytes:
     """Return a scrape in which this text is a label's value."""
     panel = a_panel()
-    put(panel, a_server(label=text, hostname=f"<{text}>"), a_backup(identifier=text))
-    everything = Exposition(
-        a_store(panel), StandingClock(), Detail(), CollectorRegistry()
+    add_server(
+        panel, a_server(label=text, hostname=f"<{text}>"), a_backup(identifier=text)
     )
+    everything = Exposition(a_store(panel), FixedClock(), Detail(), CollectorRegistry())
     return everything.render(media_type)
 
 
@@ -107,11 +107,11 @@ def test_promtool_has_nothing_to_say_about_hostile_texts() -> None:
     """Prometheus' own reader takes all of them at once."""
     panel = a_panel()
     for number, text in enumerate(HOSTILE):
-        put(panel, a_server(id=number, label=text[:999]), a_backup(id=number))
-    store, clock = a_store(panel), StandingClock()
+        add_server(panel, a_server(id=number, label=text[:999]), a_backup(id=number))
+    store, clock = a_store(panel), FixedClock()
     whole = Exposition(store, clock, Detail(), CollectorRegistry()).render(TEXT)
 
-    assert promtool_says(whole.decode()) == ""
+    assert promtool_check(whole.decode()) == ""
 
 
 # Worlds.
@@ -222,10 +222,10 @@ _OF_THE_RUN = re.compile(
 async def _scrape(plan: Plan, form: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         everything = {"recovery_points": True}
-        async with watched(
+        async with monitored(
             plan.panel(form), Path(folder), format=form, collectors=everything
         ) as cloud:
-            await cloud.pass_(1000)
+            await cloud.advance(1000)
             return _OF_THE_RUN.sub("", await cloud.metrics())
 
 

@@ -16,12 +16,12 @@ from prometheus_client.registry import Collector
 from stores import (
     MONOTONIC,
     TIME,
-    StandingClock,
+    FixedClock,
     a_backup,
     a_panel,
     a_server,
     a_store,
-    put,
+    add_server,
 )
 
 from exporter.config.schema import Detail
@@ -56,8 +56,8 @@ class Scraped:
     def __init__(self) -> None:
         """Fill a store."""
         self.panel: PanelStore = a_panel(journal=TransactionLog())
-        put(self.panel, a_server(), a_backup())
-        self.door, self.clock = Door(), StandingClock()
+        add_server(self.panel, a_server(), a_backup())
+        self.door, self.clock = Door(), FixedClock()
         own = CollectorRegistry()
         own.register(self.door)
         self.exposition = Exposition(a_store(self.panel), self.clock, Detail(), own)
@@ -83,11 +83,11 @@ class Scraped:
 
     def a_moment_passes(self) -> None:
         """Let every age be another."""
-        self.clock.passed += 1.0
+        self.clock.elapsed += 1.0
 
     def a_backup_changes(self) -> None:
         """Read the server anew."""
-        put(self.panel, a_server(), a_backup(size_bytes=5))
+        add_server(self.panel, a_server(), a_backup(size_bytes=5))
 
     def the_panel_is_lost(self) -> None:
         """Change nothing about any server."""
@@ -163,11 +163,11 @@ async def test_a_scrape_that_fails_leaves_nothing_behind() -> None:
     """Whoever waits for it learns of it; the next one is as if nothing had been."""
     scraped = Scraped()
     scraped.door.opened.set()
-    put(scraped.panel, a_server(label=_UNWRITABLE), a_backup())
+    add_server(scraped.panel, a_server(label=_UNWRITABLE), a_backup())
     async with scraped.scrapes.running():
         asked = [await scraped.asked() for _ in range(3)]
         failed = await asyncio.gather(*asked, return_exceptions=True)
-        put(scraped.panel, a_server(), a_backup())
+        add_server(scraped.panel, a_server(), a_backup())
         body = await (await scraped.asked())
 
     assert [type(each) for each in failed] == [UnicodeEncodeError] * 3
@@ -187,7 +187,7 @@ async def test_what_changes_is_written_soon_though_something_could_not_be() -> N
 
     def known_as(label: str) -> None:
         rows: dict[str, Any] = msgspec.structs.asdict(packed((a_backup(),)))
-        put(scraped.panel, a_server(label=label))
+        add_server(scraped.panel, a_server(label=label))
         scraped.panel.succeeded(1, Noting(**rows), time=TIME, monotonic=MONOTONIC)
 
     scraped, looked = Scraped(), threading.Event()

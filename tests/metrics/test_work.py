@@ -14,11 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from builders import a_cloud, a_row, answering, in_both_formats, written
-from call_counts import counted
-from harness import BACKUPS_ONLY, Cloud, watched
+from builders import a_backup_row, a_cloud, answer_with, in_both_formats, list_body
+from call_counts import counting_calls
+from harness import BACKUPS_ONLY, MonitoredCloud, monitored
 from prometheus_client import CollectorRegistry
-from stores import TIME, StandingClock, a_backup, a_panel, a_server, a_store, put
+from stores import TIME, FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
 from exporter.health.targets import judge
@@ -43,13 +43,15 @@ def a_large_panel() -> PanelStore:
     """Return the store of a panel that fills several blocks."""
     panel = a_panel()
     for vm_id in range(1, BLOCKS * SERVERS + 1):
-        put(panel, a_server(id=vm_id), a_backup(id=vm_id), a_backup(id=10_000 + vm_id))
+        add_server(
+            panel, a_server(id=vm_id), a_backup(id=vm_id), a_backup(id=10_000 + vm_id)
+        )
     return panel
 
 
 def exposition(panel: PanelStore) -> Exposition:
     """Return an exposition that has written everything once."""
-    made = Exposition(a_store(panel), StandingClock(), Detail(), CollectorRegistry())
+    made = Exposition(a_store(panel), FixedClock(), Detail(), CollectorRegistry())
     compressed(made)
     return made
 
@@ -62,7 +64,7 @@ def compressed(made: Exposition) -> bytes:
 def test_a_scrape_of_what_is_known_writes_ages_alone() -> None:
     """No server is judged or written; one piece of ages a block is compressed."""
     made = exposition(a_large_panel())
-    with counted(judge, server_lines, deflated_text, inflated) as work:
+    with counting_calls(judge, server_lines, deflated_text, inflated) as work:
         compressed(made)
 
     assert (work["judge"], work["server_lines"]) == (0, 0)
@@ -74,9 +76,9 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     """The families that come out as before are not compressed again."""
     panel = a_large_panel()
     made = exposition(panel)
-    put(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
+    add_server(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
     unpacked = PackedBackups._unpacked  # noqa: SLF001  # all ways to the rows lead there
-    with counted(judge, server_lines, deflated_text, unpacked) as work:
+    with counting_calls(judge, server_lines, deflated_text, unpacked) as work:
         compressed(made)
         compressed(made)
     text = gzip.decompress(compressed(made)).decode()
@@ -103,7 +105,7 @@ def test_rows_that_are_equal_are_no_change() -> None:
 def test_families_that_are_not_asked_for_are_not_made() -> None:
     """`name[]` saves the ages, which are most of the work."""
     made = exposition(a_large_panel())
-    with counted(deflated_text, inflated) as work:
+    with counting_calls(deflated_text, inflated) as work:
         made.scrape(made.moment(), frozenset({"onapp_backup_built"}))
 
     assert work == Counter()
@@ -112,7 +114,7 @@ def test_families_that_are_not_asked_for_are_not_made() -> None:
 def test_a_plain_scrape_is_inflated_as_it_is_sent() -> None:
     """So that it is never in memory as a whole."""
     made = exposition(a_large_panel())
-    with counted(inflated) as work:
+    with counting_calls(inflated) as work:
         body = made.scrape(made.moment()).plain(TEXT)
         before = work["inflated"]
         chunks = body.chunks()
@@ -138,7 +140,7 @@ def memory(servers: int, form: str) -> tuple[int, int]:
         panel = a_panel()
         for vm_id in range(1, servers + 1):
             rows = [a_backup(id=vm_id * 100 + number) for number in range(30)]
-            put(panel, a_server(id=vm_id), *rows)
+            add_server(panel, a_server(id=vm_id), *rows)
         made = exposition(panel)
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()
@@ -156,20 +158,20 @@ async def test_a_long_answer_is_decoded_beside_the_loop(
 ) -> None:
     """All other servers and scrapes go on meanwhile; a short one is quicker at once."""
     panel = a_cloud()
-    async with watched(panel, tmp_path, collectors=BACKUPS_ONLY) as cloud:
+    async with monitored(panel, tmp_path, collectors=BACKUPS_ONLY) as cloud:
         for number in range(rows):
             panel.world.add_backup(1, number=1 + number)
-        with counted(RowDecoder.decode) as work:
-            await cloud.pass_(900.0)
+        with counting_calls(RowDecoder.decode) as work:
+            await cloud.advance(900.0)
 
     assert {name.partition("_")[0] for name in work.threads["decode"]} == {thread}
 
 
-async def polled(cloud: Cloud) -> Counter[str]:
+async def polled(cloud: MonitoredCloud) -> Counter[str]:
     """Let every server be polled once more, and be scraped; return the work."""
     await cloud.metrics()
-    with counted(RowDecoder.decode, judge, server_lines) as work:
-        await cloud.pass_(900.0)
+    with counting_calls(RowDecoder.decode, judge, server_lines) as work:
+        await cloud.advance(900.0)
         cloud.exporter.exposition.render(TEXT)
     return work
 
@@ -180,7 +182,7 @@ async def test_a_304_costs_its_request_alone(form: str, tmp_path: Path) -> None:
     panel = a_cloud(5)
     for vm_id in range(1, 6):
         panel.world.add_backup(vm_id)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, collectors=BACKUPS_ONLY, discovery=NEVER
     ) as cloud:
         before = panel.traffic.asked_for("backups")
@@ -203,7 +205,7 @@ async def test_an_equal_body_costs_neither_decoding_nor_writing(
     panel.etags = False
     for vm_id in range(1, 4):
         panel.world.add_backup(vm_id)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, collectors=BACKUPS_ONLY, discovery=NEVER
     ) as cloud:
         work = await polled(cloud)
@@ -222,9 +224,9 @@ async def test_another_body_is_written_only_if_it_means_something_else(
 ) -> None:
     """Fields that are of no use here change more often than others."""
     panel = a_cloud()
-    answering(panel, form, written(form, a_row(note="before")), times=1)
-    answering(panel, form, written(form, a_row(note="after", **changes)))
-    async with watched(
+    answer_with(panel, form, list_body(form, a_backup_row(note="before")), times=1)
+    answer_with(panel, form, list_body(form, a_backup_row(note="after", **changes)))
+    async with monitored(
         panel, tmp_path, format=form, collectors=BACKUPS_ONLY, discovery=NEVER
     ) as cloud:
         work = await polled(cloud)
@@ -237,7 +239,7 @@ async def test_scrapers_that_ask_at_once_share_what_is_made() -> None:
     """However many there are; the next one gets a scrape of its own."""
     panel = a_large_panel()
     scrapes = Scrapes(exposition(panel))
-    with counted(Exposition.scrape) as work:
+    with counting_calls(Exposition.scrape) as work:
         async with scrapes.running():
             bodies = await asyncio.gather(
                 *(scrapes.body(TEXT, frozenset(), compressed=True) for _ in range(20))

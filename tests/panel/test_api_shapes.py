@@ -13,25 +13,25 @@ import pytest
 from aiohttp import web
 from builders import (
     DAY,
+    a_backup_row,
     a_cloud,
-    a_row,
-    answering,
+    answer_backups,
+    answer_servers,
+    answer_with,
     in_both_formats,
-    labels,
-    lines,
-    listing,
-    listing_servers,
-    written,
+    list_body,
+    sample_labels,
+    sample_lines,
 )
-from harness import BACKUPS_ONLY, NOW, Cloud
-from harness import watched as watched_whole
+from harness import BACKUPS_ONLY, NOW, MonitoredCloud
+from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 from exporter.demo.wire import Fields
 
-watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
 Log = list[Any]
 SECRETS = ("root-secret-of-", "remote-secret-of-", "demo-api-key")
@@ -53,18 +53,18 @@ def said(log: Log, event: str) -> list[dict[str, Any]]:
     ]
 
 
-async def numbers(cloud: Cloud) -> set[str]:
+async def numbers(cloud: MonitoredCloud) -> set[str]:
     """Return the ids of the backups that are shown."""
     built = await cloud.series("onapp_backup_built", panel="cp", vm_id=1)
     return {key.removeprefix("backup_id=") for key in built}
 
 
-async def skipped(cloud: Cloud, resource: str = "backups") -> float | None:
+async def skipped(cloud: MonitoredCloud, resource: str = "backups") -> float | None:
     """Return how many rows were skipped."""
     return await cloud.value("onapp_api_rows_skipped_total", resource=resource)
 
 
-async def errors(cloud: Cloud, resource: str = "backups") -> dict[str, float]:
+async def errors(cloud: MonitoredCloud, resource: str = "backups") -> dict[str, float]:
     """Return the errors that were counted, without those that never happened."""
     counted = await cloud.series(
         "onapp_api_errors_total", panel="cp", resource=resource
@@ -116,8 +116,8 @@ async def test_a_list_is_read_in_every_shape(
 ) -> None:
     """Wrapped, bare, alone, flattened, with types or without, with fields to come."""
     panel = a_cloud()
-    answering(panel, form, body)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         built = await cloud.series("onapp_backup_built", panel="cp", vm_id=1)
 
         assert built == {"backup_id=7": 1.0}
@@ -144,8 +144,8 @@ async def test_an_empty_list_is_read_in_every_shape(
 ) -> None:
     """A server without backups is a fact, and no error."""
     panel = a_cloud()
-    answering(panel, form, body)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == 1.0
         assert await cloud.value("onapp_vm_backups", state="built") == 0.0
         assert await errors(cloud) == {}
@@ -157,19 +157,21 @@ async def test_an_empty_inventory_is_a_panel_without_servers(
 ) -> None:
     """A fresh panel is healthy."""
     panel = a_cloud(0)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await cloud.value("onapp_panel_virtual_machines") == 0.0
-        assert await lines(cloud, "onapp_vm_") == []
+        assert await sample_lines(cloud, "onapp_vm_") == []
 
 
 @in_both_formats
 async def test_a_bad_row_costs_only_itself(form: str, log: Log, tmp_path: Path) -> None:
     """It is counted, and logged by server and row; the read is a success."""
     panel = a_cloud()
-    bad = a_row(id=1002, created_at="the day before yesterday", identifier="s3cret")
-    listing(panel, form, a_row(id=1001), bad, a_row(id=1003))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    bad = a_backup_row(
+        id=1002, created_at="the day before yesterday", identifier="s3cret"
+    )
+    answer_backups(panel, form, a_backup_row(id=1001), bad, a_backup_row(id=1003))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1001", "1003"}
         assert await cloud.value("onapp_vm_poll_success") == 1.0
         assert await cloud.value("onapp_vm_backups", state="built") == 2.0
@@ -202,8 +204,8 @@ async def test_a_leap_second_is_the_one_before(
 ) -> None:
     """The backup counts; nobody needs the second."""
     panel = a_cloud()
-    listing(panel, form, a_row(built_at=moment), a_row(id=1002))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(built_at=moment), a_backup_row(id=1002))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         family = "onapp_backup_built_timestamp_seconds"
 
         assert await cloud.value(family, backup_id=1001) == shown
@@ -218,13 +220,18 @@ async def test_an_empty_text_is_a_value_that_is_not_known(
     """Numbers, moments and booleans alike; the rest of the row counts."""
     panel = a_cloud()
     names = ("backup_size", "backup_server_id", "locked", "created_at", "disk_id")
-    listing(panel, form, a_row(**dict.fromkeys(names, nothing)), a_row(id=1002))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(
+        panel,
+        form,
+        a_backup_row(**dict.fromkeys(names, nothing)),
+        a_backup_row(id=1002),
+    )
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1001", "1002"}
         assert not await skipped(cloud, "backups")
         assert await cloud.value("onapp_backup_size_bytes", backup_id=1001) is None
         assert await cloud.value("onapp_backup_locked", backup_id=1001) == 0
-        info = await labels(cloud, "onapp_backup_info", backup_id=1001)
+        info = await sample_labels(cloud, "onapp_backup_info", backup_id=1001)
 
         assert info["backup_server_id"] == "none"
 
@@ -233,8 +240,8 @@ async def test_an_empty_text_is_a_value_that_is_not_known(
 async def test_an_empty_id_is_none(form: str, tmp_path: Path) -> None:
     """Nothing can be said of such a row."""
     panel = a_cloud()
-    listing(panel, form, a_row(id=""), a_row(id=1002))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(id=""), a_backup_row(id=1002))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1002"}
         assert await skipped(cloud, "backups") == 1
 
@@ -260,8 +267,8 @@ async def test_every_kind_of_bad_row_is_named_as_well_as_can_be(
 ) -> None:
     """A moment without an offset, say, could be any hour: it is not guessed."""
     panel = a_cloud()
-    listing(panel, form, a_row(), a_row(**{"id": 1002, **changes}))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(), a_backup_row(**{"id": 1002, **changes}))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1001"}
         assert await skipped(cloud) == 1.0
 
@@ -288,8 +295,8 @@ async def test_a_json_list_may_hold_anything_beside_good_rows(
 ) -> None:
     """Text that is not UTF-8 costs a row, not the exporter."""
     panel = a_cloud()
-    answering(panel, "json", b'[{"backup": {"id": 1001}}, ' + row + b"]")
-    async with watched(panel, tmp_path) as cloud:
+    answer_with(panel, "json", b'[{"backup": {"id": 1001}}, ' + row + b"]")
+    async with monitored(panel, tmp_path) as cloud:
         assert await numbers(cloud) == {"1001"}
         assert await skipped(cloud) == 1.0
 
@@ -311,8 +318,8 @@ async def test_an_xml_list_may_hold_anything_beside_good_rows(
 ) -> None:
     """An element that is no row costs only itself."""
     panel = a_cloud()
-    answering(panel, "xml", f"<backups><backup><id>7</id></backup>{row}</backups>")
-    async with watched(panel, tmp_path, format="xml") as cloud:
+    answer_with(panel, "xml", f"<backups><backup><id>7</id></backup>{row}</backups>")
+    async with monitored(panel, tmp_path, format="xml") as cloud:
         assert await numbers(cloud) == {"7"}
         assert await skipped(cloud) == 1.0
 
@@ -324,9 +331,9 @@ async def test_a_list_without_a_readable_row_is_refused(
     """Taken as an empty one it would claim that there is nothing: data stay."""
     panel = a_cloud()
     panel.world.add_backup(1, number=7)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        listing(panel, form, a_row(id=8, created_at="soon"))
-        await cloud.pass_(900.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        answer_backups(panel, form, a_backup_row(id=8, created_at="soon"))
+        await cloud.advance(900.0)
 
         assert await numbers(cloud) == {"7"}
         assert await cloud.value("onapp_vm_poll_success") == 0.0
@@ -342,8 +349,14 @@ async def test_a_list_without_a_readable_row_is_refused(
 async def test_a_backup_that_is_listed_twice_is_one(form: str, tmp_path: Path) -> None:
     """Two samples with the same labels would spoil the whole scrape."""
     panel = a_cloud()
-    listing(panel, form, a_row(backup_size=1), a_row(backup_size=2), a_row(id=1002))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(
+        panel,
+        form,
+        a_backup_row(backup_size=1),
+        a_backup_row(backup_size=2),
+        a_backup_row(id=1002),
+    )
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1001", "1002"}
         assert await cloud.value("onapp_backup_size_bytes", backup_id=1001) == 1024.0
         assert await cloud.value("onapp_vm_backups", state="built") == 2.0
@@ -355,9 +368,11 @@ async def test_a_server_that_is_listed_twice_is_one(form: str, tmp_path: Path) -
     """And the inventory is complete all the same."""
     panel = a_cloud(2)
     one, two = ({"id": 1, "label": label} for label in ("first", "second"))
-    listing_servers(panel, form, one, two, {"id": 2})
-    async with watched(panel, tmp_path, format=form) as cloud:
-        assert (await labels(cloud, "onapp_vm_info", vm_id=1))["label"] == "first"
+    answer_servers(panel, form, one, two, {"id": 2})
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        assert (await sample_labels(cloud, "onapp_vm_info", vm_id=1))[
+            "label"
+        ] == "first"
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
         assert await cloud.value("onapp_collector_success", collector="inventory") == 1
 
@@ -371,11 +386,11 @@ async def test_every_way_of_writing_xml_means_the_same(
     """Nil with a closing tag or without, moments in two spellings, a list of one."""
     panel = a_cloud(xml_nil=xml_nil, xml_moment=xml_moment, flat_xml=flat_xml)
     panel.world.add_backup(1, number=7, built=False, created_at=NOW - DAY)
-    async with watched(panel, tmp_path, format="xml") as cloud:
+    async with monitored(panel, tmp_path, format="xml") as cloud:
         backup = 'panel="cp",vm_id="1",backup_id="7"'
         identifier = panel.world.backups[7].identifier
 
-        assert await lines(cloud, "onapp_backup_") == [
+        assert await sample_lines(cloud, "onapp_backup_") == [
             f"onapp_backup_built{{{backup}}} 0",
             f"onapp_backup_locked{{{backup}}} 0",
             f"onapp_backup_marked_for_delete{{{backup}}} 0",
@@ -404,8 +419,8 @@ async def test_nothing_is_written_in_many_ways(nil: str, tmp_path: Path) -> None
     """Whatever stands for nothing is null, and never a bad row."""
     panel = a_cloud()
     row = f"<backup><id>7</id><built>true</built>{nil}</backup>"
-    answering(panel, "xml", f'<backups type="array">{row}</backups>')
-    async with watched(panel, tmp_path, format="xml") as cloud:
+    answer_with(panel, "xml", f'<backups type="array">{row}</backups>')
+    async with monitored(panel, tmp_path, format="xml") as cloud:
         assert await numbers(cloud) == {"7"}
         assert await cloud.series("onapp_backup_built_timestamp_seconds") == {}
 
@@ -417,9 +432,9 @@ async def test_xml_in_another_encoding_is_read_as_it_declares(tmp_path: Path) ->
         '<?xml version="1.0" encoding="ISO-8859-1"?>'
         "<backups><backup><id>7</id><identifier>é</identifier></backup></backups>"
     )
-    answering(panel, "xml", body.encode("latin-1"))
-    async with watched(panel, tmp_path, format="xml") as cloud:
-        assert (await labels(cloud, "onapp_backup_info"))["identifier"] == "é"
+    answer_with(panel, "xml", body.encode("latin-1"))
+    async with monitored(panel, tmp_path, format="xml") as cloud:
+        assert (await sample_labels(cloud, "onapp_backup_info"))["identifier"] == "é"
 
 
 BROKEN = [
@@ -457,9 +472,9 @@ async def test_an_answer_that_is_no_list_is_refused_whole(
     """Last good data stay; the panel is up, only this server was not read."""
     panel = a_cloud(2)
     panel.world.add_backup(1, number=7)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        answering(panel, form, body, path="/virtual_machines/1/backups")
-        await cloud.pass_(900.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        answer_with(panel, form, body, path="/virtual_machines/1/backups")
+        await cloud.advance(900.0)
 
         assert await numbers(cloud) == {"7"}
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
@@ -485,10 +500,13 @@ async def test_a_wrong_content_type_is_refused_before_decoding(
 ) -> None:
     """Also when the body would be a good one: a sign-in page answers 200."""
     panel = a_cloud()
-    answering(
-        panel, form, written(form, a_row()), headers={"Content-Type": content_type}
+    answer_with(
+        panel,
+        form,
+        list_body(form, a_backup_row()),
+        headers={"Content-Type": content_type},
     )
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await errors(cloud) == {"reason=decode": 1.0}
 
@@ -511,10 +529,13 @@ async def test_every_right_content_type_is_accepted(
 ) -> None:
     """With parameters or without, in any case."""
     panel = a_cloud()
-    answering(
-        panel, form, written(form, a_row()), headers={"Content-Type": content_type}
+    answer_with(
+        panel,
+        form,
+        list_body(form, a_backup_row()),
+        headers={"Content-Type": content_type},
     )
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"1001"}
 
 
@@ -542,8 +563,8 @@ async def test_what_a_panel_says_when_it_refuses_is_logged(
 ) -> None:
     """In three shapes of JSON and as XML; of anything else only the status."""
     panel = a_cloud()
-    answering(panel, form, body, status=404)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body, status=404)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=not_found": 1.0}
 
     where = f"GET /virtual_machines/1/backups.{form}: HTTP 404"
@@ -565,8 +586,8 @@ async def test_a_long_refusal_is_cut_short(
         if form == "json"
         else f"<errors><error>{text}</error></errors>"
     )
-    answering(panel, form, body, status=500)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body, status=500)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=status": 1.0}
 
     (entry,) = said(log, "server not read")
@@ -587,8 +608,8 @@ async def test_a_refusal_that_repeats_the_secret_hides_it(
         if form == "json"
         else f"<errors><error>{text}</error></errors>"
     )
-    answering(panel, form, body, status=404)
-    async with watched(panel, tmp_path, format=form):
+    answer_with(panel, form, body, status=404)
+    async with monitored(panel, tmp_path, format=form):
         pass
 
     assert len(said(log, "server not read")) == 1
@@ -601,8 +622,8 @@ async def test_what_a_panel_says_of_the_credentials_is_not_logged(
     """A refusal of the credentials may repeat them, in whatever form."""
     panel = a_cloud()
     login = b64encode(b"demo@example.com:demo-api-key").decode()
-    answering(panel, "json", json.dumps({"error": f"bad Basic {login}"}), status=401)
-    async with watched(panel, tmp_path):
+    answer_with(panel, "json", json.dumps({"error": f"bad Basic {login}"}), status=401)
+    async with monitored(panel, tmp_path):
         pass
 
     assert len(said(log, "panel lost")) == 1
@@ -615,7 +636,7 @@ async def test_the_simulated_panel_refuses_in_each_shape(
 ) -> None:
     """The words of a refusal are found wherever the panel has put them."""
     panel = a_cloud(error_shape=shape, permissions={"virtual_machines.read"})
-    async with watched(panel, tmp_path):
+    async with monitored(panel, tmp_path):
         pass
 
     assert [entry["error"] for entry in said(log, "server not read")] == [
@@ -633,7 +654,7 @@ async def test_a_500_on_the_right_address_may_be_html(
     """The status decides before anything is decoded."""
     panel = a_cloud()
     panel.faults.add(faults.html_error(), resource="backups")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=status": 1.0}
 
 
@@ -642,7 +663,7 @@ async def test_a_sign_in_page_is_no_answer(form: str, tmp_path: Path) -> None:
     """HTML with 200 on a .json or .xml address."""
     panel = a_cloud()
     panel.faults.add(faults.html(), resource="backups")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=decode": 1.0}
 
 
@@ -653,7 +674,7 @@ async def test_passwords_in_the_inventory_appear_nowhere(
     """Neither in good times nor when rows, lists and bodies are broken."""
     panel = a_cloud(3)
     pages: list[str] = []
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, discovery={"interval": "1m"}
     ) as cloud:
         for fault in (
@@ -665,7 +686,7 @@ async def test_passwords_in_the_inventory_appear_nowhere(
         ):
             if fault is not None:
                 panel.faults.add(fault, resource="virtual_machines")
-            await cloud.pass_(60.0)
+            await cloud.advance(60.0)
             pages += [
                 (await cloud.get(path))[1] for path in ("/metrics", "/", "/config")
             ]
@@ -681,9 +702,9 @@ async def test_a_bad_server_row_is_a_server_all_the_same(
 ) -> None:
     """It exists, though it cannot be read; one that is not listed at all is gone."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        listing_servers(panel, form, {"id": 1}, {"id": 2, "created_at": "soon"})
-        await cloud.pass_(3600.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        answer_servers(panel, form, {"id": 1}, {"id": 2, "created_at": "soon"})
+        await cloud.advance(3600.0)
 
         assert await servers(cloud) == {1, 2}
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
@@ -700,19 +721,19 @@ async def test_a_bad_server_row_without_a_number_removes_no_server(
 ) -> None:
     """It may be any of those that are not listed."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        listing_servers(panel, form, {"id": 1}, {"id": "x"})
-        await cloud.pass_(600.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        answer_servers(panel, form, {"id": 1}, {"id": "x"})
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == {1, 2, 3}
         assert await cloud.value("onapp_panel_virtual_machines") == 3.0
 
 
-async def servers(cloud: Cloud) -> set[int]:
+async def servers(cloud: MonitoredCloud) -> set[int]:
     """Return the numbers of the servers that are described."""
     return {
         int(line.partition('vm_id="')[2].partition('"')[0])
-        for line in await lines(cloud, "onapp_vm_info")
+        for line in await sample_lines(cloud, "onapp_vm_info")
     }
 
 
@@ -720,7 +741,7 @@ async def servers(cloud: Cloud) -> set[int]:
 async def test_an_inventory_is_read_page_by_page(cap: int, tmp_path: Path) -> None:
     """However few rows a panel gives at once."""
     panel = a_cloud(20, per_page_cap=cap)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         asked = panel.traffic.asked_for("virtual_machines")
 
         assert await servers(cloud) == set(range(1, 21))
@@ -735,7 +756,7 @@ async def test_a_list_without_paging_headers_is_complete(
 ) -> None:
     """Old panels answer with everything: one request is enough."""
     panel = a_cloud(20, paging=False)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await servers(cloud) == set(range(1, 21))
         assert len(panel.traffic.asked_for("virtual_machines")) == 1
 
@@ -746,7 +767,7 @@ async def test_a_list_as_long_as_a_page_is_asked_for_more(
 ) -> None:
     """Without headers it may be all, or the first page of a panel that tells less."""
     panel = a_cloud(number, paging=False)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await servers(cloud) == set(range(1, number + 1))
         assert len(panel.traffic.asked_for("virtual_machines")) == requests
 
@@ -756,9 +777,9 @@ async def test_pages_without_headers_are_read_to_the_end(tmp_path: Path) -> None
     panel = a_cloud()
     for page in (range(1, 101), range(101, 131)):
         rows = [{"id": number} for number in page]
-        body = written("json", *rows, name="virtual_machine")
-        answering(panel, "json", body, resource="virtual_machines", times=1)
-    async with watched(panel, tmp_path) as cloud:
+        body = list_body("json", *rows, name="virtual_machine")
+        answer_with(panel, "json", body, resource="virtual_machines", times=1)
+    async with monitored(panel, tmp_path) as cloud:
         assert await servers(cloud) == set(range(1, 131))
 
 
@@ -766,7 +787,7 @@ async def test_pages_without_headers_are_read_to_the_end(tmp_path: Path) -> None
 async def test_a_wrong_x_limit_does_not_mislead(x_limit: int, tmp_path: Path) -> None:
     """0 has been seen; a panel may also repeat what was asked, and give less."""
     panel = a_cloud(25, per_page_cap=10, x_limit=x_limit)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await servers(cloud) == set(range(1, 26))
         assert await cloud.value("onapp_collector_success", collector="inventory") == 1
 
@@ -774,8 +795,8 @@ async def test_a_wrong_x_limit_does_not_mislead(x_limit: int, tmp_path: Path) ->
 def paged(panel: Panel, form: str, *pages: list[int], **headers: str) -> None:
     """Let the inventory come in just these pages, with these headers."""
     for page in pages:
-        body = written(form, *({"id": n} for n in page), name="virtual_machine")
-        answering(
+        body = list_body(form, *({"id": n} for n in page), name="virtual_machine")
+        answer_with(
             panel,
             form,
             body,
@@ -812,7 +833,7 @@ async def test_paging_headers_are_believed_only_as_far_as_they_hold(
     """Reading ends; what was counted and never listed makes the inventory cut short."""
     panel = a_cloud(0)
     paged(panel, "json", *pages, **headers)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await servers(cloud) == {number for page in pages for number in page}
         assert await cloud.value("onapp_collector_success", collector="inventory") == (
             whole
@@ -827,12 +848,14 @@ async def test_a_complete_inventory_removes_what_it_does_not_list(
     """A server is gone with all its series."""
     panel = a_cloud(25, per_page_cap=10)
     panel.world.add_backup(25)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         panel.world.remove_server(25)
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == set(range(1, 25))
-        assert [x for x in await lines(cloud, "onapp_") if 'vm_id="25"' in x] == []
+        assert [
+            x for x in await sample_lines(cloud, "onapp_") if 'vm_id="25"' in x
+        ] == []
         assert await cloud.value("onapp_panel_virtual_machines") == 24.0
 
 
@@ -852,10 +875,10 @@ async def test_a_failed_inventory_removes_nothing(
 ) -> None:
     """Whatever went wrong: what was known stays, and the collector says so."""
     panel = a_cloud(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.world.remove_server(2)
         panel.faults.add(fault, path="/virtual_machines")
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == {1, 2}
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
@@ -871,9 +894,9 @@ async def test_an_inventory_cut_short_removes_nothing(
 ) -> None:
     """The panel counts more servers than it lists; new ones are taken in."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         paged(panel, form, [1, 4], [], X_Limit="100", X_Total="3")
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == {1, 2, 3, 4}
         assert await cloud.value("onapp_panel_virtual_machines") == 3.0
@@ -887,7 +910,7 @@ def endless(scene: faults.Scene) -> web.Response:
     """Answer each page of the inventory with two servers that nobody knows."""
     first = 100 * int(scene.request.query["page"])
     rows = ({"id": number} for number in (first, first + 1))
-    body = written("json", *rows, name="virtual_machine")
+    body = list_body("json", *rows, name="virtual_machine")
     headers = {"Content-Type": "application/json", "X-Page": "1"}
     return web.Response(body=body, headers=headers)
 
@@ -903,11 +926,11 @@ async def test_an_inventory_without_an_end_is_given_up_and_removes_nothing(
         return endless(scene)
 
     panel = a_cloud(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         cloud.exporter.fleet.members["cp"].poller.reader.most_pages = 5
         panel.faults.add(faults.Fault(act), path="/virtual_machines")
         panel.requests.clear()
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
         pages = [a for a in panel.requests if a.query.get("page")]
 
         assert await servers(cloud) >= {1, 2, 3, 100, 500}
@@ -922,10 +945,10 @@ async def test_a_bad_row_on_a_page_that_repeats_others_removes_no_server(
 ) -> None:
     """Nothing new can be read there, but something is."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         for rows in (({"id": 1}, {"id": 2}), ({"id": 2}, {"id": "x"})):
-            listing_servers(panel, form, *rows, headers={"X-Page": "1"}).times = 1
-        await cloud.pass_(600.0)
+            answer_servers(panel, form, *rows, headers={"X-Page": "1"}).times = 1
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == {1, 2, 3}
 
@@ -936,11 +959,11 @@ async def test_a_page_that_fails_makes_the_whole_inventory_fail(
 ) -> None:
     """Half of a list is no list."""
     panel = a_cloud(20, per_page_cap=10)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         panel.world.remove_server(20)
         paged(panel, form, list(range(1, 11)), X_Limit="10", X_Total="19")
         panel.faults.add(faults.status(503), path="/virtual_machines", times=1)
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert await servers(cloud) == set(range(1, 21))
 
@@ -951,13 +974,13 @@ async def test_a_server_that_slips_between_pages_stays(
 ) -> None:
     """One is destroyed between two pages, so another moves to the page just read."""
     panel = a_cloud(4, per_page_cap=2)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         paged(panel, form, [1, 2], X_Limit="2", X_Total="4")
         paged(panel, form, [4], X_Limit="2", X_Total="3")
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
         while_moving = await servers(cloud)
         panel.world.remove_server(1)
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert while_moving == {1, 2, 3, 4}
         assert await servers(cloud) == {2, 3, 4}
@@ -971,7 +994,7 @@ async def test_a_server_that_is_added_between_pages_is_found(
     panel = a_cloud(0)
     paged(panel, form, [1, 2], X_Limit="2", X_Total="4")
     paged(panel, form, [3, 4], [5], X_Limit="2", X_Total="5")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await servers(cloud) == {1, 2, 3, 4, 5}
         assert await cloud.value("onapp_collector_success", collector="inventory") == 1
 
@@ -982,9 +1005,9 @@ async def test_a_server_that_is_added_after_unchanged_pages_is_found(
 ) -> None:
     """304 says that a page is as it was, not that no other follows it now."""
     panel = a_cloud(count, per_page_cap=2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.world.add_server()
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
         asked = panel.traffic.asked_for("virtual_machines")
 
         assert await servers(cloud) == set(range(1, count + 2))
@@ -994,10 +1017,10 @@ async def test_a_server_that_is_added_after_unchanged_pages_is_found(
 def backups_in_pages(panel: Panel, form: str, *pages: list[int], total: int) -> None:
     """Let a server's backups come in these pages, the first to a request for all."""
     for page in (pages[0], *pages):
-        answering(
+        answer_with(
             panel,
             form,
-            written(form, *(a_row(id=number) for number in page)),
+            list_body(form, *(a_backup_row(id=number) for number in page)),
             headers={"X-Limit": "2", "X-Total": str(total)},
             times=1,
         )
@@ -1010,7 +1033,7 @@ async def test_backups_that_come_in_pages_are_read_to_the_end(
     """Unseen of real panels; the newest backup may be on the last page."""
     panel = a_cloud()
     backups_in_pages(panel, form, [7, 8], [9], total=3)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await numbers(cloud) == {"7", "8", "9"}
         assert await cloud.value("onapp_vm_poll_success", panel="cp", vm_id=1) == 1.0
 
@@ -1022,10 +1045,10 @@ async def test_backups_that_are_counted_and_not_listed_are_no_answer(
     """What was known before stays; what is missing may be the newest of all."""
     panel = a_cloud()
     panel.world.add_backup(1, number=5)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        two = written(form, a_row(id=7), a_row(id=8))
-        answering(panel, form, two, headers={"X-Limit": "2", "X-Total": "3"})
-        await cloud.pass_(900.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        two = list_body(form, a_backup_row(id=7), a_backup_row(id=8))
+        answer_with(panel, form, two, headers={"X-Limit": "2", "X-Total": "3"})
+        await cloud.advance(900.0)
 
         assert await numbers(cloud) == {"5"}
         assert await cloud.value("onapp_vm_poll_success", panel="cp", vm_id=1) == 0.0
@@ -1039,10 +1062,10 @@ async def test_backups_that_move_between_pages_are_read_again(
     """One that is deleted meanwhile lets another slip to the page just read."""
     panel = a_cloud()
     panel.world.add_backup(1, number=5)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         backups_in_pages(panel, form, [7, 8], total=4)
         backups_in_pages(panel, form, [10], total=3)
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
 
         assert "the list has changed while its pages were read" in str(log)
         assert await numbers(cloud) == {"5"}
@@ -1053,8 +1076,8 @@ async def test_unchanged_backups_are_not_sent_again(form: str, tmp_path: Path) -
     """The ETag goes back as it came; 304 is a good read."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(900.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(900.0)
         first, second = panel.traffic.asked_for("backups")
 
         assert (first.if_none_match, first.status, second.status) == (None, 200, 304)
@@ -1073,9 +1096,9 @@ async def test_a_changed_list_is_sent_in_spite_of_the_etag(
     """And its new ETag replaces the old one."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         panel.world.add_backup(1)
-        await cloud.pass_(1800.0)
+        await cloud.advance(1800.0)
         asked = panel.traffic.asked_for("backups")
 
         assert [request.status for request in asked] == [200, 200, 304]
@@ -1089,9 +1112,9 @@ async def test_without_an_etag_none_is_sent(
 ) -> None:
     """A panel may have none, or an empty one."""
     panel = a_cloud()
-    answering(panel, "json", written("json", a_row()), headers=headers)
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(900.0)
+    answer_with(panel, "json", list_body("json", a_backup_row()), headers=headers)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(900.0)
         asked = panel.traffic.asked_for("backups")
 
         assert [request.if_none_match for request in asked] == [None, None]
@@ -1104,8 +1127,8 @@ async def test_304_to_a_request_without_an_etag_is_an_error(
 ) -> None:
     """Nothing is known that it could confirm."""
     panel = a_cloud()
-    answering(panel, form, b"", status=304)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, b"", status=304)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await cloud.series("onapp_vm_backups") == {}
         assert await errors(cloud) == {"reason=status": 1.0}
@@ -1119,10 +1142,12 @@ async def test_304_without_an_etag_of_its_own_keeps_the_known_one(
 ) -> None:
     """The next request asks with the same again."""
     panel = a_cloud()
-    answering(panel, form, written(form, a_row()), headers={"ETag": '"x"'}, times=1)
-    answering(panel, form, b"", status=304)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(1800.0)
+    answer_with(
+        panel, form, list_body(form, a_backup_row()), headers={"ETag": '"x"'}, times=1
+    )
+    answer_with(panel, form, b"", status=304)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(1800.0)
         asked = panel.traffic.asked_for("backups")
 
         assert [r.if_none_match for r in asked] == [None, '"x"', '"x"']
@@ -1136,9 +1161,9 @@ async def test_after_a_failure_the_known_list_can_still_be_confirmed(
     """An error in between does not cost the body once more."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(404), resource="backups", times=1)
-        await cloud.pass_(1800.0)
+        await cloud.advance(1800.0)
         statuses = [request.status for request in panel.traffic.asked_for("backups")]
 
         assert statuses[:3] == [200, 404, 304]
@@ -1151,11 +1176,11 @@ async def test_skipped_rows_are_counted_once_a_body(
 ) -> None:
     """A list that did not change is not read again, nor complained about."""
     panel = a_cloud()
-    body = written(form, a_row(), a_row(id=2, created_at="soon"))
-    answering(panel, form, body, headers={"ETag": '"x"'}, times=1)
-    answering(panel, form, b"", status=304, headers={"ETag": '"x"'})
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(1800.0)
+    body = list_body(form, a_backup_row(), a_backup_row(id=2, created_at="soon"))
+    answer_with(panel, form, body, headers={"ETag": '"x"'}, times=1)
+    answer_with(panel, form, b"", status=304, headers={"ETag": '"x"'})
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(1800.0)
 
         assert await skipped(cloud) == 1.0
 
@@ -1178,9 +1203,9 @@ async def test_the_version_is_read_in_every_shape(
 ) -> None:
     """Alone or among other things."""
     panel = a_cloud()
-    answering(panel, form, body, resource="version")
-    async with watched(panel, tmp_path, format=form) as cloud:
-        assert (await labels(cloud, "onapp_panel_info"))["version"] == version
+    answer_with(panel, form, body, resource="version")
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        assert (await sample_labels(cloud, "onapp_panel_info"))["version"] == version
 
 
 @pytest.mark.parametrize(
@@ -1203,8 +1228,8 @@ async def test_an_answer_without_a_version_is_no_sign_of_life(
 ) -> None:
     """Something answers there, but it does not behave like a panel."""
     panel = a_cloud()
-    answering(panel, form, body, resource="version")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body, resource="version")
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_up") == 0.0
         assert await errors(cloud, "version") == {"reason=decode": 1.0}
 

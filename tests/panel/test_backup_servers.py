@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from harness import NOW, series, watched
+from harness import NOW, monitored, series
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -33,7 +33,7 @@ def a_world() -> World:
 @pytest.mark.parametrize("form", ["json", "xml"])
 async def test_a_backup_server_has_every_family(tmp_path: Path, form: str) -> None:
     """What the panel says of it, and the sums over the polled backups."""
-    async with watched(Panel(a_world()), tmp_path, format=form) as cloud:
+    async with monitored(Panel(a_world()), tmp_path, format=form) as cloud:
         text = await cloud.metrics()
 
     def told(family: str) -> dict[str, float]:
@@ -58,7 +58,7 @@ async def test_what_the_panel_does_not_say_is_left_out(
     """A field that a version does not have costs its own family only."""
     panel = Panel(a_world(), without_fields=frozenset({missing}))
 
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         text = await cloud.metrics()
 
     families = {"enabled": "enabled", "capacity": "capacity_bytes"}
@@ -78,13 +78,13 @@ async def test_use_is_known_where_backup_servers_are_not(
     panel = Panel(a_world())
     trouble = panel.faults.add(faults.status(code), resource="backup_servers")
 
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(3000)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(3000)
         text = await cloud.metrics()
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
         asked = [a for a in panel.requests if a.resource == "backup_servers"]
         trouble.remove()
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         mended = await cloud.metrics()
 
     assert len(lines) == 1
@@ -105,11 +105,11 @@ async def test_backup_servers_outlive_a_failure_but_not_for_ever(
     tmp_path: Path,
 ) -> None:
     """What is older than ``max_age`` is no longer exported."""
-    async with watched(Panel(a_world()), tmp_path) as cloud:
+    async with monitored(Panel(a_world()), tmp_path) as cloud:
         cloud.panel.faults.add(faults.status(500), resource="backup_servers")
-        await cloud.pass_(1800)
+        await cloud.advance(1800)
         soon = await cloud.series("onapp_backup_server_enabled")
-        await cloud.pass_(3600)
+        await cloud.advance(3600)
         late = await cloud.series("onapp_backup_server_enabled")
 
     assert soon
@@ -121,7 +121,7 @@ async def test_shards_share_the_sums_and_all_describe(tmp_path: Path) -> None:
     sums: dict[str, float] = {}
     for number in range(3):
         panel = Panel(a_world())
-        async with watched(panel, tmp_path, shard=Shard(number, 3)) as cloud:
+        async with monitored(panel, tmp_path, shard=Shard(number, 3)) as cloud:
             text = await cloud.metrics()
         assert len(series(text, "onapp_backup_server_info")) == 2
         assert len(series(text, "onapp_backup_server_enabled")) == 2
@@ -138,7 +138,7 @@ async def test_shards_share_the_sums_and_all_describe(tmp_path: Path) -> None:
 async def test_backup_servers_can_be_switched_off(tmp_path: Path) -> None:
     """Then none of their families is there, and nothing is asked."""
     keys: dict[str, Any] = {"collectors": {"backup_servers": False}}
-    async with watched(Panel(a_world()), tmp_path, **keys) as cloud:
+    async with monitored(Panel(a_world()), tmp_path, **keys) as cloud:
         text = await cloud.metrics()
         resources = {asked.resource for asked in cloud.panel.requests}
 
@@ -160,10 +160,10 @@ async def test_a_list_that_is_cut_short_is_used_and_reported(tmp_path: Path) -> 
 
     panel.faults.add(faults.Fault(act), resource="backup_servers")
 
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         cut = await cloud.metrics()
         panel.faults.clear()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         whole = await cloud.metrics()
 
     told = "onapp_collector_success"

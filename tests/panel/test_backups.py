@@ -10,29 +10,29 @@ import pytest
 from builders import (
     DAY,
     HOUR,
+    a_backup_row,
     a_cloud,
-    a_row,
-    answering,
+    answer_backups,
+    answer_with,
     in_both_formats,
-    labels,
-    lines,
-    listing,
-    without,
+    sample_labels,
+    sample_lines,
+    without_fields,
 )
-from harness import BACKUPS_ONLY, NOW, Cloud
-from harness import watched as watched_whole
+from harness import BACKUPS_ONLY, NOW, MonitoredCloud
+from harness import monitored as monitored_with
 
 from exporter.demo.panel import Panel
 from exporter.demo.wire import Fields, Moment
 
-watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
 DISK_101 = {"target_type": "Disk", "target_id": 101}
 DISK = "target_id=101,target_type=Disk"
 SERVER = "target_id=1,target_type=VirtualMachine"
 
 
-async def expectations(cloud: Cloud) -> dict[str, tuple[float, str]]:
+async def expectations(cloud: MonitoredCloud) -> dict[str, tuple[float, str]]:
     """Return the expected interval of each target of server 1, and its source."""
     family = "onapp_target_expected_interval"
     sources = await cloud.series(f"{family}_info", panel="cp", vm_id=1)
@@ -63,10 +63,10 @@ async def test_a_built_backup_shows_everything_known_of_it(
         locked=True,
         backup_server_id=4,
     )
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         backup = '{panel="cp",vm_id="1",backup_id="7"}'
 
-        assert await lines(cloud, "onapp_backup_") == [
+        assert await sample_lines(cloud, "onapp_backup_") == [
             f"onapp_backup_size_bytes{backup} 318357504",
             f"onapp_backup_built{backup} 1",
             f"onapp_backup_locked{backup} 1",
@@ -89,10 +89,10 @@ async def test_an_unbuilt_backup_has_neither_size_nor_age(
     """What the panel does not know yet is left out, not 0 and not -1."""
     panel = a_cloud()
     panel.world.add_backup(1, number=7, built=False, created_at=NOW - HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         backup = '{panel="cp",vm_id="1",backup_id="7"}'
 
-        assert (await lines(cloud, "onapp_backup_"))[:-1] == [
+        assert (await sample_lines(cloud, "onapp_backup_"))[:-1] == [
             f"onapp_backup_built{backup} 0",
             f"onapp_backup_locked{backup} 0",
             f"onapp_backup_marked_for_delete{backup} 0",
@@ -107,8 +107,10 @@ async def test_an_incremental_backup_on_the_hypervisor_is_described(
     """Its target is the server, and ``none`` stands for no backup server."""
     panel = a_cloud()
     panel.world.add_backup(1, backup_type="incremental", initiated="manual")
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_backup_info", vm_id=1, backup_id=1001)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(
+            cloud, "onapp_backup_info", vm_id=1, backup_id=1001
+        )
 
         del described["identifier"]
         assert described == {
@@ -126,8 +128,8 @@ async def test_the_age_grows_without_a_poll(form: str, tmp_path: Path) -> None:
     """Ages are computed at the scrape, so they are right between polls."""
     panel = a_cloud()
     panel.world.add_backup(1, created_at=NOW - HOUR, built_at=NOW - HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(10.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(10.0)
 
         assert await cloud.value("onapp_backup_age_seconds") == 3610.0
 
@@ -151,8 +153,8 @@ async def test_sizes_are_read_as_kib_however_they_are_written(
 ) -> None:
     """A number may be a string; 0 is legitimate; null and nonsense are unknown."""
     panel = a_cloud()
-    listing(panel, form, a_row(backup_size=size))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(backup_size=size))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         found = {
             family: await cloud.value(family)
             for family in (
@@ -188,9 +190,9 @@ async def test_moments_are_read_with_any_offset_and_fraction(
     Ages are counted from whole seconds to whole seconds.
     """
     panel = a_cloud()
-    row = a_row(created_at=Moment(moment), built_at=Moment(moment))
-    listing(panel, form, row)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    row = a_backup_row(created_at=Moment(moment), built_at=Moment(moment))
+    answer_backups(panel, form, row)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         found = {
             family: await cloud.value(family)
             for family in (
@@ -214,7 +216,7 @@ async def test_a_panel_in_another_zone_has_the_same_moments(
     """The zone of a panel never moves its backups in time."""
     panel = a_cloud(utc_offset=utc_offset, fractions=fractions)
     panel.world.add_backup(1, created_at=NOW - 2 * HOUR, built_at=NOW - HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         found = await cloud.value("onapp_backup_built_timestamp_seconds")
 
         assert found == NOW - HOUR
@@ -226,11 +228,11 @@ async def test_fields_that_an_old_panel_lacks_are_false_or_left_out(
 ) -> None:
     """A row may consist of nothing but its number."""
     panel = a_cloud()
-    listing(panel, form, {"id": 7})
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, {"id": 7})
+    async with monitored(panel, tmp_path, format=form) as cloud:
         backup = '{panel="cp",vm_id="1",backup_id="7"}'
 
-        assert await lines(cloud, "onapp_backup_") == [
+        assert await sample_lines(cloud, "onapp_backup_") == [
             f"onapp_backup_built{backup} 0",
             f"onapp_backup_locked{backup} 0",
             f"onapp_backup_marked_for_delete{backup} 0",
@@ -246,8 +248,10 @@ async def test_fields_that_an_old_panel_lacks_are_false_or_left_out(
 async def test_flags_that_are_null_are_false(form: str, tmp_path: Path) -> None:
     """Null says no more than a missing field."""
     panel = a_cloud()
-    listing(panel, form, a_row(built=None, locked=None, marked_for_delete=None))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(
+        panel, form, a_backup_row(built=None, locked=None, marked_for_delete=None)
+    )
+    async with monitored(panel, tmp_path, format=form) as cloud:
         found = [
             await cloud.value(f"onapp_backup_{flag}")
             for flag in ("built", "locked", "marked_for_delete")
@@ -260,8 +264,8 @@ async def test_flags_that_are_null_are_false(form: str, tmp_path: Path) -> None:
 async def test_flags_are_shown_as_they_are(flag: str, tmp_path: Path) -> None:
     """1 stands for true."""
     panel = a_cloud()
-    listing(panel, "json", a_row(**{flag: True}))
-    async with watched(panel, tmp_path) as cloud:
+    answer_backups(panel, "json", a_backup_row(**{flag: True}))
+    async with monitored(panel, tmp_path) as cloud:
         found = [
             await cloud.value(f"onapp_backup_{name}")
             for name in ("locked", "marked_for_delete")
@@ -276,8 +280,8 @@ async def test_a_built_backup_without_a_moment_has_no_age(
 ) -> None:
     """It is a restore point all the same, at least as old as its row."""
     panel = a_cloud()
-    listing(panel, form, a_row(built_at=None))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(built_at=None))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_backup_age_seconds") == {}
         assert await cloud.series("onapp_backup_built_timestamp_seconds") == {}
         assert await cloud.series("onapp_target_last_success_duration_seconds") == {}
@@ -292,8 +296,8 @@ async def test_a_built_moment_on_an_unbuilt_row_is_not_believed(
 ) -> None:
     """Only ``built`` says that a backup is good."""
     panel = a_cloud()
-    listing(panel, form, a_row(built=False))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(panel, form, a_backup_row(built=False))
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_backup_age_seconds") == {}
         assert await cloud.series("onapp_backup_built_timestamp_seconds") == {}
         assert await cloud.series("onapp_target_last_success_timestamp_seconds") == {}
@@ -316,8 +320,8 @@ async def test_a_2x_panel_tells_the_period_in_the_type(
     """``days-autobackup`` is a normal backup, initiated daily, of the ``disk_id``."""
     panel = a_cloud(dialect="2")
     panel.world.add_backup(1, initiated=initiated, size_kib=8)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_backup_info", panel="cp", vm_id=1)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(cloud, "onapp_backup_info", panel="cp", vm_id=1)
 
         del described["identifier"]
         assert described == {
@@ -335,9 +339,9 @@ async def test_a_2x_panel_tells_the_period_in_the_type(
 @pytest.mark.parametrize(
     ("row", "target"),
     [
-        (a_row(), ("Disk", "101")),
+        (a_backup_row(), ("Disk", "101")),
         (
-            a_row(
+            a_backup_row(
                 backup_type="incremental",
                 target_type="VirtualMachine",
                 target_id=1,
@@ -345,27 +349,30 @@ async def test_a_2x_panel_tells_the_period_in_the_type(
             ),
             ("VirtualMachine", "1"),
         ),
-        (without(a_row(), "target_type", "target_id"), ("Disk", "101")),
-        (without(a_row(), "target_type"), ("Disk", "101")),
-        (without(a_row(), "target_type", "disk_id"), ("Disk", "101")),
-        (without(a_row(), "target_id"), ("Disk", "101")),
-        (without(a_row(), "backup_type", "target_type", "disk_id"), ("Disk", "101")),
+        (without_fields(a_backup_row(), "target_type", "target_id"), ("Disk", "101")),
+        (without_fields(a_backup_row(), "target_type"), ("Disk", "101")),
+        (without_fields(a_backup_row(), "target_type", "disk_id"), ("Disk", "101")),
+        (without_fields(a_backup_row(), "target_id"), ("Disk", "101")),
         (
-            without(
-                a_row(backup_type="incremental", target_id=1, disk_id=None),
+            without_fields(a_backup_row(), "backup_type", "target_type", "disk_id"),
+            ("Disk", "101"),
+        ),
+        (
+            without_fields(
+                a_backup_row(backup_type="incremental", target_id=1, disk_id=None),
                 "target_type",
             ),
             ("VirtualMachine", "1"),
         ),
         (
-            without(
-                a_row(backup_type="incremental", disk_id=None),
+            without_fields(
+                a_backup_row(backup_type="incremental", disk_id=None),
                 "target_type",
                 "target_id",
             ),
             ("VirtualMachine", "1"),
         ),
-        (a_row(target_id="101", disk_id="101"), ("Disk", "101")),
+        (a_backup_row(target_id="101", disk_id="101"), ("Disk", "101")),
     ],
 )
 async def test_the_target_is_found_in_whatever_fields_there_are(
@@ -373,9 +380,9 @@ async def test_the_target_is_found_in_whatever_fields_there_are(
 ) -> None:
     """Fields differ between versions; a normal backup is of a disk."""
     panel = a_cloud()
-    listing(panel, form, row)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_backup_info")
+    answer_backups(panel, form, row)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(cloud, "onapp_backup_info")
         (counted,) = await cloud.series(
             "onapp_target_backups", panel="cp", vm_id=1, state="built"
         )
@@ -407,9 +414,9 @@ async def test_the_type_follows_from_the_target_where_it_is_not_said(
 ) -> None:
     """A backup of a whole server is an incremental one."""
     panel = a_cloud()
-    listing(panel, form, without(a_row(**changes), *missing))
-    async with watched(panel, tmp_path, format=form) as cloud:
-        assert (await labels(cloud, "onapp_backup_info"))["backup_type"] == kind
+    answer_backups(panel, form, without_fields(a_backup_row(**changes), *missing))
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        assert (await sample_labels(cloud, "onapp_backup_info"))["backup_type"] == kind
 
 
 @pytest.mark.parametrize(
@@ -450,11 +457,11 @@ async def test_a_backup_in_the_shape_of_the_vendors_page_is_read(
 ) -> None:
     """The page has no row element, no type and no target type."""
     panel = a_cloud()
-    answering(panel, form, body)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_with(panel, form, body)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         target = '{panel="cp",vm_id="1",target_type="Disk",target_id="101"'
 
-        assert await lines(cloud, "onapp_target_") == [
+        assert await sample_lines(cloud, "onapp_target_") == [
             f"onapp_target_last_success_timestamp_seconds{target}}} 1799996400",
             f"onapp_target_last_success_size_bytes{target}}} 524288",
             f"onapp_target_last_success_duration_seconds{target}}} 120",
@@ -474,10 +481,10 @@ async def test_a_target_shows_everything_known_of_it(form: str, tmp_path: Path) 
     add(1, created_at=NOW - DAY - HOUR, built_at=NOW - DAY, size_kib=2)
     add(1, created_at=NOW - 3 * HOUR, built=False)
     add(1, created_at=NOW - 3 * DAY, size_kib=4, marked_for_delete=True)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         target = '{panel="cp",vm_id="1",target_type="Disk",target_id="101"'
 
-        assert await lines(cloud, "onapp_target_") == [
+        assert await sample_lines(cloud, "onapp_target_") == [
             f"onapp_target_last_success_timestamp_seconds{target}}} 1799913600",
             f"onapp_target_last_success_size_bytes{target}}} 2048",
             f"onapp_target_last_success_duration_seconds{target}}} 3600",
@@ -501,7 +508,7 @@ async def test_the_newest_backup_is_the_one_that_was_complete_last(
     add = panel.world.add_backup
     add(1, created_at=NOW - 9 * HOUR, built_at=NOW - HOUR, size_kib=1)
     add(1, created_at=NOW - 5 * HOUR, built_at=NOW - 4 * HOUR, size_kib=2)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         found = [
             await cloud.value(f"onapp_target_last_success_{what}")
             for what in ("timestamp_seconds", "size_bytes", "duration_seconds")
@@ -518,7 +525,7 @@ async def test_rotations_victims_are_no_restore_points(
     panel = a_cloud()
     panel.world.add_backup(1, size_kib=4, marked_for_delete=True)
     panel.world.add_backup(1, built=False, marked_for_delete=True)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_last_success_timestamp_seconds") == {}
         assert await cloud.series("onapp_target_last_success_size_bytes") == {}
         assert await cloud.series("onapp_vm_last_success_timestamp_seconds") == {}
@@ -539,7 +546,7 @@ async def test_a_negative_duration_is_left_out(form: str, tmp_path: Path) -> Non
     """A backup cannot have been complete before it was asked for."""
     panel = a_cloud()
     panel.world.add_backup(1, created_at=NOW - HOUR, built_at=NOW - 2 * HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_last_success_duration_seconds") == {}
         assert await cloud.value("onapp_target_last_success_timestamp_seconds") == (
             NOW - 2 * HOUR
@@ -556,7 +563,7 @@ async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
     add(1, target_id=101, created_at=NOW - 5 * HOUR, built=False)
     add(1, target_id=101, created_at=NOW - 9 * HOUR, built=False)
     add(1, target_id=102, created_at=NOW - 99 * HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series(
             "onapp_target_oldest_unbuilt_timestamp_seconds", panel="cp", vm_id=1
         ) == {"target_id=101,target_type=Disk": NOW - 9 * HOUR}
@@ -575,7 +582,7 @@ async def test_what_is_left_over_is_pending_no_more(form: str, tmp_path: Path) -
         add(1, target_id=102, created_at=NOW - (hours + 20) * HOUR, built=False)
     add(1, target_id=101, created_at=NOW - 30 * HOUR, built_at=NOW - 4 * HOUR)
     add(1, target_id=102, created_at=NOW - 9 * HOUR, built_at=NOW - 8 * HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series(
             "onapp_target_oldest_pending_timestamp_seconds", panel="cp", vm_id=1
         ) == {"target_id=101,target_type=Disk": NOW - 5 * HOUR}
@@ -587,8 +594,10 @@ async def test_an_unbuilt_row_without_a_moment_is_never_the_oldest(
 ) -> None:
     """Since when it waits is not known."""
     panel = a_cloud()
-    listing(panel, form, a_row(built=False, created_at=None, built_at=None))
-    async with watched(panel, tmp_path, format=form) as cloud:
+    answer_backups(
+        panel, form, a_backup_row(built=False, created_at=None, built_at=None)
+    )
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_oldest_unbuilt_timestamp_seconds") == {}
         assert await cloud.series("onapp_target_oldest_pending_timestamp_seconds") == {}
         assert await cloud.value("onapp_target_backups", state="unbuilt") == 1.0
@@ -604,7 +613,7 @@ async def test_of_two_disks_each_has_its_own_last_success(
     add(1, target_id=101, created_at=NOW - HOUR, built_at=NOW - HOUR)
     add(1, target_id=102, created_at=NOW - 9 * DAY, built_at=NOW - 9 * DAY)
     add(1, target_id=102, created_at=NOW - DAY, built=False)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series(
             "onapp_target_last_success_timestamp_seconds", panel="cp", vm_id=1
         ) == {
@@ -627,7 +636,7 @@ async def test_history_tells_the_expected_interval(
     """Each period counts as long as it can last."""
     panel = a_cloud()
     panel.world.add_backup(1, initiated=initiated)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {DISK: (seconds, "history")}
 
 
@@ -639,7 +648,7 @@ async def test_the_shortest_period_in_history_is_expected(
     panel = a_cloud()
     for initiated in ("manual", "weeks", "days", "months"):
         panel.world.add_backup(1, initiated=initiated)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {DISK: (86_400, "history")}
 
 
@@ -650,7 +659,7 @@ async def test_the_servers_own_setting_goes_before_history(
     """Who configures an interval knows better."""
     panel = a_cloud()
     panel.world.add_backup(1, initiated="days")
-    async with watched(
+    async with monitored(
         panel,
         tmp_path,
         format=form,
@@ -668,7 +677,7 @@ async def test_history_goes_before_the_panels_fallback(
     panel = a_cloud(disks=2)
     panel.world.add_backup(1, target_id=101, initiated="weeks")
     panel.world.add_backup(1, target_id=102, initiated="manual")
-    async with watched(panel, tmp_path, format=form, expected_interval="2d") as cloud:
+    async with monitored(panel, tmp_path, format=form, expected_interval="2d") as cloud:
         assert await expectations(cloud) == {
             DISK: (604_800, "history"),
             "target_id=102,target_type=Disk": (172_800, "fallback"),
@@ -682,7 +691,7 @@ async def test_without_any_source_no_interval_is_expected(
     """A backup taken by hand demands no other."""
     panel = a_cloud()
     panel.world.add_backup(1, initiated="manual")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {}
 
 
@@ -701,7 +710,7 @@ async def test_a_disk_is_over_when_its_server_has_a_newer_backup_as_a_whole(
     panel = a_cloud()
     panel.world.add_backup(1, created_at=NOW - 9 * DAY)
     panel.world.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
-    async with watched(panel, tmp_path, **keys) as cloud:
+    async with monitored(panel, tmp_path, **keys) as cloud:
         assert set(await expectations(cloud)) == {SERVER}
         assert await cloud.value(
             "onapp_target_last_success_timestamp_seconds", **DISK_101
@@ -724,7 +733,7 @@ async def test_a_disk_is_not_over_without_a_newer_good_backup_of_the_whole(
     panel = a_cloud()
     panel.world.add_backup(1, created_at=NOW - DAY)
     panel.world.add_backup(1, backup_type="incremental", **whole)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert DISK in set(await expectations(cloud))
 
 
@@ -736,7 +745,7 @@ async def test_a_disk_without_a_success_is_over_as_well(
     panel = a_cloud()
     panel.world.add_backup(1, created_at=NOW - 9 * DAY, built=False)
     panel.world.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert set(await expectations(cloud)) == {SERVER}
 
 
@@ -749,10 +758,10 @@ async def test_a_servers_backups_are_added_up(form: str, tmp_path: Path) -> None
     add(1, target_id=102, size_kib=2, built_at=NOW - HOUR)
     add(1, target_id=102, size_kib=4, built_at=NOW, marked_for_delete=True)
     add(1, backup_type="incremental", built=False)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         server = '{panel="cp",vm_id="1"'
 
-        assert await lines(
+        assert await sample_lines(
             cloud,
             "onapp_vm_backups",
             "onapp_vm_backup_size",
@@ -772,10 +781,10 @@ async def test_a_server_without_backups_has_none(
 ) -> None:
     """Nothing is a number too: 0 backups, 0 bytes, and no last success."""
     panel = a_cloud(empty_xml=empty_xml)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         server = '{panel="cp",vm_id="1"'
 
-        assert await lines(
+        assert await sample_lines(
             cloud,
             "onapp_backup_",
             "onapp_target_",
@@ -800,7 +809,7 @@ async def test_a_sum_leaves_out_the_sizes_that_are_not_known(
     panel.world.add_backup(1, size_kib=3)
     panel.world.add_backup(1, built=False)
     panel.world.add_backup(2, built=False)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_backup_size_bytes", panel="cp") == {
             "vm_id=1": 3072.0
         }
@@ -825,7 +834,7 @@ async def test_only_the_newest_of_each_target_get_series_of_their_own(
         add(1, target_id=101, created_at=NOW - age * DAY)
     for age in (8, 7):
         add(1, target_id=102, created_at=NOW - age * DAY)
-    async with watched(
+    async with monitored(
         panel,
         tmp_path,
         settings={"detail": {"newest_per_target": newest}},
@@ -852,10 +861,10 @@ async def test_single_backups_can_be_switched_off(form: str, tmp_path: Path) -> 
     """What targets and servers say does not depend on it."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, settings={"detail": {"backups": False}}
     ) as cloud:
-        assert await lines(cloud, "onapp_backup_") == []
+        assert await sample_lines(cloud, "onapp_backup_") == []
         assert await cloud.value("onapp_target_backups", state="built") == 1.0
         assert await cloud.value("onapp_vm_backups", state="built") == 1.0
 
@@ -867,11 +876,11 @@ async def test_a_deleted_backup_is_gone_after_the_next_poll(
     """With its last row the target goes too; the server stays, with 0."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         panel.world.remove_backup(1001)
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
 
-        assert await lines(cloud, "onapp_backup_", "onapp_target_") == []
+        assert await sample_lines(cloud, "onapp_backup_", "onapp_target_") == []
         assert await cloud.value("onapp_vm_backups", state="built") == 0.0
 
 
@@ -882,9 +891,9 @@ async def test_a_backup_that_gets_built_gains_what_was_unknown(
     """The same row tells more at the next poll."""
     panel = a_cloud()
     row = panel.world.add_backup(1, built=False, created_at=NOW - HOUR)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         row.built, row.built_at, row.size_kib = True, NOW, 8
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
 
         assert await cloud.value("onapp_backup_built") == 1.0
         assert await cloud.value("onapp_backup_size_bytes") == 8192.0
@@ -898,7 +907,7 @@ async def test_backups_of_several_servers_do_not_mix(form: str, tmp_path: Path) 
     panel: Panel = a_cloud(2)
     panel.world.add_backup(1, size_kib=1)
     panel.world.add_backup(2, size_kib=2)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_backup_size_bytes", panel="cp") == {
             "backup_id=1001,vm_id=1": 1024.0,
             "backup_id=1002,vm_id=2": 2048.0,
@@ -912,9 +921,9 @@ async def test_a_date_that_cannot_be_true_is_left_out(
 ) -> None:
     """As a last success, one in a far future would say for ever that all is well."""
     panel = a_cloud()
-    wrong = a_row(id=1002, created_at=Moment(date), built_at=Moment(date))
-    listing(panel, form, a_row(), wrong)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    wrong = a_backup_row(id=1002, created_at=Moment(date), built_at=Moment(date))
+    answer_backups(panel, form, a_backup_row(), wrong)
+    async with monitored(panel, tmp_path, format=form) as cloud:
         last = "onapp_target_last_success_timestamp_seconds"
         assert await cloud.value("onapp_backup_built", backup_id=1002) == 1.0
         assert await cloud.series("onapp_backup_age_seconds", backup_id=1002) == {}

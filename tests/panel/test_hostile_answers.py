@@ -12,7 +12,7 @@ from typing import Any
 import malformed_answers
 import pytest
 import structlog
-from fixed_answer_panel import answering
+from fixed_answer_panel import serving_answer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def test_no_body_raises_anything_but_undecodable(kind: str) -> None:
     @given(malformed_answers.BODIES[kind])
     def try_(answer: tuple[BodyFormat, bytes]) -> None:
         form, body = answer
-        malformed_answers.take(body, form)
+        malformed_answers.decode_all(body, form)
 
     try_()
 
@@ -52,7 +52,9 @@ def test_whatever_could_be_used_can_be_shown(kind: str) -> None:
     def try_(answer: tuple[BodyFormat, bytes]) -> None:
         form, body = answer
 
-        assert malformed_answers.show(malformed_answers.take(body, form))
+        assert malformed_answers.rendered_values(
+            malformed_answers.decode_all(body, form)
+        )
 
     try_()
 
@@ -61,8 +63,8 @@ def test_good_answers_are_understood_whole() -> None:
     """The control: what is spoiled above is something that decoders can use."""
     understood = {
         (form, name)
-        for form, body in malformed_answers.good_answers()
-        for name in malformed_answers.take(body, form)
+        for form, body in malformed_answers.valid_answers()
+        for name in malformed_answers.decode_all(body, form)
     }
 
     assert understood == {
@@ -76,13 +78,13 @@ def test_any_value_may_stand_anywhere(name: str, form: BodyFormat) -> None:
     """Every token in the place of every value of a good answer's first row."""
     body = malformed_answers.short_answer(name, form)
     decode = malformed_answers.DECODERS[name]
-    for number in range(malformed_answers.values_in(body, form)):
+    for number in range(malformed_answers.value_count(body, form)):
         for token in range(len(malformed_answers.TOKENS[form])):
-            odd = malformed_answers.swapped(body, form, number, token)
+            odd = malformed_answers.with_value_replaced(body, form, number, token)
             with suppress(Undecodable):
                 found = decode(odd, form)
                 if token < len(malformed_answers.LARGEST):
-                    malformed_answers.show({name: found})
+                    malformed_answers.rendered_values({name: found})
 
 
 @given(malformed_answers.words)
@@ -102,7 +104,7 @@ async def test_a_flood_of_bad_rows_is_no_flood_of_lines() -> None:
     rows = [f'{{"backup":{{"id":{number},"built":7}}}}' for number in range(1000)]
     body = f'[{",".join(rows)},{{"backup":{{"id":1}}}}]'.encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
-    async with answering("json", head + body) as reader:
+    async with serving_answer("json", head + body) as reader:
         with structlog.testing.capture_logs() as lines:
             await reader.backups(1)
             await reader.backups(1)
@@ -141,7 +143,7 @@ def wire_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Make all the bytes of an answer: status, headers, body."""
     form, body = draw(
         malformed_answers.BODIES["spoiled answers"]
-        | st.sampled_from(malformed_answers.good_answers())
+        | st.sampled_from(malformed_answers.valid_answers())
     )
     usual = [f"Content-Type: application/{form}".encode()] * draw(st.booleans())
     head = [b"HTTP/1.1 " + draw(statuses), *usual, *draw(headers)]
@@ -157,7 +159,7 @@ def test_no_answer_raises_anything_but_a_panel_error(
     """Also the second time, when what the first one said is sent back."""
 
     async def read() -> None:
-        async with answering(*answer) as reader:
+        async with serving_answer(*answer) as reader:
             asks: tuple[Any, ...] = (
                 reader.version,
                 *(reader.inventory, reader.schedules, reader.disks) * 2,

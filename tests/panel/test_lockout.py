@@ -18,9 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import a_cloud, change, reload_with, section
-from harness import NOW, Cloud, SteppedClock, exporting, pass_together, shards, watched
-from harness import write as write_configuration
+from builders import a_cloud, edit_and_reload, edit_config, panel_section
+from harness import (
+    NOW,
+    MonitoredCloud,
+    SteppedClock,
+    advance_together,
+    monitored,
+    monitored_by_shards,
+    running_exporter,
+)
+from harness import write_config as write_configuration
 
 from exporter.demo import dice, faults
 from exporter.demo.faults import Fault, Scene
@@ -59,9 +67,9 @@ def secret(folder: Path, value: str) -> None:
 
 
 @asynccontextmanager
-async def watched_with(
-    key: str, panel: Panel, folder: Path, *, held: int = 0
-) -> AsyncIterator[Cloud]:
+async def monitored_by(
+    key: str, panel: Panel, folder: Path, *, unanswered: int = 0
+) -> AsyncIterator[MonitoredCloud]:
     """Start a panel and an exporter that has this key, and may not be let in."""
     clock = SteppedClock(NOW)
     panel.clock = clock.time
@@ -69,7 +77,7 @@ async def watched_with(
         file = folder / "onapp.yml"
         write_configuration(file, panel, {}, {})
         secret(folder, key)
-        async with exporting(panel, file, clock, held=held) as cloud:
+        async with running_exporter(panel, file, clock, unanswered=unanswered) as cloud:
             yield cloud
 
 
@@ -84,9 +92,9 @@ def where(fault: Fault, applies: Callable[[Scene], bool]) -> Fault:
 async def test_wrong_from_the_start(tmp_path: Path) -> None:
     """One request alone each time, over a whole day."""
     panel = a_cloud(30, lock_after=30)
-    async with watched_with("wrong", panel, tmp_path) as cloud:
+    async with monitored_by("wrong", panel, tmp_path) as cloud:
         ready, _, _ = await cloud.get("/-/ready")
-        await cloud.pass_(24 * HOUR - 1)
+        await cloud.advance(24 * HOUR - 1)
 
         assert refusals(panel) == A_DAY
         assert len(panel.requests) == len(A_DAY)
@@ -100,8 +108,8 @@ async def test_a_forbidden_answer_is_no_refusal(tmp_path: Path) -> None:
     panel = a_cloud(3)
     panel.faults.add(faults.forbidden())
     servers = [1, 2, 3]
-    async with watched(panel, tmp_path, virtual_machines=servers) as cloud:
-        await cloud.pass_(2 * INTERVAL)
+    async with monitored(panel, tmp_path, virtual_machines=servers) as cloud:
+        await cloud.advance(2 * INTERVAL)
         reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
 
         assert refusals(panel) == []
@@ -112,8 +120,8 @@ async def test_an_exporter_that_is_started_again_tries_again(tmp_path: Path) -> 
     """Nothing is kept on disk: each start is one try, and one only."""
     panel = a_cloud(5)
     for _ in range(3):
-        async with watched_with("wrong", panel, tmp_path) as cloud:
-            await cloud.pass_(9 * MINUTE)
+        async with monitored_by("wrong", panel, tmp_path) as cloud:
+            await cloud.advance(9 * MINUTE)
 
     assert refused(panel) == {0: 3}
 
@@ -124,17 +132,17 @@ async def test_an_exporter_that_is_started_again_tries_again(tmp_path: Path) -> 
 async def test_bad_in_mid_pass(tmp_path: Path) -> None:
     """Only what is under way is refused, and the data that came before stay."""
     panel = a_cloud(40)
-    async with watched(panel, tmp_path, poll={"concurrency": 4}) as cloud:
+    async with monitored(panel, tmp_path, poll={"concurrency": 4}) as cloud:
         fault = panel.faults.add(faults.hang(), resource="backups")
-        cloud.held = 4
-        await cloud.pass_(INTERVAL)
+        cloud.unanswered = 4
+        await cloud.advance(INTERVAL)
         panel.password = "changed at the panel"
         fault.remove()
-        cloud.held = 0
-        await cloud.pass_(9 * MINUTE)
+        cloud.unanswered = 0
+        await cloud.advance(9 * MINUTE)
         at_once = len(refusals(panel))
         data = await cloud.series("onapp_vm_backups", state="built")
-        await cloud.pass_(6 * HOUR)
+        await cloud.advance(6 * HOUR)
 
         assert at_once == 4
         assert refusals(panel)[at_once:] == [25, 45, 85, 145, 205, 265, 325]
@@ -145,14 +153,14 @@ async def test_bad_in_mid_pass(tmp_path: Path) -> None:
 async def test_mended_in_the_file(tmp_path: Path) -> None:
     """Whoever mends the key sees it at work, and it is proven by one request alone."""
     panel = a_cloud(10)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.password = "the new key"
-        await cloud.pass_(INTERVAL / 2)
+        await cloud.advance(INTERVAL / 2)
         before = len(panel.requests)
-        await cloud.pass_(20)
+        await cloud.advance(20)
         waiting = len(panel.requests) - before
         secret(tmp_path, "the new key\n")
-        await cloud.pass_(5)
+        await cloud.advance(5)
 
         assert len(refusals(panel)) == 1
         assert waiting == 0
@@ -164,11 +172,11 @@ async def test_mended_in_the_file(tmp_path: Path) -> None:
 async def test_mended_at_the_panel(tmp_path: Path) -> None:
     """The key that was refused works again: the next try finds out."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         key, panel.password = panel.password, "changed by mistake"
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         panel.password = key
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
 
         assert gaps(refusals(panel)) == [10, 20]
         assert await cloud.value("onapp_up") == 1
@@ -181,11 +189,11 @@ async def test_mended_at_the_panel(tmp_path: Path) -> None:
 async def test_rotated_in_time(tmp_path: Path) -> None:
     """The file may change a moment before the panel is asked with it."""
     panel = a_cloud(10)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         for number in range(5):
             panel.password = f"key {number}"
             secret(tmp_path, f"key {number}")
-            await cloud.pass_(INTERVAL)
+            await cloud.advance(INTERVAL)
 
         assert refusals(panel) == []
         assert {row.status for row in panel.requests} == {200, 304}
@@ -194,9 +202,9 @@ async def test_rotated_in_time(tmp_path: Path) -> None:
 async def test_a_slip_of_the_pen(tmp_path: Path) -> None:
     """However much is due when the file changes, one request finds out."""
     panel = a_cloud(10)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         secret(tmp_path, "a slip of the pen")
-        await cloud.pass_(9 * MINUTE)
+        await cloud.advance(9 * MINUTE)
 
         assert len(refusals(panel)) == 1
 
@@ -205,14 +213,14 @@ async def test_a_slip_of_the_pen_in_mid_pass(tmp_path: Path) -> None:
     """What is under way goes no further with a secret that nobody has tried."""
     panel = a_cloud(20)
     more = {"recovery_points": True}
-    async with watched(panel, tmp_path, collectors=more) as cloud:
+    async with monitored(panel, tmp_path, collectors=more) as cloud:
         fault = panel.faults.add(faults.hang(), resource="backups")
-        cloud.held = 8
-        await cloud.pass_(INTERVAL)
+        cloud.unanswered = 8
+        await cloud.advance(INTERVAL)
         secret(tmp_path, "a slip of the pen")
         fault.remove()
-        cloud.held = 0
-        await cloud.pass_(9 * MINUTE)
+        cloud.unanswered = 0
+        await cloud.advance(9 * MINUTE)
 
         assert refused(panel) == {15: 1}
 
@@ -220,10 +228,10 @@ async def test_a_slip_of_the_pen_in_mid_pass(tmp_path: Path) -> None:
 async def test_two_wrong_keys_in_turns(tmp_path: Path) -> None:
     """A bad one that comes back is known."""
     panel = a_cloud(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         for number in range(20):
             secret(tmp_path, "bad" if number % 2 else "worse")
-            await cloud.pass_(25)
+            await cloud.advance(25)
 
         assert len(refusals(panel)) == 2
 
@@ -239,8 +247,8 @@ async def test_a_panel_that_refuses_every_other_request(tmp_path: Path) -> None:
         faults.unauthorized(), lambda _: dice.fraction("refused", next(numbers)) < 0.5
     )
     panel.faults.add(every_other)
-    async with watched(panel, tmp_path, poll={"concurrency": 4}) as cloud:
-        await cloud.pass_(12 * HOUR)
+    async with monitored(panel, tmp_path, poll={"concurrency": 4}) as cloud:
+        await cloud.advance(12 * HOUR)
         at = sorted(refused(panel))
 
         assert max(refused(panel).values()) <= 4
@@ -252,8 +260,8 @@ async def test_a_proxy_that_refuses_one_resource(tmp_path: Path) -> None:
     """It is a refusal like any other, though the version is still told."""
     panel = a_cloud(3)
     panel.faults.add(faults.unauthorized(), resource="schedules")
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(6 * HOUR)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(6 * HOUR)
 
         assert refusals(panel) == [0, 10, 30, 70, 130, 190, 250, 310]
         assert await cloud.value("onapp_up") == 0
@@ -262,12 +270,12 @@ async def test_a_proxy_that_refuses_one_resource(tmp_path: Path) -> None:
 async def test_what_has_worked_for_an_hour_begins_anew(tmp_path: Path) -> None:
     """A refusal long ago does not make the next rest longer."""
     panel = a_cloud(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         for _ in range(3):
             panel.faults.add(faults.unauthorized(), times=1)
-            await cloud.pass_(90 * MINUTE)
+            await cloud.advance(90 * MINUTE)
         panel.faults.add(faults.unauthorized())
-        await cloud.pass_(15 * MINUTE)
+        await cloud.advance(15 * MINUTE)
 
         assert gaps(refusals(panel))[-1] == 10
 
@@ -279,12 +287,12 @@ async def test_two_sections_with_one_account(tmp_path: Path) -> None:
     """Their tries would count towards one lock-out: they try in common."""
     panel = a_cloud(4)
     some = {"label": "server-[12]"}
-    async with watched(panel, tmp_path, discovery={"include": some}) as cloud:
-        more = section(panel, "more", discovery={"exclude": some})
-        await reload_with(cloud, lambda content: content["panels"].append(more))
+    async with monitored(panel, tmp_path, discovery={"include": some}) as cloud:
+        more = panel_section(panel, "more", discovery={"exclude": some})
+        await edit_and_reload(cloud, lambda content: content["panels"].append(more))
         both = await cloud.series("onapp_up")
         panel.password = "changed at the panel"
-        await cloud.pass_(6 * HOUR)
+        await cloud.advance(6 * HOUR)
 
         assert both == {"panel=cp": 1.0, "panel=more": 1.0}
         assert gaps(refusals(panel)) == [10, 20, 40, 60, 60, 60, 60]
@@ -295,22 +303,22 @@ async def test_who_was_refused_for_another_section_is_down(tmp_path: Path) -> No
     """It never tried by itself, and does as soon as the other is let in."""
     panel = a_cloud(4)
     panel.faults.add(faults.unauthorized(), times=2)
-    async with watched(panel, tmp_path, name="one") as cloud:
-        more = section(panel, "two")
-        await reload_with(cloud, lambda content: content["panels"].append(more))
-        await cloud.pass_(15 * MINUTE)
+    async with monitored(panel, tmp_path, name="one") as cloud:
+        more = panel_section(panel, "two")
+        await edit_and_reload(cloud, lambda content: content["panels"].append(more))
+        await cloud.advance(15 * MINUTE)
         down = await cloud.series("onapp_up")
         _, said, _ = await cloud.get("/api/v1/status")
-        await cloud.pass_(20 * MINUTE)
+        await cloud.advance(20 * MINUTE)
 
         assert down == {"panel=one": 0.0, "panel=two": 0.0}
         assert [p["state"] for p in json.loads(said)["panels"]] == ["unauthorized"] * 2
         assert await cloud.series("onapp_up") == {"panel=one": 1.0, "panel=two": 1.0}
         assert refusals(panel) == [0, 10]
         panel.faults.add(faults.unauthorized(), times=1)
-        await cloud.pass_(2 * MINUTE)
+        await cloud.advance(2 * MINUTE)
         assert await cloud.series("onapp_up") == {"panel=one": 0.0, "panel=two": 0.0}
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         assert await cloud.series("onapp_up") == {"panel=one": 1.0, "panel=two": 1.0}
         assert len(refusals(panel)) == 3
 
@@ -325,11 +333,11 @@ async def test_two_accounts_of_one_panel(tmp_path: Path) -> None:
             lambda scene: account_of(scene.request.headers["Authorization"]) == bad,
         )
     )
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         account = {"username": bad, "password": "any"}
-        other = {**section(panel, "other"), "basic_auth": account}
-        await reload_with(cloud, lambda content: content["panels"].append(other))
-        await cloud.pass_(2 * HOUR)
+        other = {**panel_section(panel, "other"), "basic_auth": account}
+        await edit_and_reload(cloud, lambda content: content["panels"].append(other))
+        await cloud.advance(2 * HOUR)
 
         assert refusals(panel) == [0, 10, 30, 70]
         assert set(panel.attempts) == {bad}
@@ -341,8 +349,8 @@ async def test_three_shards(tmp_path: Path) -> None:
     """Each waits as many times longer as there are that count towards the lock-out."""
     panel = a_cloud(6)
     panel.faults.add(faults.unauthorized())
-    async with shards(panel, tmp_path, 3) as clouds:
-        await pass_together(clouds, 6 * HOUR)
+    async with monitored_by_shards(panel, tmp_path, 3) as clouds:
+        await advance_together(clouds, 6 * HOUR)
 
     assert refused(panel) == dict.fromkeys([0, 30, 90, 210], 3)
 
@@ -367,10 +375,10 @@ async def test_a_reload_does_not_make_a_bad_key_good(
 ) -> None:
     """Refused credentials wait for their ten minutes, whatever else changes."""
     panel = a_cloud(1)
-    async with watched_with("bad", panel, tmp_path) as cloud:
-        await cloud.pass_(MINUTE)
-        await reload_with(cloud, lambda content: edit(content["panels"][0]))
-        await cloud.pass_(10 * MINUTE)
+    async with monitored_by("bad", panel, tmp_path) as cloud:
+        await cloud.advance(MINUTE)
+        await edit_and_reload(cloud, lambda content: edit(content["panels"][0]))
+        await cloud.advance(10 * MINUTE)
 
         assert refusals(panel) == [0, 10]
 
@@ -378,10 +386,10 @@ async def test_a_reload_does_not_make_a_bad_key_good(
 async def test_a_reload_with_a_new_key_tries_it_at_once(tmp_path: Path) -> None:
     """Mending the configuration is what a reload is for."""
     panel = a_cloud(1)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.password = "the new key"
-        await cloud.pass_(INTERVAL)
-        await reload_with(
+        await cloud.advance(INTERVAL)
+        await edit_and_reload(
             cloud,
             lambda content: content["panels"][0]["basic_auth"].update(
                 password="the new key", password_file=None
@@ -395,19 +403,19 @@ def _poll(poll: dict[str, Any], content: dict[str, Any]) -> None:
     content["panels"][0].update(poll=poll)
 
 
-async def storm(cloud: Cloud, reloads: int, seconds: float) -> None:
+async def storm(cloud: MonitoredCloud, reloads: int, seconds: float) -> None:
     """Reload so often, the panel's section changed each time, and let time pass."""
     for number in range(reloads):
         poll = {"timeout": f"{1000 + number}s", "concurrency": 8}
-        change(cloud, partial(_poll, poll))
+        edit_config(cloud, partial(_poll, poll))
         await cloud.exporter.reload()
-        await cloud.pass_(seconds / reloads)
+        await cloud.advance(seconds / reloads)
 
 
 async def test_a_hundred_reloads_in_an_hour(tmp_path: Path) -> None:
     """They mean no more tries than none at all."""
     panel = a_cloud(5)
-    async with watched_with("bad", panel, tmp_path) as cloud:
+    async with monitored_by("bad", panel, tmp_path) as cloud:
         await storm(cloud, 100, HOUR)
 
         assert refusals(panel) == [0, 10, 30]
@@ -418,7 +426,7 @@ async def test_a_hundred_reloads_that_never_hear_the_answer(tmp_path: Path) -> N
     """Each may have been refused: it is tried seldom, as if nobody had reloaded."""
     panel = a_cloud(5)
     panel.faults.add(faults.hang())
-    async with watched_with("bad", panel, tmp_path, held=8) as cloud:
+    async with monitored_by("bad", panel, tmp_path, unanswered=8) as cloud:
         await storm(cloud, 100, HOUR)
 
         assert 1 < len(panel.requests) < 16
@@ -427,11 +435,11 @@ async def test_a_hundred_reloads_that_never_hear_the_answer(tmp_path: Path) -> N
 async def test_a_hundred_reloads_in_mid_pass(tmp_path: Path) -> None:
     """What is given up may have been refused, though it had worked before."""
     panel = a_cloud(40)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.hang())
-        cloud.held = 8
+        cloud.unanswered = 8
         before = len(panel.requests)
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         under_way = len(panel.requests) - before
         await storm(cloud, 100, HOUR)
 

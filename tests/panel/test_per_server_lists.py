@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import DAY, HOUR, answering, in_both_formats, written
-from harness import NOW, series, watched
+from builders import DAY, HOUR, answer_with, in_both_formats, list_body
+from harness import NOW, monitored, series
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -69,15 +69,15 @@ async def test_a_schedule_outlives_its_row_for_a_while(
         )
     weekly = a_schedule(id=2, target_id=102, period="weeks")
     path = "/virtual_machines/1/schedules"
-    good = written(form, a_schedule(), weekly, name="schedule")
-    spoiled = written(form, a_schedule(), weekly | bad, name="schedule")
-    answering(panel, form, good, resource=None, path=path, times=1)
-    answering(panel, form, spoiled, resource=None, path=path)
+    good = list_body(form, a_schedule(), weekly, name="schedule")
+    spoiled = list_body(form, a_schedule(), weekly | bad, name="schedule")
+    answer_with(panel, form, good, resource=None, path=path, times=1)
+    answer_with(panel, form, spoiled, resource=None, path=path)
 
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(1000)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(1000)
         soon = await cloud.metrics()
-        await cloud.pass_(2 * HOUR)
+        await cloud.advance(2 * HOUR)
         late = await cloud.metrics()
 
     assert sources(soon) == {
@@ -100,12 +100,12 @@ async def test_a_schedule_that_is_gone_goes_although_another_row_is_bad(
     path = "/virtual_machines/1/schedules"
     bad = a_schedule(id=3, start_at="soon")
     for rows in ((a_schedule(id=2), a_schedule()), (a_schedule(), bad)):
-        body = written(form, *rows, name="schedule")
-        answering(panel, form, body, resource=None, path=path, times=1)
+        body = list_body(form, *rows, name="schedule")
+        answer_with(panel, form, body, resource=None, path=path, times=1)
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         before = await cloud.series("onapp_schedule_info", panel="cp", vm_id=1)
-        await cloud.pass_(800)
+        await cloud.advance(800)
         after = await cloud.series("onapp_schedule_info", panel="cp", vm_id=1)
 
     assert len(before) == 2
@@ -120,10 +120,10 @@ async def test_no_server_is_said_to_need_no_backups_for_a_bad_schedule(
     """The only row that can be used is of something else: that is not nothing."""
     panel = one_by_one(a_world())
     rows = a_schedule(id=1, action="start"), a_schedule(**bad)
-    body = written(form, *rows, name="schedule")
-    answering(panel, form, body, resource=None, path="/virtual_machines/1/schedules")
+    body = list_body(form, *rows, name="schedule")
+    answer_with(panel, form, body, resource=None, path="/virtual_machines/1/schedules")
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         text = await cloud.metrics()
 
     assert not series(text, "onapp_vm_backup_required")
@@ -139,15 +139,15 @@ async def test_a_disk_that_cannot_be_read_is_not_gone(
     for disk_id in (101, 102):
         panel.world.add_backup(1, target_id=disk_id, created_at=NOW - DAY)
     rows = {"id": 101, "virtual_machine_id": 1}, {"id": 102, "is_swap": "perhaps"}
-    body = written(form, *rows, name="disk")
-    answering(panel, form, body, resource=None, path="/virtual_machines/1/disks")
+    body = list_body(form, *rows, name="disk")
+    answer_with(panel, form, body, resource=None, path="/virtual_machines/1/disks")
 
     keys: dict[str, Any] = {
         "format": form,
         "expected_interval": "1d",
         "backup_required": {},
     }
-    async with watched(panel, tmp_path, **keys) as cloud:
+    async with monitored(panel, tmp_path, **keys) as cloud:
         text = await cloud.metrics()
 
     assert sources(text) == {
@@ -163,10 +163,10 @@ async def test_a_disk_that_cannot_be_read_may_need_backups(
     """It may be the one with autobackups."""
     panel = one_by_one(a_world(disks=2))
     rows = {"id": 101, "virtual_machine_id": 1}, {"id": "?", "has_autobackups": True}
-    body = written(form, *rows, name="disk")
-    answering(panel, form, body, resource=None, path="/virtual_machines/1/disks")
+    body = list_body(form, *rows, name="disk")
+    answer_with(panel, form, body, resource=None, path="/virtual_machines/1/disks")
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         text = await cloud.metrics()
 
     assert not series(text, "onapp_vm_backup_required")
@@ -180,8 +180,8 @@ async def test_a_disks_schedule_is_its_servers_by_the_servers_own_list(
     panel.world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
     panel.faults.add(faults.forbidden(), path="/settings/disks")
 
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(30)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(30)
         text = await cloud.metrics()
 
     assert set(series(text, "onapp_schedule_info", schedule_id=501)) == {
@@ -199,16 +199,16 @@ async def test_a_recovery_point_outlives_its_row_for_a_while(
     moments = {"created_at": "2027-01-14T08:00:00Z"}, {"created_at": "yesterday"}
     for moment in moments:
         rows = {"id": 1, "state": "failed"}, {"id": 2, "state": "built", **moment}
-        body = written(form, *rows, name="recovery_point")
+        body = list_body(form, *rows, name="recovery_point")
         times = 1 if moment is moments[0] else None
-        answering(panel, form, body, resource="recovery_points", times=times)
+        answer_with(panel, form, body, resource="recovery_points", times=times)
 
     keys: dict[str, Any] = {"format": form, "collectors": {"recovery_points": True}}
     family = "onapp_vm_last_success_timestamp_seconds"
-    async with watched(panel, tmp_path, **keys) as cloud:
-        await cloud.pass_(1000)
+    async with monitored(panel, tmp_path, **keys) as cloud:
+        await cloud.advance(1000)
         soon = await cloud.value(family)
-        await cloud.pass_(2 * HOUR)
+        await cloud.advance(2 * HOUR)
         late = await cloud.value(family)
 
     assert soon == NOW - DAY
@@ -228,8 +228,8 @@ async def test_servers_whose_list_fails_are_asked_ever_less(tmp_path: Path) -> N
         )
 
     collectors = {"recovery_points": True, "transactions": False}
-    async with watched(panel, tmp_path, collectors=collectors) as cloud:
-        await cloud.pass_(6 * HOUR)
+    async with monitored(panel, tmp_path, collectors=collectors) as cloud:
+        await cloud.advance(6 * HOUR)
         asked = Counter(
             int(request.path.split("/")[2])
             for request in panel.requests
@@ -252,18 +252,18 @@ async def test_after_a_pause_one_server_is_asked_alone(tmp_path: Path) -> None:
         "collectors": {"recovery_points": True, "transactions": False},
         "poll": {"interval": "5m", "max_age": "1h"},
     }
-    async with watched(panel, tmp_path, **keys) as cloud:
+    async with monitored(panel, tmp_path, **keys) as cloud:
         hanging = panel.faults.add(faults.hang(), resource="recovery_points")
         failure.remove()
-        cloud.held = 8
+        cloud.unanswered = 8
         hung = []
         for _ in range(12):
-            await cloud.pass_(60)
+            await cloud.advance(60)
             hung.append(panel.in_flight)
         lag = await cloud.value("onapp_poll_lag_seconds")
         hanging.remove()
-        cloud.held = 0
-        await cloud.pass_(2 * HOUR)
+        cloud.unanswered = 0
+        await cloud.advance(2 * HOUR)
         failed = await cloud.value(
             "onapp_collector_success", collector="recovery_points"
         )
@@ -284,14 +284,14 @@ async def test_a_disk_that_moves_takes_its_schedule_to_one_server(
     world.add_schedule("Disk", 102, start_at=NOW + 900 * DAY)
     panel = one_by_one(world)
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         disk = world.disks_by_server[1].pop(101)
         disk.server_id = 2
         world.disks_by_server[2][101] = disk
         panel.faults.add(faults.html_error(), resource="backups", server_id=1)
         found = []
         for _ in range(5):
-            await cloud.pass_(300)
+            await cloud.advance(300)
             text = await cloud.metrics()
             rows = [x for x in text.splitlines() if x.startswith("onapp_schedule_fai")]
             found.append(len(rows))
@@ -310,13 +310,13 @@ async def test_recovery_points_of_two_servers_may_have_one_number(
     """Whose numbers they are the API does not say: each server keeps its own."""
     point = {"id": 7, "size": 1, "state": "built", "created_at": NOW_TEXT}
     panel = Panel(a_world(2))
-    body = written(form, point, name="recovery_point")
-    answering(panel, form, body, resource="recovery_points")
+    body = list_body(form, point, name="recovery_point")
+    answer_with(panel, form, body, resource="recovery_points")
 
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, collectors={"recovery_points": True}
     ) as cloud:
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         found = await cloud.series("onapp_recovery_point_built", recovery_point_id=7)
 
     assert set(found) == {"panel=cp,vm_id=1", "panel=cp,vm_id=2"}
@@ -329,14 +329,14 @@ async def test_a_servers_list_that_is_cut_short_is_used_and_reported(
     """What came counts, and the collector has not succeeded until all comes."""
     panel = one_by_one(a_world())
     headers = {"X-Page": "1", "X-Limit": "1", "X-Total": "2"}
-    body = written(form, a_schedule(), name="schedule")
+    body = list_body(form, a_schedule(), name="schedule")
     path = "/virtual_machines/1/schedules"
-    short = answering(panel, form, body, resource=None, path=path, headers=headers)
+    short = answer_with(panel, form, body, resource=None, path=path, headers=headers)
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         cut = await cloud.metrics()
         short.remove()
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         whole = await cloud.metrics()
 
     told = "onapp_collector_success"
@@ -354,16 +354,16 @@ async def test_a_server_that_gives_up_a_row_still_lacks_others(
     world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
     panel = one_by_one(world)
     path = "/virtual_machines/1/schedules"
-    body = written(form, a_schedule(id=501), {"id": "?"}, name="schedule")
-    answering(panel, form, body, resource=None, path=path)
+    body = list_body(form, a_schedule(id=501), {"id": "?"}, name="schedule")
+    answer_with(panel, form, body, resource=None, path=path)
 
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         before = await cloud.series("onapp_vm_backup_required", panel="cp", vm_id=1)
         disk = world.disks_by_server[1].pop(101)
         disk.server_id = 2
         world.disks_by_server[2][101] = disk
         panel.faults.add(faults.html_error(), resource="backups", server_id=1)
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         after = await cloud.series("onapp_vm_backup_required", panel="cp")
 
     assert set(before.values()) == {1}
@@ -380,14 +380,16 @@ async def test_a_named_server_that_was_destroyed_does_not_fail_for_ever(
     path = "/virtual_machines/2/schedules"
     fault = panel.faults.add(faults.html_error(), path=path)
 
-    async with watched(panel, tmp_path, format=form, virtual_machines=[1, 2]) as cloud:
+    async with monitored(
+        panel, tmp_path, format=form, virtual_machines=[1, 2]
+    ) as cloud:
         told = "onapp_collector_success"
         failing = await cloud.value(told, collector="schedules")
         fault.remove()
         world.remove_server(2)
-        await cloud.pass_(3000)
+        await cloud.advance(3000)
         soon = await cloud.value(told, collector="schedules")
-        await cloud.pass_(3000)
+        await cloud.advance(3000)
         late = await cloud.value(told, collector="schedules")
 
     assert (failing, soon, late) == (0, 0, 1)

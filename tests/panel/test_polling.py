@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog.testing
 import yaml
-from harness import NOW, Cloud, PatientClock, series, watched
+from harness import NOW, MonitoredCloud, SteppedTimeoutClock, monitored, series
 from yarl import URL
 
 from exporter.demo import faults
@@ -65,7 +65,7 @@ def made_from_backups(family: str) -> bool:
     return family.startswith(FROM_BACKUPS) and family != "onapp_vm_backup_required"
 
 
-def moved_on(cloud: Cloud, count: int) -> list[Any]:
+def moved_on(cloud: MonitoredCloud, count: int) -> list[Any]:
     """Return the requests after the first ``count``."""
     return list(cloud.panel.requests)[count:]
 
@@ -79,13 +79,13 @@ async def test_servers_that_change_together_are_not_read_all_at_once(
     """Their reads are spread over half a minute after the log has told of them."""
     count = 150
     panel = panel_of(count)
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(61)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(61)
         before = len(asked(panel))
         for number in range(1, count + 1):
             panel.world.take_backup("Disk", 100 + number)
         began = cloud.clock.elapsed
-        await cloud.pass_(90)
+        await cloud.advance(90)
         shown = await cloud.series("onapp_vm_backups", panel="cp")
         reads = [at - began for at in asked(panel)[before:]]
 
@@ -103,7 +103,7 @@ async def test_the_first_pass_is_made_at_once_with_bounded_concurrency(
     panel = panel_of(20)
     panel.faults.add(faults.slow(0.005), resource="backups")
     poll = {"concurrency": concurrency}
-    async with watched(panel, tmp_path, poll=poll) as cloud:
+    async with monitored(panel, tmp_path, poll=poll) as cloud:
         success = await cloud.series("onapp_vm_poll_success")
 
         assert asked(panel) == [0.0] * 20
@@ -114,8 +114,8 @@ async def test_the_first_pass_is_made_at_once_with_bounded_concurrency(
 async def test_later_passes_are_spread_over_the_interval(tmp_path: Path) -> None:
     """No tenth of an interval sees a burst, and each server is read once in each."""
     panel = panel_of(50)
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(5 * INTERVAL)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(5 * INTERVAL)
     later = [moment for moment in asked(panel) if moment > 0]
     fullest = max(
         sum(start <= moment < start + INTERVAL / 10 for moment in later)
@@ -137,8 +137,8 @@ async def test_the_second_read_comes_within_an_interval_of_the_first(
 ) -> None:
     """Between first pass and slots no server waits longer than otherwise."""
     panel = panel_of(20)
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(INTERVAL)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(INTERVAL)
 
     assert Counter(
         row.server_id for row in panel.traffic.asked_for("backups")
@@ -150,8 +150,8 @@ async def test_a_server_is_never_asked_twice_at_once(tmp_path: Path) -> None:
     panel = panel_of(6)
     panel.faults.add(faults.slow(0.003), resource="backups")
     poll = {"interval": "1s", "concurrency": 8}
-    async with watched(panel, tmp_path, poll=poll) as cloud:
-        await cloud.pass_(20)
+    async with monitored(panel, tmp_path, poll=poll) as cloud:
+        await cloud.advance(20)
 
     assert max(panel.traffic.most_in_flight_by_path.values()) == 1
 
@@ -159,14 +159,14 @@ async def test_a_server_is_never_asked_twice_at_once(tmp_path: Path) -> None:
 async def test_a_server_that_hangs_delays_nobody_else(tmp_path: Path) -> None:
     """It holds one slot; the others are read in theirs, pass after pass."""
     panel = panel_of(5)
-    async with watched(panel, tmp_path, poll={"concurrency": 2}) as cloud:
+    async with monitored(panel, tmp_path, poll={"concurrency": 2}) as cloud:
         fault = panel.faults.add(faults.hang(), server_id=3, resource="backups")
-        cloud.held = 1
-        await cloud.pass_(4 * INTERVAL)
+        cloud.unanswered = 1
+        await cloud.advance(4 * INTERVAL)
         reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
         lag = await cloud.value("onapp_poll_lag_seconds")
         fault.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
 
         assert reads == {1: 5, 2: 5, 3: 2, 4: 5, 5: 5}
@@ -181,10 +181,10 @@ async def test_intervals_shorter_than_the_time_out_work(tmp_path: Path) -> None:
     """Servers are read each second although a request may take thirty."""
     panel = panel_of(3)
     poll = {"interval": "1s", "timeout": "30s"}
-    async with watched(panel, tmp_path, poll=poll) as cloud:
-        cloud.held = 1
+    async with monitored(panel, tmp_path, poll=poll) as cloud:
+        cloud.unanswered = 1
         panel.faults.add(faults.hang(), server_id=2, resource="backups")
-        await cloud.pass_(50)
+        await cloud.advance(50)
 
         assert len(asked(panel, "backups", 1)) == 51
         assert len(asked(panel, "backups", 2)) == 2
@@ -196,9 +196,9 @@ async def test_the_inventory_is_read_at_the_discovery_interval(tmp_path: Path) -
     """A new server is found by the next one, and read at once."""
     panel = panel_of(2)
     discovery = {"interval": "10m"}
-    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+    async with monitored(panel, tmp_path, discovery=discovery) as cloud:
         panel.world.add_server(number=77)
-        await cloud.pass_(35 * MINUTE)
+        await cloud.advance(35 * MINUTE)
 
         assert asked(panel, "virtual_machines") == [0, 600, 1200, 1800]
         assert asked(panel, "backups", 77)[0] == 600
@@ -213,14 +213,14 @@ async def test_a_failed_read_leaves_the_data_and_is_tried_again(
 ) -> None:
     """The last good data stay; retries come later each time; then all is well."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         before = await cloud.series("onapp_backup_size_bytes", vm_id=2)
         fault = panel.faults.add(faults.html_error(), server_id=2, resource="backups")
-        await cloud.pass_(2 * INTERVAL)
+        await cloud.advance(2 * INTERVAL)
         during = await cloud.metrics()
         moments = asked(panel, "backups", 2)[1:]
         fault.remove()
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
 
         assert series(during, "onapp_backup_size_bytes", vm_id=2) == before
         assert series(during, "onapp_vm_poll_success", panel="cp") == {
@@ -241,16 +241,16 @@ async def test_data_older_than_max_age_go_and_come_back(tmp_path: Path) -> None:
     """All that is made from the backups goes; inventory and poll series stay."""
     panel = panel_of(2)
     poll = {"max_age": "30m"}
-    async with watched(panel, tmp_path, poll=poll, expected_interval="1d") as cloud:
+    async with monitored(panel, tmp_path, poll=poll, expected_interval="1d") as cloud:
         whole = families_of(await cloud.metrics(), 2)
         fault = panel.faults.add(faults.status(500), server_id=2, resource="backups")
-        await cloud.pass_(30 * MINUTE)
+        await cloud.advance(30 * MINUTE)
         still = families_of(await cloud.metrics(), 2)
-        await cloud.pass_(15 * MINUTE)
+        await cloud.advance(15 * MINUTE)
         left = families_of(await cloud.metrics(), 2)
         other = families_of(await cloud.metrics(), 1)
         fault.remove()
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
 
         assert still == whole
         assert whole - left == {name for name in whole if made_from_backups(name)}
@@ -271,10 +271,10 @@ async def test_poll_success_falls_when_data_grow_too_old_unread(
 ) -> None:
     """A read that hangs has not failed, but what it read before is no success now."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path, poll={"max_age": "30m"}) as cloud:
+    async with monitored(panel, tmp_path, poll={"max_age": "30m"}) as cloud:
         panel.faults.add(faults.hang(), resource="backups")
-        cloud.held = 1
-        await cloud.pass_(50 * MINUTE)
+        cloud.unanswered = 1
+        await cloud.advance(50 * MINUTE)
 
         assert await cloud.value("onapp_vm_poll_success") == 0
         assert await cloud.value("onapp_vm_backups", state="built") is None
@@ -284,9 +284,9 @@ async def test_a_deleted_backup_is_gone_after_the_next_read(tmp_path: Path) -> N
     """Its series do not outlive the read that no longer lists it."""
     panel = panel_of(1)
     gone, stays = 1001, panel.world.add_backup(1).id
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.world.remove_backup(gone)
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         text = await cloud.metrics()
 
         assert f'backup_id="{gone}"' not in text
@@ -299,11 +299,11 @@ async def test_a_deleted_server_is_gone_with_the_next_complete_inventory(
     """Until then its reads fail; after that none of its series is left."""
     panel = panel_of(3)
     discovery = {"interval": "1h"}
-    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+    async with monitored(panel, tmp_path, discovery=discovery) as cloud:
         panel.world.remove_server(2)
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         between = await cloud.value("onapp_vm_poll_success", vm_id=2)
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         text = await cloud.metrics()
         last = asked(panel, "backups", 2)[-1]
 
@@ -317,13 +317,13 @@ async def test_a_deleted_server_is_gone_with_the_next_complete_inventory(
 async def test_a_failed_inventory_takes_no_server_away(tmp_path: Path) -> None:
     """A deleted server stays listed as long as nobody says that it is gone."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.world.remove_server(2)
         fault = panel.faults.add(faults.status(502), resource="virtual_machines")
-        await cloud.pass_(30 * MINUTE)
+        await cloud.advance(30 * MINUTE)
         during = await cloud.metrics()
         fault.remove()
-        await cloud.pass_(10 * MINUTE)
+        await cloud.advance(10 * MINUTE)
 
         assert series(during, "onapp_vm_poll_success", vm_id=2) == {"panel=cp": 0.0}
         assert series(during, "onapp_up") == {"panel=cp": 0.0}
@@ -337,15 +337,15 @@ async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
 ) -> None:
     """Neither series nor what the reader remembers of its last answer."""
     panel = panel_of(2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         fault = panel.faults.add(faults.hang(), resource="backups", server_id=2)
-        cloud.held = 1
-        await cloud.pass_(INTERVAL)
+        cloud.unanswered = 1
+        await cloud.advance(INTERVAL)
         panel.visible = lambda server: server.id == 1
-        await cloud.pass_(10 * MINUTE)
+        await cloud.advance(10 * MINUTE)
         panel.visible = lambda _: True
         fault.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
         remembered = cloud.exporter.fleet.members["cp"].poller.reader._known  # noqa: SLF001  # what must not grow
 
@@ -359,14 +359,14 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
 ) -> None:
     """What is kept is bounded by the servers that there are."""
     panel = panel_of(2)
-    async with watched(panel, tmp_path, discovery={"interval": "1m"}) as cloud:
+    async with monitored(panel, tmp_path, discovery={"interval": "1m"}) as cloud:
         poller = cloud.exporter.fleet.members["cp"].poller
         for _ in range(20):
             server = panel.world.add_server()
-            await cloud.pass_(MINUTE)
+            await cloud.advance(MINUTE)
             panel.world.remove_server(server.id)
-            await cloud.pass_(MINUTE)
-        await cloud.pass_(INTERVAL)
+            await cloud.advance(MINUTE)
+        await cloud.advance(INTERVAL)
         timetable = poller.timetable
         kept = [
             len(poller.store.watches),
@@ -393,15 +393,15 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
 ) -> None:
     """The server counts as failed and is tried again, the others are read."""
     panel = panel_of(3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         poller = cloud.exporter.fleet.members["cp"].poller
         sound = poller.reader
         poller.reader = faulty(sound, FaultyBackups)
         with structlog.testing.capture_logs() as entries:
-            await cloud.pass_(3 * INTERVAL)
+            await cloud.advance(3 * INTERVAL)
         success = await cloud.series("onapp_vm_poll_success", panel="cp")
         poller.reader = sound
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
 
         assert success == {"vm_id=1": 1.0, "vm_id=2": 0.0, "vm_id=3": 1.0}
         assert [
@@ -438,15 +438,15 @@ def faulty(reader: PanelApi, kind: type[PanelApi]) -> PanelApi:
 async def test_a_bug_in_asking_for_the_panel_hammers_nobody(tmp_path: Path) -> None:
     """What failed for no foreseen reason is tried again later each time."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path, discovery={"interval": "5m"}) as cloud:
+    async with monitored(panel, tmp_path, discovery={"interval": "5m"}) as cloud:
         poller = cloud.exporter.fleet.members["cp"].poller
         reader = poller.reader
         poller.reader = faulty(reader, FaultyVersion)
         (cloud.file.parent / "api-key").write_text("another key")
         panel.password = "another key"
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         poller.reader = reader
-        await cloud.pass_(5 * MINUTE)
+        await cloud.advance(5 * MINUTE)
 
         assert await cloud.value("onapp_up") == 1
         assert await cloud.value("onapp_vm_poll_success") == 1
@@ -460,8 +460,8 @@ async def test_a_configured_server_that_is_not_there_fails_and_stays(
 ) -> None:
     """A 404 on the backups of a configured server is no reason to forget it."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path, virtual_machines=[1, 99]) as cloud:
-        await cloud.pass_(2 * HOUR)
+    async with monitored(panel, tmp_path, virtual_machines=[1, 99]) as cloud:
+        await cloud.advance(2 * HOUR)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
@@ -475,7 +475,7 @@ async def test_servers_configured_by_number_are_read_though_nothing_describes_th
 ) -> None:
     """An account may be allowed to read backups and nothing else."""
     panel = panel_of(2, permissions={"backups.read"})
-    async with watched(panel, tmp_path, virtual_machines=[1, 2]) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=[1, 2]) as cloud:
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
             "vm_id=2": 1.0,
@@ -490,7 +490,7 @@ async def test_more_than_a_hundred_configured_servers_are_looked_up_in_the_list(
     """A hundred and one requests for what two pages tell would be a waste."""
     panel = panel_of(101)
     numbers = list(panel.world.servers)
-    async with watched(panel, tmp_path, virtual_machines=numbers) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=numbers) as cloud:
         described = await cloud.series("onapp_vm_info")
 
         assert len(asked(panel, "virtual_machines")) == 2
@@ -502,10 +502,10 @@ async def test_an_identifier_is_resolved_as_soon_as_the_panel_knows_it(
 ) -> None:
     """Until then it is what ``vm_id`` says, with a failed read; then it is gone."""
     panel = panel_of(1)
-    async with watched(panel, tmp_path, virtual_machines=[1, "latecomer"]) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=[1, "latecomer"]) as cloud:
         before = await cloud.series("onapp_vm_poll_success", panel="cp")
         panel.world.add_server(identifier="latecomer", number=42)
-        await cloud.pass_(10 * MINUTE)
+        await cloud.advance(10 * MINUTE)
         after = await cloud.metrics()
 
         assert before == {"vm_id=1": 1.0, "vm_id=latecomer": 0.0}
@@ -522,9 +522,9 @@ async def test_an_identifier_once_resolved_survives_a_failed_lookup(
     """What was known of it stays true until somebody says otherwise."""
     panel = panel_of(2)
     name = panel.world.servers[2].identifier
-    async with watched(panel, tmp_path, virtual_machines=[1, name]) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=[1, name]) as cloud:
         panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
@@ -541,8 +541,8 @@ async def test_lookups_that_fail_do_not_keep_others_from_being_resolved(
     names = [server.identifier for server in panel.world.servers.values()]
     for name in names[:5]:
         panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
-    async with watched(panel, tmp_path, virtual_machines=names) as cloud:
-        await cloud.pass_(5 * MINUTE)
+    async with monitored(panel, tmp_path, virtual_machines=names) as cloud:
+        await cloud.advance(5 * MINUTE)
 
         assert await cloud.value("onapp_vm_poll_success", vm_id=6) == 1
         assert await cloud.value("onapp_up") == 1
@@ -553,8 +553,8 @@ async def test_a_lookup_that_failed_once_is_tried_again_soon(tmp_path: Path) -> 
     panel = panel_of(1)
     name = panel.world.servers[1].identifier
     panel.faults.add(faults.status(500), resource="virtual_machines", times=1)
-    async with watched(panel, tmp_path, virtual_machines=[name]) as cloud:
-        await cloud.pass_(20)
+    async with monitored(panel, tmp_path, virtual_machines=[name]) as cloud:
+        await cloud.advance(20)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0
@@ -568,10 +568,10 @@ async def test_up_is_absent_until_the_panel_was_first_heard(tmp_path: Path) -> N
     """A port that takes the connection and says nothing is no answer yet."""
     panel = panel_of(1)
     fault = panel.faults.add(faults.hang())
-    async with watched(panel, tmp_path, held=1) as cloud:
+    async with monitored(panel, tmp_path, unanswered=1) as cloud:
         during = await cloud.metrics()
         fault.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
 
         assert series(during, "onapp_up") == {}
@@ -583,9 +583,9 @@ async def test_up_is_0_once_the_first_request_has_timed_out(tmp_path: Path) -> N
     """Then it is known that the panel does not answer."""
     panel = panel_of(1)
     panel.faults.add(faults.hang())
-    async with watched(panel, tmp_path, clock=PatientClock(NOW)) as cloud:
+    async with monitored(panel, tmp_path, clock=SteppedTimeoutClock(NOW)) as cloud:
         assert await cloud.value("onapp_up") is None
-        await cloud.pass_(MINUTE)
+        await cloud.advance(MINUTE)
         assert await cloud.value("onapp_up") == 0
         assert (await cloud.get("/-/ready"))[0] == 200
 
@@ -608,7 +608,7 @@ async def test_the_only_servers_trouble_never_changes_up(
     panel = panel_of(1)
     panel.etags = False
     keys: dict[str, Any] = {"virtual_machines": [1]} if configured else {}
-    async with watched(
+    async with monitored(
         panel,
         tmp_path,
         poll={"interval": "1m"},
@@ -618,7 +618,7 @@ async def test_the_only_servers_trouble_never_changes_up(
         panel.faults.add(fault, server_id=1)
         ups = set()
         for _ in range(70):
-            await cloud.pass_(MINUTE)
+            await cloud.advance(MINUTE)
             ups.add(await cloud.value("onapp_up"))
 
         assert ups == {1.0}
@@ -629,9 +629,11 @@ async def test_the_only_servers_time_out_never_changes_up(tmp_path: Path) -> Non
     """Not even where the one request allowed at a time is the one that hangs."""
     panel = panel_of(1)
     poll = {"interval": "1m", "timeout": "1s", "concurrency": 1}
-    async with watched(panel, tmp_path, clock=PatientClock(NOW), poll=poll) as cloud:
+    async with monitored(
+        panel, tmp_path, clock=SteppedTimeoutClock(NOW), poll=poll
+    ) as cloud:
         panel.faults.add(faults.hang(), server_id=1, times=2)
-        await cloud.pass_(90)
+        await cloud.advance(90)
 
         assert await cloud.value("onapp_up") == 1
         assert (
@@ -646,14 +648,14 @@ async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> Non
     """Its time-out must not begin while a server's slow answer holds the only one."""
     panel = panel_of(1)
     poll = {"concurrency": 1, "interval": "1m"}
-    async with watched(panel, tmp_path, poll=poll) as cloud:
+    async with monitored(panel, tmp_path, poll=poll) as cloud:
         fault = panel.faults.add(faults.hang(), resource="backups")
-        cloud.held = 1
-        await cloud.pass_(10 * MINUTE)
+        cloud.unanswered = 1
+        await cloud.advance(10 * MINUTE)
         in_flight = cloud.exporter.fleet.members["cp"].poller.in_flight
         asked_for_it = asked(panel, "version")
         fault.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
 
         assert in_flight == 1
@@ -665,7 +667,7 @@ async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> Non
 async def test_up_is_0_when_the_inventory_fails(tmp_path: Path) -> None:
     """An account that may not list servers sees nothing: that is not up."""
     panel = panel_of(1, permissions={"settings.version", "backups.read"})
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 0
         assert await cloud.value("onapp_collector_success", collector="inventory") == 0
 
@@ -673,8 +675,8 @@ async def test_up_is_0_when_the_inventory_fails(tmp_path: Path) -> None:
 async def test_up_does_not_need_the_version(tmp_path: Path) -> None:
     """A role without ``settings.version`` gets a 403 and all the rest."""
     panel = panel_of(1, permissions={"virtual_machines.read", "backups.read"})
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(HOUR)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(HOUR)
 
         assert await cloud.value("onapp_up") == 1
         assert await cloud.series("onapp_panel_info") == {
@@ -688,8 +690,8 @@ async def test_a_version_that_fails_is_no_reason_to_read_nothing(
     """Up is 0, but servers are found and their backups read."""
     panel = panel_of(2)
     panel.faults.add(faults.status(500), resource="version")
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(HOUR)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(HOUR)
 
         assert await cloud.value("onapp_up") == 0
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
@@ -719,7 +721,7 @@ def add_section(file: Path, panel: Panel, name: str, **keys: Any) -> None:
 async def test_a_panel_that_is_down_does_not_disturb_another(tmp_path: Path) -> None:
     """Its own series say so, and it is found again without a restart."""
     panel, other = panel_of(3), panel_of(2)
-    async with other, watched(panel, tmp_path) as cloud:
+    async with other, monitored(panel, tmp_path) as cloud:
         other.clock = cloud.clock.time
         add_section(cloud.file, other, "other")
         assert (await cloud.get("/-/reload", method="POST"))[0] == 200
@@ -728,11 +730,11 @@ async def test_a_panel_that_is_down_does_not_disturb_another(tmp_path: Path) -> 
         port = URL(panel.url).port
         await panel.stop()
         reads = len(asked(other))
-        await cloud.pass_(2 * INTERVAL)
+        await cloud.advance(2 * INTERVAL)
         during = await cloud.metrics()
         meanwhile = len(asked(other)) - reads
         await panel.start(port=port or 0)
-        await cloud.pass_(5 * MINUTE)
+        await cloud.advance(5 * MINUTE)
 
         assert series(during, "onapp_up") == {"panel=cp": 0.0, "panel=other": 1.0}
         assert series(during, "onapp_poll_lag_seconds")["panel=other"] == 0
@@ -746,8 +748,8 @@ async def test_requests_to_a_panel_that_is_down_back_off(tmp_path: Path) -> None
     """They double up to five minutes, and one request is enough to find it."""
     panel = panel_of(10)
     panel.faults.add(faults.status(503))
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(HOUR)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(HOUR)
     moments = [row.at - NOW for row in panel.requests]
 
     assert gaps(moments)[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
@@ -758,8 +760,8 @@ async def test_no_gap_is_longer_than_the_interval(tmp_path: Path) -> None:
     """A panel that is read each ten seconds is sought each ten seconds."""
     panel = panel_of(1)
     panel.faults.add(faults.status(503))
-    async with watched(panel, tmp_path, poll={"interval": "10s"}) as cloud:
-        await cloud.pass_(5 * MINUTE)
+    async with monitored(panel, tmp_path, poll={"interval": "10s"}) as cloud:
+        await cloud.advance(5 * MINUTE)
     moments = [row.at - NOW for row in panel.requests]
 
     assert gaps(moments)[:5] == [1, 2, 4, 8, 10]
@@ -769,10 +771,10 @@ async def test_no_gap_is_longer_than_the_interval(tmp_path: Path) -> None:
 async def test_a_panel_that_goes_down_gets_few_requests(tmp_path: Path) -> None:
     """Three failures in a row are enough to see it, whatever is due."""
     panel = panel_of(50)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         before = len(panel.requests)
         panel.faults.add(faults.status(502))
-        await cloud.pass_(2 * HOUR)
+        await cloud.advance(2 * HOUR)
         sent = moved_on(cloud, before)
 
         assert len(sent) <= 3 + 9 + 2 * 12
@@ -785,11 +787,11 @@ async def test_an_inventory_that_fails_is_not_asked_for_without_a_rest(
     """Though the version is answered each time, retries come later and later."""
     panel = panel_of(1)
     fault = panel.faults.add(faults.status(500), resource="virtual_machines")
-    async with watched(panel, tmp_path) as cloud:
-        await cloud.pass_(20 * MINUTE)
+    async with monitored(panel, tmp_path) as cloud:
+        await cloud.advance(20 * MINUTE)
         moments = asked(panel, "virtual_machines")
         fault.remove()
-        await cloud.pass_(5 * MINUTE)
+        await cloud.advance(5 * MINUTE)
 
         assert gaps(moments) == [15, 30, 60, 120, 240, 300, 300]
         assert await cloud.value("onapp_up") == 1
@@ -802,10 +804,10 @@ async def test_a_panel_that_goes_down_while_it_refuses_is_not_hammered(
     """The try after ten minutes fails otherwise, and the back-off begins."""
     panel = panel_of(1)
     fault = panel.faults.add(faults.unauthorized())
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         fault.remove()
         panel.faults.add(faults.status(503))
-        await cloud.pass_(10 * MINUTE + 60)
+        await cloud.advance(10 * MINUTE + 60)
     moments = [row.at - NOW for row in panel.requests]
 
     assert moments == [0, 600, 601, 603, 607, 615, 631]
@@ -814,10 +816,10 @@ async def test_a_panel_that_goes_down_while_it_refuses_is_not_hammered(
 async def test_retry_after_of_a_panel_is_honoured(tmp_path: Path) -> None:
     """A limit on requests stops them all for as long as it asks."""
     panel = panel_of(20)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(429, {"Retry-After": "120"}), times=1)
         before = len(panel.requests)
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         moments = [row.at - NOW for row in moved_on(cloud, before)]
 
         assert gaps(moments)[0] == 120
@@ -830,10 +832,10 @@ async def test_retry_after_of_a_whole_panel_is_learned_from_two_answers(
 ) -> None:
     """A 503 may be one server's own, so one more request finds out."""
     panel = panel_of(20)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(503, {"Retry-After": "200"}))
         before = len(panel.requests)
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         moments = [row.at - NOW for row in moved_on(cloud, before)]
 
         assert gaps(moments)[:4] == [0, 200, 200, 200]
@@ -844,7 +846,7 @@ async def test_retry_after_of_one_server_concerns_that_server_alone(
 ) -> None:
     """The others are read as ever; its own retries wait for as long as it asks."""
     panel = panel_of(5)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(
             faults.status(503, {"Retry-After": "400"}),
             server_id=2,
@@ -852,7 +854,7 @@ async def test_retry_after_of_one_server_concerns_that_server_alone(
         )
         lags = set()
         for _ in range(3 * 15):
-            await cloud.pass_(MINUTE)
+            await cloud.advance(MINUTE)
             lags.add(await cloud.value("onapp_poll_lag_seconds"))
         reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
         moments = asked(panel, "backups", 2)[1:]
@@ -869,15 +871,15 @@ async def test_ready_only_when_the_first_pass_has_ended(tmp_path: Path) -> None:
     """The port is open before; metrics show what has come until then."""
     panel = panel_of(3)
     fault = panel.faults.add(faults.hang(), server_id=2, resource="backups")
-    async with watched(panel, tmp_path, held=1) as cloud:
+    async with monitored(panel, tmp_path, unanswered=1) as cloud:
         during, _, _ = await cloud.get("/-/ready")
         shown = await cloud.series("onapp_vm_poll_success", panel="cp")
         fault.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
         after, _, _ = await cloud.get("/-/ready")
         await panel.stop()
-        await cloud.pass_(2 * HOUR)
+        await cloud.advance(2 * HOUR)
 
         assert (during, after) == (503, 200)
         assert shown == {"vm_id=1": 1.0, "vm_id=3": 1.0}
@@ -890,9 +892,9 @@ async def test_servers_that_fail_do_not_end_the_first_pass_early(
     """Three in a row make the exporter look twice, then the pass goes on."""
     panel = panel_of(12)
     panel.faults.add(faults.status(500), resource="backups", times=4)
-    async with watched(panel, tmp_path, poll={"concurrency": 1}) as cloud:
+    async with monitored(panel, tmp_path, poll={"concurrency": 1}) as cloud:
         during, _, _ = await cloud.get("/-/ready")
-        await cloud.pass_(2)
+        await cloud.advance(2)
         success = await cloud.series("onapp_vm_poll_success")
 
         assert during == 503
@@ -906,9 +908,9 @@ async def test_a_server_that_goes_during_the_first_pass_does_not_hold_it_up(
     """Whoever is no longer listed needs no reading."""
     panel = panel_of(3)
     panel.faults.add(faults.hang(), server_id=2, resource="backups")
-    async with watched(panel, tmp_path, held=1) as cloud:
+    async with monitored(panel, tmp_path, unanswered=1) as cloud:
         panel.world.remove_server(2)
-        await cloud.pass_(10 * MINUTE)
+        await cloud.advance(10 * MINUTE)
 
         assert (await cloud.get("/-/ready"))[0] == 200
 
@@ -922,23 +924,23 @@ async def test_ready_also_when_the_first_pass_ended_badly(
     """A panel in trouble is for alerts, not for restarts of the exporter."""
     panel = panel_of(1)
     panel.faults.add(fault)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert (await cloud.get("/-/ready"))[0] == 200
 
 
 async def test_the_lag_is_0_as_long_as_the_panel_keeps_up(tmp_path: Path) -> None:
     """And grows with time itself when it does not."""
     panel = panel_of(4)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         lags = set()
         for _ in range(30):
-            await cloud.pass_(MINUTE)
+            await cloud.advance(MINUTE)
             lags.add(await cloud.value("onapp_poll_lag_seconds"))
         panel.faults.add(faults.hang(), resource="backups")
-        cloud.held = 4
-        await cloud.pass_(INTERVAL)
+        cloud.unanswered = 4
+        await cloud.advance(INTERVAL)
         early = await cloud.value("onapp_poll_lag_seconds")
-        await cloud.pass_(INTERVAL)
+        await cloud.advance(INTERVAL)
         late = await cloud.value("onapp_poll_lag_seconds")
 
         assert lags == {0.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import NOW, Cloud, series, watched
+from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -16,7 +16,7 @@ from exporter.demo.world import World
 
 DAY = 86_400.0
 
-Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
 
 
 @pytest.fixture(params=["json", "xml"])
@@ -24,9 +24,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a world with the collector switched on, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(world: World, **keys: Any) -> AsyncIterator[Cloud]:
+    async def start(world: World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
         keys = {"collectors": {"recovery_points": True}, **keys}
-        async with watched(
+        async with monitored(
             Panel(world), tmp_path, format=request.param, **keys
         ) as cloud:
             yield cloud
@@ -87,16 +87,16 @@ async def test_refused_recovery_points_touch_nothing_else(
     async with start(world) as cloud:
         panel = cloud.panel
         trouble = panel.faults.add(faults.status(code), resource="recovery_points")
-        await cloud.pass_(900)
+        await cloud.advance(900)
         panel.requests.clear()
-        await cloud.pass_(1800)
+        await cloud.advance(1800)
         text = await cloud.metrics()
         asked = [a for a in panel.requests if a.resource == "recovery_points"]
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
-        await cloud.pass_(2700)
+        await cloud.advance(2700)
         late = await cloud.metrics()
         trouble.remove()
-        await cloud.pass_(4500)
+        await cloud.advance(4500)
         mended = await cloud.metrics()
 
     assert not asked
@@ -117,7 +117,7 @@ async def test_one_servers_failure_is_its_own(start: Start) -> None:
         cloud.panel.faults.add(
             faults.html_error(), resource="recovery_points", server_id=1
         )
-        await cloud.pass_(7000)
+        await cloud.advance(7000)
         text = await cloud.metrics()
 
     assert set(series(text, "onapp_recovery_point_built", panel="cp")) == {
@@ -133,7 +133,7 @@ async def test_refused_credentials_stop_everything_here_too(start: Start) -> Non
     """A 401 to this request is one to the panel."""
     async with start(a_world()) as cloud:
         cloud.panel.faults.add(faults.unauthorized(), resource="recovery_points")
-        await cloud.pass_(900)
+        await cloud.advance(900)
         up = await cloud.value("onapp_up")
         refused = [asked for asked in cloud.panel.requests if asked.status == 401]
 
@@ -171,10 +171,10 @@ async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
         "poll": {"concurrency": 1},
     }
     shown: list[int] = []
-    async with watched(panel, tmp_path, **keys) as cloud:
-        await cloud.pass_(5000)
+    async with monitored(panel, tmp_path, **keys) as cloud:
+        await cloud.advance(5000)
         for _ in range(4):
-            await cloud.pass_(1800)
+            await cloud.advance(1800)
             shown.append(len(await cloud.series("onapp_recovery_point_built")))
 
     assert shown == [7] * 4
@@ -191,10 +191,10 @@ async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) ->
         panel = cloud.panel
         trouble = panel.faults.add(faults.html_error(), resource="recovery_points")
         panel.requests.clear()
-        await cloud.pass_(4 * 3600)
+        await cloud.advance(4 * 3600)
         asked = [a for a in panel.requests if a.resource == "recovery_points"]
         trouble.remove()
-        await cloud.pass_(5000)
+        await cloud.advance(5000)
         mended = await cloud.series("onapp_recovery_point_built", panel="cp")
 
     assert len(asked) < 30
@@ -215,7 +215,7 @@ async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> Non
             cloud.panel.faults.add(
                 faults.html_error(), resource="recovery_points", server_id=number
             )
-        await cloud.pass_(3 * 3600)
+        await cloud.advance(3 * 3600)
         shown = await cloud.series("onapp_recovery_point_built")
 
     assert len(shown) == 16
@@ -228,9 +228,9 @@ async def test_what_a_reload_leaves_stays_as_long_as_it_is_young(start: Start) -
         text = cloud.file.read_text()
         cloud.file.write_text(text + "  poll: {concurrency: 4}\n")
         status, _, _ = await cloud.get("/-/reload", method="POST")
-        await cloud.pass_(600)
+        await cloud.advance(600)
         young = await cloud.series("onapp_recovery_point_built")
-        await cloud.pass_(7000)
+        await cloud.advance(7000)
         old = await cloud.series("onapp_recovery_point_built")
 
     assert status == 200
@@ -250,7 +250,7 @@ async def test_servers_that_fail_in_several_ways_are_no_news_each_time(
         for number in range(1, 7):
             fault = faults.html() if number % 2 else faults.html_error()
             cloud.panel.faults.add(fault, resource="recovery_points", server_id=number)
-        await cloud.pass_(6 * 3600)
+        await cloud.advance(6 * 3600)
         lines = capsys.readouterr().out.splitlines()
 
     assert len([line for line in lines if "collector failed" in line]) == 2

@@ -13,15 +13,15 @@ from typing import Any, Self
 
 import aiohttp
 import pytest
-from builders import a_cloud, answering, in_both_formats, lines
-from harness import BACKUPS_ONLY, NOW, Cloud, PatientClock
-from harness import watched as watched_whole
+from builders import a_cloud, answer_with, in_both_formats, sample_lines
+from harness import BACKUPS_ONLY, NOW, MonitoredCloud, SteppedTimeoutClock
+from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
 
-watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
 RESOURCES = (
     *("version", "virtual_machines", "backups", "schedules", "disks"),
@@ -48,13 +48,13 @@ def log() -> Iterator[list[Any]]:
         yield entries
 
 
-async def errors(cloud: Cloud) -> dict[str, float]:
+async def errors(cloud: MonitoredCloud) -> dict[str, float]:
     """Return the errors that were counted, without those that never happened."""
     counted = await cloud.series("onapp_api_errors_total", panel="cp")
     return {where: count for where, count in counted.items() if count}
 
 
-async def answers(cloud: Cloud, **labels: object) -> dict[str, float]:
+async def answers(cloud: MonitoredCloud, **labels: object) -> dict[str, float]:
     """Return the answers that were counted, without those that never came."""
     counted = await cloud.series("onapp_api_requests_total", panel="cp", **labels)
     return {where: count for where, count in counted.items() if count}
@@ -66,7 +66,7 @@ async def test_every_request_says_who_asks_and_for_what(
 ) -> None:
     """Suffix and Accept both: without them a page of HTML can come back."""
     panel = a_cloud()
-    async with watched(panel, tmp_path, format=form):
+    async with monitored(panel, tmp_path, format=form):
         asked = panel.requests
 
         assert [request.path for request in asked] == [
@@ -95,7 +95,7 @@ async def test_credentials_are_sent_in_utf_8(
 ) -> None:
     """Whatever characters they are made of."""
     panel = a_cloud(username=username, password=password)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert panel.attempts == {}
 
@@ -104,8 +104,8 @@ async def test_credentials_are_sent_in_utf_8(
 async def test_one_session_serves_all_requests(form: str, tmp_path: Path) -> None:
     """A panel opens one for every request that brings no cookie."""
     panel = a_cloud(5)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(3600.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(3600.0)
 
         assert panel.sessions_opened == 1
         assert len(panel.requests) > 20
@@ -114,9 +114,9 @@ async def test_one_session_serves_all_requests(form: str, tmp_path: Path) -> Non
 async def test_a_session_that_the_panel_forgot_is_replaced(tmp_path: Path) -> None:
     """The credentials go with every request, so nothing fails."""
     panel = a_cloud()
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         panel.gate.close_sessions()
-        await cloud.pass_(1800.0)
+        await cloud.advance(1800.0)
 
         assert panel.sessions_opened == 2
         assert await errors(cloud) == {}
@@ -128,7 +128,7 @@ async def test_the_address_may_have_a_path_and_a_slash(
 ) -> None:
     """Paths of the API are below it."""
     panel = a_cloud(base_path=base_path)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert panel.requests[0].path == f"{base_path.rstrip('/')}/version.json"
 
@@ -139,8 +139,8 @@ async def test_a_redirect_is_never_followed(code: int, tmp_path: Path) -> None:
     panel = a_cloud()
     async with a_cloud() as other:
         panel.faults.add(faults.redirect(f"{other.url}/version.json", code))
-        async with watched(panel, tmp_path) as cloud:
-            await cloud.pass_(60.0)
+        async with monitored(panel, tmp_path) as cloud:
+            await cloud.advance(60.0)
 
             assert list(other.requests) == []
             assert await cloud.value("onapp_up") == 0.0
@@ -155,7 +155,7 @@ async def test_a_redirect_of_one_server_is_that_servers_trouble(
     """Also one to the panel itself is not followed."""
     panel = a_cloud(2)
     panel.faults.add(faults.redirect("/users/sign_in"), resource="backups", server_id=2)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
@@ -172,7 +172,7 @@ async def test_a_flood_is_stopped_at_the_limit(tmp_path: Path) -> None:
     """A body without end costs no more memory than ``max_body``."""
     panel = a_cloud()
     panel.faults.add(faults.flood(), resource="backups")
-    async with watched(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
+    async with monitored(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await cloud.value("onapp_up") == 1.0
         assert await errors(cloud) == {"reason=too_large,resource=backups": 1.0}
@@ -184,8 +184,8 @@ async def test_a_body_of_just_the_limit_is_taken(
 ) -> None:
     """One byte more is too much."""
     panel = a_cloud()
-    answering(panel, "json", b"[]".ljust(length))
-    async with watched(panel, tmp_path, poll={"max_body": "1KiB"}) as cloud:
+    answer_with(panel, "json", b"[]".ljust(length))
+    async with monitored(panel, tmp_path, poll={"max_body": "1KiB"}) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == good
 
 
@@ -194,7 +194,7 @@ async def test_the_limit_is_on_what_is_unpacked(tmp_path: Path) -> None:
     panel = a_cloud(gzip=True)
     for _ in range(100):
         panel.world.add_backup(1, note="x" * 5000)
-    async with watched(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
+    async with monitored(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
         assert await errors(cloud) == {"reason=too_large,resource=backups": 1.0}
 
 
@@ -208,8 +208,8 @@ async def test_answers_come_in_every_framing(
     """Compressed, in chunks, with or without keeping the connection."""
     panel = a_cloud(3, **habits)
     panel.world.add_backup(3)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        await cloud.pass_(1800.0)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        await cloud.advance(1800.0)
 
         assert await cloud.value("onapp_vm_backups", vm_id=3, state="built") == 1.0
         assert await errors(cloud) == {}
@@ -238,7 +238,7 @@ async def test_every_failure_is_counted_with_its_reason(
     """And every answer with its code, whether it could be used or not."""
     panel = a_cloud()
     panel.faults.add(fault, resource="backups")
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await errors(cloud) == {f"reason={reason},resource=backups": 1.0}
         assert await answers(cloud, resource="backups") == (
@@ -252,9 +252,9 @@ async def test_an_answer_that_is_not_http_is_not_quoted(
     """What follows a broken answer may be a body, with passwords in it."""
     panel = a_cloud()
     head = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
-    chunked = answering(panel, "json", b"", headers=head)
+    chunked = answer_with(panel, "json", b"", headers=head)
     chunked.fault = garbled()
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await errors(cloud) == {"reason=connection,resource=backups": 1.0}
 
     assert "s3cret" not in repr(log)
@@ -282,10 +282,10 @@ async def test_a_connection_that_was_closed_meanwhile_is_tried_once_more(
 ) -> None:
     """Reused connections sometimes end early; the second try is on a new one."""
     panel = a_cloud()
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         before = len(panel.requests)
         early = panel.faults.add(faults.early_eof(), resource="backups")
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
         asked = [r for r in list(panel.requests)[before:] if r.resource == "backups"]
 
         assert early.happened == 1
@@ -299,9 +299,9 @@ async def test_of_many_connections_that_were_closed_meanwhile_none_counts(
 ) -> None:
     """A second try may be on one of them too: the last is on a new connection."""
     panel = a_cloud(6)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         early = panel.faults.add(faults.early_eof())
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
 
         assert early.happened
         assert await errors(cloud) == {}
@@ -312,9 +312,9 @@ async def test_a_panel_that_resets_every_connection_is_tried_twice_at_most(
 ) -> None:
     """A request is sent again once, not for ever."""
     panel = a_cloud()
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         fault = panel.faults.add(faults.reset(), resource="backups")
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
         counted = await errors(cloud)
 
         assert set(counted) == {"reason=connection,resource=backups"}
@@ -328,8 +328,10 @@ async def test_an_answer_that_does_not_come_is_given_up(
     panel = a_cloud()
     panel.faults.add(faults.slow(3600, body=True), resource="backups")
     poll = {"timeout": "1s"}
-    async with watched(panel, tmp_path, clock=PatientClock(NOW), poll=poll) as cloud:
-        await cloud.pass_(2.0)
+    async with monitored(
+        panel, tmp_path, clock=SteppedTimeoutClock(NOW), poll=poll
+    ) as cloud:
+        await cloud.advance(2.0)
         assert await errors(cloud) == {"reason=timeout,resource=backups": 1.0}
         assert await cloud.value("onapp_up") == 1.0
 
@@ -344,7 +346,7 @@ async def test_a_panel_that_cannot_be_reached_is_down(
     url: str, log: list[Any], tmp_path: Path
 ) -> None:
     """No such name, or nobody there: one line says so, with the mend."""
-    async with watched(a_cloud(), tmp_path, url=url) as cloud:
+    async with monitored(a_cloud(), tmp_path, url=url) as cloud:
         assert await cloud.value("onapp_up") == 0.0
         assert await errors(cloud) == {"reason=connection,resource=version": 1.0}
         assert await answers(cloud) == {}
@@ -362,7 +364,7 @@ async def test_an_ipv6_address_is_as_good(tmp_path: Path) -> None:
             await self.start(host="::1")
             return self
 
-    async with watched(OnIpv6(a_cloud().world), tmp_path) as cloud:
+    async with monitored(OnIpv6(a_cloud().world), tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
 
 
@@ -429,7 +431,7 @@ async def test_a_self_signed_certificate_is_refused(
     secure: Secure, log: list[Any], tmp_path: Path
 ) -> None:
     """Nothing is sent, the credentials least of all; the log says how to trust it."""
-    async with watched(secure, tmp_path) as cloud:
+    async with monitored(secure, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 0.0
         assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
         assert list(secure.requests) == []
@@ -443,7 +445,7 @@ async def test_a_certificate_for_another_name_is_refused(
 ) -> None:
     """Trusting who signed it is not enough."""
     trust = {"ca_file": str(authority.certificate)}
-    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+    async with monitored(secure, tmp_path, tls_config=trust) as cloud:
         assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
         assert list(secure.requests) == []
 
@@ -456,7 +458,7 @@ async def test_a_private_authority_can_be_trusted(
         "ca_file": str(authority.certificate),
         "server_name": "cp.example.com",
     }
-    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+    async with monitored(secure, tmp_path, tls_config=trust) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await errors(cloud) == {}
 
@@ -471,18 +473,18 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
     renewed = made_for(tmp_path, "cp.example.com")
     panel = secure_by(authority)
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, tls_config=trust) as cloud:
+    async with monitored(panel, tmp_path, tls_config=trust) as cloud:
         port = int(panel.url.rpartition(":")[2])
         await panel.stop()
         panel.context = context_of(renewed)
         await panel.start(port=port, ssl_context=panel.context)
         ca_file.write_bytes(renewed.certificate.read_bytes())
-        await cloud.pass_(900)
+        await cloud.advance(900)
         before = await cloud.value("onapp_up")
         member = cloud.exporter.fleet.members["cp"]
         await cloud.get("/-/reload", method="POST")
         kept = await cloud.value("onapp_vm_backups", vm_id=1, state="built")
-        await cloud.pass_(900)
+        await cloud.advance(900)
 
         assert before == 0
         assert kept == 1
@@ -496,7 +498,7 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
 async def test_verification_can_be_switched_off(secure: Secure, tmp_path: Path) -> None:
     """For those who know what they do."""
     trust = {"insecure_skip_verify": True}
-    async with watched(secure, tmp_path, tls_config=trust) as cloud:
+    async with monitored(secure, tmp_path, tls_config=trust) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await errors(cloud) == {}
 
@@ -505,7 +507,7 @@ async def test_a_panel_without_tls_on_a_tls_address_is_refused(tmp_path: Path) -
     """The other end speaks, but not TLS."""
     async with a_cloud() as plain:
         url = plain.url.replace("http:", "https:")
-        async with watched(a_cloud(), tmp_path, url=url) as cloud:
+        async with monitored(a_cloud(), tmp_path, url=url) as cloud:
             assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
             assert list(plain.requests) == []
 
@@ -514,7 +516,7 @@ async def test_a_proxy_is_asked_in_the_panels_stead(tmp_path: Path) -> None:
     """With the panel's address in the request."""
     async with (
         a_cloud() as proxy,
-        watched(
+        monitored(
             a_cloud(), tmp_path, url="http://panel.invalid", proxy_url=proxy.url
         ) as cloud,
     ):
@@ -538,7 +540,7 @@ async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
     with capture_logs() as log:
         proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
         port = proxy.sockets[0].getsockname()[1]
-        async with watched(
+        async with monitored(
             a_cloud(),
             tmp_path,
             url="https://panel.invalid",
@@ -558,7 +560,7 @@ async def test_own_counters_start_at_0(tmp_path: Path) -> None:
     """For every known label value, so that the first increase is seen."""
     panel = a_cloud()
     panel.faults.add(faults.reset())
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         counted = await cloud.series("onapp_api_errors_total", panel="cp")
         counted.pop("reason=connection,resource=version")
 
@@ -586,7 +588,7 @@ async def test_requests_are_counted_by_resource_and_code(tmp_path: Path) -> None
     panel = a_cloud(3, per_page_cap=2)
     panel.faults.add(faults.status(404), resource="backups", server_id=2)
     panel.faults.add(faults.reset(), resource="backups", server_id=3)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await answers(cloud) == {
             "code=200,resource=version": 1.0,
             "code=200,resource=virtual_machines": 2.0,
@@ -609,8 +611,10 @@ async def test_requests_are_counted_by_resource_and_code(tmp_path: Path) -> None
 
 async def test_no_created_series_are_exposed(tmp_path: Path) -> None:
     """Counters and histograms have just their own samples."""
-    async with watched(a_cloud(), tmp_path) as cloud:
-        names = {line.partition("{")[0] for line in await lines(cloud, "onapp_api_")}
+    async with monitored(a_cloud(), tmp_path) as cloud:
+        names = {
+            line.partition("{")[0] for line in await sample_lines(cloud, "onapp_api_")
+        }
 
         assert names == {
             "onapp_api_requests_total",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from builders import EVERYTHING, answering, written
-from harness import NOW, Cloud, series, watched
+from builders import ALL_PERMISSIONS, answer_with, list_body
+from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -19,7 +19,7 @@ from exporter.model.selection import Shard
 
 DAY = 86_400.0
 
-Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
 
 
 @pytest.fixture(params=["json", "xml"])
@@ -27,9 +27,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a world, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[Cloud]:
+    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
         panel = Panel(panel) if isinstance(panel, World) else panel
-        async with watched(panel, tmp_path, format=request.param, **keys) as cloud:
+        async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
             yield cloud
 
     return start
@@ -157,7 +157,7 @@ async def test_history_tells_only_where_schedules_cannot_be_read(
     world.add_schedule("Disk", 101, "weeks", start_at=NOW + 1000)
     world.add_backup(1, created_at=NOW - 9 * DAY, initiated="weeks")
     world.add_backup(1, created_at=NOW - 8 * DAY, initiated="days")
-    panel = Panel(world, permissions=EVERYTHING - {"schedules.read"})
+    panel = Panel(world, permissions=ALL_PERMISSIONS - {"schedules.read"})
 
     async with start(panel, expected_interval="9d") as cloud:
         text = await cloud.metrics()
@@ -281,7 +281,7 @@ async def test_what_cannot_be_read_leaves_required_unknown(
     start: Start, permission: str
 ) -> None:
     """Without schedules or disks nothing says that backups are not meant to be."""
-    panel = Panel(a_world(), permissions=EVERYTHING - {permission})
+    panel = Panel(a_world(), permissions=ALL_PERMISSIONS - {permission})
 
     async with start(panel) as cloud:
         text = await cloud.metrics()
@@ -379,9 +379,9 @@ async def test_a_server_whose_schedules_fail_keeps_its_backups(start: Start) -> 
 
     async with start(world, virtual_machines=[1]) as cloud:
         cloud.panel.faults.add(faults.html_error(), resource="schedules")
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         text = await cloud.metrics()
-        await cloud.pass_(6000)
+        await cloud.advance(6000)
         later = await cloud.metrics()
 
     assert series(text, "onapp_vm_poll_success") == {"panel=cp,vm_id=1": 1}
@@ -399,14 +399,14 @@ async def test_lost_permission_is_logged_once_and_found_again(
     """The collector is off with one line, tried hourly, and touches nothing else."""
     world = a_world()
     world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
-    panel = Panel(world, permissions=EVERYTHING - {"schedules.read"})
+    panel = Panel(world, permissions=ALL_PERMISSIONS - {"schedules.read"})
 
     async with start(panel) as cloud:
-        await cloud.pass_(3 * 3600)
+        await cloud.advance(3 * 3600)
         asked = [a for a in panel.requests if a.resource == "schedules"]
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
-        panel.permissions = EVERYTHING
-        await cloud.pass_(3700)
+        panel.permissions = ALL_PERMISSIONS
+        await cloud.advance(3700)
         text = await cloud.metrics()
 
     assert len(lines) == 1
@@ -426,12 +426,12 @@ async def test_schedules_outlive_a_failure_but_not_for_ever(start: Start) -> Non
 
     async with start(world) as cloud:
         trouble = cloud.panel.faults.add(faults.html_error(), resource="schedules")
-        await cloud.pass_(1800)
+        await cloud.advance(1800)
         soon = await cloud.metrics()
-        await cloud.pass_(3600)
+        await cloud.advance(3600)
         late = await cloud.metrics()
         trouble.remove()
-        await cloud.pass_(600)
+        await cloud.advance(600)
         mended = await cloud.metrics()
 
     assert intervals(soon, "schedule")
@@ -448,7 +448,7 @@ async def test_backups_tell_whose_a_disk_is_where_disks_cannot_be_read(
     world.add_schedule("Disk", 101, start_at=NOW + 1000)
     world.add_schedule("Disk", 102, start_at=NOW + 1000)
     world.add_backup(1, target_id=101, created_at=NOW - DAY)
-    panel = Panel(world, permissions=EVERYTHING - {"disks.read"})
+    panel = Panel(world, permissions=ALL_PERMISSIONS - {"disks.read"})
 
     async with start(panel) as cloud:
         text = await cloud.metrics()
@@ -488,7 +488,9 @@ async def test_every_schedule_is_on_exactly_one_shard(
     if disks_readable:
         world.drop_disk(103)
         world.add_backup(4, target_id=103, created_at=NOW - DAY)
-    permissions = EVERYTHING if disks_readable else EVERYTHING - {"disks.read"}
+    permissions = (
+        ALL_PERMISSIONS if disks_readable else ALL_PERMISSIONS - {"disks.read"}
+    )
 
     found: list[str] = []
     for number in range(3):
@@ -509,11 +511,11 @@ async def test_a_new_server_has_its_schedule_with_its_first_backups(
     async with start(world) as cloud:
         world.add_server()
         world.add_schedule("Disk", 102, start_at=NOW + 30 * DAY)
-        await cloud.pass_(660)
+        await cloud.advance(660)
         grown = await cloud.series("onapp_schedule_failures", panel="cp")
         world.remove_server(1)
         world.change_schedule(502, status="disabled")
-        await cloud.pass_(660)
+        await cloud.advance(660)
         text = await cloud.metrics()
 
     assert set(grown) == {"schedule_id=501", "schedule_id=502"}
@@ -574,9 +576,9 @@ async def test_a_cut_short_list_is_used_and_reported(tmp_path: Path) -> None:
     for fault in (short, empty):
         panel.faults.add(fault, path="/settings/schedules", times=1)
 
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         cut = await cloud.metrics()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         whole = await cloud.metrics()
 
     told = "onapp_collector_success"
@@ -597,7 +599,7 @@ async def test_one_refused_server_does_not_switch_off_the_others(
     panel.faults.add(faults.forbidden(), resource="schedules", server_id=3)
 
     async with start(panel, virtual_machines=[1, 2, 3, 4, 5]) as cloud:
-        await cloud.pass_(6000)
+        await cloud.advance(6000)
         text = await cloud.metrics()
 
     assert set(series(text, "onapp_schedule_failures", panel="cp")) == {
@@ -617,7 +619,7 @@ async def test_a_schedule_of_a_disk_that_two_servers_backed_up_shows_once(
 
     async with start(world) as cloud:
         first = await cloud.metrics()
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         later = await cloud.metrics()
 
     for text in (first, later):
@@ -635,15 +637,15 @@ async def test_a_failed_retry_of_refused_lists_changes_nothing(start: Start) -> 
     refusal = panel.faults.add(faults.forbidden(), path=lists)
 
     async with start(panel) as cloud:
-        await cloud.pass_(3500)
+        await cloud.advance(3500)
         failure = panel.faults.add(faults.html_error(), path=lists)
         refusal.remove()
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         failing = await cloud.metrics()
         failure.remove()
-        await cloud.pass_(700)
+        await cloud.advance(700)
         panel.requests.clear()
-        await cloud.pass_(700)
+        await cloud.advance(700)
         mended = await cloud.metrics()
         paths = [asked.path for asked in panel.requests]
 
@@ -699,9 +701,9 @@ async def test_a_schedule_stays_for_a_while_when_it_cannot_be_read_any_more(
     async with start(world) as cloud:
         fault = spoiled(502, start_at="soon")
         cloud.panel.faults.add(fault, path="/settings/schedules")
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         soon = await cloud.series("onapp_schedule_failures", panel="cp")
-        await cloud.pass_(7000)
+        await cloud.advance(7000)
         late = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert set(soon) == {"schedule_id=501", "schedule_id=502"}
@@ -733,7 +735,7 @@ async def test_a_schedule_keeps_its_server_when_its_disk_cannot_be_read(
     async with start(world) as cloud:
         fault = spoiled(102, virtual_machine_id="?")
         cloud.panel.faults.add(fault, path="/settings/disks")
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
 
     assert set(told) == {"schedule_id=501,target_id=102,target_type=Disk,vm_id=1"}
@@ -773,7 +775,7 @@ async def test_asking_server_by_server_is_said_once_when_it_begins(
     panel.faults.add(faults.forbidden(), path="/settings/(schedules|disks)")
 
     async with start(panel) as cloud:
-        await cloud.pass_(3 * 3600)
+        await cloud.advance(3 * 3600)
         lines = capsys.readouterr().out.splitlines()
 
     told = [line for line in lines if "server by server" in line]
@@ -869,14 +871,16 @@ async def test_a_disk_that_moves_takes_its_schedule_along(
     for owner, times in ((1, 1), (2, None)):
         rows = [{"id": 101, "virtual_machine_id": owner}]
         rows += [{"id": n, "virtual_machine_id": n - 100} for n in (102, 103)]
-        body = written(form, *rows, name="disk")
-        answering(panel, form, body, resource=None, path="/settings/disks", times=times)
+        body = list_body(form, *rows, name="disk")
+        answer_with(
+            panel, form, body, resource=None, path="/settings/disks", times=times
+        )
 
     found = []
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         for _ in range(2):
             found.append(await cloud.series("onapp_schedule_info", schedule_id=501))
-            await cloud.pass_(660)
+            await cloud.advance(660)
         other = await cloud.series("onapp_schedule_info", schedule_id=502)
 
     assert [
@@ -898,13 +902,13 @@ async def test_a_server_found_later_is_told_what_was_read_before(
 
     async with start(panel, discovery={"exclude": {"label": "no"}}) as cloud:
         world.servers[1].label = "no"
-        await cloud.pass_(660)
+        await cloud.advance(660)
         without = await cloud.series("onapp_schedule_failures", panel="cp")
         world.servers[1].label = "yes"
         world.servers[2].label = "no"
-        await cloud.pass_(660)
+        await cloud.advance(660)
         world.servers[2].label = "yes"
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         told = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert set(without) == {"schedule_id=502"}
@@ -927,9 +931,9 @@ async def test_no_schedule_outlives_an_outage_for_ever(
     async with start(panel) as cloud:
         panel.faults.clear()
         panel.faults.add(fault())
-        await cloud.pass_(3000)
+        await cloud.advance(3000)
         soon = await cloud.series("onapp_schedule_failures", panel="cp")
-        await cloud.pass_(5000)
+        await cloud.advance(5000)
         late = await cloud.metrics()
 
     assert len(soon) == (1 if refused else 2)
@@ -944,14 +948,14 @@ async def test_a_reload_does_not_let_schedules_outlive_an_outage(start: Start) -
 
     async with start(world) as cloud:
         cloud.panel.faults.add(faults.unauthorized())
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         content = cloud.file.read_text()
         changed = content.replace("name: cp", "name: cp\n  expected_interval: 1d")
         cloud.file.write_text(changed)
         status, *_ = await cloud.get("/-/reload", method="POST")
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         soon = await cloud.series("onapp_schedule_failures", panel="cp")
-        await cloud.pass_(5000)
+        await cloud.advance(5000)
         late = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert status == 200
@@ -993,11 +997,11 @@ async def test_a_schedule_that_goes_after_a_gap_is_gone(start: Start) -> None:
         cloud.panel.faults.add(faults.html_error(), resource="backups")
         gap = spoiled(501, start_at="soon")
         placed = cloud.panel.faults.add(gap, path="/settings/schedules")
-        await cloud.pass_(660)
+        await cloud.advance(660)
         kept = await cloud.series("onapp_schedule_failures", panel="cp")
         placed.remove()
         world.remove_schedule(501)
-        await cloud.pass_(660)
+        await cloud.advance(660)
         left = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert set(kept) == {"schedule_id=501", "schedule_id=502"}
@@ -1014,10 +1018,10 @@ async def test_a_server_without_schedules_is_unknown_without_their_list(
 
     async with start(panel) as cloud:
         before = await cloud.value("onapp_vm_backup_required", vm_id=1)
-        await cloud.pass_(20)
+        await cloud.advance(20)
         known = await cloud.value("onapp_vm_backup_required", vm_id=1)
         panel.faults.add(faults.html_error(), path=f"{lists}|.*/backups")
-        await cloud.pass_(9000)
+        await cloud.advance(9000)
         lost = await cloud.value("onapp_vm_backup_required", vm_id=1)
 
     assert (before, known, lost) == (None, 0, None)
@@ -1035,7 +1039,7 @@ async def test_a_schedule_outlives_the_last_backup_of_its_unlisted_disk(
     async with start(world, discovery={"interval": "1d"}) as cloud:
         world.add_backup(1, target_id=501, created_at=NOW - DAY)
         world.drop_backup(backup.id)
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
 
     assert set(told) == {
@@ -1054,7 +1058,7 @@ async def test_a_disk_that_cannot_be_read_may_have_autobackups(start: Start) -> 
     async with start(panel) as cloud:
         gap = await cloud.series("onapp_vm_backup_required")
         panel.faults.clear()
-        await cloud.pass_(660)
+        await cloud.advance(660)
         whole = await cloud.series("onapp_vm_backup_required")
 
     assert not gap
@@ -1104,9 +1108,9 @@ async def test_schedules_grow_old_though_the_panel_is_down(start: Start) -> None
     panel = Panel(world)
     async with start(panel) as cloud:
         panel.faults.add(faults.html_error())
-        await cloud.pass_(3000)
+        await cloud.advance(3000)
         young = await cloud.series("onapp_schedule_info", panel="cp")
-        await cloud.pass_(1200)
+        await cloud.advance(1200)
 
         assert len(young) == 1
         assert await cloud.series("onapp_schedule_info", panel="cp") == {}
@@ -1119,7 +1123,7 @@ async def test_of_old_lists_nothing_is_known_any_more(start: Start) -> None:
     async with start(panel) as cloud:
         before = await cloud.value("onapp_vm_backup_required")
         panel.faults.add(faults.html_error(), resource="schedules")
-        await cloud.pass_(5400)
+        await cloud.advance(5400)
 
         assert before == 0.0
         assert await cloud.value("onapp_vm_backup_required") is None
@@ -1134,7 +1138,7 @@ async def test_a_list_that_closes_the_gate_for_the_next_has_failed(
     async with start(panel) as cloud:
         wait = faults.status(429, {"Retry-After": "60"})
         panel.faults.add(wait, resource="schedules")
-        await cloud.pass_(1200)
+        await cloud.advance(1200)
 
         assert (
             await cloud.value("onapp_collector_success", collector="schedules") == 0.0
@@ -1147,12 +1151,12 @@ async def test_it_is_not_ready_before_servers_were_asked_again(start: Start) -> 
     whole = panel.faults.add(faults.hang(), path="/settings/schedules")
     panel.faults.add(faults.forbidden(), path="/settings/schedules")
     own = panel.faults.add(faults.hang(), path="/virtual_machines/1/schedules")
-    async with start(panel, held=1) as cloud:
+    async with start(panel, unanswered=1) as cloud:
         whole.remove()
         await cloud.settle()
         before, _, _ = await cloud.get("/-/ready")
         own.remove()
-        cloud.held = 0
+        cloud.unanswered = 0
         await cloud.settle()
         after, _, _ = await cloud.get("/-/ready")
 

@@ -11,14 +11,14 @@ from builders import (
     DAY,
     HOUR,
     a_cloud,
+    answer_servers,
     in_both_formats,
-    labels,
-    lines,
-    listing_servers,
-    without,
+    sample_labels,
+    sample_lines,
+    without_fields,
 )
 from harness import BACKUPS_ONLY, NOW
-from harness import watched as watched_whole
+from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
 from exporter.demo import faults
@@ -26,7 +26,7 @@ from exporter.demo.panel import Panel
 from exporter.demo.wire import Fields, Moment
 from exporter.demo.world import World
 
-watched = partial(watched_whole, collectors=BACKUPS_ONLY)
+monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
 IDENTIFIER = "azbygzz6zjui4k"
 READS = frozenset({"virtual_machines.read", "backups.read"})
@@ -61,8 +61,8 @@ async def test_a_server_shows_everything_the_inventory_knows(
         hypervisor_id=3,
         created_at=NOW - 30 * DAY,
     )
-    async with watched(Panel(world), tmp_path, format=form) as cloud:
-        assert await lines(cloud, "onapp_vm_") == [
+    async with monitored(Panel(world), tmp_path, format=form) as cloud:
+        assert await sample_lines(cloud, "onapp_vm_") == [
             'onapp_vm_poll_success{panel="cp",vm_id="1"} 1',
             (
                 'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"} '
@@ -87,9 +87,9 @@ async def test_what_an_inventory_does_not_say_is_left_out(
 ) -> None:
     """A row may be nothing but a number; then only the info metric has it."""
     panel = a_cloud()
-    listing_servers(panel, form, {"id": 1})
-    async with watched(panel, tmp_path, format=form) as cloud:
-        assert await lines(
+    answer_servers(panel, form, {"id": 1})
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        assert await sample_lines(
             cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
         ) == [
             (
@@ -104,9 +104,9 @@ async def test_null_fields_of_a_server_are_left_out(form: str, tmp_path: Path) -
     """A server that is not built yet has many nulls."""
     panel = a_cloud()
     row = dict.fromkeys(a_server_row()) | {"id": 1, "label": "new"}
-    listing_servers(panel, form, row)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        assert await lines(
+    answer_servers(panel, form, row)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        assert await sample_lines(
             cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
         ) == [
             (
@@ -121,9 +121,9 @@ async def test_numbers_of_a_server_may_be_strings(form: str, tmp_path: Path) -> 
     """Old versions write them so."""
     panel = a_cloud()
     row = a_server_row(id="1", user_id="7", hypervisor_id="3")
-    listing_servers(panel, form, row)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
+    answer_servers(panel, form, row)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
 
         assert (described["user_id"], described["hypervisor_id"]) == ("7", "3")
 
@@ -133,7 +133,7 @@ async def test_a_suspended_server_says_so(form: str, tmp_path: Path) -> None:
     """Suspended servers raise no alert about their backups."""
     panel = a_cloud(2)
     panel.world.servers[2].suspended = True
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_suspended", panel="cp") == {
             "vm_id=1": 0.0,
             "vm_id=2": 1.0,
@@ -146,13 +146,13 @@ async def test_the_inventory_is_read_again_at_its_own_interval(
 ) -> None:
     """A renamed server has its new label, and no series of the old one."""
     panel = a_cloud()
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, discovery={"interval": "5m"}
     ) as cloud:
         panel.world.servers[1].label = "renamed"
-        await cloud.pass_(300.0)
+        await cloud.advance(300.0)
 
-        assert (await labels(cloud, "onapp_vm_info"))["label"] == "renamed"
+        assert (await sample_labels(cloud, "onapp_vm_info"))["label"] == "renamed"
         assert await cloud.value("onapp_inventory_last_success_timestamp_seconds") == (
             NOW + 300
         )
@@ -180,7 +180,7 @@ async def test_texts_of_users_survive_as_they_are(
     """Labels are free text; /metrics brings them back whole."""
     panel = a_cloud()
     panel.world.servers[1].label = text
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         (found,) = await cloud.series(
             "onapp_vm_info",
             panel="cp",
@@ -200,7 +200,7 @@ async def test_a_server_needs_no_backups_unless_something_says_so(
 ) -> None:
     """Hosting customers choose: a server without backups is often meant to be so."""
     panel = a_cloud()
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_backup_required") == {}
 
 
@@ -259,7 +259,7 @@ async def test_the_configuration_says_which_servers_must_have_backups(
 ) -> None:
     """Include: all patterns match; exclude: any; else an interval makes it so."""
     panel = a_cloud(2)
-    async with watched(panel, tmp_path, **keys) as cloud:
+    async with monitored(panel, tmp_path, **keys) as cloud:
         assert await cloud.series("onapp_vm_backup_required", panel="cp") == required
 
 
@@ -271,7 +271,7 @@ async def test_a_configured_identifier_is_resolved_to_a_number(
     panel = a_cloud(3)
     panel.world.servers[2].identifier = IDENTIFIER
     panel.world.add_backup(2)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
     ) as cloud:
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
@@ -300,7 +300,7 @@ async def test_a_server_configured_twice_is_one(
     panel = a_cloud(2)
     panel.world.servers[2].identifier = IDENTIFIER
     panel.world.add_backup(2, initiated="manual")
-    async with watched(panel, tmp_path, virtual_machines=configured) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=configured) as cloud:
         settings = [entry for entry in configured if isinstance(entry, dict)]
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
@@ -319,16 +319,16 @@ async def test_an_unresolved_identifier_has_one_series_only(
 ) -> None:
     """Until it is resolved, ``vm_id`` is what was configured; nothing else is known."""
     panel = a_cloud(2)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, virtual_machines=[2, "nobody", "nobody"]
     ) as cloud:
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=2": 1.0,
             "vm_id=nobody": 0.0,
         }
-        assert [line for line in await lines(cloud, "onapp_") if "nobody" in line] == [
-            'onapp_vm_poll_success{panel="cp",vm_id="nobody"} 0'
-        ]
+        assert [
+            line for line in await sample_lines(cloud, "onapp_") if "nobody" in line
+        ] == ['onapp_vm_poll_success{panel="cp",vm_id="nobody"} 0']
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
         assert await cloud.series("onapp_collector_success", panel="cp") == {
             "collector=inventory": 1.0,
@@ -342,11 +342,11 @@ async def test_an_identifier_is_resolved_as_soon_as_the_server_exists(
 ) -> None:
     """Then it is a server like any other."""
     panel = a_cloud()
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
     ) as cloud:
         panel.world.add_server(identifier=IDENTIFIER)
-        await cloud.pass_(660.0)
+        await cloud.advance(660.0)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=2": 1.0
@@ -359,14 +359,16 @@ async def test_a_configured_server_that_does_not_exist_is_a_failed_poll(
 ) -> None:
     """It was asked for, so it must not vanish quietly."""
     panel = a_cloud()
-    async with watched(panel, tmp_path, format=form, virtual_machines=[1, 99]) as cloud:
+    async with monitored(
+        panel, tmp_path, format=form, virtual_machines=[1, 99]
+    ) as cloud:
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
             "vm_id=1": 1.0,
             "vm_id=99": 0.0,
         }
-        assert [line for line in await lines(cloud, "onapp_") if '"99"' in line] == [
-            'onapp_vm_poll_success{panel="cp",vm_id="99"} 0'
-        ]
+        assert [
+            line for line in await sample_lines(cloud, "onapp_") if '"99"' in line
+        ] == ['onapp_vm_poll_success{panel="cp",vm_id="99"} 0']
         assert await cloud.value("onapp_up") == 1.0
 
 
@@ -376,9 +378,9 @@ async def test_an_empty_answer_for_a_server_resolves_nothing(
 ) -> None:
     """A list without a server is as good as no answer."""
     panel = a_cloud()
-    listing_servers(panel, form, path="/virtual_machines/nobody")
+    answer_servers(panel, form, path="/virtual_machines/nobody")
     with capture_logs() as logged:
-        async with watched(
+        async with monitored(
             panel, tmp_path, format=form, virtual_machines=[1, "nobody"]
         ) as cloud:
             assert await cloud.value("onapp_vm_poll_success", vm_id="nobody") == 0.0
@@ -400,7 +402,7 @@ async def test_many_configured_servers_are_looked_up_in_the_list(
     """More than a page of them: the list takes fewer requests than each by itself."""
     panel = a_cloud(130)
     configured = [server.identifier for server in panel.world.servers.values()][:101]
-    async with watched(panel, tmp_path, virtual_machines=configured) as cloud:
+    async with monitored(panel, tmp_path, virtual_machines=configured) as cloud:
         assert set(await cloud.series("onapp_vm_poll_success", panel="cp")) == {
             f"vm_id={number}" for number in range(1, 102)
         }
@@ -431,7 +433,7 @@ async def test_filters_choose_the_servers(
     panel = a_cloud(3)
     panel.world.servers[2].user_id = 7
     panel.world.servers[3].identifier = IDENTIFIER
-    async with watched(panel, tmp_path, discovery=discovery) as cloud:
+    async with monitored(panel, tmp_path, discovery=discovery) as cloud:
         wanted = {f"vm_id={number}" for number in numbers}
 
         assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == wanted
@@ -446,14 +448,14 @@ async def test_a_server_that_no_longer_matches_is_gone(
 ) -> None:
     """With all its series, after the next inventory."""
     panel = a_cloud(2)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, discovery={"include": {"label": "server-.*"}}
     ) as cloud:
         panel.world.servers[1].label = "retired"
-        await cloud.pass_(600.0)
+        await cloud.advance(600.0)
 
         assert [
-            line for line in await lines(cloud, "onapp_") if 'vm_id="1"' in line
+            line for line in await sample_lines(cloud, "onapp_") if 'vm_id="1"' in line
         ] == []
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
 
@@ -464,7 +466,7 @@ async def test_the_number_of_servers_the_role_sees_is_visible(
 ) -> None:
     """A role for its own objects alone gets a partial list without a word."""
     panel = a_cloud(3, visible=lambda server: server.id != 2)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
 
 
@@ -474,10 +476,10 @@ async def test_a_healthy_panel_shows_everything_known_of_it(
 ) -> None:
     """Address, version, counts, interval, and that all is well."""
     panel = a_cloud(2, version="6.10.0", date_skew_seconds=42)
-    async with watched(
+    async with monitored(
         panel, tmp_path, format=form, settings={"poll": {"interval": "10m"}}
     ) as cloud:
-        assert await lines(
+        assert await sample_lines(
             cloud,
             "onapp_up",
             "onapp_panel_",
@@ -503,7 +505,7 @@ async def test_the_skew_is_the_panels_clock_minus_ours(
 ) -> None:
     """From the Date header, which is cut to whole seconds."""
     panel = a_cloud(date_skew_seconds=skew_seconds)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         found = await cloud.value("onapp_panel_clock_skew_seconds")
 
         assert found == pytest.approx(skew_seconds, abs=1.0)
@@ -516,10 +518,10 @@ async def test_a_date_that_cannot_be_read_tells_no_skew(
     """Unknown is absent."""
     panel = a_cloud()
     server_row = a_server_row()
-    listing_servers(panel, "json", server_row, headers={"Date": date})
+    answer_servers(panel, "json", server_row, headers={"Date": date})
     panel.faults.add(faults.status(404, {"Date": date}), resource="version")
     panel.faults.add(faults.status(404, {"Date": date}), resource="backups")
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         assert await cloud.series("onapp_panel_clock_skew_seconds") == {}
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
 
@@ -531,8 +533,8 @@ async def test_the_version_is_shown_as_the_panel_writes_it(
 ) -> None:
     """6.10 comes after 6.9: a version is no number."""
     panel = a_cloud(version=version)
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_panel_info", panel="cp")
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(cloud, "onapp_panel_info", panel="cp")
 
         assert described["version"] == version.strip()
 
@@ -543,9 +545,9 @@ async def test_a_role_that_may_not_read_the_version_watches_all_the_same(
 ) -> None:
     """A missing permission is one fact less, not a panel that is down."""
     panel = a_cloud(permissions=READS)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.value("onapp_up") == 1.0
-        assert (await labels(cloud, "onapp_panel_info"))["version"] == ""
+        assert (await sample_labels(cloud, "onapp_panel_info"))["version"] == ""
         assert await cloud.value("onapp_vm_poll_success") == 1.0
         assert (
             await cloud.value(
@@ -562,12 +564,12 @@ async def test_a_role_that_may_not_list_servers_reads_those_configured(
     """Their backups are known, what describes them is not."""
     panel = a_cloud(permissions=READS - {"virtual_machines.read"})
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, format=form, virtual_machines=[1]) as cloud:
+    async with monitored(panel, tmp_path, format=form, virtual_machines=[1]) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await cloud.value("onapp_vm_poll_success", vm_id=1) == 1.0
         assert await cloud.value("onapp_backup_built", vm_id=1) == 1.0
         assert (
-            await lines(
+            await sample_lines(
                 cloud, "onapp_vm_info", "onapp_vm_created", "onapp_vm_suspended"
             )
             == []
@@ -582,8 +584,8 @@ async def test_before_the_first_contact_hardly_anything_is_said(
     """A panel that was never reached has no version, no servers, and no success."""
     panel = a_cloud()
     panel.faults.add(faults.reset())
-    async with watched(panel, tmp_path, format=form) as cloud:
-        found = await lines(
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        found = await sample_lines(
             cloud, "onapp_panel_", "onapp_inventory_", "onapp_vm_", "onapp_collector_"
         )
 
@@ -598,11 +600,11 @@ async def test_one_servers_failed_read_fails_the_collector(
     """``backups`` is 0 when any server's read failed, and 1 again after all worked."""
     panel = a_cloud(2)
     fault = panel.faults.add(faults.status(404), resource="backups", server_id=2)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         failed = await cloud.series("onapp_collector_success", panel="cp")
         polls = await cloud.series("onapp_vm_poll_success", panel="cp")
         fault.remove()
-        await cloud.pass_(900.0)
+        await cloud.advance(900.0)
 
         assert failed == {"collector=inventory": 1.0, "collector=backups": 0.0}
         assert polls == {"vm_id=1": 1.0, "vm_id=2": 0.0}
@@ -619,7 +621,7 @@ async def test_a_server_never_read_has_no_moment_and_no_backups(
     """Not 0 backups: it is not known how many there are."""
     panel = a_cloud()
     panel.faults.add(faults.status(404), resource="backups")
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_last_poll_success_timestamp_seconds") == {}
         assert await cloud.series("onapp_vm_backups") == {}
         assert await cloud.series("onapp_vm_backup_size_bytes") == {}
@@ -631,16 +633,16 @@ async def test_old_backups_go_and_the_server_stays(form: str, tmp_path: Path) ->
     """After ``max_age`` what was made from backups is gone, the rest is not."""
     panel = a_cloud()
     panel.world.add_backup(1)
-    async with watched(panel, tmp_path, format=form) as cloud:
+    async with monitored(panel, tmp_path, format=form) as cloud:
         panel.faults.add(faults.status(404), resource="backups")
-        await cloud.pass_(HOUR)
+        await cloud.advance(HOUR)
         kept = await cloud.value("onapp_vm_backups", state="built")
-        await cloud.pass_(60.0)
+        await cloud.advance(60.0)
 
         assert kept == 1.0
         assert [
             line.partition("{")[0]
-            for line in await lines(
+            for line in await sample_lines(
                 cloud, "onapp_backup_", "onapp_target_", "onapp_vm_"
             )
         ] == [
@@ -659,9 +661,9 @@ async def test_a_server_may_lack_any_field_but_its_number(
 ) -> None:
     """Each missing field costs only itself."""
     panel = a_cloud()
-    listing_servers(panel, form, without(a_server_row(), "user_id", "created_at"))
-    async with watched(panel, tmp_path, format=form) as cloud:
-        described = await labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
+    answer_servers(panel, form, without_fields(a_server_row(), "user_id", "created_at"))
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        described = await sample_labels(cloud, "onapp_vm_info", panel="cp", vm_id=1)
 
         assert described == {
             "identifier": IDENTIFIER,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import NOW, pass_together, shards
+from harness import NOW, advance_together, monitored_by_shards
 
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
@@ -60,9 +60,9 @@ async def test_all_shards_together_show_exactly_the_whole(
         servers = list(panel.world.servers.values())
         named = [server.identifier for server in servers[10:]]
         keys = {"virtual_machines": [*range(1, 11), *named, "unknown", 999]}
-    async with shards(panel, tmp_path, 1, **keys) as (one,):
+    async with monitored_by_shards(panel, tmp_path, 1, **keys) as (one,):
         whole = await one.metrics()
-    async with shards(panel, tmp_path, 3, **keys) as clouds:
+    async with monitored_by_shards(panel, tmp_path, 3, **keys) as clouds:
         parts = [await cloud.metrics() for cloud in clouds]
     shares = [len(about_servers(part)) for part in parts]
     address = panel.url
@@ -85,8 +85,8 @@ async def test_all_shards_together_show_exactly_the_whole(
 async def test_each_server_is_read_by_its_shard_alone(tmp_path: Path) -> None:
     """Together they ask a panel no more often than one exporter would."""
     panel = panel_of(24)
-    async with shards(panel, tmp_path, 3) as clouds:
-        await pass_together(clouds, 2 * INTERVAL)
+    async with monitored_by_shards(panel, tmp_path, 3) as clouds:
+        await advance_together(clouds, 2 * INTERVAL)
     reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
 
     assert reads == Counter(dict.fromkeys(panel.world.servers, 3))
@@ -97,10 +97,10 @@ async def test_a_server_that_comes_or_goes_does_so_on_one_shard(
 ) -> None:
     """The number of servers is that of the whole inventory on each."""
     panel = panel_of(12)
-    async with shards(panel, tmp_path, 3) as clouds:
+    async with monitored_by_shards(panel, tmp_path, 3) as clouds:
         panel.world.remove_server(5)
         panel.world.add_server(number=50)
-        await pass_together(clouds, INTERVAL)
+        await advance_together(clouds, INTERVAL)
         texts = [await cloud.metrics() for cloud in clouds]
         listed = [await cloud.value("onapp_panel_virtual_machines") for cloud in clouds]
 

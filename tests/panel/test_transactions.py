@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp.web import StreamResponse
-from harness import NOW, Cloud, series, watched
+from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo import faults
 from exporter.demo.faults import Fault, Placed, Proceed, Scene
@@ -32,7 +32,7 @@ ACTIONS = (
 )
 FINAL: tuple[Status, ...] = ("complete", "failed", "cancelled")
 
-Start = Callable[..., AbstractAsyncContextManager[Cloud]]
+Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
 
 
 @pytest.fixture(params=["json", "xml"])
@@ -40,9 +40,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a panel, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[Cloud]:
+    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
         panel = Panel(panel) if isinstance(panel, World) else panel
-        async with watched(panel, tmp_path, format=request.param, **keys) as cloud:
+        async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
             yield cloud
 
     return start
@@ -95,11 +95,11 @@ async def test_a_transaction_counts_when_it_ends(start: Start, status: Status) -
         ]
         for action in ACTIONS:
             world.add_transaction(action=action, status=status, server_id=1)
-        await cloud.pass_(120)
+        await cloud.advance(120)
         before = await cloud.metrics()
         for task in slow:
             task.status = status
-        await cloud.pass_(300)
+        await cloud.advance(300)
         after = await cloud.metrics()
 
     def pending(text: str) -> set[float]:
@@ -143,13 +143,13 @@ async def test_one_found_pending_at_the_start_counts_when_it_ends(
     async with start(panel) as cloud:
         for number in range(40, 80):
             world.add_transaction(number=number, action="edit_disk")
-        await cloud.pass_(60)
+        await cloud.advance(60)
         waiting = await cloud.value("onapp_transactions_pending", action="take_backup")
         panel.requests.clear()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         asked = [a for a in panel.requests if a.resource == "transactions"]
         old.status = "failed"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert waiting == 1
@@ -165,7 +165,7 @@ async def test_a_burst_larger_than_a_page_is_counted_whole(start: Start) -> None
     async with start(world) as cloud:
         for _ in range(250):
             world.add_transaction(status="complete", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == {("take_backup", "complete"): 250}
@@ -180,7 +180,7 @@ async def test_one_that_vanishes_is_no_longer_pending(start: Start) -> None:
 
     async with start(world) as cloud:
         del world.transactions[gone.id]
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert not ended(text)
@@ -198,12 +198,12 @@ async def test_a_cleaned_log_counts_nothing_twice(
 
     async with start(Panel(world, per_page_cap=10)) as cloud:
         world.add_transaction(status="complete", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         kept = [] if emptied else list(world.transactions)[5:12]
         world.transactions = {n: world.transactions[n] for n in kept}
-        await cloud.pass_(60)
+        await cloud.advance(60)
         world.add_transaction(status="failed", server_id=1, created_at=world.now)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == {
@@ -220,7 +220,7 @@ async def test_a_log_that_begins_anew_is_followed(start: Start) -> None:
     world.add_transaction(number=930, status="running", server_id=1)
 
     async with start(Panel(world, per_page_cap=10)) as cloud:
-        await cloud.pass_(60)
+        await cloud.advance(60)
         world.transactions.clear()
         for number in (1, 2, 3):
             world.add_transaction(
@@ -229,11 +229,11 @@ async def test_a_log_that_begins_anew_is_followed(start: Start) -> None:
                 server_id=1,
                 created_at=world.now + number,
             )
-        await cloud.pass_(60)
+        await cloud.advance(60)
         first = ended(await cloud.metrics())
         world.add_transaction(number=4, status="failed", server_id=1)
         world.transactions[4].created_at = world.now + 1
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert first == {("take_backup", "complete"): 3}
@@ -267,8 +267,8 @@ async def test_each_counts_once_in_any_rhythm(start: Start, seed: int) -> None:
                 task.status = dice.choice(FINAL)
                 if task.action in ACTIONS:
                     truth[task.action, task.status] += 1
-            await cloud.pass_(dice.choice((60, 61, 300)))
-        await cloud.pass_(60)
+            await cloud.advance(dice.choice((60, 61, 300)))
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == truth
@@ -305,12 +305,12 @@ async def test_a_reload_keeps_the_counters(start: Start) -> None:
 
     async with start(world) as cloud:
         world.add_transaction(status="complete", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         cloud.file.write_text(cloud.file.read_text() + "  expected_interval: 3d\n")
         status, said, _ = await cloud.get("/-/reload", method="POST")
         assert status == 200, said
         world.add_transaction(status="complete", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == {("take_backup", "complete"): 2}
@@ -349,7 +349,7 @@ async def test_a_take_that_fails_and_loses_its_row_is_known_by_its_target(
 
     async with start(world) as cloud:
         world.take_backup("Disk", 101)
-        await cloud.pass_(1500)
+        await cloud.advance(1500)
         text = await cloud.metrics()
         (failed,) = (e for e in world.journal if e.kind == "backup failed")
 
@@ -368,18 +368,18 @@ async def test_a_change_shows_within_about_a_minute(start: Start) -> None:
     world.takes.queue_delay = (30.0, 31.0)
 
     async with start(world, poll={"interval": "6h"}) as cloud:
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         cloud.panel.requests.clear()
         backup = world.take_backup("Disk", 102)
-        await cloud.pass_(75)
+        await cloud.advance(75)
         begun = await cloud.series("onapp_vm_backups", panel="cp", state="unbuilt")
         while not backup.built:
-            await cloud.pass_(10)
-        await cloud.pass_(75)
+            await cloud.advance(10)
+        await cloud.advance(75)
         built = await cloud.series("onapp_vm_backups", panel="cp", state="built")
         world.add_transaction(action="destroy_backup", parent_id=backup.id, server_id=2)
         world.drop_backup(backup.id)
-        await cloud.pass_(75)
+        await cloud.advance(75)
         gone = await cloud.series("onapp_vm_backups", panel="cp", state="built")
         read = {a.server_id for a in cloud.panel.requests if a.resource == "backups"}
 
@@ -420,12 +420,12 @@ async def test_refused_transactions_are_left_alone(
     trouble = panel.faults.add(faults.status(code), resource="transactions")
 
     async with start(panel) as cloud:
-        await cloud.pass_(3500)
+        await cloud.advance(3500)
         text = await cloud.metrics()
         asked = [a for a in panel.requests if a.resource == "transactions"]
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
         trouble.remove()
-        await cloud.pass_(3700)
+        await cloud.advance(3700)
         mended = await cloud.metrics()
 
     assert len(asked) == 1
@@ -446,10 +446,10 @@ async def test_a_failed_reading_is_made_up_for(start: Start) -> None:
         trouble = cloud.panel.faults.add(faults.html_error(), resource="transactions")
         for _ in range(5):
             world.add_transaction(status="complete", server_id=1)
-            await cloud.pass_(1000)
+            await cloud.advance(1000)
         meanwhile = await cloud.metrics()
         trouble.remove()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert not ended(meanwhile)
@@ -467,7 +467,7 @@ async def test_a_server_that_is_found_later_has_its_failures(start: Start) -> No
             status="failed", server_id=2, created_at=world.now, updated_at=world.now
         )
         failed_at = world.now
-        await cloud.pass_(700)
+        await cloud.advance(700)
         told = await cloud.series("onapp_vm_last_failed_backup_timestamp_seconds")
 
     assert told == {"panel=cp,vm_id=2": failed_at}
@@ -484,7 +484,7 @@ async def test_each_transaction_counts_on_exactly_one_shard(start: Start) -> Non
             for server_id in (*range(1, 10), None):
                 world.add_transaction(status="complete", server_id=server_id)
                 world.add_transaction(status="pending", server_id=server_id)
-            await cloud.pass_(60)
+            await cloud.advance(60)
             text = await cloud.metrics()
         total.update(ended(text))
         pending += sum(series(text, "onapp_transactions_pending").values())
@@ -500,7 +500,7 @@ async def test_only_named_servers_count_when_servers_are_named(start: Start) -> 
     async with start(world, virtual_machines=[2]) as cloud:
         for server_id in (1, 2, 3):
             world.add_transaction(status="complete", server_id=server_id)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == {("take_backup", "complete"): 1}
@@ -530,10 +530,10 @@ async def test_logs_and_secrets_never_leave_the_process(
     panel = Panel(world)
 
     async with start(panel) as cloud:
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         panel.faults.add(faults.bad_rows(), resource="transactions")
         panel.faults.add(faults.bad_rows(), resource="schedules")
-        await cloud.pass_(1000)
+        await cloud.advance(1000)
         pages = [(await cloud.get(path))[1] for path in ("/metrics", "/", "/config")]
     pages.append("".join(capsys.readouterr()))
 
@@ -552,12 +552,12 @@ async def test_one_of_a_server_that_is_no_longer_watched_is_not_pending(
 
     async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
         running = world.add_transaction(status="running", server_id=2)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         before = await cloud.value("onapp_transactions_pending", action="take_backup")
         world.servers[2].label = "db-2"
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         running.status = "failed" if ends else "running"
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert before == 1
@@ -585,9 +585,9 @@ async def test_one_that_ends_before_its_server_is_found_counts_then(
         server.label, server.identifier = "web-2", "abcdefghijklmn"
         world.add_transaction(status="failed", server_id=2, updated_at=NOW + 5)
         world.add_transaction(status="complete", server_id=2)
-        await cloud.pass_(120)
+        await cloud.advance(120)
         unfound = ended(await cloud.metrics())
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         text = await cloud.metrics()
 
     assert unfound == {}
@@ -609,9 +609,9 @@ async def test_what_ended_long_before_its_server_is_wanted_does_not_count(
 
     async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
         world.add_transaction(status="failed", server_id=2)
-        await cloud.pass_(3 * 3600)
+        await cloud.advance(3 * 3600)
         world.servers[2].label = "web-2"
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         text = await cloud.metrics()
 
     assert series(text, "onapp_vm_poll_success", vm_id=2)
@@ -629,13 +629,13 @@ async def test_one_that_runs_before_its_server_is_found_counts_when_it_ends(
     async with start(world, discovery={"include": {"label": "web-.*"}}) as cloud:
         world.add_server().label = "web-2"
         first = world.add_transaction(status="running", server_id=2)
-        await cloud.pass_(120)
+        await cloud.advance(120)
         unfound = await cloud.value("onapp_transactions_pending", action="take_backup")
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         found = await cloud.value("onapp_transactions_pending", action="take_backup")
         first.status, first.updated_at = "failed", world.now
         failed_at = world.now
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert (unfound, found) == (0, 1)
@@ -668,12 +668,12 @@ async def test_open_ones_far_down_are_looked_for_each_minute(start: Start) -> No
         slow = []
         for number in range(12):
             slow.append(far_down(world, number))
-            await cloud.pass_(60)
+            await cloud.advance(60)
         cloud.panel.requests.clear()
-        await cloud.pass_(600)
+        await cloud.advance(600)
         asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
         slow[0].status = slow[6].status = "failed"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert len(asked) == 10 * (1 + 12)
@@ -690,7 +690,7 @@ async def test_a_slow_panel_is_asked_for_them_in_turns(start: Start) -> None:
         slow = []
         for number in range(12):
             slow.append(far_down(world, number))
-            await cloud.pass_(60)
+            await cloud.advance(60)
 
         async def late(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
             cloud.clock.elapsed += 6
@@ -698,10 +698,10 @@ async def test_a_slow_panel_is_asked_for_them_in_turns(start: Start) -> None:
 
         fault = panel.faults.add(Fault(late), resource="transactions")
         panel.requests.clear()
-        await cloud.pass_(660)
+        await cloud.advance(660)
         asked = [a for a in panel.requests if a.resource == "transactions"]
         slow[0].status = slow[6].status = "failed"
-        await cloud.pass_(360)
+        await cloud.advance(360)
         text = await cloud.metrics()
         fault.remove()
 
@@ -717,14 +717,14 @@ async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> N
 
     async with start(panel) as cloud:
         far_down(world, 1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         trouble = beyond_page(2, faults.html_error())
         fault = panel.faults.add(trouble, resource="transactions")
         world.add_transaction(status="failed", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         during = await cloud.metrics()
         fault.remove()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         after = await cloud.metrics()
 
     success = "onapp_collector_success"
@@ -738,7 +738,7 @@ async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> N
 class Turmoil:
     """A panel on which backups start, end and are forgotten, and what is true of it."""
 
-    cloud: Cloud
+    cloud: MonitoredCloud
     dice: random.Random
     truth: Counter[tuple[str, str]] = field(default_factory=Counter)
     running: list[Transaction] = field(default_factory=list)
@@ -760,10 +760,10 @@ class Turmoil:
         trouble = self.dice.choice((None, None, faults.html_error(), faults.cut()))
         log = self.cloud.panel.faults
         fault = None if trouble is None else log.add(trouble, resource="transactions")
-        await self.cloud.pass_(self.dice.choice((60, 90, 400)))
+        await self.cloud.advance(self.dice.choice((60, 90, 400)))
         if fault is not None:
             fault.remove()
-            await self.cloud.pass_(400)
+            await self.cloud.advance(400)
 
     async def is_disturbed(self) -> None:
         """Clean the log, or load the configuration again; mostly neither."""
@@ -789,7 +789,7 @@ async def test_nothing_is_lost_whatever_becomes_of_the_log(
             turmoil.goes_on()
             await turmoil.is_followed()
             await turmoil.is_disturbed()
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     pending = series(text, "onapp_transactions_pending")
@@ -807,9 +807,9 @@ async def test_those_that_count_are_looked_for_first(start: Start) -> None:
             for _ in range(10):
                 world.add_transaction(action="edit_disk")
             world.add_transaction(status="running", server_id=2)
-            await cloud.pass_(60)
+            await cloud.advance(60)
         own.status = "complete"
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert ended(text) == {("take_backup", "complete"): 1}
@@ -829,10 +829,10 @@ async def test_a_log_whose_old_pages_fail_is_followed(
     panel.faults.add(beyond_page(2, faults.html_error()), resource="transactions")
 
     async with start(panel) as cloud:
-        await cloud.pass_(60)
+        await cloud.advance(60)
         begun = await cloud.value("onapp_transactions_pending", action="take_backup")
         world.add_transaction(status="failed", server_id=1)
-        await cloud.pass_(600)
+        await cloud.advance(600)
         text = await cloud.metrics()
     lines = [n for n in capsys.readouterr().out.splitlines() if "transactions" in n]
 
@@ -868,9 +868,9 @@ async def test_a_first_reading_that_the_panel_ends_begins_again(
     async with start(panel) as cloud:
         begun = await cloud.series("onapp_collector_success", collector="transactions")
         fault.remove()
-        await cloud.pass_(1300)
+        await cloud.advance(1300)
         slow.status = "complete"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert begun == {"panel=cp": 0}
@@ -897,12 +897,12 @@ async def test_pages_are_read_on_without_paging_headers(start: Start) -> None:
 
     async with start(panel) as cloud:
         slow = world.add_transaction(status="running", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         for _ in range(250):
             world.add_transaction(status="complete", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         slow.status = "failed"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert ended(text) == {
@@ -921,12 +921,12 @@ async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
     async with start(Panel(world, paging=False)) as cloud:
         for _ in range(9):
             world.add_transaction(action="edit_disk")
-        await cloud.pass_(60)
+        await cloud.advance(60)
         for _ in range(4):
             for _ in range(12):
                 world.add_transaction(action="edit_disk")
             cloud.panel.requests.clear()
-            await cloud.pass_(60)
+            await cloud.advance(60)
         asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
         text = await cloud.metrics()
     lines = [n for n in capsys.readouterr().out.splitlines() if "passed by" in n]
@@ -947,14 +947,14 @@ async def test_one_that_was_not_seen_for_long_is_not_known_to_be_pending(
 
     async with start(Panel(world, paging=False)) as cloud:
         busy = [world.add_transaction(action="edit_disk") for _ in range(12)]
-        await cloud.pass_(3400)
+        await cloud.advance(3400)
         soon = await cloud.metrics()
-        await cloud.pass_(400)
+        await cloud.advance(400)
         late = await cloud.metrics()
         for each in busy:
             del world.transactions[each.id]
         slow.status = "complete"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         text = await cloud.metrics()
 
     assert sum(series(soon, "onapp_transactions_pending").values()) == 1
@@ -974,7 +974,7 @@ async def test_one_that_an_unpaged_list_passes_over_is_gone(start: Start) -> Non
 
     async with start(Panel(world, paging=False)) as cloud:
         del world.transactions[gone.id]
-        await cloud.pass_(120)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
     assert set(series(text, "onapp_transactions_pending").values()) == {0}
@@ -989,11 +989,11 @@ async def test_a_change_does_not_cut_short_what_retry_after_says(start: Start) -
     async with start(panel) as cloud:
         panel.faults.add(trouble, resource="backups", server_id=2)
         world.add_transaction(status="complete", server_id=2)
-        await cloud.pass_(70)
+        await cloud.advance(70)
         panel.requests.clear()
         for _ in range(10):
             world.add_transaction(status="complete", server_id=2)
-            await cloud.pass_(60)
+            await cloud.advance(60)
         read = [
             a for a in panel.requests if (a.resource, a.server_id) == ("backups", 2)
         ]
@@ -1007,15 +1007,15 @@ async def test_one_that_only_begins_to_run_is_no_reason_to_read(start: Start) ->
     panel = Panel(world)
 
     async with start(panel, poll={"interval": "6h"}) as cloud:
-        await cloud.pass_(100)
+        await cloud.advance(100)
         task = world.add_transaction(status="pending", server_id=1)
-        await cloud.pass_(60)
+        await cloud.advance(60)
         panel.requests.clear()
         task.status = "running"
-        await cloud.pass_(120)
+        await cloud.advance(120)
         meanwhile = [a for a in panel.requests if a.resource == "backups"]
         task.status = "complete"
-        await cloud.pass_(60)
+        await cloud.advance(60)
         afterwards = [a for a in panel.requests if a.resource == "backups"]
 
     assert not meanwhile

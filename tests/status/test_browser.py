@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import NARROW, WIDE, a_browser, in_a_thread, looking, the_demo
+from browser import NARROW, WIDE, chromium, demo_exporter, open_tab, served_in_thread
 from harness import NOW
 from playwright.sync_api import Browser
-from stores import a_backup, a_panel, a_server, a_store, put
-from web_handlers import the_pages
+from stores import a_backup, a_panel, a_server, a_store, add_server
+from web_handlers import handlers_for
 
 from exporter.model.entities import Target
 from exporter.model.store import LastError
@@ -33,7 +33,7 @@ LOOKS = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the browser once."""
-    with a_browser() as started:
+    with chromium() as started:
         yield started
 
 
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve the demo cloud, always at the same moment."""
     folder: Path = tmp_path_factory.mktemp("demo")
-    with in_a_thread(lambda: the_demo(folder)) as address:
+    with served_in_thread(lambda: demo_exporter(folder)) as address:
         yield address
 
 
@@ -53,16 +53,16 @@ def hostile() -> Iterator[str]:
     for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
         server = a_server(id=number, label=text, hostname=text, identifier=text)
         row = a_backup(target=Target(text, number), identifier=text, initiated=text)
-        put(panel, server, row)
+        add_server(panel, server, row)
         panel.failed(number, trouble)
 
     @asynccontextmanager
     async def served() -> AsyncIterator[str]:
-        app = the_pages(a_store(panel)).application()
+        app = handlers_for(a_store(panel)).application()
         async with serving(app, ("127.0.0.1:0",)) as (address,):
             yield f"http://{address}"
 
-    with in_a_thread(served) as address:
+    with served_in_thread(served) as address:
         yield address
 
 
@@ -71,26 +71,26 @@ def test_everybody_can_read_the_pages(
     browser: Browser, demo: str, options: dict[str, Any]
 ) -> None:
     """Wide and narrow, light and dark: axe-core finds nothing, nothing sticks out."""
-    with looking(browser, **options) as look:
+    with open_tab(browser, **options) as tab:
         for path in ("/?per_page=8", "/server?panel=demo&vm_id=3"):
-            look.page.goto(demo + path)
+            tab.page.goto(demo + path)
 
-            assert look.violations() == []
-            assert look.overflow() <= 0
-        ground = look.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert tab.violations() == []
+            assert tab.overflow() <= 0
+        ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
     red = int(ground.removeprefix("rgb(").partition(",")[0])
 
     assert (red < 64) == (options.get("color_scheme") == "dark")
-    assert look.complaints == []
+    assert tab.browser_errors == []
 
 
 def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> None:
     """Whoever opens the page sees what is wrong without a scroll or a click."""
-    with looking(browser) as look:
-        look.page.goto(demo)
-        shown = dict(zip(look.names(), look.states(), strict=True))
-        first = look.page.locator("tbody tr").first.bounding_box()
-        sparks = look.page.locator("svg.spark").count()
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
+        shown = dict(zip(tab.server_names(), tab.server_states(), strict=True))
+        first = tab.page.locator("tbody tr").first.bounding_box()
+        sparks = tab.page.locator("svg.spark").count()
 
     assert list(shown.items())[:5] == [
         ("hr-unprotected", "No backup"),
@@ -106,7 +106,7 @@ def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> Non
     assert first is not None
     assert first["y"] < WIDE[1]
     assert sparks > 5
-    assert look.complaints == []
+    assert tab.browser_errors == []
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
@@ -114,26 +114,26 @@ def test_servers_are_searched_filtered_and_sorted(
     browser: Browser, demo: str, *, script: bool
 ) -> None:
     """By a form and by links; a script only spares the button."""
-    with looking(browser, java_script_enabled=script) as look:
-        page = look.page
+    with open_tab(browser, java_script_enabled=script) as tab:
+        page = tab.page
         page.goto(demo)
         page.get_by_label("Search").fill("WEB-")
         page.get_by_role("button", name="Show").click()
         page.wait_for_url("**/?q=WEB-*")
-        searched = look.names()
+        searched = tab.server_names()
         page.get_by_role("link", name="OnApp backups").click()
         page.get_by_label("State").select_option("Very stale")
         if not script:
             page.get_by_role("button", name="Show").click()
         page.wait_for_url("**state=very_stale*")
-        filtered = look.names()
+        filtered = tab.server_names()
         kept = page.get_by_label("State").input_value()
         page.get_by_role("columnheader").get_by_role("link", name="Size").click()
         page.wait_for_url("**sort=size*")
-        ascending = look.names()
+        ascending = tab.server_names()
         page.get_by_role("columnheader").get_by_role("link", name="Size").click()
         page.wait_for_url("**order=desc*")
-        descending = look.names()
+        descending = tab.server_names()
         said = page.locator("th[aria-sort]").get_attribute("aria-sort")
 
     assert searched == ["web-01", "web-02"]
@@ -142,17 +142,17 @@ def test_servers_are_searched_filtered_and_sorted(
     assert ascending == ["crm-stale", "tracker-stuck", "ci-failed"]
     assert descending == ascending[::-1]
     assert said == "descending"
-    assert look.complaints == []
+    assert tab.browser_errors == []
 
 
 def test_what_was_chosen_is_shown_without_a_scroll(browser: Browser, demo: str) -> None:
     """However much is said of panels before it."""
-    with looking(browser, size=NARROW) as look:
-        look.page.goto(demo)
-        first = look.page.locator("h2#servers").bounding_box()
-        look.page.locator("p.counts a", has_text="Stale").last.click()
-        look.page.wait_for_url("**state=stale*")
-        scrolled = look.page.locator("h2#servers").bounding_box()
+    with open_tab(browser, size=NARROW) as tab:
+        tab.page.goto(demo)
+        first = tab.page.locator("h2#servers").bounding_box()
+        tab.page.locator("p.counts a", has_text="Stale").last.click()
+        tab.page.wait_for_url("**state=stale*")
+        scrolled = tab.page.locator("h2#servers").bounding_box()
 
     assert first is not None
     assert first["y"] < NARROW[1]
@@ -166,19 +166,19 @@ def test_nothing_sticks_out_of_its_sheet(browser: Browser, demo: str) -> None:
         (part) => part.getBoundingClientRect().right >
           part.closest("table").getBoundingClientRect().right
     ).length"""
-    with looking(browser, size=NARROW) as look:
-        look.page.goto(demo)
+    with open_tab(browser, size=NARROW) as tab:
+        tab.page.goto(demo)
 
-        assert look.page.evaluate(outside) == 0
+        assert tab.page.evaluate(outside) == 0
 
 
 def test_only_what_is_judged_is_ticked(browser: Browser, demo: str) -> None:
     """Of who is suspended or needs no backups nobody knows that they are well."""
     mark = "node => getComputedStyle(node, '::before').content"
-    with looking(browser) as look:
-        look.page.goto(demo)
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
         marks = {
-            name: look.page.locator("p.counts a", has_text=name).evaluate(mark)
+            name: tab.page.locator("p.counts a", has_text=name).evaluate(mark)
             for name in ("Fine", "Suspended", "Not required")
         }
 
@@ -188,13 +188,13 @@ def test_only_what_is_judged_is_ticked(browser: Browser, demo: str) -> None:
 
 def test_pages_lead_to_each_other(browser: Browser, demo: str) -> None:
     """By the links below the table; what was chosen stays chosen."""
-    with looking(browser) as look:
-        look.page.goto(f"{demo}/?per_page=20&sort=server")
-        first = look.names()
-        look.page.get_by_role("link", name="Next", exact=True).click()
-        look.page.wait_for_url("**page=2*")
-        second = look.names()
-        ways = look.texts("nav.pages a")
+    with open_tab(browser) as tab:
+        tab.page.goto(f"{demo}/?per_page=20&sort=server")
+        first = tab.server_names()
+        tab.page.get_by_role("link", name="Next", exact=True).click()
+        tab.page.wait_for_url("**page=2*")
+        second = tab.server_names()
+        ways = tab.texts("nav.pages a")
 
     assert (len(first), len(second)) == (20, 9)
     assert first + second == sorted(first + second, key=str.casefold)
@@ -203,38 +203,38 @@ def test_pages_lead_to_each_other(browser: Browser, demo: str) -> None:
 
 def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> None:
     """What is wrong, with the way to what to do about it, and each row."""
-    with looking(browser) as look:
-        look.page.goto(demo)
-        look.page.get_by_role("link", name="db-03-stuck").click()
-        look.page.wait_for_url("**/server?*")
-        title = look.page.title()
-        findings = look.texts(".findings li")
-        runbook = look.page.get_by_role("link", name="OnAppBackupStuck")
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
+        tab.page.get_by_role("link", name="db-03-stuck").click()
+        tab.page.wait_for_url("**/server?*")
+        title = tab.page.title()
+        findings = tab.texts(".findings li")
+        runbook = tab.page.get_by_role("link", name="OnAppBackupStuck")
         href = runbook.get_attribute("href")
-        backups = look.texts("section:last-of-type tbody tr td:nth-of-type(1)")
+        backups = tab.texts("section:last-of-type tbody tr td:nth-of-type(1)")
 
     assert title == "db-03-stuck - OnApp backups"
     assert [text.split(" ")[0] for text in findings] == ["Stale", "Stuck"]
     assert href is not None
     assert href.endswith("/docs/runbooks/OnAppBackupStuck.md")
     assert backups == ["not built"] + ["built"] * 7
-    assert look.complaints == []
+    assert tab.browser_errors == []
 
 
 def test_times_are_those_of_the_reader_and_go_on(browser: Browser, demo: str) -> None:
     """With a script; the moment in UTC stays at hand, and is shown without one."""
     path = "/server?panel=demo&vm_id=3"
     shown = "dl.facts div:nth-child(7) time"
-    with looking(browser, java_script_enabled=False) as look:
-        look.page.goto(demo + path)
-        (plain,) = look.texts(shown)
-    with looking(browser, timezone="Asia/Kolkata") as look:
-        look.page.goto(demo + path)
-        (local,) = look.texts(shown)
-        moment = look.page.locator(shown).get_attribute("datetime")
-        look.page.clock.set_fixed_time(datetime.fromtimestamp(NOW + 86_400, UTC))
-        look.page.evaluate("showAll()")
-        (later,) = look.texts(shown)
+    with open_tab(browser, java_script_enabled=False) as tab:
+        tab.page.goto(demo + path)
+        (plain,) = tab.texts(shown)
+    with open_tab(browser, timezone="Asia/Kolkata") as tab:
+        tab.page.goto(demo + path)
+        (local,) = tab.texts(shown)
+        moment = tab.page.locator(shown).get_attribute("datetime")
+        tab.page.clock.set_fixed_time(datetime.fromtimestamp(NOW + 86_400, UTC))
+        tab.page.evaluate("showAll()")
+        (later,) = tab.texts(shown)
 
     assert plain == "1 d 23 h ago 2027-01-13 08:06 UTC"
     assert local == "1 d 23 h ago 2027-01-13 13:36 GMT+5:30"
@@ -244,11 +244,11 @@ def test_times_are_those_of_the_reader_and_go_on(browser: Browser, demo: str) ->
 
 def test_the_keyboard_reaches_the_search(browser: Browser, demo: str) -> None:
     """A slash, as elsewhere; in the field itself it is a slash."""
-    with looking(browser) as look:
-        look.page.goto(demo)
-        look.page.keyboard.press("/")
-        look.page.keyboard.type("web/")
-        text = look.page.get_by_label("Search").input_value()
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
+        tab.page.keyboard.press("/")
+        tab.page.keyboard.type("web/")
+        text = tab.page.get_by_label("Search").input_value()
 
     assert text == "web/"
 
@@ -259,20 +259,20 @@ def test_hostile_names_do_nothing(
 ) -> None:
     """They run nothing, break out of nothing, and widen nothing."""
     dialogs: list[str] = []
-    with looking(browser, size=size) as look:
-        look.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-        look.page.goto(hostile)
-        titles = [look.page.title()]
-        names = look.names()
-        widths = [look.overflow()]
+    with open_tab(browser, size=size) as tab:
+        tab.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+        tab.page.goto(hostile)
+        titles = [tab.page.title()]
+        names = tab.server_names()
+        widths = [tab.overflow()]
         for number in range(1, 5):
-            look.page.goto(hostile)
-            look.page.locator(f'a[href*="vm_id={number}"]').click()
-            look.page.wait_for_url("**/server?*")
-            titles.append(look.page.title())
-            widths.append(look.overflow())
-        barred = look.violations()
-        images = look.page.locator("img, b").count()
+            tab.page.goto(hostile)
+            tab.page.locator(f'a[href*="vm_id={number}"]').click()
+            tab.page.wait_for_url("**/server?*")
+            titles.append(tab.page.title())
+            widths.append(tab.overflow())
+        barred = tab.violations()
+        images = tab.page.locator("img, b").count()
 
     assert dialogs == []
     assert EVIL in names
@@ -283,7 +283,7 @@ def test_hostile_names_do_nothing(
     assert max(widths) <= 0
     assert images == 0
     assert barred == []
-    assert look.complaints == []
+    assert tab.browser_errors == []
 
 
 def test_the_policy_is_in_force(browser: Browser, demo: str) -> None:
@@ -292,18 +292,18 @@ def test_the_policy_is_in_force(browser: Browser, demo: str) -> None:
         "const s = document.createElement('script'); s.textContent = 'owned = 1';"
         "document.body.append(s); typeof owned"
     )
-    with looking(browser) as look:
-        look.page.goto(demo)
-        kind = look.page.evaluate(smuggle)
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
+        kind = tab.page.evaluate(smuggle)
 
     assert kind == "undefined"
-    assert any("Content Security Policy" in text for text in look.complaints)
+    assert any("Content Security Policy" in text for text in tab.browser_errors)
 
 
 def test_what_bars_people_is_found(browser: Browser) -> None:
     """So that the tests above can fail."""
-    with looking(browser, size=NARROW) as look:
-        look.page.set_content("<p style='width: 900px'><img src='data:,'>x</p>")
+    with open_tab(browser, size=NARROW) as tab:
+        tab.page.set_content("<p style='width: 900px'><img src='data:,'>x</p>")
 
-        assert any("image-alt" in rule for rule in look.violations())
-        assert look.overflow() > 0
+        assert any("image-alt" in rule for rule in tab.violations())
+        assert tab.overflow() > 0

@@ -19,13 +19,29 @@ import aiohttp
 import msgspec
 import pytest
 import yaml
-from call_counts import counted
+from call_counts import counting_calls
 from checkout import ROOT
-from harness import NOW, Cloud, SteppedClock, exporting, watched, write
+from harness import (
+    NOW,
+    MonitoredCloud,
+    SteppedClock,
+    monitored,
+    running_exporter,
+    write_config,
+)
 from hypothesis import given, settings
-from random_stores import DAY, Draw
-from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store, put, stores
-from web_handlers import no_errors, the_pages
+from random_stores import DAY, RandomStores
+from stores import (
+    MONOTONIC,
+    TIME,
+    a_backup,
+    a_panel,
+    a_server,
+    a_store,
+    add_server,
+    stores,
+)
+from web_handlers import handlers_for, no_error_counts
 
 from exporter.demo import faults
 from exporter.demo.panel import Panel
@@ -63,7 +79,9 @@ async def served(store: Store, **options: Any) -> AsyncIterator[Looker]:
     """Serve a store's pages."""
     async with (
         asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),
-        serving(the_pages(store, **options).application(), ("127.0.0.1:0",)) as bound,
+        serving(
+            handlers_for(store, **options).application(), ("127.0.0.1:0",)
+        ) as bound,
         aiohttp.ClientSession() as session,
     ):
         yield Looker(f"http://{bound[0]}", session)
@@ -111,7 +129,9 @@ def a_fleet() -> Store:
             built_at=TIME - age * DAY,
         )
         one.succeeded(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
-    put(two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True))
+    add_server(
+        two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True)
+    )
     two.watch(5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily)
     two.succeeded(5, packed(()), time=TIME, monotonic=MONOTONIC)
     two.learn(
@@ -286,8 +306,8 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
     panel = a_panel()
     days_ago = TIME - 4 * DAY
     locked = a_backup(id=2, locked=True, created_at=days_ago, built_at=days_ago)
-    put(panel, a_server(), a_backup(), locked)
-    put(panel, a_server(id=2), a_backup())
+    add_server(panel, a_server(), a_backup(), locked)
+    add_server(panel, a_server(id=2), a_backup())
     async with served(a_store(panel)) as looker:
         found = await looker.status(state="trouble")
 
@@ -351,7 +371,7 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
 @pytest.mark.parametrize("seed", range(4))
 async def test_fine_is_only_what_is_known_to_be_expected_and_in_time(seed: int) -> None:
     """Of generated worlds, by what is shown alone: nothing is fine for want of news."""
-    store = Draw(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
+    store = RandomStores(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
     async with served(store) as looker:
         servers = (await looker.status(per_page=1000))["servers"]
     fine = [server for server in servers if server["state"] == "fine"]
@@ -374,8 +394,8 @@ async def test_fine_is_only_what_is_known_to_be_expected_and_in_time(seed: int) 
 async def test_who_is_suspended_is_not_judged() -> None:
     """Neither young nor without an interval."""
     panel = a_panel()
-    put(panel, a_server(suspended=True))
-    put(panel, a_server(id=2, suspended=True), a_backup(initiated="manual"))
+    add_server(panel, a_server(suspended=True))
+    add_server(panel, a_server(id=2, suspended=True), a_backup(initiated="manual"))
     async with served(a_store(panel)) as looker:
         found = (await looker.status())["states"]
 
@@ -450,7 +470,7 @@ async def test_what_nobody_schedules_is_not_fine(
 ) -> None:
     """Another target that is in time says nothing of it; less than 0 is a swap disk."""
     panel = a_panel()
-    put(panel, a_server(created_at=TIME - 99 * DAY), a_backup(), second)
+    add_server(panel, a_server(created_at=TIME - 99 * DAY), a_backup(), second)
     known = tuple(
         Disk(abs(disk), 1, is_swap=disk < 0, has_autobackups=False) for disk in disks
     )
@@ -479,7 +499,7 @@ async def test_schedules_that_start_nothing_are_said_alone() -> None:
         (2, (a_backup(),), (given_up,)),
         (3, (a_backup(), second), (_DAILY_DISK, on_second)),
     ):
-        put(panel, a_server(id=number, created_at=TIME - 90 * DAY), *rows)
+        add_server(panel, a_server(id=number, created_at=TIME - 90 * DAY), *rows)
         panel.learn(number, "schedules", schedules)
     async with served(a_store(panel)) as looker:
         found = (await looker.status(sort="server"))["servers"]
@@ -499,7 +519,7 @@ async def test_a_disk_without_backup_is_new_on_a_young_server(
 ) -> None:
     """It is not fine while another disk has a backup, nor in trouble yet."""
     panel = a_panel()
-    put(panel, a_server(created_at=TIME - age), a_backup())
+    add_server(panel, a_server(created_at=TIME - age), a_backup())
     both = tuple(
         Disk(number, 1, is_swap=False, has_autobackups=True) for number in (101, 102)
     )
@@ -539,7 +559,9 @@ async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
 async def test_what_no_alert_tells_of_says_what_to_do_on_the_servers_page() -> None:
     """There is no runbook to lead to."""
     panel = a_panel()
-    put(panel, a_server(created_at=TIME - 90 * DAY), a_backup(initiated="manual"))
+    add_server(
+        panel, a_server(created_at=TIME - 90 * DAY), a_backup(initiated="manual")
+    )
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status(state="interval_unknown"))["servers"]
         _, page = await looker.get("/server", panel="cp", vm_id=1)
@@ -591,7 +613,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     panel = Panel(World(NOW))
     secret = "wrong-and-secret"  # of nobody
     auth = {"username": "demo@example.com", "password": secret}
-    async with watched(panel, tmp_path, basic_auth=auth) as cloud:
+    async with monitored(panel, tmp_path, basic_auth=auth) as cloud:
         (found,) = (await _status(cloud))["panels"]
         _, page, _ = await cloud.get("/")
         _, said, _ = await cloud.get("/api/v1/status")
@@ -614,13 +636,13 @@ async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
     server = world.add_server()
     world.add_backup(server.id)
     panel = Panel(world)
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         fault = panel.faults.add(_refusing(), resource="backups")
-        await cloud.pass_(900)
+        await cloud.advance(900)
         (failing,) = (await _status(cloud))["servers"]
         _, page, _ = await cloud.get(f"/server?panel=cp&vm_id={server.id}")
         fault.remove()
-        await cloud.pass_(900)
+        await cloud.advance(900)
         (good,) = (await _status(cloud))["servers"]
 
     assert (failing["state"], failing["read_succeeded"]) == ("poll_failing", False)
@@ -639,7 +661,7 @@ async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) ->
     panel.faults.add(faults.forbidden(), resource="backups", server_id=forbidden.id)
     panel.faults.add(faults.status(404), resource="backups", server_id=gone.id)
     named: dict[str, Any] = {"virtual_machines": [forbidden.id, gone.id, "nobodys"]}
-    async with watched(panel, tmp_path, **named) as cloud:
+    async with monitored(panel, tmp_path, **named) as cloud:
         found = await _status(cloud)
         _, page, _ = await cloud.get("/server?panel=cp&vm_id=nobodys")
     said = {s["vm_id"]: s["trouble"] for s in found["servers"]}
@@ -668,7 +690,7 @@ async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
         panel.faults.add(faults.forbidden(), resource="backups")
     else:
         panel.visible = lambda _: False
-    async with watched(panel, tmp_path) as cloud:
+    async with monitored(panel, tmp_path) as cloud:
         (found,) = (await _status(cloud))["panels"]
         _, page, _ = await cloud.get("/")
     (said,) = found["findings"]
@@ -683,7 +705,7 @@ def _refusing() -> Any:
     return faults.answer(503, {}, b"")
 
 
-async def _status(cloud: Cloud) -> dict[str, Any]:
+async def _status(cloud: MonitoredCloud) -> dict[str, Any]:
     _, text, _ = await cloud.get("/api/v1/status")
     found: dict[str, Any] = json.loads(text)
     return found
@@ -705,7 +727,7 @@ async def test_every_backup_is_on_its_servers_page() -> None:
     """The newest first, in pages."""
     panel = a_panel()
     rows = [a_backup(id=n, created_at=TIME - n, identifier=f"b{n}") for n in range(450)]
-    put(panel, a_server(), *rows)
+    add_server(panel, a_server(), *rows)
     async with served(a_store(panel)) as looker:
         pages = [
             await looker.get("/server", panel="cp", vm_id=1, page=number)
@@ -732,7 +754,7 @@ async def test_every_backup_is_on_its_servers_page() -> None:
 async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> None:
     """With words; another shard may have it."""
     panel = a_panel()
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     async with served(a_store(panel)) as looker:
         code, text = await looker.get("/server", **parameters)
 
@@ -747,7 +769,7 @@ async def test_nothing_that_a_panel_says_becomes_markup() -> None:
     panel.unresolved = (EVIL,)
     changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
     server = a_server(label=EVIL, hostname=EVIL, identifier=EVIL)
-    put(panel, server, a_backup(identifier=EVIL, **changes))
+    add_server(panel, server, a_backup(identifier=EVIL, **changes))
     panel.failed(1, trouble)
     async with served(a_store(panel)) as looker:
         pages = [
@@ -811,7 +833,7 @@ async def test_nothing_to_show_is_said(store: Store, expected: str) -> None:
 async def test_a_shard_says_which_it_is() -> None:
     """What is missing is on another's page, and no fault of the panel."""
     panel = a_panel(servers_listed=100)
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     async with served(a_store(panel), shard=Shard(1, 3)) as looker:
         found = await looker.status()
         _, text = await looker.get("/")
@@ -852,7 +874,7 @@ def test_runbooks_are_those_of_the_alerts() -> None:
 async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
     """Of thousands of schedules that nobody claims the worst are shown."""
     panel = a_panel(inventory_read_at=TIME)
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     late = (a_schedule(Target("Disk", n), TIME - DAY) for n in range(3000))
     schedules = tuple(
         msgspec.structs.replace(schedule, id=number)
@@ -880,8 +902,8 @@ async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> N
     """All of them, always; moments are RFC 3339 in UTC."""
     panel = await demo_panel(clock=(clock := SteppedClock(NOW)).time)
     try:
-        write(tmp_path / "onapp.yml", panel, {}, {})
-        async with exporting(panel, tmp_path / "onapp.yml", clock) as cloud:
+        write_config(tmp_path / "onapp.yml", panel, {}, {})
+        async with running_exporter(panel, tmp_path / "onapp.yml", clock) as cloud:
             _, text, headers = await cloud.get("/api/v1/status?per_page=1000")
     finally:
         await panel.stop()
@@ -925,10 +947,10 @@ def test_every_state_is_documented_with_its_level() -> None:
 @given(stores())
 def test_whatever_is_known_can_be_shown(store: Store) -> None:
     """Any text, moment and number: as HTML and as JSON."""
-    views = the_pages(store).views
+    views = handlers_for(store).views
     moment = views.exposition.moment()
     verdicts = views.exposition.verdicts(moment)
-    shown = status(board(moment, verdicts, Shard(), Query()), no_errors)
+    shown = status(board(moment, verdicts, Shard(), Query()), no_error_counts)
     page = views.pages.overview(shown, Query(), ready=False)
     said = json.loads(msgspec.json.encode(shown))
 
@@ -943,7 +965,7 @@ def a_large_store(servers: int) -> Store:
     """Return a panel with many servers of thirty backups on two disks."""
     panel = a_panel(servers_listed=servers)
     for number in range(1, servers + 1):
-        put(panel, a_server(id=number, label=f"web-{number}"))
+        add_server(panel, a_server(id=number, label=f"web-{number}"))
         rows = packed(_thirty(number))
         panel.succeeded(number, rows, time=TIME, monotonic=MONOTONIC)
     return a_store(panel)
@@ -959,12 +981,14 @@ def _thirty(number: int) -> Iterator[Any]:
 def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
     """Backups are unpacked for the servers of the page alone, and judged for none."""
     store = a_large_store(300)
-    views = the_pages(store).views
+    views = handlers_for(store).views
     views.exposition.update(views.exposition.moment())
-    with counted(judge, judge_server, server_status) as work:
+    with counting_calls(judge, judge_server, server_status) as work:
         moment = views.exposition.moment()
         verdicts = views.exposition.verdicts(moment)
-        shown = status(board(moment, verdicts, Shard(), Query(text="web")), no_errors)
+        shown = status(
+            board(moment, verdicts, Shard(), Query(text="web")), no_error_counts
+        )
         page = views.pages.overview(shown, Query(), ready=True)
 
     assert work["judge"] == 0
@@ -983,12 +1007,12 @@ def test_the_largest_page_stays_small() -> None:
             for r in range(15)
         ]
         endless = {"label": "é" * 9_000, "hostname": "h" * 9_000}
-        put(panel, a_server(id=number, **endless), *rows)
-    views = the_pages(a_store(panel)).views
+        add_server(panel, a_server(id=number, **endless), *rows)
+    views = handlers_for(a_store(panel)).views
     moment = views.exposition.moment()
     wanted = Query(per_page=100)
     found = board(moment, views.exposition.verdicts(moment), Shard(), wanted)
-    page = views.pages.overview(status(found, no_errors), wanted, ready=True)
+    page = views.pages.overview(status(found, no_error_counts), wanted, ready=True)
 
     assert len(page.encode()) < 300_000
     assert f"{'é' * 79}…" in page
@@ -1002,7 +1026,7 @@ async def test_health_is_answered_while_a_look_is_made() -> None:
     def held(name: str) -> Mapping[str, int]:
         begun.set()
         in_time.append(released.wait(_LONGEST_REAL_WAIT_SECONDS))
-        return no_errors(name)
+        return no_error_counts(name)
 
     async with served(a_fleet(), errors=held) as looker:
         look = asyncio.create_task(looker.get("/"))

@@ -16,8 +16,8 @@ from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN, OwnFamily
 from exporter.metrics.family import Family
 
-SHIPPED = DEPLOY / "prometheus"
-RULES = sorted(SHIPPED.glob("*.rules.yml"))
+RULES_FOLDER = DEPLOY / "prometheus"
+RULES = sorted(RULES_FOLDER.glob("*.rules.yml"))
 
 ALERTS = {
     *("OnAppPanelDown", "OnAppPanelUnauthorized", "OnAppPollLagging"),
@@ -34,19 +34,19 @@ _OF_TARGETS = {"job", "instance", "pod", "node"}
 """Labels that Prometheus or its users add to what is scraped."""
 
 
-def the_rules() -> Iterator[dict[str, Any]]:
+def all_rules() -> Iterator[dict[str, Any]]:
     """Yield every rule, in the order of evaluation."""
     for file in RULES:
         for group in yaml.safe_load(file.read_text("utf-8"))["groups"]:
             yield from group["rules"]
 
 
-def the_alerts() -> list[dict[str, Any]]:
+def alerting_rules() -> list[dict[str, Any]]:
     """Return every alerting rule."""
-    return [rule for rule in the_rules() if "alert" in rule]
+    return [rule for rule in all_rules() if "alert" in rule]
 
 
-def labels_of() -> dict[str, set[str]]:
+def metric_labels() -> dict[str, set[str]]:
     """Return the labels of every metric, those of its target included."""
     families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
     declared = {family.name: {*family.labels} for family in families}
@@ -54,7 +54,7 @@ def labels_of() -> dict[str, set[str]]:
     return scraped | {"up": _OF_TARGETS}
 
 
-def run(*command: str | Path) -> str:
+def run_tool(*command: str | Path) -> str:
     """Run a program and return what it says; fail with that if it fails."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not on the PATH: `make tools` fetches it")

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from checkout import TOOLS
-from harness import NOW, SteppedClock, exporting, write
+from harness import NOW, SteppedClock, running_exporter, write_config
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -38,21 +38,21 @@ _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-prac
 
 
 @asynccontextmanager
-async def the_demo(folder: Path) -> AsyncIterator[str]:
+async def demo_exporter(folder: Path) -> AsyncIterator[str]:
     """Serve the demo cloud as it is at a fixed moment; yield the address."""
     clock = SteppedClock(NOW)
     panel = await demo_panel(clock=clock.time)
     try:
         file = folder / "onapp.yml"
-        write(file, panel, {}, {"name": "demo"})
-        async with exporting(panel, file, clock) as cloud:
+        write_config(file, panel, {}, {"name": "demo"})
+        async with running_exporter(panel, file, clock) as cloud:
             yield cloud.base
     finally:
         await panel.stop()
 
 
 @contextmanager
-def in_a_thread(
+def served_in_thread(
     served: Callable[[], AbstractAsyncContextManager[str]],
 ) -> Iterator[str]:
     """Serve in an event loop of its own; yield the address."""
@@ -87,7 +87,7 @@ def in_a_thread(
 
 
 @contextmanager
-def a_browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     """Start Chromium, without a sandbox: it sees nothing but our own pages."""
     program = shutil.which("chromium")
     if program is None:
@@ -116,22 +116,22 @@ def _libraries() -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class Look:
+class Tab:
     """One page, and whatever the browser complained of."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    browser_errors: list[str] = field(default_factory=list)
 
     def texts(self, selector: str) -> list[str]:
         """Return the text of each such element, blanks collapsed."""
         found = self.page.locator(selector).all_inner_texts()
         return [" ".join(text.split()) for text in found]
 
-    def names(self) -> list[str]:
+    def server_names(self) -> list[str]:
         """Return the names of the servers shown, in their order."""
         return self.texts("tbody th.first > a")
 
-    def states(self) -> list[str]:
+    def server_states(self) -> list[str]:
         """Return the states of the servers shown, in their order."""
         return self.texts("tbody td.first .state")
 
@@ -164,7 +164,7 @@ class Look:
 
 
 @contextmanager
-def looking(browser: Browser, **options: Any) -> Iterator[Look]:
+def open_tab(browser: Browser, **options: Any) -> Iterator[Tab]:
     """Open a page of a fresh profile, whose clock stands at the moment of the tests."""
     size = options.pop("size", WIDE)
     viewport: ViewportSize = {"width": size[0], "height": size[1]}
@@ -175,12 +175,12 @@ def looking(browser: Browser, **options: Any) -> Iterator[Look]:
     context.set_default_timeout(_LONGEST_REAL_WAIT_SECONDS * 1000)
     try:
         page = context.new_page()
-        look = Look(page)
-        page.on("console", lambda said: look.complaints.append(said.text))
-        page.on("pageerror", lambda error: look.complaints.append(str(error)))
-        page.on("requestfailed", lambda sent: look.complaints.append(sent.url))
+        tab = Tab(page)
+        page.on("console", lambda said: tab.browser_errors.append(said.text))
+        page.on("pageerror", lambda error: tab.browser_errors.append(str(error)))
+        page.on("requestfailed", lambda sent: tab.browser_errors.append(sent.url))
         if options.get("java_script_enabled", True):
             page.clock.set_fixed_time(datetime.fromtimestamp(NOW, UTC))
-        yield look
+        yield tab
     finally:
         context.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import NOW, Cloud
+from harness import NOW, MonitoredCloud
 
 from exporter.demo import faults
 from exporter.demo.faults import Placed
@@ -19,7 +19,7 @@ from exporter.demo.world import World
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-EVERYTHING = {
+ALL_PERMISSIONS = {
     "settings.version",
     "virtual_machines.read",
     "backups.read",
@@ -50,7 +50,7 @@ def a_cloud(servers: int = 1, *, disks: int = 1, **habits: Any) -> Panel:
     return Panel(world, **habits)
 
 
-def a_row(**changes: Any) -> Fields:
+def a_backup_row(**changes: Any) -> Fields:
     """Return a built backup of disk 101 of an hour ago, with these fields changed."""
     return {
         "id": 1001,
@@ -71,23 +71,23 @@ def a_row(**changes: Any) -> Fields:
     }
 
 
-def without(row: Fields, *names: str) -> Fields:
+def without_fields(row: Fields, *names: str) -> Fields:
     """Return a row that lacks some fields."""
     return {name: value for name, value in row.items() if name not in names}
 
 
-def written(form: str, *rows: Fields, name: str = "backup") -> bytes:
+def list_body(form: str, *rows: Fields, name: str = "backup") -> bytes:
     """Return the list of these rows as a panel writes it."""
     listed = Rows(f"{name}s", name, list(rows))
     return to_json(listed) if form == "json" else to_xml(listed, XmlStyle())
 
 
-def listing(panel: Panel, form: str, *rows: Fields) -> Placed:
+def answer_backups(panel: Panel, form: str, *rows: Fields) -> Placed:
     """Let server 1 have just these backups."""
-    return answering(panel, form, written(form, *rows))
+    return answer_with(panel, form, list_body(form, *rows))
 
 
-def listing_servers(
+def answer_servers(
     panel: Panel,
     form: str,
     *rows: Fields,
@@ -95,11 +95,11 @@ def listing_servers(
     headers: dict[str, str] | None = None,
 ) -> Placed:
     """Let just these servers be listed."""
-    body = written(form, *rows, name="virtual_machine")
-    return answering(panel, form, body, resource=None, path=path, headers=headers)
+    body = list_body(form, *rows, name="virtual_machine")
+    return answer_with(panel, form, body, resource=None, path=path, headers=headers)
 
 
-def answering(  # noqa: PLR0913  # each names one thing about an answer
+def answer_with(  # noqa: PLR0913  # each names one thing about an answer
     panel: Panel,
     form: str,
     body: bytes | str,
@@ -119,7 +119,7 @@ def answering(  # noqa: PLR0913  # each names one thing about an answer
     return panel.faults.add(answer, resource=resource, path=path, times=times)
 
 
-async def lines(cloud: Cloud, *beginnings: str) -> list[str]:
+async def sample_lines(cloud: MonitoredCloud, *beginnings: str) -> list[str]:
     """Return the samples of a scrape whose lines begin like this."""
     return [
         line
@@ -128,13 +128,15 @@ async def lines(cloud: Cloud, *beginnings: str) -> list[str]:
     ]
 
 
-async def labels(cloud: Cloud, family: str, **wanted: object) -> dict[str, str]:
+async def sample_labels(
+    cloud: MonitoredCloud, family: str, **wanted: object
+) -> dict[str, str]:
     """Return the other labels of the one sample with these labels."""
     (found,) = await cloud.series(family, **wanted)
     return dict(pair.split("=", 1) for pair in found.split(","))
 
 
-def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
+def panel_section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
     """Return the section of a panel in a configuration file."""
     return {
         "name": name,
@@ -144,22 +146,24 @@ def section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
     }
 
 
-def change(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+def edit_config(cloud: MonitoredCloud, edit: Callable[[dict[str, Any]], Any]) -> None:
     """Change the configuration file."""
     content = yaml.safe_load(cloud.file.read_text())
     edit(content)
     cloud.file.write_text(yaml.safe_dump(content))
 
 
-async def reload(cloud: Cloud) -> tuple[int, str]:
+async def reload(cloud: MonitoredCloud) -> tuple[int, str]:
     """Reload by HTTP; return the status and what was said."""
     status, text, _ = await cloud.get("/-/reload", method="POST")
     return status, text
 
 
-async def reload_with(cloud: Cloud, edit: Callable[[dict[str, Any]], Any]) -> None:
+async def edit_and_reload(
+    cloud: MonitoredCloud, edit: Callable[[dict[str, Any]], Any]
+) -> None:
     """Change the file, have it loaded, and let what is due be done."""
-    change(cloud, edit)
+    edit_config(cloud, edit)
 
     assert await reload(cloud) == (200, "Reloaded.\n")
 

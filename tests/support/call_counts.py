@@ -11,7 +11,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 
-class Work(Counter[str]):
+class CallCounts(Counter[str]):
     """Calls by the functions' names."""
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class Work(Counter[str]):
 
 
 @contextmanager
-def counted(*functions: Callable[..., Any]) -> Iterator[Work]:
+def counting_calls(*functions: Callable[..., Any]) -> Iterator[CallCounts]:
     """Count the calls of functions, by their names, here and in new threads."""
     names: dict[CodeType, str] = {each.__code__: each.__name__ for each in functions}
-    calls = Work()
+    calls = CallCounts()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code in names:

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 from checkout import ROOT, TOOLS
-from exporter_process import Running, started
+from exporter_process import RunningProcess, started_process
 
 BASE = TOOLS / "base.tar"
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-_OWN_WAY = ("PIP_CERT", "PIP_INDEX_URL")
+_INDEX_VARIABLES = ("PIP_CERT", "PIP_INDEX_URL")
 """How the package index is reached, where that is special."""
 
 
-def _say(*command: str | Path) -> str:
+def _output(*command: str | Path) -> str:
     """Run a program; return what it says, without the last line's end."""
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300
@@ -40,7 +40,7 @@ class Builder:
 
     def __call__(self, *arguments: str | Path) -> str:
         """Run buildah; return what it says."""
-        return _say(
+        return _output(
             *("buildah", "--storage-driver", "vfs"),
             *("--root", str(self.folder / "store")),
             *("--runroot", str(self.folder / "run")),
@@ -67,7 +67,7 @@ class Builder:
         given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
         given += [
             f"--build-arg={key}={os.environ[key]}"
-            for key in _OWN_WAY
+            for key in _INDEX_VARIABLES
             if key in os.environ
         ]
         if Path(_AUTHORITIES).exists():
@@ -92,10 +92,12 @@ class Image:
         """Return what a runtime is told."""
         return dict(self.description["config"])
 
-    def bundle(self, folder: Path, command: tuple[str, ...], around: Around) -> None:
+    def bundle(
+        self, folder: Path, command: tuple[str, ...], options: ContainerOptions
+    ) -> None:
         """Write what runc runs: the image as it is, hardened as a cluster would."""
         folder.mkdir()
-        _say("runc", "spec", "--bundle", folder)
+        _output("runc", "spec", "--bundle", folder)
         file = folder / "config.json"
         spec = json.loads(file.read_text("utf-8"))
         spec["root"] = {"path": str(self.files), "readonly": True}
@@ -103,7 +105,7 @@ class Image:
         spec["process"] |= {
             "terminal": False,
             "args": command,
-            "env": [*self.config["Env"], *around.environment],
+            "env": [*self.config["Env"], *options.environment],
             "cwd": "/",
             "user": {"uid": user, "gid": group},
             "capabilities": {},
@@ -112,20 +114,20 @@ class Image:
         spec["mounts"] += [
             {"type": "bind", "source": str(source), "destination": destination}
             | {"options": ["bind", "ro"]}
-            for source, destination in around.mounts.items()
+            for source, destination in options.mounts.items()
         ]
-        if around.network is not None:
+        if options.network is not None:
             (network,) = (
                 space
                 for space in spec["linux"]["namespaces"]
                 if space["type"] == "network"
             )
-            network["path"] = str(around.network)
+            network["path"] = str(options.network)
         file.write_text(json.dumps(spec), encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class ContainerOptions:
     """What a container is given beside its image."""
 
     environment: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ class Around:
 
 
 @contextmanager
-def built(folder: Path, **arguments: str) -> Iterator[Image]:
+def built_image(folder: Path, **arguments: str) -> Iterator[Image]:
     """Build the image; skip without what that takes."""
     if os.geteuid() != 0:
         pytest.skip("only root can build and run an image here")
@@ -160,16 +162,16 @@ class Container:
 
     image: Image
     folder: Path
-    main: Running
-    around: Around
+    main: RunningProcess
+    options: ContainerOptions
 
     @property
     def process(self) -> Path:
         """Return what the machine knows of the first process."""
-        state = json.loads(_say(*_runtime(self.folder), "state", self.folder.name))
+        state = json.loads(_output(*_runtime(self.folder), "state", self.folder.name))
         return Path("/proc") / str(state["pid"])
 
-    def beside(self, *command: str) -> tuple[int, str]:
+    def run_beside(self, *command: str) -> tuple[int, str]:
         """Run another command in the same surroundings; return its status and words.
 
         In a container that shares the network, not by `runc exec`: where the machine
@@ -177,7 +179,7 @@ class Container:
         """
         name = f"{self.folder.name}-beside"
         bundle = self.folder / uuid.uuid4().hex
-        around = replace(self.around, network=self.process / "ns" / "net")
+        around = replace(self.options, network=self.process / "ns" / "net")
         self.image.bundle(bundle, command, around)
         run = subprocess.run(
             [*_runtime(self.folder), "run", "--bundle", bundle, name],
@@ -190,7 +192,7 @@ class Container:
 
     def kill(self, signal: str) -> None:
         """Send the first process a signal, as a runtime does."""
-        _say(*_runtime(self.folder), "kill", self.folder.name, signal)
+        _output(*_runtime(self.folder), "kill", self.folder.name, signal)
 
 
 def _runtime(folder: Path) -> tuple[str | Path, ...]:
@@ -198,16 +200,16 @@ def _runtime(folder: Path) -> tuple[str | Path, ...]:
 
 
 @asynccontextmanager
-async def container(
-    image: Image, folder: Path, *arguments: str, around: Around | None = None
+async def running_container(
+    image: Image, folder: Path, *arguments: str, options: ContainerOptions | None = None
 ) -> AsyncIterator[Container]:
     """Run the image with these arguments; it is gone afterwards."""
-    around = around or Around()
+    options = options or ContainerOptions()
     bundle = folder / "bundle"
-    image.bundle(bundle, (*image.config["Entrypoint"], *arguments), around)
+    image.bundle(bundle, (*image.config["Entrypoint"], *arguments), options)
     command = (*_runtime(folder), "run", "--bundle", bundle, folder.name)
-    async with started(*map(str, command)) as main:
+    async with started_process(*map(str, command)) as main:
         try:
-            yield Container(image, folder, main, around)
+            yield Container(image, folder, main, options)
         finally:
-            _say(*_runtime(folder), "delete", "--force", folder.name)
+            _output(*_runtime(folder), "delete", "--force", folder.name)

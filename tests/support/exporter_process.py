@@ -21,68 +21,70 @@ _LOCALE = {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", "")}
 
 
 @dataclass(eq=False)
-class Running:
+class RunningProcess:
     """A process, and what it has said so far."""
 
     process: asyncio.subprocess.Process
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
-    _said: asyncio.Event = field(default_factory=asyncio.Event)
+    _output_added: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def words(self) -> str:
+    def output(self) -> str:
         """Return everything that was said."""
         return "".join(self.out) + "".join(self.err)
 
-    async def says(self, pattern: str) -> re.Match[str]:
+    async def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until something was said that matches; fail if it ends before."""
         while True:
-            self._said.clear()
-            found = re.search(pattern, self.words)
+            self._output_added.clear()
+            found = re.search(pattern, self.output)
             if found is not None:
                 return found
             ended = self.process.stderr is None or self.process.stderr.at_eof()
-            assert not ended, f"ended without {pattern!r}:\n{self.words}"
-            await self._said.wait()
+            assert not ended, f"ended without {pattern!r}:\n{self.output}"
+            await self._output_added.wait()
 
-    async def base(self) -> str:
+    async def base_url(self) -> str:
         """Return the address of its front door, once it listens."""
-        address = await self.says(r"msg=listening address=(\S+)")
+        address = await self.wait_for(r"msg=listening address=(\S+)")
         return f"http://{address[1]}"
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
 
-    async def ends(self) -> int:
+    async def wait(self) -> int:
         """Wait for the end; return the exit status."""
         return await self.process.wait()
 
-    async def listen(self, stream: asyncio.StreamReader | None, to: list[str]) -> None:
+    async def collect_output(
+        self, stream: asyncio.StreamReader | None, to: list[str]
+    ) -> None:
         """Note what is said."""
         assert stream is not None
         async for line in stream:
             to.append(line.decode())
-            self._said.set()
-        self._said.set()
+            self._output_added.set()
+        self._output_added.set()
 
 
 @asynccontextmanager
-async def running(
+async def exporter_process(
     *arguments: str, environment: dict[str, str] | None = None
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProcess]:
     """Start ``python -m exporter`` with these arguments; it is gone afterwards."""
     command = (sys.executable, "-m", "exporter", *arguments)
-    async with started(*command, environment=environment) as exporter:
+    async with started_process(*command, environment=environment) as exporter:
         yield exporter
 
 
 @asynccontextmanager
-async def started(
+async def started_process(
     *command: str,
     environment: dict[str, str] | None = None,
     pass_fds: Sequence[int] = (),
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProcess]:
     """Start a program, with open files to inherit; it is gone afterwards."""
     async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
         process = await asyncio.create_subprocess_exec(
@@ -92,10 +94,10 @@ async def started(
             stderr=asyncio.subprocess.PIPE,
             env=_LOCALE | (environment or {}),
         )
-        running = Running(process)
+        running = RunningProcess(process)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(running.listen(process.stdout, running.out))
-            tasks.create_task(running.listen(process.stderr, running.err))
+            tasks.create_task(running.collect_output(process.stdout, running.out))
+            tasks.create_task(running.collect_output(process.stderr, running.err))
             try:
                 yield running
             finally:
@@ -104,7 +106,7 @@ async def started(
                 await process.wait()
 
 
-async def fetched(url: str, method: str = "GET") -> tuple[int, str]:
+async def fetch(url: str, method: str = "GET") -> tuple[int, str]:
     """Return status and text of one answer."""
     async with (
         aiohttp.ClientSession() as session,
@@ -113,16 +115,16 @@ async def fetched(url: str, method: str = "GET") -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def until(url: str, good: Callable[[int, str], bool]) -> str:
+async def poll_until(url: str, good: Callable[[int, str], bool]) -> str:
     """Ask until the answer is good; return it."""
     while True:
-        status, text = await fetched(url)
+        status, text = await fetch(url)
         if good(status, text):
             return text
         await asyncio.sleep(0.02)
 
 
-def promtool_says(scrape: str) -> str:
+def promtool_check(scrape: str) -> str:
     """Return what `promtool check metrics` has to say: nothing, if all is well."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not on the PATH: `make tools` fetches it")

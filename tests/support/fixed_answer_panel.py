@@ -18,7 +18,7 @@ from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState
 from exporter.onapp.client import Client, Sessions
 
 
-class Unheard:
+class IgnoredCounts:
     """Counts nothing."""
 
     def answered(self, resource: str, status: int, seconds: float) -> None:
@@ -32,7 +32,7 @@ class Unheard:
 
 
 @asynccontextmanager
-async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[PanelApi]:
+async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[PanelApi]:
     """Serve these bytes to every request; yield what reads them."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,6 +52,6 @@ async def answering(form: BodyFormat, answer: bytes) -> AsyncIterator[PanelApi]:
         ways = Sessions(kept=session, fresh=session)
         clock = SystemClock()
         client = Client(
-            ways, url, form, 20.0, 10**7, Unheard(), clock, Heartbeat(clock)
+            ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)
         )
-        yield PanelApi("cp", client, gate, account, Unheard())
+        yield PanelApi("cp", client, gate, account, IgnoredCounts())

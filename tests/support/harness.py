@@ -90,7 +90,7 @@ class SteppedClock:
 
 
 @dataclass(eq=False)
-class PatientClock(SteppedClock):
+class SteppedTimeoutClock(SteppedClock):
     """A clock by which requests time out too: what hangs does so without waiting."""
 
     @asynccontextmanager
@@ -115,7 +115,7 @@ async def _expire(scope: asyncio.Timeout, moved: asyncio.Event) -> None:
 
 
 @dataclass(eq=False)
-class Cloud:
+class MonitoredCloud:
     """One exporter over simulated panels, and ways to look at it."""
 
     panel: Panel
@@ -125,7 +125,7 @@ class Cloud:
     session: aiohttp.ClientSession
     file: Path
     """The exporter's configuration file; change it, then ``POST /-/reload``."""
-    held: int = 0
+    unanswered: int = 0
     """So many requests to a panel stay unanswered while time passes."""
 
     @property
@@ -136,30 +136,30 @@ class Cloud:
     async def settle(self) -> None:
         """Wait until every poller has done what is due at this moment."""
         async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS):
-            await _turns()
+            await _run_ready_tasks()
             rests = 0
-            while not self._resting() or rests < self._rests_wanted():
-                rests = rests + 1 if self._resting() else 0
+            while not self._is_settled() or rests < self._checks_wanted():
+                rests = rests + 1 if self._is_settled() else 0
                 await asyncio.sleep(0.0005)
-                await _turns()
+                await _run_ready_tasks()
 
-    def _rests_wanted(self) -> int:
+    def _checks_wanted(self) -> int:
         """Return how often to look again: a panel notices late who has hung up."""
-        return 3 if self._timed_by_hand() and self.panel.faults.held else 0
+        return 3 if self._simulates_timeouts() and self.panel.faults.held else 0
 
-    def _timed_by_hand(self) -> bool:
-        return isinstance(self.clock, PatientClock)
+    def _simulates_timeouts(self) -> bool:
+        return isinstance(self.clock, SteppedTimeoutClock)
 
-    def _resting(self) -> bool:
+    def _is_settled(self) -> bool:
         pollers = [member.poller for member in self.exporter.fleet.members.values()]
         in_flight = sum(poller.in_flight for poller in pollers)
-        if self._timed_by_hand():
+        if self._simulates_timeouts():
             allowed = self.panel.faults.held
         else:
-            allowed = min(self.held, self.panel.in_flight)
+            allowed = min(self.unanswered, self.panel.in_flight)
         return in_flight <= allowed and all(poller.asleep for poller in pollers)
 
-    async def pass_(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         """Let time pass, and the exporter do what it does meanwhile."""
         target = self.clock.elapsed + seconds
         await self.settle()
@@ -199,7 +199,7 @@ class Cloud:
         return value
 
 
-async def _turns() -> None:
+async def _run_ready_tasks() -> None:
     """Let every task that can run do so: a woken poller, and what it started."""
     for _ in range(4):
         await asyncio.sleep(0)
@@ -218,17 +218,17 @@ def series(text: str, family: str, **labels: object) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def watched(  # noqa: PLR0913  # a test names what matters to it
+async def monitored(  # noqa: PLR0913  # a test names what matters to it
     panel: Panel,
     folder: Path,
     *,
     clock: SteppedClock | None = None,
     shard: Shard | None = None,
     settings: Mapping[str, Any] | None = None,
-    held: int = 0,
+    unanswered: int = 0,
     web_config_file: Path | None = None,
     **keys: Any,
-) -> AsyncIterator[Cloud]:
+) -> AsyncIterator[MonitoredCloud]:
     """Start a panel and an exporter that watches it; end both.
 
     ``keys`` go into the panel's section of the configuration file, ``settings`` into
@@ -239,27 +239,27 @@ async def watched(  # noqa: PLR0913  # a test names what matters to it
     panel.clock = clock.time
     async with panel:
         file = folder / "onapp.yml"
-        write(file, panel, settings or {}, keys)
-        async with exporting(
+        write_config(file, panel, settings or {}, keys)
+        async with running_exporter(
             *(panel, file, clock),
             shard=shard,
-            held=held,
+            unanswered=unanswered,
             web_config_file=web_config_file,
         ) as cloud:
             yield cloud
 
 
 @asynccontextmanager
-async def exporting(  # noqa: PLR0913  # the same
+async def running_exporter(  # noqa: PLR0913  # the same
     panel: Panel,
     file: Path,
     clock: SteppedClock,
     *,
     shard: Shard | None = None,
-    held: int = 0,
+    unanswered: int = 0,
     web_config_file: Path | None = None,
     supervisor: NotifySocket | None = None,
-) -> AsyncIterator[Cloud]:
+) -> AsyncIterator[MonitoredCloud]:
     """Start an exporter with a configuration file, over a panel that is running."""
     exporter = Exporter(
         load=lambda: config.load(file, {}),
@@ -274,32 +274,32 @@ async def exporting(  # noqa: PLR0913  # the same
         aiohttp.ClientSession() as session,
     ):
         base = f"http://{address}"
-        cloud = Cloud(panel, exporter, clock, base, session, file, held)
+        cloud = MonitoredCloud(panel, exporter, clock, base, session, file, unanswered)
         await cloud.settle()
         yield cloud
 
 
 @asynccontextmanager
-async def shards(
+async def monitored_by_shards(
     panel: Panel, folder: Path, total: int, **keys: Any
-) -> AsyncIterator[list[Cloud]]:
+) -> AsyncIterator[list[MonitoredCloud]]:
     """Start a panel and all the exporters that share it, on one clock."""
     clock = SteppedClock(NOW)
     panel.clock = clock.time
     async with panel, AsyncExitStack() as stack:
         file = folder / "onapp.yml"
-        write(file, panel, {}, keys)
+        write_config(file, panel, {}, keys)
         clouds = []
         for number in range(total):
             shard = Shard(number, total)
             cloud = await stack.enter_async_context(
-                exporting(panel, file, clock, shard=shard)
+                running_exporter(panel, file, clock, shard=shard)
             )
             clouds.append(cloud)
         yield clouds
 
 
-async def pass_together(clouds: list[Cloud], seconds: float) -> None:
+async def advance_together(clouds: list[MonitoredCloud], seconds: float) -> None:
     """Let time pass for all of them together."""
     clock = clouds[0].clock
     target = clock.elapsed + seconds
@@ -311,7 +311,7 @@ async def pass_together(clouds: list[Cloud], seconds: float) -> None:
         clock.move(target)
 
 
-def write(
+def write_config(
     file: Path, panel: Panel, settings: Mapping[str, Any], keys: Mapping[str, Any]
 ) -> None:
     """Write a configuration file for one panel, its key in a file beside it."""

@@ -23,7 +23,7 @@ Manifest = dict[str, Any]
 """One object of a cluster."""
 
 
-def says(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
+def output_of(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
     """Run a program; return what it says, or what it complains of if it must fail."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not on the PATH: `make tools` builds it")
@@ -34,45 +34,47 @@ def says(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
     return run.stderr if status else run.stdout
 
 
-def rendered(
+def helm_template(
     *options: str | Path, release: str = "onapp-backup-exporter", version: str = NEWEST
 ) -> list[Manifest]:
     """Return what the chart makes of these options."""
     command = ("helm", "template", release, CHART, "--namespace", "monitoring")
-    text = _said(*command, "--kube-version", version, *options)
+    text = _cached_output(*command, "--kube-version", version, *options)
     return list(yaml.safe_load_all(text))
 
 
-def refused(*options: str | Path) -> str:
+def helm_error(*options: str | Path) -> str:
     """Return why the chart refuses these options."""
     command = ("helm", "template", "x", CHART, "--kube-version", NEWEST, *options)
-    return says(*command, status=1)
+    return output_of(*command, status=1)
 
 
 def kustomized(folder: str) -> list[Manifest]:
     """Return what kustomize makes of a folder."""
-    return list(yaml.safe_load_all(_said("kustomize", "build", KUBERNETES / folder)))
+    return list(
+        yaml.safe_load_all(_cached_output("kustomize", "build", KUBERNETES / folder))
+    )
 
 
 @cache
-def _said(*command: str | Path) -> str:
-    return says(*command)
+def _cached_output(*command: str | Path) -> str:
+    return output_of(*command)
 
 
-def of(manifests: list[Manifest], kind: str) -> list[Manifest]:
+def objects_of(manifests: list[Manifest], kind: str) -> list[Manifest]:
     """Return the objects of a kind."""
     return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
-def the(manifests: list[Manifest], kind: str) -> Manifest:
+def only_object(manifests: list[Manifest], kind: str) -> Manifest:
     """Return the one object of a kind."""
-    (found,) = of(manifests, kind)
+    (found,) = objects_of(manifests, kind)
     return found
 
 
 def pod(manifests: list[Manifest]) -> Manifest:
     """Return the pod that the exporter runs in."""
-    return dict(the(manifests, "StatefulSet")["spec"]["template"]["spec"])
+    return dict(only_object(manifests, "StatefulSet")["spec"]["template"]["spec"])
 
 
 def exporter(manifests: list[Manifest]) -> Manifest:

@@ -18,7 +18,7 @@ from harness import NOW
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
-from stores import MONOTONIC, StandingClock, a_panel, a_server, a_store, put
+from stores import MONOTONIC, FixedClock, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import BodyFormat, Detail
 from exporter.demo.panel import Panel
@@ -32,7 +32,7 @@ from exporter.onapp import resources as records
 from exporter.onapp.backups import Parsed
 from exporter.onapp.error_body import refusal
 
-SPY = "sPy-of-7-letters"
+CANARY = "sPy-of-7-letters"
 """Stands in the bodies wherever a secret could; no error may quote it."""
 FORMATS: tuple[BodyFormat, ...] = ("json", "xml")
 _PATHS = {
@@ -59,13 +59,13 @@ DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
 }
 
 
-def take(body: bytes, form: BodyFormat) -> dict[str, Any]:
+def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
     """Give a body to every decoder; return what each could use.
 
     Nothing is raised but Undecodable, and no word of it is out of the body.
     """
     found = {}
-    said = [refusal(body, form, hide=[SPY])]
+    said = [refusal(body, form, hide=[CANARY])]
     for name, decode in DECODERS.items():
         try:
             found[name] = decode(body, form)
@@ -74,11 +74,11 @@ def take(body: bytes, form: BodyFormat) -> dict[str, Any]:
     for parsed in found.values():
         if isinstance(parsed, Parsed):
             said += (f"{row.row_id} {row.why}" for row in parsed.skipped)
-    assert [text for text in said if SPY in text] == []
+    assert [text for text in said if CANARY in text] == []
     return found
 
 
-def show(found: Mapping[str, Any]) -> list[float]:
+def rendered_values(found: Mapping[str, Any]) -> list[float]:
     """Return the values of a scrape of all this; fail unless each is a number."""
     lists = {n: p.values for n, p in found.items() if isinstance(p, Parsed)}
     panel = a_panel(
@@ -87,12 +87,12 @@ def show(found: Mapping[str, Any]) -> list[float]:
         version=found.get("version"),
     )
     for server in (*lists.get("virtual_machines", ()), a_server(id=1)):
-        put(panel, server, *lists.get("backups", ()))
+        add_server(panel, server, *lists.get("backups", ()))
     for transaction in lists.get("transactions", ()):
         panel.take_failed(transaction)
     for name in ("schedules", "disks", "recovery_points"):
         panel.learn(1, name, lists.get(name, ()))
-    clock, registry = StandingClock(), CollectorRegistry()
+    clock, registry = FixedClock(), CollectorRegistry()
     text = Exposition(a_store(panel), clock, Detail(), registry).render(TEXT).decode()
     values = [
         float(sample.value)
@@ -104,7 +104,7 @@ def show(found: Mapping[str, Any]) -> list[float]:
 
 
 @cache
-def good_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
+def valid_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
     """Return what a simulated panel answers, in both formats and two generations."""
     world = World(NOW)
     for number in range(2):
@@ -143,7 +143,18 @@ _DATES = (
     *("2027-01-15T07:00:00.123456789012345+03:00", "0000-00-00T00:00:00Z", "now"),
 )
 _TEXTS = (
-    *("", " ", "\n", SPY, "true", "null", "Disk", "VirtualMachine", "normal", "days"),
+    *(
+        "",
+        " ",
+        "\n",
+        CANARY,
+        "true",
+        "null",
+        "Disk",
+        "VirtualMachine",
+        "normal",
+        "days",
+    ),
     *("\x00", "\x85", "\u2028", "\u202e", "\ufeff", "\ufffe", "\U0001f4a9", "]]>"),
     *("٣", "²", "{", "<", "&amp;", '"', "\\", "#text", "@nil", "enabled", "built"),
 )
@@ -153,7 +164,7 @@ _KEYS = (
     *("id", "backup_size", "built", "created_at", "built_at", "target_type"),
     *("target_id", "disk_id", "label", "size", "state", "capacity", "enabled"),
     *("period", "duration", "status", "start_at", "failure_count", "action"),
-    *("parent_id", "associated_object_id", "errors", "error", "#text", "@nil", SPY),
+    *("parent_id", "associated_object_id", "errors", "error", "#text", "@nil", CANARY),
 )
 WORDS = tuple({*_DATES, *_TEXTS, *_KEYS, *_NUMBERS[:24], "<![CDATA[", "<!DOCTYPE "})
 """What a search had better know."""
@@ -208,7 +219,15 @@ def json_lists(draw: st.DrawFn) -> str:
 _MARKUP = st.sampled_from(
     (
         *("<![CDATA[5]]>", "<![CDATA[<id>5</id>]]>", "<!-- -- -->", "<!--c-->"),
-        *("<?pi x?>", "&lt;", "&#0;", "&#xD800;", "&#1114112;", "&x;", "&" + SPY + ";"),
+        *(
+            "<?pi x?>",
+            "&lt;",
+            "&#0;",
+            "&#xD800;",
+            "&#1114112;",
+            "&x;",
+            "&" + CANARY + ";",
+        ),
         *("<a>" * 3000, "<id>" * 900 + "</id>" * 900, "<", "</x>", "<a b>", "]]>"),
     )
 )
@@ -216,7 +235,7 @@ _ATTRIBUTES = st.sampled_from(
     (
         *('type="integer"', 'type="Boolean"', 'type="array"', 'type="datetime"'),
         *('nil="true"', 'nil="TRUE"', 'nil=""', 'id="5"', 'xmlns="urn:x"', "id='5'"),
-        *('xmlns:a="urn:x"', 'a:id="7"', 'id="5" id="6"', f'{SPY}="{SPY}"', "id"),
+        *('xmlns:a="urn:x"', 'a:id="7"', 'id="5" id="6"', f'{CANARY}="{CANARY}"', "id"),
         *('backup="5"', 'xml:lang="de"', 'type=""', 'x="&#10;<"', '_="&lt;"'),
     )
 )
@@ -232,13 +251,13 @@ _PROLOGS = st.sampled_from(
                     "big5",
                     "unicode_escape",
                     "iso-8859-1",
-                    SPY,
+                    CANARY,
                     "",
                     "a\x00",
                 ),
             )
         ),
-        *('<?xml version="1.1"?>', "<!DOCTYPE backups>", f"<!DOCTYPE {SPY}>"),
+        *('<?xml version="1.1"?>', "<!DOCTYPE backups>", f"<!DOCTYPE {CANARY}>"),
         '<!DOCTYPE b [<!ENTITY x "xx">]>',
         '<!DOCTYPE b [<!ENTITY x SYSTEM "file:///etc/hostname">]>',
         '<!DOCTYPE b [<!ENTITY % x SYSTEM "http://127.0.0.1:1/">%x;]>',
@@ -298,9 +317,9 @@ def encoded(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
+def corrupted_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Cut, flip, repeat and replace pieces of what a panel has really answered."""
-    form, whole = draw(st.sampled_from(good_answers()))
+    form, whole = draw(st.sampled_from(valid_answers()))
     body = bytearray(whole)
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(body)))
@@ -333,12 +352,14 @@ TOKENS: Mapping[BodyFormat, tuple[str, ...]] = {
 """What may stand in the place of a value; the largest numbers come first."""
 
 
-def values_in(body: bytes, form: BodyFormat) -> int:
+def value_count(body: bytes, form: BodyFormat) -> int:
     """Return how many values stand in a body."""
     return len(_VALUES[form].findall(body))
 
 
-def swapped(body: bytes, form: BodyFormat, number: int, token: int) -> bytes:
+def with_value_replaced(
+    body: bytes, form: BodyFormat, number: int, token: int
+) -> bytes:
     """Put a token in the place of one value; both are counted round and round."""
     values = list(_VALUES[form].finditer(body))
     if not values:
@@ -350,7 +371,7 @@ def swapped(body: bytes, form: BodyFormat, number: int, token: int) -> bytes:
 
 def short_answer(name: str, form: BodyFormat) -> bytes:
     """Return what a simulated panel answers, with one row and no rows within it."""
-    body = good_answers()[FORMATS.index(form) * len(_PATHS) + [*_PATHS].index(name)][1]
+    body = valid_answers()[FORMATS.index(form) * len(_PATHS) + [*_PATHS].index(name)][1]
     if form == "xml":
         row = name.removesuffix("s").encode()
         rows = body.split(b"</" + row + b">")
@@ -376,12 +397,12 @@ def short_answer(name: str, form: BodyFormat) -> bytes:
 
 
 @st.composite
-def swapped_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
+def answers_with_values_replaced(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
     """Put other values in the place of some that a panel has really answered."""
-    form, body = draw(st.sampled_from(good_answers()))
+    form, body = draw(st.sampled_from(valid_answers()))
     for _ in range(draw(st.integers(1, 2))):
         number, token = draw(st.integers(0, 200)), draw(st.integers(0, 200))
-        body = swapped(body, form, number, token)
+        body = with_value_replaced(body, form, number, token)
     return form, body
 
 
@@ -391,6 +412,6 @@ BODIES: Mapping[str, st.SearchStrategy[tuple[BodyFormat, bytes]]] = {
     "JSON lists": st.tuples(st.just("json"), encoded(json_lists())),
     "XML trees": st.tuples(st.just("xml"), encoded(xml_trees)),
     "XML lists": st.tuples(st.just("xml"), encoded(xml_lists())),
-    "spoiled answers": spoiled(),
-    "swapped values": swapped_answers(),
+    "spoiled answers": corrupted_answers(),
+    "swapped values": answers_with_values_replaced(),
 }

@@ -50,7 +50,7 @@ class Prometheus:
             return []  # its port opens late, and answers with 503 at first
         return [dict(target) for target in found["activeTargets"]]
 
-    async def scraped(self) -> dict[str, Any]:
+    async def wait_for_scrape(self) -> dict[str, Any]:
         """Wait until a scrape, good or bad, can be queried; return the target."""
         while True:
             for target in await self.targets():
@@ -59,7 +59,7 @@ class Prometheus:
                     return target
             await asyncio.sleep(0.05)
 
-    async def verdicts(self, jobs: int) -> dict[str, tuple[str, str]]:
+    async def scrape_results(self, jobs: int) -> dict[str, tuple[str, str]]:
         """Wait until each job was scraped once; return health and error of each."""
         while True:
             found = {
@@ -88,7 +88,7 @@ async def prometheus(file: Path, *flags: str) -> AsyncIterator[Prometheus]:
 
     Its data and its log lie beside the file.
     """
-    _demand("prometheus")
+    _skip_without("prometheus")
     port, log = free_port(), file.with_name("prometheus.log")
     arguments = (
         f"--config.file={file}",
@@ -109,7 +109,7 @@ async def alertmanager(file: Path, port: int) -> AsyncIterator[aiohttp.ClientSes
     Its data and its log lie beside the file.
     """
     program = "prometheus-alertmanager"
-    _demand(program)
+    _skip_without(program)
     arguments = (
         f"--config.file={file}",
         f"--storage.path={file.with_name('alerts')}",
@@ -121,7 +121,7 @@ async def alertmanager(file: Path, port: int) -> AsyncIterator[aiohttp.ClientSes
         yield session
 
 
-def _demand(program: str) -> None:
+def _skip_without(program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not on the PATH: `make tools` fetches it")
 

@@ -36,11 +36,11 @@ _EDGES = (
     *(1.5 * 7 * DAY + 3 * HOUR, 2.5 * 7 * DAY + 3 * HOUR, 40 * DAY),
 )
 _INTERVALS = (None, None, DAY, 7 * DAY, 6 * HOUR)
-_POLLED = (0.0, 900.0, 2 * 900.0, 2 * 900.0 + 1199, 2 * 900.0 + 1201, 3599.0, 3601.0)
+_POLL_AGES = (0.0, 900.0, 2 * 900.0, 2 * 900.0 + 1199, 2 * 900.0 + 1201, 3599.0, 3601.0)
 
 
 @dataclass
-class Draw:
+class RandomStores:
     """Draws servers and panels."""
 
     random: Random
@@ -59,7 +59,7 @@ class Draw:
             name,
             answering=up,
             heard_at_monotonic=None if up is None else MONOTONIC,
-            trouble=self._trouble() if up is False else None,
+            trouble=self._last_error() if up is False else None,
             skew_seconds=chosen((None, 0.0, 299.0, -301.0)),
             overdue_since_monotonic=chosen((None, MONOTONIC - 1799, MONOTONIC - 1801)),
             inventory_answered=True,
@@ -74,7 +74,7 @@ class Draw:
                 BackupServer(2, "b", enabled=False, capacity_bytes=None),
             ),
             backup_servers_until=MONOTONIC + 60,
-            journal=self._journal(),
+            journal=self._transaction_log(),
             unclaimed=ServerState(
                 name, 0, Expectation(), schedules=tuple(self._schedules([9001]))
             ),
@@ -86,11 +86,11 @@ class Draw:
         panel.servers_listed = tried + len(panel.unresolved) + chosen((-1, 0, 0, 1))
         return panel
 
-    def _trouble(self) -> LastError:
+    def _last_error(self) -> LastError:
         reason = self.random.choice(("unauthorized", "timeout"))
         return LastError(reason, "no answer", "", TIME - 60)
 
-    def _journal(self) -> TransactionLog:
+    def _transaction_log(self) -> TransactionLog:
         journal = TransactionLog()
         head = {
             number: Transaction(
@@ -122,7 +122,7 @@ class Draw:
         expectation = Expectation(own, chosen(_INTERVALS), chosen((None, True, False)))
         panel.watch(vm_id, described if chosen((1, 1, 1, 0)) else None, expectation)
         if chosen((1,) * 12 + (0,)):
-            age = chosen(_POLLED)
+            age = chosen(_POLL_AGES)
             panel.succeeded(
                 vm_id,
                 packed(self._backups(vm_id, disks)),

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.metrics.exposition import OPENMETRICS
 
 
-def understood(text: str, media_type: str) -> list[Any]:
+def parsed_scrape(text: str, media_type: str) -> list[Any]:
     """Return all that a scrape says, in an order that does not matter."""
     parse = parse_openmetrics if media_type == OPENMETRICS else parse_text
     return sorted(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
 
-def forms(secret: str) -> set[str]:
+def encodings(secret: str) -> set[str]:
     """Return the ways to write a secret that tell it to whoever finds them."""
     whole = secret.encode()
     found = {
@@ -40,7 +40,7 @@ def leaks(said: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[str, st
     return [
         (where, secret)
         for secret in secrets
-        for form in sorted(forms(secret))
+        for form in sorted(encodings(secret))
         for where, text in lowered.items()
         if form.lower() in text
     ]

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import bcrypt
 from harness import SteppedClock
-from stores import a_backup, a_panel, a_server, a_store, put
-from web_handlers import the_pages
+from stores import a_backup, a_panel, a_server, a_store, add_server
+from web_handlers import handlers_for
 
 from exporter.web.auth import AccessControl, PasswordChecker, watching
 from exporter.web.server import serving
@@ -24,21 +24,21 @@ PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 USERS = f"basic_auth_users:\n  alice: {HASH}\n"
 TLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
-DEMANDING = (
+TLS_WITH_CLIENT_CERT = (
     f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
 )
 HEADERS = "http_server_config:\n  headers:\n    X-Frame-Options: deny\n"
 LONGEST_REAL_WAIT_SECONDS = 60
 
 
-def basic(user: str, password: str) -> dict[str, str]:
+def basic_auth(user: str, password: str) -> dict[str, str]:
     """Return the header of a login."""
     pair = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {pair}"}
 
 
 @dataclass(eq=False)
-class Door:
+class SecuredServer:
     """A front door, its web configuration, and ways to knock."""
 
     base: str
@@ -47,7 +47,7 @@ class Door:
     checks: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Password and hash of each time that bcrypt was asked."""
 
-    async def knock(
+    async def request(
         self,
         path: str = "/metrics",
         method: str = "GET",
@@ -58,7 +58,7 @@ class Door:
         """Ask on a new connection; the answer is read."""
         headers = options.pop("headers", {})
         if user is not None:
-            headers |= basic(user, password)
+            headers |= basic_auth(user, password)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.request(method, self.base + path, **options) as response,
@@ -68,18 +68,18 @@ class Door:
 
     async def status(self, *arguments: Any, **options: Any) -> int:
         """Return the status of an answer."""
-        return (await self.knock(*arguments, **options)).status
+        return (await self.request(*arguments, **options)).status
 
-    def write(self, text: str) -> None:
+    def write_web_config(self, text: str) -> None:
         """Write the file anew, and let it be looked at with the next request."""
         self.file.write_text(text, "utf-8")
         self.clock.elapsed += 1.0
 
 
 @asynccontextmanager
-async def guarded(
+async def secured(
     folder: Path, text: str, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw
-) -> AsyncIterator[Door]:
+) -> AsyncIterator[SecuredServer]:
     """Serve behind a web configuration."""
     file = folder / "web.yml"
     file.write_text(text, "utf-8")
@@ -90,21 +90,21 @@ async def guarded(
         return check(password, hashed)
 
     panel = a_panel()
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     store = a_store(panel)
     # The files are new, as they are when somebody has just changed them.
     clock = SteppedClock(start=file.stat().st_mtime)
-    pages = the_pages(store)
+    pages = handlers_for(store)
     access = AccessControl(watching(file, clock), PasswordChecker(counted))
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
         serving(pages.application(), ("127.0.0.1:0",), access) as (address,),
     ):
         scheme = "https" if access.context else "http"
-        yield Door(f"{scheme}://{address}", file, clock, checks)
+        yield SecuredServer(f"{scheme}://{address}", file, clock, checks)
 
 
-def trusting(folder: Path, certificate: str | None = None) -> ssl.SSLContext:
+def client_context(folder: Path, certificate: str | None = None) -> ssl.SSLContext:
     """Return what a client of our authority connects with."""
     context = ssl.create_default_context(cafile=folder / "ca.pem")
     if certificate is not None:

@@ -11,21 +11,21 @@ from typing import Any, TypeAlias
 from checkout import ROOT
 
 FOLDER = ROOT / "grafana" / "dashboards"
-BOARDS: dict[str, dict[str, Any]] = {
+DASHBOARDS: dict[str, dict[str, Any]] = {
     file.stem: json.loads(file.read_text("utf-8"))
     for file in sorted(FOLDER.glob("*.json"))
 }
-ALL = ".+"
+ALL_VALUES = ".+"
 
-Chosen: TypeAlias = Mapping[str, str]
+VariableValues: TypeAlias = Mapping[str, str]
 """The values of variables, as they stand in a query."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """A query of a panel."""
 
-    board: str
+    dashboard: str
     panel: str
     ref: str
     expression: str
@@ -33,21 +33,21 @@ class Asked:
     instant: bool
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Return where it stands."""
-        return f"{self.board}: {self.panel}, {self.ref}"
+        return f"{self.dashboard}: {self.panel}, {self.ref}"
 
 
 def panels(board: str) -> list[dict[str, Any]]:
     """Return the panels of a dashboard, without the headings."""
-    return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
+    return [panel for panel in DASHBOARDS[board]["panels"] if panel["type"] != "row"]
 
 
-def queries(board: str) -> Iterator[Asked]:
+def queries(board: str) -> Iterator[Query]:
     """Yield every query of a dashboard."""
     for panel in panels(board):
         for target in panel["targets"]:
-            yield Asked(
+            yield Query(
                 board,
                 panel["title"],
                 target["refId"],
@@ -59,23 +59,23 @@ def queries(board: str) -> Iterator[Asked]:
 
 def variables(board: str) -> dict[str, dict[str, Any]]:
     """Return the variables of a dashboard that are queries, by their names."""
-    found = BOARDS[board]["templating"]["list"]
+    found = DASHBOARDS[board]["templating"]["list"]
     return {one["name"]: one for one in found if one["type"] == "query"}
 
 
-def filled(expression: str, values: Chosen) -> str:
+def substituted(expression: str, values: VariableValues) -> str:
     """Put values in the place of variables, of Grafana's own ones too."""
     known = sorted(values, key=len, reverse=True)
     names = "|".join(re.escape(name) for name in known)
     return re.sub(rf"\$(?:{names})\b", lambda found: values[found[0][1:]], expression)
 
 
-def matching(*values: str) -> str:
+def variable_value(*values: str) -> str:
     """Return what stands in a query for these values of a variable that has many."""
     escaped = [re.sub(r"([\\^$.*+?()\[\]{}|])", r"\\\\\1", value) for value in values]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
-def named(legend: str, labels: Mapping[str, str]) -> str:
+def legend_text(legend: str, labels: Mapping[str, str]) -> str:
     """Return what a series is called."""
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), legend)

@@ -39,20 +39,20 @@ _INTERVAL = 900.0
 _MAX_AGE = 3600.0
 
 
-class StandingClock:
+class FixedClock:
     """A clock that always shows the same moment, until it is set."""
 
     def __init__(self) -> None:
         """Stand at the moment of every scrape."""
-        self.passed = 0.0
+        self.elapsed = 0.0
 
     def time(self) -> float:
         """Return the Unix time."""
-        return TIME + self.passed
+        return TIME + self.elapsed
 
     def monotonic(self) -> float:
         """Return seconds since some moment."""
-        return MONOTONIC + self.passed
+        return MONOTONIC + self.elapsed
 
     async def wait(self, wake: object, seconds: float | None) -> None:
         """Is never called: nothing polls here."""
@@ -111,7 +111,7 @@ def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
     return PanelStore(name=name, **fields | changes)
 
 
-def put(
+def add_server(
     panel: PanelStore, server: Server, *backups: Backup, seconds_ago: float = 0.0
 ) -> None:
     """Enter a server whose backups were read so long ago."""
@@ -129,7 +129,7 @@ def a_store(*panels: PanelStore) -> Store:
     return Store({panel.name: panel for panel in panels})
 
 
-_NASTY = (
+_TRICKY_TEXTS = (
     "",
     '"',
     "\\",
@@ -144,7 +144,7 @@ _NASTY = (
 )
 _YEAR_ONE, _YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
 
-texts = st.sampled_from(_NASTY) | st.text(max_size=6)
+texts = st.sampled_from(_TRICKY_TEXTS) | st.text(max_size=6)
 ids = st.integers(0, 5) | st.integers(-(2**63), 2**63 - 1)
 moments = st.none() | st.floats(_YEAR_ONE, _YEAR_9999) | st.just(TIME - 0.25)
 sizes = st.none() | st.integers(0, 2**63) | st.just(0)
@@ -190,7 +190,7 @@ servers = st.none() | st.builds(
 )
 
 
-failed_takes = st.lists(
+failed_backups = st.lists(
     st.builds(
         FailedBackup,
         backup_id=st.none() | ids,
@@ -253,7 +253,7 @@ def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
 
 
 @st.composite
-def journals(draw: st.DrawFn) -> TransactionLog:
+def transaction_logs(draw: st.DrawFn) -> TransactionLog:
     """Make what two readings of a log have left."""
     journal = TransactionLog()
     for _ in range(2):
@@ -268,7 +268,7 @@ def journals(draw: st.DrawFn) -> TransactionLog:
 
 
 @st.composite
-def watches(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
+def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
     """Make a server in any state: never read, failing, stale, fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
     kept = draw(st.none() | rows.map(packed))
@@ -280,7 +280,7 @@ def watches(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         kept,
         schedules=draw(st.none() | schedules(10 * vm_id)),
         recovery_points=draw(st.none() | recovery_points),
-        failed_takes=draw(failed_takes),
+        failed_takes=draw(failed_backups),
         partial=draw(st.frozensets(st.sampled_from((BACKUPS, SCHEDULES)))),
     )
     age = draw(ages)
@@ -306,7 +306,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         interval_seconds=draw(st.floats(1, 1e6)),
         max_age_seconds=_MAX_AGE,
         longest_silence_seconds=_INTERVAL,
-        watches={number: draw(watches(name, number)) for number in numbers},
+        watches={number: draw(server_entries(name, number)) for number in numbers},
         unresolved=tuple(n for n in draw(unresolved) if n not in taken),
         version=draw(st.none() | texts),
         answering=draw(st.none() | flags),
@@ -322,7 +322,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         unclaimed=draw(st.sampled_from((None, nobodys))),
         backup_servers=draw(backup_servers),
         backup_servers_until=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
-        journal=draw(st.none() | journals()),
+        journal=draw(st.none() | transaction_logs()),
         overdue_since_monotonic=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
         first_pass_ended=draw(flags),
     )

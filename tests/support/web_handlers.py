@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 
 from prometheus_client import CollectorRegistry
-from stores import StandingClock
+from stores import FixedClock
 
 from exporter.config.schema import Detail
 from exporter.metrics.exposition import Exposition
@@ -18,11 +18,11 @@ from exporter.status.views import Views
 from exporter.web.handlers import Handlers
 
 
-async def _nothing() -> None:
+async def _no_reload() -> None:
     """Reload nothing."""
 
 
-def no_errors(_: str) -> dict[str, int]:
+def no_error_counts(_: str) -> dict[str, int]:
     """Count no error of any panel."""
     return {}
 
@@ -33,21 +33,21 @@ def _status_pages(telemetry_path: str, shard: Shard) -> StatusPages:
     return StatusPages(telemetry_path, shard)
 
 
-def the_pages(  # noqa: PLR0913  # a test names what matters to it
+def handlers_for(  # noqa: PLR0913  # a test names what matters to it
     store: Store,
     *,
     own: CollectorRegistry | None = None,
     telemetry_path: str = "/metrics",
     max_requests: int = 40,
     effective: Callable[[], str] = str,
-    reload: Callable[[], Awaitable[None]] = _nothing,
+    reload: Callable[[], Awaitable[None]] = _no_reload,
     shard: Shard | None = None,
-    errors: Errors = no_errors,
+    errors: Errors = no_error_counts,
 ) -> Handlers:
     """Return what answers every path, at the moment of every scrape."""
     shard = shard or Shard()
     own = own or CollectorRegistry()
-    exposition = Exposition(store, StandingClock(), Detail(), own)
+    exposition = Exposition(store, FixedClock(), Detail(), own)
     return Handlers(
         store,
         exposition,

@@ -12,16 +12,16 @@ import pytest
 from certificates import write_certificates
 from harness import SteppedClock
 from secured_server import (
-    DEMANDING,
     HASH,
     HEADERS,
     LONGEST_REAL_WAIT_SECONDS,
     PASSWORD,
     TLS,
+    TLS_WITH_CLIENT_CERT,
     USERS,
-    basic,
-    guarded,
-    trusting,
+    basic_auth,
+    client_context,
+    secured,
 )
 from structlog.testing import capture_logs
 
@@ -59,9 +59,9 @@ async def test_every_path_and_method_is_behind_the_door(
     path: str, method: str, folder: Path
 ) -> None:
     """Who is not let in does not even learn which paths there are."""
-    async with guarded(folder, USERS) as door:
-        refused = await door.knock(path, method, user=None)
-        taken = await door.status(path, method)
+    async with secured(folder, USERS) as server:
+        refused = await server.request(path, method, user=None)
+        taken = await server.status(path, method)
 
     assert refused.status == 401
     assert refused.headers["WWW-Authenticate"] == "Basic"
@@ -70,9 +70,9 @@ async def test_every_path_and_method_is_behind_the_door(
 
 async def test_an_expectation_is_not_answered_before_the_door(folder: Path) -> None:
     """`Expect` asks for an answer before the body; strangers get none but 401."""
-    async with guarded(folder, USERS) as door:
+    async with secured(folder, USERS) as server:
         for expectation in ("100-continue", "nonsense"):
-            status = await door.status(
+            status = await server.status(
                 "/-/reload", "POST", user=None, headers={"Expect": expectation}
             )
 
@@ -94,11 +94,11 @@ async def test_a_wrong_name_or_password_is_refused(
     user: str, password: str, folder: Path
 ) -> None:
     """And refused the same way, with the same work."""
-    async with guarded(folder, USERS) as door:
-        refused = await door.knock(user=user, password=password)
+    async with secured(folder, USERS) as server:
+        refused = await server.request(user=user, password=password)
 
     assert (refused.status, await refused.text()) == (401, "Unauthorized.\n")
-    assert len(door.checks) == 1
+    assert len(server.checks) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ async def test_a_header_that_is_no_login_costs_nothing(
     header: str, folder: Path
 ) -> None:
     """Only what has a name and a password is worth a look at a hash."""
-    async with guarded(folder, USERS) as door:
-        status = await door.status(user=None, headers={"Authorization": header})
+    async with secured(folder, USERS) as server:
+        status = await server.status(user=None, headers={"Authorization": header})
 
     assert status == 401
-    assert door.checks == []
+    assert server.checks == []
 
 
 async def test_a_user_who_does_not_exist_costs_what_a_wrong_password_costs(
@@ -129,10 +129,10 @@ async def test_a_user_who_does_not_exist_costs_what_a_wrong_password_costs(
 ) -> None:
     """The time of a refusal tells nobody which names there are."""
     costly = bcrypt.hashpw(b"x", bcrypt.gensalt(5)).decode()
-    async with guarded(folder, f"{USERS}  bob: {costly}\n") as door:
-        await door.status(user="bob", password="wrong")
-        await door.status(user="nobody", password="wrong")
-    (_, known), (_, unknown) = door.checks
+    async with secured(folder, f"{USERS}  bob: {costly}\n") as server:
+        await server.status(user="bob", password="wrong")
+        await server.status(user="nobody", password="wrong")
+    (_, known), (_, unknown) = server.checks
 
     assert known == costly.encode()
     assert unknown[:7] == known[:7] == b"$2b$05$"
@@ -143,39 +143,39 @@ async def test_nobody_has_the_password_of_those_who_do_not_exist(
     folder: Path,
 ) -> None:
     """Even if a password had the hash that stands in for theirs."""
-    async with guarded(folder, USERS, check=lambda *_: True) as door:
-        assert await door.status(user="nobody") == 401
-        assert await door.status(user="alice", password="anything") == 200
+    async with secured(folder, USERS, check=lambda *_: True) as server:
+        assert await server.status(user="nobody") == 401
+        assert await server.status(user="alice", password="anything") == 200
 
 
 async def test_a_password_is_checked_once(folder: Path) -> None:
     """A scrape does not pay for bcrypt, and neither does a wrong one for ever."""
-    async with guarded(folder, USERS) as door:
-        good = [await door.status() for _ in range(3)]
-        bad = [await door.status(password="wrong") for _ in range(3)]
+    async with secured(folder, USERS) as server:
+        good = [await server.status() for _ in range(3)]
+        bad = [await server.status(password="wrong") for _ in range(3)]
 
     assert (good, bad) == ([200] * 3, [401] * 3)
-    assert len(door.checks) == 2
+    assert len(server.checks) == 2
 
 
 async def test_the_same_password_is_checked_once_however_many_come(
     folder: Path,
 ) -> None:
     """A herd of scrapers after a restart is one check."""
-    async with guarded(folder, USERS) as door:
-        found = await asyncio.gather(*(door.status() for _ in range(20)))
+    async with secured(folder, USERS) as server:
+        found = await asyncio.gather(*(server.status() for _ in range(20)))
 
     assert set(found) == {200}
-    assert len(door.checks) == 1
+    assert len(server.checks) == 1
 
 
 async def test_a_changed_hash_ends_the_old_password(folder: Path) -> None:
     """What is remembered belongs to the hash that it was checked against."""
     new = bcrypt.hashpw(b"battery staple", bcrypt.gensalt(4)).decode()
-    async with guarded(folder, USERS) as door:
-        before = await door.status()
-        door.write(f"basic_auth_users: {{alice: {new}}}")
-        after = await door.status(), await door.status(password="battery staple")
+    async with secured(folder, USERS) as server:
+        before = await server.status()
+        server.write_web_config(f"basic_auth_users: {{alice: {new}}}")
+        after = await server.status(), await server.status(password="battery staple")
 
     assert before == 200
     assert after == (401, 200)
@@ -188,8 +188,8 @@ async def test_every_password_that_bcrypt_takes_is_taken(
     """Bcrypt looks at 72 bytes; what htpasswd hashed must not be refused for more."""
     hashed = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
     users = f"basic_auth_users: {{zoë@example.com: {hashed}}}"
-    async with guarded(folder, users) as door:
-        status = await door.status(user="zoë@example.com", password=password)
+    async with secured(folder, users) as server:
+        status = await server.status(user="zoë@example.com", password=password)
 
     assert status == 200
 
@@ -197,8 +197,8 @@ async def test_every_password_that_bcrypt_takes_is_taken(
 async def test_a_hash_of_wrong_letters_is_nobodys_password(folder: Path) -> None:
     """The toolkit takes such a file; no login matches it, and nothing breaks."""
     users = "basic_auth_users:\n  alice: $2y$04$" + "!" * 53
-    async with guarded(folder, users) as door:
-        assert await door.status() == 401
+    async with secured(folder, users) as server:
+        assert await server.status() == 401
 
 
 async def test_a_flood_of_wrong_passwords_holds_up_no_scrape(folder: Path) -> None:
@@ -210,21 +210,21 @@ async def test_a_flood_of_wrong_passwords_holds_up_no_scrape(folder: Path) -> No
             release.wait(LONGEST_REAL_WAIT_SECONDS)
         return bcrypt.checkpw(password, hashed)
 
-    async with guarded(folder, USERS, check=slow) as door:
-        first = await door.status()
+    async with secured(folder, USERS, check=slow) as server:
+        first = await server.status()
         flood = [
-            asyncio.create_task(door.knock(password=f"flood {number}"))
+            asyncio.create_task(server.request(password=f"flood {number}"))
             for number in range(60)
         ]
         try:
             # Those for whom there is no room in the line are answered at once.
             answers = asyncio.as_completed(flood)
             refused = [await next(answers) for _ in range(len(flood) - _LINE)]
-            during = [await door.status() for _ in range(3)]
+            during = [await server.status() for _ in range(3)]
         finally:
             release.set()
         found = [(await task).status for task in flood]
-        after = await door.status()
+        after = await server.status()
 
     assert first == after == 200
     assert during == [200] * 3
@@ -237,19 +237,21 @@ async def test_no_number_of_wrong_passwords_is_remembered_for_ever(
     folder: Path,
 ) -> None:
     """What is remembered is bounded, and the right password is not among it."""
-    async with guarded(folder, USERS, check=lambda p, _: p == b"correct horse") as door:
-        await door.status()
+    async with secured(
+        folder, USERS, check=lambda p, _: p == b"correct horse"
+    ) as server:
+        await server.status()
         async with aiohttp.ClientSession() as session:
             for number in range(250):
-                wrong = basic("alice", str(number))
-                async with session.get(f"{door.base}/", headers=wrong) as got:
+                wrong = basic_auth("alice", str(number))
+                async with session.get(f"{server.base}/", headers=wrong) as got:
                     assert got.status == 401
-        asked = len(door.checks)
-        await door.status()
-        await door.status(password="0")
+        asked = len(server.checks)
+        await server.status()
+        await server.status(password="0")
 
     assert asked == 251
-    assert len(door.checks) == 252
+    assert len(server.checks) == 252
 
 
 async def test_no_password_is_kept_or_logged(folder: Path) -> None:
@@ -259,13 +261,13 @@ async def test_no_password_is_kept_or_logged(folder: Path) -> None:
     with capture_logs() as logs:
         assert await passwords.match(users, (b"alice", PASSWORD.encode()))
         assert not await passwords.match(users, (b"alice", b"wrong horse"))
-        async with guarded(folder, USERS) as door:
-            await door.status(password="wrong horse")
+        async with secured(folder, USERS) as server:
+            await server.status(password="wrong horse")
     passwords.close()
 
     for text in (repr(passwords), repr(logs)):
         assert "horse" not in text
-        assert basic("alice", PASSWORD)["Authorization"] not in text
+        assert basic_auth("alice", PASSWORD)["Authorization"] not in text
 
 
 @pytest.mark.parametrize(
@@ -290,10 +292,10 @@ def test_a_login_is_all_before_the_first_colon_and_all_after(
 
 async def test_tls_serves_who_trusts_its_certificate(folder: Path) -> None:
     """The file's certificate is the one that is shown, and paths begin at the file."""
-    async with guarded(folder, TLS) as door:
-        status = await door.status(user=None, ssl=trusting(folder))
+    async with secured(folder, TLS) as server:
+        status = await server.status(user=None, ssl=client_context(folder))
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await door.status(user=None)
+            await server.status(user=None)
 
     assert status == 200
 
@@ -318,10 +320,10 @@ async def test_certificates_of_clients_are_demanded_as_the_file_says(
     folder: Path,
 ) -> None:
     """Signed by the file's authority, by another, or not there at all."""
-    text = DEMANDING.replace("RequireAndVerifyClientCert", demand)
-    async with guarded(folder, text) as door:
+    text = TLS_WITH_CLIENT_CERT.replace("RequireAndVerifyClientCert", demand)
+    async with secured(folder, text) as server:
         try:
-            asked = door.status(user=None, ssl=trusting(folder, certificate))
+            asked = server.status(user=None, ssl=client_context(folder, certificate))
             served = await asked == 200
         except (aiohttp.ClientError, ConnectionError):
             served = False
@@ -331,10 +333,10 @@ async def test_certificates_of_clients_are_demanded_as_the_file_says(
 
 async def test_a_certificate_does_not_replace_a_password(folder: Path) -> None:
     """Who asks for both means both."""
-    known = trusting(folder, "client.pem")
-    async with guarded(folder, DEMANDING + USERS) as door:
-        assert await door.status(user=None, ssl=known) == 401
-        assert await door.status(ssl=known) == 200
+    known = client_context(folder, "client.pem")
+    async with secured(folder, TLS_WITH_CLIENT_CERT + USERS) as server:
+        assert await server.status(user=None, ssl=known) == 401
+        assert await server.status(ssl=known) == 200
 
 
 # Headers
@@ -345,15 +347,15 @@ async def test_the_headers_of_the_file_are_on_every_answer(
     text: str, folder: Path
 ) -> None:
     """On errors too: 401, 404, 405, and what is no request at all."""
-    async with guarded(folder, text) as door:
+    async with secured(folder, text) as server:
         answers = [
-            await door.knock(path, method, user=user)
+            await server.request(path, method, user=user)
             for path in PATHS
             for method in ("GET", "POST", "PUT")
             for user in (None, "alice")
         ]
         reader, writer = await asyncio.open_connection(
-            *door.base.removeprefix("http://").split(":")
+            *server.base.removeprefix("http://").split(":")
         )
         writer.write(b"no request\r\n\r\n")
         said = (await reader.read()).decode()
@@ -369,8 +371,8 @@ async def test_the_headers_of_the_file_are_on_every_answer(
 async def test_a_header_of_the_file_goes_before_our_own(folder: Path) -> None:
     """Whoever writes a policy for their site means every page."""
     text = "http_server_config: {headers: {Content-Security-Policy: sandbox}}"
-    async with guarded(folder, text) as door:
-        page = await door.knock("/")
+    async with secured(folder, text) as server:
+        page = await server.request("/")
 
     assert page.headers["Content-Security-Policy"] == "sandbox"
 
@@ -380,13 +382,13 @@ async def test_a_header_of_the_file_goes_before_our_own(folder: Path) -> None:
 
 async def test_a_changed_file_is_taken_with_the_next_request(folder: Path) -> None:
     """Users come and go, and headers too, without a restart."""
-    async with guarded(folder, "") as door:
-        found = [await door.status(user=None)]
-        door.write(USERS + HEADERS)
-        found.append(await door.status(user=None))
-        dressed = await door.knock()
-        door.write(HEADERS)
-        found.append(await door.status(user=None))
+    async with secured(folder, "") as server:
+        found = [await server.status(user=None)]
+        server.write_web_config(USERS + HEADERS)
+        found.append(await server.status(user=None))
+        dressed = await server.request()
+        server.write_web_config(HEADERS)
+        found.append(await server.status(user=None))
 
     assert found == [200, 401, 200]
     assert dressed.headers["X-Frame-Options"] == "deny"
@@ -394,13 +396,13 @@ async def test_a_changed_file_is_taken_with_the_next_request(folder: Path) -> No
 
 async def test_the_file_is_looked_at_once_a_second_at_most(folder: Path) -> None:
     """A thousand requests a second are not a thousand looks."""
-    async with guarded(folder, USERS) as door:
-        door.file.write_text("", "utf-8")
-        door.clock.elapsed += 0.9
-        door.file.write_text(HEADERS, "utf-8")
-        early = await door.status(user=None)
-        door.clock.elapsed += 0.1
-        late = await door.status(user=None)
+    async with secured(folder, USERS) as server:
+        server.file.write_text("", "utf-8")
+        server.clock.elapsed += 0.9
+        server.file.write_text(HEADERS, "utf-8")
+        early = await server.status(user=None)
+        server.clock.elapsed += 0.1
+        late = await server.status(user=None)
 
     assert (early, late) == (401, 200)
 
@@ -411,18 +413,18 @@ async def test_a_new_certificate_is_shown_to_the_next_connection(
     """Connections that are open go on with the old one."""
     renewed = tmp_path_factory.mktemp("renewed")
     write_certificates(renewed)
-    async with guarded(folder, TLS) as door, aiohttp.ClientSession() as open_before:
-        old = trusting(folder)
-        async with open_before.get(f"{door.base}/-/healthy", ssl=old) as got:
+    async with secured(folder, TLS) as server, aiohttp.ClientSession() as open_before:
+        old = client_context(folder)
+        async with open_before.get(f"{server.base}/-/healthy", ssl=old) as got:
             assert got.status == 200
         for name in ("cert.pem", "key.pem"):
             (folder / name).write_bytes((renewed / name).read_bytes())
-        door.clock.elapsed += 1
-        after = await door.status(user=None, ssl=trusting(renewed))
-        async with open_before.get(f"{door.base}/-/healthy", ssl=old) as got:
+        server.clock.elapsed += 1
+        after = await server.status(user=None, ssl=client_context(renewed))
+        async with open_before.get(f"{server.base}/-/healthy", ssl=old) as got:
             still = got.status
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await door.status(user=None, ssl=old)
+            await server.status(user=None, ssl=old)
 
     assert (after, still) == (200, 200)
 
@@ -433,13 +435,13 @@ async def test_a_new_authority_decides_on_the_next_connection(
     """Who was let in by the old one alone is let in no more."""
     renewed = tmp_path_factory.mktemp("renewed")
     write_certificates(renewed)
-    known = trusting(folder, "client.pem")
-    async with guarded(folder, DEMANDING) as door:
-        before = await door.status(user=None, ssl=known)
+    known = client_context(folder, "client.pem")
+    async with secured(folder, TLS_WITH_CLIENT_CERT) as server:
+        before = await server.status(user=None, ssl=known)
         (folder / "ca.pem").write_bytes((renewed / "ca.pem").read_bytes())
-        door.clock.elapsed += 1
+        server.clock.elapsed += 1
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
-            await door.status(user=None, ssl=known)
+            await server.status(user=None, ssl=known)
 
     assert before == 200
 
@@ -460,18 +462,18 @@ async def test_a_bad_file_keeps_the_old_one_and_is_logged_once(
 ) -> None:
     """When it turns bad, not with every request; and again when it is good."""
     with capture_logs() as logs:
-        async with guarded(folder, USERS) as door:
+        async with secured(folder, USERS) as server:
             if bad is None:
-                door.file.unlink()
-                door.clock.elapsed += 1
+                server.file.unlink()
+                server.clock.elapsed += 1
             else:
-                door.write(bad)
+                server.write_web_config(bad)
             kept = []
             for _ in range(3):
-                kept += [await door.status(user=None), await door.status()]
-                door.clock.elapsed += 1
-            door.write(USERS + HEADERS)
-            after = await door.knock()
+                kept += [await server.status(user=None), await server.status()]
+                server.clock.elapsed += 1
+            server.write_web_config(USERS + HEADERS)
+            after = await server.request()
     events = [entry for entry in logs if entry.get("what") == "web configuration"]
 
     assert kept == [401, 200] * 3
@@ -482,28 +484,28 @@ async def test_a_bad_file_keeps_the_old_one_and_is_logged_once(
 
 async def test_a_bad_certificate_keeps_the_old_one(folder: Path) -> None:
     """A key that is not the certificate's yet, as there is while both are written."""
-    async with guarded(folder, TLS) as door:
+    async with secured(folder, TLS) as server:
         key = (folder / "key.pem").read_bytes()
         for change in (b"", b"garbage", None):
             if change is None:
                 (folder / "key.pem").unlink()
             else:
                 (folder / "key.pem").write_bytes(change)
-            door.clock.elapsed += 1
-            assert await door.status(user=None, ssl=trusting(folder)) == 200
+            server.clock.elapsed += 1
+            assert await server.status(user=None, ssl=client_context(folder)) == 200
         (folder / "key.pem").write_bytes(key)
-        door.clock.elapsed += 1
-        assert await door.status(user=None, ssl=trusting(folder)) == 200
+        server.clock.elapsed += 1
+        assert await server.status(user=None, ssl=client_context(folder)) == 200
 
 
 async def test_tls_is_not_switched_off_by_a_file_without_it(folder: Path) -> None:
     """Neither by an empty one nor by one with users alone."""
     with capture_logs() as logs:
-        async with guarded(folder, TLS + USERS) as door:
+        async with secured(folder, TLS + USERS) as server:
             for text in ("", USERS):
-                door.write(text)
-                assert await door.status(ssl=trusting(folder)) == 200
-                assert await door.status(user=None, ssl=trusting(folder)) == 401
+                server.write_web_config(text)
+                assert await server.status(ssl=client_context(folder)) == 200
+                assert await server.status(user=None, ssl=client_context(folder)) == 401
 
     assert [entry["event"] for entry in logs].count("not read again") == 2
 

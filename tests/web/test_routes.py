@@ -16,10 +16,10 @@ import httpx
 import pycurl
 import pytest
 import requests
-from harness import NOW, watched, write
+from harness import NOW, monitored, write_config
 from prometheus_client import CollectorRegistry, Counter
-from stores import a_backup, a_panel, a_server, a_store, put
-from web_handlers import the_pages
+from stores import a_backup, a_panel, a_server, a_store, add_server
+from web_handlers import handlers_for
 
 from exporter.app import Exporter
 from exporter.config import load as config
@@ -50,7 +50,7 @@ async def served(
     """Serve a store's pages; yield the addresses of the front doors."""
     own = CollectorRegistry()
     Counter("own_things_total", "Counted here and now.", registry=own).inc(3)
-    pages = the_pages(
+    pages = handlers_for(
         store,
         own=own,
         telemetry_path=telemetry_path,
@@ -89,7 +89,7 @@ async def answer(url: str, method: str = "GET", **headers: str) -> tuple[int, st
 def one_server() -> Store:
     """Return a store of one server with one backup."""
     panel = a_panel()
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     return a_store(panel)
 
 
@@ -229,7 +229,7 @@ async def test_every_reader_reads_a_compressed_scrape_whole() -> None:
     """The body is one gzip member: some readers stop silently after a first one."""
     store = one_server()
     for number in range(2, 400):
-        put(store.panels["cp"], a_server(id=number), a_backup())
+        add_server(store.panels["cp"], a_server(id=number), a_backup())
     async with served(store) as (base,):
         _, plain = await answer(base + "/metrics")
         async with asking(base + "/metrics", Accept_Encoding="gzip") as got:
@@ -343,7 +343,7 @@ async def test_too_many_scrapes_are_refused_and_health_still_answers() -> None:
     """A scrape lasts until it is read; only scrapes count, and are refused."""
     panel = a_panel()
     for number in range(4):
-        put(panel, a_server(id=number, label="x" * 8 * _MIB))
+        add_server(panel, a_server(id=number, label="x" * 8 * _MIB))
     request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     async with served(a_store(panel), max_requests=2) as (base,):
         readers = [await _connect(base, request) for _ in range(2)]
@@ -425,7 +425,7 @@ async def test_config_shows_everything_but_secrets(tmp_path: Path) -> None:
     panel = Panel(World(NOW))
     auth = {"username": "demo@example.com", "password": panel.password}
     proxy = "http://user:proxy-secret@127.0.0.1:1"
-    async with watched(
+    async with monitored(
         panel, tmp_path, basic_auth=auth, proxy_url=proxy, name="lon1"
     ) as cloud:
         status, text, _ = await cloud.get("/config")
@@ -442,7 +442,7 @@ async def test_config_shows_everything_but_secrets(tmp_path: Path) -> None:
 
 async def test_name_chooses_metrics_of_the_process_too(tmp_path: Path) -> None:
     """All that a scrape shows can be asked for alone."""
-    async with watched(Panel(World(NOW)), tmp_path) as cloud:
+    async with monitored(Panel(World(NOW)), tmp_path) as cloud:
         _, text, _ = await cloud.get("/metrics?name[]=process_open_fds")
 
     assert text.splitlines()[-1].startswith("process_open_fds ")
@@ -456,7 +456,7 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(
     server = world.add_server()
     world.add_backup(server.id)
     result = "onapp_exporter_config_last_reload_successful"
-    async with watched(Panel(world), tmp_path) as cloud:
+    async with monitored(Panel(world), tmp_path) as cloud:
         good = cloud.file.read_text("utf-8")
         cloud.file.write_text(good + "nonsense: true\n", "utf-8")
         refused = await cloud.get("/-/reload", method="POST")
@@ -548,7 +548,7 @@ async def test_a_port_that_is_taken_costs_the_panel_nothing(tmp_path: Path) -> N
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         async with Panel(World(NOW)) as panel:
-            write(tmp_path / "onapp.yml", panel, {}, {})
+            write_config(tmp_path / "onapp.yml", panel, {}, {})
             exporter = Exporter(load=lambda: config.load(tmp_path / "onapp.yml", {}))
             with pytest.raises(OSError, match=address):
                 async with exporter.running((address,)):

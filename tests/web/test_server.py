@@ -19,9 +19,9 @@ import pytest
 from aiohttp import web
 from certificates import write_certificates
 from checkout import DOCS
-from stores import a_backup, a_panel, a_server, a_store, put
+from stores import a_backup, a_panel, a_server, a_store, add_server
 from structlog.testing import capture_logs
-from web_handlers import the_pages
+from web_handlers import handlers_for
 
 from exporter.clock import SystemClock
 from exporter.metrics.exposition import TEXT, accepts_gzip, media_type
@@ -56,9 +56,9 @@ async def served(
 ) -> AsyncIterator[int]:
     """Serve one server's pages; yield the port."""
     panel = a_panel()
-    put(panel, a_server(), a_backup())
+    add_server(panel, a_server(), a_backup())
     store = a_store(panel)
-    app = the_pages(store).application()
+    app = handlers_for(store).application()
     more(app)
     async with (
         asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),

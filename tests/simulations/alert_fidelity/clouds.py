@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import NOW
 
-from alert_fidelity.incidents import Deed
+from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY
 from exporter.demo.calendar import Period
 from exporter.demo.panel import Panel
@@ -20,7 +20,7 @@ HISTORY_SECONDS = 40 * DAY
 
 
 @dataclass(frozen=True)
-class Home:
+class ProtectedTarget:
     """One target that is backed up, and its schedule."""
 
     vm_id: int
@@ -30,44 +30,50 @@ class Home:
 
 
 @dataclass(eq=False)
-class Ground:
+class SimulatedCloud:
     """One cloud, its panel, and what was done to both."""
 
     panel: Panel
     name: str
-    dice: random.Random
+    rng: random.Random
     keys: dict[str, Any]
     """Of its section of the configuration file."""
-    deeds: list[Deed] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
 
     @property
     def world(self) -> World:
         """Return the world behind the panel."""
         return self.panel.world
 
-    def begin(self, kind: str, home: Home | None = None, **more: Any) -> Deed:
+    def begin_incident(
+        self, kind: str, protected: ProtectedTarget | None = None, **more: Any
+    ) -> Incident:
         """Write down that something begins now."""
-        deed = Deed(kind, self.name, self.world.now, **more)
-        if home is not None:
-            deed.vm_id, deed.target = home.vm_id, home.target
-            deed.interval_seconds = home.interval_seconds
-        self.deeds.append(deed)
-        return deed
+        incident = Incident(kind, self.name, self.world.now, **more)
+        if protected is not None:
+            incident.vm_id, incident.target = protected.vm_id, protected.target
+            incident.interval_seconds = protected.interval_seconds
+        self.incidents.append(incident)
+        return incident
 
-    def end(self, deed: Deed) -> None:
+    def end_incident(self, incident: Incident) -> None:
         """Write down that it ends now."""
-        deed.ends = self.world.now
+        incident.ends = self.world.now
 
-    def count_anew(self, home: Home) -> None:
+    def reset_failure_count(self, protected: ProtectedTarget) -> None:
         """Let the panel forget how often a schedule has failed, as its owner may."""
-        self.world.schedules[home.schedule_id].failure_count = 0
+        self.world.schedules[protected.schedule_id].failure_count = 0
 
-    def healthy(self, kind: str, at: float, home: Home) -> None:
+    def record_look_alike(
+        self, kind: str, at: float, protected: ProtectedTarget
+    ) -> None:
         """Write down something that must raise nothing, from a moment on."""
-        target = home.target
-        self.deeds.append(Deed(kind, self.name, at, vm_id=home.vm_id, target=target))
+        target = protected.target
+        self.incidents.append(
+            Incident(kind, self.name, at, vm_id=protected.vm_id, target=target)
+        )
 
-    def home(  # noqa: PLR0913  # a server has many sides
+    def add_server(  # noqa: PLR0913  # a server has many sides
         self,
         *,
         period: Period = "days",
@@ -76,27 +82,27 @@ class Ground:
         disks: int = 1,
         swap: bool = False,
         label: str | None = None,
-    ) -> Home:
+    ) -> ProtectedTarget:
         """Add a server whose first disk, or which as a whole, is backed up."""
-        world, dice = self.world, self.dice
+        world, rng = self.world, self.rng
         server = world.add_server(
             label=label,
-            created_at=world.now - dice.randint(30, 600) * DAY,
+            created_at=world.now - rng.randint(30, 600) * DAY,
             disks=disks,
-            disk_gb=dice.randint(10, 60),
+            disk_gb=rng.randint(10, 60),
             swap=swap,
             backup_server_id=1 + len(world.servers) % 2,
         )
         target = Target("VirtualMachine", server.id)
         if not whole:
             target = Target("Disk", world.disks_of(server.id)[0].id)
-        schedule = self.schedule(target, period, duration)
+        schedule = self.add_schedule(target, period, duration)
         days = {"days": 1, "weeks": 7, "months": 31, "years": 366}[period] * duration
-        return Home(server.id, target, schedule.id, days * DAY)
+        return ProtectedTarget(server.id, target, schedule.id, days * DAY)
 
-    def schedule(
+    def add_schedule(
         self, target: Target, period: Period = "days", duration: int = 1
     ) -> Schedule:
         """Add a schedule that begins within a day."""
-        start = self.world.now + self.dice.randint(60, 86_000)
+        start = self.world.now + self.rng.randint(60, 86_000)
         return self.world.add_schedule(*target, period, duration, start)

@@ -9,110 +9,143 @@ is kept for the rule's `keep_firing_for` after it has been mended and read again
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-from alert_fidelity.timing import (
-    DAY,
-    DISCOVERY,
-    HOUR,
-    MINUTE,
-    POLL,
-    TWICE,
-    Bound,
-    Level,
-    Since,
-    Until,
-)
+from alert_fidelity.timing import DAY, DISCOVERY, HOUR, MINUTE, POLL, TWICE
+
+Since = Literal[
+    "begun",
+    "success",
+    "stuck",
+    "queued",
+    "failed",
+    "stalled",
+    "given up",
+    "finished",
+    "idle",
+    "rest",
+]
+Until = Literal["ended", "success", "over", "given up"]
+Level = Literal["job", "panel", "server", "target"]
+
+
+@dataclass(frozen=True)
+class ExpectedAlert:
+    """One alert that a kind of trouble must raise, or may raise beside others."""
+
+    alert: str
+    severity: Literal["warning", "critical"]
+    level: Level
+    """What its labels must name."""
+    max_delay_seconds: float
+    """From the end of the grace time to the alert, at most."""
+    max_overrun_seconds: float
+    """From the mend to the alert's end, at most."""
+    since: Since = "begun"
+    """From which moment of the journal the grace time runs."""
+    grace_seconds: float = 0.0
+    grace_intervals: float = 0.0
+    """Of the target's own schedule, beside the seconds."""
+    until: Until = "ended"
+    """Which moment of the journal is the mend."""
+    remembered: bool = False
+    """Whether only the rules know since when, and forget it after an hour unseen."""
+    required: bool = True
+    """Whether it is missed when it does not come; else it is only no surprise."""
+
 
 _KEPT = 30 * MINUTE + POLL + TWICE
 
 
-def _stale(until: Until = "success", *, must: bool = True) -> Bound:
+def _stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
     """Return the bound of a backup that is too old: 1.5 intervals and three hours."""
-    return Bound(
+    return ExpectedAlert(
         *("OnAppBackupStale", "warning", "target"),
-        late_seconds=15 * MINUTE + TWICE,
-        kept_seconds=_KEPT,
+        max_delay_seconds=15 * MINUTE + TWICE,
+        max_overrun_seconds=_KEPT,
         since="success",
         grace_seconds=3 * HOUR,
         grace_intervals=1.5,
         until=until,
-        must=must,
+        required=required,
     )
 
 
-def _very_stale(until: Until = "success", *, must: bool = True) -> Bound:
+def _very_stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
     """Return the bound of one that is much too old: 2.5 intervals and three hours."""
-    return Bound(
+    return ExpectedAlert(
         *("OnAppBackupVeryStale", "critical", "target"),
-        late_seconds=15 * MINUTE + TWICE,
-        kept_seconds=_KEPT,
+        max_delay_seconds=15 * MINUTE + TWICE,
+        max_overrun_seconds=_KEPT,
         since="success",
         grace_seconds=3 * HOUR,
         grace_intervals=2.5,
         until=until,
-        must=must,
+        required=required,
     )
 
 
-def _stuck(hours: float, since: Since = "stuck", until: Until = "ended") -> Bound:
+def _stuck(
+    hours: float, since: Since = "stuck", until: Until = "ended"
+) -> ExpectedAlert:
     """Return the bound of an unbuilt row of so many hours."""
-    return Bound(
+    return ExpectedAlert(
         *("OnAppBackupStuck", "warning" if hours < 24 else "critical", "target"),
-        late_seconds=5 * MINUTE + POLL + TWICE,
-        kept_seconds=_KEPT,
+        max_delay_seconds=5 * MINUTE + POLL + TWICE,
+        max_overrun_seconds=_KEPT,
         since=since,
         grace_seconds=hours * HOUR,
         until=until,
     )
 
 
-def _failed() -> Bound:
-    return Bound(
+def _failed() -> ExpectedAlert:
+    return ExpectedAlert(
         *("OnAppBackupFailed", "warning", "server"),
-        late_seconds=5 * MINUTE + POLL + TWICE,
-        kept_seconds=_KEPT,
+        max_delay_seconds=5 * MINUTE + POLL + TWICE,
+        max_overrun_seconds=_KEPT,
         since="failed",
         until="success",
     )
 
 
-def _schedule_failing(until: Until, *, must: bool = True) -> Bound:
+def _schedule_failing(until: Until, *, required: bool = True) -> ExpectedAlert:
     """Return the bound of failures without any success for an interval.
 
     Where transactions are read it takes over when a restarted exporter no longer finds
     the failed one among them.
     """
-    return Bound(
+    return ExpectedAlert(
         *("OnAppScheduleFailing", "warning", "target"),
-        late_seconds=15 * MINUTE + DISCOVERY + TWICE,
-        kept_seconds=_KEPT,
+        max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
+        max_overrun_seconds=_KEPT,
         since="success",
         grace_intervals=1.0,
         until=until,
-        must=must,
+        required=required,
     )
 
 
-def _old(*, must: bool, level: Level = "panel", kept: float = 0.0) -> Bound:
+def _old(*, required: bool, level: Level = "panel", kept: float = 0.0) -> ExpectedAlert:
     """Return the bound of backups not read for two intervals and twenty minutes.
 
     The last reading may have been up to an interval before the trouble.
     """
-    return Bound(
+    return ExpectedAlert(
         *("OnAppBackupDataOld", "warning", level),
-        late_seconds=POLL + 5 * MINUTE + TWICE,
-        kept_seconds=kept + 15 * MINUTE + POLL + TWICE,
+        max_delay_seconds=POLL + 5 * MINUTE + TWICE,
+        max_overrun_seconds=kept + 15 * MINUTE + POLL + TWICE,
         grace_seconds=POLL + 20 * MINUTE,
-        must=must,
+        required=required,
     )
 
 
-def _size() -> Bound:
-    return Bound(
+def _size() -> ExpectedAlert:
+    return ExpectedAlert(
         *("OnAppBackupSizeAnomaly", "warning", "target"),
-        late_seconds=15 * MINUTE + POLL + TWICE,
-        kept_seconds=35 * MINUTE + _KEPT,
+        max_delay_seconds=15 * MINUTE + POLL + TWICE,
+        max_overrun_seconds=35 * MINUTE + _KEPT,
         since="finished",
         until="success",
     )
@@ -127,26 +160,26 @@ def _panel(  # noqa: PLR0913  # a bound has many sides
     grace: float = 0.0,
     level: Level = "panel",
     since: Since = "begun",
-    must: bool = True,
-) -> Bound:
-    return Bound(
+    required: bool = True,
+) -> ExpectedAlert:
+    return ExpectedAlert(
         *(alert, severity, level),
-        must=must,
-        late_seconds=late,
-        kept_seconds=kept,
+        required=required,
+        max_delay_seconds=late,
+        max_overrun_seconds=kept,
         grace_seconds=grace,
         since=since,
     )
 
 
-TROUBLES: Mapping[str, tuple[Bound, ...]] = {
+EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "starts skipped": (_stale(), _very_stale()),
     "starts skipped, schedules unknown": (_stale(),),
     "start stalled": (
-        Bound(
+        ExpectedAlert(
             *("OnAppScheduleOverdue", "warning", "target"),
-            late_seconds=30 * MINUTE + DISCOVERY + TWICE,
-            kept_seconds=30 * MINUTE + POLL + TWICE,
+            max_delay_seconds=30 * MINUTE + DISCOVERY + TWICE,
+            max_overrun_seconds=30 * MINUTE + POLL + TWICE,
             since="stalled",
             grace_seconds=3 * HOUR,
         ),
@@ -160,14 +193,14 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
         _stale(),
         _very_stale(),
         _failed(),
-        _schedule_failing("success", must=False),
+        _schedule_failing("success", required=False),
     ),
     "take stuck, schedules unknown": (_stuck(6), _stuck(24), _stale()),
-    "take failed": (_failed(), _stale(), _schedule_failing("success", must=False)),
+    "take failed": (_failed(), _stale(), _schedule_failing("success", required=False)),
     "take failed, its row gone": (
         _failed(),
         _stale(),
-        _schedule_failing("success", must=False),
+        _schedule_failing("success", required=False),
     ),
     # Where transactions cannot be read, a failed row looks like one that is stuck.
     "takes failed, transactions unknown": (
@@ -178,22 +211,22 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
         _very_stale(),
     ),
     "schedule given up": (
-        Bound(
+        ExpectedAlert(
             *("OnAppScheduleFailing", "critical", "target"),
-            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            max_overrun_seconds=_KEPT,
             since="given up",
         ),
         _failed(),
-        _schedule_failing("given up", must=False),
+        _schedule_failing("given up", required=False),
         _stale("given up"),
         _very_stale("given up"),
     ),
     "schedule given up, transactions unknown": (
-        Bound(
+        ExpectedAlert(
             *("OnAppScheduleFailing", "critical", "target"),
-            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            max_overrun_seconds=_KEPT,
             since="given up",
         ),
         _stuck(6, "queued", "success"),
@@ -205,50 +238,50 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     "backup shrunk": (_size(),),
     "backup grown": (_size(),),
     "backup locked": (
-        Bound(
+        ExpectedAlert(
             *("OnAppBackupLockedLong", "warning", "target"),
-            late_seconds=POLL + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=POLL + TWICE,
+            max_overrun_seconds=_KEPT,
             grace_seconds=3 * DAY,
             remembered=True,
         ),
     ),
     "schedule disabled": (
-        Bound(
+        ExpectedAlert(
             *("OnAppScheduleDisabled", "warning", "target"),
-            late_seconds=HOUR + DISCOVERY + TWICE,
-            kept_seconds=30 * MINUTE + DISCOVERY + TWICE,
+            max_delay_seconds=HOUR + DISCOVERY + TWICE,
+            max_overrun_seconds=30 * MINUTE + DISCOVERY + TWICE,
         ),
     ),
     "backups lost": (
-        Bound(
+        ExpectedAlert(
             *("OnAppServerUnprotected", "critical", "server"),
-            late_seconds=15 * MINUTE + POLL + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=15 * MINUTE + POLL + TWICE,
+            max_overrun_seconds=_KEPT,
             until="success",
         ),
     ),
     "server forgotten": (
-        Bound(
+        ExpectedAlert(
             *("OnAppServerUnprotected", "critical", "server"),
-            late_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
+            max_overrun_seconds=_KEPT,
             grace_seconds=26 * HOUR,
             until="success",
         ),
     ),
     "disk forgotten": (
-        Bound(
+        ExpectedAlert(
             *("OnAppDiskUnprotected", "warning", "target"),
-            late_seconds=HOUR + DISCOVERY + POLL + TWICE,
-            kept_seconds=_KEPT,
+            max_delay_seconds=HOUR + DISCOVERY + POLL + TWICE,
+            max_overrun_seconds=_KEPT,
             until="success",
         ),
     ),
-    "server unreadable": (_old(must=True, level="server"),),
+    "server unreadable": (_old(required=True, level="server"),),
     "panel stopped": (
         _panel("OnAppPanelDown", "critical", late=15 * MINUTE + DISCOVERY + TWICE),
-        _old(must=False),
+        _old(required=False),
     ),
     "key refused": (
         _panel(
@@ -256,7 +289,7 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             late=5 * MINUTE + TWICE,
             kept=HOUR + 15 * MINUTE + TWICE,
         ),
-        _old(must=False, kept=HOUR),
+        _old(required=False, kept=HOUR),
     ),
     "collector broken": (
         _panel(
@@ -290,7 +323,7 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             late=15 * MINUTE + TWICE,
             grace=6 * HOUR,
             since="rest",
-            must=False,
+            required=False,
         ),
     ),
     "panel slow": (
@@ -301,9 +334,9 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
             kept=HOUR + 15 * MINUTE + TWICE,
             grace=2 * POLL,
         ),
-        _old(must=False),
+        _old(required=False),
         _panel(  # of a server that is new
-            *("OnAppBackupDataOld", "critical"), late=0.0, grace=HOUR, must=False
+            *("OnAppBackupDataOld", "critical"), late=0.0, grace=HOUR, required=False
         ),
     ),
     "shard missing": (
@@ -341,14 +374,14 @@ TROUBLES: Mapping[str, tuple[Bound, ...]] = {
     ),
 }
 
-JAMMED = (
+JAM_ALERTS = (
     _stuck(6, "queued", "over"),
-    _stale(must=False),
-    _very_stale(must=False),
+    _stale(required=False),
+    _very_stale(required=False),
 )
 """What a jam may raise for each target whose take waits in it."""
 
-BLINDING = {
+HIDING_PROBLEMS = {
     *("panel stopped", "key refused", "panel slow", "shard missing"),
     *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
     "exporters restarted",

@@ -16,7 +16,7 @@ from exporter.demo.rows import JournalEntry, Target
 
 
 @dataclass(eq=True)
-class Deed:
+class Incident:
     """One trouble, or something healthy that looks like one."""
 
     kind: str
@@ -32,7 +32,7 @@ class Deed:
     interval_seconds: float = 86_400.0
     """How often its target is to be backed up."""
 
-    def where(self, level: str) -> dict[str, str]:
+    def alert_labels(self, level: str) -> dict[str, str]:
         """Return the labels that an alert about it must have."""
         found = {**self.labels}
         if level != "job" and self.panel:
@@ -46,9 +46,9 @@ class Deed:
 
     def __str__(self) -> str:
         """Tell it in a few words."""
-        place = [self.panel, f"server {self.vm_id}" if self.vm_id else ""]
-        place += [" ".join(map(str, self.target))] if self.target else []
-        return f"{self.kind} ({', '.join(part for part in place if part)})"
+        where = [self.panel, f"server {self.vm_id}" if self.vm_id else ""]
+        where += [" ".join(map(str, self.target))] if self.target else []
+        return f"{self.kind} ({', '.join(part for part in where if part)})"
 
 
 _MOMENTS = {
@@ -61,7 +61,7 @@ _MOMENTS = {
 
 
 @dataclass(eq=False)
-class Chronicle:
+class BackupHistory:
     """The journal of one world, by target."""
 
     _moments: dict[tuple[str, Target], list[float]] = field(
@@ -72,11 +72,11 @@ class Chronicle:
         default_factory=lambda: defaultdict(list)
     )
 
-    _takes: list[tuple[float, Target, int]] = field(default_factory=list)
+    _queued_runs: list[tuple[float, Target, int]] = field(default_factory=list)
     _ends: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, journal: Iterable[JournalEntry]) -> Chronicle:
+    def of(cls, journal: Iterable[JournalEntry]) -> BackupHistory:
         """Return a journal in the order of its targets."""
         found = cls()
         for entry in journal:
@@ -88,7 +88,9 @@ class Chronicle:
             found._moments[_MOMENTS[entry.kind], entry.target].append(entry.at)
             if entry.kind == "backup queued":
                 found._queued[entry.row_id or 0] = entry.at
-                found._takes.append((entry.at, entry.target, entry.server_id or 0))
+                found._queued_runs.append(
+                    (entry.at, entry.target, entry.server_id or 0)
+                )
             if entry.kind in ("backup finished", "backup failed"):
                 found._ends.append(entry.at)
         return found
@@ -96,14 +98,14 @@ class Chronicle:
     def first(self, what: str, target: Target, after: float) -> float | None:
         """Return the first moment of a kind at or after another."""
         moments = self._moments[what, target]
-        place = bisect_left(moments, after)
-        return moments[place] if place < len(moments) else None
+        index = bisect_left(moments, after)
+        return moments[index] if index < len(moments) else None
 
     def last(self, what: str, target: Target, before: float) -> float | None:
         """Return the last moment of a kind at or before another."""
         moments = self._moments[what, target]
-        place = bisect_right(moments, before)
-        return moments[place - 1] if place else None
+        index = bisect_right(moments, before)
+        return moments[index - 1] if index else None
 
     def stuck_since(self, target: Target, after: float) -> float | None:
         """Return when the first take that got stuck after a moment was queued."""
@@ -118,13 +120,13 @@ class Chronicle:
         That is when the last one ended, or the first began to wait; with one alone it
         is not the queue that stands still.
         """
-        waiting = [at for at, _, _ in self._takes if at >= moment]
+        waiting = [at for at, _, _ in self._queued_runs if at >= moment]
         if len(waiting) < 2:
             return None
         ended = [at for at in self._ends if moment <= at < moment + 6 * 3600]
         return max([moment, *ended[-1:], waiting[0], waiting[1] - 6 * 3600])
 
-    def rest_since(self, moment: float) -> float:
+    def last_end_before(self, moment: float) -> float:
         """Return when the last take ended before a moment."""
         return max([at for at in self._ends if at <= moment], default=0.0)
 
@@ -132,4 +134,4 @@ class Chronicle:
         self, begins: float, ends: float
     ) -> Iterator[tuple[float, Target, int]]:
         """Yield moment, target and server of each take that was queued in a time."""
-        return (take for take in self._takes if begins <= take[0] < ends)
+        return (take for take in self._queued_runs if begins <= take[0] < ends)

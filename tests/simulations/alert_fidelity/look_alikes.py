@@ -5,130 +5,138 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alert_fidelity.clouds import START, Ground, Home
+from alert_fidelity.clouds import START, ProtectedTarget, SimulatedCloud
 from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
 from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.rows import Target
 
 
 @dataclass(frozen=True)
-class Odd:
+class LookAlike:
     """A way to look like trouble: how such servers are added, and what befalls them."""
 
     kind: str
-    add: Callable[[Ground], Home]
-    befall: Callable[[Ground, Home, float], None] | None = None
+    add: Callable[[SimulatedCloud], ProtectedTarget]
+    happen: Callable[[SimulatedCloud, ProtectedTarget, float], None] | None = None
     """At a moment, several times in a long run; None: it is odd all the time."""
     last_days: float = 2.0
     """So much before the end of the run it is not done any more."""
     once: bool = True
-    tells: bool = False
+    records_itself: bool = False
     """Whether it is written down by what is done."""
 
 
-def _daily(ground: Ground) -> Home:
-    return ground.home()
+def _daily(cloud: SimulatedCloud) -> ProtectedTarget:
+    return cloud.add_server()
 
 
-def _long_queue(ground: Ground, home: Home, _at: float) -> None:
-    ground.world.strike("wait", target=home.target, seconds=2.7 * HOUR)
+def _long_queue(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+    cloud.world.strike("wait", target=protected.target, seconds=2.7 * HOUR)
 
 
-def _size_changes(ground: Ground, home: Home, _at: float) -> None:
-    ground.world.strike("resize", target=home.target, factor=3.0)
+def _size_changes(
+    cloud: SimulatedCloud, protected: ProtectedTarget, _at: float
+) -> None:
+    cloud.world.strike("resize", target=protected.target, factor=3.0)
 
 
-def _rename(ground: Ground, home: Home, at: float) -> None:
-    server = ground.world.servers[home.vm_id]
-    server.label = f"renamed-{home.vm_id}-{at - START:.0f}"
+def _rename(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    server = cloud.world.servers[protected.vm_id]
+    server.label = f"renamed-{protected.vm_id}-{at - START:.0f}"
     server.hostname = f"{server.label}.example.com"
 
 
-def _destroy(ground: Ground, home: Home, _at: float) -> None:
-    ground.world.remove_server(home.vm_id)
+def _destroy(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+    cloud.world.remove_server(protected.vm_id)
 
 
-def _create(ground: Ground, _home: Home, at: float) -> None:
-    server = ground.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
-    target = Target("Disk", ground.world.disks_of(server.id)[0].id)
-    schedule = ground.world.add_schedule(*target, start_at=at + 22 * HOUR)
-    home = Home(server.id, target, schedule.id, DAY)
-    ground.healthy("server just created", at, home)
+def _create(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) -> None:
+    server = cloud.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
+    target = Target("Disk", cloud.world.disks_of(server.id)[0].id)
+    schedule = cloud.world.add_schedule(*target, start_at=at + 22 * HOUR)
+    protected = ProtectedTarget(server.id, target, schedule.id, DAY)
+    cloud.record_look_alike("server just created", at, protected)
 
 
-def _to_daily(ground: Ground, home: Home, at: float) -> None:
-    ground.world.change_schedule(
-        home.schedule_id, period="days", start_at=at + 20 * HOUR
+def _to_daily(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    cloud.world.change_schedule(
+        protected.schedule_id, period="days", start_at=at + 20 * HOUR
     )
 
 
-def _to_weekly(ground: Ground, home: Home, _at: float) -> None:
-    ground.world.change_schedule(home.schedule_id, period="weeks")
+def _to_weekly(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+    cloud.world.change_schedule(protected.schedule_id, period="weeks")
 
 
-def _later_start(ground: Ground, home: Home, _at: float) -> None:
-    start = ground.world.schedules[home.schedule_id].start_at + 11 * HOUR
-    ground.world.change_schedule(home.schedule_id, start_at=start)
+def _later_start(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+    start = cloud.world.schedules[protected.schedule_id].start_at + 11 * HOUR
+    cloud.world.change_schedule(protected.schedule_id, start_at=start)
 
 
-def _to_incremental(ground: Ground, home: Home, at: float) -> None:
-    ground.world.remove_schedule(home.schedule_id)
-    ground.world.add_schedule("VirtualMachine", home.vm_id, start_at=at + 9 * HOUR)
+def _to_incremental(
+    cloud: SimulatedCloud, protected: ProtectedTarget, at: float
+) -> None:
+    cloud.world.remove_schedule(protected.schedule_id)
+    cloud.world.add_schedule("VirtualMachine", protected.vm_id, start_at=at + 9 * HOUR)
 
 
-def _remove_disk(ground: Ground, home: Home, _at: float) -> None:
-    second = ground.world.disks_of(home.vm_id)[1]
-    ground.world.remove_disk(second.id)
+def _remove_disk(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+    second = cloud.world.disks_of(protected.vm_id)[1]
+    cloud.world.remove_disk(second.id)
 
 
-def _suspend(ground: Ground, home: Home, at: float) -> None:
-    server = ground.world.servers[home.vm_id]
+def _suspend(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    server = cloud.world.servers[protected.vm_id]
     server.suspended = True
 
     def resume() -> None:
         server.suspended = False
 
-    ground.world.at(at + 3.5 * DAY, resume)
+    cloud.world.at(at + 3.5 * DAY, resume)
 
 
-def _failed_restore(ground: Ground, home: Home, _at: float) -> None:
-    newest = ground.world.backups_of(home.vm_id)[-1]
+def _failed_restore(
+    cloud: SimulatedCloud, protected: ProtectedTarget, _at: float
+) -> None:
+    newest = cloud.world.backups_of(protected.vm_id)[-1]
     for action in ("restore_backup", "destroy_backup", "convert_backup"):
-        ground.world.add_transaction(
+        cloud.world.add_transaction(
             action=action,
             status="failed",
             parent_id=newest.id,
-            server_id=home.vm_id,
+            server_id=protected.vm_id,
         )
 
 
-def _by_hand(ground: Ground, home: Home, _at: float) -> None:
+def _by_hand(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
     """Let the owner take two by hand: they wait their turn."""
     for _ in range(2):
-        ground.world.take_backup(*home.target)
+        cloud.world.take_backup(*protected.target)
 
 
-def _two_disks(ground: Ground) -> Home:
-    home = ground.home(disks=2)
-    ground.schedule(Target("Disk", ground.world.disks_of(home.vm_id)[1].id))
-    return home
+def _two_disks(cloud: SimulatedCloud) -> ProtectedTarget:
+    protected = cloud.add_server(disks=2)
+    cloud.add_schedule(Target("Disk", cloud.world.disks_of(protected.vm_id)[1].id))
+    return protected
 
 
-def _without(ground: Ground) -> Home:
-    server = ground.world.add_server(label="no backups were bought")
-    return Home(server.id, Target("Disk", ground.world.disks_of(server.id)[0].id), 0, 0)
+def _without(cloud: SimulatedCloud) -> ProtectedTarget:
+    server = cloud.world.add_server(label="no backups were bought")
+    return ProtectedTarget(
+        server.id, Target("Disk", cloud.world.disks_of(server.id)[0].id), 0, 0
+    )
 
 
-def _beside_disabled(ground: Ground) -> Home:
-    home = ground.home()
-    spare = ground.schedule(home.target, "weeks")
-    ground.world.change_schedule(spare.id, status="disabled")
-    return home
+def _beside_disabled(cloud: SimulatedCloud) -> ProtectedTarget:
+    protected = cloud.add_server()
+    spare = cloud.add_schedule(protected.target, "weeks")
+    cloud.world.change_schedule(spare.id, status="disabled")
+    return protected
 
 
-def _plugin(ground: Ground) -> Home:
+def _plugin(cloud: SimulatedCloud) -> ProtectedTarget:
     """Add a server of which only a plugin keeps backups, a new one every day."""
-    world = ground.world
+    world = cloud.world
     server = world.add_server(label="plugin", created_at=START - 90 * DAY)
 
     def add() -> None:
@@ -136,80 +144,102 @@ def _plugin(ground: Ground) -> Home:
         world.at(world.now + DAY, add)
 
     world.at(world.now, add)
-    return Home(server.id, Target("VirtualMachine", server.id), 0, 0)
+    return ProtectedTarget(server.id, Target("VirtualMachine", server.id), 0, 0)
 
 
-ODDITIES: tuple[Odd, ...] = (
-    Odd("take that waits for nearly three hours", _daily, _long_queue, once=False),
-    Odd("take three times as large", _daily, _size_changes, once=False),
-    Odd("server renamed", _daily, _rename, once=False),
-    Odd("server destroyed", _daily, _destroy, 0.1),
-    Odd("server created", _daily, _create, once=False),
-    Odd(
+LOOK_ALIKES: tuple[LookAlike, ...] = (
+    LookAlike(
+        "take that waits for nearly three hours", _daily, _long_queue, once=False
+    ),
+    LookAlike("take three times as large", _daily, _size_changes, once=False),
+    LookAlike("server renamed", _daily, _rename, once=False),
+    LookAlike("server destroyed", _daily, _destroy, 0.1),
+    LookAlike("server created", _daily, _create, once=False),
+    LookAlike(
         "schedule changed from weeks to days",
-        lambda ground: ground.home(period="weeks"),
+        lambda cloud: cloud.add_server(period="weeks"),
         _to_daily,
     ),
-    Odd("schedule changed from days to weeks", _daily, _to_weekly),
-    Odd("schedule moved by eleven hours", _daily, _later_start, once=False),
-    Odd("switch from normal to incremental", _two_disks, _to_incremental),
-    Odd("disk removed, its images left", _two_disks, _remove_disk),
-    Odd("server suspended, then resumed", _daily, _suspend, 4.0, once=False),
-    Odd("restore failed", _daily, _failed_restore, once=False),
-    Odd("backups by hand", _daily, _by_hand, once=False),
-    Odd("backup locked for a day and a half", _daily, LOCKED_BRIEFLY, tells=True),
-    Odd(
+    LookAlike("schedule changed from days to weeks", _daily, _to_weekly),
+    LookAlike("schedule moved by eleven hours", _daily, _later_start, once=False),
+    LookAlike("switch from normal to incremental", _two_disks, _to_incremental),
+    LookAlike("disk removed, its images left", _two_disks, _remove_disk),
+    LookAlike("server suspended, then resumed", _daily, _suspend, 4.0, once=False),
+    LookAlike("restore failed", _daily, _failed_restore, once=False),
+    LookAlike("backups by hand", _daily, _by_hand, once=False),
+    LookAlike(
+        "backup locked for a day and a half",
+        _daily,
+        LOCKED_BRIEFLY,
+        records_itself=True,
+    ),
+    LookAlike(
         "server unreadable for a quarter of an hour",
         _daily,
         UNREADABLE_BRIEFLY,
         once=False,
-        tells=True,
+        records_itself=True,
     ),
-    Odd("no backups bought", _without),
-    Odd("weekly schedule", lambda ground: ground.home(period="weeks")),
-    Odd("monthly schedule", lambda ground: ground.home(period="months", whole=True)),
-    Odd("every three days", lambda ground: ground.home(duration=3)),
-    Odd("incremental backups, some empty", lambda ground: ground.home(whole=True)),
-    Odd("swap disk", lambda ground: ground.home(swap=True)),
-    Odd("disabled schedule beside another", _beside_disabled),
+    LookAlike("no backups bought", _without),
+    LookAlike("weekly schedule", lambda cloud: cloud.add_server(period="weeks")),
+    LookAlike(
+        "monthly schedule",
+        lambda cloud: cloud.add_server(period="months", whole=True),
+    ),
+    LookAlike("every three days", lambda cloud: cloud.add_server(duration=3)),
+    LookAlike(
+        "incremental backups, some empty", lambda cloud: cloud.add_server(whole=True)
+    ),
+    LookAlike("swap disk", lambda cloud: cloud.add_server(swap=True)),
+    LookAlike("disabled schedule beside another", _beside_disabled),
 )
 """Where schedules can be read."""
 
-UNKNOWN_SCHEDULES: tuple[Odd, ...] = (
-    Odd("every three days, schedules unknown", lambda ground: ground.home(duration=3)),
-    Odd(
-        "weekly, schedules unknown",
-        lambda ground: ground.home(period="weeks", whole=True),
+LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
+    LookAlike(
+        "every three days, schedules unknown",
+        lambda cloud: cloud.add_server(duration=3),
     ),
-    Odd("backups of a plugin alone", _plugin),
-    Odd("take that waits for nearly three hours", _daily, _long_queue, once=False),
+    LookAlike(
+        "weekly, schedules unknown",
+        lambda cloud: cloud.add_server(period="weeks", whole=True),
+    ),
+    LookAlike("backups of a plugin alone", _plugin),
+    LookAlike(
+        "take that waits for nearly three hours", _daily, _long_queue, once=False
+    ),
 )
 
 
-def befall(ground: Ground, odd: Odd, home: Home, days: float) -> None:
+def add_look_alike(
+    cloud: SimulatedCloud,
+    look_alike: LookAlike,
+    protected: ProtectedTarget,
+    days: float,
+) -> None:
     """Let what is odd happen within a run of so many days, and write it down."""
-    if odd.befall is None:
-        ground.healthy(odd.kind, START, home)
+    if look_alike.happen is None:
+        cloud.record_look_alike(look_alike.kind, START, protected)
         return
-    act = odd.befall
-    at = START + ground.dice.uniform(0.3, 1.2) * DAY
-    while at < START + (days - odd.last_days) * DAY:
-        _at(ground, odd, home, act, float(round(at)))
-        if odd.once:
+    inject = look_alike.happen
+    at = START + cloud.rng.uniform(0.3, 1.2) * DAY
+    while at < START + (days - look_alike.last_days) * DAY:
+        _at(cloud, look_alike, protected, inject, float(round(at)))
+        if look_alike.once:
             return
-        at += ground.dice.uniform(3.0, 9.0) * DAY
+        at += cloud.rng.uniform(3.0, 9.0) * DAY
 
 
 def _at(
-    ground: Ground,
-    odd: Odd,
-    home: Home,
-    act: Callable[[Ground, Home, float], None],
+    cloud: SimulatedCloud,
+    look_alike: LookAlike,
+    protected: ProtectedTarget,
+    inject: Callable[[SimulatedCloud, ProtectedTarget, float], None],
     at: float,
 ) -> None:
     def happen() -> None:
-        if not odd.tells:
-            ground.healthy(odd.kind, at, home)
-        act(ground, home, at)
+        if not look_alike.records_itself:
+            cloud.record_look_alike(look_alike.kind, at, protected)
+        inject(cloud, protected, at)
 
-    ground.world.at(at, happen)
+    cloud.world.at(at, happen)

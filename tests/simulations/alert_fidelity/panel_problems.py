@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness import SteppedClock
 
-from alert_fidelity.clouds import START, Ground
+from alert_fidelity.clouds import START, SimulatedCloud
 from alert_fidelity.plan import Plan
 from alert_fidelity.timing import DAY, HOUR, MINUTE, STEP
 from exporter.demo import faults
@@ -58,10 +58,10 @@ _WEEK: tuple[tuple[float, float, str, str, str], ...] = (
 
 def events(plan: Plan) -> list[Event]:
     """Return what happens, in order; in a long run it comes back each week."""
-    dice = random.Random(f"{plan.seed} weather")  # noqa: S311  # no secrets
+    rng = random.Random(f"{plan.seed} weather")  # noqa: S311  # no secrets
     found = []
     for week in range(max(1, int(plan.days // 7))):
-        late_hours = dice.uniform(0, 20) if week else 0.0
+        late_hours = rng.uniform(0, 20) if week else 0.0
         for days, seconds, kind, panel, more in _WEEK:
             begins = START + (7 * week + days) * DAY + late_hours * HOUR
             begins = START + (begins - START) // STEP * STEP
@@ -76,10 +76,10 @@ def _other(panel: str) -> str:
     return {"lon1": "ams1", "ams1": "lon1"}.get(panel, panel)
 
 
-def late(clock: SteppedClock, seconds: float) -> Fault:
+def delayed(clock: SteppedClock, seconds: float) -> Fault:
     """Answer late, by the simulated clock."""
 
-    async def act(_scene: Scene, placed: Placed, proceed: Proceed) -> object:
+    async def inject(_scene: Scene, placed: Placed, proceed: Proceed) -> object:
         placed.held += 1
         try:
             await clock.wait(placed.ended, seconds)
@@ -87,35 +87,37 @@ def late(clock: SteppedClock, seconds: float) -> Fault:
             placed.held -= 1
         return await proceed()
 
-    return Fault(act)  # type: ignore[arg-type]
+    return Fault(inject)  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
-class Weather:
+class PanelProblems:
     """Changes the panels as the events say."""
 
-    grounds: dict[str, Ground]
+    clouds: dict[str, SimulatedCloud]
     clock: SteppedClock
 
     async def begin(self, event: Event) -> Callable[[], object]:
         """Let it begin; return what ends it."""
-        ground = self.grounds[event.panel]
+        cloud = self.clouds[event.panel]
         labels = {}
         if event.kind == "collector broken":
             labels["collector"] = event.more
         if event.kind == "backup server disabled":
             labels["backup_server_id"] = event.more
-        deed = ground.begin(event.kind, labels=labels)
-        mend = await self._change(event, ground)
+        incident = cloud.begin_incident(event.kind, labels=labels)
+        end_problem = await self._change(event, cloud)
 
         def end() -> object:
-            ground.end(deed)
-            return mend()
+            cloud.end_incident(incident)
+            return end_problem()
 
         return end
 
-    async def _change(self, event: Event, ground: Ground) -> Callable[[], object]:
-        panel = ground.panel
+    async def _change(
+        self, event: Event, cloud: SimulatedCloud
+    ) -> Callable[[], object]:
+        panel = cloud.panel
         match event.kind:
             case "panel stopped":
                 await panel.stop()
@@ -128,28 +130,28 @@ class Weather:
                 fault = faults.html_error(500)
                 return panel.faults.add(fault, resource=resource).remove
             case "panel slow":
-                fault = late(self.clock, 25 * MINUTE)
+                fault = delayed(self.clock, 25 * MINUTE)
                 return panel.faults.add(fault, resource="backups").remove
             case _:
-                return self._set(event, ground)
+                return self._set(event, cloud)
 
-    def _set(self, event: Event, ground: Ground) -> Callable[[], object]:
-        panel = ground.panel
+    def _set(self, event: Event, cloud: SimulatedCloud) -> Callable[[], object]:
+        panel = cloud.panel
         changes: dict[str, tuple[object, str, object]] = {
             "key refused": (panel, "password", "another-key"),
             "clock wrong": (panel, "date_skew_seconds", 600.0),
             "clock a little wrong": (panel, "date_skew_seconds", -150.0),
             "servers hidden": (panel, "visible", _first_two_thirds),
-            "queue jammed": (ground.world, "slots", 0),
+            "queue jammed": (cloud.world, "slots", 0),
             "summer time": (panel, "utc_offset", "+02:00"),
         }
         if "backup server" in event.kind:
-            store = ground.world.backup_servers[int(event.more)]
+            store = cloud.world.backup_servers[int(event.more)]
             changes[event.kind] = (store, "enabled", False)
-        place, name, value = changes[event.kind]
-        before = getattr(place, name)
-        setattr(place, name, value)
-        return lambda: setattr(place, name, before)
+        owner, name, value = changes[event.kind]
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        return lambda: setattr(owner, name, before)
 
 
 def _first_two_thirds(server: Server) -> bool:

@@ -6,12 +6,16 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from alert_fidelity.clouds import HISTORY_SECONDS, START, Ground
-from alert_fidelity.look_alikes import ODDITIES, UNKNOWN_SCHEDULES, befall
+from alert_fidelity.clouds import HISTORY_SECONDS, START, SimulatedCloud
+from alert_fidelity.look_alikes import (
+    LOOK_ALIKES,
+    LOOK_ALIKES_WITHOUT_SCHEDULES,
+    add_look_alike,
+)
 from alert_fidelity.server_problems import (
     NEEDS_DISKS,
     ON_ONE_PANEL,
-    ON_SERVERS,
+    SERVER_PROBLEMS,
     applicable,
 )
 from alert_fidelity.timing import DAY, HOUR
@@ -42,7 +46,7 @@ class Plan:
         return START + self.days * DAY
 
 
-def grounds(plan: Plan) -> list[Ground]:
+def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
     """Return the clouds at the beginning of the run, with weeks of history.
 
     lon1 moves a schedule's start when its backup ends, ams1 when it begins, and both
@@ -52,14 +56,14 @@ def grounds(plan: Plan) -> list[Ground]:
     few = max(5, plan.servers // 12)
     half = (plan.servers - few) // 2
     found = [
-        _ground(plan, "lon1", half, {}),
-        _ground(
+        _simulated_cloud(plan, "lon1", half, {}),
+        _simulated_cloud(
             plan,
             "ams1",
             plan.servers - few - half,
             {"collectors": {"transactions": False}},
         ),
-        _ground(
+        _simulated_cloud(
             plan,
             "nyc1",
             few,
@@ -73,13 +77,15 @@ def grounds(plan: Plan) -> list[Ground]:
             },
         ),
     ]
-    for ground in found:
-        ground.world.advance(START)
+    for cloud in found:
+        cloud.world.advance(START)
     return found
 
 
-def _ground(plan: Plan, name: str, servers: int, keys: dict[str, Any]) -> Ground:
-    dice = random.Random(f"{plan.seed} {name}")  # noqa: S311  # no secrets
+def _simulated_cloud(
+    plan: Plan, name: str, servers: int, keys: dict[str, Any]
+) -> SimulatedCloud:
+    rng = random.Random(f"{plan.seed} {name}")  # noqa: S311  # no secrets
     world = World(
         START - HISTORY_SECONDS,
         plan.seed,
@@ -89,47 +95,47 @@ def _ground(plan: Plan, name: str, servers: int, keys: dict[str, Any]) -> Ground
     )
     for number in range(1, 4):
         world.add_backup_server(f"store {number}", 4000)
-    ground = Ground(
-        Panel(world, password=f"key-of-{name}", per_page_cap=40), name, dice, keys
+    cloud = SimulatedCloud(
+        Panel(world, password=f"key-of-{name}", per_page_cap=40), name, rng, keys
     )
-    oddities = UNKNOWN_SCHEDULES if name == "nyc1" else ODDITIES
-    for number, odd in enumerate(oddities):
+    look_alikes = LOOK_ALIKES_WITHOUT_SCHEDULES if name == "nyc1" else LOOK_ALIKES
+    for number, look_alike in enumerate(look_alikes):
         if not plan.short or name == "nyc1" or number % 2 == (name == "ams1"):
-            befall(ground, odd, odd.add(ground), plan.days)
+            add_look_alike(cloud, look_alike, look_alike.add(cloud), plan.days)
     if plan.short:
-        _each_once(ground)
+        _each_once(cloud)
     else:
-        _all_the_time(ground, plan, servers - len(world.servers))
-    return ground
+        _all_the_time(cloud, plan, servers - len(world.servers))
+    return cloud
 
 
-def _each_once(ground: Ground) -> None:
+def _each_once(cloud: SimulatedCloud) -> None:
     """Give each kind of trouble a server of its own, half of them on each panel."""
-    for number, kind in enumerate(ON_SERVERS):
+    for number, kind in enumerate(SERVER_PROBLEMS):
         whole = kind not in NEEDS_DISKS and number % 4 == 2
-        elsewhere = number % 2 == (ground.name == "lon1") and ground.name != "nyc1"
-        if kind not in applicable(ground, whole=whole):
+        elsewhere = number % 2 == (cloud.name == "lon1") and cloud.name != "nyc1"
+        if kind not in applicable(cloud, whole=whole):
             continue
         if elsewhere and kind not in ON_ONE_PANEL:
             continue
         days = _SIZES_KNOWN_DAYS if kind in ("backup shrunk", "backup grown") else 0.7
-        ON_SERVERS[kind][0](ground, ground.home(whole=whole), _at(ground, days))
+        SERVER_PROBLEMS[kind][0](cloud, cloud.add_server(whole=whole), _at(cloud, days))
 
 
-def _all_the_time(ground: Ground, plan: Plan, servers: int) -> None:
+def _all_the_time(cloud: SimulatedCloud, plan: Plan, servers: int) -> None:
     """Let one trouble follow the other on each server, with days of health between."""
     for number in range(servers):
         whole = number % 4 == 3
-        home = ground.home(whole=whole, swap=number % 5 == 4)
-        days = _SIZES_KNOWN_DAYS + ground.dice.uniform(0, 5)
-        kinds = applicable(ground, whole=whole)
+        protected = cloud.add_server(whole=whole, swap=number % 5 == 4)
+        days = _SIZES_KNOWN_DAYS + cloud.rng.uniform(0, 5)
+        kinds = applicable(cloud, whole=whole)
         while days < plan.days - 8:
-            kind = ground.dice.choice(kinds)
-            act, lasts_days = ON_SERVERS[kind]
-            act(ground, home, _at(ground, days))
-            days += lasts_days + ground.dice.uniform(4.5, 9)
+            kind = cloud.rng.choice(kinds)
+            inject, lasts_days = SERVER_PROBLEMS[kind]
+            inject(cloud, protected, _at(cloud, days))
+            days += lasts_days + cloud.rng.uniform(4.5, 9)
 
 
-def _at(ground: Ground, days: float) -> float:
+def _at(cloud: SimulatedCloud, days: float) -> float:
     """Return a whole second, a little after so many days."""
-    return float(round(START + days * DAY + ground.dice.uniform(0, 2) * HOUR))
+    return float(round(START + days * DAY + cloud.rng.uniform(0, 2) * HOUR))

@@ -23,10 +23,10 @@ import yaml
 from checkout import DEPLOY
 from harness import SteppedClock
 
-from alert_fidelity.clouds import START, Ground
-from alert_fidelity.incidents import Deed
-from alert_fidelity.panel_problems import Event, Weather, events
-from alert_fidelity.plan import Plan, grounds
+from alert_fidelity.clouds import START, SimulatedCloud
+from alert_fidelity.incidents import Incident
+from alert_fidelity.panel_problems import Event, PanelProblems, events
+from alert_fidelity.plan import Plan, simulated_clouds
 from alert_fidelity.timing import DAY, STEP
 from exporter.app import Exporter
 from exporter.config import load as config
@@ -67,7 +67,7 @@ class CoarseClock(SteppedClock):
 
 
 @dataclass
-class Tape:
+class Recording:
     """What was scraped at each step: each series' values, as text, where they change.
 
     None is a series that is not there.
@@ -77,7 +77,7 @@ class Tape:
     steps: int = 0
     _lines: set[str] = field(default_factory=set)
 
-    def enter(self, text: str) -> None:
+    def add_scrape(self, text: str) -> None:
         """Take in a scrape; an empty one has failed."""
         lines = set(text.splitlines())
         changed = dict(_parts(line) for line in lines - self._lines)
@@ -96,11 +96,11 @@ def _parts(line: str) -> tuple[str, str | None]:
 
 
 @dataclass
-class Lived:
+class ReplicaRun:
     """What one replica has recorded, and what truly happened meanwhile."""
 
-    tape: Tape
-    deeds: list[Deed]
+    recording: Recording
+    incidents: list[Incident]
     journals: dict[str, list[JournalEntry]]
     servers: int
     """How many there were at the beginning."""
@@ -113,11 +113,11 @@ class Replica:
     name: str
     plan: Plan
     folder: Path
-    grounds: list[Ground]
+    clouds: list[SimulatedCloud]
     clock: CoarseClock
-    outside: Ground
+    exporters: SimulatedCloud
     """Where deeds to exporters are written down."""
-    tape: Tape = field(default_factory=Tape)
+    recording: Recording = field(default_factory=Recording)
     exporter: Exporter | None = None
     base: str = ""
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -128,9 +128,9 @@ class Replica:
         """Return where the configuration is."""
         return self.folder / "onapp.yml"
 
-    async def live(self, told: Callable[[float], None]) -> None:
+    async def run(self, progress: Callable[[float], None]) -> None:
         """Run from the beginning to the end; ``told`` hears how far that is."""
-        weather = Weather({g.name: g for g in self.grounds}, self.clock)
+        problems = PanelProblems({g.name: g for g in self.clouds}, self.clock)
         coming = events(self.plan)
         present: list[tuple[float, Callable[[], object]]] = []
         self.write_configuration()
@@ -138,8 +138,8 @@ class Replica:
         async with aiohttp.ClientSession() as session:
             for step in range(round(self.plan.days * DAY / STEP)):
                 now = self.clock.time()
-                for ground in self.grounds:
-                    ground.world.advance(now)
+                for cloud in self.clouds:
+                    cloud.world.advance(now)
                 for entry in [entry for entry in present if entry[0] <= now]:
                     present.remove(entry)
                     ended = entry[1]()
@@ -148,49 +148,51 @@ class Replica:
                 while coming and coming[0].begins <= now:
                     event = coming.pop(0)
                     end = await (
-                        weather.begin(event) if event.panel else self.befall(event)
+                        problems.begin(event)
+                        if event.panel
+                        else self.begin_event(event)
                     )
                     present.append((event.ends, end))
                 await self.settle()
-                self.tape.enter(await self.scrape(session))
-                await self.pass_(STEP)
+                self.recording.add_scrape(await self.scrape(session))
+                await self.advance(STEP)
                 if step % round(DAY / STEP) == 0:
-                    told(step * STEP / DAY)
-                    for ground in self.grounds:
-                        ground.world.clean_transactions(now - 3 * DAY)
-                        ground.panel.requests.clear()
+                    progress(step * STEP / DAY)
+                    for cloud in self.clouds:
+                        cloud.world.clean_transactions(now - 3 * DAY)
+                        cloud.panel.requests.clear()
         await self.stop()
 
-    async def befall(self, event: Event) -> Callable[[], object]:
+    async def begin_event(self, event: Event) -> Callable[[], object]:
         """Let something happen to the exporters; return what ends it."""
         kind = event.kind
         labels = {"instance": event.more} if kind == "one exporter down" else {}
         panels = ["", "lon1", "ams1", "nyc1"] if kind == "shard missing" else [""]
-        deeds = [
-            Deed(kind, panel, self.clock.time(), labels=labels)
+        incidents = [
+            Incident(kind, panel, self.clock.time(), labels=labels)
             for panel in panels
             if panel or kind != "shard missing"
         ]
-        self.outside.deeds.extend(deeds)
-        mend = await self._befall(event)
+        self.exporters.incidents.extend(incidents)
+        end_problem = await self._begin_event(event)
 
         async def end() -> None:
-            for deed in deeds:
-                deed.ends = self.clock.time()
-            await mend()
+            for incident in incidents:
+                incident.ends = self.clock.time()
+            await end_problem()
 
         return end
 
-    async def _befall(self, event: Event) -> Callable[[], Any]:
+    async def _begin_event(self, event: Event) -> Callable[[], Any]:
         if event.kind == "configuration broken":
             self.file.write_text("panels: nonsense")
             await self._reload()
 
-            async def mended() -> None:
+            async def restore() -> None:
                 self.write_configuration()
                 await self._reload()
 
-            return mended
+            return restore
         if event.kind == "shard missing":
             await self.start(Shard(0, 2))
             return self.start
@@ -239,7 +241,7 @@ class Replica:
             lines = (line for line in text.splitlines() if line[0] != "#")
             return "\n".join([*lines, "up 1"])
 
-    async def pass_(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         """Let time pass."""
         target = self.clock.elapsed + seconds
         while not self.clock.move(target):
@@ -251,60 +253,60 @@ class Replica:
         while True:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-            if self._resting():
+            if self._is_settled():
                 return
             await asyncio.sleep(0.0003)
 
-    def _resting(self) -> bool:
+    def _is_settled(self) -> bool:
         if self.exporter is None:
             return True
         pollers = [member.poller for member in self.exporter.fleet.members.values()]
-        held = sum(ground.panel.faults.held for ground in self.grounds)
+        held = sum(cloud.panel.faults.held for cloud in self.clouds)
         in_flight = sum(poller.in_flight for poller in pollers)
         return in_flight <= held and all(poller.asleep for poller in pollers)
 
     def write_configuration(self) -> None:
         """Write what the exporter is configured with."""
         sections = []
-        for ground in self.grounds:
+        for cloud in self.clouds:
             account = {
-                "username": ground.panel.username,
-                "password": f"key-of-{ground.name}",
+                "username": cloud.panel.username,
+                "password": f"key-of-{cloud.name}",
             }
             section = {
-                "name": ground.name,
-                "url": ground.panel.url,
+                "name": cloud.name,
+                "url": cloud.panel.url,
                 "basic_auth": account,
                 "discovery": _DISCOVERY,
-                **ground.keys,
+                **cloud.keys,
             }
             sections.append(section)
         self.file.write_text(yaml.safe_dump({"poll": _POLL, "panels": sections}))
 
 
-async def _live(plan: Plan, name: str, told: Callable[[float], None]) -> Lived:
-    found = grounds(plan)
-    servers = sum(len(ground.world.servers) for ground in found)
+async def _run(plan: Plan, name: str, progress: Callable[[float], None]) -> ReplicaRun:
+    found = simulated_clouds(plan)
+    servers = sum(len(cloud.world.servers) for cloud in found)
     clock = CoarseClock(START)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for ground in found:
-            ground.panel.clock = clock.time
-            await stack.enter_async_context(ground.panel)
-        outside = Ground(found[0].panel, "", found[0].dice, {})
+        for cloud in found:
+            cloud.panel.clock = clock.time
+            await stack.enter_async_context(cloud.panel)
+        outside = SimulatedCloud(found[0].panel, "", found[0].rng, {})
         replica = Replica(name, plan, folder, found, clock, outside)
-        await replica.live(told)
-    return Lived(
-        replica.tape,
-        [deed for ground in (*found, outside) for deed in ground.deeds],
-        {ground.name: ground.world.journal for ground in found},
+        await replica.run(progress)
+    return ReplicaRun(
+        replica.recording,
+        [incident for cloud in (*found, outside) for incident in cloud.incidents],
+        {cloud.name: cloud.world.journal for cloud in found},
         servers,
     )
 
 
-def live(
-    plan: Plan, name: str, told: Callable[[float], None] = lambda _: None
-) -> Lived:
+def run_replica(
+    plan: Plan, name: str, progress: Callable[[float], None] = lambda _: None
+) -> ReplicaRun:
     """Let a replica live through the run, in this process."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    return asyncio.run(_live(plan, name, told))
+    return asyncio.run(_run(plan, name, progress))

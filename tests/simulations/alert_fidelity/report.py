@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from alert_fidelity.comparison import Verdict
-from alert_fidelity.expected_alerts import TROUBLES
+from alert_fidelity.comparison import FidelityResult
+from alert_fidelity.expected_alerts import EXPECTED_ALERTS, ExpectedAlert
 from alert_fidelity.plan import Plan
-from alert_fidelity.timing import Bound
 
 _SINCE = {
     "begun": "its beginning",
@@ -51,24 +50,24 @@ that was mended before an alert was due demands none.
 """.splitlines()
 
 
-def page(plan: Plan, verdict: Verdict, seconds: float) -> list[str]:
+def page(plan: Plan, result: FidelityResult, seconds: float) -> list[str]:
     """Return the whole report."""
     return [
         *_HEAD,
         "",
-        *_headline(plan, verdict, seconds),
+        *_headline(plan, result, seconds),
         "",
         "## Troubles",
         "",
-        *_troubles(verdict),
+        *_troubles(result),
         "",
         "## Look-alikes",
         "",
-        *_look_alikes(verdict),
+        *_look_alikes(result),
         "",
         "## What went wrong",
         "",
-        *(_wrongs(verdict) or ["Nothing."]),
+        *(_wrongs(result) or ["Nothing."]),
         "",
         "## Bounds",
         "",
@@ -77,94 +76,96 @@ def page(plan: Plan, verdict: Verdict, seconds: float) -> list[str]:
     ]
 
 
-def _headline(plan: Plan, verdict: Verdict, seconds: float) -> Iterator[str]:
-    injected = sum(verdict.injected.values())
-    told = sum(map(len, verdict.delays.values()))
-    spared = sum(verdict.spared.values())
+def _headline(plan: Plan, result: FidelityResult, seconds: float) -> Iterator[str]:
+    injected = sum(result.injected.values())
+    raised = sum(map(len, result.delays.values()))
+    missed, early = len(result.missed), len(result.ended_early)
+    look_alikes = sum(result.look_alikes.values())
+    false_by_look_alike = sum(result.false_by_look_alike.values())
     yield (
-        f"{plan.days:g} simulated days, {verdict.servers} servers on three panels, two "
+        f"{plan.days:g} simulated days, {result.servers} servers on three panels, two "
         f"replicas, seed {plan.seed}; {seconds / 60:.0f} minutes."
     )
     yield ""
     yield (
-        f"- {injected} troubles demanded {told + len(verdict.missed)} alerts: {told} "
-        f"came in time, **{len(verdict.missed)} were missed**, {len(verdict.silent)} "
-        "fell silent too early."
+        f"- {injected} troubles demanded {raised + missed} alerts: {raised} came in "
+        f"time, **{missed} were missed**, {early} fell silent too early."
     )
-    false = len(verdict.false)
-    yield f"- {verdict.alarms} alerts fired in all, **{false} were false**."
+    false = len(result.false)
+    yield f"- {result.fired} alerts fired in all, **{false} were false**."
     yield (
-        f"- {spared} look-alikes raised {sum(verdict.alarmed.values())}, and "
-        f"{len(verdict.documented)} that are false as documented (OnAppBackupStale, "
+        f"- {look_alikes} look-alikes raised {false_by_look_alike}, and "
+        f"{len(result.documented)} that are false as documented (OnAppBackupStale, "
         "*When it is wrong*)."
     )
 
 
-def _troubles(verdict: Verdict) -> Iterator[str]:
+def _troubles(result: FidelityResult) -> Iterator[str]:
     yield (
         "| trouble | times | alert | told | delay, median | longest | bound | missed |"
     )
     yield "|---|---|---|---|---|---|---|---|"
-    for kind, bounds in TROUBLES.items():
-        for bound in bounds:
-            key = (kind, bound.alert, bound.severity)
-            if not bound.must:
+    for kind, expected_alerts in EXPECTED_ALERTS.items():
+        for expected in expected_alerts:
+            key = (kind, expected.alert, expected.severity)
+            if not expected.required:
                 continue
-            delays = verdict.delays.get(key, [])
+            delays = result.delays.get(key, [])
             missed = sum(
-                (m.deed.kind, m.bound.alert, m.bound.severity) == key
-                for m in verdict.missed
+                (m.incident.kind, m.expected.alert, m.expected.severity) == key
+                for m in result.missed
             )
             middle = _minutes(median(delays)) if delays else ""
             longest = _minutes(max(delays)) if delays else ""
             yield (
-                f"| {kind} | {verdict.injected.get(kind, 0)} "
-                f"| {bound.alert}, {bound.severity} | {len(delays)} | {middle} "
-                f"| {longest} | {_minutes(bound.late_seconds)} | {missed} |"
+                f"| {kind} | {result.injected.get(kind, 0)} "
+                f"| {expected.alert}, {expected.severity} | {len(delays)} | {middle} "
+                f"| {longest} | {_minutes(expected.max_delay_seconds)} | {missed} |"
             )
 
 
-def _look_alikes(verdict: Verdict) -> Iterator[str]:
+def _look_alikes(result: FidelityResult) -> Iterator[str]:
     yield "| look-alike | times | false alerts |"
     yield "|---|---|---|"
-    for kind, count in sorted(verdict.spared.items()):
-        yield f"| {kind} | {count} | {verdict.alarmed.get(kind, 0)} |"
+    for kind, count in sorted(result.look_alikes.items()):
+        yield f"| {kind} | {count} | {result.false_by_look_alike.get(kind, 0)} |"
 
 
-def _wrongs(verdict: Verdict) -> list[str]:
+def _wrongs(result: FidelityResult) -> list[str]:
     missed = [
-        f"- missed: {demand.bound.alert} {demand.bound.severity} of {demand.deed}"
-        for demand in verdict.missed
+        f"- missed: {due.expected.alert} {due.expected.severity} of {due.incident}"
+        for due in result.missed
     ]
     silent = [
-        f"- silent: {demand.bound.alert} {demand.bound.severity} of {demand.deed}"
-        for demand, _ in verdict.silent
+        f"- silent: {due.expected.alert} {due.expected.severity} of {due.incident}"
+        for due, _ in result.ended_early
     ]
-    false = [f"- false: {alarm}: {why}" for alarm, why in verdict.false]
-    known = [f"- false as documented: {alarm}" for alarm in verdict.documented]
+    false = [f"- false: {alert}: {why}" for alert, why in result.false]
+    known = [f"- false as documented: {alert}" for alert in result.documented]
     return [*missed, *silent, *false, *known]
 
 
 def _bounds() -> Iterator[str]:
     yield "| trouble | alert | grace | at the latest | ends after the | at the latest |"
     yield "|---|---|---|---|---|---|"
-    for kind, bounds in TROUBLES.items():
-        for bound in bounds:
-            may = "" if bound.must else " (may come)"
+    for kind, expected_alerts in EXPECTED_ALERTS.items():
+        for expected in expected_alerts:
+            may = "" if expected.required else " (may come)"
             yield (
-                f"| {kind} | {bound.alert}, {bound.severity}{may} | {_grace(bound)} "
-                f"| {_minutes(bound.late_seconds)} | {_UNTIL[bound.until]} "
-                f"| {_minutes(bound.kept_seconds)} |"
+                f"| {kind} | {expected.alert}, {expected.severity}{may} "
+                f"| {_grace(expected)} | {_minutes(expected.max_delay_seconds)} "
+                f"| {_UNTIL[expected.until]} "
+                f"| {_minutes(expected.max_overrun_seconds)} |"
             )
 
 
-def _grace(bound: Bound) -> str:
+def _grace(expected: ExpectedAlert) -> str:
     parts = []
-    if bound.grace_intervals:
-        parts.append(f"{bound.grace_intervals:g} intervals")
-    if bound.grace_seconds:
-        parts.append(_minutes(bound.grace_seconds))
-    return f"{' + '.join(parts) or 'none'}, from {_SINCE[bound.since]}"
+    if expected.grace_intervals:
+        parts.append(f"{expected.grace_intervals:g} intervals")
+    if expected.grace_seconds:
+        parts.append(_minutes(expected.grace_seconds))
+    return f"{' + '.join(parts) or 'none'}, from {_SINCE[expected.since]}"
 
 
 def _minutes(seconds: float) -> str:

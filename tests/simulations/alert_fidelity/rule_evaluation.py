@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alert_fidelity.clouds import START
-from alert_fidelity.replica import RULES, Tape
+from alert_fidelity.replica import RULES, Recording
 from alert_fidelity.timing import STEP
 
 _MINUTES = round(STEP / 60)
@@ -37,7 +37,7 @@ _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True)
-class Alarm:
+class FiredAlert:
     """One alert that fired, from one evaluation to another."""
 
     labels: tuple[tuple[str, str], ...]
@@ -50,7 +50,7 @@ class Alarm:
         """Return which alert it is."""
         return dict(self.labels)["alertname"]
 
-    def says(self, wanted: Mapping[str, str]) -> bool:
+    def has_labels(self, wanted: Mapping[str, str]) -> bool:
         """Tell whether it has these labels."""
         return wanted.items() <= dict(self.labels).items()
 
@@ -70,21 +70,21 @@ def _day(moment: float) -> str:
     return f"{(moment - START) / 86_400:.2f}"
 
 
-def alarms(
-    tapes: Mapping[str, Tape],
+def fired_alerts(
+    recordings: Mapping[str, Recording],
     folder: Path,
     *,
     rules: Iterable[Path] = (),
     parts: int = 1,
     only: frozenset[int] = frozenset(),
-) -> list[Alarm]:
+) -> list[FiredAlert]:
     """Return what the rules make of the replicas' series, by the replicas' names.
 
     ``only`` leaves out all servers but these; panels then seem to lack the others.
     """
     files = [str(file) for file in rules or sorted(RULES.glob("*.rules.yml"))]
-    owners = _owners(tapes.values())
-    steps = max(tape.steps for tape in tapes.values())
+    owners = _owners(recordings.values())
+    steps = max(recording.steps for recording in recordings.values())
     before = f"({_FIRING} offset {_MINUTES}m)"
     asked = [
         (query, step)
@@ -94,24 +94,27 @@ def alarms(
 
     def part(number: int) -> str:
         series = [
-            {"series": _named(name, replica), "values": _values(name, runs, tape.steps)}
-            for replica, tape in tapes.items()
-            for name, runs in tape.series.items()
+            {
+                "series": _named(name, replica),
+                "values": _values(name, runs, recording.steps),
+            }
+            for replica, recording in recordings.items()
+            for name, runs in recording.series.items()
             if _is_in(name, owners, lambda vm_id: _chosen(vm_id, only, number, parts))
         ]
         return _evaluated(folder / f"part-{number}.yml", files, series, asked)
 
     with ThreadPoolExecutor(2) as pool:
         texts = list(pool.map(part, range(parts)))
-    found = {alarm for text in texts for alarm in _parsed(text)}
-    return sorted(found, key=lambda alarm: (alarm.begins, alarm.labels))
+    found = {alert for text in texts for alert in _parsed(text)}
+    return sorted(found, key=lambda alert: (alert.begins, alert.labels))
 
 
-def _owners(tapes: Iterable[Tape]) -> dict[tuple[str, str], str]:
+def _owners(recordings: Iterable[Recording]) -> dict[tuple[str, str], str]:
     """Return each schedule's server."""
     found = {}
-    for tape in tapes:
-        for name in tape.series:
+    for recording in recordings:
+        for name in recording.series:
             if name.startswith("onapp_schedule_info"):
                 labels = dict(_LABEL.findall(name))
                 found[labels["panel"], labels["schedule_id"]] = labels["vm_id"]
@@ -206,7 +209,7 @@ def _broken(text: str) -> bool:
     return bool(heads - {"Unit", "FAILED:", "SUCCESS", "expr:", "exp:", "got:", ""})
 
 
-def _parsed(text: str) -> Iterator[Alarm]:
+def _parsed(text: str) -> Iterator[FiredAlert]:
     """Yield the alarms: when each began, and the next time that it ended."""
     begun: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     ended: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
@@ -219,4 +222,6 @@ def _parsed(text: str) -> Iterator[Alarm]:
     for labels, moments in begun.items():
         ends = ended[labels]
         for moment in moments:
-            yield Alarm(labels, moment, next((e for e in ends if e > moment), None))
+            yield FiredAlert(
+                labels, moment, next((e for e in ends if e > moment), None)
+            )

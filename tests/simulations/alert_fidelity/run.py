@@ -19,12 +19,12 @@ from pathlib import Path
 
 from checkout import DOCS
 
-from alert_fidelity.comparison import Judge, Verdict
-from alert_fidelity.incidents import Chronicle
+from alert_fidelity.comparison import AlertComparison, FidelityResult
+from alert_fidelity.incidents import BackupHistory
 from alert_fidelity.plan import Plan
-from alert_fidelity.replica import Lived, live
+from alert_fidelity.replica import ReplicaRun, run_replica
 from alert_fidelity.report import page
-from alert_fidelity.rule_evaluation import Alarm, alarms
+from alert_fidelity.rule_evaluation import FiredAlert, fired_alerts
 
 _PAGE = DOCS / "fidelity.md"
 _REPLICAS = ("a", "b")
@@ -35,42 +35,48 @@ class Run:
     """What both replicas have recorded of one plan."""
 
     plan: Plan
-    lived: dict[str, Lived]
+    replicas: dict[str, ReplicaRun]
 
-    def alarms(
+    def fired_alerts(
         self,
         rules: Iterable[Path] = (),
         *,
         parts: int = 1,
         only: frozenset[int] = frozenset(),
-    ) -> list[Alarm]:
+    ) -> list[FiredAlert]:
         """Return what fires, by the shipped rules or by others."""
-        tapes = {name: lived.tape for name, lived in self.lived.items()}
+        recordings = {
+            name: replica_runs.recording for name, replica_runs in self.replicas.items()
+        }
         with tempfile.TemporaryDirectory() as folder:
-            return alarms(tapes, Path(folder), rules=rules, parts=parts, only=only)
+            return fired_alerts(
+                recordings, Path(folder), rules=rules, parts=parts, only=only
+            )
 
-    def verdict(self, found: list[Alarm]) -> Verdict:
+    def compare(self, found: list[FiredAlert]) -> FidelityResult:
         """Compare what fired with what truly happened."""
-        truth = self.lived[_REPLICAS[0]]
-        chronicles = {name: Chronicle.of(j) for name, j in truth.journals.items()}
-        return Judge(truth.deeds, chronicles, self.plan.end, truth.servers).verdict(
-            found
-        )
+        truth = self.replicas[_REPLICAS[0]]
+        histories = {name: BackupHistory.of(j) for name, j in truth.journals.items()}
+        return AlertComparison(
+            truth.incidents, histories, self.plan.end, truth.servers
+        ).result(found)
 
 
 def run(plan: Plan) -> Run:
     """Let both replicas live through a plan, side by side."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(_REPLICAS), context) as pool:
-        futures = {name: pool.submit(live, plan, name, _told) for name in _REPLICAS}
-        lived = {name: future.result() for name, future in futures.items()}
-    one, other = lived.values()
-    if (one.deeds, one.journals) != (other.deeds, other.journals):
+        futures = {
+            name: pool.submit(run_replica, plan, name, _show_day) for name in _REPLICAS
+        }
+        replica_runs = {name: future.result() for name, future in futures.items()}
+    one, other = replica_runs.values()
+    if (one.incidents, one.journals) != (other.incidents, other.journals):
         raise RuntimeError("the two replicas have not seen the same clouds")
-    return Run(plan, lived)
+    return Run(plan, replica_runs)
 
 
-def _told(days: float) -> None:
+def _show_day(days: float) -> None:
     """Show how far the run is."""
     _progress(f"day {days:.0f}")
 
@@ -93,14 +99,14 @@ def main() -> int:
     asked = parser.parse_args()
     plan = Plan(asked.seed, asked.days, asked.servers)
     began = time.monotonic()
-    lived = run(plan)
+    replica_runs = run(plan)
     _progress("the rules are evaluated")
-    verdict = lived.verdict(lived.alarms(parts=4))
-    lines = page(plan, verdict, time.monotonic() - began)
+    result = replica_runs.compare(replica_runs.fired_alerts(parts=4))
+    lines = page(plan, result, time.monotonic() - began)
     asked.output.write_text("\n".join(lines), "utf-8")
     _progress("")
     sys.stdout.write("\n".join(lines))
-    return 0 if verdict.good else 1
+    return 0 if result.good else 1
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from alert_fidelity.clouds import Ground, Home
-from alert_fidelity.incidents import Deed
+from alert_fidelity.clouds import ProtectedTarget, SimulatedCloud
+from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR, MINUTE
 from exporter.demo import faults
 from exporter.demo.misfortune import Kind, Misfortune
 from exporter.demo.rows import Target
 
-Act = Callable[[Ground, Home, float], None]
+Injection = Callable[[SimulatedCloud, ProtectedTarget, float], None]
 """Does something to a home at a moment, in Unix seconds."""
 
 
@@ -22,184 +22,190 @@ def _struck(
     days: float | None = None,
     times: int | None = None,
     factor: float = 1.0,
-) -> Act:
+) -> Injection:
     """Return what lets takes of a target go wrong, so often or for so many days."""
 
-    def act(ground: Ground, home: Home, at: float) -> None:
+    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
         def begin() -> None:
-            deed = ground.begin(kind, home)
-            ground.count_anew(home)
-            trouble = ground.world.strike(
-                misfortune, target=home.target, times=times, factor=factor
+            incident = cloud.begin_incident(kind, protected)
+            cloud.reset_failure_count(protected)
+            placed = cloud.world.strike(
+                misfortune, target=protected.target, times=times, factor=factor
             )
             if days is not None:
-                ground.world.at(at + days * DAY, lambda: mend(deed))
+                cloud.world.at(at + days * DAY, lambda: end_problem(incident))
 
-            def mend(deed: Deed) -> None:
-                ground.world.mend(trouble)
-                ground.end(deed)
+            def end_problem(incident: Incident) -> None:
+                cloud.world.mend(placed)
+                cloud.end_incident(incident)
 
-        ground.world.at(at, begin)
+        cloud.world.at(at, begin)
 
-    return act
+    return inject
 
 
-def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Act:
+def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injection:
     """Return what lets a take get stuck, and releases it after so many days."""
 
-    def act(ground: Ground, home: Home, at: float) -> None:
-        world = ground.world
+    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+        world = cloud.world
 
         def begin() -> None:
-            deed = ground.begin(kind, home)
-            ground.count_anew(home)
+            incident = cloud.begin_incident(kind, protected)
+            cloud.reset_failure_count(protected)
             if dead_row_before:
-                world.strike("fail", target=home.target)
+                world.strike("fail", target=protected.target)
             wait = DAY if dead_row_before else 0.0
-            world.at(at + wait, lambda: world.strike("stick", target=home.target))
-            world.at(at + days * DAY, lambda: release(deed))
+            world.at(at + wait, lambda: world.strike("stick", target=protected.target))
+            world.at(at + days * DAY, lambda: release(incident))
 
-        def release(deed: Deed) -> None:
+        def release(incident: Incident) -> None:
             for take in list(world.takes.present.values()):
-                if take.backup.target == home.target and take.stage == "stuck":
+                if take.backup.target == protected.target and take.stage == "stuck":
                     world.release(take.backup.id)
-            ground.end(deed)
+            cloud.end_incident(incident)
 
         world.at(at, begin)
 
-    return act
+    return inject
 
 
-def _given_up(kind: str) -> Act:
+def _given_up(kind: str) -> Injection:
     """Return what lets takes fail until the panel gives the schedule up."""
 
-    def act(ground: Ground, home: Home, at: float) -> None:
-        world = ground.world
+    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+        world = cloud.world
 
         def begin() -> None:
-            deed = ground.begin(kind, home)
-            ground.count_anew(home)
-            trouble = world.strike("fail", target=home.target, times=3)
-            world.at(at + 4.2 * DAY, lambda: end(deed, trouble))
+            incident = cloud.begin_incident(kind, protected)
+            cloud.reset_failure_count(protected)
+            placed = world.strike("fail", target=protected.target, times=3)
+            world.at(at + 4.2 * DAY, lambda: end(incident, placed))
 
-        def end(deed: Deed, trouble: Misfortune) -> None:
-            world.mend(trouble)
-            ground.count_anew(home)
-            world.change_schedule(home.schedule_id, status="enabled")
-            ground.end(deed)
+        def end(incident: Incident, placed: Misfortune) -> None:
+            world.mend(placed)
+            cloud.reset_failure_count(protected)
+            world.change_schedule(protected.schedule_id, status="enabled")
+            cloud.end_incident(incident)
 
         world.at(at, begin)
 
-    return act
+    return inject
 
 
-def _locked(kind: str, days: float) -> Act:
-    def act(ground: Ground, home: Home, at: float) -> None:
-        world = ground.world
+def _locked(kind: str, days: float) -> Injection:
+    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+        world = cloud.world
 
         def begin() -> None:
             built = [
                 row
-                for row in world.backups_of(home.vm_id)
+                for row in world.backups_of(protected.vm_id)
                 if row.built and not row.marked_for_delete
             ]
-            deed = ground.begin(kind, home)
+            incident = cloud.begin_incident(kind, protected)
             built[-1].locked = True
-            world.at(at + days * DAY, lambda: end(deed, built[-1].id))
+            world.at(at + days * DAY, lambda: end(incident, built[-1].id))
 
-        def end(deed: Deed, backup_id: int) -> None:
+        def end(incident: Incident, backup_id: int) -> None:
             world.backups[backup_id].locked = False
-            ground.end(deed)
+            cloud.end_incident(incident)
 
         world.at(at, begin)
 
-    return act
+    return inject
 
 
-def _disabled(ground: Ground, home: Home, at: float) -> None:
-    world = ground.world
+def _disabled(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    world = cloud.world
 
     def begin() -> None:
-        deed = ground.begin("schedule disabled", home)
-        world.change_schedule(home.schedule_id, status="disabled")
-        world.at(at + 1.2 * DAY, lambda: end(deed))
+        incident = cloud.begin_incident("schedule disabled", protected)
+        world.change_schedule(protected.schedule_id, status="disabled")
+        world.at(at + 1.2 * DAY, lambda: end(incident))
 
-    def end(deed: Deed) -> None:
-        world.change_schedule(home.schedule_id, status="enabled")
-        ground.end(deed)
+    def end(incident: Incident) -> None:
+        world.change_schedule(protected.schedule_id, status="enabled")
+        cloud.end_incident(incident)
 
     world.at(at, begin)
 
 
-def _lost(ground: Ground, home: Home, at: float) -> None:
-    world = ground.world
+def _lost(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    world = cloud.world
 
     def begin() -> None:
         # Just after a backup, else the next one would soon be there.
-        soon = world.schedules[home.schedule_id].start_at - world.now < 6 * HOUR
-        if soon or any(not row.built for row in world.backups_of(home.vm_id)):
+        soon = world.schedules[protected.schedule_id].start_at - world.now < 6 * HOUR
+        if soon or any(not row.built for row in world.backups_of(protected.vm_id)):
             world.at(world.now + HOUR, begin)
             return
-        ground.begin("backups lost", home)
-        for row in world.backups_of(home.vm_id):
+        cloud.begin_incident("backups lost", protected)
+        for row in world.backups_of(protected.vm_id):
             world.remove_backup(row.id)
 
     world.at(at, begin)
 
 
-def _forgotten_server(ground: Ground, _home: Home, at: float) -> None:
-    world = ground.world
+def _forgotten_server(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) -> None:
+    world = cloud.world
 
     def begin() -> None:
         server = world.add_server(disk_gb=20, backup_server_id=1)
         disk = world.disks_of(server.id)[0]
         disk.has_autobackups = True
         target = Target("Disk", disk.id)
-        deed = ground.begin("server forgotten", vm_id=server.id, target=target)
-        world.at(at + 1.7 * DAY, lambda: end(deed, target))
+        incident = cloud.begin_incident(
+            "server forgotten", vm_id=server.id, target=target
+        )
+        world.at(at + 1.7 * DAY, lambda: end(incident, target))
 
-    def end(deed: Deed, target: Target) -> None:
+    def end(incident: Incident, target: Target) -> None:
         world.add_schedule(*target, start_at=world.now + HOUR)
-        ground.end(deed)
+        cloud.end_incident(incident)
 
     world.at(at, begin)
 
 
-def _forgotten_disk(ground: Ground, home: Home, at: float) -> None:
-    world = ground.world
+def _forgotten_disk(
+    cloud: SimulatedCloud, protected: ProtectedTarget, at: float
+) -> None:
+    world = cloud.world
 
     def begin() -> None:
-        target = Target("Disk", world.add_disk(home.vm_id).id)
-        deed = ground.begin("disk forgotten", vm_id=home.vm_id, target=target)
-        world.at(at + 1.2 * DAY, lambda: end(deed, target))
+        target = Target("Disk", world.add_disk(protected.vm_id).id)
+        incident = cloud.begin_incident(
+            "disk forgotten", vm_id=protected.vm_id, target=target
+        )
+        world.at(at + 1.2 * DAY, lambda: end(incident, target))
 
-    def end(deed: Deed, target: Target) -> None:
+    def end(incident: Incident, target: Target) -> None:
         world.add_schedule(*target, start_at=world.now + HOUR)
-        ground.end(deed)
+        cloud.end_incident(incident)
 
     world.at(at, begin)
 
 
-def _unreadable(kind: str, seconds: float) -> Act:
-    def act(ground: Ground, home: Home, at: float) -> None:
+def _unreadable(kind: str, seconds: float) -> Injection:
+    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
         def begin() -> None:
-            deed = ground.begin(kind, home)
-            placed = ground.panel.faults.add(
-                faults.html_error(500), resource="backups", server_id=home.vm_id
+            incident = cloud.begin_incident(kind, protected)
+            placed = cloud.panel.faults.add(
+                faults.html_error(500), resource="backups", server_id=protected.vm_id
             )
 
             def end() -> None:
                 placed.remove()
-                ground.end(deed)
+                cloud.end_incident(incident)
 
-            ground.world.at(at + seconds, end)
+            cloud.world.at(at + seconds, end)
 
-        ground.world.at(at, begin)
+        cloud.world.at(at, begin)
 
-    return act
+    return inject
 
 
-ON_SERVERS: dict[str, tuple[Act, float]] = {
+SERVER_PROBLEMS: dict[str, tuple[Injection, float]] = {
     "starts skipped": (_struck("starts skipped", "skip", days=3.2), 4.3),
     "starts skipped, schedules unknown": (
         _struck("starts skipped, schedules unknown", "skip", days=2.4),
@@ -246,7 +252,7 @@ NEEDS_TRANSACTIONS = {
     "schedule given up",
 }
 WITHOUT_TRANSACTIONS = {
-    kind for kind in ON_SERVERS if kind.endswith("transactions unknown")
+    kind for kind in SERVER_PROBLEMS if kind.endswith("transactions unknown")
 }
 ON_ONE_PANEL = NEEDS_TRANSACTIONS | WITHOUT_TRANSACTIONS
 WITHOUT_SCHEDULES = (
@@ -260,12 +266,12 @@ UNREADABLE_BRIEFLY = _unreadable(
 )
 
 
-def applicable(ground: Ground, *, whole: bool) -> list[str]:
+def applicable(cloud: SimulatedCloud, *, whole: bool) -> list[str]:
     """Return the troubles that a target on a panel can have, in a fixed order."""
-    if ground.name == "nyc1":
+    if cloud.name == "nyc1":
         return [*WITHOUT_SCHEDULES]
-    barred = {kind for kind in ON_SERVERS if kind.endswith("schedules unknown")}
+    barred = {kind for kind in SERVER_PROBLEMS if kind.endswith("schedules unknown")}
     barred |= NEEDS_DISKS if whole else set()
-    on_lon1 = ground.name == "lon1"
+    on_lon1 = cloud.name == "lon1"
     barred |= WITHOUT_TRANSACTIONS if on_lon1 else NEEDS_TRANSACTIONS
-    return [kind for kind in ON_SERVERS if kind not in barred]
+    return [kind for kind in SERVER_PROBLEMS if kind not in barred]

@@ -9,15 +9,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from alert_rules import ALERTS, the_alerts
+from alert_rules import ALERTS, alerting_rules
 
-from alert_fidelity.comparison import Verdict
-from alert_fidelity.expected_alerts import TROUBLES
-from alert_fidelity.incidents import Deed
+from alert_fidelity.comparison import FidelityResult
+from alert_fidelity.expected_alerts import EXPECTED_ALERTS
+from alert_fidelity.incidents import Incident
 from alert_fidelity.plan import Plan
 from alert_fidelity.replica import RULES
 from alert_fidelity.run import Run, run
-from alert_fidelity.server_problems import ON_SERVERS
+from alert_fidelity.server_problems import SERVER_PROBLEMS
 
 SHORT = Plan(seed=1, days=5.25)
 _MUTATIONS = {
@@ -41,7 +41,7 @@ _MUTATIONS = {
 
 
 @pytest.fixture(scope="module")
-def lived() -> Run:
+def replica_runs() -> Run:
     """Return what both replicas have recorded."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not on the PATH: `make tools` fetches it")
@@ -49,48 +49,48 @@ def lived() -> Run:
 
 
 @pytest.fixture(scope="module")
-def verdict(lived: Run) -> Verdict:
+def result(replica_runs: Run) -> FidelityResult:
     """Return what the shipped rules make of it."""
-    return lived.verdict(lived.alarms())
+    return replica_runs.compare(replica_runs.fired_alerts())
 
 
-def test_every_trouble_is_told_in_time(verdict: Verdict) -> None:
+def test_every_trouble_is_told_in_time(result: FidelityResult) -> None:
     """Each kind was there, long enough that every alert about it was due."""
     due = {
-        (kind, bound.alert, bound.severity)
-        for kind, bounds in TROUBLES.items()
-        for bound in bounds
-        if bound.must
+        (kind, expected.alert, expected.severity)
+        for kind, expected_alerts in EXPECTED_ALERTS.items()
+        for expected in expected_alerts
+        if expected.required
     }
 
-    assert [str(demand) for demand in verdict.missed] == []
-    assert [str(demand) for demand, _ in verdict.silent] == []
-    assert verdict.injected.keys() == TROUBLES.keys()
-    assert {key for key, delays in verdict.delays.items() if delays} >= due
+    assert [str(missed) for missed in result.missed] == []
+    assert [str(ended) for ended, _ in result.ended_early] == []
+    assert result.injected.keys() == EXPECTED_ALERTS.keys()
+    assert {key for key, delays in result.delays.items() if delays} >= due
 
 
-def test_nothing_else_is_told(verdict: Verdict) -> None:
+def test_nothing_else_is_told(result: FidelityResult) -> None:
     """No look-alike raises anything, and no alert is early or outlasts its trouble."""
-    assert [f"{alarm}: {why}" for alarm, why in verdict.false] == []
-    assert len(verdict.spared) > 30
-    assert len(verdict.documented) == 1
+    assert [f"{alert}: {why}" for alert, why in result.false] == []
+    assert len(result.look_alikes) > 30
+    assert len(result.documented) == 1
 
 
 def test_every_alert_is_tried_at_each_severity() -> None:
     """A new one needs a trouble that it tells."""
     tried = {
-        (bound.alert, bound.severity)
-        for bounds in TROUBLES.values()
-        for bound in bounds
+        (expected.alert, expected.severity)
+        for expected_alerts in EXPECTED_ALERTS.values()
+        for expected in expected_alerts
     }
-    shipped = {(a["alert"], a["labels"]["severity"]) for a in the_alerts()}
+    shipped = {(a["alert"], a["labels"]["severity"]) for a in alerting_rules()}
 
     assert tried == shipped
     assert {name for name, _ in tried} == ALERTS
-    assert ON_SERVERS.keys() <= TROUBLES.keys()
+    assert SERVER_PROBLEMS.keys() <= EXPECTED_ALERTS.keys()
 
 
-def test_broken_rules_are_found_out(lived: Run, tmp_path: Path) -> None:
+def test_broken_rules_are_found_out(replica_runs: Run, tmp_path: Path) -> None:
     """A wrong threshold shows as trouble missed, a lost guard as health alarmed."""
     rules = []
     for file in RULES.glob("*.rules.yml"):
@@ -100,21 +100,21 @@ def test_broken_rules_are_found_out(lived: Run, tmp_path: Path) -> None:
         rules.append(tmp_path / file.name)
         rules[-1].write_text(text, "utf-8")
     shipped = "".join(file.read_text("utf-8") for file in RULES.glob("*.rules.yml"))
-    stuck = _one(lived, "take stuck")
-    locked = _one(lived, "backup locked")
-    suspended = _one(lived, "server suspended, then resumed")
-    without = _one(lived, "no backups bought")
+    stuck = _one(replica_runs, "take stuck")
+    locked = _one(replica_runs, "backup locked")
+    suspended = _one(replica_runs, "server suspended, then resumed")
+    without = _one(replica_runs, "no backups bought")
     only = frozenset(d.vm_id or 0 for d in (stuck, locked, suspended, without))
-    found = lived.verdict(lived.alarms(rules, only=only))
+    found = replica_runs.compare(replica_runs.fired_alerts(rules, only=only))
 
-    missed = {(demand.deed.kind, demand.bound.alert) for demand in found.missed}
+    missed = {(due.incident.kind, due.expected.alert) for due in found.missed}
     assert [shipped.count(before) for before, _ in _MUTATIONS.values()] == [1] * 4
     assert (stuck.kind, "OnAppBackupStuck") in missed
     assert (locked.kind, "OnAppBackupLockedLong") in missed
-    assert {suspended.kind, without.kind} <= found.alarmed.keys()
+    assert {suspended.kind, without.kind} <= found.false_by_look_alike.keys()
 
 
-def _one(lived: Run, kind: str) -> Deed:
+def _one(replica_runs: Run, kind: str) -> Incident:
     """Return the first deed of a kind."""
-    deeds = next(iter(lived.lived.values())).deeds
-    return next(deed for deed in deeds if deed.kind == kind)
+    incidents = next(iter(replica_runs.replicas.values())).incidents
+    return next(incident for incident in incidents if incident.kind == kind)

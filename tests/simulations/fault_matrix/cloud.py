@@ -51,7 +51,7 @@ def small_cloud() -> World:
     return world
 
 
-def move_on(panel: Panel) -> None:
+def change_everything(panel: Panel) -> None:
     """Change something everywhere, so that old news can be told from new ones.
 
     New are the backups 1008, 1009 and 1010 of servers 1, 2 and 3, disk 104 and recovery
@@ -85,7 +85,7 @@ def _add_backup(world: World, server: int, created_at: float) -> None:
 
 
 @dataclass(eq=False)
-class Movable(Panel):
+class RestartablePanel(Panel):
     """A panel that stays at one port, with TLS or without, by a name or by none."""
 
     context: ssl.SSLContext | None = None
@@ -94,10 +94,10 @@ class Movable(Panel):
 
     async def __aenter__(self) -> Self:
         """Start on a free port, and stay there."""
-        await self.come_back()
+        await self.start_again()
         return self
 
-    async def come_back(self) -> None:
+    async def start_again(self) -> None:
         """Listen again, where it was."""
         url = await self.start(port=self.port, ssl_context=self.context)
         self.port = int(url.rpartition(":")[2])

@@ -15,20 +15,20 @@ from fault_matrix.rules import (
     TIMEOUT_SECONDS,
     Outcome,
     Rule,
-    as_ever,
+    absent,
     as_its_disk,
     at_most,
     between,
-    gone,
     kept,
-    less_or_gone,
+    lower_or_absent,
     may_rise,
     near,
-    new_or_gone,
+    new_or_absent,
     old_or_new,
+    one_of,
     recent,
     rises,
-    says,
+    same_as_reference,
     since_the_fault,
 )
 
@@ -37,49 +37,49 @@ ALL = "all of these"
 
 
 @dataclass(frozen=True)
-class Place:
+class Scope:
     """What of a panel a fault strikes."""
 
     name: str
     shown: str
     """As the pages call it."""
     resources: tuple[str, ...]
-    where: Mapping[str, Any] = field(default_factory=dict)
+    fault_arguments: Mapping[str, Any] = field(default_factory=dict)
     """Where the simulated panel puts a fault."""
 
 
-def _place(resource: str, shown: str) -> Place:
-    return Place(resource, shown, (resource,), {"resource": resource})
+def _scope(resource: str, shown: str) -> Scope:
+    return Scope(resource, shown, (resource,), {"resource": resource})
 
 
-PLACES = {
-    place.name: place
-    for place in (
-        _place("version", "the version"),
-        Place(
+SCOPES = {
+    scope.name: scope
+    for scope in (
+        _scope("version", "the version"),
+        Scope(
             "inventory",
             "the list of servers",
             ("virtual_machines",),
             {"path": "/virtual_machines"},
         ),
-        Place(
+        Scope(
             "one server",
             "the backups of one server",
             ("backups",),
             {"resource": "backups", "server_id": 1},
         ),
-        Place(
+        Scope(
             "every server",
             "the backups of every server",
             ("backups",),
             {"resource": "backups"},
         ),
-        _place("schedules", "schedules"),
-        _place("disks", "disks"),
-        _place("transactions", "transactions"),
-        _place("backup_servers", "backup servers"),
-        _place("recovery_points", "recovery points"),
-        Place(
+        _scope("schedules", "schedules"),
+        _scope("disks", "disks"),
+        _scope("transactions", "transactions"),
+        _scope("backup_servers", "backup servers"),
+        _scope("recovery_points", "recovery points"),
+        Scope(
             PANEL,
             "every request",
             (
@@ -92,12 +92,12 @@ PLACES = {
 
 
 @dataclass(frozen=True)
-class Said:
+class Expectation:
     """What is said at one place, and how that is put in words."""
 
-    words: str
+    text: str
     short: tuple[Rule, ...]
-    long_words: str = ""
+    long_text: str = ""
     long: tuple[Rule, ...] = ()
     after: tuple[Rule, ...] = ()
     """What remembers it, beside the counters of requests."""
@@ -132,7 +132,7 @@ def _collector(name: str, outcome: Outcome) -> Rule:
 
 
 def _up(value: str) -> Rule:
-    return Rule("onapp_up", says(value))
+    return Rule("onapp_up", one_of(value))
 
 
 def _of(servers: str, family: str, outcome: Outcome) -> Rule:
@@ -140,13 +140,13 @@ def _of(servers: str, family: str, outcome: Outcome) -> Rule:
 
 
 _NOT_READ = (
-    _collector("backups", says("0")),
-    _of("123", "onapp_vm_poll_success" + _CP, says("0")),
+    _collector("backups", one_of("0")),
+    _of("123", "onapp_vm_poll_success" + _CP, one_of("0")),
     _of("123", "onapp_vm_last_poll_success_timestamp_seconds" + _CP, kept),
 )
 _ONE_NOT_READ = (
-    _collector("backups", says("0")),
-    _of("1", "onapp_vm_poll_success" + _CP, says("0")),
+    _collector("backups", one_of("0")),
+    _of("1", "onapp_vm_poll_success" + _CP, one_of("0")),
     _of("1", "onapp_vm_last_poll_success_timestamp_seconds" + _CP, kept),
 )
 _ON = r"onapp_backup_server_{}\{{.*backup_server_id=\"{}\""
@@ -154,61 +154,61 @@ _ASKED_ELSE = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
 """After a failure the panel is asked for itself at other moments."""
 
 _SCHEDULES_GONE = (
-    _collector("schedules", says("0")),
-    Rule("onapp_schedule_", gone),
-    Rule('onapp_target_expected_interval_info.*source="schedule"', gone),
-    Rule('onapp_target_expected_interval_info.*source="history"', says("1")),
-    _of("2", "onapp_vm_backup_required" + _CP, gone),
+    _collector("schedules", one_of("0")),
+    Rule("onapp_schedule_", absent),
+    Rule('onapp_target_expected_interval_info.*source="schedule"', absent),
+    Rule('onapp_target_expected_interval_info.*source="history"', one_of("1")),
+    _of("2", "onapp_vm_backup_required" + _CP, absent),
 )
 
-_FAILED: Mapping[str, Said] = {
-    "version": Said(
+_FAILED: Mapping[str, Expectation] = {
+    "version": Expectation(
         "`onapp_up` 0, `onapp_panel_info` stays; everything else is read on",
         (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
         "the same",
         (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
     ),
-    "inventory": Said(
+    "inventory": Expectation(
         '`onapp_up` 0, `onapp_collector_success{collector="inventory"}` 0; servers '
         "neither come nor go nor change, all of them are read on",
         (
             _up("0"),
-            _collector("inventory", says("0")),
+            _collector("inventory", one_of("0")),
             Rule("onapp_vm_info", kept),
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
         "the same",
         (
             _up("0"),
-            _collector("inventory", says("0")),
+            _collector("inventory", one_of("0")),
             Rule("onapp_vm_info", kept),
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
     ),
-    "one server": Said(
+    "one server": Expectation(
         "its `onapp_vm_poll_success` 0 and its last good values; "
         '`onapp_collector_success{collector="backups"}` 0; no other server is touched',
         (
             *_ONE_NOT_READ,
-            Rule(_NEW_DISK, as_ever),
+            Rule(_NEW_DISK, same_as_reference),
             _of("1", _BACKUPS, kept),
-            Rule(_ON.format("backups", 1), says("5")),
-            Rule(_ON.format("used_bytes", 1), says(str(5 * 2**30))),
+            Rule(_ON.format("backups", 1), one_of("5")),
+            Rule(_ON.format("used_bytes", 1), one_of(str(5 * 2**30))),
         ),
         "all that is made from its backups is gone, and missing in the sums of backup "
         "servers; what the inventory says of it stays",
         (
             *_ONE_NOT_READ,
-            _of("1", _BACKUPS, gone),
-            Rule(_ON.format("backups", 1), says("3")),
-            Rule(_ON.format("used_bytes", 1), says(str(3 * 2**30))),
+            _of("1", _BACKUPS, absent),
+            Rule(_ON.format("backups", 1), one_of("3")),
+            Rule(_ON.format("used_bytes", 1), one_of(str(3 * 2**30))),
         ),
     ),
-    "every server": Said(
+    "every server": Expectation(
         "the same of each; `onapp_up` stays 1",
         (
             *_NOT_READ,
-            Rule(_NEW_DISK, as_ever),
+            Rule(_NEW_DISK, same_as_reference),
             Rule(_BACKUPS, kept),
             Rule(r"onapp_backup_server_(backups|used_bytes)", kept),
             _ASKED_ELSE,
@@ -216,75 +216,75 @@ _FAILED: Mapping[str, Said] = {
         "the same of each",
         (
             *_NOT_READ,
-            Rule(_BACKUPS, gone),
-            Rule(_ON.format("(backups|used_bytes)", "none"), gone),
-            Rule(r"onapp_backup_server_(backups|used_bytes)", says("0")),
+            Rule(_BACKUPS, absent),
+            Rule(_ON.format("(backups|used_bytes)", "none"), absent),
+            Rule(r"onapp_backup_server_(backups|used_bytes)", one_of("0")),
             _ASKED_ELSE,
         ),
     ),
-    "schedules": Said(
+    "schedules": Expectation(
         '`onapp_collector_success{collector="schedules"}` 0; schedules stay as they '
         "were",
-        (_collector("schedules", says("0")), Rule("onapp_schedule_", kept)),
+        (_collector("schedules", one_of("0")), Rule("onapp_schedule_", kept)),
         "`onapp_schedule_*` are gone; expected intervals come from the history of the "
         "backups, `onapp_vm_backup_required` is absent where nothing else tells",
         _SCHEDULES_GONE,
     ),
-    "disks": Said(
+    "disks": Expectation(
         '`onapp_collector_success{collector="schedules"}` 0; targets stay as they were',
-        (_collector("schedules", says("0")), Rule(_NEW_DISK, gone)),
+        (_collector("schedules", one_of("0")), Rule(_NEW_DISK, absent)),
         "disks without any backup are no targets; schedules of disks are tied to their "
         "servers by backups",
-        (_collector("schedules", says("0")), Rule(_NEW_DISK, gone)),
+        (_collector("schedules", one_of("0")), Rule(_NEW_DISK, absent)),
     ),
-    "transactions": Said(
+    "transactions": Expectation(
         '`onapp_collector_success{collector="transactions"}` 0; nothing is counted',
         (
-            _collector("transactions", says("0")),
+            _collector("transactions", one_of("0")),
             Rule("onapp_transactions_total", kept),
         ),
         "`onapp_transactions_pending` and the oldest one are gone",
         (
-            _collector("transactions", says("0")),
+            _collector("transactions", one_of("0")),
             Rule("onapp_transactions_total", kept),
-            Rule("onapp_transactions_(pending|oldest)", gone),
+            Rule("onapp_transactions_(pending|oldest)", absent),
         ),
     ),
-    "backup_servers": Said(
+    "backup_servers": Expectation(
         '`onapp_collector_success{collector="backup_servers"}` 0; what is known of '
         "them stays",
         (
-            _collector("backup_servers", says("0")),
+            _collector("backup_servers", one_of("0")),
             Rule("onapp_backup_server_(info|enabled|capacity)", kept),
         ),
         "what the panel says of them is gone; the sums of the polled backups stay",
         (
-            _collector("backup_servers", says("0")),
-            Rule("onapp_backup_server_(info|enabled|capacity)", gone),
-            Rule(_ON.format("(backups|used_bytes)", 2), gone),
+            _collector("backup_servers", one_of("0")),
+            Rule("onapp_backup_server_(info|enabled|capacity)", absent),
+            Rule(_ON.format("(backups|used_bytes)", 2), absent),
         ),
     ),
-    "recovery_points": Said(
+    "recovery_points": Expectation(
         '`onapp_collector_success{collector="recovery_points"}` 0; recovery points '
         "stay as they were",
         (
-            _collector("recovery_points", says("0")),
+            _collector("recovery_points", one_of("0")),
             Rule("onapp_recovery_point_", kept),
             _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
         ),
         "`onapp_recovery_point_*` are gone, and count no longer as a success",
         (
-            _collector("recovery_points", says("0")),
-            Rule("onapp_recovery_point_", gone),
+            _collector("recovery_points", one_of("0")),
+            Rule("onapp_recovery_point_", absent),
             _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
         ),
     ),
-    PANEL: Said(
+    PANEL: Expectation(
         "`onapp_up` 0, all values stay as they were; `onapp_poll_lag_seconds` rises",
         (
             _up("0"),
-            _collector(r"\w+", says("0", "1")),
-            Rule("onapp_vm_poll_success", says("0", "1")),
+            _collector(r"\w+", one_of("0", "1")),
+            Rule("onapp_vm_poll_success", one_of("0", "1")),
             Rule("onapp_poll_lag_seconds", since_the_fault),
             IN_STEP,
             Rule("onapp_", kept),
@@ -293,14 +293,14 @@ _FAILED: Mapping[str, Said] = {
         "servers, and what counts",
         (
             _up("0"),
-            _collector(r"\w+", says("0", "1")),
-            Rule("onapp_vm_poll_success", says("0")),
+            _collector(r"\w+", one_of("0", "1")),
+            Rule("onapp_vm_poll_success", one_of("0")),
             Rule("onapp_poll_lag_seconds", since_the_fault),
             IN_STEP,
             Rule("onapp_transactions_total", kept),
-            Rule(_BACKUPS, gone),
-            Rule("onapp_(backup_server|transactions|schedule)_", gone),
-            Rule("onapp_vm_backup_required", gone),
+            Rule(_BACKUPS, absent),
+            Rule("onapp_(backup_server|transactions|schedule)_", absent),
+            Rule("onapp_vm_backup_required", absent),
             Rule("onapp_", kept),
         ),
     ),
@@ -310,21 +310,23 @@ _LATE = Rule("onapp_poll_lag_seconds", since_the_fault)
 _TIMES = Rule("onapp_vm_last_poll_success_timestamp_seconds", recent)
 
 
-def _also(said: Said, *rules: Rule, first: bool = False) -> Said:
+def _also(expected: Expectation, *rules: Rule, first: bool = False) -> Expectation:
     """Return the same with more rules."""
 
     def joined(own: tuple[Rule, ...]) -> tuple[Rule, ...]:
         return (*rules, *own) if first else (*own, *rules)
 
-    return Said(said.words, joined(said.short), said.long_words, joined(said.long))
+    return Expectation(
+        expected.text, joined(expected.short), expected.long_text, joined(expected.long)
+    )
 
 
 _WAITING = {
     **{
-        name: said if name == PANEL else _also(said, _TIMES, _ASKED_ELSE, _LATE)
-        for name, said in _FAILED.items()
+        name: expected if name == PANEL else _also(expected, _TIMES, _ASKED_ELSE, _LATE)
+        for name, expected in _FAILED.items()
     },
-    "version": Said(
+    "version": Expectation(
         "`onapp_up` 0; the whole panel is taken to be overloaded and asked seldom",
         (
             _up("0"),
@@ -339,30 +341,30 @@ _WAITING = {
         (
             _up("0"),
             Rule("onapp_panel_info", kept),
-            Rule("onapp_vm_poll_success", says("0", "1")),
-            Rule("onapp_collector_success", says("0", "1")),
+            Rule("onapp_vm_poll_success", one_of("0", "1")),
+            Rule("onapp_collector_success", one_of("0", "1")),
             Rule("onapp_vm_last_poll_success_timestamp_seconds", may_rise),
             Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
-            Rule("onapp_backup_server_(backups|used_bytes)", less_or_gone),
+            Rule("onapp_backup_server_(backups|used_bytes)", lower_or_absent),
             _LATE,
             IN_STEP,
-            Rule("onapp_", new_or_gone),
+            Rule("onapp_", new_or_absent),
         ),
     ),
-    "schedules": Said(
-        f"{_FAILED['schedules'].words}; disks, which come after them, too",
+    "schedules": Expectation(
+        f"{_FAILED['schedules'].text}; disks, which come after them, too",
         (
             *_FAILED["schedules"].short,
-            Rule(_NEW_DISK, gone),
+            Rule(_NEW_DISK, absent),
             _TIMES,
             _ASKED_ELSE,
             _LATE,
         ),
-        _FAILED["schedules"].long_words,
+        _FAILED["schedules"].long_text,
         (
             *(rule for rule in _SCHEDULES_GONE if "backup_required" not in rule.series),
-            Rule("onapp_vm_backup_required", gone),
-            Rule(_NEW_DISK, gone),
+            Rule("onapp_vm_backup_required", absent),
+            Rule(_NEW_DISK, absent),
             _TIMES,
             _ASKED_ELSE,
             _LATE,
@@ -372,7 +374,7 @@ _WAITING = {
 
 _REFUSED = {
     **_FAILED,
-    "version": Said(
+    "version": Expectation(
         "`onapp_panel_info` stays; nothing else",
         (Rule("onapp_panel_info", kept),),
         "the same",
@@ -383,12 +385,12 @@ _REFUSED = {
     "disks": _also(_FAILED["disks"], _TIMES),
 }
 
-_LEFT_ALONE = Said(
+_LEFT_ALONE = Expectation(
     "`onapp_up` 0: nothing is sent any more, and all values stay as they were",
     (
         _up("0"),
-        _collector(r"\w+", says("0", "1")),
-        Rule("onapp_vm_poll_success", says("0", "1")),
+        _collector(r"\w+", one_of("0", "1")),
+        Rule("onapp_vm_poll_success", one_of("0", "1")),
         Rule("onapp_poll_lag_seconds", since_the_fault),
         Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
         Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
@@ -400,62 +402,62 @@ _LEFT_ALONE = Said(
     "and what counts",
     (
         _up("0"),
-        _collector(r"\w+", says("0", "1")),
-        Rule("onapp_vm_poll_success", says("0")),
+        _collector(r"\w+", one_of("0", "1")),
+        Rule("onapp_vm_poll_success", one_of("0")),
         Rule("onapp_poll_lag_seconds", since_the_fault),
         Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
         Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
         IN_STEP,
         Rule("onapp_transactions_total", old_or_new),
-        Rule(_BACKUPS, gone),
-        Rule("onapp_(backup_server|transactions|schedule)_", gone),
-        Rule("onapp_vm_backup_required", gone),
+        Rule(_BACKUPS, absent),
+        Rule("onapp_(backup_server|transactions|schedule)_", absent),
+        Rule("onapp_vm_backup_required", absent),
         Rule("onapp_", old_or_new),
     ),
 )
 
-_AS_EVER = Said("nothing changes", ())
+_AS_EVER = Expectation("nothing changes", ())
 
 _CUT_SHORT = {
-    **dict.fromkeys(PLACES, _AS_EVER),
+    **dict.fromkeys(SCOPES, _AS_EVER),
     # The newest backup may be among those that are not listed.
-    **{place: _FAILED[place] for place in ("one server", "every server")},
-    "inventory": Said(
+    **{scope: _FAILED[scope] for scope in ("one server", "every server")},
+    "inventory": Expectation(
         'what is listed is taken; `onapp_collector_success{collector="inventory"}` 0, '
         "and no server goes",
         (
-            _collector("inventory", says("0")),
+            _collector("inventory", one_of("0")),
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
     ),
-    "schedules": Said(
+    "schedules": Expectation(
         'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
-        (_collector("schedules", says("0")),),
+        (_collector("schedules", one_of("0")),),
     ),
-    "disks": Said(
+    "disks": Expectation(
         'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
-        (_collector("schedules", says("0")),),
+        (_collector("schedules", one_of("0")),),
     ),
-    "backup_servers": Said(
+    "backup_servers": Expectation(
         'what is listed is taken; `onapp_collector_success{collector="backup_servers"}`'
         " 0",
-        (_collector("backup_servers", says("0")),),
+        (_collector("backup_servers", one_of("0")),),
     ),
-    "recovery_points": Said(
+    "recovery_points": Expectation(
         "what is listed is taken; "
         '`onapp_collector_success{collector="recovery_points"}` 0',
-        (_collector("recovery_points", says("0")),),
+        (_collector("recovery_points", one_of("0")),),
     ),
-    PANEL: Said(
+    PANEL: Expectation(
         ALL,
         (
-            _collector("(inventory|schedules|backup_servers)", says("0")),
+            _collector("(inventory|schedules|backup_servers)", one_of("0")),
             *_FAILED["every server"].short,
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
         ALL,
         (
-            _collector("(inventory|schedules|backup_servers)", says("0")),
+            _collector("(inventory|schedules|backup_servers)", one_of("0")),
             *_FAILED["every server"].long,
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
@@ -467,24 +469,24 @@ WAITING = "asked to wait"
 REFUSED = "refused"
 UNAUTHORIZED = "unauthorized"
 CUT_SHORT = "cut short"
-AS_EVER = "as ever"
-EFFECTS: Mapping[str, Mapping[str, Said]] = {
+NO_EFFECT = "as ever"
+EFFECTS: Mapping[str, Mapping[str, Expectation]] = {
     FAILED: _FAILED,
     WAITING: _WAITING,
     REFUSED: _REFUSED,
-    UNAUTHORIZED: dict.fromkeys(PLACES, _LEFT_ALONE),
+    UNAUTHORIZED: dict.fromkeys(SCOPES, _LEFT_ALONE),
     CUT_SHORT: _CUT_SHORT,
-    AS_EVER: dict.fromkeys(PLACES, _AS_EVER),
+    NO_EFFECT: dict.fromkeys(SCOPES, _AS_EVER),
 }
 
 
-def errors(place: Place, reason: str | None) -> tuple[Rule, ...]:
+def errors(scope: Scope, reason: str | None) -> tuple[Rule, ...]:
     """Return what is counted while requests to a place fail with a reason."""
     if reason is None:
         return ()
-    if place.name == PANEL:
+    if scope.name == PANEL:
         return (Rule(rf'onapp_api_errors_total.*reason="{reason}"', may_rise),)
-    (resource,) = place.resources
+    (resource,) = scope.resources
     series = rf'onapp_api_errors_total.*reason="{reason}",resource="{resource}"'
     # Whoever is being waited for is late.
     late = Rule("onapp_poll_lag_seconds", at_most(TIMEOUT_SECONDS))

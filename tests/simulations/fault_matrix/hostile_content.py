@@ -16,16 +16,16 @@ from exporter.demo import hostile
 from exporter.demo.faults import Fault
 from exporter.demo.wire import Fields, Moment
 from fault_matrix.cloud import DAY, GIB
-from fault_matrix.effects import ALL, PANEL, PLACES, Said
+from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (
     Rule,
+    absent,
     as_its_disk,
-    copied,
-    gone,
+    copy_of,
     kept,
     may_rise,
+    one_of,
     rises,
-    says,
 )
 
 BIG = 2**63
@@ -43,12 +43,12 @@ Rules = tuple[Rule, ...]
 
 
 @dataclass(frozen=True)
-class Content:
+class HostileContent:
     """One kind of hostile answer."""
 
     name: str
     make: Callable[[], Fault]
-    said: Mapping[str, Said]
+    expected: Mapping[str, Expectation]
     make_xml: Callable[[], Fault] | None = None
     impossible: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,14 +80,16 @@ def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
     return lambda: hostile.spoilt(change)
 
 
-def _said(words: Mapping[str, str], rules: Mapping[str, Rules]) -> dict[str, Said]:
+def _expected(
+    words: Mapping[str, str], rules: Mapping[str, Rules]
+) -> dict[str, Expectation]:
     """Return what is said at each place where it can be."""
-    return {name: Said(words[name], rules.get(name, ())) for name in words}
+    return {name: Expectation(words[name], rules.get(name, ())) for name in words}
 
 
 def _is(family: str, labels: str, value: object) -> Rule:
     """Return the rule that the series that begin so have a value, or are gone."""
-    outcome = gone if value is None else says(str(value))
+    outcome = absent if value is None else one_of(str(value))
     comma = "," if labels else ""
     return Rule(re.escape(f'{family}{{panel="cp"{comma}{labels}'), outcome)
 
@@ -110,8 +112,8 @@ def _target(server: int) -> str:
     return f'vm_id="{server}",target_type="{kind}",target_id="{number}"'
 
 
-def _stored(place: object, *, backups: int | None = None, gib: int) -> Rules:
-    of = f'backup_server_id="{place}"'
+def _stored(scope: object, *, backups: int | None = None, gib: int) -> Rules:
+    of = f'backup_server_id="{scope}"'
     used = _is("onapp_backup_server_used_bytes", of, gib * GIB)
     if backups is None:
         return (used,)
@@ -124,16 +126,16 @@ def _everywhere(rules: Mapping[str, Rules]) -> dict[str, Rules]:
     return {**rules, PANEL: tuple(every)}
 
 
-_LISTS = tuple(name for name in PLACES if name != "version")
+_LISTS = tuple(name for name in SCOPES if name != "version")
 _NO_ROWS = {"version": "a version is no list of rows"}
 _NOTHING = "nothing changes"
 
 
-def _twice() -> Content:
+def _twice() -> HostileContent:
     skipped = Rule('onapp_api_rows_skipped_total.*resource="backups"', rises)
     words = "the first of them counts"
     more = f"{words}, the other is counted in `onapp_api_rows_skipped_total`"
-    return Content(
+    return HostileContent(
         "duplicate ids",
         _added(
             {
@@ -146,7 +148,7 @@ def _twice() -> Content:
                 "recovery_points": {"size": 7},
             }
         ),
-        _said(
+        _expected(
             {
                 **dict.fromkeys(_LISTS, words),
                 **dict.fromkeys(_SERVERS, more),
@@ -158,12 +160,12 @@ def _twice() -> Content:
     )
 
 
-def _big() -> Content:
+def _big() -> HostileContent:
     def one_more(server: int) -> Rules:
         vm = f'vm_id="{server}"'
         new, old = f'backup_id="{BIG}"', f'backup_id="{_NEWEST[server]}"'
         return (
-            Rule(rf'onapp_backup_\w+{{panel="cp",{vm},{new}', copied(new, old)),
+            Rule(rf'onapp_backup_\w+{{panel="cp",{vm},{new}', copy_of(new, old)),
             _is("onapp_vm_backups", f'{vm},state="built"', 4),
             _is("onapp_vm_backup_size_bytes", vm, 4 * GIB),
             _is("onapp_target_backups", f'{_target(server)},state="built"', 4),
@@ -171,7 +173,7 @@ def _big() -> Content:
 
     def like(family: str, label: str, number: int) -> Rule:
         new, old = f'{label}="{BIG}"', f'{label}="{number}"'
-        return Rule(rf"{family}\w*{{.*{new}", copied(new, old))
+        return Rule(rf"{family}\w*{{.*{new}", copy_of(new, old))
 
     sums = {
         "one server": _stored(1, backups=7, gib=7),
@@ -206,14 +208,14 @@ def _big() -> Content:
                 Rule(
                     rf'onapp_recovery_point_\w+{{panel="cp",vm_id="{server}",'
                     rf'recovery_point_id="{BIG}"',
-                    copied(str(BIG), str(point)),
+                    copy_of(str(BIG), str(point)),
                 )
                 for server, point in _POINTS
             ),
         }
     )
     taken = "a row like any other"
-    said = _said(
+    expected = _expected(
         {
             **dict.fromkeys(_LISTS, taken),
             "inventory": f"{taken}; the backups of such a server are asked for",
@@ -228,22 +230,24 @@ def _big() -> Content:
         ("transactions", (counted,)),
         (PANEL, (asked, counted)),
     ):
-        said[name] = Said(said[name].words, said[name].short, after=after)
-    return Content(
+        expected[name] = Expectation(
+            expected[name].text, expected[name].short, after=after
+        )
+    return HostileContent(
         "ids of 2^63",
         _added(
             {
                 resource: {"id": BIG}
-                for resource in PLACES[PANEL].resources
+                for resource in SCOPES[PANEL].resources
                 if resource != "version"
             }
         ),
-        said,
+        expected,
         impossible=_NO_ROWS,
     )
 
 
-def _negative() -> Content:
+def _negative() -> HostileContent:
     def unknown(server: int) -> Rules:
         newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
         return (
@@ -278,7 +282,7 @@ def _negative() -> Content:
         **dict.fromkeys(("inventory", "disks"), "nothing changes: it is not used"),
         PANEL: ALL,
     }
-    return Content(
+    return HostileContent(
         "negative sizes",
         _changed(
             {
@@ -289,14 +293,14 @@ def _negative() -> Content:
                 "recovery_points": {"size": -1},
             }
         ),
-        _said(words, rules),
+        _expected(words, rules),
         impossible=dict.fromkeys(
             ("version", "schedules", "transactions"), "there is no size in it"
         ),
     )
 
 
-def _dates(year: int, date: str) -> Content:
+def _dates(year: int, date: str) -> HostileContent:
     def unknown(server: int) -> Rules:
         newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
         before = int(NOW - DAY + 60)
@@ -366,7 +370,7 @@ def _dates(year: int, date: str) -> Content:
         *("virtual_machines", "disks", "transactions", "backup_servers"),
         "recovery_points",
     )
-    return Content(
+    return HostileContent(
         f"dates in {year}",
         _changed(
             {
@@ -374,14 +378,14 @@ def _dates(year: int, date: str) -> Content:
                 "schedules": {"start_at": Moment(date)},
             }
         ),
-        _said(words, rules),
+        _expected(words, rules),
         impossible={"version": "there is no date in it"},
     )
 
 
 def _text(
     name: str, text: str, words: str, make_xml: Callable[[], Fault] | None = None
-) -> Content:
+) -> HostileContent:
     escaped = (
         text.replace(LONG, SHORT)
         .replace("\\", r"\\")
@@ -405,17 +409,18 @@ def _text(
     )
     versions = (
         Rule(
-            r'onapp_panel_info{.*version="(?!6)' + re.escape(escaped) + '"}', says("1")
+            r'onapp_panel_info{.*version="(?!6)' + re.escape(escaped) + '"}',
+            one_of("1"),
         ),
-        Rule("onapp_panel_info", gone),
+        Rule("onapp_panel_info", absent),
     )
     rules = _everywhere(
         {
             "version": versions,
             "inventory": (
-                Rule(f'onapp_vm_info{{.*label="{re.escape(escaped)}"', says("1")),
-                Rule('onapp_vm_info{.*label="renamed"', gone),
-                Rule('onapp_vm_info{.*label="web-3"', gone),
+                Rule(f'onapp_vm_info{{.*label="{re.escape(escaped)}"', one_of("1")),
+                Rule('onapp_vm_info{.*label="renamed"', absent),
+                Rule('onapp_vm_info{.*label="web-3"', absent),
             ),
             **backups,
             "backup_servers": (
@@ -430,7 +435,7 @@ def _text(
     )
     shown = dict.fromkeys(rules, words)
     unseen = ("schedules", "disks", "transactions", "recovery_points")
-    return Content(
+    return HostileContent(
         name,
         _changed(
             {
@@ -444,7 +449,7 @@ def _text(
                 "recovery_points": {"note": text},
             }
         ),
-        _said(
+        _expected(
             {
                 **shown,
                 **dict.fromkeys(unseen, "nothing changes: it is not used"),

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from exporter.demo import faults, hostile
 from fault_matrix.cloud import HOUR
 from fault_matrix.effects import (
-    AS_EVER,
     CUT_SHORT,
     EFFECTS,
     FAILED,
+    NO_EFFECT,
     PANEL,
-    PLACES,
     REFUSED,
+    SCOPES,
     UNAUTHORIZED,
     WAITING,
-    Place,
-    Said,
+    Expectation,
+    Scope,
     errors,
 )
-from fault_matrix.hostile_content import CONTENTS, Content
+from fault_matrix.hostile_content import CONTENTS, HostileContent
 from fault_matrix.rules import Rule, near
 
 CONNECTION = "connection"
@@ -34,7 +34,7 @@ SKEW_SECONDS = 5 * HOUR
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultCase:
     """One way to fail."""
 
     name: str
@@ -45,71 +45,75 @@ class Fault:
     forms: tuple[str, ...] = ("json",)
     make_xml: Callable[[], faults.Fault] | None = None
     """How it is done in XML, where that is another thing."""
-    said: Mapping[str, Said] = field(default_factory=dict)
+    expected: Mapping[str, Expectation] = field(default_factory=dict)
     """What is said of it, where that follows from no effect."""
-    main: bool = False
+    representative: bool = False
     """Whether it stands for its effect: it lasts longer than ``max_age`` too."""
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Why it cannot be at some places."""
 
-    def at(self, place: Place, form: str) -> Said:
+    def expected_at(self, scope: Scope, form: str) -> Expectation:
         """Return what is said of it there."""
         if self.make_xml is not None and form == "xml":
-            return EFFECTS[FAILED][place.name]
+            return EFFECTS[FAILED][scope.name]
         effect = FAILED if self.effect == CONNECTION else self.effect
-        return self.said.get(place.name) or EFFECTS[effect][place.name]
+        return self.expected.get(scope.name) or EFFECTS[effect][scope.name]
 
-    def counted(self, place: Place, form: str) -> tuple[Rule, ...]:
+    def expected_errors(self, scope: Scope, form: str) -> tuple[Rule, ...]:
         """Return what is counted of it there."""
         own = self.make_xml is not None and form == "xml"
-        return errors(place, "decode" if own else self.reason)
+        return errors(scope, "decode" if own else self.reason)
 
-    def begin(self, form: str) -> faults.Fault:
+    def demo_fault(self, form: str) -> faults.Fault:
         """Return it as the simulated panel does it."""
         own = self.make_xml if form == "xml" else None
         return (own or self.make)()
 
 
-def _status(code: int, reason: str, effect: str = FAILED) -> Fault:
+def _status(code: int, reason: str, effect: str = FAILED) -> FaultCase:
     main = code == 403
     make = lambda: faults.status(code)  # noqa: E731  # one of many
-    return Fault(str(code), effect, reason, make, main=main)
+    return FaultCase(str(code), effect, reason, make, representative=main)
 
 
-def _redirect(name: str, location: str) -> Fault:
+def _redirect(name: str, location: str) -> FaultCase:
     make = lambda: faults.redirect(location)  # noqa: E731  # one of many
-    return Fault(f"redirect to {name}", FAILED, "redirect", make)
+    return FaultCase(f"redirect to {name}", FAILED, "redirect", make)
 
 
 _RETRY_AFTER = {"Retry-After": str(int(RETRY_AFTER_SECONDS))}
 
 _ON_THE_WIRE = (
-    Fault("connection refused", CONNECTION, "connection", main=True),
-    Fault("DNS failure", CONNECTION, "connection"),
-    Fault("TLS: certificate expired", CONNECTION, "tls", main=True),
-    Fault("TLS: certificate for another host", CONNECTION, "tls"),
-    Fault("TLS: unknown authority", CONNECTION, "tls"),
-    Fault("connection reset", FAILED, "connection", faults.reset),
-    Fault("slow headers", FAILED, "timeout", hostile.slow_headers),
-    Fault("slow body", FAILED, "timeout", lambda: faults.slow(HOUR, body=True)),
-    Fault("hang", FAILED, "timeout", faults.hang, main=True),
-    Fault("cut body", FAILED, "connection", faults.cut),
-    Fault("early EOF on a reused connection", AS_EVER, None, faults.early_eof),
+    FaultCase("connection refused", CONNECTION, "connection", representative=True),
+    FaultCase("DNS failure", CONNECTION, "connection"),
+    FaultCase("TLS: certificate expired", CONNECTION, "tls", representative=True),
+    FaultCase("TLS: certificate for another host", CONNECTION, "tls"),
+    FaultCase("TLS: unknown authority", CONNECTION, "tls"),
+    FaultCase("connection reset", FAILED, "connection", faults.reset),
+    FaultCase("slow headers", FAILED, "timeout", hostile.slow_headers),
+    FaultCase("slow body", FAILED, "timeout", lambda: faults.slow(HOUR, body=True)),
+    FaultCase("hang", FAILED, "timeout", faults.hang, representative=True),
+    FaultCase("cut body", FAILED, "connection", faults.cut),
+    FaultCase("early EOF on a reused connection", NO_EFFECT, None, faults.early_eof),
 )
 _STATUSES = (
-    Fault("401", UNAUTHORIZED, "unauthorized", faults.unauthorized, main=True),
+    FaultCase(
+        "401", UNAUTHORIZED, "unauthorized", faults.unauthorized, representative=True
+    ),
     _status(403, "forbidden", REFUSED),
     _status(404, "not_found", REFUSED),
     _status(406, "status"),
     _status(422, "status", REFUSED),
-    Fault(
+    FaultCase(
         "429 with Retry-After",
         WAITING,
         "status",
         lambda: faults.status(429, _RETRY_AFTER),
-        main=True,
+        representative=True,
     ),
-    Fault("500 with HTML", FAILED, "status", faults.html_error, main=True),
+    FaultCase(
+        "500 with HTML", FAILED, "status", faults.html_error, representative=True
+    ),
     _status(502, "status"),
     _status(503, "status"),
     _redirect("itself", ""),
@@ -117,18 +121,20 @@ _STATUSES = (
     _redirect("the sign-in page", "/users/sign_in"),
 )
 _BODIES = (
-    Fault("wrong content type", FAILED, "decode", faults.html, BOTH, main=True),
-    Fault("wrong character set", FAILED, "decode", hostile.in_utf_16, BOTH),
-    Fault("flood without end", FAILED, "too_large", faults.flood),
-    Fault(
+    FaultCase(
+        "wrong content type", FAILED, "decode", faults.html, BOTH, representative=True
+    ),
+    FaultCase("wrong character set", FAILED, "decode", hostile.in_utf_16, BOTH),
+    FaultCase("flood without end", FAILED, "too_large", faults.flood),
+    FaultCase(
         "gzip bomb",
         FAILED,
         "too_large",
         lambda: hostile.gzip_bomb(8 * MOST_BYTES),
     ),
-    Fault("deeply nested document", FAILED, "decode", hostile.nested, BOTH),
-    Fault("XML entity bomb", FAILED, "decode", hostile.entity_bomb, ("xml",)),
-    Fault(
+    FaultCase("deeply nested document", FAILED, "decode", hostile.nested, BOTH),
+    FaultCase("XML entity bomb", FAILED, "decode", hostile.entity_bomb, ("xml",)),
+    FaultCase(
         "XML external entity",
         FAILED,
         "decode",
@@ -138,15 +144,15 @@ _BODIES = (
 )
 
 
-def _of(content: Content) -> Fault:
-    return Fault(
+def _of(content: HostileContent) -> FaultCase:
+    return FaultCase(
         content.name,
         CONTENT,
         None,
         content.make,
         BOTH,
         content.make_xml,
-        content.said,
+        content.expected,
         impossible=content.impossible,
     )
 
@@ -155,14 +161,14 @@ _NO_LIST = {"version": "a version is no list"}
 _ONE_ADDRESS = "one address, with one name and one certificate, serves every place"
 
 
-def _skewed() -> dict[str, Said]:
+def _skewed() -> dict[str, Expectation]:
     skew = "onapp_panel_clock_skew_seconds"
-    now_and_then = Said(
+    now_and_then = Expectation(
         f"`{skew}` follows the last answer; nothing else",
         (Rule(skew, near(0.0, SKEW_SECONDS)),),
     )
-    always = Said(f"`{skew}`; nothing else", (Rule(skew, near(SKEW_SECONDS)),))
-    return {**dict.fromkeys(PLACES, now_and_then), PANEL: always}
+    always = Expectation(f"`{skew}`; nothing else", (Rule(skew, near(SKEW_SECONDS)),))
+    return {**dict.fromkeys(SCOPES, now_and_then), PANEL: always}
 
 
 FAULTS = {
@@ -171,26 +177,26 @@ FAULTS = {
         *_ON_THE_WIRE,
         *_STATUSES,
         *_BODIES,
-        Fault(
+        FaultCase(
             "paging that loops",
             CUT_SHORT,
             None,
             hostile.looping_pages,
             impossible=_NO_LIST,
         ),
-        Fault(
+        FaultCase(
             "paging that lies",
-            AS_EVER,
+            NO_EFFECT,
             None,
             hostile.lying_pages,
             impossible=_NO_LIST,
         ),
-        Fault(
+        FaultCase(
             "clock skew of hours",
             CONTENT,
             None,
             lambda: hostile.skewed(SKEW_SECONDS),
-            said=_skewed(),
+            expected=_skewed(),
         ),
         *map(_of, CONTENTS),
     )
@@ -200,14 +206,14 @@ FAULTS = {
 def impossible() -> dict[tuple[str, str], str]:
     """Return why some faults cannot be at some places."""
     found = {
-        (fault.name, place): why
+        (fault.name, scope): why
         for fault in FAULTS.values()
-        for place, why in fault.impossible.items()
+        for scope, why in fault.impossible.items()
     }
     for fault in FAULTS.values():
         if fault.effect == CONNECTION:
-            single = PLACES.keys() - {PANEL}
-            found |= {(fault.name, place): _ONE_ADDRESS for place in single}
+            single = SCOPES.keys() - {PANEL}
+            found |= {(fault.name, scope): _ONE_ADDRESS for scope in single}
     return found
 
 
@@ -215,9 +221,9 @@ def cells() -> list[tuple[str, str, str]]:
     """Return every fault at every place where it can be, in each format."""
     never = impossible()
     return [
-        (fault.name, place, form)
+        (fault.name, scope, form)
         for fault in FAULTS.values()
-        for place in PLACES
-        if (fault.name, place) not in never
+        for scope in SCOPES
+        if (fault.name, scope) not in never
         for form in fault.forms
     ]

@@ -20,12 +20,12 @@ TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Moment:
+class Observation:
     """All that is known when a scrape is judged."""
 
     before: Scrape
     """What was said when the fault began."""
-    twin: Scrape
+    reference: Scrape
     """What is said now where there is no fault."""
     now: float
     elapsed: float
@@ -39,7 +39,7 @@ DISK_LAST_SUCCESS = (
     ',target_type="Disk",target_id="101"}'
 )
 
-Outcome = Callable[[str, str | None, Moment], bool]
+Outcome = Callable[[str, str | None, Observation], bool]
 """Tells whether a series may have a value, or be absent (None)."""
 
 
@@ -60,71 +60,75 @@ def _pattern(series: str) -> re.Pattern[str]:
     return re.compile(series)
 
 
-def kept(series: str, value: str | None, moment: Moment) -> bool:
+def kept(series: str, value: str | None, observation: Observation) -> bool:
     """As it was before the fault; ages go on."""
-    before = moment.before.get(series)
+    before = observation.before.get(series)
     if before is not None and series.startswith("onapp_backup_age_seconds"):
-        return value is not None and float(value) == float(before) + moment.elapsed
+        return value is not None and float(value) == float(before) + observation.elapsed
     return value == before
 
 
-def gone(_series: str, value: str | None, _moment: Moment) -> bool:
+def absent(_series: str, value: str | None, _moment: Observation) -> bool:
     """Absent."""
     return value is None
 
 
-def as_ever(series: str, value: str | None, moment: Moment) -> bool:
+def same_as_reference(series: str, value: str | None, observation: Observation) -> bool:
     """As if nothing were wrong."""
-    return value == moment.twin.get(series)
+    return value == observation.reference.get(series)
 
 
-def old_or_new(series: str, value: str | None, moment: Moment) -> bool:
+def old_or_new(series: str, value: str | None, observation: Observation) -> bool:
     """As it was, or as it is: it may have been read just before the panel was left."""
-    return kept(series, value, moment) or as_ever(series, value, moment)
+    return kept(series, value, observation) or same_as_reference(
+        series, value, observation
+    )
 
 
-def new_or_gone(series: str, value: str | None, moment: Moment) -> bool:
+def new_or_absent(series: str, value: str | None, observation: Observation) -> bool:
     """As it is, or absent for want of an answer."""
-    return value is None or as_ever(series, value, moment)
+    return value is None or same_as_reference(series, value, observation)
 
 
-def less_or_gone(series: str, value: str | None, moment: Moment) -> bool:
+def lower_or_absent(series: str, value: str | None, observation: Observation) -> bool:
     """Be a sum in which something is missing, or absent."""
-    return value is None or 0 <= float(value) <= float(moment.twin[series])
+    return value is None or 0 <= float(value) <= float(observation.reference[series])
 
 
-def between(series: str, value: str | None, moment: Moment) -> bool:
+def between(series: str, value: str | None, observation: Observation) -> bool:
     """Be a sum of what is as it was and what is as it is."""
-    known = (moment.before.get(series), moment.twin.get(series))
+    known = (observation.before.get(series), observation.reference.get(series))
     old, new = (float(each or 0) for each in known)
     return value is not None and min(old, new) <= float(value) <= max(old, new)
 
 
-def rises(series: str, value: str | None, moment: Moment) -> bool:
+def rises(series: str, value: str | None, observation: Observation) -> bool:
     """Is counted."""
-    return value is not None and float(value) > float(moment.before.get(series, 0))
+    return value is not None and float(value) > float(observation.before.get(series, 0))
 
 
-def may_rise(series: str, value: str | None, moment: Moment) -> bool:
+def may_rise(series: str, value: str | None, observation: Observation) -> bool:
     """May be counted, never taken back."""
-    return value is not None and float(value) >= float(moment.before.get(series, 0))
+    return value is not None and float(value) >= float(
+        observation.before.get(series, 0)
+    )
 
 
-def recent(_series: str, value: str | None, moment: Moment) -> bool:
+def recent(_series: str, value: str | None, observation: Observation) -> bool:
     """Be a moment of the last two intervals."""
-    age = moment.now - float(value or 0)
-    return value is not None and 0 <= age <= moment.recent_seconds
+    age = observation.now - float(value or 0)
+    return value is not None and 0 <= age <= observation.recent_seconds
 
 
-def since_the_fault(_series: str, value: str | None, moment: Moment) -> bool:
+def since_the_fault(_series: str, value: str | None, observation: Observation) -> bool:
     """Seconds, no more than have passed since the fault."""
-    return value is not None and 0 <= float(value) <= moment.elapsed
+    return value is not None and 0 <= float(value) <= observation.elapsed
 
 
-def says(*values: str) -> Outcome:
+def one_of(*values: str) -> Outcome:
     """One of these values."""
 
-    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+    def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
         return value in values
 
     return outcome
@@ -133,7 +137,7 @@ def says(*values: str) -> Outcome:
 def near(*values: float) -> Outcome:
     """Return the outcome that a value is half a unit from one of these at most."""
 
-    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+    def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
         return value is not None and any(abs(float(value) - v) <= 0.5 for v in values)
 
     return outcome
@@ -142,27 +146,27 @@ def near(*values: float) -> Outcome:
 def at_most(seconds: float) -> Outcome:
     """Return the outcome that a value is no more than that, and not negative."""
 
-    def outcome(_series: str, value: str | None, _moment: Moment) -> bool:
+    def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
         return value is not None and 0 <= float(value) <= seconds
 
     return outcome
 
 
-def copied(series: str, of: str) -> Outcome:
+def copy_of(series: str, of: str) -> Outcome:
     """Return the outcome that is said what is said of another thing."""
 
-    def outcome(found: str, value: str | None, moment: Moment) -> bool:
-        return value == moment.twin[found.replace(series, of)]
+    def outcome(found: str, value: str | None, observation: Observation) -> bool:
+        return value == observation.reference[found.replace(series, of)]
 
     return outcome
 
 
-def as_its_disk(_series: str, value: str | None, moment: Moment) -> bool:
+def as_its_disk(_series: str, value: str | None, observation: Observation) -> bool:
     """Be the last success of the first server's disk: nothing newer is known."""
-    return value == moment.twin[DISK_LAST_SUCCESS]
+    return value == observation.reference[DISK_LAST_SUCCESS]
 
 
-def scrape(text: str) -> dict[str, str]:
+def parse_scrape(text: str) -> dict[str, str]:
     """Return the series of a scrape; raise AssertionError if one stands there twice."""
     lines = [line for line in text.split("\n") if line and not line.startswith("# ")]
     found = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in lines}
@@ -170,23 +174,29 @@ def scrape(text: str) -> dict[str, str]:
     return found
 
 
-def heads(text: str) -> set[str]:
+def comment_lines(text: str) -> set[str]:
     """Return the lines of a scrape that are no samples."""
     return {line for line in text.split("\n") if line.startswith("# ")}
 
 
-def differences(found: Scrape, moment: Moment, rules: Iterable[Rule]) -> list[str]:
+def differences(
+    found: Scrape, observation: Observation, rules: Iterable[Rule]
+) -> list[str]:
     """Return what a scrape says wrongly, and rules that speak of nothing."""
     listed = tuple(rules)
     wrong: list[str] = []
-    known = sorted(found.keys() | moment.twin.keys() | moment.before.keys())
+    known = sorted(
+        found.keys() | observation.reference.keys() | observation.before.keys()
+    )
     for series in known:
         rule = next((rule for rule in listed if rule.matches(series)), None)
-        outcome = as_ever if rule is None else rule.outcome
-        if not outcome(series, found.get(series), moment):
+        outcome = same_as_reference if rule is None else rule.outcome
+        if not outcome(series, found.get(series), observation):
+            before = observation.before.get(series)
+            reference = observation.reference.get(series)
             wrong.append(
                 f"{series[:300]} is {found.get(series)}, not {outcome.__name__}"
-                f" (before {moment.before.get(series)}, twin {moment.twin.get(series)})"
+                f" (before {before}, without a fault {reference})"
             )
     idle = (rule for rule in listed if not any(map(rule.matches, known)))
     return wrong + [f"nothing is like {rule.series}" for rule in idle]

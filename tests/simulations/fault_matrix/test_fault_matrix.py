@@ -22,16 +22,16 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from harness import Cloud, PatientClock, watched
+from harness import MonitoredCloud, SteppedTimeoutClock, monitored
 
-from fault_matrix.cloud import Movable, move_on, small_cloud
+from fault_matrix.cloud import RestartablePanel, change_everything, small_cloud
 from fault_matrix.effects import (
     AFTER,
     ALWAYS,
     IN_STEP,
     PANEL,
-    PLACES,
     REFUSED,
+    SCOPES,
     UNAUTHORIZED,
 )
 from fault_matrix.hostile_content import LONG, SHORT
@@ -39,11 +39,18 @@ from fault_matrix.matrix import (
     CONNECTION,
     FAULTS,
     MOST_BYTES,
-    Fault,
+    FaultCase,
     cells,
     impossible,
 )
-from fault_matrix.rules import TIMEOUT_SECONDS, Moment, Rule, differences, heads, scrape
+from fault_matrix.rules import (
+    TIMEOUT_SECONDS,
+    Observation,
+    Rule,
+    comment_lines,
+    differences,
+    parse_scrape,
+)
 
 HOST = "cp.test"
 _RECOVERY_SECONDS = 90.0
@@ -87,26 +94,26 @@ class Look:
 
 Looks = dict[str, Look]
 _ALWAYS_ASKED = ("version", "inventory", "one server", "every server")
-Begin = Callable[[Cloud], Any]
+Begin = Callable[[MonitoredCloud], Any]
 
 
-def rhythm(fault: Fault, place: str, form: str) -> Rhythm:
+def rhythm(fault: FaultCase, scope: str, form: str) -> Rhythm:
     """Return the rhythm in which a fault can be seen to come and go."""
-    long = fault.main and form == fault.forms[0]
-    if fault.effect == REFUSED and place not in _ALWAYS_ASKED:
+    long = fault.representative and form == fault.forms[0]
+    if fault.effect == REFUSED and scope not in _ALWAYS_ASKED:
         return Rhythm(600.0, _AFTER_REFUSED_SECONDS, long=long)
     after = _RECOVERY_SECONDS
     if fault.effect == UNAUTHORIZED:
         after = _AFTER_UNAUTHORIZED_SECONDS
-    elif place in ("recovery_points", PANEL):
+    elif scope in ("recovery_points", PANEL):
         after = _AFTER_PAUSE_SECONDS if long else _AFTER_SHORT_PAUSE_SECONDS
     return Rhythm(60.0, after, long=long)
 
 
 @asynccontextmanager
 async def looking(
-    panel: Movable, folder: Path, form: str, rhythm: Rhythm, **keys: Any
-) -> AsyncIterator[Cloud]:
+    panel: RestartablePanel, folder: Path, form: str, rhythm: Rhythm, **keys: Any
+) -> AsyncIterator[MonitoredCloud]:
     """Watch a cloud with every collector."""
     poll = {
         "interval": f"{rhythm.interval:.0f}s",
@@ -114,10 +121,10 @@ async def looking(
         "timeout": f"{TIMEOUT_SECONDS:.0f}s",
         "max_body": MOST_BYTES,
     }
-    async with watched(
+    async with monitored(
         panel,
         folder,
-        clock=PatientClock(panel.world.now),
+        clock=SteppedTimeoutClock(panel.world.now),
         format=form,
         poll=poll,
         discovery={"interval": poll["interval"]},
@@ -127,26 +134,28 @@ async def looking(
         yield cloud
 
 
-async def look(cloud: Cloud, rhythm: Rhythm, begin: Begin, end: Begin) -> Looks:
+async def look(
+    cloud: MonitoredCloud, rhythm: Rhythm, begin: Begin, end: Begin
+) -> Looks:
     """Scrape before, during and after a fault."""
     looks: Looks = {}
     began = 0.0
     for name, seconds in rhythm.moments():
         if name == "after":
             await end(cloud)
-        await cloud.pass_(seconds)
+        await cloud.advance(seconds)
         text = (await cloud.metrics()).replace(LONG, SHORT)
         text = text.replace(cloud.panel.url, "URL")
         now = cloud.clock.time()
         looks[name] = Look(text, now, now - (began or now))
         if name == "before":
             began = now
-            move_on(cloud.panel)
+            change_everything(cloud.panel)
             await begin(cloud)
     return looks
 
 
-async def nothing(_: Cloud) -> None:
+async def nothing(_: MonitoredCloud) -> None:
     """Let the twin be."""
 
 
@@ -166,22 +175,22 @@ def ran() -> set[tuple[str, str, str]]:
 class Cell:
     """One fault at one place, in one format, and where to try it."""
 
-    fault: Fault
-    place: str
+    fault: FaultCase
+    scope: str
     form: str
     folder: Path
 
     @property
     def rhythm(self) -> Rhythm:
         """Return the rhythm in which the fault can be seen to come and go."""
-        return rhythm(self.fault, self.place, self.form)
+        return rhythm(self.fault, self.scope, self.form)
 
 
 @pytest.fixture
 def a_cell(request: pytest.FixtureRequest, tmp_path: Path) -> Cell:
     """Return the cell whose names are the parameter."""
-    name, place, form = request.param
-    return Cell(FAULTS[name], place, form, tmp_path)
+    name, scope, form = request.param
+    return Cell(FAULTS[name], scope, form, tmp_path)
 
 
 @pytest.mark.parametrize("a_cell", cells(), ids="-".join, indirect=True)
@@ -193,16 +202,16 @@ async def test_a_fault_changes_what_it_must_and_nothing_else(
 ) -> None:
     """While it lasts as the rules say, and afterwards as if it had never been."""
     fault = a_cell.fault
-    twin = await a_twin(twins, a_cell)
+    reference = await a_twin(twins, a_cell)
     if fault.effect == CONNECTION:
         panel, looks = await without_connections(a_cell, monkeypatch)
     else:
         panel, looks = await with_wrong_answers(a_cell)
-    ran.add((fault.name, a_cell.place, a_cell.form))
+    ran.add((fault.name, a_cell.scope, a_cell.form))
 
     if fault.effect == UNAUTHORIZED:
         assert asked_after_refusal(panel, looks) == []
-    assert list(wrong(a_cell, twin, looks)) == []
+    assert list(wrong(a_cell, reference, looks)) == []
     assert answers(looks["after"].text) == Counter(
         (asked.resource, asked.status)
         for asked in panel.requests
@@ -216,20 +225,22 @@ async def a_twin(twins: dict[tuple[str, Rhythm], Looks], cell: Cell) -> Looks:
     if key not in twins:
         folder = cell.folder / "twin"
         folder.mkdir()
-        panel = Movable(small_cloud())
+        panel = RestartablePanel(small_cloud())
         async with looking(panel, folder, *key) as cloud:
             twins[key] = await look(cloud, cell.rhythm, nothing, nothing)
     return twins[key]
 
 
-async def with_wrong_answers(cell: Cell) -> tuple[Movable, Looks]:
+async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Looks]:
     """Run a cell whose fault is in the panel's answers."""
-    panel = Movable(small_cloud())
+    panel = RestartablePanel(small_cloud())
 
-    async def begin(_: Cloud) -> None:
-        panel.faults.add(cell.fault.begin(cell.form), **PLACES[cell.place].where)
+    async def begin(_: MonitoredCloud) -> None:
+        panel.faults.add(
+            cell.fault.demo_fault(cell.form), **SCOPES[cell.scope].fault_arguments
+        )
 
-    async def end(_: Cloud) -> None:
+    async def end(_: MonitoredCloud) -> None:
         (placed,) = panel.faults.placed
         assert placed.happened
         placed.remove()
@@ -240,7 +251,7 @@ async def with_wrong_answers(cell: Cell) -> tuple[Movable, Looks]:
 
 async def without_connections(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Movable, Looks]:
+) -> tuple[RestartablePanel, Looks]:
     """Run a cell whose fault keeps connections from being made."""
     names = NameServer({HOST})
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
@@ -255,10 +266,10 @@ async def without_connections(
     }
     name = cell.fault.name
     good = context(authority, HOST) if name in contexts else None
-    panel = Movable(small_cloud(), context=good, host=HOST)
+    panel = RestartablePanel(small_cloud(), context=good, host=HOST)
     placeholder = socket.socket()
 
-    async def begin(cloud: Cloud) -> None:
+    async def begin(cloud: MonitoredCloud) -> None:
         await panel.stop()
         if name == "connection refused":
             placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -268,13 +279,13 @@ async def without_connections(
             names.known.clear()
             forget_names(cloud)
         panel.context = contexts.get(name)
-        await panel.come_back()
+        await panel.start_again()
 
-    async def end(_: Cloud) -> None:
+    async def end(_: MonitoredCloud) -> None:
         await panel.stop()
         panel.context = good
         names.known.add(HOST)
-        await panel.come_back()
+        await panel.start_again()
 
     keys = {"tls_config": {"ca_file": str(file)}} if good else {}
     with placeholder:
@@ -301,7 +312,7 @@ class NameServer:
         return self.real("127.0.0.1", *rest, **more)
 
 
-def forget_names(cloud: Cloud) -> None:
+def forget_names(cloud: MonitoredCloud) -> None:
     """Empty the exporter's cache of names, as a few seconds would."""
     (member,) = cloud.exporter.fleet.members.values()
     connector = member.sessions.kept.connector
@@ -318,35 +329,37 @@ def context(
     return made
 
 
-def wrong(cell: Cell, twin: Looks, looks: Looks) -> Iterator[str]:
+def wrong(cell: Cell, reference: Looks, looks: Looks) -> Iterator[str]:
     """Yield what a cell's scrapes say wrongly."""
-    place = PLACES[cell.place]
-    said = cell.fault.at(place, cell.form)
-    counted = cell.fault.counted(place, cell.form)
+    scope = SCOPES[cell.scope]
+    expected = cell.fault.expected_at(scope, cell.form)
+    counted = cell.fault.expected_errors(scope, cell.form)
     rules: dict[str, tuple[Rule, ...]] = {
         "before": (),
-        "short": (*counted, *said.short),
-        "long": (*counted, *said.long),
-        "after": (*said.after, *AFTER),
+        "short": (*counted, *expected.short),
+        "long": (*counted, *expected.long),
+        "after": (*expected.after, *AFTER),
     }
-    before = scrape(looks["before"].text)
-    last = scrape([*looks.values()][-2].text)
+    before = parse_scrape(looks["before"].text)
+    last = parse_scrape([*looks.values()][-2].text)
     for name, seen in looks.items():
-        moment = Moment(
+        observation = Observation(
             last if name == "after" else before,
-            scrape(twin[name].text),
+            parse_scrape(reference[name].text),
             seen.now,
             seen.elapsed,
             recent_seconds=2 * cell.rhythm.interval,
         )
-        found = scrape(seen.text)
-        for what in differences(found, moment, (*ALWAYS, *rules[name], IN_STEP)):
+        found = parse_scrape(seen.text)
+        for what in differences(found, observation, (*ALWAYS, *rules[name], IN_STEP)):
             yield f"{name}: {what}"
-        if name in ("before", "after") and heads(seen.text) != heads(twin[name].text):
+        if name in ("before", "after") and comment_lines(seen.text) != comment_lines(
+            reference[name].text
+        ):
             yield f"{name}: other families"
 
 
-def asked_after_refusal(panel: Movable, looks: Looks) -> list[str]:
+def asked_after_refusal(panel: RestartablePanel, looks: Looks) -> list[str]:
     """Return what was asked between the first 401 and the end of the fault."""
     end = looks["long"].now
     refused_at = min(asked.at for asked in panel.requests if asked.status == 401)
@@ -372,7 +385,7 @@ def test_every_fault_meets_every_place_or_cannot(
 ) -> None:
     """Faults times places, less those that are impossible, each with its reason."""
     never = impossible()
-    made = {(fault, place) for fault, place, _ in cells()}
+    made = {(fault, scope) for fault, scope, _ in cells()}
     asked_for = {
         item.callspec.params["a_cell"]
         for item in request.session.items
@@ -381,11 +394,11 @@ def test_every_fault_meets_every_place_or_cannot(
     with capsys.disabled():
         print(  # noqa: T201  # the figures are to be seen
             f"\n{len(ran)} runs of {len({cell[:2] for cell in ran})} cells: "
-            f"{len(FAULTS)} faults x {len(PLACES)} places - {len(never)} impossible"
+            f"{len(FAULTS)} faults x {len(SCOPES)} places - {len(never)} impossible"
         )
 
-    assert len(made) == len(FAULTS) * len(PLACES) - len(never)
+    assert len(made) == len(FAULTS) * len(SCOPES) - len(never)
     assert made.isdisjoint(never)
-    assert never.keys() <= {*product(FAULTS, PLACES)}
+    assert never.keys() <= {*product(FAULTS, SCOPES)}
     assert all(never.values())
     assert ran == asked_for

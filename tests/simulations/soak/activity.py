@@ -51,7 +51,7 @@ _LOCKING = "unauthorized"
 """It stops everything for ten minutes and more: once is enough."""
 
 
-def kinds() -> dict[str, Callable[..., Fault]]:
+def fault_kinds() -> dict[str, Callable[..., Fault]]:
     """Return every way to fail that the simulated panel has."""
     return {
         name: function
@@ -62,107 +62,121 @@ def kinds() -> dict[str, Callable[..., Fault]]:
     }
 
 
-def arguments(kind: str) -> tuple[tuple[Any, ...], ...]:
+def fault_arguments(kind: str) -> tuple[tuple[Any, ...], ...]:
     """Return what a kind of fault may be called with."""
     return _ARGUMENTS.get(kind, ((),))
 
 
 @dataclass(eq=False)
-class Weather:
+class RandomFaults:
     """Faults of one panel that come and go."""
 
     panel: Panel
-    dice: random.Random
+    rng: random.Random
     counts: Counter[str] = field(default_factory=Counter)
     """How many of each kind were placed."""
-    happened: Counter[str] = field(default_factory=Counter)
+    affected_requests: Counter[str] = field(default_factory=Counter)
     """How many requests each kind has befallen."""
-    _present: list[tuple[float, str, Placed]] = field(default_factory=list)
+    _active: list[tuple[float, str, Placed]] = field(default_factory=list)
 
     def change(self, now: float) -> None:
         """Let faults end whose time is over, and others begin."""
-        for entry in [entry for entry in self._present if entry[0] <= now]:
+        for entry in [entry for entry in self._active if entry[0] <= now]:
             self._end(entry)
-        if self.dice.random() < 0.5:
+        if self.rng.random() < 0.5:
             self._place(now)
 
     def clear(self) -> None:
         """Let all be well again."""
-        for entry in list(self._present):
+        for entry in list(self._active):
             self._end(entry)
 
     def _end(self, entry: tuple[float, str, Placed]) -> None:
-        self._present.remove(entry)
+        self._active.remove(entry)
         _, kind, placed = entry
         placed.remove()
-        self.happened[kind] += placed.happened
+        self.affected_requests[kind] += placed.happened
 
     def _place(self, now: float) -> None:
-        dice = self.dice
-        functions = kinds()
-        kind = dice.choice(sorted(functions))
-        fault = functions[kind](*dice.choice(arguments(kind)))
-        times: int | None = dice.randint(1, 3)
+        rng = self.rng
+        functions = fault_kinds()
+        kind = rng.choice(sorted(functions))
+        fault = functions[kind](*rng.choice(fault_arguments(kind)))
+        times: int | None = rng.randint(1, 3)
         if kind in _LASTING:
-            times = dice.choice([None, 1, 5, 20])
+            times = rng.choice([None, 1, 5, 20])
         if kind == _LOCKING:
             times = 1
         resource: Resource | None = None
         server_id: int | None = None
-        place = dice.choice(["server", "servers", "collector", "panel"])
-        if place == "server":
-            server_id = dice.choice(sorted(self.panel.world.servers))
-        elif place == "servers":
+        scope = rng.choice(["server", "servers", "collector", "panel"])
+        if scope == "server":
+            server_id = rng.choice(sorted(self.panel.world.servers))
+        elif scope == "servers":
             resource = "backups"
-        elif place == "collector":
-            resource = dice.choice(get_args(Resource))
+        elif scope == "collector":
+            resource = rng.choice(get_args(Resource))
         placed = self.panel.faults.add(
             fault, resource=resource, server_id=server_id, times=times
         )
-        lasts = dice.choice([2 * MINUTE, 10 * MINUTE, 40 * MINUTE, 2 * HOUR])
-        self._present.append((now + lasts, kind, placed))
+        lasts = rng.choice([2 * MINUTE, 10 * MINUTE, 40 * MINUTE, 2 * HOUR])
+        self._active.append((now + lasts, kind, placed))
         self.counts[kind] += 1
 
 
 @dataclass(eq=False)
-class Life:
+class CloudActivity:
     """What owners and their backups do in one cloud."""
 
     world: World
-    dice: random.Random
+    rng: random.Random
     most_servers: int
     most_changes: int
     """At once."""
-    kept: frozenset[int] = frozenset()
+    permanent: frozenset[int] = frozenset()
     """Servers that are never destroyed."""
     changes: int = 0
 
     @classmethod
-    def begun(
-        cls, world: World, dice: random.Random, servers: int, most_changes: int
-    ) -> Life:
+    def started(
+        cls, world: World, rng: random.Random, servers: int, most_changes: int
+    ) -> CloudActivity:
         """Return the life of a cloud that has so many servers."""
-        life = cls(world, dice, servers + 4, most_changes)
+        activity = cls(world, rng, servers + 4, most_changes)
         for number in range(1, 4):
             world.add_backup_server(f"store {number}", 500 * number)
         for _ in range(servers):
-            life.add_server()
-        return life
+            activity.add_server()
+        return activity
 
-    def go_on(self) -> None:
+    def change_something(self) -> None:
         """Let some things happen within the next minute, at whole seconds."""
-        for _ in range(self.dice.randint(0, self.most_changes)):
-            act = self.dice.choice(
+        for _ in range(self.rng.randint(0, self.most_changes)):
+            act = self.rng.choice(
                 [
                     *(self.add_server, self.destroy_server, self.rename, self.suspend),
                     *(self.add_disk, self.remove_disk, self.add_schedule),
-                    *(self.change_schedule, self.remove_schedule, self.take),
-                    *(self.remove_backup, self.lock, self.release, self.add_point),
-                    *(self.remove_point, self.strike, self.switch_store),
-                    *(self.take, self.take, self.take, self.destroy_server),
+                    *(self.change_schedule, self.remove_schedule, self.take_backup),
+                    *(
+                        self.remove_backup,
+                        self.lock,
+                        self.release_stuck_backup,
+                        self.add_recovery_point,
+                    ),
+                    *(
+                        self.remove_recovery_point,
+                        self.break_next_backup,
+                        self.toggle_backup_server,
+                    ),
+                    *(
+                        self.take_backup,
+                        self.take_backup,
+                        self.take_backup,
+                        self.destroy_server,
+                    ),
                 ]
             )
-            self.world.at(round(self.world.now) + self.dice.randint(1, 60), act)
+            self.world.at(round(self.world.now) + self.rng.randint(1, 60), act)
             self.changes += 1
 
     def add_server(self) -> None:
@@ -172,20 +186,20 @@ class Life:
         number = len(self.world.servers) + self.changes
         server = self.world.add_server(
             label=f'web "{number}" \\ ü',
-            user_id=self.dice.randint(1, 9),
-            disks=self.dice.randint(1, 3),
-            disk_gb=self.dice.randint(5, 60),
-            swap=self.dice.random() < 0.3,
-            backup_server_id=self.dice.choice([None, *self.world.backup_servers]),
+            user_id=self.rng.randint(1, 9),
+            disks=self.rng.randint(1, 3),
+            disk_gb=self.rng.randint(5, 60),
+            swap=self.rng.random() < 0.3,
+            backup_server_id=self.rng.choice([None, *self.world.backup_servers]),
         )
-        for _ in range(self.dice.randint(0, 2)):
+        for _ in range(self.rng.randint(0, 2)):
             self._schedule(server)
 
     def destroy_server(self) -> None:
         """Destroy a server with all that it has."""
-        found = [n for n in self.world.servers if n not in self.kept]
+        found = [n for n in self.world.servers if n not in self.permanent]
         if len(found) > self.most_servers // 3:
-            self.world.remove_server(self.dice.choice(found))
+            self.world.remove_server(self.rng.choice(found))
 
     def rename(self) -> None:
         """Give a server another name."""
@@ -208,7 +222,7 @@ class Life:
         for server in self._servers():
             disks = [d for d in self.world.disks_of(server.id) if not d.primary]
             if disks:
-                self.world.remove_disk(self.dice.choice(disks).id)
+                self.world.remove_disk(self.rng.choice(disks).id)
 
     def add_schedule(self) -> None:
         """Plan backups."""
@@ -219,23 +233,23 @@ class Life:
     def change_schedule(self) -> None:
         """Switch a schedule off or on, or change how often it starts."""
         if self.world.schedules:
-            number = self.dice.choice(list(self.world.schedules))
-            status = self.dice.choice(_STATUSES)
-            period = self.dice.choice(_PERIODS)
+            number = self.rng.choice(list(self.world.schedules))
+            status = self.rng.choice(_STATUSES)
+            period = self.rng.choice(_PERIODS)
             self.world.change_schedule(number, status=status, period=period)
 
     def remove_schedule(self) -> None:
         """Plan no more backups."""
         if len(self.world.schedules) > 4:
-            self.world.remove_schedule(self.dice.choice(list(self.world.schedules)))
+            self.world.remove_schedule(self.rng.choice(list(self.world.schedules)))
 
-    def take(self) -> None:
+    def take_backup(self) -> None:
         """Take a backup by hand."""
         for server in self._servers():
             if len(self.world.backups_of(server.id)) < 25:
                 disks = self.world.disks_of(server.id)
-                disk = self.dice.choice([d for d in disks if not d.is_swap])
-                whole = self.dice.random() < 0.4
+                disk = self.rng.choice([d for d in disks if not d.is_swap])
+                whole = self.rng.random() < 0.4
                 target = Target("VirtualMachine", server.id)
                 self.world.take_backup(*(target if whole else Target("Disk", disk.id)))
 
@@ -249,48 +263,48 @@ class Life:
         for backup in self._backups():
             backup.locked = not backup.locked
 
-    def release(self) -> None:
+    def release_stuck_backup(self) -> None:
         """End a backup that hangs."""
-        for take in list(self.world.takes.present.values()):
-            if take.stage == "stuck":
-                self.world.release(take.backup.id, self.dice.choice(["finish", "fail"]))
+        for run in list(self.world.takes.present.values()):
+            if run.stage == "stuck":
+                self.world.release(run.backup.id, self.rng.choice(["finish", "fail"]))
 
-    def add_point(self) -> None:
+    def add_recovery_point(self) -> None:
         """Let a plugin take a backup."""
         for server in self._servers():
             if len(self.world.recovery_points_of(server.id)) < 5:
                 self.world.add_recovery_point(
-                    server.id, state=self.dice.choice(["built", "building"])
+                    server.id, state=self.rng.choice(["built", "building"])
                 )
 
-    def remove_point(self) -> None:
+    def remove_recovery_point(self) -> None:
         """Let a plugin forget a backup."""
         if self.world.recovery_points:
             del self.world.recovery_points[min(self.world.recovery_points)]
 
-    def strike(self) -> None:
+    def break_next_backup(self) -> None:
         """Let something go wrong with a backup to come."""
-        kind = self.dice.choice([k for k in get_args(Kind) if k != "stall"])
+        kind = self.rng.choice([k for k in get_args(Kind) if k != "stall"])
         if len(self.world.misfortunes.present) < 8:
             self.world.strike(kind, factor=3.0, seconds=1800)
 
-    def switch_store(self) -> None:
+    def toggle_backup_server(self) -> None:
         """Switch a backup server off, or on."""
-        store = self.dice.choice(list(self.world.backup_servers.values()))
+        store = self.rng.choice(list(self.world.backup_servers.values()))
         store.enabled = not store.enabled
 
     def _schedule(self, server: Server) -> None:
         disks = [d for d in self.world.disks_of(server.id) if not d.is_swap]
-        if self.dice.random() < 0.3:
+        if self.rng.random() < 0.3:
             self.world.add_schedule("VirtualMachine", server.id, rotation_period=4)
         else:
-            period = self.dice.choice(_PERIODS[:2])
-            self.world.add_schedule("Disk", self.dice.choice(disks).id, period)
+            period = self.rng.choice(_PERIODS[:2])
+            self.world.add_schedule("Disk", self.rng.choice(disks).id, period)
 
     def _servers(self) -> Iterator[Server]:
         if self.world.servers:
-            yield self.dice.choice(list(self.world.servers.values()))
+            yield self.rng.choice(list(self.world.servers.values()))
 
     def _backups(self) -> Iterator[Backup]:
         if self.world.backups:
-            yield self.dice.choice(list(self.world.backups.values()))
+            yield self.rng.choice(list(self.world.backups.values()))

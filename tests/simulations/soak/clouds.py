@@ -8,13 +8,13 @@ from typing import Any
 
 from exporter.demo.panel import Panel
 from exporter.demo.world import World
-from soak.activity import HOUR, Life, Weather
-from soak.expected_metrics import Log, Truth
+from soak.activity import HOUR, CloudActivity, RandomFaults
+from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 
-NOON = 1_800_014_400.0
+START = 1_800_014_400.0
 _HISTORY = 3 * 24 * HOUR
 POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
-CALM = {**POLL, "timeout": "60s"}
+FAULTLESS_POLL = {**POLL, "timeout": "60s"}
 """When all is well, nothing takes too long, however slow the machine is."""
 
 
@@ -25,27 +25,27 @@ class Plan:
     seed: int
     hours: float = 20.0
     """Of faults in each round, simulated."""
-    healing_hours: float = 3.0
+    recovery_hours: float = 3.0
     """A refused collector is off for an hour and more, a refused key rests for one."""
     servers: int = 10
     changes: int = 3
     """Of each cloud between two steps of time, at most."""
 
 
-def dice_of(plan: Plan, *whose: str) -> random.Random:
+def rng_for(plan: Plan, *whose: str) -> random.Random:
     """Return dice of their own: nobody's throws depend on when others throw."""
     return random.Random(f"{plan.seed} {whose}")  # noqa: S311  # no secrets
 
 
 @dataclass(eq=False)
-class Place:
+class SimulatedCloud:
     """One cloud, its panel, and what becomes of both."""
 
     name: str
     panel: Panel
-    life: Life
-    weather: Weather
-    truth: Truth
+    activity: CloudActivity
+    faults: RandomFaults
+    expected: ExpectedMetrics
     keys: dict[str, Any]
     down_until: float | None = None
 
@@ -61,14 +61,14 @@ class Place:
             **self.keys,
         }
 
-    async def open(self) -> None:
+    async def start_panel(self) -> None:
         """Start the panel where it was."""
         self.down_until = None
         port = self.panel.url.rpartition(":")[2]
         await self.panel.start(port=int(port or 0))
 
 
-def places(plan: Plan) -> list[Place]:
+def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
     """Return three clouds with some days of history, each with ways of its own."""
     found = []
     ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
@@ -81,26 +81,26 @@ def places(plan: Plan) -> list[Place]:
         ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
     )
     for number, (name, habits, keys) in enumerate(ways):
-        world = World(NOON - _HISTORY, plan.seed + number)
-        life = Life.begun(
-            world, dice_of(plan, name, "life"), plan.servers, plan.changes
+        world = World(START - _HISTORY, plan.seed + number)
+        activity = CloudActivity.started(
+            world, rng_for(plan, name, "life"), plan.servers, plan.changes
         )
         chosen: frozenset[int] | None = None
         if name == "few":
-            chosen = life.kept = frozenset([1, 2, 3, 4])
+            chosen = activity.permanent = frozenset([1, 2, 3, 4])
             keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
-        while world.now < NOON:
-            life.go_on()
+        while world.now < START:
+            activity.change_something()
             world.advance(world.now + HOUR)
         panel = Panel(world, password=f"key-of-{name}", **habits)
-        truth = Truth(name, world, Log(world), chosen)
+        expected = ExpectedMetrics(name, world, EndedTransactions(world), chosen)
         found.append(
-            Place(
+            SimulatedCloud(
                 name,
                 panel,
-                life,
-                Weather(panel, dice_of(plan, name, "weather")),
-                truth,
+                activity,
+                RandomFaults(panel, rng_for(plan, name, "weather")),
+                expected,
                 keys,
             )
         )

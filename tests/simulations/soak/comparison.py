@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from soak.expected_metrics import LAST_FAILED, PENDING, Series, Truth, series
+from soak.expected_metrics import LAST_FAILED, PENDING, ExpectedMetrics, Series, series
 
-UNTOLD = {
+NOT_IN_ROWS = {
     "onapp_panel_info",
     "onapp_panel_clock_skew_seconds",
     "onapp_inventory_last_success_timestamp_seconds",
@@ -14,7 +14,7 @@ UNTOLD = {
     LAST_FAILED,
 }
 """What no row tells, and is looked at by other means."""
-REMEMBERED = {
+DEPENDS_ON_HISTORY = {
     "onapp_transactions_total",
     "onapp_vm_last_failed_backup_timestamp_seconds",
     PENDING,
@@ -22,7 +22,7 @@ REMEMBERED = {
 """What an exporter cannot know that starts now, or what depends on that."""
 
 
-def told(text: str) -> dict[Series, float]:
+def panel_samples(text: str) -> dict[Series, float]:
     """Return what a scrape tells of panels; without the exporter's own affairs."""
     return {
         series(sample.name, **sample.labels): sample.value
@@ -34,43 +34,45 @@ def told(text: str) -> dict[Series, float]:
 
 
 def differences(
-    found: dict[Series, float], truths: list[Truth], now: float
+    found: dict[Series, float], expectations: list[ExpectedMetrics], now: float
 ) -> list[str]:
     """Return what a scrape says otherwise than the worlds, or does not say."""
     wanted: dict[Series, float] = {}
     wrong: list[str] = []
     failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
-    for truth in truths:
-        wanted |= truth.samples(now) | truth.pending(failed)
-        wrong += _poll_moments(found, truth, now)
-        wrong += _failures(found, truth)
-    told_of = {k: v for k, v in found.items() if k.family not in UNTOLD}
-    return wrong + unlike(told_of, wanted, "the world")
+    for expected in expectations:
+        wanted |= expected.samples(now) | expected.pending(failed)
+        wrong += _poll_moments(found, expected, now)
+        wrong += _failures(found, expected)
+    told_of = {k: v for k, v in found.items() if k.family not in NOT_IN_ROWS}
+    return wrong + differing_samples(told_of, wanted, "the world")
 
 
-def _poll_moments(found: dict[Series, float], truth: Truth, now: float) -> list[str]:
+def _poll_moments(
+    found: dict[Series, float], expected: ExpectedMetrics, now: float
+) -> list[str]:
     """Return which server or inventory was not read within the last interval."""
     names = [
         series(
             "onapp_vm_last_poll_success_timestamp_seconds",
-            panel=truth.name,
+            panel=expected.name,
             vm_id=server.id,
         )
-        for server in truth.servers
+        for server in expected.servers
     ]
     names.append(
-        series("onapp_inventory_last_success_timestamp_seconds", panel=truth.name)
+        series("onapp_inventory_last_success_timestamp_seconds", panel=expected.name)
     )
     return [
         f"{name} is {found.get(name)} at {now}"
         for name in names
-        if not now - truth.interval_seconds <= found.get(name, 0.0) <= now
+        if not now - expected.interval_seconds <= found.get(name, 0.0) <= now
     ]
 
 
-def _failures(found: dict[Series, float], truth: Truth) -> list[str]:
+def _failures(found: dict[Series, float], expected: ExpectedMetrics) -> list[str]:
     """Return which failures are not known, and which never happened."""
-    must = truth.must_have_failed()
+    must = expected.known_failures()
     wrong = [
         f"{name} is {found.get(name)}, not {at}"
         for name, at in must.items()
@@ -78,13 +80,13 @@ def _failures(found: dict[Series, float], truth: Truth) -> list[str]:
     ]
     for name, at in found.items():
         labels = dict(name.labels)
-        mine = name.family == LAST_FAILED and labels["panel"] == truth.name
-        if mine and at not in truth.failed_at(int(labels["vm_id"])):
+        mine = name.family == LAST_FAILED and labels["panel"] == expected.name
+        if mine and at not in expected.failed_at(int(labels["vm_id"])):
             wrong.append(f"{name} is {at}: nothing failed then")
     return wrong
 
 
-def unlike(
+def differing_samples(
     found: dict[Series, float], wanted: dict[Series, float], who: str
 ) -> list[str]:
     """Return in which series, of either, two differ."""

@@ -55,7 +55,7 @@ def series(family: str, **labels: object) -> Series:
     return Series(family, tuple(sorted((k, str(v)) for k, v in labels.items())))
 
 
-class Ended(NamedTuple):
+class EndedTransaction(NamedTuple):
     """A transaction that came to its end."""
 
     action: str
@@ -66,24 +66,24 @@ class Ended(NamedTuple):
 
 
 @dataclass(eq=False)
-class Log:
+class EndedTransactions:
     """Every transaction that ever ended, though the panel cleans its own log."""
 
     world: World
-    before: set[int] = field(init=False)
+    ended_before: set[int] = field(init=False)
     """Those that had ended before anybody watched."""
-    ended: dict[int, Ended] = field(default_factory=dict)
+    ended: dict[int, EndedTransaction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin to watch now."""
-        self.note()
-        self.before = set(self.ended)
+        self.update()
+        self.ended_before = set(self.ended)
 
-    def note(self) -> None:
+    def update(self) -> None:
         """Take in what has ended since the last time."""
         for row in self.world.transactions.values():
             if row.status in STATUSES:
-                self.ended[row.id] = Ended(
+                self.ended[row.id] = EndedTransaction(
                     row.action,
                     row.status,
                     row.associated_object_id,
@@ -93,18 +93,18 @@ class Log:
 
     def clean(self, before: float) -> None:
         """Let the panel forget old transactions."""
-        self.note()
+        self.update()
         self.world.clean_transactions(before)
 
 
 @dataclass(eq=False)
-class Truth:
+class ExpectedMetrics:
     """What is true of one panel at the moment."""
 
     name: str
     world: World
-    log: Log
-    chosen: frozenset[int] | None = None
+    transactions: EndedTransactions
+    selected: frozenset[int] | None = None
     """The servers that are watched; None: all."""
     interval_seconds: float = 900.0
 
@@ -112,13 +112,13 @@ class Truth:
     def servers(self) -> list[Server]:
         """Return the servers that are watched."""
         rows = self.world.servers.values()
-        return [row for row in rows if self.chosen is None or row.id in self.chosen]
+        return [row for row in rows if self.selected is None or row.id in self.selected]
 
     def samples(self, now: float) -> dict[Series, float]:
         """Return every sample that the world determines, as of a scrape at ``now``."""
-        self.log.note()
+        self.transactions.update()
         found: dict[Series, float] = {}
-        for family, labels, value in self._all(now):
+        for family, labels, value in self._all_samples(now):
             if value is not None:
                 found[series(family, panel=self.name, **labels)] = float(value)
         return found
@@ -127,7 +127,7 @@ class Truth:
         """Return when takes of a server failed."""
         return {row.at for row in self._failed() if row.server_id == vm_id}
 
-    def must_have_failed(self) -> dict[Series, float]:
+    def known_failures(self) -> dict[Series, float]:
         """Return when a take of each target last failed whose row is still listed."""
         found: dict[Series, float] = {}
         for server in self.servers:
@@ -161,12 +161,12 @@ class Truth:
                     found[series(PENDING, panel=self.name, **labels)] = min(moments)
         return found
 
-    def _failed(self) -> Iterator[Ended]:
-        for row in self.log.ended.values():
+    def _failed(self) -> Iterator[EndedTransaction]:
+        for row in self.transactions.ended.values():
             if row.status == "failed" and row.action.startswith("take_"):
                 yield row
 
-    def _all(self, now: float) -> Iterator[_Fact]:
+    def _all_samples(self, now: float) -> Iterator[_Sample]:
         yield from self._of_panel()
         yield from self._of_transactions()
         yield from self._of_backup_servers()
@@ -178,7 +178,7 @@ class Truth:
             for schedule in self.world.schedules_of(server.id):
                 yield from _of_schedule(server, schedule)
 
-    def _of_panel(self) -> Iterator[_Fact]:
+    def _of_panel(self) -> Iterator[_Sample]:
         yield "onapp_up", {}, 1
         yield "onapp_poll_lag_seconds", {}, 0
         yield "onapp_poll_interval_seconds", {}, self.interval_seconds
@@ -186,20 +186,20 @@ class Truth:
         for collector in COLLECTORS:
             yield "onapp_collector_success", {"collector": collector}, 1
 
-    def _of_transactions(self) -> Iterator[_Fact]:
+    def _of_transactions(self) -> Iterator[_Sample]:
         ids = {server.id for server in self.servers}
         mine = [
             row
-            for number, row in self.log.ended.items()
-            if number not in self.log.before
-            and (self.chosen is None or row.server_id in ids)
+            for number, row in self.transactions.ended.items()
+            if number not in self.transactions.ended_before
+            and (self.selected is None or row.server_id in ids)
         ]
         counts = Counter((row.action, row.status) for row in mine)
         open_ = [
             row
             for row in self.world.transactions.values()
             if row.status in ("pending", "running")
-            and (self.chosen is None or row.associated_object_id in ids)
+            and (self.selected is None or row.associated_object_id in ids)
         ]
         for action in ACTIONS:
             for status in STATUSES:
@@ -210,15 +210,15 @@ class Truth:
             family = "onapp_transactions_oldest_pending_timestamp_seconds"
             yield family, {"action": action}, min(since, default=None)
 
-    def _of_backup_servers(self) -> Iterator[_Fact]:
+    def _of_backup_servers(self) -> Iterator[_Sample]:
         held: dict[str, list[Backup]] = defaultdict(list)
         for number in self.world.backup_servers:
             held[str(number)] = []
         for server in self.servers:
             for row in self.world.backups_of(server.id):
                 held[str(row.backup_server_id or "none")].append(row)
-        for place, rows in held.items():
-            labels = {"backup_server_id": place}
+        for backup_server, rows in held.items():
+            labels = {"backup_server_id": backup_server}
             yield "onapp_backup_server_backups", labels, len(rows)
             yield "onapp_backup_server_used_bytes", labels, sum(map(_bytes, rows))
         for store in self.world.backup_servers.values():
@@ -228,7 +228,7 @@ class Truth:
             capacity = store.capacity_gb * GIB
             yield "onapp_backup_server_capacity_bytes", labels, capacity
 
-    def _of_server(self, server: Server) -> Iterator[_Fact]:
+    def _of_server(self, server: Server) -> Iterator[_Sample]:
         labels = {"vm_id": server.id}
         described = ("identifier", "label", "hostname", "user_id", "hypervisor_id")
         info = {name: getattr(server, name) for name in described}
@@ -244,7 +244,7 @@ class Truth:
         last = max(self.failed_at(server.id), default=None)
         yield "onapp_vm_last_failed_backup_timestamp_seconds", labels, last
 
-    def _of_backups(self, server: Server, now: float) -> Iterator[_Fact]:
+    def _of_backups(self, server: Server, now: float) -> Iterator[_Sample]:
         world = self.world
         labels = {"vm_id": server.id}
         rows = world.backups_of(server.id)
@@ -280,11 +280,11 @@ class Truth:
         on_disks |= any(schedule.target_type == "Disk" for schedule in schedules)
         on_disks |= any(disk.has_autobackups for disk in disks)
         still = any(target.type == "Disk" for target in enabled)
-        if on_disks and (still or not self._whole_now(server)):
+        if on_disks and (still or not self._is_whole_server_newest(server)):
             found |= {Target("Disk", disk.id) for disk in disks if not disk.is_swap}
         return found
 
-    def _whole_now(self, server: Server) -> bool:
+    def _is_whole_server_newest(self, server: Server) -> bool:
         """Tell whether a backup of the whole server is newer than any of a disk."""
         rows = self.world.backups_of(server.id)
         good = [r for r in _good(rows) if r.target_type == "VirtualMachine"]
@@ -292,7 +292,7 @@ class Truth:
         disks = [r.built_at or r.created_at for r in rows if r.target_type == "Disk"]
         return max(whole, default=0.0) > max(disks, default=0.0)
 
-    def _of_target(self, server: Server, target: Target) -> Iterator[_Fact]:
+    def _of_target(self, server: Server, target: Target) -> Iterator[_Sample]:
         labels = {"vm_id": server.id, **_target(target)}
         rows = [r for r in self.world.backups_of(server.id) if r.target == target]
         counted = [row for row in rows if not row.marked_for_delete]
@@ -328,10 +328,10 @@ class Truth:
         return min(intervals, default=None) if exists else None
 
 
-_Fact = tuple[str, Mapping[str, object], float | None]
+_Sample = tuple[str, Mapping[str, object], float | None]
 
 
-def _of_schedule(server: Server, row: Schedule) -> Iterator[_Fact]:
+def _of_schedule(server: Server, row: Schedule) -> Iterator[_Sample]:
     labels: dict[str, object] = {"schedule_id": row.id}
     for status in ("enabled", "disabled", "failed"):
         where = {**labels, "status": status}
@@ -344,7 +344,7 @@ def _of_schedule(server: Server, row: Schedule) -> Iterator[_Fact]:
     yield "onapp_schedule_next_start_timestamp_seconds", labels, start
 
 
-def _of_backup(row: Backup, now: float) -> Iterator[_Fact]:
+def _of_backup(row: Backup, now: float) -> Iterator[_Sample]:
     labels: dict[str, object] = {"vm_id": row.server_id, "backup_id": row.id}
     described = ("identifier", "backup_type", "initiated", "target_type", "target_id")
     info = {name: getattr(row, name) for name in described}

@@ -14,7 +14,7 @@ from typing import Any
 
 from exporter.app import Exporter
 
-_REMEMBERING = ("exporter.", "builtins", "collections", "prometheus_client")
+_OWNING_MODULES = ("exporter.", "builtins", "collections", "prometheus_client")
 """Where the things come from that hold others."""
 _OPAQUE = (type, ModuleType, FunctionType, CoroutineType)
 """These hold others that are not their own."""
@@ -23,17 +23,17 @@ _ENTRY_BYTES = 24
 
 
 @dataclass(frozen=True)
-class Reading:
+class ResourceUsage:
     """What the process holds at one moment, when every connection is closed."""
 
     rss_mib: float
     files: int
     tasks: int
-    more_kib: float
+    extra_kib: float
     """What the exporter remembers beyond one that has just started."""
 
 
-def held_kib(exporter: Exporter) -> float:
+def remembered_kib(exporter: Exporter) -> float:
     """Return the size of everything that an exporter remembers."""
     return kib_of(exporter.store, exporter.exposition, exporter.fleet)
 
@@ -51,7 +51,7 @@ def kib_of(*things: object) -> float:
         total += _bytes(thing)
         if isinstance(thing, _OPAQUE):
             continue
-        if type(thing).__module__.startswith(_REMEMBERING):
+        if type(thing).__module__.startswith(_OWNING_MODULES):
             waiting += gc.get_referents(thing)
     return total / 1024
 
@@ -68,7 +68,7 @@ def _bytes(thing: object) -> int:
     return 0 if isinstance(thing, (int, float)) else sys.getsizeof(thing)
 
 
-async def reading(more_kib: float) -> Reading:
+async def resource_usage(more_kib: float) -> ResourceUsage:
     """Return what the process holds, once closed connections are gone."""
     before = (-1, -1)
     for _ in range(200):
@@ -78,7 +78,7 @@ async def reading(more_kib: float) -> Reading:
         if now == before:
             break
         before = now
-    return Reading(_rss_mib(), *before, more_kib)
+    return ResourceUsage(_rss_mib(), *before, more_kib)
 
 
 def _files() -> int:

@@ -25,22 +25,36 @@ from pathlib import Path
 import aiohttp
 import structlog
 import yaml
-from harness import Cloud, SteppedClock, exporting
+from harness import MonitoredCloud, SteppedClock, running_exporter
 
 from exporter.errors import ConfigError
 from soak.activity import HOUR, MINUTE
-from soak.clouds import CALM, NOON, POLL, Place, Plan, dice_of, places
-from soak.comparison import REMEMBERED, UNTOLD, differences, told, unlike
-from soak.resource_usage import Reading, held_kib, reading
+from soak.clouds import (
+    FAULTLESS_POLL,
+    POLL,
+    START,
+    Plan,
+    SimulatedCloud,
+    rng_for,
+    simulated_clouds,
+)
+from soak.comparison import (
+    DEPENDS_ON_HISTORY,
+    NOT_IN_ROWS,
+    differences,
+    differing_samples,
+    panel_samples,
+)
+from soak.resource_usage import ResourceUsage, remembered_kib, resource_usage
 
-_STANDSTILL = 30 * MINUTE
+_SETTLING_SECONDS = 30 * MINUTE
 """Longer than the interval: everything is read once more."""
-_STANDSTILLS = 4
+_SETTLING_ROUNDS = 4
 _SECRETS = ("root-secret-of", "remote-secret-of", "key-of-")
 
-MOST_MORE_RSS_MIB = 16.0
+MAX_RSS_GROWTH_MIB = 16.0
 """From the end of the first round to the last: caches, and fragments of the heap."""
-MOST_MORE_KIB = 768.0
+MAX_EXTRA_KIB = 768.0
 """What it may remember beyond a new one: 2,000 ids of the log of each panel."""
 
 _FORMATS = (
@@ -50,7 +64,7 @@ _FORMATS = (
 )
 
 
-class Lost(AssertionError):
+class SoakFailure(AssertionError):
     """The soak has found something; the text says what."""
 
 
@@ -60,11 +74,11 @@ class Soak:
 
     plan: Plan
     folder: Path
-    dice: random.Random
-    places: list[Place]
+    rng: random.Random
+    clouds: list[SimulatedCloud]
     clock: SteppedClock
-    cloud: Cloud
-    readings: list[Reading] = field(default_factory=list)
+    monitored: MonitoredCloud
+    usages: list[ResourceUsage] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     series: int = 0
     """How many were compared last."""
@@ -80,142 +94,149 @@ class Soak:
             await self._reload_with(POLL)
             until = self.clock.elapsed + self.plan.hours * HOUR
             while self.clock.elapsed < until:
-                await self._stir()
-                step = self.dice.choice([1, 5, 10, 20]) * MINUTE
+                await self._change_something()
+                step = self.rng.choice([1, 5, 10, 20]) * MINUTE
                 await asyncio.gather(
-                    self.cloud.pass_(step), *(self.scrape(session) for _ in range(2))
+                    self.monitored.advance(step),
+                    *(self.scrape(session) for _ in range(2)),
                 )
-            await self._heal()
+            await self._end_faults()
             for _ in range(12):
-                part = self.plan.healing_hours * HOUR / 12
-                await asyncio.gather(self.cloud.pass_(part), self.scrape(session))
-            for place in self.places:
-                place.panel.clock = None
-            await self.cloud.pass_(_STANDSTILL)
+                part = self.plan.recovery_hours * HOUR / 12
+                await asyncio.gather(self.monitored.advance(part), self.scrape(session))
+            for cloud in self.clouds:
+                cloud.panel.clock = None
+            await self.monitored.advance(_SETTLING_SECONDS)
             await self.scrape(session)
-            held = [held_kib(self.cloud.exporter)]
-            for _ in range(_STANDSTILLS):
-                await self.cloud.pass_(_STANDSTILL)
+            held = [remembered_kib(self.monitored.exporter)]
+            for _ in range(_SETTLING_ROUNDS):
+                await self.monitored.advance(_SETTLING_SECONDS)
                 text = await self.scrape(session, _FORMATS[0])
-                held.append(held_kib(self.cloud.exporter))
+                held.append(remembered_kib(self.monitored.exporter))
                 if not is_leaking(held):
                     break
             else:
                 shown = ", ".join(f"{kib:.1f}" for kib in held)
-                raise Lost(f"more and more is remembered of what stays: {shown} KiB")
+                raise SoakFailure(
+                    f"more and more is remembered of what stays: {shown} KiB"
+                )
         await self.measure(await self._compare(text))
-        for place in self.places:
-            self.counts["requests"] += len(place.panel.requests)
-            place.panel.requests.clear()
-            place.life.world.journal.clear()
-            place.truth.log.clean(place.life.world.now - 12 * HOUR)
-            place.panel.clock = self.clock.time
+        for cloud in self.clouds:
+            self.counts["requests"] += len(cloud.panel.requests)
+            cloud.panel.requests.clear()
+            cloud.activity.world.journal.clear()
+            cloud.expected.transactions.clean(cloud.activity.world.now - 12 * HOUR)
+            cloud.panel.clock = self.clock.time
 
     async def scrape(
         self, session: aiohttp.ClientSession, headers: dict[str, str] | None = None
     ) -> str:
         """Scrape in one of the formats; raise Lost if that is not whole."""
         wanted = headers or _FORMATS[self.counts["scrapes"] % len(_FORMATS)]
-        address = f"{self.cloud.base}/metrics"
+        address = f"{self.monitored.base}/metrics"
         async with session.get(address, headers=wanted) as response:
             text = await response.text()
             whole = "openmetrics" not in wanted["Accept"] or text.endswith("# EOF\n")
             if response.status != 200 or not whole:
-                raise Lost(f"a scrape failed: HTTP {response.status}, {len(text)} B")
+                raise SoakFailure(
+                    f"a scrape failed: HTTP {response.status}, {len(text)} B"
+                )
         for secret in _SECRETS:
             if secret in text:
-                raise Lost(f"a scrape shows a secret: {secret}…")
+                raise SoakFailure(f"a scrape shows a secret: {secret}…")
         self.counts["scrapes"] += 1
         return text
 
-    async def _stir(self) -> None:
+    async def _change_something(self) -> None:
         """Change something about the clouds, their panels and the configuration."""
         now = self.clock.time()
-        for place in self.places:
-            place.life.go_on()
-            place.weather.change(now)
-            if place.down_until is not None and place.down_until <= now:
-                await place.open()
-            elif place.down_until is None and self.dice.random() < 0.02:
-                place.down_until = now + self.dice.choice([1, 10, 60]) * MINUTE
-                await place.panel.stop()
+        for cloud in self.clouds:
+            cloud.activity.change_something()
+            cloud.faults.change(now)
+            if cloud.down_until is not None and cloud.down_until <= now:
+                await cloud.start_panel()
+            elif cloud.down_until is None and self.rng.random() < 0.02:
+                cloud.down_until = now + self.rng.choice([1, 10, 60]) * MINUTE
+                await cloud.panel.stop()
                 self.counts["panels stopped"] += 1
-            if self.dice.random() < 0.02:
+            if self.rng.random() < 0.02:
                 self.counts["keys changed"] += 1
-                place.panel.password = f"key-of-{place.name}-{self.dice.random()}"
-                if self.dice.random() < 0.7:
-                    self._write_key(place)
-        if self.dice.random() < 0.2:
-            await self._reload(self.dice.choice([*self.places, None]))
+                cloud.panel.password = f"key-of-{cloud.name}-{self.rng.random()}"
+                if self.rng.random() < 0.7:
+                    self._write_key(cloud)
+        if self.rng.random() < 0.2:
+            await self._reload(self.rng.choice([*self.clouds, None]))
 
-    async def _reload(self, changed: Place | None) -> None:
+    async def _reload(self, changed: SimulatedCloud | None) -> None:
         """Reload with one section changed, or with a file that is no good."""
-        sections = [place.section() for place in self.places]
-        for place, section in zip(self.places, sections, strict=True):
-            if place is changed:
-                interval = self.dice.choice(["7m", "15m", "21m"])
+        sections = [cloud.section() for cloud in self.clouds]
+        for cloud, section in zip(self.clouds, sections, strict=True):
+            if cloud is changed:
+                interval = self.rng.choice(["7m", "15m", "21m"])
                 section["poll"] = {**POLL, "interval": interval}
         self.counts["reloads"] += 1
         if changed is None:
-            self.cloud.file.write_text("panels: nonsense")
+            self.monitored.file.write_text("panels: nonsense")
             try:
-                await self.cloud.exporter.reload()
+                await self.monitored.exporter.reload()
             except ConfigError:
                 return
-            raise Lost("a bad configuration file was taken")
-        self.cloud.file.write_text(yaml.safe_dump({"panels": sections}))
-        await self.cloud.exporter.reload()
+            raise SoakFailure("a bad configuration file was taken")
+        self.monitored.file.write_text(yaml.safe_dump({"panels": sections}))
+        await self.monitored.exporter.reload()
 
-    async def _heal(self) -> None:
-        for place in self.places:
-            place.weather.clear()
-            if place.down_until is not None:
-                await place.open()
-            self._write_key(place)
-        await self._reload_with(CALM)
+    async def _end_faults(self) -> None:
+        for cloud in self.clouds:
+            cloud.faults.clear()
+            if cloud.down_until is not None:
+                await cloud.start_panel()
+            self._write_key(cloud)
+        await self._reload_with(FAULTLESS_POLL)
 
     async def _reload_with(self, poll: dict[str, str]) -> None:
-        sections = [{**place.section(), "poll": poll} for place in self.places]
-        self.cloud.file.write_text(yaml.safe_dump({"panels": sections}))
-        await self.cloud.exporter.reload()
+        sections = [{**cloud.section(), "poll": poll} for cloud in self.clouds]
+        self.monitored.file.write_text(yaml.safe_dump({"panels": sections}))
+        await self.monitored.exporter.reload()
 
-    def _write_key(self, place: Place) -> None:
-        (self.folder / place.name).write_text(place.panel.password)
+    def _write_key(self, cloud: SimulatedCloud) -> None:
+        (self.folder / cloud.name).write_text(cloud.panel.password)
 
     async def _compare(self, text: str) -> float:
         """Compare a scrape with the worlds, and with an exporter that begins now.
 
         Returns how many KiB the old one remembers beyond the new one.
         """
-        found = told(text)
-        truths = [place.truth for place in self.places]
-        wrong = differences(found, truths, self.clock.time())
-        panel, file = self.places[0].panel, self.cloud.file
-        async with exporting(panel, file, self.clock) as fresh:
-            other = told(await fresh.metrics())
-            needed_kib = held_kib(fresh.exporter)
-        skipped = UNTOLD | REMEMBERED
-        wrong += unlike(
+        found = panel_samples(text)
+        expectations = [cloud.expected for cloud in self.clouds]
+        wrong = differences(found, expectations, self.clock.time())
+        panel, file = self.clouds[0].panel, self.monitored.file
+        async with running_exporter(panel, file, self.clock) as fresh:
+            other = panel_samples(await fresh.metrics())
+            needed_kib = remembered_kib(fresh.exporter)
+        skipped = NOT_IN_ROWS | DEPENDS_ON_HISTORY
+        wrong += differing_samples(
             {name: at for name, at in found.items() if name.family not in skipped},
             {name: at for name, at in other.items() if name.family not in skipped},
             "a new exporter",
         )
         if wrong:
             shown = "\n  ".join(wrong[:20])
-            raise Lost(f"{len(wrong)} series are not what they should be:\n  {shown}")
+            raise SoakFailure(
+                f"{len(wrong)} series are not what they should be:\n  {shown}"
+            )
         self.series = len(found)
-        return held_kib(self.cloud.exporter) - needed_kib
+        return remembered_kib(self.monitored.exporter) - needed_kib
 
-    async def measure(self, more_kib: float) -> None:
+    async def measure(self, extra_kib: float) -> None:
         """Close every idle connection, and count; raise Lost if anything grows."""
-        for place in self.places:
-            await place.panel.stop()
-        self.readings.append(await reading(more_kib))
-        for place in self.places:
-            await place.open()
-        grown = growth(self.readings)
+        for cloud in self.clouds:
+            await cloud.panel.stop()
+        self.usages.append(await resource_usage(extra_kib))
+        for cloud in self.clouds:
+            await cloud.start_panel()
+        grown = growth(self.usages)
         if grown:
-            raise Lost("; ".join(grown))
+            raise SoakFailure("; ".join(grown))
 
 
 def is_leaking(held_kib: Sequence[float]) -> bool:
@@ -226,9 +247,9 @@ def is_leaking(held_kib: Sequence[float]) -> bool:
     return all(after > before for before, after in pairwise(held_kib))
 
 
-def growth(readings: list[Reading]) -> list[str]:
+def growth(usages: list[ResourceUsage]) -> list[str]:
     """Return what has grown beyond its bound since the start."""
-    start, *rounds = readings
+    start, *rounds = usages
     if not rounds:
         return []
     last = rounds[-1]
@@ -240,62 +261,62 @@ def growth(readings: list[Reading]) -> list[str]:
         )
         if now != before
     ]
-    if last.rss_mib > rounds[0].rss_mib + MOST_MORE_RSS_MIB:
+    if last.rss_mib > rounds[0].rss_mib + MAX_RSS_GROWTH_MIB:
         found.append(
             f"RSS is {last.rss_mib:.0f} MiB, {rounds[0].rss_mib:.0f} MiB "
             "after the first round"
         )
-    if last.more_kib > MOST_MORE_KIB:
+    if last.extra_kib > MAX_EXTRA_KIB:
         found.append(
-            f"the exporter remembers {last.more_kib:.0f} KiB more than a new one"
+            f"the exporter remembers {last.extra_kib:.0f} KiB more than a new one"
         )
     return found
 
 
 @asynccontextmanager
-async def soaking(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
+async def running_soak(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
     """Start the clouds and the exporter; end them."""
-    found = places(plan)
-    clock = SteppedClock(NOON)
+    found = simulated_clouds(plan)
+    clock = SteppedClock(START)
     file = folder / "onapp.yml"
     try:
-        for place in found:
-            place.panel.clock = clock.time
-            await place.panel.start()
-            (folder / place.name).write_text(place.panel.password)
-        sections = [place.section() for place in found]
+        for cloud in found:
+            cloud.panel.clock = clock.time
+            await cloud.panel.start()
+            (folder / cloud.name).write_text(cloud.panel.password)
+        sections = [cloud.section() for cloud in found]
         file.write_text(yaml.safe_dump({"panels": sections}))
-        async with exporting(found[0].panel, file, clock) as cloud:
-            dice = dice_of(plan, "all", "stir")
-            soak = Soak(plan, folder, dice, found, clock, cloud)
+        async with running_exporter(found[0].panel, file, clock) as monitored:
+            rng = rng_for(plan, "all", "stir")
+            soak = Soak(plan, folder, rng, found, clock, monitored)
             await soak.measure(0.0)
             yield soak
     finally:
-        for place in found:
-            await place.panel.stop()
+        for cloud in found:
+            await cloud.panel.stop()
 
 
 async def run(plan: Plan, seconds: float) -> list[str]:
     """Soak for so long; return the report."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        async with soaking(plan, Path(folder)) as soak:
-            while len(soak.readings) < 3 or time.monotonic() < began + seconds:
+        async with running_soak(plan, Path(folder)) as soak:
+            while len(soak.usages) < 3 or time.monotonic() < began + seconds:
                 await soak.round()
                 passed = time.monotonic() - began
-                _progress(f"{passed:4.0f} s, {soak.days:.1f} days, {soak.readings[-1]}")
+                _progress(f"{passed:4.0f} s, {soak.days:.1f} days, {soak.usages[-1]}")
             return [*report(soak), f"{time.monotonic() - began:.0f} s in all"]
 
 
 def report(soak: Soak) -> list[str]:
     """Return what was done, and what was held meanwhile."""
-    readings = soak.readings
-    chosen = (readings[0], readings[len(readings) // 2], readings[-1])
+    usages = soak.usages
+    chosen = (usages[0], usages[len(usages) // 2], usages[-1])
     placed: Counter[str] = Counter()
     befallen: Counter[str] = Counter()
-    for place in soak.places:
-        placed += place.weather.counts
-        befallen += place.weather.happened
+    for cloud in soak.clouds:
+        placed += cloud.faults.counts
+        befallen += cloud.faults.affected_requests
     counts = ", ".join(f"{count} {what}" for what, count in soak.counts.items())
     rows = (
         ("RSS, MiB", *(f"{one.rss_mib:.1f}" for one in chosen)),
@@ -303,11 +324,11 @@ def report(soak: Soak) -> list[str]:
         ("tasks", *(str(one.tasks) for one in chosen)),
         (
             "remembered beyond a new one, KiB",
-            *(f"{one.more_kib:.1f}" for one in chosen),
+            *(f"{one.extra_kib:.1f}" for one in chosen),
         ),
     )
     kinds = ", ".join(f"{kind} {placed[kind]}" for kind in sorted(placed))
-    days = f"{soak.days:.1f} simulated days in {len(readings) - 1} rounds"
+    days = f"{soak.days:.1f} simulated days in {len(usages) - 1} rounds"
     return [
         f"{days}, seed {soak.plan.seed}: {counts}",
         f"{placed.total()} faults befell {befallen.total()} requests: {kinds}",
@@ -339,7 +360,7 @@ def main() -> int:
     )
     try:
         lines = asyncio.run(run(Plan(asked.seed, asked.hours), asked.minutes * 60))
-    except Lost as error:
+    except SoakFailure as error:
         print(f"\nseed {asked.seed}: {error}", file=sys.stderr)
         return 1
     print("\n" + "\n".join(lines))

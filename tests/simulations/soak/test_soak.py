@@ -9,28 +9,28 @@ from pathlib import Path
 
 import pytest
 from builders import DAY, HOUR, a_cloud
-from harness import NOW, watched
+from harness import NOW, monitored
 
 from exporter.demo.panel import Panel
-from soak.activity import arguments, kinds
+from soak.activity import fault_arguments, fault_kinds
 from soak.clouds import Plan
-from soak.comparison import differences, told
-from soak.expected_metrics import Log, Truth
-from soak.resource_usage import Reading, kib_of
-from soak.run import MOST_MORE_KIB, MOST_MORE_RSS_MIB, growth, is_leaking, soaking
+from soak.comparison import differences, panel_samples
+from soak.expected_metrics import EndedTransactions, ExpectedMetrics
+from soak.resource_usage import ResourceUsage, kib_of
+from soak.run import MAX_EXTRA_KIB, MAX_RSS_GROWTH_MIB, growth, is_leaking, running_soak
 
-HELD = Reading(rss_mib=50.0, files=10, tasks=10, more_kib=1.0)
+HELD = ResourceUsage(rss_mib=50.0, files=10, tasks=10, extra_kib=1.0)
 
 
 async def test_hours_of_faults_lose_and_leak_nothing(tmp_path: Path) -> None:
     """All is as the worlds say afterwards, and nothing is held that was not before."""
-    plan = Plan(seed=7, hours=1.0, healing_hours=1.5, servers=4, changes=12)
-    async with soaking(plan, tmp_path) as soak:
+    plan = Plan(seed=7, hours=1.0, recovery_hours=1.5, servers=4, changes=12)
+    async with running_soak(plan, tmp_path) as soak:
         await soak.round()
-        start, end = soak.readings
+        start, end = soak.usages
 
         assert (end.files, end.tasks) == (start.files, start.tasks)
-        assert end.more_kib < 64
+        assert end.extra_kib < 64
         assert soak.series > 300
 
 
@@ -52,18 +52,18 @@ async def test_each_series_that_is_missing_or_wrong_is_found(
 ) -> None:
     """Whatever a scrape tells of a world, a line less or another value is noticed."""
     points = {"recovery_points": True}
-    async with watched(panel, tmp_path, collectors=points) as cloud:
-        found = told(await cloud.metrics())
-        truth = Truth("cp", panel.world, Log(panel.world))
+    async with monitored(panel, tmp_path, collectors=points) as cloud:
+        found = panel_samples(await cloud.metrics())
+        expected = ExpectedMetrics("cp", panel.world, EndedTransactions(panel.world))
         unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
         for name, value in found.items():
             less = {k: v for k, v in found.items() if k != name}
             more = {**found, name: value + 2000}
-            noticed = [differences(one, [truth], NOW) != [] for one in (less, more)]
+            noticed = [differences(one, [expected], NOW) != [] for one in (less, more)]
 
             assert noticed == [name.family not in unseen] * 2, name
 
-        assert differences(found, [truth], NOW) == []
+        assert differences(found, [expected], NOW) == []
 
 
 async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
@@ -71,13 +71,13 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
 ) -> None:
     """A backup that is gone, or one more, is what the check is there to find."""
     points = {"recovery_points": True}
-    async with watched(panel, tmp_path, collectors=points) as cloud:
-        found = told(await cloud.metrics())
-        truth = Truth("cp", panel.world, Log(panel.world))
+    async with monitored(panel, tmp_path, collectors=points) as cloud:
+        found = panel_samples(await cloud.metrics())
+        expected = ExpectedMetrics("cp", panel.world, EndedTransactions(panel.world))
         panel.world.remove_backup(1001)
-        less = differences(found, [truth], NOW)
+        less = differences(found, [expected], NOW)
         panel.world.add_server()
-        more = differences(found, [truth], NOW)
+        more = differences(found, [expected], NOW)
 
         assert any("backup_id': '1001'" in line for line in less)
         assert any("vm_id': '2'" in line for line in more)
@@ -88,12 +88,12 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
     [
         replace(HELD, files=11),
         replace(HELD, tasks=9),
-        replace(HELD, rss_mib=50.1 + MOST_MORE_RSS_MIB),
-        replace(HELD, more_kib=0.1 + MOST_MORE_KIB),
+        replace(HELD, rss_mib=50.1 + MAX_RSS_GROWTH_MIB),
+        replace(HELD, extra_kib=0.1 + MAX_EXTRA_KIB),
     ],
     ids=["files", "tasks", "RSS", "memory"],
 )
-def test_what_has_grown_is_named(last: Reading) -> None:
+def test_what_has_grown_is_named(last: ResourceUsage) -> None:
     """Each bound is one that can be passed."""
     assert growth([HELD, HELD, HELD]) == []
     assert len(growth([HELD, HELD, last])) == 1
@@ -145,8 +145,8 @@ def test_whatever_holds_more_has_grown(less: object, more: object) -> None:
 
 def test_every_kind_of_fault_comes_by() -> None:
     """A new kind in the simulated panel takes part by itself, or says what it lacks."""
-    for name, function in kinds().items():
-        for given in arguments(name):
+    for name, function in fault_kinds().items():
+        for given in fault_arguments(name):
             inspect.signature(function).bind(*given)
 
-    assert len(kinds()) >= 14
+    assert len(fault_kinds()) >= 14

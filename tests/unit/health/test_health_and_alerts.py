@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_rules import RULES, run, the_alerts, the_rules
-from random_stores import Draw
-from stores import MONOTONIC, TIME, StandingClock
+from alert_rules import RULES, alerting_rules, all_rules, run_tool
+from random_stores import RandomStores
+from stores import MONOTONIC, TIME, FixedClock
 
 from exporter.clock import Now
 from exporter.config.schema import Detail
@@ -48,13 +48,13 @@ _SHIFT = {conditions.UNHEARD: Severity.CRITICAL}
 
 def the_rule(record: str) -> str:
     """Return the expression of a recording rule, on one line."""
-    (found,) = (rule["expr"] for rule in the_rules() if rule.get("record") == record)
+    (found,) = (rule["expr"] for rule in all_rules() if rule.get("record") == record)
     return " ".join(found.split())
 
 
 def the_alert(name: str) -> str:
     """Return the expressions of an alert, on one line."""
-    found = [alert["expr"] for alert in the_alerts() if alert["alert"] == name]
+    found = [alert["expr"] for alert in alerting_rules() if alert["alert"] == name]
     return " ".join(" ".join(found).split())
 
 
@@ -147,7 +147,7 @@ def _product(text: str) -> float:
 
 def test_kinds_name_alerts_at_their_severity() -> None:
     """What is shown as critical or as a warning is so for whoever is alerted."""
-    shipped = {(a["alert"], a["labels"]["severity"]) for a in the_alerts()}
+    shipped = {(a["alert"], a["labels"]["severity"]) for a in alerting_rules()}
     alerts = {alert for alert, _ in shipped}
     every = {*conditions.SERVER_KINDS, *conditions.PANEL_KINDS}
     told = {(k.alert, k.level.name.lower()) for k in every if k.level > Severity.NOTICE}
@@ -162,7 +162,7 @@ def test_code_and_alerts_judge_generated_worlds_alike(
     seed: int, tmp_path: Path
 ) -> None:
     """Every alert that the shipped rules raise at a moment, and no other."""
-    store = Draw(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
+    store = RandomStores(Random(seed)).store(panels=8, servers=20)  # noqa: S311  # no secret
     judged = set(_judged(store))
     by = ", ".join(("alertname", "severity", *_LABELS))
     case = {
@@ -188,7 +188,7 @@ def test_code_and_alerts_judge_generated_worlds_alike(
     alerts = {re.findall(r'alertname="(\w+)"', labels)[0] for labels in judged}
 
     assert len(alerts) >= 14
-    assert "SUCCESS" in run("promtool", "test", "rules", file)
+    assert "SUCCESS" in run_tool("promtool", "test", "rules", file)
 
 
 def _exposed(store: Store) -> str:
@@ -199,7 +199,7 @@ def _exposed(store: Store) -> str:
         counters = telemetry.panel(panel.name)
         if panel.trouble is not None:
             counters.failed("version", panel.trouble.reason)
-    made = Exposition(store, StandingClock(), Detail(backups=False), telemetry.registry)
+    made = Exposition(store, FixedClock(), Detail(backups=False), telemetry.registry)
     return made.render(TEXT).decode()
 
 

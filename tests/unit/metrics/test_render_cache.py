@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
-from scrape_parsing import understood
+from scrape_parsing import parsed_scrape
 from stores import (
     TIME,
-    StandingClock,
+    FixedClock,
     a_backup,
     a_panel,
     a_server,
     a_store,
+    add_server,
     panels,
-    put,
+    server_entries,
     texts,
-    watches,
 )
 
 from exporter.config.schema import Detail
@@ -49,7 +49,7 @@ class Scrapes(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Begin with two panels, of which nothing is known."""
         super().__init__()
-        self.clock = StandingClock()
+        self.clock = FixedClock()
         self.store: Store = a_store(*map(a_panel, NAMES))
         self.exposition = Exposition(
             self.store, self.clock, Detail(), CollectorRegistry()
@@ -61,7 +61,7 @@ class Scrapes(RuleBasedStateMachine):
     ) -> None:
         """Put in a new one, or change it in any respect, its freshness too."""
         if name in self.store.panels:
-            watch = data.draw(watches(name, vm_id))
+            watch = data.draw(server_entries(name, vm_id))
             self.store.panels[name].watches[vm_id] = watch
 
     @rule(first=vm_ids, number=st.integers(2, 2 * SERVERS))
@@ -70,7 +70,7 @@ class Scrapes(RuleBasedStateMachine):
         for vm_id in range(first, first + number):
             if "cp" in self.store.panels:
                 backup = a_backup(id=vm_id, built_at=None if vm_id % 3 else 1.5)
-                put(self.store.panels["cp"], a_server(id=vm_id), backup)
+                add_server(self.store.panels["cp"], a_server(id=vm_id), backup)
 
     @rule(first=vm_ids, number=st.integers(1, 2 * SERVERS))
     def some_go(self, first: int, number: int) -> None:
@@ -91,7 +91,7 @@ class Scrapes(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.25, 4000))
     def time_passes(self, seconds: float) -> None:
         """Let ages grow, and what was not read for long become too old."""
-        self.clock.passed += seconds
+        self.clock.elapsed += seconds
 
     @rule(detail=details)
     def a_reload_changes_the_detail(self, detail: Detail) -> None:
@@ -135,7 +135,7 @@ class Scrapes(RuleBasedStateMachine):
         assert gzip.decompress(compressed) == plain
         assert scrape.compressed(media_type).length == len(compressed)
         assert scrape.plain(media_type).length == len(plain)
-        assert understood(plain.decode(), media_type) == understood(
+        assert parsed_scrape(plain.decode(), media_type) == parsed_scrape(
             encode(registry).decode(), media_type
         )
 
@@ -152,7 +152,7 @@ TestScrapes.settings = settings(
 def test_each_thread_shows_its_own_moment() -> None:
     """Scrapes are made by threads, in any order, while polls bring other things."""
     dice = Random(1)  # noqa: S311  # no secrets
-    panel, clock = a_panel(), StandingClock()
+    panel, clock = a_panel(), FixedClock()
     made = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
 
     def change() -> None:
@@ -160,14 +160,16 @@ def test_each_thread_shows_its_own_moment() -> None:
         if dice.random() < 0.2:
             panel.watches.pop(vm_id, None)
         else:
-            put(panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number))
+            add_server(
+                panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number)
+            )
 
     def scraped(moment: Snapshot) -> bytes:
         return b"".join(made.scrape(moment).plain(TEXT).chunks())
 
     def collected(moment: Snapshot) -> bytes:
-        then = StandingClock()
-        then.passed = moment.now.time - TIME
+        then = FixedClock()
+        then.elapsed = moment.now.time - TIME
         registry = CollectorRegistry()
         registry.register(BackupCollector(a_store(*moment.panels), then, Detail()))
         return generate_latest(registry)
@@ -180,7 +182,7 @@ def test_each_thread_shows_its_own_moment() -> None:
             for _ in range(16):
                 for _ in range(5):
                     change()
-                clock.passed += dice.choice([0.0, 0.5, 1.0])
+                clock.elapsed += dice.choice([0.0, 0.5, 1.0])
                 moment = made.moment()
                 asked.append((moment, threads.submit(scraped, moment)))
     finally:
@@ -188,14 +190,16 @@ def test_each_thread_shows_its_own_moment() -> None:
 
     for moment, found in asked:
         text = found.result().decode()
-        assert understood(text, TEXT) == understood(collected(moment).decode(), TEXT)
+        assert parsed_scrape(text, TEXT) == parsed_scrape(
+            collected(moment).decode(), TEXT
+        )
 
 
 def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
     """Return what is known of servers, freshly."""
     panel = a_panel()
     for vm_id in vm_ids:
-        put(panel, a_server(id=vm_id, label=label), a_backup(id=vm_id))
+        add_server(panel, a_server(id=vm_id, label=label), a_backup(id=vm_id))
     return {vm_id: (watch.knowledge, True) for vm_id, watch in panel.watches.items()}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from fixed_answer_panel import answering
+from fixed_answer_panel import serving_answer
 
 from exporter.config.schema import BodyFormat
 from exporter.config.units import Duration, Size
@@ -201,7 +201,7 @@ def test_reporting_bad_rows_is_linear() -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
         async def read() -> None:
-            async with answering("json", head + body) as reader:
+            async with serving_answer("json", head + body) as reader:
                 for _ in range(2):
                     assert len(await reader.backups(1)) == 1
 
