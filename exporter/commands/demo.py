@@ -10,8 +10,8 @@ from ..config import load as config
 from ..config import schema
 from ..config.flags import PROGRAM, Flags
 from ..config.schema import Config
-from ..demo.panel import Panel
-from ..demo.stage import demo_panel
+from ..demo.panel.server import Panel
+from ..demo.panel.stage import demo_panel
 from ..metrics.exposition import TEXT
 from ..model.selection import Shard
 from ..signals import obey_signals

@@ -25,10 +25,10 @@ from exporter.commands.findings import CheckReport, PanelReport, StepResult
 from exporter.commands.report import Progress, as_json, as_table, summary
 from exporter.config import load as config
 from exporter.config.units import Duration
-from exporter.demo import faults
-from exporter.demo.faults import Fault
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault
+from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.model.entities import RESOURCES
 from exporter.model.selection import Shard

@@ -34,10 +34,10 @@ from harness import NOW, monitored
 from secret_leaks import encodings, leaks
 
 from exporter import logs
-from exporter.demo import faults
-from exporter.demo.faults import Fault, Placed, Proceed, Scene
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
+from exporter.demo.panel.server import Panel
 from exporter.model.packed import PackedBackups, packed
 from exporter.onapp.api import PanelApi
 

@@ -28,9 +28,9 @@ from exporter.commands.once import LASTING, take
 from exporter.commands.output import check_writable, to_file
 from exporter.commands.report import Progress
 from exporter.config import load as config
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 from exporter.metrics import FAMILIES
 from exporter.metrics.family import AgeFamily
 from exporter.model.selection import Shard

@@ -15,9 +15,9 @@ from exporter_process import exporter_process, fetch, poll_until
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud, monitored, series
 from harness import write_config as write_configuration
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 
 MINUTE = 60

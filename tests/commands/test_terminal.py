@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.report import Progress, wrapped
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = "\r\x1b[K"

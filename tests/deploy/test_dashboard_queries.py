@@ -26,9 +26,9 @@ from exporter_process import exporter_process
 from prometheus_processes import Prometheus, free_port, prometheus
 from shipped_dashboards import ALL_VALUES, Query, VariableValues
 
-from exporter.demo.panel import Panel
-from exporter.demo.stage import demo_panel
-from exporter.demo.trouble import HOSTILE_LABEL
+from exporter.demo.cloud.trouble import HOSTILE_LABEL
+from exporter.demo.panel.server import Panel
+from exporter.demo.panel.stage import demo_panel
 from grafana import queries
 
 Row: TypeAlias = tuple[dict[str, str], float]

@@ -20,9 +20,9 @@ from checkout import ROOT
 from exporter_process import exporter_process, poll_until
 from prometheus_processes import Prometheus, alertmanager, free_port, prometheus
 
-from exporter.demo.cloud import large_cloud
-from exporter.demo.panel import Panel
-from exporter.demo.rows import Server
+from exporter.demo.cloud.demo_cloud import large_cloud
+from exporter.demo.cloud.rows import Server
+from exporter.demo.panel.server import Panel
 
 _QUICKER = {
     **dict.fromkeys(("scrape_interval", "evaluation_interval", "interval"), "1s"),

@@ -33,9 +33,9 @@ from harness import (
 from secured_server import TLS
 
 from exporter.config.flags import parse
-from exporter.demo.faults import Fault, hang, html_error, unauthorized
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.faults import Fault, hang, html_error, unauthorized
+from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.systemd import NotifySocket
 

@@ -15,11 +15,11 @@ from exporter_process import exporter_process
 from harness import NOW, SteppedTimeoutClock, monitored
 from structlog.testing import capture_logs
 
-from exporter.demo import faults
-from exporter.demo.faults import Fault
-from exporter.demo.panel import Panel
-from exporter.demo.resources import Resource
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault
+from exporter.demo.panel.routes import Resource
+from exporter.demo.panel.server import Panel
 
 PAGE = DOCS / "troubleshooting.md"
 PANEL = "A panel is down"

@@ -45,9 +45,9 @@ from stores import (
 
 from exporter import __version__
 from exporter.config.schema import Detail
-from exporter.demo.cloud import demo_cloud
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.demo_cloud import demo_cloud
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily

@@ -15,8 +15,8 @@ from certificates import write_certificates
 from harness import NOW, MonitoredCloud, monitored
 from prometheus_processes import Prometheus, prometheus
 
-from exporter.demo.cloud import demo_cloud
-from exporter.demo.panel import Panel
+from exporter.demo.cloud.demo_cloud import demo_cloud
+from exporter.demo.panel.server import Panel
 
 _JOB = "onapp"
 _JOIN = (

@@ -23,8 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from stores import FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
 PARSERS = {TEXT: parse_text, OPENMETRICS: parse_openmetrics}

@@ -27,9 +27,9 @@ from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.wire import Fields
+from exporter.demo.panel import faults
+from exporter.demo.panel.encoding import Fields
+from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from harness import NOW, monitored, series
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 KIB_PER_GIB = 1024**2

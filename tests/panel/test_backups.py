@@ -22,8 +22,8 @@ from builders import (
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 
-from exporter.demo.panel import Panel
-from exporter.demo.wire import Fields, Moment
+from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -30,10 +30,11 @@ from harness import (
 )
 from harness import write_config as write_configuration
 
-from exporter.demo import dice, faults
-from exporter.demo.faults import Fault, Scene
-from exporter.demo.gate import account_of
-from exporter.demo.panel import Panel
+from exporter.demo.cloud import pseudorandom as dice
+from exporter.demo.panel import faults
+from exporter.demo.panel.auth import account_of
+from exporter.demo.panel.faults import Fault, Scene
+from exporter.demo.panel.server import Panel
 
 MINUTE = 60
 HOUR = 3600

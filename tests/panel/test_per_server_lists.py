@@ -10,9 +10,9 @@ import pytest
 from builders import DAY, HOUR, answer_with, in_both_formats, list_body
 from harness import NOW, monitored, series
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 
 BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id": "?"}])
 """Rows that cannot be used: one says its number, one does not."""

@@ -13,10 +13,10 @@ import yaml
 from harness import NOW, MonitoredCloud, SteppedTimeoutClock, monitored, series
 from yarl import URL
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.resources import Resource
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.routes import Resource
+from exporter.demo.panel.server import Panel
 from exporter.model.packed import PackedBackups
 from exporter.onapp.api import PanelApi
 

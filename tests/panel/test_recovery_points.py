@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 
 DAY = 86_400.0
 

@@ -18,8 +18,8 @@ from harness import BACKUPS_ONLY, NOW, MonitoredCloud, SteppedTimeoutClock
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -12,9 +12,9 @@ from aiohttp import web
 from builders import ALL_PERMISSIONS, answer_with, list_body
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 DAY = 86_400.0

@@ -21,10 +21,10 @@ from harness import BACKUPS_ONLY, NOW
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.wire import Fields, Moment
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from harness import NOW, advance_together, monitored_by_shards
 
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 
 HOUR = 3600
 INTERVAL = 15 * 60

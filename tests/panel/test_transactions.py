@@ -14,11 +14,11 @@ import pytest
 from aiohttp.web import StreamResponse
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo import faults
-from exporter.demo.faults import Fault, Placed, Proceed, Scene
-from exporter.demo.panel import Panel
-from exporter.demo.rows import Status, Transaction
-from exporter.demo.world import World
+from exporter.demo.cloud.rows import Status, Transaction
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
+from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 DAY = 86_400.0

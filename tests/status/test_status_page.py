@@ -43,10 +43,10 @@ from stores import (
 )
 from web_handlers import handlers_for, no_error_counts
 
-from exporter.demo import faults
-from exporter.demo.panel import Panel
-from exporter.demo.stage import demo_panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.server import Panel
+from exporter.demo.panel.stage import demo_panel
 from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
 from exporter.health.server import judge_server
 from exporter.health.targets import judge

@@ -30,7 +30,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from exporter.demo.stage import demo_panel
+from exporter.demo.panel.stage import demo_panel
 
 WIDE, NARROW = (1180, 900), (360, 740)
 _LONGEST_REAL_WAIT_SECONDS = 60.0

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from harness import NOW, MonitoredCloud
 
-from exporter.demo import faults
-from exporter.demo.faults import Placed
-from exporter.demo.panel import Panel
-from exporter.demo.resources import Resource
-from exporter.demo.wire import Fields, Moment, Rows, XmlStyle, to_json, to_xml
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.encoding import Fields, Moment, Rows, XmlStyle, to_json, to_xml
+from exporter.demo.panel.faults import Placed
+from exporter.demo.panel.routes import Resource
+from exporter.demo.panel.server import Panel
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 from exporter.systemd import NotifySocket
 

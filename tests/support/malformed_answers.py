@@ -21,10 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from stores import MONOTONIC, FixedClock, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import BodyFormat, Detail
-from exporter.demo.panel import Panel
-from exporter.demo.replies import Replies, Wanted
-from exporter.demo.resources import find
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.responses import Replies, Wanted
+from exporter.demo.panel.routes import find
+from exporter.demo.panel.server import Panel
 from exporter.errors import Undecodable
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.onapp import backups as parser

@@ -23,8 +23,8 @@ from web_handlers import handlers_for
 
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import OPENMETRICS, TEXT
 from exporter.model.store import Store

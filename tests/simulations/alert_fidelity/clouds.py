@@ -10,10 +10,10 @@ from harness import NOW
 
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY
-from exporter.demo.calendar import Period
-from exporter.demo.panel import Panel
-from exporter.demo.rows import Schedule, Target
-from exporter.demo.world import World
+from exporter.demo.cloud.rows import Schedule, Target
+from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.time import Period
+from exporter.demo.panel.server import Panel
 
 START = NOW
 HISTORY_SECONDS = 40 * DAY

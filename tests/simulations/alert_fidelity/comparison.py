@@ -14,7 +14,7 @@ from alert_fidelity.expected_alerts import (
 from alert_fidelity.incidents import BackupHistory, Incident
 from alert_fidelity.rule_evaluation import FiredAlert
 from alert_fidelity.timing import POLL, STEP
-from exporter.demo.rows import Target
+from exporter.demo.cloud.rows import Target
 
 SUSPENDED = "server suspended, then resumed"
 """Such a server raises nothing, whatever befalls its panel."""

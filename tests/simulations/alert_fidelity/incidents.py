@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from exporter.demo.rows import JournalEntry, Target
+from exporter.demo.cloud.rows import JournalEntry, Target
 
 
 @dataclass(eq=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alert_fidelity.clouds import START, ProtectedTarget, SimulatedCloud
 from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
 from alert_fidelity.timing import DAY, HOUR
-from exporter.demo.rows import Target
+from exporter.demo.cloud.rows import Target
 
 
 @dataclass(frozen=True)

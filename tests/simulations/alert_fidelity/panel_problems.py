@@ -12,10 +12,10 @@ from harness import SteppedClock
 from alert_fidelity.clouds import START, SimulatedCloud
 from alert_fidelity.plan import Plan
 from alert_fidelity.timing import DAY, HOUR, MINUTE, STEP
-from exporter.demo import faults
-from exporter.demo.faults import Fault, Placed, Proceed, Scene
-from exporter.demo.resources import Resource
-from exporter.demo.rows import Server
+from exporter.demo.cloud.rows import Server
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
+from exporter.demo.panel.routes import Resource
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from alert_fidelity.server_problems import (
     applicable,
 )
 from alert_fidelity.timing import DAY, HOUR
-from exporter.demo.panel import Panel
-from exporter.demo.world import World
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel.server import Panel
 
 _SIZES_KNOWN_DAYS = 3.4
 """A history of sizes of less than three days is none."""

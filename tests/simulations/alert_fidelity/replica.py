@@ -30,7 +30,7 @@ from alert_fidelity.plan import Plan, simulated_clouds
 from alert_fidelity.timing import DAY, STEP
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.rows import JournalEntry
+from exporter.demo.cloud.rows import JournalEntry
 from exporter.errors import ConfigError
 from exporter.model.selection import Shard
 

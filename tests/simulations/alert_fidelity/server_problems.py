@@ -7,9 +7,9 @@ from collections.abc import Callable
 from alert_fidelity.clouds import ProtectedTarget, SimulatedCloud
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR, MINUTE
-from exporter.demo import faults
-from exporter.demo.misfortune import Kind, Misfortune
-from exporter.demo.rows import Target
+from exporter.demo.cloud.failures import Kind, Misfortune
+from exporter.demo.cloud.rows import Target
+from exporter.demo.panel import faults
 
 Injection = Callable[[SimulatedCloud, ProtectedTarget, float], None]
 """Does something to a home at a moment, in Unix seconds."""

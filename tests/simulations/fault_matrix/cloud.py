@@ -8,10 +8,10 @@ from typing import Self
 
 from harness import NOW
 
-from exporter.demo.calendar import Period
-from exporter.demo.panel import Panel
-from exporter.demo.rows import TargetType
-from exporter.demo.world import World
+from exporter.demo.cloud.rows import TargetType
+from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.time import Period
+from exporter.demo.panel.server import Panel
 
 HOUR = 3600.0
 DAY = 24 * HOUR

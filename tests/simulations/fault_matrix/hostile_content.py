@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from harness import NOW
 
-from exporter.demo import hostile
-from exporter.demo.faults import Fault
-from exporter.demo.wire import Fields, Moment
+from exporter.demo.panel import hostile
+from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.panel.faults import Fault
 from fault_matrix.cloud import DAY, GIB
 from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.demo import faults, hostile
+from exporter.demo.panel import faults, hostile
 from fault_matrix.cloud import HOUR
 from fault_matrix.effects import (
     CUT_SHORT,

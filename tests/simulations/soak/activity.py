@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from exporter.demo import faults
-from exporter.demo.calendar import Period
-from exporter.demo.faults import Fault, Placed
-from exporter.demo.misfortune import Kind
-from exporter.demo.panel import Panel
-from exporter.demo.resources import Resource
-from exporter.demo.rows import Backup, ScheduleStatus, Server, Target
-from exporter.demo.world import World
+from exporter.demo.cloud.failures import Kind
+from exporter.demo.cloud.rows import Backup, ScheduleStatus, Server, Target
+from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.time import Period
+from exporter.demo.panel import faults
+from exporter.demo.panel.faults import Fault, Placed
+from exporter.demo.panel.routes import Resource
+from exporter.demo.panel.server import Panel
 
 MINUTE = 60.0
 HOUR = 3600.0

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from exporter.demo.rows import Backup, Schedule, Server, Target
-from exporter.demo.world import World
+from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
+from exporter.demo.cloud.simulation import World
 
 ACTIONS = (
     "take_backup",

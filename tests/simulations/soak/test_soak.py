@@ -11,7 +11,7 @@ import pytest
 from builders import DAY, HOUR, a_cloud
 from harness import NOW, monitored
 
-from exporter.demo.panel import Panel
+from exporter.demo.panel.server import Panel
 from soak.activity import fault_arguments, fault_kinds
 from soak.clouds import Plan
 from soak.comparison import differences, panel_samples

@@ -16,12 +16,12 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from exporter.demo import faults
-from exporter.demo.clock import HandSet
-from exporter.demo.panel import Panel
-from exporter.demo.rows import Backup
-from exporter.demo.stage import demo_panel
-from exporter.demo.world import World
+from exporter.demo.cloud.rows import Backup
+from exporter.demo.cloud.simulation import World
+from exporter.demo.panel import faults
+from exporter.demo.panel.clock import HandSet
+from exporter.demo.panel.server import Panel
+from exporter.demo.panel.stage import demo_panel
 
 START = 1_700_000_000.0
 DAY = 86_400.0

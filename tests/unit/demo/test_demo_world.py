@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import demo
-from exporter.demo.calendar import DAY, next_start
-from exporter.demo.clock import Accelerated, HandSet
-from exporter.demo.cloud import demo_cloud, large_cloud
-from exporter.demo.rows import Backup, Schedule, Server, Target
-from exporter.demo.trouble import HOSTILE_LABEL
-from exporter.demo.world import World
+from exporter.demo.cloud.demo_cloud import demo_cloud, large_cloud
+from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
+from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.time import DAY, next_start
+from exporter.demo.cloud.trouble import HOSTILE_LABEL
+from exporter.demo.panel.clock import Accelerated, HandSet
 
 START = 1_700_000_000.0
 HOUR = 3_600.0

@@ -2,9 +2,9 @@
 
 import time
 
+from ..cloud.demo_cloud import demo_cloud
 from .clock import Clock
-from .cloud import demo_cloud
-from .panel import Panel
+from .server import Panel
 
 
 async def demo_panel(

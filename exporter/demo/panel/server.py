@@ -13,15 +13,15 @@ from weakref import WeakSet
 
 from aiohttp import web
 
+from ..cloud.simulation import World
 from . import errors
+from .auth import Gate, account_of
+from .encoding import Format
 from .faults import Faults, Scene
-from .gate import Gate, account_of
-from .habits import Habits
-from .replies import Replies, Reply, Wanted
-from .resources import Missing, Route, find
+from .options import Habits
+from .responses import Replies, Reply, Wanted
+from .routes import Missing, Route, find
 from .traffic import Asked, Traffic
-from .wire import Format
-from .world import World
 
 _ADDRESS = re.compile(r"(?P<path>/.*?)/?(?:\.(?P<form>json|xml))?")
 _ASKED: ContextVar[Asked] = ContextVar("asked")

@@ -1,12 +1,12 @@
 """Clouds ready made: one to look at, one to measure with."""
 
-from . import dice
+from . import pseudorandom as dice
 from .builder import HISTORY_DAYS, Builder
-from .calendar import DAY
 from .growth import KIB_PER_GB
 from .rows import Server, Target
+from .simulation import World
+from .time import DAY
 from .trouble import add_troubled
-from .world import World
 
 _MANUAL_SECONDS = 117.0
 _MANUAL_KEPT = 3

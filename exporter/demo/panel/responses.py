@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .habits import Habits
-from .inventory import Inventory
-from .resources import Listing, Question, Route
+from ..cloud.database import Inventory
+from .encoding import Fields, Format, Row, Rows, to_json, to_xml
+from .options import Habits
+from .routes import Listing, Question, Route
 from .shelf import Kept, Shelf, etag_of
-from .wire import Fields, Format, Row, Rows, to_json, to_xml
 
 _PER_PAGE = 10
 

@@ -5,12 +5,12 @@ on nothing else: neither on the steps in which time moves nor on the wall clock.
 """
 
 from .agenda import Action
-from .calendar import Period
-from .misfortune import Kind, Misfortune, Misfortunes
+from .backup_runs import Outcome, Takes
+from .failures import Kind, Misfortune, Misfortunes
 from .register import Register
 from .rows import Backup, EventKind, Schedule, ScheduleStatus, Target, TargetType
-from .takes import Outcome, Takes
-from .timetable import StartMoves, Timetable
+from .scheduler import StartMoves, Timetable
+from .time import Period
 
 
 class World(Register):

@@ -4,7 +4,7 @@ import json
 from html import escape
 from typing import Literal
 
-from .wire import Format
+from .encoding import Format
 
 ErrorShape = Literal["string", "array", "base"]
 

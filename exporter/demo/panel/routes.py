@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .fields import Dialect
-from .inventory import Inventory
-from .rows import Backup, Schedule, Server
-from .wire import Fields, Row, Rows
+from ..cloud.database import Inventory
+from ..cloud.rows import Backup, Schedule, Server
+from .encoding import Fields, Row, Rows
+from .serializers import Dialect
 
 Resource = Literal[
     "version",

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..cloud.rows import Server
 from .clock import Clock
+from .encoding import XmlStyle
 from .errors import ErrorShape
-from .fields import Dialect, Generation
-from .rows import Server
-from .wire import XmlStyle
+from .serializers import Dialect, Generation
 
 
 @dataclass(eq=False, kw_only=True)

@@ -2,10 +2,10 @@
 
 from itertools import cycle
 
-from . import dice
-from .calendar import DAY, Period
+from . import pseudorandom as dice
 from .rows import Server
-from .world import World
+from .simulation import World
+from .time import DAY, Period
 
 HISTORY_DAYS = 45
 

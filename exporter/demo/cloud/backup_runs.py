@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from . import dice
+from . import pseudorandom as dice
+from .failures import Kind, Misfortune, Misfortunes
 from .growth import delta_kib, full_kib, seconds_to_take
-from .misfortune import Kind, Misfortune, Misfortunes
 from .register import Register
 from .rows import (
     Backup,

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from . import dice
-from .calendar import DAY
+from . import pseudorandom as dice
 from .rows import Disk
+from .time import DAY
 
 KIB_PER_GB = 1024 * 1024
 _KIB_PER_SECOND = 80_000

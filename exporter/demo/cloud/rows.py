@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from .calendar import Period
+from .time import Period
 
 Status = Literal["pending", "running", "complete", "failed", "cancelled"]
 ScheduleStatus = Literal["enabled", "disabled", "failed"]

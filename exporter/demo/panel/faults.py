@@ -11,10 +11,10 @@ from functools import partial
 
 from aiohttp import web
 
-from . import dice
+from ..cloud import pseudorandom as dice
+from .encoding import Fields, Format
 from .errors import INTERNAL_ERROR, SIGN_IN
-from .resources import Resource
-from .wire import Fields, Format
+from .routes import Resource
 
 Proceed = Callable[[], Awaitable[web.StreamResponse]]
 

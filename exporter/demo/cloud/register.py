@@ -3,9 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from . import dice
-from .calendar import DAY, Period
-from .inventory import Inventory
+from . import pseudorandom as dice
+from .database import Inventory
 from .rows import (
     Backup,
     BackupServer,
@@ -23,6 +22,7 @@ from .rows import (
     TargetType,
     Transaction,
 )
+from .time import DAY, Period
 
 _FIRST_IDS = {
     "server": 1,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .resources import Resource
-from .wire import Format
+from .encoding import Format
+from .routes import Resource
 
 _REQUESTS_KEPT = 100_000
 

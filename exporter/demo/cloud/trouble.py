@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from .builder import Builder
-from .calendar import DAY
 from .rows import Server
+from .time import DAY
 
 HOSTILE_LABEL = 'shop "Ümläut" \\ <b>café</b> & 日本'
 

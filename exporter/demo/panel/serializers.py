@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from typing import Literal
 
-from .rows import (
+from ..cloud.rows import (
     Backup,
     BackupServer,
     Disk,
@@ -15,7 +15,7 @@ from .rows import (
     Server,
     Transaction,
 )
-from .wire import Fields, Moment, Rows, Symbol
+from .encoding import Fields, Moment, Rows, Symbol
 
 Generation = Literal["6", "2"]
 

@@ -7,9 +7,9 @@ from functools import cache, partial
 
 from aiohttp import web
 
+from .encoding import Fields
 from .faults import Fault, Placed, Proceed, Scene, answer
-from .resources import Resource
-from .wire import Fields
+from .routes import Resource
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _XML = {"Content-Type": "application/xml; charset=utf-8"}

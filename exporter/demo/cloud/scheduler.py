@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Literal
 
-from .calendar import Period, next_start
-from .misfortune import Misfortunes
+from .backup_runs import Outcome, Takes
+from .failures import Misfortunes
 from .register import Register
 from .rows import EventKind, Schedule, ScheduleStatus, Server
-from .takes import Outcome, Takes
+from .time import Period, next_start
 
 StartMoves = Literal["end", "begin"]
 """Whether a panel shows the next start when a backup has ended or has begun."""

@@ -1,0 +1,1 @@
+"""The simulated cloud: rows, simulated time, schedules, backup runs and failures."""
