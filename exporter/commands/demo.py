@@ -10,8 +10,7 @@ from ..config import load as config
 from ..config import schema
 from ..config.flags import PROGRAM, Flags
 from ..config.schema import Config
-from ..demo.panel.server import Panel
-from ..demo.panel.stage import demo_panel
+from ..demo.panel.server import SimulatedPanel, demo_panel
 from ..metrics.exposition import TEXT
 from ..model.selection import Shard
 from ..signals import obey_signals
@@ -70,7 +69,7 @@ def _shortest(addresses: list[str]) -> str:
 
 
 async def _introduce(
-    exporter: Exporter, address: str, telemetry_path: str, panel: Panel
+    exporter: Exporter, address: str, telemetry_path: str, panel: SimulatedPanel
 ) -> None:
     """Print where to look, and a piece of what is to be seen."""
     host, _, port = address.rpartition(":")

@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import faults
 import msgspec
 import pytest
 import yaml
 from builders import ALL_PERMISSIONS
 from checkout import DOCS
+from faults import Fault
+from faulty_panel import Panel
 from harness import NOW, SteppedClock, write_config
 
 from exporter.commands.check import Check
@@ -26,9 +29,6 @@ from exporter.commands.report import Progress, as_json, as_table, summary
 from exporter.config import load as config
 from exporter.config.units import Duration
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault
-from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.model.entities import RESOURCES
 from exporter.model.selection import Shard

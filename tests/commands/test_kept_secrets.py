@@ -25,19 +25,19 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import faults
 import pytest
 import structlog
 import yaml
 from aiohttp import web
 from exporter_process import exporter_process, fetch, poll_until
+from faults import Fault, Placed, Proceed, Scene
+from faulty_panel import Panel
 from harness import NOW, monitored
 from secret_leaks import encodings, leaks
 
 from exporter import logs
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
-from exporter.demo.panel.server import Panel
 from exporter.model.packed import PackedBackups, packed
 from exporter.onapp.api import PanelApi
 

@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 import yaml
 from builders import ALL_PERMISSIONS
 from exporter_process import exporter_process
+from faulty_panel import Panel
 from harness import NOW, SteppedClock, running_exporter, series, write_config
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
@@ -29,8 +31,6 @@ from exporter.commands.output import check_writable, to_file
 from exporter.commands.report import Progress
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 from exporter.metrics import FAMILIES
 from exporter.metrics.family import AgeFamily
 from exporter.model.selection import Shard

@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 import yaml
 from exporter_process import exporter_process, fetch, poll_until
-from harness import NOW
-from prometheus_client.parser import text_string_to_metric_families
-
-from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.faults import (
+from faults import (
     bad_rows,
     forbidden,
     hang,
     html_error,
     unauthorized,
 )
-from exporter.demo.panel.server import Panel
+from faulty_panel import Panel
+from harness import NOW
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.demo.cloud.simulation import World
 
 ANYWHERE = "--web.listen-address=127.0.0.1:0"
 _SECRET = "the-key-of-the-account"

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import faults
 import pytest
 from builders import edit_and_reload, edit_config, panel_section, reload
 from exporter_process import exporter_process, fetch, poll_until
+from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud, monitored, series
 from harness import write_config as write_configuration
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 
 MINUTE = 60

@@ -15,12 +15,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import faults
 import pytest
+from faulty_panel import Panel
 
 from exporter.commands.report import Progress, wrapped
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = "\r\x1b[K"

@@ -23,12 +23,11 @@ import shipped_dashboards
 import yaml
 from alert_rules import RULES_FOLDER
 from exporter_process import exporter_process
+from faulty_panel import Panel, demo_panel
 from prometheus_processes import Prometheus, free_port, prometheus
 from shipped_dashboards import ALL_VALUES, Query, VariableValues
 
 from exporter.demo.cloud.trouble import HOSTILE_LABEL
-from exporter.demo.panel.server import Panel
-from exporter.demo.panel.stage import demo_panel
 from grafana import queries
 
 Row: TypeAlias = tuple[dict[str, str], float]

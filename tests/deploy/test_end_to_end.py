@@ -18,11 +18,11 @@ from aiohttp import ContentTypeError, web
 from alert_rules import RULES_FOLDER
 from checkout import ROOT
 from exporter_process import exporter_process, poll_until
+from faulty_panel import Panel
+from large_cloud import large_cloud
 from prometheus_processes import Prometheus, alertmanager, free_port, prometheus
 
-from exporter.demo.cloud.demo_cloud import large_cloud
 from exporter.demo.cloud.rows import Server
-from exporter.demo.panel.server import Panel
 
 _QUICKER = {
     **dict.fromkeys(("scrape_interval", "evaluation_interval", "interval"), "1s"),

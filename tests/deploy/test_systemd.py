@@ -22,6 +22,8 @@ from exporter_process import (
     fetch,
     started_process,
 )
+from faults import Fault, hang, html_error, unauthorized
+from faulty_panel import Panel
 from harness import (
     NOW,
     MonitoredCloud,
@@ -34,8 +36,6 @@ from secured_server import TLS
 
 from exporter.config.flags import parse
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.faults import Fault, hang, html_error, unauthorized
-from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.systemd import NotifySocket
 

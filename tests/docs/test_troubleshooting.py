@@ -8,18 +8,18 @@ import socket
 import ssl
 from pathlib import Path
 
+import faults
 import pytest
 from certificates import write_certificates
 from checkout import DOCS
 from exporter_process import exporter_process
+from faults import Fault
+from faulty_panel import Panel
 from harness import NOW, SteppedTimeoutClock, monitored
 from structlog.testing import capture_logs
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault
 from exporter.demo.panel.routes import Resource
-from exporter.demo.panel.server import Panel
 
 PAGE = DOCS / "troubleshooting.md"
 PANEL = "A panel is down"

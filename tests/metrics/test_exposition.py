@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from checkout import GOLDEN
 from exporter_process import promtool_check
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,6 @@ from exporter import __version__
 from exporter.config.schema import Detail
 from exporter.demo.cloud.demo_cloud import demo_cloud
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily

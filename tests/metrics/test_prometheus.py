@@ -12,11 +12,11 @@ from typing import Any
 import bcrypt
 import yaml
 from certificates import write_certificates
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
 from prometheus_processes import Prometheus, prometheus
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
-from exporter.demo.panel.server import Panel
 
 _JOB = "onapp"
 _JOIN = (

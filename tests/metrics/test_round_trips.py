@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from builders import DAY
 from exporter_process import promtool_check
+from faulty_panel import Panel
 from harness import NOW, monitored
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ from stores import FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
 PARSERS = {TEXT: parse_text, OPENMETRICS: parse_openmetrics}

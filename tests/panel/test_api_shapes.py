@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from aiohttp import web
 from builders import (
@@ -23,13 +24,12 @@ from builders import (
     sample_labels,
     sample_lines,
 )
+from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
-from exporter.demo.panel import faults
 from exporter.demo.panel.encoding import Fields
-from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from aiohttp import web
+from faulty_panel import Panel
 from harness import NOW, monitored, series
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 KIB_PER_GIB = 1024**2

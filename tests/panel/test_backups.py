@@ -19,11 +19,11 @@ from builders import (
     sample_lines,
     without_fields,
 )
+from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 
 from exporter.demo.panel.encoding import Fields, Moment
-from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -17,8 +17,11 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from builders import a_cloud, edit_and_reload, edit_config, panel_section
+from faults import Fault, Scene
+from faulty_panel import Panel
 from harness import (
     NOW,
     MonitoredCloud,
@@ -31,10 +34,7 @@ from harness import (
 from harness import write_config as write_configuration
 
 from exporter.demo.cloud import pseudorandom as dice
-from exporter.demo.panel import faults
 from exporter.demo.panel.auth import account_of
-from exporter.demo.panel.faults import Fault, Scene
-from exporter.demo.panel.server import Panel
 
 MINUTE = 60
 HOUR = 3600

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from builders import DAY, HOUR, answer_with, in_both_formats, list_body
+from faulty_panel import Panel
 from harness import NOW, monitored, series
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 
 BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id": "?"}])
 """Rows that cannot be used: one says its number, one does not."""

@@ -7,16 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 import structlog.testing
 import yaml
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, SteppedTimeoutClock, monitored, series
 from yarl import URL
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
 from exporter.demo.panel.routes import Resource
-from exporter.demo.panel.server import Panel
 from exporter.model.packed import PackedBackups
 from exporter.onapp.api import PanelApi
 

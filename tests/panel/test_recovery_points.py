@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 
 DAY = 86_400.0
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import faults
 import pytest
 from builders import a_cloud, answer_with, in_both_formats, sample_lines
+from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud, SteppedTimeoutClock
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
-
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

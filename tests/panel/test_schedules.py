@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from aiohttp import web
 from builders import ALL_PERMISSIONS, answer_with, list_body
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 DAY = 86_400.0

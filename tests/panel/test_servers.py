@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from builders import (
     DAY,
@@ -17,14 +18,13 @@ from builders import (
     sample_lines,
     without_fields,
 )
+from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
 from exporter.demo.panel.encoding import Fields, Moment
-from exporter.demo.panel.server import Panel
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_panel import Panel
 from harness import NOW, advance_together, monitored_by_shards
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 
 HOUR = 3600
 INTERVAL = 15 * 60

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from aiohttp.web import StreamResponse
+from faults import Fault, Placed, Proceed, Scene
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
 from exporter.demo.cloud.rows import Status, Transaction
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
-from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 
 DAY = 86_400.0

@@ -16,11 +16,13 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlencode
 
 import aiohttp
+import faults
 import msgspec
 import pytest
 import yaml
 from call_counts import counting_calls
 from checkout import ROOT
+from faulty_panel import Panel, demo_panel
 from harness import (
     NOW,
     MonitoredCloud,
@@ -44,9 +46,6 @@ from stores import (
 from web_handlers import handlers_for, no_error_counts
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.server import Panel
-from exporter.demo.panel.stage import demo_panel
 from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
 from exporter.health.server import judge_server
 from exporter.health.targets import judge

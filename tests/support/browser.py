@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from checkout import TOOLS
+from faulty_panel import demo_panel
 from harness import NOW, SteppedClock, running_exporter, write_config
 from playwright.sync_api import (
     Browser,
@@ -29,8 +30,6 @@ from playwright.sync_api import (
     ViewportSize,
     sync_playwright,
 )
-
-from exporter.demo.panel.stage import demo_panel
 
 WIDE, NARROW = (1180, 900), (360, 740)
 _LONGEST_REAL_WAIT_SECONDS = 60.0

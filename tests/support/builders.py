@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import faults
 import pytest
 import yaml
+from faults import Placed
+from faulty_panel import Panel
 from harness import NOW, MonitoredCloud
 
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
 from exporter.demo.panel.encoding import Fields, Moment, Rows, XmlStyle, to_json, to_xml
-from exporter.demo.panel.faults import Placed
 from exporter.demo.panel.routes import Resource
-from exporter.demo.panel.server import Panel
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -21,12 +21,12 @@ from typing import Any
 
 import aiohttp
 import yaml
+from faulty_panel import Panel
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Exporter
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 from exporter.model.selection import Shard
 from exporter.systemd import NotifySocket
 

@@ -14,6 +14,7 @@ from functools import cache, partial
 from html import escape
 from typing import Any
 
+from faulty_panel import Panel
 from harness import NOW
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -24,7 +25,6 @@ from exporter.config.schema import BodyFormat, Detail
 from exporter.demo.cloud.simulation import World
 from exporter.demo.panel.responses import Replies, Wanted
 from exporter.demo.panel.routes import find
-from exporter.demo.panel.server import Panel
 from exporter.errors import Undecodable
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.onapp import backups as parser

@@ -16,6 +16,7 @@ import httpx
 import pycurl
 import pytest
 import requests
+from faulty_panel import Panel
 from harness import NOW, monitored, write_config
 from prometheus_client import CollectorRegistry, Counter
 from stores import a_backup, a_panel, a_server, a_store, add_server
@@ -24,7 +25,6 @@ from web_handlers import handlers_for
 from exporter.app import Exporter
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import OPENMETRICS, TEXT
 from exporter.model.store import Store

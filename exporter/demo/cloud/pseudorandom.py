@@ -4,12 +4,9 @@ What happens to one server depends on the seed and its own key alone, so another
 server more, or another order of events, changes nothing for it.
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TypeVar
 
 Key = str | int | float
-T = TypeVar("T")
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _IDENTIFIER_LENGTH = 14
@@ -28,11 +25,6 @@ def fraction(*key: Key) -> float:
 def between(low: float, high: float, *key: Key) -> float:
     """Throw a number from a range."""
     return low + (high - low) * fraction(*key)
-
-
-def pick(options: Sequence[T], *key: Key) -> T:
-    """Choose one of several."""
-    return options[int(fraction(*key) * len(options))]
 
 
 def word(*key: Key) -> str:

@@ -1,1 +1,1 @@
-"""The control panel's API over a simulated cloud: HTTP, authentication, paging, encoding."""
+"""The control panel's API over a simulated cloud: HTTP, accounts, paging, encoding."""

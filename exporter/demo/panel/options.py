@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..cloud.rows import Server
-from .clock import Clock
 from .encoding import XmlStyle
 from .errors import ErrorShape
 from .serializers import Dialect, Generation
+
+Clock = Callable[[], float]
+"""Tells the time in Unix seconds; ``time.time`` is one."""
 
 
 @dataclass(eq=False, kw_only=True)

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from faulty_panel import Panel
 from harness import NOW
 
 from alert_fidelity.incidents import Incident
@@ -13,7 +14,6 @@ from alert_fidelity.timing import DAY
 from exporter.demo.cloud.rows import Schedule, Target
 from exporter.demo.cloud.simulation import World
 from exporter.demo.cloud.time import Period
-from exporter.demo.panel.server import Panel
 
 START = NOW
 HISTORY_SECONDS = 40 * DAY

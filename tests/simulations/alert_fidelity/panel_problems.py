@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import faults
+from faults import Fault, Placed, Proceed, Scene
 from harness import SteppedClock
 
 from alert_fidelity.clouds import START, SimulatedCloud
 from alert_fidelity.plan import Plan
 from alert_fidelity.timing import DAY, HOUR, MINUTE, STEP
 from exporter.demo.cloud.rows import Server
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault, Placed, Proceed, Scene
 from exporter.demo.panel.routes import Resource
 
 

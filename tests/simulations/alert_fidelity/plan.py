@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from faulty_panel import Panel
+
 from alert_fidelity.clouds import HISTORY_SECONDS, START, SimulatedCloud
 from alert_fidelity.look_alikes import (
     LOOK_ALIKES,
@@ -20,7 +22,6 @@ from alert_fidelity.server_problems import (
 )
 from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 
 _SIZES_KNOWN_DAYS = 3.4
 """A history of sizes of less than three days is none."""

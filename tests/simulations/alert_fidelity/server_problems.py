@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import faults
+
 from alert_fidelity.clouds import ProtectedTarget, SimulatedCloud
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR, MINUTE
 from exporter.demo.cloud.failures import Kind, Misfortune
 from exporter.demo.cloud.rows import Target
-from exporter.demo.panel import faults
 
 Injection = Callable[[SimulatedCloud, ProtectedTarget, float], None]
 """Does something to a home at a moment, in Unix seconds."""

@@ -6,12 +6,12 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Self
 
+from faulty_panel import Panel
 from harness import NOW
 
 from exporter.demo.cloud.rows import TargetType
 from exporter.demo.cloud.simulation import World
 from exporter.demo.cloud.time import Period
-from exporter.demo.panel.server import Panel
 
 HOUR = 3600.0
 DAY = 24 * HOUR

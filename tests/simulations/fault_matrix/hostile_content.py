@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import hostile_answers as hostile
+from faults import Fault
 from harness import NOW
 
-from exporter.demo.panel import hostile
 from exporter.demo.panel.encoding import Fields, Moment
-from exporter.demo.panel.faults import Fault
 from fault_matrix.cloud import DAY, GIB
 from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (

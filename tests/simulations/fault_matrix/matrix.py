@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.demo.panel import faults, hostile
+import faults
+import hostile_answers as hostile
+
 from fault_matrix.cloud import HOUR
 from fault_matrix.effects import (
     CUT_SHORT,

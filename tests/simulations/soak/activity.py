@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+import faults
+from faults import Fault, Placed
+from faulty_panel import Panel
+
 from exporter.demo.cloud.failures import Kind
 from exporter.demo.cloud.rows import Backup, ScheduleStatus, Server, Target
 from exporter.demo.cloud.simulation import World
 from exporter.demo.cloud.time import Period
-from exporter.demo.panel import faults
-from exporter.demo.panel.faults import Fault, Placed
 from exporter.demo.panel.routes import Resource
-from exporter.demo.panel.server import Panel
 
 MINUTE = 60.0
 HOUR = 3600.0

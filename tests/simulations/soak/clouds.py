@@ -6,8 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from faulty_panel import Panel
+
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.server import Panel
 from soak.activity import HOUR, CloudActivity, RandomFaults
 from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from builders import DAY, HOUR, a_cloud
+from faulty_panel import Panel
 from harness import NOW, monitored
 
-from exporter.demo.panel.server import Panel
 from soak.activity import fault_arguments, fault_kinds
 from soak.clouds import Plan
 from soak.comparison import differences, panel_samples

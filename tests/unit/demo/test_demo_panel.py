@@ -13,15 +13,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import aiohttp
+import faults
 import pytest
+from faulty_panel import Panel
 from multidict import CIMultiDictProxy
 
 from exporter.demo.cloud.rows import Backup
 from exporter.demo.cloud.simulation import World
-from exporter.demo.panel import faults
-from exporter.demo.panel.clock import HandSet
-from exporter.demo.panel.server import Panel
-from exporter.demo.panel.stage import demo_panel
+from exporter.demo.panel.server import demo_panel
 
 START = 1_700_000_000.0
 DAY = 86_400.0
@@ -31,6 +30,21 @@ GOOD = {
 }
 BAD = {"Authorization": f"Basic {b64encode(b'demo@example.com:guess').decode()}"}
 HTML_LABEL = '<b>"a" & b\\c é日</b>'
+
+
+@dataclass
+class HandSet:
+    """A clock that stands still until it is moved."""
+
+    now: float
+
+    def __call__(self) -> float:
+        """Tell the time that was set."""
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self.now += seconds
 
 
 @dataclass
@@ -805,7 +819,8 @@ async def test_a_panel_stops_promptly_whatever_it_does(
 ) -> None:
     """No fault outlives its panel, nor is waited for as others' requests are."""
     monkeypatch.setattr(
-        "exporter.demo.panel._SHUTDOWN_SECONDS", 10.0 * _LONGEST_REAL_WAIT_SECONDS
+        "exporter.demo.panel.server._SHUTDOWN_SECONDS",
+        10.0 * _LONGEST_REAL_WAIT_SECONDS,
     )
     panel = Panel(a_world())
     await panel.start()

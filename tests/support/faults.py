@@ -11,10 +11,10 @@ from functools import partial
 
 from aiohttp import web
 
-from ..cloud import pseudorandom as dice
-from .encoding import Fields, Format
-from .errors import INTERNAL_ERROR, SIGN_IN
-from .routes import Resource
+from exporter.demo.cloud.pseudorandom import fraction
+from exporter.demo.panel.encoding import Fields, Format
+from exporter.demo.panel.errors import INTERNAL_ERROR, SIGN_IN
+from exporter.demo.panel.routes import Resource
 
 Proceed = Callable[[], Awaitable[web.StreamResponse]]
 
@@ -301,7 +301,7 @@ def bad_rows(share: float = 1.0) -> Fault:
 
     def spoil(rows: list[Fields]) -> None:
         for row in rows:
-            if "id" in row and dice.fraction("bad row", row["id"]) < share:
+            if "id" in row and fraction("bad row", row["id"]) < share:
                 _spoil(row)
 
     async def act(

@@ -6,10 +6,10 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import cache, partial
 
 from aiohttp import web
+from faults import Fault, Placed, Proceed, Scene, answer
 
-from .encoding import Fields
-from .faults import Fault, Placed, Proceed, Scene, answer
-from .routes import Resource
+from exporter.demo.panel.encoding import Fields
+from exporter.demo.panel.routes import Resource
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _XML = {"Content-Type": "application/xml; charset=utf-8"}

@@ -1,0 +1,223 @@
+"""The simulated panel of the tests: it keeps its requests, and fails when told to."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from weakref import WeakSet
+
+from aiohttp import web
+from faults import Faults, Scene
+
+from exporter.demo.cloud.demo_cloud import demo_cloud
+from exporter.demo.panel.auth import account_of
+from exporter.demo.panel.encoding import Format
+from exporter.demo.panel.options import Clock
+from exporter.demo.panel.routes import Resource
+from exporter.demo.panel.server import COOKIE, ApiRequest, SimulatedPanel
+
+_REQUESTS_KEPT = 100_000
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request."""
+
+    at: float
+    """The panel's time."""
+    method: str
+    path: str
+    """As it was asked for, suffix and base path included."""
+    query: dict[str, str]
+    resource: Resource | None
+    server_id: int | None
+    form: Format | None
+    authorization: str | None
+    if_none_match: str | None
+    accept: str | None
+    cookie: str | None
+    authorized: bool | None = None
+    """Whether the credentials were right; None = not looked at."""
+    status: int | None = None
+    """None until an answer begins, and for ever when there is none."""
+
+
+class Traffic:
+    """The last requests, and how many were answered at once."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.requests: deque[Asked] = deque(maxlen=_REQUESTS_KEPT)
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.in_flight_by_path: Counter[str] = Counter()
+        self.most_in_flight_by_path: Counter[str] = Counter()
+
+    @contextmanager
+    def count(self, asked: Asked) -> Iterator[None]:
+        """Keep a request, and count it as in flight."""
+        path = asked.path
+        self.requests.append(asked)
+        self.in_flight += 1
+        self.in_flight_by_path[path] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.most_in_flight_by_path[path] = max(
+            self.most_in_flight_by_path[path], self.in_flight_by_path[path]
+        )
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self.in_flight_by_path[path] -= 1
+
+    def asked_for(
+        self, resource: Resource, server_id: int | None = None
+    ) -> list[Asked]:
+        """Return the requests for a resource, of one server if one is given."""
+        return [
+            asked
+            for asked in self.requests
+            if asked.resource == resource and server_id in (None, asked.server_id)
+        ]
+
+
+_ASKED: ContextVar[Asked] = ContextVar("asked")
+"""The request of this task: aiohttp answers one after the other in it."""
+
+
+class Panel(SimulatedPanel):
+    """A simulated panel with an account of its requests, and with faults."""
+
+    def __post_init__(self) -> None:
+        """Begin without requests and faults; both outlive a stop."""
+        super().__post_init__()
+        self.faults = Faults()
+        self.traffic = Traffic()
+        self.connections_used = 0
+        """How many connections ever carried a request."""
+        self._stopping = asyncio.Event()
+        self._connections: WeakSet[asyncio.Transport] = WeakSet()
+
+    @property
+    def requests(self) -> deque[Asked]:
+        """The last requests, oldest first."""
+        return self.traffic.requests
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self.traffic.in_flight
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many requests were ever answered at once."""
+        return self.traffic.most_in_flight
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        server = None if self._runner is None else self._runner.server
+        return 0 if server is None else len(server.connections)
+
+    @property
+    def attempts(self) -> Counter[str]:
+        """The refused tries by account."""
+        return self.gate.attempts
+
+    @property
+    def locked(self) -> set[str]:
+        """The accounts that were tried in vain too often."""
+        return self.gate.locked
+
+    @property
+    def sessions_opened(self) -> int:
+        """How many sessions were opened."""
+        return self.gate.sessions_opened
+
+    def app(self) -> web.Application:
+        """Return the panel as an application that notes what it sends."""
+        app = super().app()
+        app.on_response_prepare.append(_note_status)
+        return app
+
+    async def stop(self) -> None:
+        """Stop, and let go of the requests that faults hold up."""
+        self._stopping.set()
+        await super().stop()
+        self._stopping = asyncio.Event()
+
+    async def respond(self, request: ApiRequest) -> web.StreamResponse:
+        """Answer a request by way of all faults it meets."""
+        asked = self._asked(request)
+        _ASKED.set(asked)
+        scene = self._scene(request)
+        answer = super().respond
+
+        async def proceed() -> web.StreamResponse:
+            request.edit_rows, request.force_body = scene.spoil, scene.whole
+            return await answer(request)
+
+        with self.traffic.count(asked):
+            try:
+                return await self.faults.let_through(scene, proceed)
+            finally:
+                asked.authorized = request.authorized
+
+    def _asked(self, request: ApiRequest) -> Asked:
+        http = request.http
+        return Asked(
+            at=self.world.now,
+            method=http.method,
+            path=http.path,
+            query=dict(http.query),
+            resource=request.route.resource if request.route else None,
+            server_id=request.server_id,
+            form=request.form,
+            authorization=http.headers.get("Authorization"),
+            if_none_match=http.headers.get("If-None-Match"),
+            accept=http.headers.get("Accept"),
+            cookie=http.cookies.get(COOKIE),
+        )
+
+    def _scene(self, request: ApiRequest) -> Scene:
+        transport = request.http.transport
+        reused = transport in self._connections
+        if transport is not None and not reused:
+            self.connections_used += 1
+            self._connections.add(transport)
+        refusal = partial(self.error_response, form=request.form)
+
+        def unauthorized() -> web.Response:
+            account = account_of(request.http.headers.get("Authorization"))
+            self.gate.refuse(account, self.lock_after)
+            return refusal(401)
+
+        return Scene(
+            request=request.http,
+            path=request.path,
+            form=request.form,
+            resource=request.route.resource if request.route else None,
+            server_id=request.server_id,
+            reused=reused,
+            stopping=self._stopping,
+            refusal=refusal,
+            unauthorized=unauthorized,
+        )
+
+
+async def demo_panel(clock: Clock = time.time, seed: int = 1) -> Panel:
+    """Start a panel over the demo cloud, as ``exporter.demo`` does."""
+    panel = Panel(demo_cloud(clock(), seed), clock=clock)
+    await panel.start()
+    return panel
+
+
+async def _note_status(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep what is sent, and only if there is still somebody to send it to."""
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        _ASKED.get().status = response.status
