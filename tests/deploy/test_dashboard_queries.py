@@ -27,7 +27,7 @@ from faulty_panel import Panel, demo_panel
 from prometheus_processes import Prometheus, free_port, prometheus
 from shipped_dashboards import ALL_VALUES, Query, VariableValues
 
-from exporter.demo.cloud.trouble import HOSTILE_LABEL
+from exporter.demo.cloud.demo_cloud import HOSTILE_LABEL
 from grafana import queries
 
 Row: TypeAlias = tuple[dict[str, str], float]

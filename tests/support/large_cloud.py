@@ -1,6 +1,6 @@
 """A cloud of any size, to measure with."""
 
-from exporter.demo.cloud.growth import KIB_PER_GB
+from exporter.demo.cloud.backup_runs import KIB_PER_GB
 from exporter.demo.cloud.pseudorandom import fraction
 from exporter.demo.cloud.rows import Server, Target
 from exporter.demo.cloud.simulation import World

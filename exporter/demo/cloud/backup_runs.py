@@ -1,15 +1,14 @@
 """How a backup is taken: queued, run, finished or failed, and what it replaces."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from . import pseudorandom as dice
+from .database import Inventory
 from .failures import Kind, Misfortune, Misfortunes
-from .growth import delta_kib, full_kib, seconds_to_take
-from .register import Register
 from .rows import (
     Backup,
     Disk,
@@ -20,6 +19,41 @@ from .rows import (
     Target,
     Transaction,
 )
+from .time import DAY
+
+KIB_PER_GB = 1024 * 1024
+_KIB_PER_SECOND = 80_000
+_START_UP_SECONDS = 20.0
+_IDLE_SHARE = 0.05
+"""The share of incremental backups in which nothing had changed."""
+
+
+def used_kib(disk: Disk, at: float, seed: int) -> float:
+    """Return how full a disk is: a quarter when new, fuller by the year."""
+    at_first = dice.between(0.2, 0.35, seed, "fill", disk.id)
+    days = max(0.0, at - disk.created_at) / DAY
+    noise = dice.between(0.985, 1.015, seed, "noise", disk.id, at)
+    filled = min(0.95, at_first * (1 + days / 600)) * noise
+    return disk.size_gb * KIB_PER_GB * filled
+
+
+def full_kib(disks: Sequence[Disk], at: float, seed: int) -> int:
+    """Return the size of a backup that holds everything."""
+    return round(sum(used_kib(disk, at, seed) for disk in disks))
+
+
+def delta_kib(full: int, *key: dice.Key) -> int:
+    """Return the size of a backup that holds what changed since the last one."""
+    if dice.fraction(*key, "idle") < _IDLE_SHARE:
+        return 0
+    return round(full * dice.between(0.002, 0.03, *key, "delta"))
+
+
+def seconds_to_take(size_kib: int, *key: dice.Key) -> int:
+    """Return how long it takes to copy a backup, in whole seconds."""
+    pace = dice.between(0.8, 1.4, *key, "pace")
+    return round(_START_UP_SECONDS + size_kib / _KIB_PER_SECOND * pace)
+
 
 Outcome = Literal["finish", "fail", "vanish", "stick"]
 Stage = Literal["queued", "ready", "running", "stuck"]
@@ -46,7 +80,7 @@ class Takes:
 
     def __init__(
         self,
-        register: Register,
+        register: Inventory,
         misfortunes: Misfortunes,
         slots: int,
         ended: Callable[[Schedule, Outcome], None],

@@ -1,18 +1,44 @@
 """All rows of a simulated cloud, by what they belong to."""
 
-from .agenda import Agenda
+from collections import Counter
+from typing import Any
+
+from . import pseudorandom as dice
 from .rows import (
     Backup,
     BackupServer,
+    BackupType,
     Disk,
     EventKind,
+    Initiated,
     JournalEntry,
+    Ledger,
     RecoveryPoint,
     Schedule,
+    ScheduleLog,
+    ScheduleStatus,
     Server,
+    Status,
     Target,
+    TargetType,
     Transaction,
 )
+from .time import DAY, Agenda, Period
+
+_FIRST_IDS = {
+    "server": 1,
+    "backup_server": 1,
+    "disk": 101,
+    "schedule": 501,
+    "backup": 1001,
+    "transaction": 5001,
+    "schedule_log": 1,
+    "recovery_point": 9001,
+}
+"""Kinds begin at different numbers, so that mixed up ids do not go unseen."""
+
+_CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years": 2}
+_DEFAULT_SIZE_KIB = 1024 * 1024
 
 
 class Inventory:
@@ -32,6 +58,7 @@ class Inventory:
         self.journal: list[JournalEntry] = []
         self.backups_by_server: dict[int, dict[int, Backup]] = {}
         self.disks_by_server: dict[int, dict[int, Disk]] = {}
+        self._taken_ids: Counter[str] = Counter()
 
     @property
     def now(self) -> float:
@@ -96,6 +123,262 @@ class Inventory:
         """Return a number that rises whenever the backups of a server change."""
         return self.servers[server_id].ledger.revision
 
+    def add_server(  # noqa: PLR0913  a row has many fields
+        self,
+        *,
+        label: str | None = None,
+        hostname: str | None = None,
+        identifier: str | None = None,
+        user_id: int = 1,
+        hypervisor_id: int = 1,
+        created_at: float | None = None,
+        suspended: bool = False,
+        booted: bool = True,
+        operating_system: str = "linux",
+        disks: int = 1,
+        swap: bool = False,
+        disk_gb: int = 20,
+        backup_server_id: int | None = None,
+        number: int | None = None,
+    ) -> Server:
+        """Add a server with its disks; the first one is the primary."""
+        number = self._number("server", number)
+        created_at = self.now if created_at is None else created_at
+        server = Server(
+            ledger=Ledger(),
+            id=number,
+            identifier=identifier or dice.word(self.seed, "server", number),
+            label=f"server-{number}" if label is None else label,
+            hostname=hostname or f"host{number}.example.com",
+            user_id=user_id,
+            hypervisor_id=hypervisor_id,
+            created_at=created_at,
+            updated_at=created_at,
+            suspended=suspended,
+            booted=booted and not suspended,
+            operating_system=operating_system,
+            template_id=1 + number % 5,
+            backup_server_id=backup_server_id,
+            initial_root_password=f"root-secret-of-{number}",
+            remote_access_password=f"remote-secret-of-{number}",
+        )
+        self.servers[number] = server
+        self.backups_by_server[number] = {}
+        self.disks_by_server[number] = {}
+        self.note("server added", number, detail=server.label)
+        for _ in range(disks):
+            self.add_disk(number, size_gb=disk_gb, created_at=created_at)
+        if swap:
+            self.add_disk(number, size_gb=1, swap=True, created_at=created_at)
+        return server
+
+    def add_disk(
+        self,
+        server_id: int,
+        *,
+        size_gb: int = 20,
+        swap: bool = False,
+        created_at: float | None = None,
+        number: int | None = None,
+    ) -> Disk:
+        """Add a disk to a server."""
+        number = self._number("disk", number)
+        primary = not swap and not self.disks_of(server_id)
+        disk = Disk(
+            id=number,
+            identifier=dice.word(self.seed, "disk", number),
+            server_id=server_id,
+            size_gb=size_gb,
+            primary=primary,
+            is_swap=swap,
+            created_at=self.now if created_at is None else created_at,
+        )
+        self.disks[number] = self.disks_by_server[server_id][number] = disk
+        self.note("disk added", server_id, Target("Disk", number), row_id=number)
+        return disk
+
+    def add_backup(  # noqa: PLR0913  a row has many fields
+        self,
+        server_id: int,
+        *,
+        built: bool = True,
+        created_at: float | None = None,
+        built_at: float | None = None,
+        updated_at: float | None = None,
+        size_kib: int | None = None,
+        backup_type: BackupType = "normal",
+        target_type: TargetType | None = None,
+        target_id: int | None = None,
+        initiated: Initiated = "days",
+        locked: bool = False,
+        marked_for_delete: bool = False,
+        backup_server_id: int | None = None,
+        identifier: str | None = None,
+        note: str | None = None,
+        number: int | None = None,
+    ) -> Backup:
+        """Place a row exactly as given; a built one without `built_at` took a minute.
+
+        Without a target a normal backup is of the server's first disk, an
+        incremental one of the server.
+        """
+        number = self._number("backup", number)
+        created_at = self.now if created_at is None else created_at
+        target = self._target(server_id, backup_type, target_type, target_id)
+        if built:
+            built_at = created_at + 60 if built_at is None else built_at
+            size_kib = _DEFAULT_SIZE_KIB if size_kib is None else size_kib
+        backup = Backup(
+            ledger=self.servers[server_id].ledger,
+            id=number,
+            identifier=identifier or dice.word(self.seed, "backup", number),
+            server_id=server_id,
+            target_type=target.type,
+            target_id=target.id,
+            backup_type=backup_type,
+            initiated=initiated,
+            built=built,
+            created_at=created_at,
+            built_at=built_at,
+            updated_at=(built_at or created_at) if updated_at is None else updated_at,
+            size_kib=size_kib,
+            backup_server_id=backup_server_id,
+            locked=locked,
+            marked_for_delete=marked_for_delete,
+            note=note,
+        )
+        self.backups[number] = self.backups_by_server[server_id][number] = backup
+        return backup
+
+    def add_backup_server(
+        self,
+        label: str,
+        capacity_gb: int,
+        *,
+        enabled: bool = True,
+        number: int | None = None,
+    ) -> BackupServer:
+        """Add a machine that stores backups."""
+        number = self._number("backup_server", number)
+        self.backup_servers[number] = BackupServer(
+            id=number,
+            label=label,
+            capacity_gb=capacity_gb,
+            enabled=enabled,
+            ip_address=f"192.0.2.{number % 256}",
+            created_at=self.now,
+            updated_at=self.now,
+        )
+        return self.backup_servers[number]
+
+    def add_recovery_point(
+        self,
+        server_id: int,
+        *,
+        size_bytes: int = 1024**3,
+        created_at: float | None = None,
+        state: str = "built",
+        number: int | None = None,
+    ) -> RecoveryPoint:
+        """Add a backup that a plugin took."""
+        number = self._number("recovery_point", number)
+        created_at = self.now if created_at is None else created_at
+        self.recovery_points[number] = RecoveryPoint(
+            id=number,
+            server_id=server_id,
+            resource_id=1,
+            size_bytes=size_bytes,
+            state=state,
+            created_at=created_at,
+            updated_at=created_at,
+        )
+        self.note("recovery point added", server_id, row_id=number)
+        return self.recovery_points[number]
+
+    def add_transaction(  # noqa: PLR0913  a row has many fields
+        self,
+        *,
+        action: str = "take_backup",
+        status: Status = "complete",
+        parent_type: str | None = "Backup",
+        parent_id: int | None = None,
+        server_id: int | None = None,
+        created_at: float | None = None,
+        started_at: float | None = None,
+        updated_at: float | None = None,
+        user_id: int = 1,
+        params: dict[str, Any] | None = None,
+        log_output: str = "",
+        number: int | None = None,
+    ) -> Transaction:
+        """Add a task of the panel, of a server if one is given."""
+        number = self._number("transaction", number)
+        created_at = self.now if created_at is None else created_at
+        self.transactions[number] = Transaction(
+            id=number,
+            identifier=dice.word(self.seed, "transaction", number),
+            action=action,
+            status=status,
+            parent_type=parent_type,
+            parent_id=parent_id,
+            associated_object_type=None if server_id is None else "VirtualMachine",
+            associated_object_id=server_id,
+            created_at=created_at,
+            started_at=started_at,
+            updated_at=created_at if updated_at is None else updated_at,
+            user_id=user_id,
+            params=params,
+            log_output=log_output,
+        )
+        return self.transactions[number]
+
+    def new_schedule(  # noqa: PLR0913  a row has many fields
+        self,
+        target: Target,
+        *,
+        period: Period,
+        duration: int,
+        start_at: float | None,
+        status: ScheduleStatus,
+        rotation_period: int | None,
+        number: int | None,
+    ) -> Schedule:
+        """Add the row of a schedule; a first start is made up within a day."""
+        number = self._number("schedule", number)
+        if start_at is None:
+            start_at = self.now + DAY * dice.fraction(self.seed, "start", number)
+        server = self.owner_of(target)
+        schedule = Schedule(
+            id=number,
+            target_type=target.type,
+            target_id=target.id,
+            period=period,
+            duration=duration,
+            status=status,
+            start_at=float(round(start_at)),
+            anchor=float(round(start_at)),
+            rotation_period=rotation_period or _CHAIN_LENGTHS[period],
+            user_id=server.user_id if server else 1,
+            created_at=self.now,
+            updated_at=self.now,
+        )
+        self.schedules[number] = schedule
+        if target.type == "Disk" and target.id in self.disks:
+            self.disks[target.id].has_autobackups = True
+        return schedule
+
+    def log_start(self, schedule: Schedule, status: Status, text: str) -> None:
+        """Enter what became of a start into the schedule's own log."""
+        schedule.logs.append(
+            ScheduleLog(
+                id=self._number("schedule_log", None),
+                status=status,
+                log_output=text,
+                created_at=self.now,
+                updated_at=self.now,
+            )
+        )
+
     def clean_transactions(self, before: float) -> None:
         """Forget the old tasks, as an administrator may."""
         for task in list(self.transactions.values()):
@@ -124,3 +407,25 @@ class Inventory:
         del self.disks_by_server[number]
         del self.backups_by_server[number]
         del self.servers[number]
+
+    def _target(
+        self,
+        server_id: int,
+        backup_type: BackupType,
+        target_type: TargetType | None,
+        target_id: int | None,
+    ) -> Target:
+        wanted = target_type or (
+            "Disk" if backup_type == "normal" else "VirtualMachine"
+        )
+        if target_id is not None:
+            return Target(wanted, target_id)
+        if wanted == "VirtualMachine":
+            return Target("VirtualMachine", server_id)
+        return Target("Disk", self.disks_of(server_id)[0].id)
+
+    def _number(self, kind: str, wanted: int | None) -> int:
+        taken = max(self._taken_ids[kind], _FIRST_IDS[kind] - 1)
+        number = taken + 1 if wanted is None else wanted
+        self._taken_ids[kind] = max(taken, number)
+        return number

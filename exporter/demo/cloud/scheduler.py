@@ -4,8 +4,8 @@ from functools import partial
 from typing import Literal
 
 from .backup_runs import Outcome, Takes
+from .database import Inventory
 from .failures import Misfortunes
-from .register import Register
 from .rows import EventKind, Schedule, ScheduleStatus, Server
 from .time import Period, next_start
 
@@ -20,7 +20,7 @@ class Timetable:
 
     def __init__(
         self,
-        register: Register,
+        register: Inventory,
         misfortunes: Misfortunes,
         start_moves: StartMoves,
         failure_limit: int | None,

@@ -4,16 +4,15 @@ Its state depends on the seed, on what was called at which simulated moment, and
 on nothing else: neither on the steps in which time moves nor on the wall clock.
 """
 
-from .agenda import Action
 from .backup_runs import Outcome, Takes
+from .database import Inventory
 from .failures import Kind, Misfortune, Misfortunes
-from .register import Register
 from .rows import Backup, EventKind, Schedule, ScheduleStatus, Target, TargetType
 from .scheduler import StartMoves, Timetable
-from .time import Period
+from .time import Action, Period
 
 
-class World(Register):
+class World(Inventory):
     """A cloud in which schedules fire, backups run, rotate and sometimes fail."""
 
     def __init__(

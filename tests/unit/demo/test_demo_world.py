@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from large_cloud import large_cloud
 
 import exporter
-from exporter.demo.cloud.demo_cloud import demo_cloud
+from exporter.demo.cloud.demo_cloud import HOSTILE_LABEL, demo_cloud
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
 from exporter.demo.cloud.simulation import World
 from exporter.demo.cloud.time import DAY, next_start
-from exporter.demo.cloud.trouble import HOSTILE_LABEL
 
 ROOT = Path(exporter.__file__).parents[1]
 DEMO = ROOT / "exporter" / "demo"
