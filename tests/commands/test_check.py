@@ -28,7 +28,7 @@ from exporter.commands.findings import CheckReport, PanelReport, StepResult
 from exporter.commands.report import Progress, as_json, as_table, summary
 from exporter.config import load as config
 from exporter.config.units import Duration
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.errors import ConfigError
 from exporter.model.entities import RESOURCES
 from exporter.model.selection import Shard
@@ -47,7 +47,7 @@ class HastyClock(SteppedClock):
 @pytest.fixture
 def panel() -> Panel:
     """Return a panel of three servers with a backup each, not started."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_backup_server("store", 100)
     for _ in range(3):
         server = world.add_server()
@@ -145,7 +145,7 @@ async def test_what_it_says_of_the_cost_is_what_a_poller_asks(
 ) -> None:
     """Fifty servers at the usual intervals: 290 requests an hour."""
     for _ in range(47):
-        panel.world.add_server()
+        panel.cloud.add_server()
     found = await check_one(panel, tmp_path)
 
     assert found.cost is not None
@@ -180,7 +180,7 @@ async def test_of_a_large_cloud_few_servers_are_read(
 ) -> None:
     """A check costs a few requests, whatever a pass costs; they lie far apart."""
     for _ in range(497):
-        panel.world.add_server()
+        panel.cloud.add_server()
     found = await check_one(panel, tmp_path)
 
     read = [asked.server_id for asked in panel.requests if asked.resource == "backups"]
@@ -385,7 +385,7 @@ async def test_one_server_that_fails_degrades(panel: Panel, tmp_path: Path) -> N
 
 async def test_rows_that_cannot_be_read_are_told(panel: Panel, tmp_path: Path) -> None:
     """The others count; how many are missing must be seen."""
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     panel.faults.add(faults.bad_rows(0.5), resource="backups")
     found = await check_one(panel, tmp_path)
 
@@ -447,7 +447,7 @@ async def test_refused_credentials_are_tried_once_for_all_sections(
         file.write_text(yaml.safe_dump({"panels": sections}))
         found = await checked(file)
 
-    assert sum(panel.attempts.values()) == 1
+    assert sum(panel.failed_attempts.values()) == 1
     assert len(panel.requests) == 1
     assert [p.status for p in found.panels] == ["failed"] * 3
     assert "not tried again" in step(found.panels[1], "credentials").text
@@ -461,7 +461,7 @@ async def test_credentials_refused_midway_are_not_tried_again(
     panel.faults.add(faults.unauthorized(), resource="backups")
     found = await check_one(panel, tmp_path)
 
-    assert sum(panel.attempts.values()) == 1
+    assert sum(panel.failed_attempts.values()) == 1
     assert panel.requests[-1].resource == "backups"
     assert step(found, "credentials").status == "failed"
 

@@ -37,7 +37,7 @@ from harness import NOW, monitored
 from secret_leaks import encodings, leaks
 
 from exporter import logs
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.packed import PackedBackups, packed
 from exporter.onapp.api import PanelApi
 
@@ -55,7 +55,7 @@ PATHS = ("/metrics", "/", "/config", "/-/healthy", "/-/ready", "/none")
 
 def a_panel() -> Panel:
     """Return a panel that sends secrets with much that it answers."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(2):
         server = world.add_server(created_at=NOW - 1e7)
         server.initial_root_password = ROOT
@@ -204,7 +204,7 @@ async def test_a_faulty_run_says_no_secret(
             said |= {f"{p} {number}": t for p, t in (await pages(cloud.base)).items()}
             happened += placed.happened > 0
             placed.remove()
-            panel.gate.locked.clear()
+            panel.authenticator.locked.clear()
             await cloud.advance(INTERVAL)
             while up not in await cloud.metrics():
                 await cloud.advance(INTERVAL)  # a refused key has to wait
@@ -371,7 +371,7 @@ async def test_a_faulty_process_says_no_secret(tmp_path: Path) -> None:
     panels[2].faults.add(faults.redirect(f"https://user:{quote(ELSEWHERE)}@h.invalid/"))
     panels[3].password = "another"
     for _ in range(8):
-        panels[4].world.add_server()
+        panels[4].cloud.add_server()
     panels[4].faults.add(faults.bad_rows(0.5), resource="virtual_machines")
     said: dict[str, str] = {}
     async with AsyncExitStack() as stack:

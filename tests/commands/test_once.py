@@ -30,7 +30,7 @@ from exporter.commands.once import LASTING, take
 from exporter.commands.output import check_writable, to_file
 from exporter.commands.report import Progress
 from exporter.config import load as config
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.metrics import FAMILIES
 from exporter.metrics.family import AgeFamily
 from exporter.model.selection import Shard
@@ -39,9 +39,9 @@ DAY = 86_400.0
 MINUTE = 60.0
 
 
-def a_world() -> World:
+def a_world() -> SimulatedCloud:
     """Return a cloud with everything that the collectors can bring."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     store = world.add_backup_server("store", 100).id
     for _ in range(12):
         server = world.add_server(created_at=NOW - 9 * DAY)
@@ -223,7 +223,7 @@ async def test_a_panel_that_fails_replaces_the_old_file(
     assert status == "failed"
     assert series(once.text, "onapp_up") == {"panel=cp": 0}
     assert series(once.text, "onapp_vm_poll_success") == {}
-    assert sum(panel.attempts.values()) <= 1
+    assert sum(panel.failed_attempts.values()) <= 1
 
 
 async def test_what_was_not_read_in_time_counts_as_failed(
@@ -515,5 +515,5 @@ async def test_two_sections_of_one_account_try_a_bad_key_once(
         status = await process.wait()
 
     assert status == 2
-    assert sum(panel.attempts.values()) == 1
+    assert sum(panel.failed_attempts.values()) == 1
     assert series("".join(process.out), "onapp_up") == {"panel=a": 0, "panel=b": 0}

@@ -25,7 +25,7 @@ from faulty_panel import Panel
 from harness import NOW
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 ANYWHERE = "--web.listen-address=127.0.0.1:0"
 _SECRET = "the-key-of-the-account"
@@ -35,7 +35,7 @@ _ROOT_PASSWORDS = ("root-secret-of-", "remote-secret-of-")
 @pytest.fixture
 async def panel() -> AsyncIterator[Panel]:
     """Serve a world of two servers with a backup each."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(2):
         world.add_backup(world.add_server().id)
     async with Panel(world, password=_SECRET) as panel:
@@ -94,7 +94,7 @@ async def test_a_signal_ends_it_well_whatever_is_under_way(
     """A panel that hangs and a scrape that is not read keep nobody waiting."""
     panel.faults.add(hang(), resource="backups")
     # Enough for the scrape to outgrow all buffers on its way.
-    panel.world.servers[1].label = "x" * 12 * 1024**2
+    panel.cloud.servers[1].label = "x" * 12 * 1024**2
     file = written(tmp_path, panel)
     async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
         base = await process.base_url()
@@ -215,7 +215,7 @@ async def test_every_line_of_the_log_is_one_record(
 async def test_no_secret_is_ever_said(panel: Panel, tmp_path: Path) -> None:
     """Not by the log at its most talkative, nor by any page, whatever goes wrong."""
     for _ in range(8):
-        panel.world.add_server()
+        panel.cloud.add_server()
     panel.faults.add(bad_rows(0.5), resource="virtual_machines")
     panel.faults.add(html_error(), resource="backups", server_id=1)
     panel.faults.add(forbidden(), resource="version")

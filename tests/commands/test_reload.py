@@ -17,7 +17,7 @@ from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud, monitored, series
 from harness import write_config as write_configuration
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.errors import ConfigError
 
 MINUTE = 60
@@ -29,7 +29,7 @@ MOMENT = "onapp_exporter_config_last_reload_success_timestamp_seconds"
 
 def panel_of(count: int, **habits: Any) -> Panel:
     """Return a panel with so many servers, each with one backup."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(count):
         server = world.add_server()
         world.add_backup(server.id, created_at=NOW - HOUR, built_at=NOW - HOUR + 60)
@@ -105,7 +105,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
         assert series(during, SUCCESSFUL) == {"": 0.0}
         assert series(during, MOMENT) == {"": loaded_at}
         assert set(success.values()) == {1.0}
-        assert len(panel.traffic.asked_for("backups")) == 4
+        assert len(panel.request_log.requests_for("backups")) == 4
         assert again == (200, "Reloaded.\n")
         assert await cloud.value(SUCCESSFUL) == 1
         assert await cloud.value(MOMENT) == NOW + INTERVAL
@@ -182,7 +182,7 @@ async def test_an_unchanged_panel_does_not_notice_a_reload(tmp_path: Path) -> No
         assert after == before
         assert extra == 0
         assert panel.sessions_opened <= 8
-        assert len(panel.traffic.asked_for("backups")) == 5 * 3
+        assert len(panel.request_log.requests_for("backups")) == 5 * 3
 
 
 async def test_a_changed_interval_keeps_the_data(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_a_changed_interval_keeps_the_data(tmp_path: Path) -> None:
             'onapp_poll_interval_seconds{panel="cp"} 900'
         }
         assert await cloud.value("onapp_poll_interval_seconds") == 300
-        assert len(panel.traffic.asked_for("backups", 1)) >= 4
+        assert len(panel.request_log.requests_for("backups", 1)) >= 4
 
 
 async def test_known_servers_are_read_on_though_no_inventory_comes(
@@ -249,7 +249,7 @@ async def test_a_server_excluded_by_a_reload_is_gone_at_once(tmp_path: Path) -> 
 async def test_from_discovery_to_a_list_only_the_listed_stay(tmp_path: Path) -> None:
     """By number or by identifier; what was known of them is not asked again."""
     panel = panel_of(4)
-    name = panel.world.servers[3].identifier
+    name = panel.cloud.servers[3].identifier
     async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(500), resource="virtual_machines")
         await edit_and_reload(

@@ -20,7 +20,7 @@ import pytest
 from faulty_panel import Panel
 
 from exporter.commands.report import Progress, wrapped
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = "\r\x1b[K"
@@ -29,7 +29,7 @@ _ERASE = "\r\x1b[K"
 @pytest.fixture
 async def panel() -> AsyncIterator[Panel]:
     """Serve a cloud of three servers; answering takes long enough to be watched."""
-    world = World(time.time())
+    world = SimulatedCloud(time.time())
     for _ in range(3):
         world.add_backup(world.add_server().id)
     async with Panel(world, clock=time.time) as panel:

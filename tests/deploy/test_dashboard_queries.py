@@ -132,7 +132,7 @@ async def _asked(folder: Path) -> Answers:
         # What was scraped is asked at that moment: nothing need go on for it.
         assert len(server_ids) == 1
         answers.servers = {
-            str(server.id): server.label for server in panels[0].world.servers.values()
+            str(server.id): server.label for server in panels[0].cloud.servers.values()
         }
         await _Asking(started, answers, since, now).all()
     return answers
@@ -190,7 +190,7 @@ def _scraping(ports: list[int], folder: Path) -> dict[str, Any]:
 
 def _happen(panel: Panel) -> int:
     """Let one server be renamed, and a task end."""
-    world = panel.world
+    world = panel.cloud
     server = next(one for one in world.servers.values() if one.label == _RENAMED)
     server.label = f"{_RENAMED}-now"
     world.add_transaction(server_id=server.id)

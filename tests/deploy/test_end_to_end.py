@@ -158,14 +158,14 @@ async def _until(
 
 def _lose_backups(panel: Panel, server: Server) -> None:
     """Let all backups of a server but the oldest be gone."""
-    for backup in panel.world.backups_of(server.id)[1:]:
-        panel.world.remove_backup(backup.id)
+    for backup in panel.cloud.backups_of(server.id)[1:]:
+        panel.cloud.remove_backup(backup.id)
 
 
 def _back_up(panel: Panel, server: Server) -> None:
     """Let a server have a good backup."""
-    oldest = panel.world.backups_of(server.id)[0]
-    panel.world.add_backup(
+    oldest = panel.cloud.backups_of(server.id)[0]
+    panel.cloud.add_backup(
         server.id,
         created_at=time.time() - 60,
         built_at=time.time() - 1,
@@ -195,7 +195,7 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(tmp_path: Path) -> 
     """By the gravest alert alone, which names the server and leads to its runbook."""
     panel = Panel(large_cloud(time.time(), 3, _DAILY), clock=time.time)
     await panel.start("127.0.0.1", 0)
-    server = panel.world.servers[1]
+    server = panel.cloud.servers[1]
     receiver = Receiver()
     awaited = "target:onapp_backup_awaited:since_timestamp_seconds"
     try:
@@ -233,7 +233,7 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(tmp_path: Path) -> 
         "panel": "lon1",
         "vm_id": str(server.id),
         "target_type": "Disk",
-        "target_id": str(panel.world.disks_of(server.id)[0].id),
+        "target_id": str(panel.cloud.disks_of(server.id)[0].id),
         "label": server.label,
         "hostname": server.hostname,
     }

@@ -35,7 +35,7 @@ from harness import (
 from secured_server import TLS
 
 from exporter.config.flags import parse
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.errors import ConfigError
 from exporter.systemd import NotifySocket
 
@@ -128,7 +128,7 @@ async def listening(tmp_path: Path) -> AsyncIterator[Manager]:
 @pytest.fixture
 async def panel() -> AsyncIterator[Panel]:
     """Serve a world of two servers with a backup each."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(2):
         world.add_backup(world.add_server().id)
     async with Panel(world) as panel:

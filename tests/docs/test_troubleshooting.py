@@ -18,7 +18,7 @@ from faulty_panel import Panel
 from harness import NOW, SteppedTimeoutClock, monitored
 from structlog.testing import capture_logs
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.routes import Resource
 
 PAGE = DOCS / "troubleshooting.md"
@@ -85,7 +85,7 @@ def test_every_message_on_the_page_is_brought_about_by_a_test() -> None:
 
 def a_panel() -> Panel:
     """Return a panel of two servers with four backups each."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(2):
         server = world.add_server()
         for _ in range(4):

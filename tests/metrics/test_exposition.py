@@ -47,7 +47,7 @@ from stores import (
 from exporter import __version__
 from exporter.config.schema import Detail
 from exporter.demo.cloud.demo_cloud import demo_cloud
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
@@ -438,9 +438,9 @@ def test_names_choose_families_and_samples() -> None:
 # Whole scrapes
 
 
-def small_world() -> World:
+def small_world() -> SimulatedCloud:
     """Return three servers that show one case of nearly everything."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     day = 86_400.0
     store = world.add_backup_server("backup-1", 4000).id
     web = world.add_server(

@@ -84,7 +84,7 @@ async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -
             metadata = await started.api("metadata", metric="onapp_backup_size_bytes")
             log = started.log
         complained = complaints(log.read_text("utf-8"))
-    world = panel.world
+    world = panel.cloud
     rows = [backup for id_ in world.servers for backup in world.backups_of(id_)]
     good = [row for row in rows if row.built and not row.marked_for_delete]
 

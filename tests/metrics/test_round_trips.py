@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from stores import FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
 PARSERS = {TEXT: parse_text, OPENMETRICS: parse_openmetrics}
@@ -128,7 +128,7 @@ class Plan:
 
     def panel(self, form: str) -> Panel:
         """Return a panel over the world, that has run for a while."""
-        world = World(NOW - 3 * DAY)
+        world = SimulatedCloud(NOW - 3 * DAY)
         world.add_backup_server("store", 100)
         for server in self.servers:
             world.add_server(created_at=NOW - 90 * DAY, **server)
@@ -202,11 +202,11 @@ plans = st.builds(
     ).map(tuple),
     habits=st.fixed_dictionaries(
         {
-            "dialect": st.sampled_from(("6", "2")),
+            "api_generation": st.sampled_from(("6", "2")),
             "utc_offset": st.sampled_from(("Z", "+03:00", "-09:30")),
             "fractions": st.booleans(),
             "xml_nil": st.sampled_from(("short", "long")),
-            "xml_moment": st.sampled_from(("datetime", "dateTime")),
+            "xml_timestamp_type": st.sampled_from(("datetime", "dateTime")),
             "empty_xml": st.sampled_from(("root", "nil-classes", "nil_classes")),
             "flat_xml": st.booleans(),
             "per_page_cap": st.sampled_from((1, 2, 100)),

@@ -160,7 +160,7 @@ async def test_a_long_answer_is_decoded_beside_the_loop(
     panel = a_cloud()
     async with monitored(panel, tmp_path, collectors=BACKUPS_ONLY) as cloud:
         for number in range(rows):
-            panel.world.add_backup(1, number=1 + number)
+            panel.cloud.add_backup(1, number=1 + number)
         with counting_calls(RowDecoder.decode) as work:
             await cloud.advance(900.0)
 
@@ -181,13 +181,13 @@ async def test_a_304_costs_its_request_alone(form: str, tmp_path: Path) -> None:
     """Neither decoding nor writing, and one request a server."""
     panel = a_cloud(5)
     for vm_id in range(1, 6):
-        panel.world.add_backup(vm_id)
+        panel.cloud.add_backup(vm_id)
     async with monitored(
         panel, tmp_path, format=form, collectors=BACKUPS_ONLY, discovery=NEVER
     ) as cloud:
-        before = panel.traffic.asked_for("backups")
+        before = panel.request_log.requests_for("backups")
         work = await polled(cloud)
-        asked = panel.traffic.asked_for("backups")[len(before) :]
+        asked = panel.request_log.requests_for("backups")[len(before) :]
 
     assert [request.status for request in asked] == [304] * 5
     assert work == Counter()
@@ -204,13 +204,15 @@ async def test_an_equal_body_costs_neither_decoding_nor_writing(
     panel = a_cloud(3)
     panel.etags = False
     for vm_id in range(1, 4):
-        panel.world.add_backup(vm_id)
+        panel.cloud.add_backup(vm_id)
     async with monitored(
         panel, tmp_path, format=form, collectors=BACKUPS_ONLY, discovery=NEVER
     ) as cloud:
         work = await polled(cloud)
         (statuses,) = {
-            tuple(request.status for request in panel.traffic.asked_for("backups"))
+            tuple(
+                request.status for request in panel.request_log.requests_for("backups")
+            )
         }
 
     assert statuses == (200,) * 6

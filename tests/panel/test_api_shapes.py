@@ -330,7 +330,7 @@ async def test_a_list_without_a_readable_row_is_refused(
 ) -> None:
     """Taken as an empty one it would claim that there is nothing: data stay."""
     panel = a_cloud()
-    panel.world.add_backup(1, number=7)
+    panel.cloud.add_backup(1, number=7)
     async with monitored(panel, tmp_path, format=form) as cloud:
         answer_backups(panel, form, a_backup_row(id=8, created_at="soon"))
         await cloud.advance(900.0)
@@ -384,11 +384,11 @@ async def test_every_way_of_writing_xml_means_the_same(
     xml_nil: Any, xml_moment: Any, *, flat_xml: bool, tmp_path: Path
 ) -> None:
     """Nil with a closing tag or without, moments in two spellings, a list of one."""
-    panel = a_cloud(xml_nil=xml_nil, xml_moment=xml_moment, flat_xml=flat_xml)
-    panel.world.add_backup(1, number=7, built=False, created_at=NOW - DAY)
+    panel = a_cloud(xml_nil=xml_nil, xml_timestamp_type=xml_moment, flat_xml=flat_xml)
+    panel.cloud.add_backup(1, number=7, built=False, created_at=NOW - DAY)
     async with monitored(panel, tmp_path, format="xml") as cloud:
         backup = 'panel="cp",vm_id="1",backup_id="7"'
-        identifier = panel.world.backups[7].identifier
+        identifier = panel.cloud.backups[7].identifier
 
         assert await sample_lines(cloud, "onapp_backup_") == [
             f"onapp_backup_built{{{backup}}} 0",
@@ -471,7 +471,7 @@ async def test_an_answer_that_is_no_list_is_refused_whole(
 ) -> None:
     """Last good data stay; the panel is up, only this server was not read."""
     panel = a_cloud(2)
-    panel.world.add_backup(1, number=7)
+    panel.cloud.add_backup(1, number=7)
     async with monitored(panel, tmp_path, format=form) as cloud:
         answer_with(panel, form, body, path="/virtual_machines/1/backups")
         await cloud.advance(900.0)
@@ -742,7 +742,7 @@ async def test_an_inventory_is_read_page_by_page(cap: int, tmp_path: Path) -> No
     """However few rows a panel gives at once."""
     panel = a_cloud(20, per_page_cap=cap)
     async with monitored(panel, tmp_path) as cloud:
-        asked = panel.traffic.asked_for("virtual_machines")
+        asked = panel.request_log.requests_for("virtual_machines")
 
         assert await servers(cloud) == set(range(1, 21))
         assert await cloud.value("onapp_panel_virtual_machines") == 20.0
@@ -758,7 +758,7 @@ async def test_a_list_without_paging_headers_is_complete(
     panel = a_cloud(20, paging=False)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await servers(cloud) == set(range(1, 21))
-        assert len(panel.traffic.asked_for("virtual_machines")) == 1
+        assert len(panel.request_log.requests_for("virtual_machines")) == 1
 
 
 @pytest.mark.parametrize(("number", "requests"), [(99, 1), (100, 2), (150, 1)])
@@ -769,7 +769,7 @@ async def test_a_list_as_long_as_a_page_is_asked_for_more(
     panel = a_cloud(number, paging=False)
     async with monitored(panel, tmp_path) as cloud:
         assert await servers(cloud) == set(range(1, number + 1))
-        assert len(panel.traffic.asked_for("virtual_machines")) == requests
+        assert len(panel.request_log.requests_for("virtual_machines")) == requests
 
 
 async def test_pages_without_headers_are_read_to_the_end(tmp_path: Path) -> None:
@@ -838,7 +838,7 @@ async def test_paging_headers_are_believed_only_as_far_as_they_hold(
         assert await cloud.value("onapp_collector_success", collector="inventory") == (
             whole
         )
-        assert len(panel.traffic.asked_for("virtual_machines")) == len(pages)
+        assert len(panel.request_log.requests_for("virtual_machines")) == len(pages)
 
 
 @in_both_formats
@@ -847,9 +847,9 @@ async def test_a_complete_inventory_removes_what_it_does_not_list(
 ) -> None:
     """A server is gone with all its series."""
     panel = a_cloud(25, per_page_cap=10)
-    panel.world.add_backup(25)
+    panel.cloud.add_backup(25)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        panel.world.remove_server(25)
+        panel.cloud.remove_server(25)
         await cloud.advance(600.0)
 
         assert await servers(cloud) == set(range(1, 25))
@@ -876,7 +876,7 @@ async def test_a_failed_inventory_removes_nothing(
     """Whatever went wrong: what was known stays, and the collector says so."""
     panel = a_cloud(2)
     async with monitored(panel, tmp_path) as cloud:
-        panel.world.remove_server(2)
+        panel.cloud.remove_server(2)
         panel.faults.add(fault, path="/virtual_machines")
         await cloud.advance(600.0)
 
@@ -960,7 +960,7 @@ async def test_a_page_that_fails_makes_the_whole_inventory_fail(
     """Half of a list is no list."""
     panel = a_cloud(20, per_page_cap=10)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        panel.world.remove_server(20)
+        panel.cloud.remove_server(20)
         paged(panel, form, list(range(1, 11)), X_Limit="10", X_Total="19")
         panel.faults.add(faults.status(503), path="/virtual_machines", times=1)
         await cloud.advance(600.0)
@@ -979,7 +979,7 @@ async def test_a_server_that_slips_between_pages_stays(
         paged(panel, form, [4], X_Limit="2", X_Total="3")
         await cloud.advance(600.0)
         while_moving = await servers(cloud)
-        panel.world.remove_server(1)
+        panel.cloud.remove_server(1)
         await cloud.advance(600.0)
 
         assert while_moving == {1, 2, 3, 4}
@@ -1006,9 +1006,9 @@ async def test_a_server_that_is_added_after_unchanged_pages_is_found(
     """304 says that a page is as it was, not that no other follows it now."""
     panel = a_cloud(count, per_page_cap=2)
     async with monitored(panel, tmp_path) as cloud:
-        panel.world.add_server()
+        panel.cloud.add_server()
         await cloud.advance(600.0)
-        asked = panel.traffic.asked_for("virtual_machines")
+        asked = panel.request_log.requests_for("virtual_machines")
 
         assert await servers(cloud) == set(range(1, count + 2))
         assert [request.status for request in asked[-3:]] == [304, 304, 200]
@@ -1044,7 +1044,7 @@ async def test_backups_that_are_counted_and_not_listed_are_no_answer(
 ) -> None:
     """What was known before stays; what is missing may be the newest of all."""
     panel = a_cloud()
-    panel.world.add_backup(1, number=5)
+    panel.cloud.add_backup(1, number=5)
     async with monitored(panel, tmp_path, format=form) as cloud:
         two = list_body(form, a_backup_row(id=7), a_backup_row(id=8))
         answer_with(panel, form, two, headers={"X-Limit": "2", "X-Total": "3"})
@@ -1061,7 +1061,7 @@ async def test_backups_that_move_between_pages_are_read_again(
 ) -> None:
     """One that is deleted meanwhile lets another slip to the page just read."""
     panel = a_cloud()
-    panel.world.add_backup(1, number=5)
+    panel.cloud.add_backup(1, number=5)
     async with monitored(panel, tmp_path, format=form) as cloud:
         backups_in_pages(panel, form, [7, 8], total=4)
         backups_in_pages(panel, form, [10], total=3)
@@ -1075,10 +1075,10 @@ async def test_backups_that_move_between_pages_are_read_again(
 async def test_unchanged_backups_are_not_sent_again(form: str, tmp_path: Path) -> None:
     """The ETag goes back as it came; 304 is a good read."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, format=form) as cloud:
         await cloud.advance(900.0)
-        first, second = panel.traffic.asked_for("backups")
+        first, second = panel.request_log.requests_for("backups")
 
         assert (first.if_none_match, first.status, second.status) == (None, 200, 304)
         assert (second.if_none_match or "").startswith('W/"')
@@ -1095,11 +1095,11 @@ async def test_a_changed_list_is_sent_in_spite_of_the_etag(
 ) -> None:
     """And its new ETag replaces the old one."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        panel.world.add_backup(1)
+        panel.cloud.add_backup(1)
         await cloud.advance(1800.0)
-        asked = panel.traffic.asked_for("backups")
+        asked = panel.request_log.requests_for("backups")
 
         assert [request.status for request in asked] == [200, 200, 304]
         assert asked[1].if_none_match != asked[2].if_none_match
@@ -1115,7 +1115,7 @@ async def test_without_an_etag_none_is_sent(
     answer_with(panel, "json", list_body("json", a_backup_row()), headers=headers)
     async with monitored(panel, tmp_path) as cloud:
         await cloud.advance(900.0)
-        asked = panel.traffic.asked_for("backups")
+        asked = panel.request_log.requests_for("backups")
 
         assert [request.if_none_match for request in asked] == [None, None]
         assert await numbers(cloud) == {"1001"}
@@ -1148,7 +1148,7 @@ async def test_304_without_an_etag_of_its_own_keeps_the_known_one(
     answer_with(panel, form, b"", status=304)
     async with monitored(panel, tmp_path, format=form) as cloud:
         await cloud.advance(1800.0)
-        asked = panel.traffic.asked_for("backups")
+        asked = panel.request_log.requests_for("backups")
 
         assert [r.if_none_match for r in asked] == [None, '"x"', '"x"']
         assert await numbers(cloud) == {"1001"}
@@ -1160,11 +1160,13 @@ async def test_after_a_failure_the_known_list_can_still_be_confirmed(
 ) -> None:
     """An error in between does not cost the body once more."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path) as cloud:
         panel.faults.add(faults.status(404), resource="backups", times=1)
         await cloud.advance(1800.0)
-        statuses = [request.status for request in panel.traffic.asked_for("backups")]
+        statuses = [
+            request.status for request in panel.request_log.requests_for("backups")
+        ]
 
         assert statuses[:3] == [200, 404, 304]
         assert await numbers(cloud) == {"1001"}

@@ -11,15 +11,15 @@ from aiohttp import web
 from faulty_panel import Panel
 from harness import NOW, monitored, series
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 
 KIB_PER_GIB = 1024**2
 
 
-def a_world() -> World:
+def a_world() -> SimulatedCloud:
     """Return a world with two backup servers, and backups on one and on none."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_backup_server("store-1", 100)
     world.add_backup_server("store-2", 200, enabled=False)
     for number in range(1, 5):
@@ -56,7 +56,7 @@ async def test_what_the_panel_does_not_say_is_left_out(
     tmp_path: Path, missing: str
 ) -> None:
     """A field that a version does not have costs its own family only."""
-    panel = Panel(a_world(), without_fields=frozenset({missing}))
+    panel = Panel(a_world(), omitted_fields=frozenset({missing}))
 
     async with monitored(panel, tmp_path) as cloud:
         text = await cloud.metrics()

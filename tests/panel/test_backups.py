@@ -23,7 +23,7 @@ from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 
-from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.panel.encoding import Fields, Timestamp
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
@@ -52,7 +52,7 @@ async def test_a_built_backup_shows_everything_known_of_it(
 ) -> None:
     """Sizes are KiB times 1024, moments Unix seconds, the age as of the scrape."""
     panel = a_cloud()
-    panel.world.add_backup(
+    panel.cloud.add_backup(
         1,
         number=7,
         identifier="azbygzz6zjui4k",
@@ -88,7 +88,7 @@ async def test_an_unbuilt_backup_has_neither_size_nor_age(
 ) -> None:
     """What the panel does not know yet is left out, not 0 and not -1."""
     panel = a_cloud()
-    panel.world.add_backup(1, number=7, built=False, created_at=NOW - HOUR)
+    panel.cloud.add_backup(1, number=7, built=False, created_at=NOW - HOUR)
     async with monitored(panel, tmp_path, format=form) as cloud:
         backup = '{panel="cp",vm_id="1",backup_id="7"}'
 
@@ -106,7 +106,7 @@ async def test_an_incremental_backup_on_the_hypervisor_is_described(
 ) -> None:
     """Its target is the server, and ``none`` stands for no backup server."""
     panel = a_cloud()
-    panel.world.add_backup(1, backup_type="incremental", initiated="manual")
+    panel.cloud.add_backup(1, backup_type="incremental", initiated="manual")
     async with monitored(panel, tmp_path, format=form) as cloud:
         described = await sample_labels(
             cloud, "onapp_backup_info", vm_id=1, backup_id=1001
@@ -127,7 +127,7 @@ async def test_an_incremental_backup_on_the_hypervisor_is_described(
 async def test_the_age_grows_without_a_poll(form: str, tmp_path: Path) -> None:
     """Ages are computed at the scrape, so they are right between polls."""
     panel = a_cloud()
-    panel.world.add_backup(1, created_at=NOW - HOUR, built_at=NOW - HOUR)
+    panel.cloud.add_backup(1, created_at=NOW - HOUR, built_at=NOW - HOUR)
     async with monitored(panel, tmp_path, format=form) as cloud:
         await cloud.advance(10.0)
 
@@ -190,7 +190,7 @@ async def test_moments_are_read_with_any_offset_and_fraction(
     Ages are counted from whole seconds to whole seconds.
     """
     panel = a_cloud()
-    row = a_backup_row(created_at=Moment(moment), built_at=Moment(moment))
+    row = a_backup_row(created_at=Timestamp(moment), built_at=Timestamp(moment))
     answer_backups(panel, form, row)
     async with monitored(panel, tmp_path, format=form) as cloud:
         found = {
@@ -215,7 +215,7 @@ async def test_a_panel_in_another_zone_has_the_same_moments(
 ) -> None:
     """The zone of a panel never moves its backups in time."""
     panel = a_cloud(utc_offset=utc_offset, fractions=fractions)
-    panel.world.add_backup(1, created_at=NOW - 2 * HOUR, built_at=NOW - HOUR)
+    panel.cloud.add_backup(1, created_at=NOW - 2 * HOUR, built_at=NOW - HOUR)
     async with monitored(panel, tmp_path, format=form) as cloud:
         found = await cloud.value("onapp_backup_built_timestamp_seconds")
 
@@ -318,8 +318,8 @@ async def test_a_2x_panel_tells_the_period_in_the_type(
     form: str, initiated: Any, shown: str, tmp_path: Path
 ) -> None:
     """``days-autobackup`` is a normal backup, initiated daily, of the ``disk_id``."""
-    panel = a_cloud(dialect="2")
-    panel.world.add_backup(1, initiated=initiated, size_kib=8)
+    panel = a_cloud(api_generation="2")
+    panel.cloud.add_backup(1, initiated=initiated, size_kib=8)
     async with monitored(panel, tmp_path, format=form) as cloud:
         described = await sample_labels(cloud, "onapp_backup_info", panel="cp", vm_id=1)
 
@@ -476,7 +476,7 @@ async def test_a_backup_in_the_shape_of_the_vendors_page_is_read(
 async def test_a_target_shows_everything_known_of_it(form: str, tmp_path: Path) -> None:
     """One good backup, one locked and old, one waiting, one that is being rotated."""
     panel = a_cloud()
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, created_at=NOW - 2 * DAY, size_kib=1, locked=True)
     add(1, created_at=NOW - DAY - HOUR, built_at=NOW - DAY, size_kib=2)
     add(1, created_at=NOW - 3 * HOUR, built=False)
@@ -505,7 +505,7 @@ async def test_the_newest_backup_is_the_one_that_was_complete_last(
 ) -> None:
     """Neither the number of a row nor its creation decides."""
     panel = a_cloud()
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, created_at=NOW - 9 * HOUR, built_at=NOW - HOUR, size_kib=1)
     add(1, created_at=NOW - 5 * HOUR, built_at=NOW - 4 * HOUR, size_kib=2)
     async with monitored(panel, tmp_path, format=form) as cloud:
@@ -523,8 +523,8 @@ async def test_rotations_victims_are_no_restore_points(
 ) -> None:
     """A row marked for delete is neither a success nor counted, but takes space."""
     panel = a_cloud()
-    panel.world.add_backup(1, size_kib=4, marked_for_delete=True)
-    panel.world.add_backup(1, built=False, marked_for_delete=True)
+    panel.cloud.add_backup(1, size_kib=4, marked_for_delete=True)
+    panel.cloud.add_backup(1, built=False, marked_for_delete=True)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_last_success_timestamp_seconds") == {}
         assert await cloud.series("onapp_target_last_success_size_bytes") == {}
@@ -545,7 +545,7 @@ async def test_rotations_victims_are_no_restore_points(
 async def test_a_negative_duration_is_left_out(form: str, tmp_path: Path) -> None:
     """A backup cannot have been complete before it was asked for."""
     panel = a_cloud()
-    panel.world.add_backup(1, created_at=NOW - HOUR, built_at=NOW - 2 * HOUR)
+    panel.cloud.add_backup(1, created_at=NOW - HOUR, built_at=NOW - 2 * HOUR)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_target_last_success_duration_seconds") == {}
         assert await cloud.value("onapp_target_last_success_timestamp_seconds") == (
@@ -559,7 +559,7 @@ async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
 ) -> None:
     """Absent for targets without an unbuilt row."""
     panel = a_cloud(disks=2)
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, target_id=101, created_at=NOW - 5 * HOUR, built=False)
     add(1, target_id=101, created_at=NOW - 9 * HOUR, built=False)
     add(1, target_id=102, created_at=NOW - 99 * HOUR)
@@ -576,7 +576,7 @@ async def test_the_oldest_unbuilt_row_tells_how_long_something_is_stuck(
 async def test_what_is_left_over_is_pending_no_more(form: str, tmp_path: Path) -> None:
     """A row from before the last success stays unbuilt for ever, and hides no other."""
     panel = a_cloud(disks=2)
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     for hours in (70, 5, 3):
         add(1, target_id=101, created_at=NOW - hours * HOUR, built=False)
         add(1, target_id=102, created_at=NOW - (hours + 20) * HOUR, built=False)
@@ -609,7 +609,7 @@ async def test_of_two_disks_each_has_its_own_last_success(
 ) -> None:
     """One disk may be stale while the other, and so the server, looks well."""
     panel = a_cloud(disks=2)
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, target_id=101, created_at=NOW - HOUR, built_at=NOW - HOUR)
     add(1, target_id=102, created_at=NOW - 9 * DAY, built_at=NOW - 9 * DAY)
     add(1, target_id=102, created_at=NOW - DAY, built=False)
@@ -635,7 +635,7 @@ async def test_history_tells_the_expected_interval(
 ) -> None:
     """Each period counts as long as it can last."""
     panel = a_cloud()
-    panel.world.add_backup(1, initiated=initiated)
+    panel.cloud.add_backup(1, initiated=initiated)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {DISK: (seconds, "history")}
 
@@ -647,7 +647,7 @@ async def test_the_shortest_period_in_history_is_expected(
     """Of a daily and a weekly schedule the daily one must not stop unseen."""
     panel = a_cloud()
     for initiated in ("manual", "weeks", "days", "months"):
-        panel.world.add_backup(1, initiated=initiated)
+        panel.cloud.add_backup(1, initiated=initiated)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {DISK: (86_400, "history")}
 
@@ -658,7 +658,7 @@ async def test_the_servers_own_setting_goes_before_history(
 ) -> None:
     """Who configures an interval knows better."""
     panel = a_cloud()
-    panel.world.add_backup(1, initiated="days")
+    panel.cloud.add_backup(1, initiated="days")
     async with monitored(
         panel,
         tmp_path,
@@ -675,8 +675,8 @@ async def test_history_goes_before_the_panels_fallback(
 ) -> None:
     """The fallback is for targets that nothing else is known of."""
     panel = a_cloud(disks=2)
-    panel.world.add_backup(1, target_id=101, initiated="weeks")
-    panel.world.add_backup(1, target_id=102, initiated="manual")
+    panel.cloud.add_backup(1, target_id=101, initiated="weeks")
+    panel.cloud.add_backup(1, target_id=102, initiated="manual")
     async with monitored(panel, tmp_path, format=form, expected_interval="2d") as cloud:
         assert await expectations(cloud) == {
             DISK: (604_800, "history"),
@@ -690,7 +690,7 @@ async def test_without_any_source_no_interval_is_expected(
 ) -> None:
     """A backup taken by hand demands no other."""
     panel = a_cloud()
-    panel.world.add_backup(1, initiated="manual")
+    panel.cloud.add_backup(1, initiated="manual")
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {}
 
@@ -708,8 +708,8 @@ async def test_a_disk_is_over_when_its_server_has_a_newer_backup_as_a_whole(
 ) -> None:
     """After a switch to incremental backups the old images demand no next one."""
     panel = a_cloud()
-    panel.world.add_backup(1, created_at=NOW - 9 * DAY)
-    panel.world.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
+    panel.cloud.add_backup(1, created_at=NOW - 9 * DAY)
+    panel.cloud.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
     async with monitored(panel, tmp_path, **keys) as cloud:
         assert set(await expectations(cloud)) == {SERVER}
         assert await cloud.value(
@@ -731,8 +731,8 @@ async def test_a_disk_is_not_over_without_a_newer_good_backup_of_the_whole(
 ) -> None:
     """An older, an unbuilt or a rotated one replaces nothing, nor does one by hand."""
     panel = a_cloud()
-    panel.world.add_backup(1, created_at=NOW - DAY)
-    panel.world.add_backup(1, backup_type="incremental", **whole)
+    panel.cloud.add_backup(1, created_at=NOW - DAY)
+    panel.cloud.add_backup(1, backup_type="incremental", **whole)
     async with monitored(panel, tmp_path) as cloud:
         assert DISK in set(await expectations(cloud))
 
@@ -743,8 +743,8 @@ async def test_a_disk_without_a_success_is_over_as_well(
 ) -> None:
     """What never succeeded is replaced by any good backup of the whole server."""
     panel = a_cloud()
-    panel.world.add_backup(1, created_at=NOW - 9 * DAY, built=False)
-    panel.world.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
+    panel.cloud.add_backup(1, created_at=NOW - 9 * DAY, built=False)
+    panel.cloud.add_backup(1, created_at=NOW - DAY, backup_type="incremental")
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert set(await expectations(cloud)) == {SERVER}
 
@@ -753,7 +753,7 @@ async def test_a_disk_without_a_success_is_over_as_well(
 async def test_a_servers_backups_are_added_up(form: str, tmp_path: Path) -> None:
     """All rows take space; those marked for delete are no backups any more."""
     panel = a_cloud(disks=2)
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, target_id=101, size_kib=1, built_at=NOW - 2 * HOUR)
     add(1, target_id=102, size_kib=2, built_at=NOW - HOUR)
     add(1, target_id=102, size_kib=4, built_at=NOW, marked_for_delete=True)
@@ -806,9 +806,9 @@ async def test_a_sum_leaves_out_the_sizes_that_are_not_known(
 ) -> None:
     """A backup under way has no size yet; alone it makes no sum."""
     panel = a_cloud(2)
-    panel.world.add_backup(1, size_kib=3)
-    panel.world.add_backup(1, built=False)
-    panel.world.add_backup(2, built=False)
+    panel.cloud.add_backup(1, size_kib=3)
+    panel.cloud.add_backup(1, built=False)
+    panel.cloud.add_backup(2, built=False)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_backup_size_bytes", panel="cp") == {
             "vm_id=1": 3072.0
@@ -828,7 +828,7 @@ async def test_only_the_newest_of_each_target_get_series_of_their_own(
 ) -> None:
     """Unbuilt ones always do; sums and targets are over all the same."""
     panel = a_cloud(disks=2)
-    add = panel.world.add_backup
+    add = panel.cloud.add_backup
     add(1, target_id=101, created_at=NOW - 4 * DAY, built=False)
     for age in (3, 2, 1):
         add(1, target_id=101, created_at=NOW - age * DAY)
@@ -860,7 +860,7 @@ async def test_only_the_newest_of_each_target_get_series_of_their_own(
 async def test_single_backups_can_be_switched_off(form: str, tmp_path: Path) -> None:
     """What targets and servers say does not depend on it."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(
         panel, tmp_path, format=form, settings={"detail": {"backups": False}}
     ) as cloud:
@@ -875,9 +875,9 @@ async def test_a_deleted_backup_is_gone_after_the_next_poll(
 ) -> None:
     """With its last row the target goes too; the server stays, with 0."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        panel.world.remove_backup(1001)
+        panel.cloud.remove_backup(1001)
         await cloud.advance(900.0)
 
         assert await sample_lines(cloud, "onapp_backup_", "onapp_target_") == []
@@ -890,7 +890,7 @@ async def test_a_backup_that_gets_built_gains_what_was_unknown(
 ) -> None:
     """The same row tells more at the next poll."""
     panel = a_cloud()
-    row = panel.world.add_backup(1, built=False, created_at=NOW - HOUR)
+    row = panel.cloud.add_backup(1, built=False, created_at=NOW - HOUR)
     async with monitored(panel, tmp_path, format=form) as cloud:
         row.built, row.built_at, row.size_kib = True, NOW, 8
         await cloud.advance(900.0)
@@ -905,8 +905,8 @@ async def test_a_backup_that_gets_built_gains_what_was_unknown(
 async def test_backups_of_several_servers_do_not_mix(form: str, tmp_path: Path) -> None:
     """Every row belongs to the server in whose list it stands."""
     panel: Panel = a_cloud(2)
-    panel.world.add_backup(1, size_kib=1)
-    panel.world.add_backup(2, size_kib=2)
+    panel.cloud.add_backup(1, size_kib=1)
+    panel.cloud.add_backup(2, size_kib=2)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_backup_size_bytes", panel="cp") == {
             "backup_id=1001,vm_id=1": 1024.0,
@@ -921,7 +921,7 @@ async def test_a_date_that_cannot_be_true_is_left_out(
 ) -> None:
     """As a last success, one in a far future would say for ever that all is well."""
     panel = a_cloud()
-    wrong = a_backup_row(id=1002, created_at=Moment(date), built_at=Moment(date))
+    wrong = a_backup_row(id=1002, created_at=Timestamp(date), built_at=Timestamp(date))
     answer_backups(panel, form, a_backup_row(), wrong)
     async with monitored(panel, tmp_path, format=form) as cloud:
         last = "onapp_target_last_success_timestamp_seconds"

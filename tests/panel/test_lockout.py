@@ -34,7 +34,7 @@ from harness import (
 from harness import write_config as write_configuration
 
 from exporter.demo.cloud import pseudorandom as dice
-from exporter.demo.panel.auth import account_of
+from exporter.demo.panel.auth import account_name
 
 MINUTE = 60
 HOUR = 3600
@@ -47,7 +47,7 @@ def refusals(panel: Panel) -> list[float]:
     """Return the minutes at which the panel refused a request, each one counted."""
     found = [row.at for row in panel.requests if row.status == 401]
 
-    assert len(found) == sum(panel.attempts.values())
+    assert len(found) == sum(panel.failed_attempts.values())
 
     return [round((at - NOW) / MINUTE, 1) for at in found]
 
@@ -111,7 +111,9 @@ async def test_a_forbidden_answer_is_no_refusal(tmp_path: Path) -> None:
     servers = [1, 2, 3]
     async with monitored(panel, tmp_path, virtual_machines=servers) as cloud:
         await cloud.advance(2 * INTERVAL)
-        reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+        reads = Counter(
+            row.server_id for row in panel.request_log.requests_for("backups")
+        )
 
         assert refusals(panel) == []
         assert min(reads[number] for number in servers) >= 3
@@ -331,7 +333,7 @@ async def test_two_accounts_of_one_panel(tmp_path: Path) -> None:
     panel.faults.add(
         where(
             faults.unauthorized(),
-            lambda scene: account_of(scene.request.headers["Authorization"]) == bad,
+            lambda scene: account_name(scene.request.headers["Authorization"]) == bad,
         )
     )
     async with monitored(panel, tmp_path) as cloud:
@@ -341,8 +343,11 @@ async def test_two_accounts_of_one_panel(tmp_path: Path) -> None:
         await cloud.advance(2 * HOUR)
 
         assert refusals(panel) == [0, 10, 30, 70]
-        assert set(panel.attempts) == {bad}
-        assert len(panel.traffic.asked_for("backups", 1)) == 1 + 2 * HOUR // INTERVAL
+        assert set(panel.failed_attempts) == {bad}
+        assert (
+            len(panel.request_log.requests_for("backups", 1))
+            == 1 + 2 * HOUR // INTERVAL
+        )
         assert await cloud.series("onapp_up") == {"panel=cp": 1.0, "panel=other": 0.0}
 
 

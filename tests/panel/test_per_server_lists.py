@@ -12,7 +12,7 @@ from builders import DAY, HOUR, answer_with, in_both_formats, list_body
 from faulty_panel import Panel
 from harness import NOW, monitored, series
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id": "?"}])
 """Rows that cannot be used: one says its number, one does not."""
@@ -21,15 +21,15 @@ BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id":
 NOW_TEXT = "2027-01-15T08:00:00Z"
 
 
-def a_world(servers: int = 1, **habits: Any) -> World:
+def a_world(servers: int = 1, **habits: Any) -> SimulatedCloud:
     """Return a world of old servers, whose disks are 101, 102, …."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(servers):
         world.add_server(created_at=NOW - 100 * DAY, **habits)
     return world
 
 
-def one_by_one(world: World) -> Panel:
+def one_by_one(world: SimulatedCloud) -> Panel:
     """Return a panel that gives no list of all servers' schedules and disks."""
     panel = Panel(world)
     panel.faults.add(faults.forbidden(), path="/settings/(schedules|disks)")
@@ -64,7 +64,7 @@ async def test_a_schedule_outlives_its_row_for_a_while(
     """Then the history tells, as where schedules cannot be read."""
     panel = one_by_one(a_world(disks=2))
     for disk_id in (101, 102):
-        panel.world.add_backup(
+        panel.cloud.add_backup(
             1, target_id=disk_id, created_at=NOW - DAY, initiated="weeks"
         )
     weekly = a_schedule(id=2, target_id=102, period="weeks")
@@ -137,7 +137,7 @@ async def test_a_disk_that_cannot_be_read_is_not_gone(
     """Its backups are expected, and the server may be one that needs them."""
     panel = one_by_one(a_world(disks=2))
     for disk_id in (101, 102):
-        panel.world.add_backup(1, target_id=disk_id, created_at=NOW - DAY)
+        panel.cloud.add_backup(1, target_id=disk_id, created_at=NOW - DAY)
     rows = {"id": 101, "virtual_machine_id": 1}, {"id": 102, "is_swap": "perhaps"}
     body = list_body(form, *rows, name="disk")
     answer_with(panel, form, body, resource=None, path="/virtual_machines/1/disks")
@@ -177,7 +177,7 @@ async def test_a_disks_schedule_is_its_servers_by_the_servers_own_list(
 ) -> None:
     """Also before its first backup, where the panel gives no list of all disks."""
     panel = Panel(a_world())
-    panel.world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
+    panel.cloud.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
     panel.faults.add(faults.forbidden(), path="/settings/disks")
 
     async with monitored(panel, tmp_path) as cloud:

@@ -15,7 +15,7 @@ from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, SteppedTimeoutClock, monitored, series
 from yarl import URL
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.routes import Resource
 from exporter.model.packed import PackedBackups
 from exporter.onapp.api import PanelApi
@@ -35,7 +35,7 @@ FROM_BACKUPS = (
 
 def panel_of(count: int, **habits: Any) -> Panel:
     """Return a panel with so many servers, each with one backup."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(count):
         server = world.add_server()
         world.add_backup(server.id, created_at=NOW - HOUR, built_at=NOW - HOUR + 60)
@@ -46,7 +46,7 @@ def asked(
     panel: Panel, resource: Resource = "backups", server_id: int | None = None
 ) -> list[float]:
     """Return when something was asked for, in seconds since the test began."""
-    return [row.at - NOW for row in panel.traffic.asked_for(resource, server_id)]
+    return [row.at - NOW for row in panel.request_log.requests_for(resource, server_id)]
 
 
 def gaps(moments: list[float]) -> list[float]:
@@ -83,7 +83,7 @@ async def test_servers_that_change_together_are_not_read_all_at_once(
         await cloud.advance(61)
         before = len(asked(panel))
         for number in range(1, count + 1):
-            panel.world.take_backup("Disk", 100 + number)
+            panel.cloud.take_backup("Disk", 100 + number)
         began = cloud.clock.elapsed
         await cloud.advance(90)
         shown = await cloud.series("onapp_vm_backups", panel="cp")
@@ -123,7 +123,7 @@ async def test_later_passes_are_spread_over_the_interval(tmp_path: Path) -> None
     )
     apart = {
         gap
-        for vm_id in panel.world.servers
+        for vm_id in panel.cloud.servers
         for gap in gaps(asked(panel, "backups", vm_id))[1:]
     }
 
@@ -141,8 +141,8 @@ async def test_the_second_read_comes_within_an_interval_of_the_first(
         await cloud.advance(INTERVAL)
 
     assert Counter(
-        row.server_id for row in panel.traffic.asked_for("backups")
-    ) == Counter(dict.fromkeys(panel.world.servers, 2))
+        row.server_id for row in panel.request_log.requests_for("backups")
+    ) == Counter(dict.fromkeys(panel.cloud.servers, 2))
 
 
 async def test_a_server_is_never_asked_twice_at_once(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_server_is_never_asked_twice_at_once(tmp_path: Path) -> None:
     async with monitored(panel, tmp_path, poll=poll) as cloud:
         await cloud.advance(20)
 
-    assert max(panel.traffic.most_in_flight_by_path.values()) == 1
+    assert max(panel.request_log.most_in_flight_by_path.values()) == 1
 
 
 async def test_a_server_that_hangs_delays_nobody_else(tmp_path: Path) -> None:
@@ -163,7 +163,9 @@ async def test_a_server_that_hangs_delays_nobody_else(tmp_path: Path) -> None:
         fault = panel.faults.add(faults.hang(), server_id=3, resource="backups")
         cloud.unanswered = 1
         await cloud.advance(4 * INTERVAL)
-        reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+        reads = Counter(
+            row.server_id for row in panel.request_log.requests_for("backups")
+        )
         lag = await cloud.value("onapp_poll_lag_seconds")
         fault.remove()
         cloud.unanswered = 0
@@ -197,7 +199,7 @@ async def test_the_inventory_is_read_at_the_discovery_interval(tmp_path: Path) -
     panel = panel_of(2)
     discovery = {"interval": "10m"}
     async with monitored(panel, tmp_path, discovery=discovery) as cloud:
-        panel.world.add_server(number=77)
+        panel.cloud.add_server(number=77)
         await cloud.advance(35 * MINUTE)
 
         assert asked(panel, "virtual_machines") == [0, 600, 1200, 1800]
@@ -283,9 +285,9 @@ async def test_poll_success_falls_when_data_grow_too_old_unread(
 async def test_a_deleted_backup_is_gone_after_the_next_read(tmp_path: Path) -> None:
     """Its series do not outlive the read that no longer lists it."""
     panel = panel_of(1)
-    gone, stays = 1001, panel.world.add_backup(1).id
+    gone, stays = 1001, panel.cloud.add_backup(1).id
     async with monitored(panel, tmp_path) as cloud:
-        panel.world.remove_backup(gone)
+        panel.cloud.remove_backup(gone)
         await cloud.advance(INTERVAL)
         text = await cloud.metrics()
 
@@ -300,7 +302,7 @@ async def test_a_deleted_server_is_gone_with_the_next_complete_inventory(
     panel = panel_of(3)
     discovery = {"interval": "1h"}
     async with monitored(panel, tmp_path, discovery=discovery) as cloud:
-        panel.world.remove_server(2)
+        panel.cloud.remove_server(2)
         await cloud.advance(INTERVAL)
         between = await cloud.value("onapp_vm_poll_success", vm_id=2)
         await cloud.advance(HOUR)
@@ -318,7 +320,7 @@ async def test_a_failed_inventory_takes_no_server_away(tmp_path: Path) -> None:
     """A deleted server stays listed as long as nobody says that it is gone."""
     panel = panel_of(3)
     async with monitored(panel, tmp_path) as cloud:
-        panel.world.remove_server(2)
+        panel.cloud.remove_server(2)
         fault = panel.faults.add(faults.status(502), resource="virtual_machines")
         await cloud.advance(30 * MINUTE)
         during = await cloud.metrics()
@@ -362,9 +364,9 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
     async with monitored(panel, tmp_path, discovery={"interval": "1m"}) as cloud:
         poller = cloud.exporter.fleet.members["cp"].poller
         for _ in range(20):
-            server = panel.world.add_server()
+            server = panel.cloud.add_server()
             await cloud.advance(MINUTE)
-            panel.world.remove_server(server.id)
+            panel.cloud.remove_server(server.id)
             await cloud.advance(MINUTE)
         await cloud.advance(INTERVAL)
         timetable = poller.timetable
@@ -489,7 +491,7 @@ async def test_more_than_a_hundred_configured_servers_are_looked_up_in_the_list(
 ) -> None:
     """A hundred and one requests for what two pages tell would be a waste."""
     panel = panel_of(101)
-    numbers = list(panel.world.servers)
+    numbers = list(panel.cloud.servers)
     async with monitored(panel, tmp_path, virtual_machines=numbers) as cloud:
         described = await cloud.series("onapp_vm_info")
 
@@ -504,7 +506,7 @@ async def test_an_identifier_is_resolved_as_soon_as_the_panel_knows_it(
     panel = panel_of(1)
     async with monitored(panel, tmp_path, virtual_machines=[1, "latecomer"]) as cloud:
         before = await cloud.series("onapp_vm_poll_success", panel="cp")
-        panel.world.add_server(identifier="latecomer", number=42)
+        panel.cloud.add_server(identifier="latecomer", number=42)
         await cloud.advance(10 * MINUTE)
         after = await cloud.metrics()
 
@@ -521,7 +523,7 @@ async def test_an_identifier_once_resolved_survives_a_failed_lookup(
 ) -> None:
     """What was known of it stays true until somebody says otherwise."""
     panel = panel_of(2)
-    name = panel.world.servers[2].identifier
+    name = panel.cloud.servers[2].identifier
     async with monitored(panel, tmp_path, virtual_machines=[1, name]) as cloud:
         panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
         await cloud.advance(HOUR)
@@ -538,7 +540,7 @@ async def test_lookups_that_fail_do_not_keep_others_from_being_resolved(
 ) -> None:
     """Five broken ones at the head of the list close the gate, but not for ever."""
     panel = panel_of(6)
-    names = [server.identifier for server in panel.world.servers.values()]
+    names = [server.identifier for server in panel.cloud.servers.values()]
     for name in names[:5]:
         panel.faults.add(faults.status(500), path=rf"/virtual_machines/{name}")
     async with monitored(panel, tmp_path, virtual_machines=names) as cloud:
@@ -551,7 +553,7 @@ async def test_lookups_that_fail_do_not_keep_others_from_being_resolved(
 async def test_a_lookup_that_failed_once_is_tried_again_soon(tmp_path: Path) -> None:
     """A server that could not be resolved does not wait for the next inventory."""
     panel = panel_of(1)
-    name = panel.world.servers[1].identifier
+    name = panel.cloud.servers[1].identifier
     panel.faults.add(faults.status(500), resource="virtual_machines", times=1)
     async with monitored(panel, tmp_path, virtual_machines=[name]) as cloud:
         await cloud.advance(20)
@@ -856,7 +858,9 @@ async def test_retry_after_of_one_server_concerns_that_server_alone(
         for _ in range(3 * 15):
             await cloud.advance(MINUTE)
             lags.add(await cloud.value("onapp_poll_lag_seconds"))
-        reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+        reads = Counter(
+            row.server_id for row in panel.request_log.requests_for("backups")
+        )
         moments = asked(panel, "backups", 2)[1:]
 
         assert {reads[vm_id] for vm_id in (1, 3, 4, 5)} == {4}
@@ -909,7 +913,7 @@ async def test_a_server_that_goes_during_the_first_pass_does_not_hold_it_up(
     panel = panel_of(3)
     panel.faults.add(faults.hang(), server_id=2, resource="backups")
     async with monitored(panel, tmp_path, unanswered=1) as cloud:
-        panel.world.remove_server(2)
+        panel.cloud.remove_server(2)
         await cloud.advance(10 * MINUTE)
 
         assert (await cloud.get("/-/ready"))[0] == 200

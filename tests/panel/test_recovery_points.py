@@ -12,7 +12,7 @@ import pytest
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 DAY = 86_400.0
 
@@ -24,7 +24,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a world with the collector switched on, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(world: World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
+    async def start(
+        world: SimulatedCloud, **keys: Any
+    ) -> AsyncIterator[MonitoredCloud]:
         keys = {"collectors": {"recovery_points": True}, **keys}
         async with monitored(
             Panel(world), tmp_path, format=request.param, **keys
@@ -34,9 +36,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     return start
 
 
-def a_world() -> World:
+def a_world() -> SimulatedCloud:
     """Return a world with a server that only a plugin backs up, and one with both."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(2):
         world.add_server(created_at=NOW - 100 * DAY)
     world.add_recovery_point(1, size_bytes=12345, created_at=NOW - DAY)
@@ -157,7 +159,7 @@ async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
     tmp_path: Path, refused: set[int]
 ) -> None:
     """Once any server had it, the panel gives it; the refused are asked last."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 11):
         world.add_server()
         world.add_recovery_point(number)
@@ -182,7 +184,7 @@ async def test_a_few_refused_servers_do_not_hide_the_others_for_long(
 
 async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) -> None:
     """Its time-outs would cost the backups' slots; it is found again all the same."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 41):
         world.add_server()
         world.add_recovery_point(number)
@@ -203,7 +205,7 @@ async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) ->
 
 async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> None:
     """What fails at the same servers each time is no trouble of all."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 21):
         world.add_server()
         world.add_recovery_point(number)
@@ -242,7 +244,7 @@ async def test_servers_that_fail_in_several_ways_are_no_news_each_time(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The log speaks once of each kind of error until the collector works again."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(6):
         world.add_server()
 

@@ -96,7 +96,7 @@ async def test_credentials_are_sent_in_utf_8(
     panel = a_cloud(username=username, password=password)
     async with monitored(panel, tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
-        assert panel.attempts == {}
+        assert panel.failed_attempts == {}
 
 
 @in_both_formats
@@ -114,7 +114,7 @@ async def test_a_session_that_the_panel_forgot_is_replaced(tmp_path: Path) -> No
     """The credentials go with every request, so nothing fails."""
     panel = a_cloud()
     async with monitored(panel, tmp_path) as cloud:
-        panel.gate.close_sessions()
+        panel.authenticator.close_sessions()
         await cloud.advance(1800.0)
 
         assert panel.sessions_opened == 2
@@ -192,7 +192,7 @@ async def test_the_limit_is_on_what_is_unpacked(tmp_path: Path) -> None:
     """A small body may hold a large one."""
     panel = a_cloud(gzip=True)
     for _ in range(100):
-        panel.world.add_backup(1, note="x" * 5000)
+        panel.cloud.add_backup(1, note="x" * 5000)
     async with monitored(panel, tmp_path, poll={"max_body": "100KiB"}) as cloud:
         assert await errors(cloud) == {"reason=too_large,resource=backups": 1.0}
 
@@ -206,7 +206,7 @@ async def test_answers_come_in_every_framing(
 ) -> None:
     """Compressed, in chunks, with or without keeping the connection."""
     panel = a_cloud(3, **habits)
-    panel.world.add_backup(3)
+    panel.cloud.add_backup(3)
     async with monitored(panel, tmp_path, format=form) as cloud:
         await cloud.advance(1800.0)
 
@@ -363,7 +363,7 @@ async def test_an_ipv6_address_is_as_good(tmp_path: Path) -> None:
             await self.start(host="::1")
             return self
 
-    async with monitored(OnIpv6(a_cloud().world), tmp_path) as cloud:
+    async with monitored(OnIpv6(a_cloud().cloud), tmp_path) as cloud:
         assert await cloud.value("onapp_up") == 1.0
 
 
@@ -414,7 +414,7 @@ def secure(authority: Authority) -> Secure:
 
 def secure_by(authority: Authority) -> Secure:
     """Return a panel with this certificate."""
-    panel = Secure(a_cloud().world)
+    panel = Secure(a_cloud().cloud)
     panel.context = context_of(authority)
     return panel
 
@@ -471,7 +471,7 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
     trust = {"ca_file": str(ca_file), "server_name": "cp.example.com"}
     renewed = made_for(tmp_path, "cp.example.com")
     panel = secure_by(authority)
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, tls_config=trust) as cloud:
         port = int(panel.url.rpartition(":")[2])
         await panel.stop()

@@ -14,7 +14,7 @@ from builders import ALL_PERMISSIONS, answer_with, list_body
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 
 DAY = 86_400.0
@@ -27,17 +27,19 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a world, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
-        panel = Panel(panel) if isinstance(panel, World) else panel
+    async def start(
+        panel: Panel | SimulatedCloud, **keys: Any
+    ) -> AsyncIterator[MonitoredCloud]:
+        panel = Panel(panel) if isinstance(panel, SimulatedCloud) else panel
         async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
             yield cloud
 
     return start
 
 
-def a_world(**server: Any) -> World:
+def a_world(**server: Any) -> SimulatedCloud:
     """Return a world with one server, number 1, whose first disk is 101."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_server(created_at=NOW - 100 * DAY, **server)
     return world
 
@@ -260,7 +262,7 @@ async def test_a_server_on_incrementals_shows_no_disks(start: Start) -> None:
 
 async def test_backups_are_required_by_schedule_or_autobackups(start: Start) -> None:
     """A server that has neither, when both are known, needs none."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(3):
         world.add_server()
     world.add_schedule("VirtualMachine", 1, status="disabled")
@@ -294,7 +296,7 @@ async def test_what_cannot_be_read_leaves_required_unknown(
 
 async def test_the_configuration_decides_what_is_required(start: Start) -> None:
     """Include and exclude go before what schedules say."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_server(label="web-1")
     world.add_server(label="db-1")
     world.add_schedule("VirtualMachine", 2)
@@ -313,7 +315,7 @@ async def test_all_schedules_come_in_two_requests_and_their_pages(
     start: Start,
 ) -> None:
     """The number of servers does not matter while the panel gives whole lists."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 131):
         world.add_server()
         world.add_schedule("VirtualMachine", number)
@@ -333,7 +335,7 @@ async def test_servers_are_asked_one_by_one_where_the_lists_are_refused(
     start: Start, code: int
 ) -> None:
     """Forbidden or missing lists cost a request per server, and nothing else."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in (1, 2):
         world.add_server(disks=2)
         world.add_schedule("VirtualMachine", number, start_at=NOW + 1000)
@@ -356,7 +358,7 @@ async def test_servers_are_asked_one_by_one_where_the_lists_are_refused(
 
 async def test_a_few_named_servers_are_asked_one_by_one(start: Start) -> None:
     """Nobody reads a whole cloud's schedules for three servers."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 6):
         world.add_server()
         world.add_schedule("VirtualMachine", number)
@@ -462,7 +464,7 @@ async def test_backups_tell_whose_a_disk_is_where_disks_cannot_be_read(
 
 async def test_servers_that_are_not_watched_give_no_schedules(start: Start) -> None:
     """An excluded server is not there, and neither is what is scheduled for it."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for label in ("web", "test"):
         world.add_server(label=label)
     for disk_id in (101, 102):
@@ -481,7 +483,7 @@ async def test_every_schedule_is_on_exactly_one_shard(
     start: Start, *, disks_readable: bool
 ) -> None:
     """Also those of disks that no longer exist, and without the list of disks."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 13):
         world.add_server()
         world.add_schedule("Disk", 100 + number, start_at=NOW + 1000)
@@ -546,7 +548,7 @@ async def test_an_unreadable_disk_is_not_taken_for_one_that_is_gone(
     start: Start,
 ) -> None:
     """A skipped row costs knowledge of that server's disks, not its expectations."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in (1, 2):
         world.add_server()
         world.add_backup(number, created_at=NOW - DAY)
@@ -591,7 +593,7 @@ async def test_one_refused_server_does_not_switch_off_the_others(
     start: Start,
 ) -> None:
     """Only when several are refused in a row is the panel taken to refuse all."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(1, 6):
         world.add_server()
         world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)
@@ -611,7 +613,7 @@ async def test_a_schedule_of_a_disk_that_two_servers_backed_up_shows_once(
     start: Start,
 ) -> None:
     """A disk that nobody lists belongs to the first server with backups of it."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in (1, 2):
         world.add_server()
         world.add_backup(number, target_id=500, created_at=NOW - DAY)
@@ -676,7 +678,7 @@ async def test_a_schedule_that_cannot_be_read_leaves_its_server_unknown(
     start: Start, fields: dict[str, str]
 ) -> None:
     """Whose it is nobody knows: no server without another one is said to have none."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in (1, 2):
         world.add_server()
         world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)
@@ -748,7 +750,7 @@ async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
     found: list[str] = []
     required: dict[str, float] = {}
     for number in range(3):
-        world = World(NOW)
+        world = SimulatedCloud(NOW)
         for server in range(1, 10):
             world.add_server()
             world.add_schedule("Disk", 100 + server, start_at=NOW + 30 * DAY)
@@ -862,7 +864,7 @@ async def test_a_disk_that_moves_takes_its_schedule_along(
     tmp_path: Path, form: str
 ) -> None:
     """Both servers are told in one step: no scrape sees it twice."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(3):
         world.add_server()
     world.add_schedule("Disk", 101, start_at=NOW + 30 * DAY)
@@ -893,7 +895,7 @@ async def test_a_server_found_later_is_told_what_was_read_before(
     start: Start,
 ) -> None:
     """Also when the lists have not changed since, and its backups do not come."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in (1, 2):
         world.add_server()
         world.add_schedule("VirtualMachine", number, start_at=NOW + 30 * DAY)

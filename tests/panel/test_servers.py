@@ -23,8 +23,8 @@ from harness import BACKUPS_ONLY, NOW
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
-from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.cloud.simulation import SimulatedCloud
+from exporter.demo.panel.encoding import Fields, Timestamp
 
 monitored = partial(monitored_with, collectors=BACKUPS_ONLY)
 
@@ -42,7 +42,7 @@ def a_server_row(**changes: Any) -> Fields:
         "user_id": 7,
         "hypervisor_id": 3,
         "suspended": False,
-        "created_at": Moment("2026-12-16T08:00:00Z"),
+        "created_at": Timestamp("2026-12-16T08:00:00Z"),
         **changes,
     }
 
@@ -52,7 +52,7 @@ async def test_a_server_shows_everything_the_inventory_knows(
     form: str, tmp_path: Path
 ) -> None:
     """Identity is ``vm_id``; what describes sits on the info metric."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_server(
         identifier=IDENTIFIER,
         label="web-1",
@@ -132,7 +132,7 @@ async def test_numbers_of_a_server_may_be_strings(form: str, tmp_path: Path) -> 
 async def test_a_suspended_server_says_so(form: str, tmp_path: Path) -> None:
     """Suspended servers raise no alert about their backups."""
     panel = a_cloud(2)
-    panel.world.servers[2].suspended = True
+    panel.cloud.servers[2].suspended = True
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await cloud.series("onapp_vm_suspended", panel="cp") == {
             "vm_id=1": 0.0,
@@ -149,7 +149,7 @@ async def test_the_inventory_is_read_again_at_its_own_interval(
     async with monitored(
         panel, tmp_path, format=form, discovery={"interval": "5m"}
     ) as cloud:
-        panel.world.servers[1].label = "renamed"
+        panel.cloud.servers[1].label = "renamed"
         await cloud.advance(300.0)
 
         assert (await sample_labels(cloud, "onapp_vm_info"))["label"] == "renamed"
@@ -179,7 +179,7 @@ async def test_texts_of_users_survive_as_they_are(
 ) -> None:
     """Labels are free text; /metrics brings them back whole."""
     panel = a_cloud()
-    panel.world.servers[1].label = text
+    panel.cloud.servers[1].label = text
     async with monitored(panel, tmp_path, format=form) as cloud:
         (found,) = await cloud.series(
             "onapp_vm_info",
@@ -188,7 +188,7 @@ async def test_texts_of_users_survive_as_they_are(
             user_id=1,
             hypervisor_id=1,
             hostname="host1.example.com",
-            identifier=panel.world.servers[1].identifier,
+            identifier=panel.cloud.servers[1].identifier,
         )
 
         assert found == f"label={text}"
@@ -269,8 +269,8 @@ async def test_a_configured_identifier_is_resolved_to_a_number(
 ) -> None:
     """``vm_id`` is always the number; other servers of the panel do not show."""
     panel = a_cloud(3)
-    panel.world.servers[2].identifier = IDENTIFIER
-    panel.world.add_backup(2)
+    panel.cloud.servers[2].identifier = IDENTIFIER
+    panel.cloud.add_backup(2)
     async with monitored(
         panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
     ) as cloud:
@@ -298,8 +298,8 @@ async def test_a_server_configured_twice_is_one(
 ) -> None:
     """A setting made at one of the places holds."""
     panel = a_cloud(2)
-    panel.world.servers[2].identifier = IDENTIFIER
-    panel.world.add_backup(2, initiated="manual")
+    panel.cloud.servers[2].identifier = IDENTIFIER
+    panel.cloud.add_backup(2, initiated="manual")
     async with monitored(panel, tmp_path, virtual_machines=configured) as cloud:
         settings = [entry for entry in configured if isinstance(entry, dict)]
 
@@ -310,7 +310,7 @@ async def test_a_server_configured_twice_is_one(
         assert await cloud.value("onapp_target_expected_interval_seconds") == (
             7 * DAY if settings else None
         )
-        assert len(panel.traffic.asked_for("backups")) == 1
+        assert len(panel.request_log.requests_for("backups")) == 1
 
 
 @in_both_formats
@@ -345,7 +345,7 @@ async def test_an_identifier_is_resolved_as_soon_as_the_server_exists(
     async with monitored(
         panel, tmp_path, format=form, virtual_machines=[IDENTIFIER]
     ) as cloud:
-        panel.world.add_server(identifier=IDENTIFIER)
+        panel.cloud.add_server(identifier=IDENTIFIER)
         await cloud.advance(660.0)
 
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
@@ -401,12 +401,12 @@ async def test_many_configured_servers_are_looked_up_in_the_list(
 ) -> None:
     """More than a page of them: the list takes fewer requests than each by itself."""
     panel = a_cloud(130)
-    configured = [server.identifier for server in panel.world.servers.values()][:101]
+    configured = [server.identifier for server in panel.cloud.servers.values()][:101]
     async with monitored(panel, tmp_path, virtual_machines=configured) as cloud:
         assert set(await cloud.series("onapp_vm_poll_success", panel="cp")) == {
             f"vm_id={number}" for number in range(1, 102)
         }
-        assert len(panel.traffic.asked_for("virtual_machines")) == 2
+        assert len(panel.request_log.requests_for("virtual_machines")) == 2
 
 
 @pytest.mark.parametrize(
@@ -431,15 +431,17 @@ async def test_filters_choose_the_servers(
 ) -> None:
     """Patterns match whole values; include: all must, exclude: any does."""
     panel = a_cloud(3)
-    panel.world.servers[2].user_id = 7
-    panel.world.servers[3].identifier = IDENTIFIER
+    panel.cloud.servers[2].user_id = 7
+    panel.cloud.servers[3].identifier = IDENTIFIER
     async with monitored(panel, tmp_path, discovery=discovery) as cloud:
         wanted = {f"vm_id={number}" for number in numbers}
 
         assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == wanted
         assert set(await cloud.series("onapp_vm_poll_success", panel="cp")) == wanted
         assert await cloud.value("onapp_panel_virtual_machines") == len(numbers)
-        assert {a.server_id for a in panel.traffic.asked_for("backups")} == numbers
+        assert {
+            a.server_id for a in panel.request_log.requests_for("backups")
+        } == numbers
 
 
 @in_both_formats
@@ -451,7 +453,7 @@ async def test_a_server_that_no_longer_matches_is_gone(
     async with monitored(
         panel, tmp_path, format=form, discovery={"include": {"label": "server-.*"}}
     ) as cloud:
-        panel.world.servers[1].label = "retired"
+        panel.cloud.servers[1].label = "retired"
         await cloud.advance(600.0)
 
         assert [
@@ -563,7 +565,7 @@ async def test_a_role_that_may_not_list_servers_reads_those_configured(
 ) -> None:
     """Their backups are known, what describes them is not."""
     panel = a_cloud(permissions=READS - {"virtual_machines.read"})
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, format=form, virtual_machines=[1]) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await cloud.value("onapp_vm_poll_success", vm_id=1) == 1.0
@@ -632,7 +634,7 @@ async def test_a_server_never_read_has_no_moment_and_no_backups(
 async def test_old_backups_go_and_the_server_stays(form: str, tmp_path: Path) -> None:
     """After ``max_age`` what was made from backups is gone, the rest is not."""
     panel = a_cloud()
-    panel.world.add_backup(1)
+    panel.cloud.add_backup(1)
     async with monitored(panel, tmp_path, format=form) as cloud:
         panel.faults.add(faults.status(404), resource="backups")
         await cloud.advance(HOUR)

@@ -10,7 +10,7 @@ import pytest
 from faulty_panel import Panel
 from harness import NOW, advance_together, monitored_by_shards
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 HOUR = 3600
 INTERVAL = 15 * 60
@@ -18,7 +18,7 @@ INTERVAL = 15 * 60
 
 def panel_of(count: int) -> Panel:
     """Return a panel with so many servers and something to tell of each."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(count):
         server = world.add_server(disks=1 + number % 2)
         for age in range(number % 4):
@@ -57,7 +57,7 @@ async def test_all_shards_together_show_exactly_the_whole(
     panel = panel_of(30)
     keys: dict[str, Any] = {}
     if configured:
-        servers = list(panel.world.servers.values())
+        servers = list(panel.cloud.servers.values())
         named = [server.identifier for server in servers[10:]]
         keys = {"virtual_machines": [*range(1, 11), *named, "unknown", 999]}
     async with monitored_by_shards(panel, tmp_path, 1, **keys) as (one,):
@@ -87,9 +87,9 @@ async def test_each_server_is_read_by_its_shard_alone(tmp_path: Path) -> None:
     panel = panel_of(24)
     async with monitored_by_shards(panel, tmp_path, 3) as clouds:
         await advance_together(clouds, 2 * INTERVAL)
-    reads = Counter(row.server_id for row in panel.traffic.asked_for("backups"))
+    reads = Counter(row.server_id for row in panel.request_log.requests_for("backups"))
 
-    assert reads == Counter(dict.fromkeys(panel.world.servers, 3))
+    assert reads == Counter(dict.fromkeys(panel.cloud.servers, 3))
 
 
 async def test_a_server_that_comes_or_goes_does_so_on_one_shard(
@@ -98,8 +98,8 @@ async def test_a_server_that_comes_or_goes_does_so_on_one_shard(
     """The number of servers is that of the whole inventory on each."""
     panel = panel_of(12)
     async with monitored_by_shards(panel, tmp_path, 3) as clouds:
-        panel.world.remove_server(5)
-        panel.world.add_server(number=50)
+        panel.cloud.remove_server(5)
+        panel.cloud.add_server(number=50)
         await advance_together(clouds, INTERVAL)
         texts = [await cloud.metrics() for cloud in clouds]
         listed = [await cloud.value("onapp_panel_virtual_machines") for cloud in clouds]

@@ -17,8 +17,8 @@ from faults import Fault, Placed, Proceed, Scene
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
-from exporter.demo.cloud.rows import Status, Transaction
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.rows import Transaction, TransactionStatus
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 
 DAY = 86_400.0
@@ -30,7 +30,7 @@ ACTIONS = (
     "convert_backup",
     "destroy_backup",
 )
-FINAL: tuple[Status, ...] = ("complete", "failed", "cancelled")
+FINAL: tuple[TransactionStatus, ...] = ("complete", "failed", "cancelled")
 
 Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
 
@@ -40,17 +40,19 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     """Watch a panel, in JSON and in XML."""
 
     @asynccontextmanager
-    async def start(panel: Panel | World, **keys: Any) -> AsyncIterator[MonitoredCloud]:
-        panel = Panel(panel) if isinstance(panel, World) else panel
+    async def start(
+        panel: Panel | SimulatedCloud, **keys: Any
+    ) -> AsyncIterator[MonitoredCloud]:
+        panel = Panel(panel) if isinstance(panel, SimulatedCloud) else panel
         async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
             yield cloud
 
     return start
 
 
-def a_world(servers: int = 1) -> World:
+def a_world(servers: int = 1) -> SimulatedCloud:
     """Return a world with servers whose first disk is 100 + their number."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(servers):
         world.add_server(created_at=NOW - 100 * DAY)
     return world
@@ -84,7 +86,9 @@ async def test_every_counter_starts_at_zero(start: Start) -> None:
 
 
 @pytest.mark.parametrize("status", FINAL)
-async def test_a_transaction_counts_when_it_ends(start: Start, status: Status) -> None:
+async def test_a_transaction_counts_when_it_ends(
+    start: Start, status: TransactionStatus
+) -> None:
     """Once, however often it is seen, and whether it was seen pending or not."""
     world = a_world()
 
@@ -345,13 +349,13 @@ async def test_a_take_that_fails_and_loses_its_row_is_known_by_its_target(
     """The row was read while it was pending; that is remembered."""
     world = a_world()
     world.add_backup(1, created_at=NOW - DAY)
-    world.strike("vanish")
+    world.inject_failure("vanish")
 
     async with start(world) as cloud:
         world.take_backup("Disk", 101)
         await cloud.advance(1500)
         text = await cloud.metrics()
-        (failed,) = (e for e in world.journal if e.kind == "backup failed")
+        (failed,) = (e for e in world.event_log if e.kind == "backup failed")
 
     assert ended(text) == {("take_backup", "failed"): 1}
     assert series(text, "onapp_target_backups", state="unbuilt") == {
@@ -365,7 +369,7 @@ async def test_a_take_that_fails_and_loses_its_row_is_known_by_its_target(
 async def test_a_change_shows_within_about_a_minute(start: Start) -> None:
     """A backup that begins, ends or is destroyed, though servers are read seldom."""
     world = a_world(3)
-    world.takes.queue_delay = (30.0, 31.0)
+    world.backup_queue.queue_delay_seconds = (30.0, 31.0)
 
     async with start(world, poll={"interval": "6h"}) as cloud:
         await cloud.advance(1000)
@@ -521,7 +525,7 @@ async def test_logs_and_secrets_never_leave_the_process(
 ) -> None:
     """Neither ``log_output`` nor addresses nor passwords, on any page or in the log."""
     world = a_world()
-    world.strike("fail")
+    world.inject_failure("fail")
     world.add_schedule("Disk", 101, start_at=NOW + 60)
     world.add_backup_server("store", 10)
     world.add_transaction(
@@ -652,7 +656,7 @@ def beyond_page(last: int, fault: Fault) -> Fault:
     )
 
 
-def far_down(world: World, number: int) -> Transaction:
+def far_down(world: SimulatedCloud, number: int) -> Transaction:
     """Add a transaction that runs, and push it down by several pages of ten."""
     slow = world.add_transaction(status="running", server_id=1)
     for _ in range(45):

@@ -45,7 +45,7 @@ from stores import (
 )
 from web_handlers import handlers_for, no_error_counts
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
 from exporter.health.server import judge_server
 from exporter.health.targets import judge
@@ -609,7 +609,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     tmp_path: Path,
 ) -> None:
     """The hint of the log, and no key anywhere."""
-    panel = Panel(World(NOW))
+    panel = Panel(SimulatedCloud(NOW))
     secret = "wrong-and-secret"  # of nobody
     auth = {"username": "demo@example.com", "password": secret}
     async with monitored(panel, tmp_path, basic_auth=auth) as cloud:
@@ -631,7 +631,7 @@ async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
     tmp_path: Path,
 ) -> None:
     """Whoever looks later wants to know what it was."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     server = world.add_server()
     world.add_backup(server.id)
     panel = Panel(world)
@@ -654,7 +654,7 @@ async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
 
 async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) -> None:
     """No collector switches its backups off, and what is only configured has a why."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     forbidden, gone = world.add_server(), world.add_server()
     panel = Panel(world)
     panel.faults.add(faults.forbidden(), resource="backups", server_id=forbidden.id)
@@ -682,7 +682,7 @@ async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
     tmp_path: Path, resource: str, state: str, about: str | None
 ) -> None:
     """It answers, but what it hides from the role is in no state at all."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     servers = [world.add_server(), world.add_server()]
     panel = Panel(world)
     if resource == "backups":

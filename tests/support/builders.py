@@ -12,8 +12,15 @@ from faults import Placed
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud
 
-from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.encoding import Fields, Moment, Rows, XmlStyle, to_json, to_xml
+from exporter.demo.cloud.simulation import SimulatedCloud
+from exporter.demo.panel.encoding import (
+    Fields,
+    RowList,
+    Timestamp,
+    XmlStyle,
+    to_json,
+    to_xml,
+)
 from exporter.demo.panel.routes import Resource
 
 HOUR = 3600.0
@@ -44,7 +51,7 @@ def a_cloud(servers: int = 1, *, disks: int = 1, **habits: Any) -> Panel:
 
     ``habits`` are those of ``exporter.demo.habits``.
     """
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for _ in range(servers):
         world.add_server(disks=disks, created_at=NOW - 30 * DAY)
     return Panel(world, **habits)
@@ -61,8 +68,8 @@ def a_backup_row(**changes: Any) -> Fields:
         "built": True,
         "locked": False,
         "marked_for_delete": False,
-        "created_at": Moment("2027-01-15T06:30:00Z"),
-        "built_at": Moment("2027-01-15T07:00:00Z"),
+        "created_at": Timestamp("2027-01-15T06:30:00Z"),
+        "built_at": Timestamp("2027-01-15T07:00:00Z"),
         "target_type": "Disk",
         "target_id": 101,
         "disk_id": 101,
@@ -78,7 +85,7 @@ def without_fields(row: Fields, *names: str) -> Fields:
 
 def list_body(form: str, *rows: Fields, name: str = "backup") -> bytes:
     """Return the list of these rows as a panel writes it."""
-    listed = Rows(f"{name}s", name, list(rows))
+    listed = RowList(f"{name}s", name, list(rows))
     return to_json(listed) if form == "json" else to_xml(listed, XmlStyle())
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from faults import Faults, Scene
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
-from exporter.demo.panel.auth import account_of
+from exporter.demo.panel.auth import account_name
 from exporter.demo.panel.encoding import Format
 from exporter.demo.panel.options import Clock
 from exporter.demo.panel.routes import Resource
@@ -24,7 +24,7 @@ _REQUESTS_KEPT = 100_000
 
 
 @dataclass(slots=True)
-class Asked:
+class LoggedRequest:
     """One request."""
 
     at: float
@@ -46,19 +46,19 @@ class Asked:
     """None until an answer begins, and for ever when there is none."""
 
 
-class Traffic:
+class RequestLog:
     """The last requests, and how many were answered at once."""
 
     def __init__(self) -> None:
         """Begin without any."""
-        self.requests: deque[Asked] = deque(maxlen=_REQUESTS_KEPT)
+        self.requests: deque[LoggedRequest] = deque(maxlen=_REQUESTS_KEPT)
         self.in_flight = 0
         self.most_in_flight = 0
         self.in_flight_by_path: Counter[str] = Counter()
         self.most_in_flight_by_path: Counter[str] = Counter()
 
     @contextmanager
-    def count(self, asked: Asked) -> Iterator[None]:
+    def record(self, asked: LoggedRequest) -> Iterator[None]:
         """Keep a request, and count it as in flight."""
         path = asked.path
         self.requests.append(asked)
@@ -74,9 +74,9 @@ class Traffic:
             self.in_flight -= 1
             self.in_flight_by_path[path] -= 1
 
-    def asked_for(
+    def requests_for(
         self, resource: Resource, server_id: int | None = None
-    ) -> list[Asked]:
+    ) -> list[LoggedRequest]:
         """Return the requests for a resource, of one server if one is given."""
         return [
             asked
@@ -85,7 +85,7 @@ class Traffic:
         ]
 
 
-_ASKED: ContextVar[Asked] = ContextVar("asked")
+_ASKED: ContextVar[LoggedRequest] = ContextVar("asked")
 """The request of this task: aiohttp answers one after the other in it."""
 
 
@@ -96,26 +96,26 @@ class Panel(SimulatedPanel):
         """Begin without requests and faults; both outlive a stop."""
         super().__post_init__()
         self.faults = Faults()
-        self.traffic = Traffic()
+        self.request_log = RequestLog()
         self.connections_used = 0
         """How many connections ever carried a request."""
         self._stopping = asyncio.Event()
         self._connections: WeakSet[asyncio.Transport] = WeakSet()
 
     @property
-    def requests(self) -> deque[Asked]:
+    def requests(self) -> deque[LoggedRequest]:
         """The last requests, oldest first."""
-        return self.traffic.requests
+        return self.request_log.requests
 
     @property
     def in_flight(self) -> int:
         """How many requests are being answered now."""
-        return self.traffic.in_flight
+        return self.request_log.in_flight
 
     @property
     def most_in_flight(self) -> int:
         """How many requests were ever answered at once."""
-        return self.traffic.most_in_flight
+        return self.request_log.most_in_flight
 
     @property
     def connections(self) -> int:
@@ -124,19 +124,19 @@ class Panel(SimulatedPanel):
         return 0 if server is None else len(server.connections)
 
     @property
-    def attempts(self) -> Counter[str]:
+    def failed_attempts(self) -> Counter[str]:
         """The refused tries by account."""
-        return self.gate.attempts
+        return self.authenticator.failed_attempts
 
     @property
     def locked(self) -> set[str]:
         """The accounts that were tried in vain too often."""
-        return self.gate.locked
+        return self.authenticator.locked
 
     @property
     def sessions_opened(self) -> int:
         """How many sessions were opened."""
-        return self.gate.sessions_opened
+        return self.authenticator.sessions_opened
 
     def app(self) -> web.Application:
         """Return the panel as an application that notes what it sends."""
@@ -161,22 +161,22 @@ class Panel(SimulatedPanel):
             request.edit_rows, request.force_body = scene.spoil, scene.whole
             return await answer(request)
 
-        with self.traffic.count(asked):
+        with self.request_log.record(asked):
             try:
                 return await self.faults.let_through(scene, proceed)
             finally:
                 asked.authorized = request.authorized
 
-    def _asked(self, request: ApiRequest) -> Asked:
+    def _asked(self, request: ApiRequest) -> LoggedRequest:
         http = request.http
-        return Asked(
-            at=self.world.now,
+        return LoggedRequest(
+            at=self.cloud.now,
             method=http.method,
             path=http.path,
             query=dict(http.query),
             resource=request.route.resource if request.route else None,
             server_id=request.server_id,
-            form=request.form,
+            form=request.body_format,
             authorization=http.headers.get("Authorization"),
             if_none_match=http.headers.get("If-None-Match"),
             accept=http.headers.get("Accept"),
@@ -189,17 +189,17 @@ class Panel(SimulatedPanel):
         if transport is not None and not reused:
             self.connections_used += 1
             self._connections.add(transport)
-        refusal = partial(self.error_response, form=request.form)
+        refusal = partial(self.error_response, body_format=request.body_format)
 
         def unauthorized() -> web.Response:
-            account = account_of(request.http.headers.get("Authorization"))
-            self.gate.refuse(account, self.lock_after)
+            account = account_name(request.http.headers.get("Authorization"))
+            self.authenticator.count_failure(account, self.lock_after)
             return refusal(401)
 
         return Scene(
             request=request.http,
             path=request.path,
-            form=request.form,
+            form=request.body_format,
             resource=request.route.resource if request.route else None,
             server_id=request.server_id,
             reused=reused,

@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 from exporter.systemd import NotifySocket
 
@@ -129,9 +129,9 @@ class MonitoredCloud:
     """So many requests to a panel stay unanswered while time passes."""
 
     @property
-    def world(self) -> World:
+    def world(self) -> SimulatedCloud:
         """Return the world behind the (first) panel."""
-        return self.panel.world
+        return self.panel.cloud
 
     async def settle(self) -> None:
         """Wait until every poller has done what is due at this moment."""
@@ -235,7 +235,7 @@ async def monitored(  # noqa: PLR0913  # a test names what matters to it
     its top level. The first pass has ended when the body begins, but for ``held``
     requests that the panel does not answer.
     """
-    clock = clock or SteppedClock(panel.world.now)
+    clock = clock or SteppedClock(panel.cloud.now)
     panel.clock = clock.time
     async with panel:
         file = folder / "onapp.yml"

@@ -3,15 +3,15 @@
 from exporter.demo.cloud.backup_runs import KIB_PER_GB
 from exporter.demo.cloud.pseudorandom import fraction
 from exporter.demo.cloud.rows import Server, Target
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import DAY
 
 
 def large_cloud(
     now: float, servers: int, backups_per_server: int, seed: int = 1
-) -> World:
+) -> SimulatedCloud:
     """Return a healthy cloud of any size, placed at once and without a past."""
-    world = World(now, seed)
+    world = SimulatedCloud(now, seed)
     store = world.add_backup_server("backup-1", 100_000).id
     for number in range(1, servers + 1):
         created_at = now - 2 * 365 * DAY
@@ -26,7 +26,7 @@ def large_cloud(
     return world
 
 
-def _place(world: World, server: Server, count: int) -> None:
+def _place(world: SimulatedCloud, server: Server, count: int) -> None:
     incremental = server.id % 2 == 0
     target = Target("VirtualMachine", server.id)
     if not incremental:

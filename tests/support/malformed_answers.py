@@ -22,9 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from stores import MONOTONIC, FixedClock, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import BodyFormat, Detail
-from exporter.demo.cloud.simulation import World
-from exporter.demo.panel.responses import Replies, Wanted
-from exporter.demo.panel.routes import find
+from exporter.demo.cloud.simulation import SimulatedCloud
+from exporter.demo.panel.responses import ResourceRequest, ResponseBuilder
+from exporter.demo.panel.routes import match_route
 from exporter.errors import Undecodable
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.onapp import backups as parser
@@ -106,7 +106,7 @@ def rendered_values(found: Mapping[str, Any]) -> list[float]:
 @cache
 def valid_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
     """Return what a simulated panel answers, in both formats and two generations."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     for number in range(2):
         server = world.add_server(label=f"server {number}", created_at=NOW - 9e6)
         world.add_backup(server.id)
@@ -116,17 +116,21 @@ def valid_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
     world.advance(NOW + 90_000)
     return tuple(
         (form, _answer(world, panel, path, form))
-        for panel in (Panel(world), Panel(world, dialect="2", flat_xml=True))
+        for panel in (Panel(world), Panel(world, api_generation="2", flat_xml=True))
         for form in FORMATS
         for path in _PATHS.values()
     )
 
 
-def _answer(world: World, panel: Panel, path: str, form: BodyFormat) -> bytes:
-    known = find(path)
+def _answer(world: SimulatedCloud, panel: Panel, path: str, form: BodyFormat) -> bytes:
+    known = match_route(path)
     assert known is not None, path
     route, parameters = known
-    return Replies(world, panel).reply(Wanted(route, parameters, {}, form)).body
+    return (
+        ResponseBuilder(world, panel)
+        .build(ResourceRequest(route, parameters, {}, form))
+        .body
+    )
 
 
 # Bytes, texts and numbers.

@@ -24,7 +24,7 @@ from web_handlers import handlers_for
 
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import OPENMETRICS, TEXT
 from exporter.model.store import Store
@@ -422,7 +422,7 @@ async def test_a_failed_reload_is_told_with_its_reason() -> None:
 
 async def test_config_shows_everything_but_secrets(tmp_path: Path) -> None:
     """The configuration in force, as it would be written, passwords hidden."""
-    panel = Panel(World(NOW))
+    panel = Panel(SimulatedCloud(NOW))
     auth = {"username": "demo@example.com", "password": panel.password}
     proxy = "http://user:proxy-secret@127.0.0.1:1"
     async with monitored(
@@ -442,7 +442,7 @@ async def test_config_shows_everything_but_secrets(tmp_path: Path) -> None:
 
 async def test_name_chooses_metrics_of_the_process_too(tmp_path: Path) -> None:
     """All that a scrape shows can be asked for alone."""
-    async with monitored(Panel(World(NOW)), tmp_path) as cloud:
+    async with monitored(Panel(SimulatedCloud(NOW)), tmp_path) as cloud:
         _, text, _ = await cloud.get("/metrics?name[]=process_open_fds")
 
     assert text.splitlines()[-1].startswith("process_open_fds ")
@@ -452,7 +452,7 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(
     tmp_path: Path,
 ) -> None:
     """A bad file changes nothing but the metrics that tell of it."""
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     server = world.add_server()
     world.add_backup(server.id)
     result = "onapp_exporter_config_last_reload_successful"
@@ -547,7 +547,7 @@ async def test_a_port_that_is_taken_costs_the_panel_nothing(tmp_path: Path) -> N
     """A restart loop over a taken port must not try a wrong key again and again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with Panel(World(NOW)) as panel:
+        async with Panel(SimulatedCloud(NOW)) as panel:
             write_config(tmp_path / "onapp.yml", panel, {}, {})
             exporter = Exporter(load=lambda: config.load(tmp_path / "onapp.yml", {}))
             with pytest.raises(OSError, match=address):

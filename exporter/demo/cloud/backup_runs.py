@@ -7,8 +7,8 @@ from functools import partial
 from typing import Literal
 
 from . import pseudorandom as dice
-from .database import Inventory
-from .failures import Kind, Misfortune, Misfortunes
+from .database import Database
+from .failures import Failure, FailureKind, Failures
 from .rows import (
     Backup,
     Disk,
@@ -24,15 +24,15 @@ from .time import DAY
 KIB_PER_GB = 1024 * 1024
 _KIB_PER_SECOND = 80_000
 _START_UP_SECONDS = 20.0
-_IDLE_SHARE = 0.05
+_UNCHANGED_SHARE = 0.05
 """The share of incremental backups in which nothing had changed."""
 
 
 def used_kib(disk: Disk, at: float, seed: int) -> float:
     """Return how full a disk is: a quarter when new, fuller by the year."""
-    at_first = dice.between(0.2, 0.35, seed, "fill", disk.id)
+    at_first = dice.uniform(0.2, 0.35, seed, "fill", disk.id)
     days = max(0.0, at - disk.created_at) / DAY
-    noise = dice.between(0.985, 1.015, seed, "noise", disk.id, at)
+    noise = dice.uniform(0.985, 1.015, seed, "noise", disk.id, at)
     filled = min(0.95, at_first * (1 + days / 600)) * noise
     return disk.size_gb * KIB_PER_GB * filled
 
@@ -42,28 +42,32 @@ def full_kib(disks: Sequence[Disk], at: float, seed: int) -> int:
     return round(sum(used_kib(disk, at, seed) for disk in disks))
 
 
-def delta_kib(full: int, *key: dice.Key) -> int:
+def incremental_kib(full: int, *key: dice.Key) -> int:
     """Return the size of a backup that holds what changed since the last one."""
-    if dice.fraction(*key, "idle") < _IDLE_SHARE:
+    if dice.fraction(*key, "idle") < _UNCHANGED_SHARE:
         return 0
-    return round(full * dice.between(0.002, 0.03, *key, "delta"))
+    return round(full * dice.uniform(0.002, 0.03, *key, "delta"))
 
 
-def seconds_to_take(size_kib: int, *key: dice.Key) -> int:
+def run_seconds(size_kib: int, *key: dice.Key) -> int:
     """Return how long it takes to copy a backup, in whole seconds."""
-    pace = dice.between(0.8, 1.4, *key, "pace")
+    pace = dice.uniform(0.8, 1.4, *key, "pace")
     return round(_START_UP_SECONDS + size_kib / _KIB_PER_SECOND * pace)
 
 
 Outcome = Literal["finish", "fail", "vanish", "stick"]
 Stage = Literal["queued", "ready", "running", "stuck"]
 
-_MISHAPS: tuple[Literal["fail", "vanish", "stick"], ...] = ("fail", "vanish", "stick")
+_FAILED_OUTCOMES: tuple[Literal["fail", "vanish", "stick"], ...] = (
+    "fail",
+    "vanish",
+    "stick",
+)
 _FAILURE_LOG = "Remote server: 10.200.7.31\nlvcreate: insufficient free extents\n"
 
 
 @dataclass(slots=True, eq=False)
-class Take:
+class BackupRun:
     """A backup in the making."""
 
     backup: Backup
@@ -75,36 +79,36 @@ class Take:
     stage: Stage = "queued"
 
 
-class Takes:
+class BackupQueue:
     """The queue of a cloud: a few backups run at once, the others wait."""
 
     def __init__(
         self,
-        register: Inventory,
-        misfortunes: Misfortunes,
+        database: Database,
+        failures: Failures,
         slots: int,
-        ended: Callable[[Schedule, Outcome], None],
+        on_end: Callable[[Schedule, Outcome], None],
     ) -> None:
         """Begin idle; `ended` is told how each take of a schedule ended."""
         self.slots = slots
-        self.queue_delay = (20.0, 180.0)
-        self.present: dict[int, Take] = {}
-        self._register = register
-        self._misfortunes = misfortunes
-        self._ended = ended
+        self.queue_delay_seconds = (20.0, 180.0)
+        self.runs: dict[int, BackupRun] = {}
+        self._database = database
+        self._failures = failures
+        self._on_end = on_end
         self._ready: deque[int] = deque()
         self._running: set[int] = set()
         self._counts: Counter[Target] = Counter()
 
-    def begin(
+    def enqueue(
         self, server: Server, target: Target, schedule: Schedule | None
     ) -> Backup:
         """Create the row and queue its taking."""
-        register = self._register
+        database = self._database
         initiated: Initiated = schedule.period if schedule else "manual"
         incremental = target.type == "VirtualMachine"
-        disks = register.disks_in(target)
-        backup = register.add_backup(
+        disks = database.disks_in(target)
+        backup = database.add_backup(
             server.id,
             built=False,
             backup_type="incremental" if incremental else "normal",
@@ -114,136 +118,138 @@ class Takes:
             backup_server_id=server.backup_server_id,
         )
         backup.min_disk_gb = max((disk.size_gb for disk in disks), default=1)
-        transaction = register.add_transaction(
+        transaction = database.add_transaction(
             action="take_incremental_backup" if incremental else "take_backup",
             status="pending",
             parent_id=backup.id,
             server_id=server.id,
             user_id=server.user_id,
         )
-        self._queue(self._take(backup, transaction, schedule, disks))
+        self._add(self._new_run(backup, transaction, schedule, disks))
         return backup
 
-    def pump(self) -> None:
+    def start_waiting(self) -> None:
         """Let waiting backups run while there are free slots."""
         while self._ready and len(self._running) < self.slots:
-            take = self.present.get(self._ready.popleft())
-            if take and take.stage == "ready":
-                self._run(take)
+            run = self.runs.get(self._ready.popleft())
+            if run and run.stage == "ready":
+                self._start(run)
 
-    def release(self, backup_id: int, outcome: Outcome) -> None:
+    def end_now(self, backup_id: int, outcome: Outcome) -> None:
         """End a take at once, wherever it is."""
-        take = self.present[backup_id]
-        if take.transaction.started_at is None:
-            take.transaction.started_at = self._register.now
-        take.outcome = outcome
-        self._end(take)
+        run = self.runs[backup_id]
+        if run.transaction.started_at is None:
+            run.transaction.started_at = self._database.now
+        run.outcome = outcome
+        self._end(run)
 
     def cancel(self, backup_id: int) -> None:
         """Forget a take, as when its server is destroyed."""
-        take = self.present.get(backup_id)
-        if take is None:
+        run = self.runs.get(backup_id)
+        if run is None:
             return
-        self._close(take, "cancelled")
-        self._note("backup cancelled", take)
-        if take.schedule:
-            take.schedule.current = None
+        self._close(run, "cancelled")
+        self._log("backup cancelled", run)
+        if run.schedule:
+            run.schedule.current_backup_id = None
 
-    def _take(
+    def _new_run(
         self,
         backup: Backup,
         transaction: Transaction,
         schedule: Schedule | None,
         disks: list[Disk],
-    ) -> Take:
+    ) -> BackupRun:
         target = backup.target
-        key = (self._register.seed, *target, self._counts[target])
+        key = (self._database.seed, *target, self._counts[target])
         self._counts[target] += 1
-        size = full_kib(disks, self._register.now, self._register.seed)
+        size = full_kib(disks, self._database.now, self._database.seed)
         if target.type == "VirtualMachine" and self._has_chain(backup):
-            size = delta_kib(size, *key)
-        seconds = seconds_to_take(size, *key)
-        take = Take(backup, transaction, schedule, "finish", size, seconds)
-        for mishap in _MISHAPS:
-            if self._struck(mishap, take):
-                take.outcome = mishap
+            size = incremental_kib(size, *key)
+        seconds = run_seconds(size, *key)
+        run = BackupRun(backup, transaction, schedule, "finish", size, seconds)
+        for outcome in _FAILED_OUTCOMES:
+            if self._apply_failure(outcome, run):
+                run.outcome = outcome
                 break
-        if trouble := self._struck("resize", take):
-            take.size_kib = round(take.size_kib * trouble.factor)
-        if trouble := self._struck("slow", take):
-            take.seconds = round(take.seconds * trouble.factor)
-        return take
+        if failure := self._apply_failure("resize", run):
+            run.size_kib = round(run.size_kib * failure.factor)
+        if failure := self._apply_failure("slow", run):
+            run.seconds = round(run.seconds * failure.factor)
+        return run
 
-    def _queue(self, take: Take) -> None:
-        key = (*take.backup.target, take.backup.created_at)
-        delay = dice.between(*self.queue_delay, self._register.seed, "queue", *key)
-        if trouble := self._struck("wait", take):
-            delay += trouble.seconds
-        self.present[take.backup.id] = take
-        if take.schedule:
-            take.schedule.current = take.backup.id
-        self._note("backup queued", take)
-        self._later(round(delay), take, "queued", self._get_ready)
+    def _add(self, run: BackupRun) -> None:
+        key = (*run.backup.target, run.backup.created_at)
+        delay = dice.uniform(
+            *self.queue_delay_seconds, self._database.seed, "queue", *key
+        )
+        if failure := self._apply_failure("wait", run):
+            delay += failure.seconds
+        self.runs[run.backup.id] = run
+        if run.schedule:
+            run.schedule.current_backup_id = run.backup.id
+        self._log("backup queued", run)
+        self._later(round(delay), run, "queued", self._make_ready)
 
-    def _get_ready(self, take: Take) -> None:
-        take.stage = "ready"
-        self._ready.append(take.backup.id)
-        self.pump()
+    def _make_ready(self, run: BackupRun) -> None:
+        run.stage = "ready"
+        self._ready.append(run.backup.id)
+        self.start_waiting()
 
-    def _run(self, take: Take) -> None:
-        now = self._register.now
-        take.stage = "running"
-        take.transaction.status = "running"
-        take.transaction.started_at = take.transaction.updated_at = now
-        self._running.add(take.backup.id)
-        self._note("backup started", take)
-        self._later(take.seconds, take, "running", self._end)
+    def _start(self, run: BackupRun) -> None:
+        now = self._database.now
+        run.stage = "running"
+        run.transaction.status = "running"
+        run.transaction.started_at = run.transaction.updated_at = now
+        self._running.add(run.backup.id)
+        self._log("backup started", run)
+        self._later(run.seconds, run, "running", self._end)
 
-    def _end(self, take: Take) -> None:
-        if take.outcome == "stick":
-            self._stick(take)
+    def _end(self, run: BackupRun) -> None:
+        if run.outcome == "stick":
+            self._get_stuck(run)
             return
-        if take.outcome == "finish":
-            self._finish(take)
+        if run.outcome == "finish":
+            self._finish(run)
         else:
-            self._fail(take)
-        if take.schedule:
-            take.schedule.current = None
-            self._ended(take.schedule, take.outcome)
+            self._fail(run)
+        if run.schedule:
+            run.schedule.current_backup_id = None
+            self._on_end(run.schedule, run.outcome)
 
-    def _stick(self, take: Take) -> None:
+    def _get_stuck(self, run: BackupRun) -> None:
         # One that hangs gives its slot up: it must not stop the whole cloud.
-        take.stage = "stuck"
-        self._running.discard(take.backup.id)
-        self._note("backup stuck", take)
-        self.pump()
+        run.stage = "stuck"
+        self._running.discard(run.backup.id)
+        self._log("backup stuck", run)
+        self.start_waiting()
 
-    def _finish(self, take: Take) -> None:
-        backup = take.backup
+    def _finish(self, run: BackupRun) -> None:
+        backup = run.backup
         backup.built = True
-        backup.built_at = backup.updated_at = self._register.now
-        backup.size_kib = take.size_kib
-        self._close(take, "complete")
-        self._note("backup finished", take)
-        if take.schedule:
-            self._rotate(backup, take.schedule)
+        backup.built_at = backup.updated_at = self._database.now
+        backup.size_kib = run.size_kib
+        self._close(run, "complete")
+        self._log("backup finished", run)
+        if run.schedule:
+            self._rotate(backup, run.schedule)
 
-    def _fail(self, take: Take) -> None:
-        take.transaction.log_output = _FAILURE_LOG
-        take.backup.updated_at = self._register.now
-        self._close(take, "failed")
-        self._note("backup failed", take)
-        if take.outcome == "vanish":
-            self._register.drop_backup(take.backup.id)
+    def _fail(self, run: BackupRun) -> None:
+        run.transaction.log_output = _FAILURE_LOG
+        run.backup.updated_at = self._database.now
+        self._close(run, "failed")
+        self._log("backup failed", run)
+        if run.outcome == "vanish":
+            self._database.drop_backup(run.backup.id)
 
     def _close(
-        self, take: Take, status: Literal["complete", "failed", "cancelled"]
+        self, run: BackupRun, status: Literal["complete", "failed", "cancelled"]
     ) -> None:
-        del self.present[take.backup.id]
-        self._running.discard(take.backup.id)
-        take.transaction.status = status
-        take.transaction.updated_at = self._register.now
-        self.pump()
+        del self.runs[run.backup.id]
+        self._running.discard(run.backup.id)
+        run.transaction.status = status
+        run.transaction.updated_at = self._database.now
+        self.start_waiting()
 
     def _rotate(self, newest: Backup, schedule: Schedule) -> None:
         kept = 1 if newest.backup_type == "normal" else schedule.rotation_period
@@ -253,38 +259,38 @@ class Takes:
             if not (backup.marked_for_delete or backup.locked)
         ]
         for backup in chain[:-kept]:
-            self._mark(backup)
+            self._mark_for_delete(backup)
 
-    def _mark(self, backup: Backup) -> None:
-        register = self._register
+    def _mark_for_delete(self, backup: Backup) -> None:
+        database = self._database
         backup.marked_for_delete = True
-        backup.updated_at = register.now
-        task = register.add_transaction(
+        backup.updated_at = database.now
+        task = database.add_transaction(
             action="destroy_backup",
             status="pending",
             parent_id=backup.id,
             server_id=backup.server_id,
         )
-        key = (register.seed, "rotate", *backup.target, backup.created_at)
-        seconds = round(dice.between(60, 240, *key))
+        key = (database.seed, "rotate", *backup.target, backup.created_at)
+        seconds = round(dice.uniform(60, 240, *key))
         action = partial(self._destroy, backup, task)
-        register.agenda.at(register.now + seconds, action)
+        database.event_queue.call_at(database.now + seconds, action)
 
     def _destroy(self, backup: Backup, task: Transaction) -> None:
-        register = self._register
+        database = self._database
         task.status = "complete"
-        task.started_at = task.updated_at = register.now
-        if backup.id in register.backups:
-            register.note(
+        task.started_at = task.updated_at = database.now
+        if backup.id in database.backups:
+            database.log_event(
                 "backup rotated", backup.server_id, backup.target, row_id=backup.id
             )
-            register.drop_backup(backup.id)
+            database.drop_backup(backup.id)
 
     def _chain(self, backup: Backup) -> list[Backup]:
         """Return the finished backups that one continues, itself included."""
         return [
             other
-            for other in self._register.backups_of(backup.server_id)
+            for other in self._database.backups_of(backup.server_id)
             if other.built
             and other.target == backup.target
             and other.initiated == backup.initiated
@@ -293,24 +299,28 @@ class Takes:
     def _has_chain(self, backup: Backup) -> bool:
         return bool(self._chain(backup))
 
-    def _struck(self, kind: Kind, take: Take) -> Misfortune | None:
-        number = take.schedule.id if take.schedule else None
-        backup = take.backup
-        return self._misfortunes.strike(kind, backup.server_id, backup.target, number)
+    def _apply_failure(self, kind: FailureKind, run: BackupRun) -> Failure | None:
+        number = run.schedule.id if run.schedule else None
+        backup = run.backup
+        return self._failures.apply(kind, backup.server_id, backup.target, number)
 
-    def _note(self, kind: EventKind, take: Take) -> None:
-        backup = take.backup
-        self._register.note(
+    def _log(self, kind: EventKind, run: BackupRun) -> None:
+        backup = run.backup
+        self._database.log_event(
             kind, backup.server_id, backup.target, backup.initiated, backup.id
         )
 
     def _later(
-        self, seconds: float, take: Take, stage: Stage, action: Callable[[Take], None]
+        self,
+        seconds: float,
+        run: BackupRun,
+        stage: Stage,
+        action: Callable[[BackupRun], None],
     ) -> None:
         """Go on with a take, unless it was released or cancelled meanwhile."""
 
-        def go_on() -> None:
-            if take.stage == stage and take.backup.id in self.present:
-                action(take)
+        def proceed() -> None:
+            if run.stage == stage and run.backup.id in self.runs:
+                action(run)
 
-        self._register.agenda.at(self._register.now + seconds, go_on)
+        self._database.event_queue.call_at(self._database.now + seconds, proceed)

@@ -11,19 +11,19 @@ from .rows import (
     Disk,
     EventKind,
     Initiated,
-    JournalEntry,
-    Ledger,
+    LoggedEvent,
     RecoveryPoint,
+    Revision,
     Schedule,
     ScheduleLog,
     ScheduleStatus,
     Server,
-    Status,
     Target,
     TargetType,
     Transaction,
+    TransactionStatus,
 )
-from .time import DAY, Agenda, Period
+from .time import DAY, EventQueue, Period
 
 _FIRST_IDS = {
     "server": 1,
@@ -41,13 +41,13 @@ _CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years"
 _DEFAULT_SIZE_KIB = 1024 * 1024
 
 
-class Inventory:
+class Database:
     """The rows by their ids, and a journal of what truly happened to them."""
 
     def __init__(self, now: float, seed: int) -> None:
         """Begin empty."""
         self.seed = seed
-        self.agenda = Agenda(now)
+        self.event_queue = EventQueue(now)
         self.servers: dict[int, Server] = {}
         self.disks: dict[int, Disk] = {}
         self.schedules: dict[int, Schedule] = {}
@@ -55,17 +55,17 @@ class Inventory:
         self.transactions: dict[int, Transaction] = {}
         self.backup_servers: dict[int, BackupServer] = {}
         self.recovery_points: dict[int, RecoveryPoint] = {}
-        self.journal: list[JournalEntry] = []
+        self.event_log: list[LoggedEvent] = []
         self.backups_by_server: dict[int, dict[int, Backup]] = {}
         self.disks_by_server: dict[int, dict[int, Disk]] = {}
-        self._taken_ids: Counter[str] = Counter()
+        self._last_ids: Counter[str] = Counter()
 
     @property
     def now(self) -> float:
         """The simulated moment."""
-        return self.agenda.now
+        return self.event_queue.now
 
-    def note(
+    def log_event(
         self,
         kind: EventKind,
         server_id: int | None = None,
@@ -74,8 +74,8 @@ class Inventory:
         row_id: int | None = None,
     ) -> None:
         """Write down what happened now."""
-        entry = JournalEntry(self.now, kind, server_id, target, detail, row_id)
-        self.journal.append(entry)
+        entry = LoggedEvent(self.now, kind, server_id, target, detail, row_id)
+        self.event_log.append(entry)
 
     def server(self, key: str) -> Server | None:
         """Return the server of that number or identifier."""
@@ -121,7 +121,7 @@ class Inventory:
 
     def revision(self, server_id: int) -> int:
         """Return a number that rises whenever the backups of a server change."""
-        return self.servers[server_id].ledger.revision
+        return self.servers[server_id].revision.number
 
     def add_server(  # noqa: PLR0913  a row has many fields
         self,
@@ -142,12 +142,13 @@ class Inventory:
         number: int | None = None,
     ) -> Server:
         """Add a server with its disks; the first one is the primary."""
-        number = self._number("server", number)
+        number = self._new_id("server", number)
         created_at = self.now if created_at is None else created_at
         server = Server(
-            ledger=Ledger(),
+            revision=Revision(),
             id=number,
-            identifier=identifier or dice.word(self.seed, "server", number),
+            identifier=identifier
+            or dice.random_identifier(self.seed, "server", number),
             label=f"server-{number}" if label is None else label,
             hostname=hostname or f"host{number}.example.com",
             user_id=user_id,
@@ -165,7 +166,7 @@ class Inventory:
         self.servers[number] = server
         self.backups_by_server[number] = {}
         self.disks_by_server[number] = {}
-        self.note("server added", number, detail=server.label)
+        self.log_event("server added", number, detail=server.label)
         for _ in range(disks):
             self.add_disk(number, size_gb=disk_gb, created_at=created_at)
         if swap:
@@ -182,11 +183,11 @@ class Inventory:
         number: int | None = None,
     ) -> Disk:
         """Add a disk to a server."""
-        number = self._number("disk", number)
+        number = self._new_id("disk", number)
         primary = not swap and not self.disks_of(server_id)
         disk = Disk(
             id=number,
-            identifier=dice.word(self.seed, "disk", number),
+            identifier=dice.random_identifier(self.seed, "disk", number),
             server_id=server_id,
             size_gb=size_gb,
             primary=primary,
@@ -194,7 +195,7 @@ class Inventory:
             created_at=self.now if created_at is None else created_at,
         )
         self.disks[number] = self.disks_by_server[server_id][number] = disk
-        self.note("disk added", server_id, Target("Disk", number), row_id=number)
+        self.log_event("disk added", server_id, Target("Disk", number), row_id=number)
         return disk
 
     def add_backup(  # noqa: PLR0913  a row has many fields
@@ -222,16 +223,17 @@ class Inventory:
         Without a target a normal backup is of the server's first disk, an
         incremental one of the server.
         """
-        number = self._number("backup", number)
+        number = self._new_id("backup", number)
         created_at = self.now if created_at is None else created_at
         target = self._target(server_id, backup_type, target_type, target_id)
         if built:
             built_at = created_at + 60 if built_at is None else built_at
             size_kib = _DEFAULT_SIZE_KIB if size_kib is None else size_kib
         backup = Backup(
-            ledger=self.servers[server_id].ledger,
+            revision=self.servers[server_id].revision,
             id=number,
-            identifier=identifier or dice.word(self.seed, "backup", number),
+            identifier=identifier
+            or dice.random_identifier(self.seed, "backup", number),
             server_id=server_id,
             target_type=target.type,
             target_id=target.id,
@@ -259,7 +261,7 @@ class Inventory:
         number: int | None = None,
     ) -> BackupServer:
         """Add a machine that stores backups."""
-        number = self._number("backup_server", number)
+        number = self._new_id("backup_server", number)
         self.backup_servers[number] = BackupServer(
             id=number,
             label=label,
@@ -281,7 +283,7 @@ class Inventory:
         number: int | None = None,
     ) -> RecoveryPoint:
         """Add a backup that a plugin took."""
-        number = self._number("recovery_point", number)
+        number = self._new_id("recovery_point", number)
         created_at = self.now if created_at is None else created_at
         self.recovery_points[number] = RecoveryPoint(
             id=number,
@@ -292,14 +294,14 @@ class Inventory:
             created_at=created_at,
             updated_at=created_at,
         )
-        self.note("recovery point added", server_id, row_id=number)
+        self.log_event("recovery point added", server_id, row_id=number)
         return self.recovery_points[number]
 
     def add_transaction(  # noqa: PLR0913  a row has many fields
         self,
         *,
         action: str = "take_backup",
-        status: Status = "complete",
+        status: TransactionStatus = "complete",
         parent_type: str | None = "Backup",
         parent_id: int | None = None,
         server_id: int | None = None,
@@ -312,11 +314,11 @@ class Inventory:
         number: int | None = None,
     ) -> Transaction:
         """Add a task of the panel, of a server if one is given."""
-        number = self._number("transaction", number)
+        number = self._new_id("transaction", number)
         created_at = self.now if created_at is None else created_at
         self.transactions[number] = Transaction(
             id=number,
-            identifier=dice.word(self.seed, "transaction", number),
+            identifier=dice.random_identifier(self.seed, "transaction", number),
             action=action,
             status=status,
             parent_type=parent_type,
@@ -344,7 +346,7 @@ class Inventory:
         number: int | None,
     ) -> Schedule:
         """Add the row of a schedule; a first start is made up within a day."""
-        number = self._number("schedule", number)
+        number = self._new_id("schedule", number)
         if start_at is None:
             start_at = self.now + DAY * dice.fraction(self.seed, "start", number)
         server = self.owner_of(target)
@@ -356,7 +358,7 @@ class Inventory:
             duration=duration,
             status=status,
             start_at=float(round(start_at)),
-            anchor=float(round(start_at)),
+            first_start_at=float(round(start_at)),
             rotation_period=rotation_period or _CHAIN_LENGTHS[period],
             user_id=server.user_id if server else 1,
             created_at=self.now,
@@ -367,11 +369,13 @@ class Inventory:
             self.disks[target.id].has_autobackups = True
         return schedule
 
-    def log_start(self, schedule: Schedule, status: Status, text: str) -> None:
+    def log_start(
+        self, schedule: Schedule, status: TransactionStatus, text: str
+    ) -> None:
         """Enter what became of a start into the schedule's own log."""
         schedule.logs.append(
             ScheduleLog(
-                id=self._number("schedule_log", None),
+                id=self._new_id("schedule_log", None),
                 status=status,
                 log_output=text,
                 created_at=self.now,
@@ -379,7 +383,7 @@ class Inventory:
             )
         )
 
-    def clean_transactions(self, before: float) -> None:
+    def delete_old_transactions(self, before: float) -> None:
         """Forget the old tasks, as an administrator may."""
         for task in list(self.transactions.values()):
             if task.updated_at < before and task.status not in ("pending", "running"):
@@ -388,7 +392,7 @@ class Inventory:
     def drop_backup(self, number: int) -> None:
         """Remove a row."""
         backup = self.backups.pop(number)
-        backup.ledger.revision += 1
+        backup.revision.number += 1
         del self.backups_by_server[backup.server_id][number]
 
     def drop_disk(self, number: int) -> None:
@@ -424,8 +428,8 @@ class Inventory:
             return Target("VirtualMachine", server_id)
         return Target("Disk", self.disks_of(server_id)[0].id)
 
-    def _number(self, kind: str, wanted: int | None) -> int:
-        taken = max(self._taken_ids[kind], _FIRST_IDS[kind] - 1)
-        number = taken + 1 if wanted is None else wanted
-        self._taken_ids[kind] = max(taken, number)
+    def _new_id(self, table: str, requested: int | None) -> int:
+        last = max(self._last_ids[table], _FIRST_IDS[table] - 1)
+        number = last + 1 if requested is None else requested
+        self._last_ids[table] = max(last, number)
         return number

@@ -6,7 +6,9 @@ from typing import Literal
 
 from .rows import Target
 
-Kind = Literal["skip", "stall", "fail", "vanish", "stick", "wait", "slow", "resize"]
+FailureKind = Literal[
+    "skip", "stall", "fail", "vanish", "stick", "wait", "slow", "resize"
+]
 """skip    a start passes without a backup, and nothing says so
 stall   a start does not happen and stays due
 fail    a take fails and leaves its row unbuilt
@@ -19,19 +21,19 @@ resize  a take is larger or smaller, by `factor`
 
 
 @dataclass(slots=True, eq=False)
-class Misfortune:
+class Failure:
     """One trouble and what it befalls; what is not given befalls everything."""
 
-    kind: Kind
+    kind: FailureKind
     server_id: int | None = None
     target: Target | None = None
     schedule_id: int | None = None
-    times: int | None = None
+    remaining: int | None = None
     """How many more times it strikes; None = until it is mended."""
     factor: float = 1.0
     seconds: float = 0.0
 
-    def befalls(self, server_id: int, target: Target, schedule_id: int | None) -> bool:
+    def matches(self, server_id: int, target: Target, schedule_id: int | None) -> bool:
         """Say whether a take is concerned."""
         return (
             self.server_id in (None, server_id)
@@ -40,33 +42,33 @@ class Misfortune:
         )
 
 
-class Misfortunes:
+class Failures:
     """The troubles of the moment."""
 
-    def __init__(self, ended: Callable[[Misfortune], None]) -> None:
+    def __init__(self, on_end: Callable[[Failure], None]) -> None:
         """Begin without any; `ended` is told of each that ceases."""
-        self.present: list[Misfortune] = []
-        self._ended = ended
+        self.active: list[Failure] = []
+        self._on_end = on_end
 
-    def strike(
-        self, kind: Kind, server_id: int, target: Target, schedule_id: int | None
-    ) -> Misfortune | None:
+    def apply(
+        self, kind: FailureKind, server_id: int, target: Target, schedule_id: int | None
+    ) -> Failure | None:
         """Return the trouble of that kind that befalls a take, and count it."""
-        for trouble in self.present:
-            if trouble.kind == kind and trouble.befalls(server_id, target, schedule_id):
-                self._spend(trouble)
-                return trouble
+        for failure in self.active:
+            if failure.kind == kind and failure.matches(server_id, target, schedule_id):
+                self._count(failure)
+                return failure
         return None
 
-    def mend(self, trouble: Misfortune) -> None:
+    def end(self, failure: Failure) -> None:
         """End a trouble, if it has not ended by itself."""
-        if trouble in self.present:
-            self.present.remove(trouble)
-            self._ended(trouble)
+        if failure in self.active:
+            self.active.remove(failure)
+            self._on_end(failure)
 
-    def _spend(self, trouble: Misfortune) -> None:
-        if trouble.times is None:
+    def _count(self, failure: Failure) -> None:
+        if failure.remaining is None:
             return
-        trouble.times -= 1
-        if trouble.times <= 0:
-            self.mend(trouble)
+        failure.remaining -= 1
+        if failure.remaining <= 0:
+            self.end(failure)

@@ -12,24 +12,24 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _IDENTIFIER_LENGTH = 14
 
 
-def _number(key: tuple[Key, ...]) -> int:
+def _hash(key: tuple[Key, ...]) -> int:
     text = "/".join(map(str, key)).encode()
     return int.from_bytes(blake2b(text, digest_size=10).digest())
 
 
 def fraction(*key: Key) -> float:
     """Throw a number from 0 up to, but not including, 1."""
-    return (_number(key) >> 27) / (1 << 53)
+    return (_hash(key) >> 27) / (1 << 53)
 
 
-def between(low: float, high: float, *key: Key) -> float:
+def uniform(low: float, high: float, *key: Key) -> float:
     """Throw a number from a range."""
     return low + (high - low) * fraction(*key)
 
 
-def word(*key: Key) -> str:
+def random_identifier(*key: Key) -> str:
     """Make up an identifier as the panel does: 14 letters and digits."""
-    number = _number(key)
+    number = _hash(key)
     letters = [_ALPHABET[number % 26]]
     for _ in range(_IDENTIFIER_LENGTH - 1):
         number, digit = divmod(number, len(_ALPHABET))

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from .time import Period
 
-Status = Literal["pending", "running", "complete", "failed", "cancelled"]
+TransactionStatus = Literal["pending", "running", "complete", "failed", "cancelled"]
 ScheduleStatus = Literal["enabled", "disabled", "failed"]
 TargetType = Literal["Disk", "VirtualMachine"]
 BackupType = Literal["normal", "incremental"]
@@ -32,11 +32,11 @@ EventKind = Literal[
     "backup removed",
     "recovery point added",
     "slots changed",
-    "misfortune begun",
-    "misfortune ended",
+    "failure begun",
+    "failure ended",
 ]
 
-_LOGS_KEPT = 10
+_MAX_LOGS = 10
 
 
 class Target(NamedTuple):
@@ -47,27 +47,27 @@ class Target(NamedTuple):
 
 
 @dataclass(slots=True)
-class Ledger:
+class Revision:
     """How often the rows of one server changed."""
 
-    revision: int = 0
+    number: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
-class Noted:
+class VersionedRow:
     """A row whose every change is noted in the ledger of its server."""
 
-    ledger: Ledger = field(repr=False, compare=False)
+    revision: Revision = field(repr=False, compare=False)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set a field and note the change."""
         object.__setattr__(self, name, value)
         # The ledger itself is the first field to be set.
-        self.ledger.revision += 1
+        self.revision.number += 1
 
 
 @dataclass(slots=True, kw_only=True)
-class Server(Noted):
+class Server(VersionedRow):
     """A virtual server."""
 
     id: int
@@ -108,7 +108,7 @@ class Disk:
 
 
 @dataclass(slots=True, kw_only=True)
-class Backup(Noted):
+class Backup(VersionedRow):
     """One row of the list that the exporter stands on."""
 
     id: int
@@ -145,7 +145,7 @@ class ScheduleLog:
     """What became of one start of a schedule."""
 
     id: int
-    status: Status
+    status: TransactionStatus
     log_output: str
     created_at: float
     updated_at: float
@@ -163,7 +163,7 @@ class Schedule:
     status: ScheduleStatus
     start_at: float
     """The next start."""
-    anchor: float
+    first_start_at: float
     """The very first start, from which all others are counted."""
     rotation_period: int
     """How many incremental backups are kept."""
@@ -171,9 +171,9 @@ class Schedule:
     created_at: float
     updated_at: float
     failure_count: int = 0
-    current: int | None = None
+    current_backup_id: int | None = None
     """The backup that is pending or running."""
-    logs: deque[ScheduleLog] = field(default_factory=lambda: deque(maxlen=_LOGS_KEPT))
+    logs: deque[ScheduleLog] = field(default_factory=lambda: deque(maxlen=_MAX_LOGS))
 
     @property
     def target(self) -> Target:
@@ -188,7 +188,7 @@ class Transaction:
     id: int
     identifier: str
     action: str
-    status: Status
+    status: TransactionStatus
     parent_type: str | None
     parent_id: int | None
     associated_object_type: str | None
@@ -228,7 +228,7 @@ class RecoveryPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalEntry:
+class LoggedEvent:
     """What truly happened, whatever the panel says or hides."""
 
     at: float

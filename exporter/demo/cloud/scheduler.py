@@ -3,39 +3,39 @@
 from functools import partial
 from typing import Literal
 
-from .backup_runs import Outcome, Takes
-from .database import Inventory
-from .failures import Misfortunes
+from .backup_runs import BackupQueue, Outcome
+from .database import Database
+from .failures import Failures
 from .rows import EventKind, Schedule, ScheduleStatus, Server
 from .time import Period, next_start
 
-StartMoves = Literal["end", "begin"]
+StartUpdate = Literal["end", "begin"]
 """Whether a panel shows the next start when a backup has ended or has begun."""
 
 _FAILURE_LOG = "Backup node 10.200.7.31 refused\n"
 
 
-class Timetable:
+class Scheduler:
     """Starts the takes that are due and keeps the schedules' books."""
 
     def __init__(
         self,
-        register: Inventory,
-        misfortunes: Misfortunes,
-        start_moves: StartMoves,
+        database: Database,
+        failures: Failures,
+        start_update: StartUpdate,
         failure_limit: int | None,
     ) -> None:
         """Begin empty; a schedule that failed too often is given up."""
-        self.takes: Takes
-        self._register = register
-        self._misfortunes = misfortunes
-        self._start_moves = start_moves
+        self.backup_queue: BackupQueue
+        self._database = database
+        self._failures = failures
+        self._start_update = start_update
         self._failure_limit = failure_limit
 
     def arm(self, schedule: Schedule) -> None:
         """See to it that the next start happens."""
-        action = partial(self._due, schedule.id)
-        self._register.agenda.at(schedule.start_at, action)
+        action = partial(self._run_due, schedule.id)
+        self._database.event_queue.call_at(schedule.start_at, action)
 
     def change(
         self,
@@ -49,41 +49,41 @@ class Timetable:
         schedule.status = status or schedule.status
         schedule.period = period or schedule.period
         schedule.duration = duration or schedule.duration
-        schedule.updated_at = self._register.now
+        schedule.updated_at = self._database.now
         if start_at is not None:
-            schedule.start_at = schedule.anchor = float(start_at)
+            schedule.start_at = schedule.first_start_at = float(start_at)
             self.arm(schedule)
-        elif schedule.current is None:
-            self._move_on(schedule)
+        elif schedule.current_backup_id is None:
+            self._set_next_start(schedule)
 
-    def ended(self, schedule: Schedule, outcome: Outcome) -> None:
+    def backup_ended(self, schedule: Schedule, outcome: Outcome) -> None:
         """Book the end of a take, and be ready for the next start."""
-        if schedule.id not in self._register.schedules:
+        if schedule.id not in self._database.schedules:
             return
-        schedule.updated_at = self._register.now
+        schedule.updated_at = self._database.now
         if outcome == "finish":
-            self._register.log_start(schedule, "complete", "")
+            self._database.log_start(schedule, "complete", "")
         else:
-            self._register.log_start(schedule, "failed", _FAILURE_LOG)
+            self._database.log_start(schedule, "failed", _FAILURE_LOG)
             self._count_failure(schedule)
         self.skip_missed(schedule)
 
     def skip_missed(self, schedule: Schedule) -> None:
         """Turn to the next start, when the last one has passed."""
-        if schedule.start_at <= self._register.now:
-            self._move_on(schedule)
+        if schedule.start_at <= self._database.now:
+            self._set_next_start(schedule)
 
     def rearm_overdue(self) -> None:
         """Start now what a stall had kept from starting."""
-        for schedule in self._register.schedules.values():
-            if schedule.start_at <= self._register.now:
+        for schedule in self._database.schedules.values():
+            if schedule.start_at <= self._database.now:
                 self.arm(schedule)
 
-    def _due(self, number: int) -> None:
-        schedule = self._register.schedules.get(number)
+    def _run_due(self, number: int) -> None:
+        schedule = self._database.schedules.get(number)
         if schedule is None or not self._may_start(schedule):
             return
-        server = self._register.owner_of(schedule.target)
+        server = self._database.owner_of(schedule.target)
         if server is not None:
             self._start(schedule, server)
 
@@ -91,25 +91,28 @@ class Timetable:
         """Refuse a start that was moved, switched off or blocked by its forerunner."""
         return (
             schedule.status == "enabled"
-            and schedule.current is None
-            and schedule.start_at <= self._register.now
+            and schedule.current_backup_id is None
+            and schedule.start_at <= self._database.now
         )
 
     def _start(self, schedule: Schedule, server: Server) -> None:
         key = (server.id, schedule.target, schedule.id)
-        if self._misfortunes.strike("stall", *key):
-            self._note("start stalled", schedule)
-        elif server.suspended or self._misfortunes.strike("skip", *key):
-            self._note("start skipped", schedule)
-            self._move_on(schedule)
+        if self._failures.apply("stall", *key):
+            self._log("start stalled", schedule)
+        elif server.suspended or self._failures.apply("skip", *key):
+            self._log("start skipped", schedule)
+            self._set_next_start(schedule)
         else:
-            self.takes.begin(server, schedule.target, schedule)
-            if self._start_moves == "begin":
-                self._move_on(schedule)
+            self.backup_queue.enqueue(server, schedule.target, schedule)
+            if self._start_update == "begin":
+                self._set_next_start(schedule)
 
-    def _move_on(self, schedule: Schedule) -> None:
+    def _set_next_start(self, schedule: Schedule) -> None:
         schedule.start_at = next_start(
-            schedule.anchor, schedule.period, schedule.duration, self._register.now
+            schedule.first_start_at,
+            schedule.period,
+            schedule.duration,
+            self._database.now,
         )
         self.arm(schedule)
 
@@ -118,9 +121,9 @@ class Timetable:
         limit = self._failure_limit
         if limit is not None and schedule.failure_count >= limit:
             schedule.status = "failed"
-            self._note("schedule failed", schedule)
+            self._log("schedule failed", schedule)
 
-    def _note(self, kind: EventKind, schedule: Schedule) -> None:
-        server = self._register.owner_of(schedule.target)
+    def _log(self, kind: EventKind, schedule: Schedule) -> None:
+        server = self._database.owner_of(schedule.target)
         number = server.id if server else None
-        self._register.note(kind, number, schedule.target, row_id=schedule.id)
+        self._database.log_event(kind, number, schedule.target, row_id=schedule.id)

@@ -10,24 +10,24 @@ Action = Callable[[], object]
 """Whatever it returns is of no interest."""
 
 
-class Agenda:
+class EventQueue:
     """Actions in the order of their moments; equal moments in order of entry."""
 
     def __init__(self, now: float) -> None:
         """Begin at a moment, in Unix seconds."""
         self.now = now
-        self._entries: list[tuple[float, int, Action]] = []
-        self._order = itertools.count()
+        self._events: list[tuple[float, int, Action]] = []
+        self._sequence = itertools.count()
 
-    def at(self, when: float, action: Action) -> None:
+    def call_at(self, when: float, action: Action) -> None:
         """Enter an action; what is already past happens with the next move."""
-        entry = (max(when, self.now), next(self._order), action)
-        heapq.heappush(self._entries, entry)
+        entry = (max(when, self.now), next(self._sequence), action)
+        heapq.heappush(self._events, entry)
 
     def advance(self, to: float) -> None:
         """Let everything happen up to a moment; time never runs backwards."""
-        while self._entries and self._entries[0][0] <= to:
-            self.now, _, action = heapq.heappop(self._entries)
+        while self._events and self._events[0][0] <= to:
+            self.now, _, action = heapq.heappop(self._events)
             action()
         self.now = max(self.now, to)
 
@@ -41,16 +41,16 @@ _MONTHS = {"months": 1, "years": 12}
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def _length(year: int, month: int) -> int:
+def _month_length(year: int, month: int) -> int:
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return 29 if month == 2 and leap else _MONTH_LENGTHS[month - 1]
 
 
-def months_later(moment: float, months: int) -> float:
+def add_months(moment: float, months: int) -> float:
     """Return the same time of the same day of a later month, or its last day."""
     first = datetime.fromtimestamp(moment, UTC)
     year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-    day = min(first.day, _length(year, month + 1))
+    day = min(first.day, _month_length(year, month + 1))
     return first.replace(year=year, month=month + 1, day=day).timestamp()
 
 
@@ -67,6 +67,6 @@ def next_start(anchor: float, period: Period, duration: int, after: float) -> fl
     step_months = _MONTHS[period] * duration
     passed = int((after - anchor) // (366 * DAY)) * 12
     count = passed // step_months
-    while months_later(anchor, count * step_months) <= after:
+    while add_months(anchor, count * step_months) <= after:
         count += 1
-    return months_later(anchor, count * step_months)
+    return add_months(anchor, count * step_months)

@@ -5,66 +5,66 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections import Counter, deque
 
-_SESSIONS_KEPT = 10_000
+_MAX_SESSIONS = 10_000
 
 
-class Gate:
+class Authenticator:
     """Counts the tries of every account and the sessions that were opened."""
 
     def __init__(self) -> None:
         """Begin without any."""
-        self.attempts: Counter[str] = Counter()
+        self.failed_attempts: Counter[str] = Counter()
         """Refused tries by account."""
         self.locked: set[str] = set()
         self.sessions_opened = 0
-        self._in_a_row: Counter[str] = Counter()
-        self._sessions: deque[str] = deque(maxlen=_SESSIONS_KEPT)
-        self._known: set[str] = set()
+        self._consecutive_failures: Counter[str] = Counter()
+        self._session_order: deque[str] = deque(maxlen=_MAX_SESSIONS)
+        self._open_sessions: set[str] = set()
 
-    def admits(
-        self, header: str | None, right: tuple[str, str], lock_after: int | None
+    def authenticate(
+        self, header: str | None, expected: tuple[str, str], lock_after: int | None
     ) -> bool:
         """Check an Authorization header and count it when it is wrong."""
         account, password = _credentials(header)
-        if (account, password) == right and account not in self.locked:
-            self._in_a_row.pop(account, None)
+        if (account, password) == expected and account not in self.locked:
+            self._consecutive_failures.pop(account, None)
             return True
-        self.refuse(account, lock_after)
+        self.count_failure(account, lock_after)
         return False
 
-    def refuse(self, account: str, lock_after: int | None) -> None:
+    def count_failure(self, account: str, lock_after: int | None) -> None:
         """Count a refused try; lock the account after so many in a row."""
-        self.attempts[account] += 1
-        self._in_a_row[account] += 1
-        if lock_after is not None and self._in_a_row[account] >= lock_after:
+        self.failed_attempts[account] += 1
+        self._consecutive_failures[account] += 1
+        if lock_after is not None and self._consecutive_failures[account] >= lock_after:
             self.locked.add(account)
 
     def unlock(self) -> None:
         """Let every account try again."""
         self.locked.clear()
-        self._in_a_row.clear()
+        self._consecutive_failures.clear()
 
     def new_session(self, cookie: str | None) -> str | None:
         """Open a session, unless the cookie is that of an open one."""
-        if cookie in self._known:
+        if cookie in self._open_sessions:
             return None
         self.sessions_opened += 1
         session = hashlib.md5(
             str(self.sessions_opened).encode(), usedforsecurity=False
         ).hexdigest()
-        if len(self._sessions) == _SESSIONS_KEPT:
-            self._known.discard(self._sessions[0])
-        self._sessions.append(session)
-        self._known.add(session)
+        if len(self._session_order) == _MAX_SESSIONS:
+            self._open_sessions.discard(self._session_order[0])
+        self._session_order.append(session)
+        self._open_sessions.add(session)
         return session
 
     def close_sessions(self) -> None:
         """Forget every session, as a restarted panel does."""
-        self._sessions.clear()
-        self._known.clear()
+        self._session_order.clear()
+        self._open_sessions.clear()
 
 
-def account_of(header: str | None) -> str:
+def account_name(header: str | None) -> str:
     """Return the account an Authorization header names."""
     return _credentials(header)[0]
 

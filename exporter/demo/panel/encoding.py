@@ -14,7 +14,7 @@ _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _INDENT = "  "
 
 
-class Moment(str):
+class Timestamp(str):
     """A date that is written already."""
 
     __slots__ = ()
@@ -27,7 +27,7 @@ class Symbol(str):
 
 
 @dataclass(slots=True)
-class Rows:
+class RowList:
     """A list of rows, each wrapped in its own name."""
 
     root: str
@@ -48,38 +48,38 @@ class XmlStyle:
     """What differs in XML between versions of the panel, or is not known."""
 
     nil: Literal["short", "long"] = "short"
-    moment: Literal["datetime", "dateTime"] = "datetime"
+    timestamp_type: Literal["datetime", "dateTime"] = "datetime"
     empty: Literal["root", "nil-classes", "nil_classes"] = "root"
     flat: bool = False
     """Whether a list of one is printed without the element around its fields."""
 
 
-def to_json(answer: Rows | Row | Fields) -> bytes:
+def to_json(answer: RowList | Row | Fields) -> bytes:
     """Write an answer as JSON."""
-    return json.dumps(_plain(answer), ensure_ascii=False).encode()
+    return json.dumps(_as_json(answer), ensure_ascii=False).encode()
 
 
-def to_xml(answer: Rows | Row | Fields, style: XmlStyle) -> bytes:
+def to_xml(answer: RowList | Row | Fields, style: XmlStyle) -> bytes:
     """Write an answer as XML."""
     lines = "\n".join(_document(answer, style))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{lines}\n'.encode()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Rows):
-        return [{value.element: _plain(row)} for row in value.rows]
+def _as_json(value: Any) -> Any:
+    if isinstance(value, RowList):
+        return [{value.element: _as_json(row)} for row in value.rows]
     if isinstance(value, Row):
-        return {value.element: _plain(value.fields)}
+        return {value.element: _as_json(value.fields)}
     if isinstance(value, dict):
         return {
-            name: _plain(field) if isinstance(field, Rows) else field
+            name: _as_json(field) if isinstance(field, RowList) else field
             for name, field in value.items()
         }
     return value
 
 
-def _document(answer: Rows | Row | Fields, style: XmlStyle) -> Iterator[str]:
-    if isinstance(answer, Rows):
+def _document(answer: RowList | Row | Fields, style: XmlStyle) -> Iterator[str]:
+    if isinstance(answer, RowList):
         return _list(answer, style)
     if isinstance(answer, Row):
         return _element(answer.element, answer.fields, style, "")
@@ -90,7 +90,7 @@ def _document(answer: Rows | Row | Fields, style: XmlStyle) -> Iterator[str]:
     )
 
 
-def _list(answer: Rows, style: XmlStyle) -> Iterator[str]:
+def _list(answer: RowList, style: XmlStyle) -> Iterator[str]:
     if not answer.rows:
         root = answer.root if style.empty == "root" else style.empty
         yield f'<{root} type="array"/>'
@@ -103,7 +103,7 @@ def _list(answer: Rows, style: XmlStyle) -> Iterator[str]:
 
 
 def _element(name: str, value: Any, style: XmlStyle, indent: str) -> Iterator[str]:
-    if isinstance(value, Rows):
+    if isinstance(value, RowList):
         yield f'{indent}<{name} type="array">'
         for row in value.rows:
             yield from _element(value.element, row, style, indent + _INDENT)
@@ -129,8 +129,8 @@ def _leaf(name: str, value: object, style: XmlStyle) -> str:
         return f'<{name} type="boolean">{"true" if value else "false"}</{name}>'
     if isinstance(value, int):
         return f'<{name} type="integer">{value}</{name}>'
-    if isinstance(value, Moment):
-        return f'<{name} type="{style.moment}">{value}</{name}>'
+    if isinstance(value, Timestamp):
+        return f'<{name} type="{style.timestamp_type}">{value}</{name}>'
     text = escape(_NOT_IN_XML.sub("", str(value)), quote=False)
     if isinstance(value, Symbol):
         return f'<{name} type="symbol">{text}</{name}>'

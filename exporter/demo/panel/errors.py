@@ -8,7 +8,7 @@ from .encoding import Format
 
 ErrorShape = Literal["string", "array", "base"]
 
-_WORDS = {
+_MESSAGES = {
     401: "You need to sign in or sign up before continuing.",
     403: "You do not have permissions for this action",
     404: "Resource not found",
@@ -32,10 +32,12 @@ SIGN_IN = (
 
 def words(status: int) -> str:
     """Return what a panel says with a status."""
-    return _WORDS.get(status, f"Error {status}")
+    return _MESSAGES.get(status, f"Error {status}")
 
 
-def body(status: int, shape: ErrorShape, form: Format | None) -> tuple[bytes, str]:
+def error_body(
+    status: int, shape: ErrorShape, form: Format | None
+) -> tuple[bytes, str]:
     """Return the body of a refusal and its content type."""
     if status == 500:
         return INTERNAL_ERROR, "text/html"
@@ -43,10 +45,10 @@ def body(status: int, shape: ErrorShape, form: Format | None) -> tuple[bytes, st
     if form == "xml":
         text = f"<errors>\n  <error>{escape(message)}</error>\n</errors>\n"
         return text.encode(), "application/xml"
-    return json.dumps(_shaped(message, shape)).encode(), "application/json"
+    return json.dumps(_json_errors(message, shape)).encode(), "application/json"
 
 
-def _shaped(message: str, shape: ErrorShape) -> dict[str, object]:
+def _json_errors(message: str, shape: ErrorShape) -> dict[str, object]:
     if shape == "string":
         return {"error": message}
     return {"errors": [message] if shape == "array" else {"base": [message]}}

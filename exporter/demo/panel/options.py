@@ -7,14 +7,14 @@ from typing import Literal
 from ..cloud.rows import Server
 from .encoding import XmlStyle
 from .errors import ErrorShape
-from .serializers import Dialect, Generation
+from .serializers import ApiGeneration, Serializer
 
 Clock = Callable[[], float]
 """Tells the time in Unix seconds; ``time.time`` is one."""
 
 
 @dataclass(eq=False, kw_only=True)
-class Habits:
+class PanelOptions:
     """The ways of a panel; all of them may be changed while it runs."""
 
     username: str = "demo@example.com"
@@ -43,25 +43,27 @@ class Habits:
     gzip: bool = False
     keep_alive: bool = True
 
-    dialect: Generation = "6"
+    api_generation: ApiGeneration = "6"
     utc_offset: str = "Z"
     """`Z`, or a sign, hours and minutes: `+03:00`."""
     fractions: bool = False
     """Whether dates have milliseconds."""
-    without_fields: frozenset[str] = frozenset()
+    omitted_fields: frozenset[str] = frozenset()
     """Fields that this version does not know."""
     xml_nil: Literal["short", "long"] = "short"
-    xml_moment: Literal["datetime", "dateTime"] = "datetime"
+    xml_timestamp_type: Literal["datetime", "dateTime"] = "datetime"
     empty_xml: Literal["root", "nil-classes", "nil_classes"] = "root"
     flat_xml: bool = False
     """Whether a list of one is printed without the element around its fields."""
 
     @property
-    def wording(self) -> Dialect:
+    def serializer(self) -> Serializer:
         """How rows are worded."""
-        return Dialect(self.dialect, self.utc_offset, self.fractions)
+        return Serializer(self.api_generation, self.utc_offset, self.fractions)
 
     @property
     def xml_style(self) -> XmlStyle:
         """How XML is written."""
-        return XmlStyle(self.xml_nil, self.xml_moment, self.empty_xml, self.flat_xml)
+        return XmlStyle(
+            self.xml_nil, self.xml_timestamp_type, self.empty_xml, self.flat_xml
+        )

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from ..cloud.database import Inventory
-from .encoding import Fields, Format, Row, Rows, to_json, to_xml
-from .options import Habits
-from .routes import Listing, Question, Route
+from ..cloud.database import Database
+from .encoding import Fields, Format, Row, RowList, to_json, to_xml
+from .options import PanelOptions
+from .routes import LazyRowList, Route, RouteContext
 
-_BYTES_KEPT = 64 * 1024 * 1024
+_CACHE_BYTES = 64 * 1024 * 1024
 
 
 def etag_of(body: bytes) -> str:
@@ -18,55 +18,55 @@ def etag_of(body: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedBody:
     """A body with its ETag, and what it was made from."""
 
-    stamp: Hashable
+    version: Hashable
     etag: str
     body: bytes | None
     """None when there was no room for it."""
 
 
-class Shelf:
+class BodyCache:
     """Keeps every ETag, and bodies as long as there is room."""
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._kept: dict[Hashable, Kept] = {}
-        self._room = _BYTES_KEPT
+        self._bodies: dict[Hashable, CachedBody] = {}
+        self._free_bytes = _CACHE_BYTES
 
-    def get(self, key: Hashable, stamp: Hashable) -> Kept | None:
+    def get(self, key: Hashable, version: Hashable) -> CachedBody | None:
         """Return what is kept, unless it was made from something else."""
-        kept = self._kept.get(key)
-        return kept if kept and kept.stamp == stamp else None
+        cached = self._bodies.get(key)
+        return cached if cached and cached.version == version else None
 
-    def put(self, key: Hashable, stamp: Hashable, body: bytes) -> Kept:
+    def put(self, key: Hashable, version: Hashable, body: bytes) -> CachedBody:
         """Keep a body in place of its forerunner."""
-        former = self._kept.pop(key, None)
+        former = self._bodies.pop(key, None)
         if former and former.body is not None:
-            self._room += len(former.body)
-        fits = len(body) <= self._room
-        self._room -= len(body) if fits else 0
-        self._kept[key] = Kept(stamp, etag_of(body), body if fits else None)
-        return self._kept[key]
+            self._free_bytes += len(former.body)
+        fits = len(body) <= self._free_bytes
+        self._free_bytes -= len(body) if fits else 0
+        self._bodies[key] = CachedBody(version, etag_of(body), body if fits else None)
+        return self._bodies[key]
 
 
 _PER_PAGE = 10
 
 
 @dataclass(slots=True)
-class Wanted:
+class ResourceRequest:
     """What a request asks for, once it is understood."""
 
     route: Route
     parameters: dict[str, str]
     query: Mapping[str, str]
-    form: Format
-    spoil: Callable[[list[Fields]], None] | None = None
+    body_format: Format
+    edit_rows: Callable[[list[Fields]], None] | None = None
 
 
 @dataclass(slots=True)
-class Reply:
+class ResponseContent:
     """A body and the headers that depend on it."""
 
     body: bytes
@@ -74,89 +74,91 @@ class Reply:
     headers: dict[str, str]
 
 
-class Replies:
+class ResponseBuilder:
     """Writes what is wanted; a server's backups only when they have changed."""
 
-    def __init__(self, inventory: Inventory, habits: Habits) -> None:
+    def __init__(self, database: Database, options: PanelOptions) -> None:
         """Begin with nothing written."""
-        self._inventory = inventory
-        self._habits = habits
-        self._shelf = Shelf()
+        self._database = database
+        self._options = options
+        self._cache = BodyCache()
 
-    def reply(self, wanted: Wanted) -> Reply:
+    def build(self, request: ResourceRequest) -> ResponseContent:
         """Return the answer, or raise Missing."""
-        if wanted.route.cached and wanted.spoil is None:
-            kept = self._shelved(wanted)
-            body = self._written(wanted)[0] if kept.body is None else kept.body
-            return Reply(body, kept.etag, {})
-        body, headers = self._written(wanted)
-        return Reply(body, etag_of(body), headers)
+        if request.route.cached and request.edit_rows is None:
+            cached = self._cached(request)
+            body = self._render(request)[0] if cached.body is None else cached.body
+            return ResponseContent(body, cached.etag, {})
+        body, headers = self._render(request)
+        return ResponseContent(body, etag_of(body), headers)
 
-    def _shelved(self, wanted: Wanted) -> Kept:
-        server = self._question(wanted).server
-        habits = self._habits
-        key = (server.id, wanted.form)
-        stamp = (
+    def _cached(self, request: ResourceRequest) -> CachedBody:
+        server = self._context(request).server
+        options = self._options
+        key = (server.id, request.body_format)
+        version = (
             id(server),
-            server.ledger.revision,
-            habits.wording,
-            habits.xml_style,
-            habits.without_fields,
+            server.revision.number,
+            options.serializer,
+            options.xml_style,
+            options.omitted_fields,
         )
-        kept = self._shelf.get(key, stamp)
-        return kept or self._shelf.put(key, stamp, self._written(wanted)[0])
+        cached = self._cache.get(key, version)
+        return cached or self._cache.put(key, version, self._render(request)[0])
 
-    def _question(self, wanted: Wanted) -> Question:
-        habits = self._habits
-        return Question(
-            self._inventory,
-            habits.wording,
-            habits.version,
-            habits.visible,
-            wanted.parameters,
+    def _context(self, request: ResourceRequest) -> RouteContext:
+        options = self._options
+        return RouteContext(
+            self._database,
+            options.serializer,
+            options.version,
+            options.visible,
+            request.parameters,
         )
 
-    def _written(self, wanted: Wanted) -> tuple[bytes, dict[str, str]]:
-        answer = wanted.route.answer(self._question(wanted))
-        if not isinstance(answer, Listing):
-            if wanted.spoil is not None and isinstance(answer, dict):
-                wanted.spoil([answer])
-            return self._bytes(answer, wanted.form), {}
-        shown, headers = self._page(answer, wanted)
-        if wanted.spoil is not None:
-            wanted.spoil(shown.rows)
-        return self._bytes(shown, wanted.form), headers
+    def _render(self, request: ResourceRequest) -> tuple[bytes, dict[str, str]]:
+        answer = request.route.handler(self._context(request))
+        if not isinstance(answer, LazyRowList):
+            if request.edit_rows is not None and isinstance(answer, dict):
+                request.edit_rows([answer])
+            return self._encode(answer, request.body_format), {}
+        shown, headers = self._page(answer, request)
+        if request.edit_rows is not None:
+            request.edit_rows(shown.rows)
+        return self._encode(shown, request.body_format), headers
 
-    def _bytes(self, answer: Rows | Row | Fields, form: Format) -> bytes:
-        self._leave_out(answer)
-        if form == "xml":
-            return to_xml(answer, self._habits.xml_style)
+    def _encode(self, answer: RowList | Row | Fields, body_format: Format) -> bytes:
+        self._omit_fields(answer)
+        if body_format == "xml":
+            return to_xml(answer, self._options.xml_style)
         return to_json(answer)
 
-    def _page(self, listing: Listing, wanted: Wanted) -> tuple[Rows, dict[str, str]]:
-        query, habits = wanted.query, self._habits
+    def _page(
+        self, listing: LazyRowList, request: ResourceRequest
+    ) -> tuple[RowList, dict[str, str]]:
+        query, options = request.query, self._options
         asked = "page" in query or "per_page" in query
-        if not (wanted.route.paged and habits.paging and asked):
-            return listing.shown(0, wanted.route.unasked), {}
-        number = max(1, _whole(query.get("page"), 1))
-        size = max(1, _whole(query.get("per_page"), _PER_PAGE))
-        size = min(size, habits.per_page_cap or size)
+        if not (request.route.paged and options.paging and asked):
+            return listing.page(0, request.route.unpaged_limit), {}
+        number = max(1, _whole_number(query.get("page"), 1))
+        size = max(1, _whole_number(query.get("per_page"), _PER_PAGE))
+        size = min(size, options.per_page_cap or size)
         headers = {
             "X-Page": str(number),
-            "X-Limit": str(size if habits.x_limit is None else habits.x_limit),
+            "X-Limit": str(size if options.x_limit is None else options.x_limit),
             "X-Total": str(len(listing.rows)),
         }
-        return listing.shown((number - 1) * size, size), headers
+        return listing.page((number - 1) * size, size), headers
 
-    def _leave_out(self, answer: Rows | Row | Fields) -> None:
-        if isinstance(answer, Rows):
+    def _omit_fields(self, answer: RowList | Row | Fields) -> None:
+        if isinstance(answer, RowList):
             rows = answer.rows
         else:
             rows = [answer.fields] if isinstance(answer, Row) else []
-        for name in self._habits.without_fields:
+        for name in self._options.omitted_fields:
             for fields in rows:
                 fields.pop(name, None)
 
 
-def _whole(text: str | None, otherwise: int) -> int:
-    return int(text) if text and text.isdecimal() else otherwise
+def _whole_number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() else default

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..cloud.database import Inventory
+from ..cloud.database import Database
 from ..cloud.rows import Backup, Schedule, Server
-from .encoding import Fields, Row, Rows
-from .serializers import Dialect
+from .encoding import Fields, Row, RowList
+from .serializers import Serializer
 
 Resource = Literal[
     "version",
@@ -24,32 +24,32 @@ Resource = Literal[
 _LAST_TRANSACTIONS = 10
 
 
-class Missing(Exception):
+class NotFound(Exception):
     """There is no such row, or not for this account."""
 
 
 @dataclass(slots=True)
-class Listing:
+class LazyRowList:
     """A list whose rows are worded only when they are shown."""
 
     root: str
     element: str
     rows: Sequence[Any]
-    worded: Callable[[Any], Fields]
+    serialize: Callable[[Any], Fields]
 
-    def shown(self, first: int = 0, count: int | None = None) -> Rows:
+    def page(self, first: int = 0, count: int | None = None) -> RowList:
         """Word some of the rows."""
         last = None if count is None else first + count
-        rows = [self.worded(row) for row in self.rows[first:last]]
-        return Rows(self.root, self.element, rows)
+        rows = [self.serialize(row) for row in self.rows[first:last]]
+        return RowList(self.root, self.element, rows)
 
 
 @dataclass(slots=True)
-class Question:
+class RouteContext:
     """What one request asks for."""
 
-    world: Inventory
-    dialect: Dialect
+    database: Database
+    serializer: Serializer
     version: str
     visible: Callable[[Server], bool]
     parameters: dict[str, str] = field(default_factory=dict)
@@ -57,22 +57,22 @@ class Question:
     @property
     def server(self) -> Server:
         """The server in the address, by number or identifier."""
-        server = self.world.server(self.parameters["server"])
+        server = self.database.server(self.parameters["server"])
         if server is None or not self.visible(server):
-            raise Missing
+            raise NotFound
         return server
 
     @property
     def servers(self) -> list[Server]:
         """Every server the account may see."""
-        return list(filter(self.visible, self.world.servers.values()))
+        return list(filter(self.visible, self.database.servers.values()))
 
-    def sees(self, server: Server | None) -> bool:
+    def can_see(self, server: Server | None) -> bool:
         """Say whether the account may see what belongs to a server, if any does."""
         return server is None or self.visible(server)
 
 
-Answer = Callable[[Question], Listing | Row | Fields]
+Handler = Callable[[RouteContext], LazyRowList | Row | Fields]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,203 +82,212 @@ class Route:
     pattern: re.Pattern[str]
     resource: Resource
     permission: str
-    answer: Answer
+    handler: Handler
     paged: bool = False
     """Whether it lists the whole cloud and so comes in pages."""
-    unasked: int | None = None
+    unpaged_limit: int | None = None
     """How many rows come when no page is asked for; None = all."""
     cached: bool = False
     """Whether it changes only with the ledger of the server in the address."""
 
 
-def _version(question: Question) -> Fields:
-    return {"version": question.version}
+def _version(context: RouteContext) -> Fields:
+    return {"version": context.version}
 
 
-def _servers(question: Question) -> Listing:
-    rows = question.servers
-    return Listing("virtual_machines", "virtual_machine", rows, question.dialect.server)
+def _servers(context: RouteContext) -> LazyRowList:
+    rows = context.servers
+    return LazyRowList(
+        "virtual_machines", "virtual_machine", rows, context.serializer.server
+    )
 
 
-def _statuses(question: Question) -> Listing:
-    worded = question.dialect.server_status
-    return Listing("virtual_machines", "virtual_machine", question.servers, worded)
+def _statuses(context: RouteContext) -> LazyRowList:
+    worded = context.serializer.server_status
+    return LazyRowList("virtual_machines", "virtual_machine", context.servers, worded)
 
 
-def _server(question: Question) -> Row:
-    return Row("virtual_machine", question.dialect.server(question.server))
+def _server(context: RouteContext) -> Row:
+    return Row("virtual_machine", context.serializer.server(context.server))
 
 
 def _backup_list(
-    question: Question, wanted: Callable[[Backup], bool] | None = None
-) -> Listing:
-    server = question.server
-    rows = list(filter(wanted, question.world.backups_of(server.id)))
-    dialect = question.dialect
-    return Listing("backups", "backup", rows, lambda row: dialect.backup(row, server))
+    context: RouteContext, wanted: Callable[[Backup], bool] | None = None
+) -> LazyRowList:
+    server = context.server
+    rows = list(filter(wanted, context.database.backups_of(server.id)))
+    dialect = context.serializer
+    return LazyRowList(
+        "backups", "backup", rows, lambda row: dialect.backup(row, server)
+    )
 
 
-def _backups(question: Question) -> Listing:
-    return _backup_list(question)
+def _backups(context: RouteContext) -> LazyRowList:
+    return _backup_list(context)
 
 
-def _images(question: Question) -> Listing:
-    return _backup_list(question, lambda row: row.backup_type == "normal")
+def _images(context: RouteContext) -> LazyRowList:
+    return _backup_list(context, lambda row: row.backup_type == "normal")
 
 
-def _files(question: Question) -> Listing:
-    return _backup_list(question, lambda row: row.backup_type == "incremental")
+def _files(context: RouteContext) -> LazyRowList:
+    return _backup_list(context, lambda row: row.backup_type == "incremental")
 
 
-def _disk_backups(question: Question) -> Listing:
-    disk_id = int(question.parameters["disk"])
-    return _backup_list(question, lambda row: row.disk_id == disk_id)
+def _disk_backups(context: RouteContext) -> LazyRowList:
+    disk_id = int(context.parameters["disk"])
+    return _backup_list(context, lambda row: row.disk_id == disk_id)
 
 
-def _backup(question: Question) -> Row:
-    backup = question.world.backups.get(int(question.parameters["backup"]))
+def _backup(context: RouteContext) -> Row:
+    backup = context.database.backups.get(int(context.parameters["backup"]))
     if backup is None:
-        raise Missing
-    server = question.world.servers[backup.server_id]
-    if not question.visible(server):
-        raise Missing
-    return Row("backup", question.dialect.backup(backup, server))
+        raise NotFound
+    server = context.database.servers[backup.server_id]
+    if not context.visible(server):
+        raise NotFound
+    return Row("backup", context.serializer.backup(backup, server))
 
 
-def _recovery_points(question: Question) -> Listing:
-    rows = question.world.recovery_points_of(question.server.id)
-    worded = question.dialect.recovery_point
-    return Listing("recovery_points", "recovery_point", rows, worded)
+def _recovery_points(context: RouteContext) -> LazyRowList:
+    rows = context.database.recovery_points_of(context.server.id)
+    worded = context.serializer.recovery_point
+    return LazyRowList("recovery_points", "recovery_point", rows, worded)
 
 
-def _server_disks(question: Question) -> Listing:
-    rows = question.world.disks_of(question.server.id)
-    return Listing("disks", "disk", rows, question.dialect.disk)
+def _server_disks(context: RouteContext) -> LazyRowList:
+    rows = context.database.disks_of(context.server.id)
+    return LazyRowList("disks", "disk", rows, context.serializer.disk)
 
 
-def _all_disks(question: Question) -> Listing:
-    seen = {server.id for server in question.servers}
-    rows = [d for d in question.world.disks.values() if d.server_id in seen]
-    return Listing("disks", "disk", rows, question.dialect.disk)
+def _all_disks(context: RouteContext) -> LazyRowList:
+    seen = {server.id for server in context.servers}
+    rows = [d for d in context.database.disks.values() if d.server_id in seen]
+    return LazyRowList("disks", "disk", rows, context.serializer.disk)
 
 
-def _schedule_list(question: Question, rows: Iterable[Schedule]) -> Listing:
-    return Listing("schedules", "schedule", list(rows), question.dialect.schedule)
+def _schedule_list(context: RouteContext, rows: Iterable[Schedule]) -> LazyRowList:
+    return LazyRowList("schedules", "schedule", list(rows), context.serializer.schedule)
 
 
-def _server_schedules(question: Question) -> Listing:
-    return _schedule_list(question, question.world.schedules_of(question.server.id))
+def _server_schedules(context: RouteContext) -> LazyRowList:
+    return _schedule_list(context, context.database.schedules_of(context.server.id))
 
 
-def _all_schedules(question: Question) -> Listing:
-    world = question.world
+def _all_schedules(context: RouteContext) -> LazyRowList:
+    world = context.database
     return _schedule_list(
-        question,
+        context,
         (
             s
             for s in world.schedules.values()
-            if question.sees(world.owner_of(s.target))
+            if context.can_see(world.owner_of(s.target))
         ),
     )
 
 
-def _disk_schedules(question: Question) -> Listing:
-    disk = question.world.disks.get(int(question.parameters["disk"]))
-    if disk is None or not question.visible(question.world.servers[disk.server_id]):
-        raise Missing
-    schedules = question.world.schedules.values()
+def _disk_schedules(context: RouteContext) -> LazyRowList:
+    disk = context.database.disks.get(int(context.parameters["disk"]))
+    if disk is None or not context.visible(context.database.servers[disk.server_id]):
+        raise NotFound
+    schedules = context.database.schedules.values()
     wanted = ("Disk", disk.id)
-    return _schedule_list(question, (s for s in schedules if s.target == wanted))
+    return _schedule_list(context, (s for s in schedules if s.target == wanted))
 
 
-def _transactions(question: Question) -> Listing:
-    world = question.world
+def _transactions(context: RouteContext) -> LazyRowList:
+    world = context.database
     rows = [
         row
         for row in world.transactions.values()
-        if question.sees(world.servers.get(row.associated_object_id or 0))
+        if context.can_see(world.servers.get(row.associated_object_id or 0))
     ]
     rows.sort(key=lambda row: row.id, reverse=True)
-    return Listing("transactions", "transaction", rows, question.dialect.transaction)
+    return LazyRowList(
+        "transactions", "transaction", rows, context.serializer.transaction
+    )
 
 
-def _backup_servers(question: Question) -> Listing:
-    rows = list(question.world.backup_servers.values())
-    worded = question.dialect.backup_server
-    return Listing("backup_servers", "backup_server", rows, worded)
+def _backup_servers(context: RouteContext) -> LazyRowList:
+    rows = list(context.database.backup_servers.values())
+    worded = context.serializer.backup_server
+    return LazyRowList("backup_servers", "backup_server", rows, worded)
 
 
-def _address(pattern: str) -> re.Pattern[str]:
+def _pattern(pattern: str) -> re.Pattern[str]:
     for name, shape in (("server", r"\w+"), ("disk", r"\d+"), ("backup", r"\d+")):
         pattern = pattern.replace(f":{name}", f"(?P<{name}>{shape})")
     return re.compile(pattern)
 
 
-_ONE = "/virtual_machines/:server"
+_SERVER = "/virtual_machines/:server"
 
 ROUTES: tuple[Route, ...] = (
-    Route(_address("/version"), "version", "settings.version", _version),
+    Route(_pattern("/version"), "version", "settings.version", _version),
     Route(
-        _address(f"{_ONE}/backups"), "backups", "backups.read", _backups, cached=True
+        _pattern(f"{_SERVER}/backups"), "backups", "backups.read", _backups, cached=True
     ),
     Route(
-        _address("/virtual_machines"),
+        _pattern("/virtual_machines"),
         "virtual_machines",
         "virtual_machines.read",
         _servers,
         paged=True,
     ),
     Route(
-        _address("/virtual_machines/status"),
+        _pattern("/virtual_machines/status"),
         "virtual_machines",
         "virtual_machines.read",
         _statuses,
         paged=True,
     ),
-    Route(_address(_ONE), "virtual_machines", "virtual_machines.read", _server),
-    Route(_address(f"{_ONE}/backups/images"), "backups", "backups.read", _images),
-    Route(_address(f"{_ONE}/backups/files"), "backups", "backups.read", _files),
+    Route(_pattern(_SERVER), "virtual_machines", "virtual_machines.read", _server),
+    Route(_pattern(f"{_SERVER}/backups/images"), "backups", "backups.read", _images),
+    Route(_pattern(f"{_SERVER}/backups/files"), "backups", "backups.read", _files),
     Route(
-        _address(f"{_ONE}/backups/recovery_points"),
+        _pattern(f"{_SERVER}/backups/recovery_points"),
         "recovery_points",
         "backups.read",
         _recovery_points,
     ),
-    Route(_address(f"{_ONE}/disks"), "disks", "disks.read", _server_disks),
+    Route(_pattern(f"{_SERVER}/disks"), "disks", "disks.read", _server_disks),
     Route(
-        _address(f"{_ONE}/disks/:disk/backups"),
+        _pattern(f"{_SERVER}/disks/:disk/backups"),
         "backups",
         "backups.read",
         _disk_backups,
     ),
     Route(
-        _address(f"{_ONE}/schedules"), "schedules", "schedules.read", _server_schedules
+        _pattern(f"{_SERVER}/schedules"),
+        "schedules",
+        "schedules.read",
+        _server_schedules,
     ),
-    Route(_address("/backups/:backup"), "backups", "backups.read", _backup),
+    Route(_pattern("/backups/:backup"), "backups", "backups.read", _backup),
     Route(
-        _address("/settings/schedules"),
+        _pattern("/settings/schedules"),
         "schedules",
         "schedules.read",
         _all_schedules,
         paged=True,
     ),
-    Route(_address("/settings/disks"), "disks", "disks.read", _all_disks, paged=True),
+    Route(_pattern("/settings/disks"), "disks", "disks.read", _all_disks, paged=True),
     Route(
-        _address("/settings/disks/:disk/schedules"),
+        _pattern("/settings/disks/:disk/schedules"),
         "schedules",
         "schedules.read",
         _disk_schedules,
     ),
     Route(
-        _address("/transactions"),
+        _pattern("/transactions"),
         "transactions",
         "transactions.list",
         _transactions,
         paged=True,
-        unasked=_LAST_TRANSACTIONS,
+        unpaged_limit=_LAST_TRANSACTIONS,
     ),
     Route(
-        _address("/settings/backup_servers"),
+        _pattern("/settings/backup_servers"),
         "backup_servers",
         "backup_servers.read",
         _backup_servers,
@@ -287,7 +296,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def find(path: str) -> tuple[Route, dict[str, str]] | None:
+def match_route(path: str) -> tuple[Route, dict[str, str]] | None:
     """Return the route of an address, and the ids in it."""
     for route in ROUTES:
         if match := route.pattern.fullmatch(path):

@@ -15,13 +15,13 @@ from ..cloud.rows import (
     Server,
     Transaction,
 )
-from .encoding import Fields, Moment, Rows, Symbol
+from .encoding import Fields, RowList, Symbol, Timestamp
 
-Generation = Literal["6", "2"]
+ApiGeneration = Literal["6", "2"]
 
 
 @cache
-def _zone(offset: str) -> timezone:
+def _timezone(offset: str) -> timezone:
     if offset == "Z":
         return UTC
     hours, minutes = offset[1:].split(":")
@@ -30,27 +30,27 @@ def _zone(offset: str) -> timezone:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class Serializer:
     """How one panel words its rows."""
 
-    generation: Generation = "6"
+    generation: ApiGeneration = "6"
     utc_offset: str = "Z"
     fractions: bool = False
 
-    def moment(self, seconds: float | None) -> Moment | None:
+    def timestamp(self, seconds: float | None) -> Timestamp | None:
         """Write a date, in the panel's own zone."""
         if seconds is None:
             return None
-        when = datetime.fromtimestamp(seconds, _zone(self.utc_offset))
+        when = datetime.fromtimestamp(seconds, _timezone(self.utc_offset))
         text = when.isoformat(timespec="milliseconds" if self.fractions else "seconds")
-        return Moment(text.removesuffix("+00:00") + "Z" if self._is_utc else text)
+        return Timestamp(text.removesuffix("+00:00") + "Z" if self._is_utc else text)
 
     def backup(self, row: Backup, server: Server) -> Fields:
         """Return a backup as this version lists it."""
         if self.generation == "2":
-            return self._backup_2(row, server)
+            return self._backup_v2(row, server)
         return {
-            **self._backup_head(row, server),
+            **self._common_backup_fields(row, server),
             "backup_size": row.size_kib,
             "backup_type": row.backup_type,
             "data_store_type": Symbol("lvm"),
@@ -88,10 +88,10 @@ class Dialect:
             "initial_root_password": row.initial_root_password,
             "remote_access_password": row.remote_access_password,
             "note": None,
-            "created_at": self.moment(row.created_at),
-            "updated_at": self.moment(row.updated_at),
+            "created_at": self.timestamp(row.created_at),
+            "updated_at": self.timestamp(row.updated_at),
             "deleted_at": None,
-            "ip_addresses": Rows(
+            "ip_addresses": RowList(
                 "ip_addresses",
                 "ip_address",
                 [
@@ -131,8 +131,8 @@ class Dialect:
             "data_store_id": 1,
             "disk_vm_number": 1,
             "file_system": None if row.is_swap else "ext4",
-            "created_at": self.moment(row.created_at),
-            "updated_at": self.moment(row.created_at),
+            "created_at": self.timestamp(row.created_at),
+            "updated_at": self.timestamp(row.created_at),
         }
 
     def schedule(self, row: Schedule) -> Fields:
@@ -145,13 +145,13 @@ class Dialect:
             "period": row.period,
             "duration": row.duration,
             "status": row.status,
-            "start_at": self.moment(row.start_at),
+            "start_at": self.timestamp(row.start_at),
             "failure_count": row.failure_count,
             "user_id": row.user_id,
             "params": None,
-            "created_at": self.moment(row.created_at),
-            "updated_at": self.moment(row.updated_at),
-            "schedule_logs": Rows(
+            "created_at": self.timestamp(row.created_at),
+            "updated_at": self.timestamp(row.updated_at),
+            "schedule_logs": RowList(
                 "schedule_logs",
                 "schedule_log",
                 [self._schedule_log(log, row) for log in row.logs],
@@ -180,9 +180,9 @@ class Dialect:
             "pid": None if row.started_at is None else 2000 + row.id % 30000,
             "params": row.params,
             "log_output": row.log_output,
-            "created_at": self.moment(row.created_at),
-            "started_at": self.moment(row.started_at),
-            "updated_at": self.moment(row.updated_at),
+            "created_at": self.timestamp(row.created_at),
+            "started_at": self.timestamp(row.started_at),
+            "updated_at": self.timestamp(row.updated_at),
         }
 
     def backup_server(self, row: BackupServer) -> Fields:
@@ -194,8 +194,8 @@ class Dialect:
             "capacity": row.capacity_gb,
             "ip_address": row.ip_address,
             "backup_server_group_id": 1,
-            "created_at": self.moment(row.created_at),
-            "updated_at": self.moment(row.updated_at),
+            "created_at": self.timestamp(row.created_at),
+            "updated_at": self.timestamp(row.updated_at),
         }
 
     def recovery_point(self, row: RecoveryPoint) -> Fields:
@@ -206,23 +206,23 @@ class Dialect:
             "size": row.size_bytes,
             "state": row.state,
             "virtual_machine_id": row.server_id,
-            "created_at": self.moment(row.created_at),
-            "updated_at": self.moment(row.updated_at),
+            "created_at": self.timestamp(row.created_at),
+            "updated_at": self.timestamp(row.updated_at),
         }
 
     @property
     def _is_utc(self) -> bool:
         return self.utc_offset == "Z"
 
-    def _backup_head(self, row: Backup, server: Server) -> Fields:
+    def _common_backup_fields(self, row: Backup, server: Server) -> Fields:
         return {
             "allow_resize_without_reboot": False,
             "allowed_hot_migrate": True,
             "allowed_swap": True,
             "backup_server_id": row.backup_server_id,
             "built": row.built,
-            "built_at": self.moment(row.built_at),
-            "created_at": self.moment(row.created_at),
+            "built_at": self.timestamp(row.built_at),
+            "created_at": self.timestamp(row.created_at),
             "disk_id": row.disk_id,
             "id": row.id,
             "identifier": row.identifier,
@@ -233,13 +233,13 @@ class Dialect:
             "operating_system": server.operating_system,
             "operating_system_distro": _distro(server),
             "template_id": server.template_id,
-            "updated_at": self.moment(row.updated_at),
+            "updated_at": self.timestamp(row.updated_at),
         }
 
-    def _backup_2(self, row: Backup, server: Server) -> Fields:
+    def _backup_v2(self, row: Backup, server: Server) -> Fields:
         by_hand = row.initiated == "manual"
         return {
-            **self._backup_head(row, server),
+            **self._common_backup_fields(row, server),
             "backup_size": str(row.size_kib or 0),
             "backup_type": "manual" if by_hand else f"{row.initiated}-autobackup",
         }
@@ -250,8 +250,8 @@ class Dialect:
             "schedule_id": schedule.id,
             "status": log.status,
             "log_output": log.log_output,
-            "created_at": self.moment(log.created_at),
-            "updated_at": self.moment(log.updated_at),
+            "created_at": self.timestamp(log.created_at),
+            "updated_at": self.timestamp(log.updated_at),
         }
 
 

@@ -12,13 +12,13 @@ from typing import Self, cast
 from aiohttp import web
 
 from ..cloud.demo_cloud import demo_cloud
-from ..cloud.simulation import World
+from ..cloud.simulation import SimulatedCloud
 from . import errors
-from .auth import Gate
+from .auth import Authenticator
 from .encoding import Fields, Format
-from .options import Clock, Habits
-from .responses import Replies, Reply, Wanted
-from .routes import Missing, Route, find
+from .options import Clock, PanelOptions
+from .responses import ResourceRequest, ResponseBuilder, ResponseContent
+from .routes import NotFound, Route, match_route
 
 COOKIE = "_session_id"
 
@@ -34,7 +34,7 @@ class ApiRequest:
     http: web.Request
     path: str
     """The path without base path and suffix."""
-    form: Format | None
+    body_format: Format | None
     """The format of the suffix, else of the Accept header."""
     route: Route | None
     parameters: dict[str, str]
@@ -48,17 +48,17 @@ class ApiRequest:
 
 
 @dataclass(eq=False)
-class SimulatedPanel(Habits):
+class SimulatedPanel(PanelOptions):
     """Serves a simulated cloud."""
 
-    world: World
+    cloud: SimulatedCloud
     url: str = field(default="", init=False)
     """Where it was last reached, base path included."""
 
     def __post_init__(self) -> None:
         """Prepare what outlives a stop."""
-        self.gate = Gate()
-        self._replies = Replies(self.world, self)
+        self.authenticator = Authenticator()
+        self._response_builder = ResponseBuilder(self.cloud, self)
         self._runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
@@ -91,7 +91,7 @@ class SimulatedPanel(Habits):
 
     async def stop(self) -> None:
         """Close the port and end what is being answered; it may start again."""
-        self.gate.close_sessions()
+        self.authenticator.close_sessions()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -113,21 +113,21 @@ class SimulatedPanel(Habits):
     async def respond(self, request: ApiRequest) -> web.StreamResponse:
         """Answer a request; the tests override it to fail instead."""
         headers = request.http.headers
-        request.authorized = self.gate.admits(
+        request.authorized = self.authenticator.authenticate(
             headers.get("Authorization"),
             (self.username, self.password),
             self.lock_after,
         )
         if not request.authorized:
-            return self.error_response(401, request.form)
-        response = self._admitted(request)
-        if session := self.gate.new_session(request.http.cookies.get(COOKIE)):
+            return self.error_response(401, request.body_format)
+        response = self._resource_response(request)
+        if session := self.authenticator.new_session(request.http.cookies.get(COOKIE)):
             response.set_cookie(COOKIE, session, httponly=True)
         return response
 
-    def error_response(self, status: int, form: Format | None) -> web.Response:
+    def error_response(self, status: int, body_format: Format | None) -> web.Response:
         """Return what the panel says with a status."""
-        body, content_type = errors.body(status, self.error_shape, form)
+        body, content_type = errors.error_body(status, self.error_shape, body_format)
         response = web.Response(
             status=status,
             body=body,
@@ -141,60 +141,68 @@ class SimulatedPanel(Habits):
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:
         if self.clock is not None:
-            self.world.advance(self.clock())
-        return await self.respond(self._parsed(http))
+            self.cloud.advance(self.clock())
+        return await self.respond(self._parse(http))
 
-    def _parsed(self, http: web.Request) -> ApiRequest:
+    def _parse(self, http: web.Request) -> ApiRequest:
         base = self.base_path.rstrip("/")
         whole = http.path
         below = whole.removeprefix(base) if whole.startswith(f"{base}/") else ""
         match = _ADDRESS.fullmatch(below)
         if match is None:
-            return ApiRequest(http, whole, _accepted(http), None, {}, None)
-        form = cast("Format | None", match["form"]) or _accepted(http)
-        route, parameters = find(match["path"]) or (None, {})
+            return ApiRequest(http, whole, _accepted_format(http), None, {}, None)
+        body_format = cast("Format | None", match["form"]) or _accepted_format(http)
+        route, parameters = match_route(match["path"]) or (None, {})
         key = parameters.get("server")
-        server = self.world.server(key) if key else None
+        server = self.cloud.server(key) if key else None
         server_id = server.id if server else None
-        return ApiRequest(http, match["path"], form, route, parameters, server_id)
+        return ApiRequest(
+            http, match["path"], body_format, route, parameters, server_id
+        )
 
-    def _admitted(self, request: ApiRequest) -> web.Response:
-        route, form = request.route, request.form
+    def _resource_response(self, request: ApiRequest) -> web.Response:
+        route, body_format = request.route, request.body_format
         if route is None or request.http.method != "GET":
-            return self.error_response(404, form)
-        if form is None:
+            return self.error_response(404, body_format)
+        if body_format is None:
             return web.Response(body=errors.SIGN_IN, content_type="text/html")
         if self.permissions is not None and route.permission not in self.permissions:
-            return self.error_response(403, form)
+            return self.error_response(403, body_format)
         query = request.http.query
-        wanted = Wanted(route, request.parameters, query, form, request.edit_rows)
+        resource_request = ResourceRequest(
+            route, request.parameters, query, body_format, request.edit_rows
+        )
         try:
-            reply = self._replies.reply(wanted)
-        except Missing:
-            return self.error_response(404, form)
+            content = self._response_builder.build(resource_request)
+        except NotFound:
+            return self.error_response(404, body_format)
         known = request.http.headers.get("If-None-Match", "")
-        return self._sent(reply, form, "" if request.force_body else known)
+        return self._success_response(
+            content, body_format, "" if request.force_body else known
+        )
 
-    def _sent(self, reply: Reply, form: Format, known: str) -> web.Response:
+    def _success_response(
+        self, content: ResponseContent, body_format: Format, known_etags: str
+    ) -> web.Response:
         headers = {
-            **reply.headers,
+            **content.headers,
             "Cache-Control": "max-age=0, private, must-revalidate",
             "Date": self._date(),
         }
         if self.etags:
-            headers["ETag"] = reply.etag
-            if reply.etag in known:
+            headers["ETag"] = content.etag
+            if content.etag in known_etags:
                 return web.Response(status=304, headers=headers)
         response = web.Response(
-            body=reply.body,
+            body=content.body,
             headers=headers,
-            content_type=_CONTENT_TYPES[form],
+            content_type=_CONTENT_TYPES[body_format],
             charset="utf-8",
         )
-        self._dress(response)
+        self._apply_options(response)
         return response
 
-    def _dress(self, response: web.Response) -> None:
+    def _apply_options(self, response: web.Response) -> None:
         if self.chunked:
             response.enable_chunked_encoding()
         if self.gzip:
@@ -203,7 +211,7 @@ class SimulatedPanel(Habits):
             response.force_close()
 
     def _date(self) -> str:
-        return formatdate(self.world.now + self.date_skew_seconds, usegmt=True)
+        return formatdate(self.cloud.now + self.date_skew_seconds, usegmt=True)
 
 
 async def demo_panel(*, clock: Clock = time.time, seed: int = 1) -> SimulatedPanel:
@@ -216,7 +224,7 @@ async def demo_panel(*, clock: Clock = time.time, seed: int = 1) -> SimulatedPan
     return panel
 
 
-def _accepted(request: web.Request) -> Format | None:
+def _accepted_format(request: web.Request) -> Format | None:
     accept = request.headers.get("Accept", "")
     if "application/json" in accept:
         return "json"

@@ -12,7 +12,7 @@ from harness import NOW
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY
 from exporter.demo.cloud.rows import Schedule, Target
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
 
 START = NOW
@@ -30,7 +30,7 @@ class ProtectedTarget:
 
 
 @dataclass(eq=False)
-class SimulatedCloud:
+class CloudAndPanel:
     """One cloud, its panel, and what was done to both."""
 
     panel: Panel
@@ -41,9 +41,9 @@ class SimulatedCloud:
     incidents: list[Incident] = field(default_factory=list)
 
     @property
-    def world(self) -> World:
+    def world(self) -> SimulatedCloud:
         """Return the world behind the panel."""
-        return self.panel.world
+        return self.panel.cloud
 
     def begin_incident(
         self, kind: str, protected: ProtectedTarget | None = None, **more: Any

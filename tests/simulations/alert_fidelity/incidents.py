@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from exporter.demo.cloud.rows import JournalEntry, Target
+from exporter.demo.cloud.rows import LoggedEvent, Target
 
 
 @dataclass(eq=True)
@@ -76,7 +76,7 @@ class BackupHistory:
     _ends: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, journal: Iterable[JournalEntry]) -> BackupHistory:
+    def of(cls, journal: Iterable[LoggedEvent]) -> BackupHistory:
         """Return a journal in the order of its targets."""
         found = cls()
         for entry in journal:

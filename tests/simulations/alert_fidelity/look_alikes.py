@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alert_fidelity.clouds import START, ProtectedTarget, SimulatedCloud
+from alert_fidelity.clouds import START, CloudAndPanel, ProtectedTarget
 from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
 from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.cloud.rows import Target
@@ -16,8 +16,8 @@ class LookAlike:
     """A way to look like trouble: how such servers are added, and what befalls them."""
 
     kind: str
-    add: Callable[[SimulatedCloud], ProtectedTarget]
-    happen: Callable[[SimulatedCloud, ProtectedTarget, float], None] | None = None
+    add: Callable[[CloudAndPanel], ProtectedTarget]
+    happen: Callable[[CloudAndPanel, ProtectedTarget, float], None] | None = None
     """At a moment, several times in a long run; None: it is odd all the time."""
     last_days: float = 2.0
     """So much before the end of the run it is not done any more."""
@@ -26,31 +26,29 @@ class LookAlike:
     """Whether it is written down by what is done."""
 
 
-def _daily(cloud: SimulatedCloud) -> ProtectedTarget:
+def _daily(cloud: CloudAndPanel) -> ProtectedTarget:
     return cloud.add_server()
 
 
-def _long_queue(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
-    cloud.world.strike("wait", target=protected.target, seconds=2.7 * HOUR)
+def _long_queue(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+    cloud.world.inject_failure("wait", target=protected.target, seconds=2.7 * HOUR)
 
 
-def _size_changes(
-    cloud: SimulatedCloud, protected: ProtectedTarget, _at: float
-) -> None:
-    cloud.world.strike("resize", target=protected.target, factor=3.0)
+def _size_changes(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+    cloud.world.inject_failure("resize", target=protected.target, factor=3.0)
 
 
-def _rename(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+def _rename(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     server = cloud.world.servers[protected.vm_id]
     server.label = f"renamed-{protected.vm_id}-{at - START:.0f}"
     server.hostname = f"{server.label}.example.com"
 
 
-def _destroy(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+def _destroy(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     cloud.world.remove_server(protected.vm_id)
 
 
-def _create(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) -> None:
+def _create(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
     server = cloud.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
     target = Target("Disk", cloud.world.disks_of(server.id)[0].id)
     schedule = cloud.world.add_schedule(*target, start_at=at + 22 * HOUR)
@@ -58,45 +56,45 @@ def _create(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) -> None:
     cloud.record_look_alike("server just created", at, protected)
 
 
-def _to_daily(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+def _to_daily(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     cloud.world.change_schedule(
         protected.schedule_id, period="days", start_at=at + 20 * HOUR
     )
 
 
-def _to_weekly(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+def _to_weekly(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     cloud.world.change_schedule(protected.schedule_id, period="weeks")
 
 
-def _later_start(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+def _later_start(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     start = cloud.world.schedules[protected.schedule_id].start_at + 11 * HOUR
     cloud.world.change_schedule(protected.schedule_id, start_at=start)
 
 
 def _to_incremental(
-    cloud: SimulatedCloud, protected: ProtectedTarget, at: float
+    cloud: CloudAndPanel, protected: ProtectedTarget, at: float
 ) -> None:
     cloud.world.remove_schedule(protected.schedule_id)
     cloud.world.add_schedule("VirtualMachine", protected.vm_id, start_at=at + 9 * HOUR)
 
 
-def _remove_disk(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+def _remove_disk(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     second = cloud.world.disks_of(protected.vm_id)[1]
     cloud.world.remove_disk(second.id)
 
 
-def _suspend(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     server = cloud.world.servers[protected.vm_id]
     server.suspended = True
 
     def resume() -> None:
         server.suspended = False
 
-    cloud.world.at(at + 3.5 * DAY, resume)
+    cloud.world.call_at(at + 3.5 * DAY, resume)
 
 
 def _failed_restore(
-    cloud: SimulatedCloud, protected: ProtectedTarget, _at: float
+    cloud: CloudAndPanel, protected: ProtectedTarget, _at: float
 ) -> None:
     newest = cloud.world.backups_of(protected.vm_id)[-1]
     for action in ("restore_backup", "destroy_backup", "convert_backup"):
@@ -108,42 +106,42 @@ def _failed_restore(
         )
 
 
-def _by_hand(cloud: SimulatedCloud, protected: ProtectedTarget, _at: float) -> None:
+def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     """Let the owner take two by hand: they wait their turn."""
     for _ in range(2):
         cloud.world.take_backup(*protected.target)
 
 
-def _two_disks(cloud: SimulatedCloud) -> ProtectedTarget:
+def _two_disks(cloud: CloudAndPanel) -> ProtectedTarget:
     protected = cloud.add_server(disks=2)
     cloud.add_schedule(Target("Disk", cloud.world.disks_of(protected.vm_id)[1].id))
     return protected
 
 
-def _without(cloud: SimulatedCloud) -> ProtectedTarget:
+def _without(cloud: CloudAndPanel) -> ProtectedTarget:
     server = cloud.world.add_server(label="no backups were bought")
     return ProtectedTarget(
         server.id, Target("Disk", cloud.world.disks_of(server.id)[0].id), 0, 0
     )
 
 
-def _beside_disabled(cloud: SimulatedCloud) -> ProtectedTarget:
+def _beside_disabled(cloud: CloudAndPanel) -> ProtectedTarget:
     protected = cloud.add_server()
     spare = cloud.add_schedule(protected.target, "weeks")
     cloud.world.change_schedule(spare.id, status="disabled")
     return protected
 
 
-def _plugin(cloud: SimulatedCloud) -> ProtectedTarget:
+def _plugin(cloud: CloudAndPanel) -> ProtectedTarget:
     """Add a server of which only a plugin keeps backups, a new one every day."""
     world = cloud.world
     server = world.add_server(label="plugin", created_at=START - 90 * DAY)
 
     def add() -> None:
         world.add_recovery_point(server.id)
-        world.at(world.now + DAY, add)
+        world.call_at(world.now + DAY, add)
 
-    world.at(world.now, add)
+    world.call_at(world.now, add)
     return ProtectedTarget(server.id, Target("VirtualMachine", server.id), 0, 0)
 
 
@@ -212,7 +210,7 @@ LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
 
 
 def add_look_alike(
-    cloud: SimulatedCloud,
+    cloud: CloudAndPanel,
     look_alike: LookAlike,
     protected: ProtectedTarget,
     days: float,
@@ -231,10 +229,10 @@ def add_look_alike(
 
 
 def _at(
-    cloud: SimulatedCloud,
+    cloud: CloudAndPanel,
     look_alike: LookAlike,
     protected: ProtectedTarget,
-    inject: Callable[[SimulatedCloud, ProtectedTarget, float], None],
+    inject: Callable[[CloudAndPanel, ProtectedTarget, float], None],
     at: float,
 ) -> None:
     def happen() -> None:
@@ -242,4 +240,4 @@ def _at(
             cloud.record_look_alike(look_alike.kind, at, protected)
         inject(cloud, protected, at)
 
-    cloud.world.at(at, happen)
+    cloud.world.call_at(at, happen)

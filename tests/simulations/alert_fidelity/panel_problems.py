@@ -11,7 +11,7 @@ import faults
 from faults import Fault, Placed, Proceed, Scene
 from harness import SteppedClock
 
-from alert_fidelity.clouds import START, SimulatedCloud
+from alert_fidelity.clouds import START, CloudAndPanel
 from alert_fidelity.plan import Plan
 from alert_fidelity.timing import DAY, HOUR, MINUTE, STEP
 from exporter.demo.cloud.rows import Server
@@ -94,7 +94,7 @@ def delayed(clock: SteppedClock, seconds: float) -> Fault:
 class PanelProblems:
     """Changes the panels as the events say."""
 
-    clouds: dict[str, SimulatedCloud]
+    clouds: dict[str, CloudAndPanel]
     clock: SteppedClock
 
     async def begin(self, event: Event) -> Callable[[], object]:
@@ -114,9 +114,7 @@ class PanelProblems:
 
         return end
 
-    async def _change(
-        self, event: Event, cloud: SimulatedCloud
-    ) -> Callable[[], object]:
+    async def _change(self, event: Event, cloud: CloudAndPanel) -> Callable[[], object]:
         panel = cloud.panel
         match event.kind:
             case "panel stopped":
@@ -135,7 +133,7 @@ class PanelProblems:
             case _:
                 return self._set(event, cloud)
 
-    def _set(self, event: Event, cloud: SimulatedCloud) -> Callable[[], object]:
+    def _set(self, event: Event, cloud: CloudAndPanel) -> Callable[[], object]:
         panel = cloud.panel
         changes: dict[str, tuple[object, str, object]] = {
             "key refused": (panel, "password", "another-key"),

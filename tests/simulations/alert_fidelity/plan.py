@@ -8,7 +8,7 @@ from typing import Any
 
 from faulty_panel import Panel
 
-from alert_fidelity.clouds import HISTORY_SECONDS, START, SimulatedCloud
+from alert_fidelity.clouds import HISTORY_SECONDS, START, CloudAndPanel
 from alert_fidelity.look_alikes import (
     LOOK_ALIKES,
     LOOK_ALIKES_WITHOUT_SCHEDULES,
@@ -21,7 +21,7 @@ from alert_fidelity.server_problems import (
     applicable,
 )
 from alert_fidelity.timing import DAY, HOUR
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 _SIZES_KNOWN_DAYS = 3.4
 """A history of sizes of less than three days is none."""
@@ -47,7 +47,7 @@ class Plan:
         return START + self.days * DAY
 
 
-def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
+def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
     """Return the clouds at the beginning of the run, with weeks of history.
 
     lon1 moves a schedule's start when its backup ends, ams1 when it begins, and both
@@ -85,18 +85,18 @@ def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
 
 def _simulated_cloud(
     plan: Plan, name: str, servers: int, keys: dict[str, Any]
-) -> SimulatedCloud:
+) -> CloudAndPanel:
     rng = random.Random(f"{plan.seed} {name}")  # noqa: S311  # no secrets
-    world = World(
+    world = SimulatedCloud(
         START - HISTORY_SECONDS,
         plan.seed,
         slots=6,
-        start_moves="end" if name == "lon1" else "begin",
+        start_update="end" if name == "lon1" else "begin",
         failure_limit=3,
     )
     for number in range(1, 4):
         world.add_backup_server(f"store {number}", 4000)
-    cloud = SimulatedCloud(
+    cloud = CloudAndPanel(
         Panel(world, password=f"key-of-{name}", per_page_cap=40), name, rng, keys
     )
     look_alikes = LOOK_ALIKES_WITHOUT_SCHEDULES if name == "nyc1" else LOOK_ALIKES
@@ -110,7 +110,7 @@ def _simulated_cloud(
     return cloud
 
 
-def _each_once(cloud: SimulatedCloud) -> None:
+def _each_once(cloud: CloudAndPanel) -> None:
     """Give each kind of trouble a server of its own, half of them on each panel."""
     for number, kind in enumerate(SERVER_PROBLEMS):
         whole = kind not in NEEDS_DISKS and number % 4 == 2
@@ -123,7 +123,7 @@ def _each_once(cloud: SimulatedCloud) -> None:
         SERVER_PROBLEMS[kind][0](cloud, cloud.add_server(whole=whole), _at(cloud, days))
 
 
-def _all_the_time(cloud: SimulatedCloud, plan: Plan, servers: int) -> None:
+def _all_the_time(cloud: CloudAndPanel, plan: Plan, servers: int) -> None:
     """Let one trouble follow the other on each server, with days of health between."""
     for number in range(servers):
         whole = number % 4 == 3
@@ -137,6 +137,6 @@ def _all_the_time(cloud: SimulatedCloud, plan: Plan, servers: int) -> None:
             days += lasts_days + cloud.rng.uniform(4.5, 9)
 
 
-def _at(cloud: SimulatedCloud, days: float) -> float:
+def _at(cloud: CloudAndPanel, days: float) -> float:
     """Return a whole second, a little after so many days."""
     return float(round(START + days * DAY + cloud.rng.uniform(0, 2) * HOUR))

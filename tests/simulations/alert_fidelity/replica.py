@@ -23,14 +23,14 @@ import yaml
 from checkout import DEPLOY
 from harness import SteppedClock
 
-from alert_fidelity.clouds import START, SimulatedCloud
+from alert_fidelity.clouds import START, CloudAndPanel
 from alert_fidelity.incidents import Incident
 from alert_fidelity.panel_problems import Event, PanelProblems, events
 from alert_fidelity.plan import Plan, simulated_clouds
 from alert_fidelity.timing import DAY, STEP
 from exporter.app import Exporter
 from exporter.config import load as config
-from exporter.demo.cloud.rows import JournalEntry
+from exporter.demo.cloud.rows import LoggedEvent
 from exporter.errors import ConfigError
 from exporter.model.selection import Shard
 
@@ -101,7 +101,7 @@ class ReplicaRun:
 
     recording: Recording
     incidents: list[Incident]
-    journals: dict[str, list[JournalEntry]]
+    journals: dict[str, list[LoggedEvent]]
     servers: int
     """How many there were at the beginning."""
 
@@ -113,9 +113,9 @@ class Replica:
     name: str
     plan: Plan
     folder: Path
-    clouds: list[SimulatedCloud]
+    clouds: list[CloudAndPanel]
     clock: CoarseClock
-    exporters: SimulatedCloud
+    exporters: CloudAndPanel
     """Where deeds to exporters are written down."""
     recording: Recording = field(default_factory=Recording)
     exporter: Exporter | None = None
@@ -159,7 +159,7 @@ class Replica:
                 if step % round(DAY / STEP) == 0:
                     progress(step * STEP / DAY)
                     for cloud in self.clouds:
-                        cloud.world.clean_transactions(now - 3 * DAY)
+                        cloud.world.delete_old_transactions(now - 3 * DAY)
                         cloud.panel.requests.clear()
         await self.stop()
 
@@ -293,13 +293,13 @@ async def _run(plan: Plan, name: str, progress: Callable[[float], None]) -> Repl
         for cloud in found:
             cloud.panel.clock = clock.time
             await stack.enter_async_context(cloud.panel)
-        outside = SimulatedCloud(found[0].panel, "", found[0].rng, {})
+        outside = CloudAndPanel(found[0].panel, "", found[0].rng, {})
         replica = Replica(name, plan, folder, found, clock, outside)
         await replica.run(progress)
     return ReplicaRun(
         replica.recording,
         [incident for cloud in (*found, outside) for incident in cloud.incidents],
-        {cloud.name: cloud.world.journal for cloud in found},
+        {cloud.name: cloud.world.event_log for cloud in found},
         servers,
     )
 

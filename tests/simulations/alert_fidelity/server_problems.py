@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import faults
 
-from alert_fidelity.clouds import ProtectedTarget, SimulatedCloud
+from alert_fidelity.clouds import CloudAndPanel, ProtectedTarget
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR, MINUTE
-from exporter.demo.cloud.failures import Kind, Misfortune
+from exporter.demo.cloud.failures import Failure, FailureKind
 from exporter.demo.cloud.rows import Target
 
-Injection = Callable[[SimulatedCloud, ProtectedTarget, float], None]
+Injection = Callable[[CloudAndPanel, ProtectedTarget, float], None]
 """Does something to a home at a moment, in Unix seconds."""
 
 
 def _struck(
     kind: str,
-    misfortune: Kind,
+    misfortune: FailureKind,
     *,
     days: float | None = None,
     times: int | None = None,
@@ -26,21 +26,21 @@ def _struck(
 ) -> Injection:
     """Return what lets takes of a target go wrong, so often or for so many days."""
 
-    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         def begin() -> None:
             incident = cloud.begin_incident(kind, protected)
             cloud.reset_failure_count(protected)
-            placed = cloud.world.strike(
+            placed = cloud.world.inject_failure(
                 misfortune, target=protected.target, times=times, factor=factor
             )
             if days is not None:
-                cloud.world.at(at + days * DAY, lambda: end_problem(incident))
+                cloud.world.call_at(at + days * DAY, lambda: end_problem(incident))
 
             def end_problem(incident: Incident) -> None:
-                cloud.world.mend(placed)
+                cloud.world.end_failure(placed)
                 cloud.end_incident(incident)
 
-        cloud.world.at(at, begin)
+        cloud.world.call_at(at, begin)
 
     return inject
 
@@ -48,25 +48,28 @@ def _struck(
 def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injection:
     """Return what lets a take get stuck, and releases it after so many days."""
 
-    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         world = cloud.world
 
         def begin() -> None:
             incident = cloud.begin_incident(kind, protected)
             cloud.reset_failure_count(protected)
             if dead_row_before:
-                world.strike("fail", target=protected.target)
+                world.inject_failure("fail", target=protected.target)
             wait = DAY if dead_row_before else 0.0
-            world.at(at + wait, lambda: world.strike("stick", target=protected.target))
-            world.at(at + days * DAY, lambda: release(incident))
+            world.call_at(
+                at + wait,
+                lambda: world.inject_failure("stick", target=protected.target),
+            )
+            world.call_at(at + days * DAY, lambda: release(incident))
 
         def release(incident: Incident) -> None:
-            for take in list(world.takes.present.values()):
+            for take in list(world.backup_queue.runs.values()):
                 if take.backup.target == protected.target and take.stage == "stuck":
-                    world.release(take.backup.id)
+                    world.end_backup(take.backup.id)
             cloud.end_incident(incident)
 
-        world.at(at, begin)
+        world.call_at(at, begin)
 
     return inject
 
@@ -74,28 +77,28 @@ def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injectio
 def _given_up(kind: str) -> Injection:
     """Return what lets takes fail until the panel gives the schedule up."""
 
-    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         world = cloud.world
 
         def begin() -> None:
             incident = cloud.begin_incident(kind, protected)
             cloud.reset_failure_count(protected)
-            placed = world.strike("fail", target=protected.target, times=3)
-            world.at(at + 4.2 * DAY, lambda: end(incident, placed))
+            placed = world.inject_failure("fail", target=protected.target, times=3)
+            world.call_at(at + 4.2 * DAY, lambda: end(incident, placed))
 
-        def end(incident: Incident, placed: Misfortune) -> None:
-            world.mend(placed)
+        def end(incident: Incident, placed: Failure) -> None:
+            world.end_failure(placed)
             cloud.reset_failure_count(protected)
             world.change_schedule(protected.schedule_id, status="enabled")
             cloud.end_incident(incident)
 
-        world.at(at, begin)
+        world.call_at(at, begin)
 
     return inject
 
 
 def _locked(kind: str, days: float) -> Injection:
-    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         world = cloud.world
 
         def begin() -> None:
@@ -106,49 +109,49 @@ def _locked(kind: str, days: float) -> Injection:
             ]
             incident = cloud.begin_incident(kind, protected)
             built[-1].locked = True
-            world.at(at + days * DAY, lambda: end(incident, built[-1].id))
+            world.call_at(at + days * DAY, lambda: end(incident, built[-1].id))
 
         def end(incident: Incident, backup_id: int) -> None:
             world.backups[backup_id].locked = False
             cloud.end_incident(incident)
 
-        world.at(at, begin)
+        world.call_at(at, begin)
 
     return inject
 
 
-def _disabled(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+def _disabled(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     world = cloud.world
 
     def begin() -> None:
         incident = cloud.begin_incident("schedule disabled", protected)
         world.change_schedule(protected.schedule_id, status="disabled")
-        world.at(at + 1.2 * DAY, lambda: end(incident))
+        world.call_at(at + 1.2 * DAY, lambda: end(incident))
 
     def end(incident: Incident) -> None:
         world.change_schedule(protected.schedule_id, status="enabled")
         cloud.end_incident(incident)
 
-    world.at(at, begin)
+    world.call_at(at, begin)
 
 
-def _lost(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+def _lost(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     world = cloud.world
 
     def begin() -> None:
         # Just after a backup, else the next one would soon be there.
         soon = world.schedules[protected.schedule_id].start_at - world.now < 6 * HOUR
         if soon or any(not row.built for row in world.backups_of(protected.vm_id)):
-            world.at(world.now + HOUR, begin)
+            world.call_at(world.now + HOUR, begin)
             return
         cloud.begin_incident("backups lost", protected)
         for row in world.backups_of(protected.vm_id):
             world.remove_backup(row.id)
 
-    world.at(at, begin)
+    world.call_at(at, begin)
 
 
-def _forgotten_server(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) -> None:
+def _forgotten_server(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
     world = cloud.world
 
     def begin() -> None:
@@ -159,17 +162,17 @@ def _forgotten_server(cloud: SimulatedCloud, _home: ProtectedTarget, at: float) 
         incident = cloud.begin_incident(
             "server forgotten", vm_id=server.id, target=target
         )
-        world.at(at + 1.7 * DAY, lambda: end(incident, target))
+        world.call_at(at + 1.7 * DAY, lambda: end(incident, target))
 
     def end(incident: Incident, target: Target) -> None:
         world.add_schedule(*target, start_at=world.now + HOUR)
         cloud.end_incident(incident)
 
-    world.at(at, begin)
+    world.call_at(at, begin)
 
 
 def _forgotten_disk(
-    cloud: SimulatedCloud, protected: ProtectedTarget, at: float
+    cloud: CloudAndPanel, protected: ProtectedTarget, at: float
 ) -> None:
     world = cloud.world
 
@@ -178,17 +181,17 @@ def _forgotten_disk(
         incident = cloud.begin_incident(
             "disk forgotten", vm_id=protected.vm_id, target=target
         )
-        world.at(at + 1.2 * DAY, lambda: end(incident, target))
+        world.call_at(at + 1.2 * DAY, lambda: end(incident, target))
 
     def end(incident: Incident, target: Target) -> None:
         world.add_schedule(*target, start_at=world.now + HOUR)
         cloud.end_incident(incident)
 
-    world.at(at, begin)
+    world.call_at(at, begin)
 
 
 def _unreadable(kind: str, seconds: float) -> Injection:
-    def inject(cloud: SimulatedCloud, protected: ProtectedTarget, at: float) -> None:
+    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         def begin() -> None:
             incident = cloud.begin_incident(kind, protected)
             placed = cloud.panel.faults.add(
@@ -199,9 +202,9 @@ def _unreadable(kind: str, seconds: float) -> Injection:
                 placed.remove()
                 cloud.end_incident(incident)
 
-            cloud.world.at(at + seconds, end)
+            cloud.world.call_at(at + seconds, end)
 
-        cloud.world.at(at, begin)
+        cloud.world.call_at(at, begin)
 
     return inject
 
@@ -267,7 +270,7 @@ UNREADABLE_BRIEFLY = _unreadable(
 )
 
 
-def applicable(cloud: SimulatedCloud, *, whole: bool) -> list[str]:
+def applicable(cloud: CloudAndPanel, *, whole: bool) -> list[str]:
     """Return the troubles that a target on a panel can have, in a fixed order."""
     if cloud.name == "nyc1":
         return [*WITHOUT_SCHEDULES]

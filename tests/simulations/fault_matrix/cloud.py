@@ -10,7 +10,7 @@ from faulty_panel import Panel
 from harness import NOW
 
 from exporter.demo.cloud.rows import TargetType
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
 
 HOUR = 3600.0
@@ -23,13 +23,13 @@ SCHEDULES: tuple[tuple[TargetType, int, Period], ...] = (
 )
 
 
-def small_cloud() -> World:
+def small_cloud() -> SimulatedCloud:
     """Return three servers with backups, and something to say of everything else.
 
     Servers 1 and 2 keep their backups on a backup server, server 3 on its hypervisor; 2
     takes incremental ones. Nothing happens in it by itself for a day.
     """
-    world = World(NOW)
+    world = SimulatedCloud(NOW)
     world.add_backup_server("store-1", 500)
     world.add_backup_server("store-2", 100)
     for server in (1, 2, 3):
@@ -58,7 +58,7 @@ def change_everything(panel: Panel) -> None:
     point 9004 of server 1, and transaction 5004; server 3 is renamed, schedule 503 has
     failed once, backup server 2 is disabled, and the panel has another version.
     """
-    world = panel.world
+    world = panel.cloud
     panel.version = "6.11.0"
     world.servers[3].label = "renamed"
     for server in (1, 2, 3):
@@ -72,7 +72,7 @@ def change_everything(panel: Panel) -> None:
     world.add_recovery_point(1, created_at=world.now)
 
 
-def _add_backup(world: World, server: int, created_at: float) -> None:
+def _add_backup(world: SimulatedCloud, server: int, created_at: float) -> None:
     world.add_backup(
         server,
         created_at=created_at,

@@ -14,7 +14,7 @@ import hostile_answers as hostile
 from faults import Fault
 from harness import NOW
 
-from exporter.demo.panel.encoding import Fields, Moment
+from exporter.demo.panel.encoding import Fields, Timestamp
 from fault_matrix.cloud import DAY, GIB
 from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (
@@ -365,7 +365,7 @@ def _dates(year: int, date: str) -> HostileContent:
         "transactions": "it counts all the same",
         PANEL: ALL,
     }
-    dates = {name: Moment(date) for name in ("created_at", "updated_at", "built_at")}
+    dates = {name: Timestamp(date) for name in ("created_at", "updated_at", "built_at")}
     others = (
         *("virtual_machines", "disks", "transactions", "backup_servers"),
         "recovery_points",
@@ -375,7 +375,7 @@ def _dates(year: int, date: str) -> HostileContent:
         _changed(
             {
                 **dict.fromkeys((*others, "backups"), dates),
-                "schedules": {"start_at": Moment(date)},
+                "schedules": {"start_at": Timestamp(date)},
             }
         ),
         _expected(words, rules),

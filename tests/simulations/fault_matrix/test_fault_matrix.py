@@ -124,7 +124,7 @@ async def looking(
     async with monitored(
         panel,
         folder,
-        clock=SteppedTimeoutClock(panel.world.now),
+        clock=SteppedTimeoutClock(panel.cloud.now),
         format=form,
         poll=poll,
         discovery={"interval": poll["interval"]},

@@ -16,9 +16,9 @@ import faults
 from faults import Fault, Placed
 from faulty_panel import Panel
 
-from exporter.demo.cloud.failures import Kind
+from exporter.demo.cloud.failures import FailureKind
 from exporter.demo.cloud.rows import Backup, ScheduleStatus, Server, Target
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
 from exporter.demo.panel.routes import Resource
 
@@ -112,7 +112,7 @@ class RandomFaults:
         server_id: int | None = None
         scope = rng.choice(["server", "servers", "collector", "panel"])
         if scope == "server":
-            server_id = rng.choice(sorted(self.panel.world.servers))
+            server_id = rng.choice(sorted(self.panel.cloud.servers))
         elif scope == "servers":
             resource = "backups"
         elif scope == "collector":
@@ -129,7 +129,7 @@ class RandomFaults:
 class CloudActivity:
     """What owners and their backups do in one cloud."""
 
-    world: World
+    world: SimulatedCloud
     rng: random.Random
     most_servers: int
     most_changes: int
@@ -140,7 +140,7 @@ class CloudActivity:
 
     @classmethod
     def started(
-        cls, world: World, rng: random.Random, servers: int, most_changes: int
+        cls, world: SimulatedCloud, rng: random.Random, servers: int, most_changes: int
     ) -> CloudActivity:
         """Return the life of a cloud that has so many servers."""
         activity = cls(world, rng, servers + 4, most_changes)
@@ -177,7 +177,7 @@ class CloudActivity:
                     ),
                 ]
             )
-            self.world.at(round(self.world.now) + self.rng.randint(1, 60), act)
+            self.world.call_at(round(self.world.now) + self.rng.randint(1, 60), act)
             self.changes += 1
 
     def add_server(self) -> None:
@@ -266,9 +266,11 @@ class CloudActivity:
 
     def release_stuck_backup(self) -> None:
         """End a backup that hangs."""
-        for run in list(self.world.takes.present.values()):
+        for run in list(self.world.backup_queue.runs.values()):
             if run.stage == "stuck":
-                self.world.release(run.backup.id, self.rng.choice(["finish", "fail"]))
+                self.world.end_backup(
+                    run.backup.id, self.rng.choice(["finish", "fail"])
+                )
 
     def add_recovery_point(self) -> None:
         """Let a plugin take a backup."""
@@ -285,9 +287,9 @@ class CloudActivity:
 
     def break_next_backup(self) -> None:
         """Let something go wrong with a backup to come."""
-        kind = self.rng.choice([k for k in get_args(Kind) if k != "stall"])
-        if len(self.world.misfortunes.present) < 8:
-            self.world.strike(kind, factor=3.0, seconds=1800)
+        kind = self.rng.choice([k for k in get_args(FailureKind) if k != "stall"])
+        if len(self.world.failures.active) < 8:
+            self.world.inject_failure(kind, factor=3.0, seconds=1800)
 
     def toggle_backup_server(self) -> None:
         """Switch a backup server off, or on."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from faulty_panel import Panel
 
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from soak.activity import HOUR, CloudActivity, RandomFaults
 from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 
@@ -39,7 +39,7 @@ def rng_for(plan: Plan, *whose: str) -> random.Random:
 
 
 @dataclass(eq=False)
-class SimulatedCloud:
+class CloudAndPanel:
     """One cloud, its panel, and what becomes of both."""
 
     name: str
@@ -69,7 +69,7 @@ class SimulatedCloud:
         await self.panel.start(port=int(port or 0))
 
 
-def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
+def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
     """Return three clouds with some days of history, each with ways of its own."""
     found = []
     ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
@@ -82,7 +82,7 @@ def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
         ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
     )
     for number, (name, habits, keys) in enumerate(ways):
-        world = World(START - _HISTORY, plan.seed + number)
+        world = SimulatedCloud(START - _HISTORY, plan.seed + number)
         activity = CloudActivity.started(
             world, rng_for(plan, name, "life"), plan.servers, plan.changes
         )
@@ -96,7 +96,7 @@ def simulated_clouds(plan: Plan) -> list[SimulatedCloud]:
         panel = Panel(world, password=f"key-of-{name}", **habits)
         expected = ExpectedMetrics(name, world, EndedTransactions(world), chosen)
         found.append(
-            SimulatedCloud(
+            CloudAndPanel(
                 name,
                 panel,
                 activity,

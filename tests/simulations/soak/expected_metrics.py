@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 ACTIONS = (
     "take_backup",
@@ -69,7 +69,7 @@ class EndedTransaction(NamedTuple):
 class EndedTransactions:
     """Every transaction that ever ended, though the panel cleans its own log."""
 
-    world: World
+    world: SimulatedCloud
     ended_before: set[int] = field(init=False)
     """Those that had ended before anybody watched."""
     ended: dict[int, EndedTransaction] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class EndedTransactions:
     def clean(self, before: float) -> None:
         """Let the panel forget old transactions."""
         self.update()
-        self.world.clean_transactions(before)
+        self.world.delete_old_transactions(before)
 
 
 @dataclass(eq=False)
@@ -102,7 +102,7 @@ class ExpectedMetrics:
     """What is true of one panel at the moment."""
 
     name: str
-    world: World
+    world: SimulatedCloud
     transactions: EndedTransactions
     selected: frozenset[int] | None = None
     """The servers that are watched; None: all."""

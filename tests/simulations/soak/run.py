@@ -33,8 +33,8 @@ from soak.clouds import (
     FAULTLESS_POLL,
     POLL,
     START,
+    CloudAndPanel,
     Plan,
-    SimulatedCloud,
     rng_for,
     simulated_clouds,
 )
@@ -75,7 +75,7 @@ class Soak:
     plan: Plan
     folder: Path
     rng: random.Random
-    clouds: list[SimulatedCloud]
+    clouds: list[CloudAndPanel]
     clock: SteppedClock
     monitored: MonitoredCloud
     usages: list[ResourceUsage] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Soak:
         for cloud in self.clouds:
             self.counts["requests"] += len(cloud.panel.requests)
             cloud.panel.requests.clear()
-            cloud.activity.world.journal.clear()
+            cloud.activity.world.event_log.clear()
             cloud.expected.transactions.clean(cloud.activity.world.now - 12 * HOUR)
             cloud.panel.clock = self.clock.time
 
@@ -167,7 +167,7 @@ class Soak:
         if self.rng.random() < 0.2:
             await self._reload(self.rng.choice([*self.clouds, None]))
 
-    async def _reload(self, changed: SimulatedCloud | None) -> None:
+    async def _reload(self, changed: CloudAndPanel | None) -> None:
         """Reload with one section changed, or with a file that is no good."""
         sections = [cloud.section() for cloud in self.clouds]
         for cloud, section in zip(self.clouds, sections, strict=True):
@@ -198,7 +198,7 @@ class Soak:
         self.monitored.file.write_text(yaml.safe_dump({"panels": sections}))
         await self.monitored.exporter.reload()
 
-    def _write_key(self, cloud: SimulatedCloud) -> None:
+    def _write_key(self, cloud: CloudAndPanel) -> None:
         (self.folder / cloud.name).write_text(cloud.panel.password)
 
     async def _compare(self, text: str) -> float:

@@ -41,9 +41,9 @@ async def test_hours_of_faults_lose_and_leak_nothing(tmp_path: Path) -> None:
 def panel() -> Panel:
     """Return a panel whose one server has two backups and a schedule."""
     panel = a_cloud()
-    panel.world.add_schedule("Disk", 101, start_at=NOW + HOUR)
+    panel.cloud.add_schedule("Disk", 101, start_at=NOW + HOUR)
     for ago in (2 * DAY, DAY):
-        panel.world.add_backup(1, created_at=NOW - ago, built_at=NOW - ago + 60)
+        panel.cloud.add_backup(1, created_at=NOW - ago, built_at=NOW - ago + 60)
     return panel
 
 
@@ -54,7 +54,7 @@ async def test_each_series_that_is_missing_or_wrong_is_found(
     points = {"recovery_points": True}
     async with monitored(panel, tmp_path, collectors=points) as cloud:
         found = panel_samples(await cloud.metrics())
-        expected = ExpectedMetrics("cp", panel.world, EndedTransactions(panel.world))
+        expected = ExpectedMetrics("cp", panel.cloud, EndedTransactions(panel.cloud))
         unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
         for name, value in found.items():
             less = {k: v for k, v in found.items() if k != name}
@@ -73,10 +73,10 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
     points = {"recovery_points": True}
     async with monitored(panel, tmp_path, collectors=points) as cloud:
         found = panel_samples(await cloud.metrics())
-        expected = ExpectedMetrics("cp", panel.world, EndedTransactions(panel.world))
-        panel.world.remove_backup(1001)
+        expected = ExpectedMetrics("cp", panel.cloud, EndedTransactions(panel.cloud))
+        panel.cloud.remove_backup(1001)
         less = differences(found, [expected], NOW)
-        panel.world.add_server()
+        panel.cloud.add_server()
         more = differences(found, [expected], NOW)
 
         assert any("backup_id': '1001'" in line for line in less)

@@ -19,7 +19,7 @@ from faulty_panel import Panel
 from multidict import CIMultiDictProxy
 
 from exporter.demo.cloud.rows import Backup
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.server import demo_panel
 
 START = 1_700_000_000.0
@@ -69,9 +69,9 @@ class Got:
 Ask = Callable[..., Coroutine[Any, Any, Got]]
 
 
-def a_world() -> World:
+def a_world() -> SimulatedCloud:
     """Return two servers with two disks each, their backups and all the rest."""
-    world = World(START - 3 * DAY)
+    world = SimulatedCloud(START - 3 * DAY)
     world.add_backup_server("store", 500)
     for label in (HTML_LABEL, "second"):
         server = world.add_server(label=label, user_id=7, disks=2, swap=True)
@@ -79,7 +79,7 @@ def a_world() -> World:
         for disk in world.disks_of(server.id)[:2]:
             world.add_schedule("Disk", disk.id)
         world.add_recovery_point(server.id)
-    world.strike("fail", server_id=2)
+    world.inject_failure("fail", server_id=2)
     world.advance(START)
     return world
 
@@ -187,7 +187,7 @@ async def test_every_list_has_the_same_rows_in_both_formats(
     """JSON and XML agree with the world, row by row."""
     in_json = await ask(f"{path}.json")
     in_xml = await ask(f"{path}.xml")
-    expected = LISTS[path](panel.world)
+    expected = LISTS[path](panel.cloud)
 
     assert expected
     assert [row["id"] for row in in_json.rows] == expected
@@ -215,7 +215,7 @@ async def test_json_and_xml_have_the_same_fields(ask: Ask, path: str) -> None:
 async def test_backups_are_shown_as_they_are(panel: Panel, ask: Ask) -> None:
     """Every field of a backup is the world's."""
     rows = (await ask("/virtual_machines/2/backups.json")).rows
-    backups = panel.world.backups_of(2)
+    backups = panel.cloud.backups_of(2)
 
     assert [{name: row[name] for name in truth(backups[0])} for row in rows] == [
         truth(backup) for backup in backups
@@ -228,7 +228,7 @@ async def test_backups_are_shown_as_they_are(panel: Panel, ask: Ask) -> None:
 
 async def test_a_server_is_found_by_its_identifier(panel: Panel, ask: Ask) -> None:
     """The address takes the number or the 14 characters."""
-    identifier = panel.world.servers[2].identifier
+    identifier = panel.cloud.servers[2].identifier
     by_name = await ask(f"/virtual_machines/{identifier}/backups.json")
     by_number = await ask("/virtual_machines/2/backups.json")
 
@@ -239,7 +239,7 @@ async def test_a_server_is_found_by_its_identifier(panel: Panel, ask: Ask) -> No
 async def test_one_row_comes_in_its_own_name(panel: Panel, ask: Ask) -> None:
     """A single server or backup is no list."""
     server = json.loads((await ask("/virtual_machines/1.json")).body)
-    backup = panel.world.backups_of(1)[0]
+    backup = panel.cloud.backups_of(1)[0]
     one = json.loads((await ask(f"/backups/{backup.id}.json")).body)
     in_xml = ET.fromstring((await ask(f"/backups/{backup.id}.xml")).body)  # noqa: S314  our own panel wrote it
 
@@ -250,7 +250,7 @@ async def test_one_row_comes_in_its_own_name(panel: Panel, ask: Ask) -> None:
 
 async def test_labels_survive_xml(panel: Panel, ask: Ask) -> None:
     """Markup in a name is escaped, what XML cannot hold is dropped."""
-    panel.world.servers[2].label = "bell\a"
+    panel.cloud.servers[2].label = "bell\a"
     rows = (await ask("/virtual_machines.xml")).elements
 
     assert [value(row.find("label")) for row in rows] == [HTML_LABEL, "bell"]
@@ -271,7 +271,7 @@ async def test_the_list_of_servers_carries_passwords_and_the_light_one_not(
 
 async def test_nested_lists_are_arrays_in_xml(panel: Panel, ask: Ask) -> None:
     """A schedule's logs are rows within the row."""
-    schedule = next(iter(panel.world.schedules.values()))
+    schedule = next(iter(panel.cloud.schedules.values()))
     element = (await ask("/settings/schedules.xml")).elements[0]
     logs = element.find("schedule_logs")
 
@@ -301,7 +301,7 @@ async def test_an_empty_list_has_many_faces(
     panel: Panel, ask: Ask, empty: Any, expected: bytes
 ) -> None:
     """In JSON it is an empty array."""
-    panel.world.add_server()
+    panel.cloud.add_server()
     panel.empty_xml = empty
     in_xml = await ask("/virtual_machines/3/backups.xml")
     in_json = await ask("/virtual_machines/3/backups.json")
@@ -313,7 +313,7 @@ async def test_an_empty_list_has_many_faces(
 async def test_a_list_of_one_may_be_flat(panel: Panel, ask: Ask) -> None:
     """As the vendor prints it: the fields right under the root."""
     panel.flat_xml = True
-    panel.world.add_backup(panel.world.add_server().id, number=77)
+    panel.cloud.add_backup(panel.cloud.add_server().id, number=77)
     root = ET.fromstring((await ask("/virtual_machines/3/backups.xml")).body)  # noqa: S314  our own panel wrote it
 
     assert root.get("type") == "array"
@@ -325,7 +325,7 @@ async def test_xml_may_write_nil_and_dates_in_another_way(
 ) -> None:
     """With a closing tag, and in another case."""
     panel.xml_nil = "long"
-    panel.xml_moment = "dateTime"
+    panel.xml_timestamp_type = "dateTime"
     body = (await ask("/virtual_machines/1/backups.xml")).body
 
     assert b'<note nil="true"></note>' in body
@@ -351,7 +351,7 @@ async def test_dates_are_in_the_panels_zone(
 ) -> None:
     """Any offset, with and without fractions."""
     panel.utc_offset, panel.fractions = offset, fractions
-    panel.world.add_backup(panel.world.add_server().id, created_at=START + 0.25)
+    panel.cloud.add_backup(panel.cloud.add_server().id, created_at=START + 0.25)
     row = (await ask("/virtual_machines/3/backups.json")).rows[0]
 
     assert row["created_at"] == text
@@ -359,9 +359,9 @@ async def test_dates_are_in_the_panels_zone(
 
 async def test_an_old_panel_has_old_fields(panel: Panel, ask: Ask) -> None:
     """Sizes are strings, the type holds the period, targets are not told."""
-    panel.dialect = "2"
+    panel.api_generation = "2"
     rows = (await ask("/virtual_machines/1/backups.json")).rows
-    backups = panel.world.backups_of(1)
+    backups = panel.cloud.backups_of(1)
     element = (await ask("/virtual_machines/1/backups.xml")).elements[0]
     size = element.find("backup_size")
 
@@ -374,7 +374,7 @@ async def test_an_old_panel_has_old_fields(panel: Panel, ask: Ask) -> None:
 
 async def test_a_version_may_lack_fields(panel: Panel, ask: Ask) -> None:
     """Whichever the test names."""
-    panel.without_fields = frozenset({"marked_for_delete", "suspended"})
+    panel.omitted_fields = frozenset({"marked_for_delete", "suspended"})
     backups = await ask("/virtual_machines/1/backups.json")
     server = await ask("/virtual_machines/1.json")
 
@@ -417,7 +417,7 @@ async def test_old_panels_ignore_pages(panel: Panel, ask: Ask) -> None:
 
 async def test_only_the_last_transactions_come_unasked(panel: Panel, ask: Ask) -> None:
     """Ten, newest first; with pages all of them."""
-    ids = sorted(panel.world.transactions, reverse=True)
+    ids = sorted(panel.cloud.transactions, reverse=True)
     unasked = await ask("/transactions.json")
     asked = await ask("/transactions.json?page=1&per_page=100")
 
@@ -432,7 +432,7 @@ async def test_an_unchanged_list_is_not_sent_again(panel: Panel, ask: Ask) -> No
     first = await ask(path)
     tag = first.headers["ETag"]
     again = await ask(path, **{"If-None-Match": tag})
-    panel.world.backups_of(1)[0].locked = True
+    panel.cloud.backups_of(1)[0].locked = True
     changed = await ask(path, **{"If-None-Match": tag})
 
     assert tag.startswith('W/"')
@@ -478,7 +478,7 @@ async def test_wrong_credentials_are_refused(
 
     assert got.status == 401
     assert list(json.loads(got.body)) == ["errors"]
-    assert sum(panel.attempts.values()) == 1
+    assert sum(panel.failed_attempts.values()) == 1
     assert panel.requests[0].authorized is False
     assert panel.sessions_opened == 0
 
@@ -493,11 +493,11 @@ async def test_an_account_is_locked_after_too_many_tries(
     for _ in range(2):
         await ask("/version.json", **BAD)
     locked = await ask("/version.json")
-    panel.gate.unlock()
+    panel.authenticator.unlock()
     after = await ask("/version.json")
 
     assert [before.status, locked.status, after.status] == [200, 401, 200]
-    assert panel.attempts == {"demo@example.com": 4}
+    assert panel.failed_attempts == {"demo@example.com": 4}
 
 
 async def test_a_missing_permission_is_forbidden(panel: Panel, ask: Ask) -> None:
@@ -517,7 +517,7 @@ async def test_a_role_may_see_its_own_servers_only(panel: Panel, ask: Ask) -> No
     schedules = await ask("/settings/schedules.json")
     tasks = await ask("/transactions.json")
     hidden = await ask("/virtual_machines/1/backups.json")
-    backup_id = panel.world.backups_of(1)[0].id
+    backup_id = panel.cloud.backups_of(1)[0].id
     hidden_row = await ask(f"/backups/{backup_id}.json")
     hidden_disk = await ask("/settings/disks/101/schedules.json")
 
@@ -622,7 +622,7 @@ async def test_the_world_moves_with_the_clock(panel: Panel, ask: Ask) -> None:
     clock.move(DAY)
     after = await ask("/virtual_machines/1/backups.json")
 
-    assert panel.world.now == START + DAY
+    assert panel.cloud.now == START + DAY
     assert after.rows[-1]["id"] > before.rows[-1]["id"]
 
 
@@ -635,8 +635,8 @@ async def test_requests_are_kept_for_inspection(panel: Panel, ask: Ask) -> None:
     assert (asked.query, asked.accept) == ({"x": "1"}, "application/json")
     assert (asked.resource, asked.server_id, asked.status) == ("backups", 2, 200)
     assert asked.authorized is True
-    assert panel.traffic.asked_for("backups", 2) == [asked]
-    assert panel.traffic.asked_for("version") == []
+    assert panel.request_log.requests_for("backups", 2) == [asked]
+    assert panel.request_log.requests_for("version") == []
 
 
 async def test_requests_in_flight_are_counted(panel: Panel, ask: Ask) -> None:
@@ -649,7 +649,7 @@ async def test_requests_in_flight_are_counted(panel: Panel, ask: Ask) -> None:
 
     assert statuses == [200, 200, 200]
     assert (panel.in_flight, panel.most_in_flight) == (0, 3)
-    assert panel.traffic.most_in_flight_by_path["/version.json"] == 3
+    assert panel.request_log.most_in_flight_by_path["/version.json"] == 3
 
 
 async def test_other_methods_find_nothing(panel: Panel) -> None:
@@ -843,7 +843,7 @@ async def test_a_panel_stops_promptly_whatever_it_does(
 
 async def test_some_rows_may_be_rotten(panel: Panel, ask: Ask) -> None:
     """In a share of them id or date cannot be read; the next answer is whole."""
-    ids = [b.id for b in panel.world.backups_of(1)]
+    ids = [b.id for b in panel.cloud.backups_of(1)]
     spoilt = panel.faults.add(faults.bad_rows(1.0), resource="backups")
     rows = (await ask("/virtual_machines/1/backups.json")).rows
     in_xml = await ask("/virtual_machines/1/backups.xml")
@@ -916,5 +916,5 @@ async def test_the_demo_stands_ready() -> None:
         servers = await response.json()
     await panel.stop()
 
-    assert len(servers) == len(panel.world.servers) > 20
-    assert panel.world.now == START
+    assert len(servers) == len(panel.cloud.servers) > 20
+    assert panel.cloud.now == START

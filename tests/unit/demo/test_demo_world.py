@@ -15,7 +15,7 @@ from large_cloud import large_cloud
 import exporter
 from exporter.demo.cloud.demo_cloud import HOSTILE_LABEL, demo_cloud
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
-from exporter.demo.cloud.simulation import World
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import DAY, next_start
 
 ROOT = Path(exporter.__file__).parents[1]
@@ -24,7 +24,7 @@ START = 1_700_000_000.0
 HOUR = 3_600.0
 
 
-def a_daily(world: World, *, disks: int = 1) -> tuple[Server, Schedule]:
+def a_daily(world: SimulatedCloud, *, disks: int = 1) -> tuple[Server, Schedule]:
     """Add a server whose first disk is backed up daily, an hour from now."""
     server = world.add_server(disks=disks)
     disk = world.disks_of(server.id)[0]
@@ -32,7 +32,7 @@ def a_daily(world: World, *, disks: int = 1) -> tuple[Server, Schedule]:
     return server, schedule
 
 
-def an_incremental(world: World, kept: int = 3) -> tuple[Server, Schedule]:
+def an_incremental(world: SimulatedCloud, kept: int = 3) -> tuple[Server, Schedule]:
     """Add a server that is backed up daily as a whole, an hour from now."""
     server = world.add_server(disks=2, swap=True)
     schedule = world.add_schedule(
@@ -44,20 +44,20 @@ def an_incremental(world: World, kept: int = 3) -> tuple[Server, Schedule]:
     return server, schedule
 
 
-def a_busy_world() -> World:
+def a_busy_world() -> SimulatedCloud:
     """Return a world in which much is going to happen."""
-    world = World(START, seed=7, slots=1)
+    world = SimulatedCloud(START, seed=7, slots=1)
     for _ in range(3):
         a_daily(world)
         an_incremental(world)
-    world.strike("fail", server_id=1, times=2)
-    world.strike("slow", server_id=2, factor=500.0)
-    world.at(START + 3 * DAY, lambda: world.remove_server(3))
-    world.at(START + 4 * DAY, lambda: world.strike("stick", server_id=4))
+    world.inject_failure("fail", server_id=1, times=2)
+    world.inject_failure("slow", server_id=2, factor=500.0)
+    world.call_at(START + 3 * DAY, lambda: world.remove_server(3))
+    world.call_at(START + 4 * DAY, lambda: world.inject_failure("stick", server_id=4))
     return world
 
 
-def everything(world: World) -> tuple[object, ...]:
+def everything(world: SimulatedCloud) -> tuple[object, ...]:
     """Return all that a world holds."""
     return (
         world.now,
@@ -66,7 +66,7 @@ def everything(world: World) -> tuple[object, ...]:
         world.schedules,
         world.backups,
         world.transactions,
-        world.journal,
+        world.event_log,
     )
 
 
@@ -76,9 +76,9 @@ def only(backups: list[Backup]) -> Backup:
     return backup
 
 
-def kinds(world: World) -> Counter[str]:
+def kinds(world: SimulatedCloud) -> Counter[str]:
     """Count what happened."""
-    return Counter(entry.kind for entry in world.journal)
+    return Counter(entry.kind for entry in world.event_log)
 
 
 def test_the_same_seed_gives_the_same_world() -> None:
@@ -110,7 +110,7 @@ def test_the_steps_of_time_do_not_matter(steps: list[float]) -> None:
 
 def test_time_never_runs_backwards() -> None:
     """A clock that is put back does not undo anything."""
-    world = World(START)
+    world = SimulatedCloud(START)
     world.advance(START + DAY)
     world.advance(START)
 
@@ -119,7 +119,7 @@ def test_time_never_runs_backwards() -> None:
 
 def test_another_server_changes_nothing_for_the_others() -> None:
     """Chance is drawn per target, so the sizes of the others stay the same."""
-    alone, in_company = World(START), World(START)
+    alone, in_company = SimulatedCloud(START), SimulatedCloud(START)
     a_daily(alone)
     a_daily(in_company)
     a_daily(in_company)
@@ -133,7 +133,7 @@ def test_another_server_changes_nothing_for_the_others() -> None:
 
 def test_a_schedule_queues_an_unbuilt_backup() -> None:
     """At its start there is a row without size and date, and a pending task."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + HOUR)
     backup = only(world.backups_of(server.id))
@@ -150,7 +150,7 @@ def test_a_schedule_queues_an_unbuilt_backup() -> None:
 
 def test_a_backup_waits_runs_and_finishes() -> None:
     """The row is built, its task complete, its schedule at the next start."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + DAY)
     backup = only(world.backups_of(server.id))
@@ -164,7 +164,7 @@ def test_a_backup_waits_runs_and_finishes() -> None:
     assert schedule.start_at == START + HOUR + DAY
     assert schedule.failure_count == 0
     assert [log.status for log in schedule.logs] == ["complete"]
-    assert [entry.kind for entry in world.journal][-3:] == [
+    assert [entry.kind for entry in world.event_log][-3:] == [
         "backup queued",
         "backup started",
         "backup finished",
@@ -173,10 +173,10 @@ def test_a_backup_waits_runs_and_finishes() -> None:
 
 def test_a_cloud_takes_only_so_many_backups_at_once() -> None:
     """With one slot the second backup starts when the first has ended."""
-    world = World(START, slots=1)
+    world = SimulatedCloud(START, slots=1)
     a_daily(world)
     a_daily(world)
-    world.strike("slow", times=None, factor=10.0)
+    world.inject_failure("slow", times=None, factor=10.0)
     world.advance(START + DAY)
     first, second = sorted(
         (task.started_at or 0.0, task.updated_at)
@@ -188,7 +188,7 @@ def test_a_cloud_takes_only_so_many_backups_at_once() -> None:
 
 def test_a_jammed_queue_starts_nothing_until_it_is_mended() -> None:
     """Without slots every backup waits, with slots again all go on."""
-    world = World(START)
+    world = SimulatedCloud(START)
     a_daily(world)
     world.slots = 0
     world.advance(START + 9 * HOUR)
@@ -202,7 +202,7 @@ def test_a_jammed_queue_starts_nothing_until_it_is_mended() -> None:
 
 def test_a_normal_backup_replaces_its_predecessor() -> None:
     """The old row is marked for a moment, then a task destroys it."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, _ = a_daily(world)
     world.advance(START + DAY)
     old = only(world.backups_of(server.id))
@@ -221,7 +221,7 @@ def test_a_normal_backup_replaces_its_predecessor() -> None:
 
 def test_schedules_of_different_periods_do_not_replace_each_other() -> None:
     """The weekly backup stays when the daily one is replaced."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.add_schedule("Disk", schedule.target_id, "weeks", start_at=START + HOUR)
     world.advance(START + 4 * DAY)
@@ -231,7 +231,7 @@ def test_schedules_of_different_periods_do_not_replace_each_other() -> None:
 
 def test_incremental_backups_keep_a_chain() -> None:
     """Of a whole server the last few are kept, small ones after the first."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, _ = an_incremental(world, kept=3)
     world.advance(START + 2 * DAY)
     first, second = world.backups_of(server.id)
@@ -249,7 +249,7 @@ def test_incremental_backups_keep_a_chain() -> None:
 
 def test_a_locked_backup_is_not_rotated() -> None:
     """What is locked stays until it is unlocked."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, _ = a_daily(world)
     world.advance(START + DAY)
     locked = only(world.backups_of(server.id))
@@ -262,9 +262,9 @@ def test_a_locked_backup_is_not_rotated() -> None:
 
 def test_a_failed_backup_leaves_its_row_unbuilt() -> None:
     """Its task says so, and its schedule counts it and goes on."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
-    world.strike("fail", server_id=server.id)
+    world.inject_failure("fail", server_id=server.id)
     world.advance(START + 2 * DAY)
     failed, built = world.backups_of(server.id)
 
@@ -278,9 +278,9 @@ def test_a_failed_backup_leaves_its_row_unbuilt() -> None:
 
 def test_a_failed_backup_may_vanish() -> None:
     """Then only the task and the schedule tell."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
-    world.strike("vanish", target=schedule.target, times=None)
+    world.inject_failure("vanish", target=schedule.target, times=None)
     world.advance(START + 3 * DAY)
 
     assert world.backups_of(server.id) == []
@@ -290,9 +290,9 @@ def test_a_failed_backup_may_vanish() -> None:
 
 def test_a_schedule_that_fails_too_often_is_given_up() -> None:
     """With a limit set, its status becomes failed and it starts no more."""
-    world = World(START, failure_limit=2)
+    world = SimulatedCloud(START, failure_limit=2)
     _, schedule = a_daily(world)
-    world.strike("vanish", times=None)
+    world.inject_failure("vanish", times=None)
     world.advance(START + 9 * DAY)
 
     assert (schedule.status, schedule.failure_count) == ("failed", 2)
@@ -302,14 +302,16 @@ def test_a_schedule_that_fails_too_often_is_given_up() -> None:
 @pytest.mark.parametrize("start_moves", ["end", "begin"])
 def test_a_stuck_backup_blocks_the_next_ones(start_moves: str) -> None:
     """A schedule starts nothing while its last backup runs, and goes on after it."""
-    world = World(START, start_moves="begin" if start_moves == "begin" else "end")
+    world = SimulatedCloud(
+        START, start_update="begin" if start_moves == "begin" else "end"
+    )
     server, schedule = a_daily(world)
-    world.strike("stick", schedule_id=schedule.id)
+    world.inject_failure("stick", schedule_id=schedule.id)
     world.advance(START + 5 * DAY)
     stuck = only(world.backups_of(server.id))
     overdue = schedule.start_at < world.now
     status = world.transactions[5001].status
-    world.release(stuck.id)
+    world.end_backup(stuck.id)
     world.advance(START + 6 * DAY)
 
     assert overdue
@@ -321,10 +323,10 @@ def test_a_stuck_backup_blocks_the_next_ones(start_moves: str) -> None:
 
 def test_a_stuck_backup_gives_up_its_slot() -> None:
     """The rest of the cloud goes on."""
-    world = World(START, slots=1)
+    world = SimulatedCloud(START, slots=1)
     first, _ = a_daily(world)
     second, _ = a_daily(world)
-    world.strike("stick", server_id=first.id)
+    world.inject_failure("stick", server_id=first.id)
     world.advance(START + DAY)
 
     assert only(world.backups_of(second.id)).built
@@ -332,7 +334,7 @@ def test_a_stuck_backup_gives_up_its_slot() -> None:
 
 def test_a_panel_may_show_the_next_start_at_once() -> None:
     """With `begin` the next start is not in the past while a backup runs."""
-    world = World(START, start_moves="begin")
+    world = SimulatedCloud(START, start_update="begin")
     _, schedule = a_daily(world)
     world.advance(START + HOUR)
 
@@ -341,10 +343,10 @@ def test_a_panel_may_show_the_next_start_at_once() -> None:
 
 def test_a_skipped_start_leaves_no_trace() -> None:
     """No row, no task, no failure: only the age of the last backup tells."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + DAY)
-    world.strike("skip", times=2)
+    world.inject_failure("skip", times=2)
     world.advance(START + 3 * DAY)
     backup = only(world.backups_of(server.id))
 
@@ -356,12 +358,12 @@ def test_a_skipped_start_leaves_no_trace() -> None:
 
 def test_a_stalled_schedule_is_overdue_until_it_is_mended() -> None:
     """Its start stays in the past, and happens when the stall ends."""
-    world = World(START)
+    world = SimulatedCloud(START)
     _, schedule = a_daily(world)
-    trouble = world.strike("stall")
+    trouble = world.inject_failure("stall")
     world.advance(START + DAY)
     start_while_stalled = schedule.start_at
-    world.mend(trouble)
+    world.end_failure(trouble)
     world.advance(START + DAY + 1)
 
     assert start_while_stalled == START + HOUR
@@ -370,12 +372,12 @@ def test_a_stalled_schedule_is_overdue_until_it_is_mended() -> None:
 
 def test_misfortunes_change_size_and_time() -> None:
     """A backup may be far larger, take far longer and wait far longer."""
-    usual, odd = World(START), World(START)
+    usual, odd = SimulatedCloud(START), SimulatedCloud(START)
     for world in (usual, odd):
         a_daily(world)
-    odd.strike("resize", factor=10.0)
-    odd.strike("slow", factor=3.0)
-    odd.strike("wait", seconds=HOUR)
+    odd.inject_failure("resize", factor=10.0)
+    odd.inject_failure("slow", factor=3.0)
+    odd.inject_failure("wait", seconds=HOUR)
     for world in (usual, odd):
         world.advance(START + DAY)
     small, large = only(usual.backups_of(1)), only(odd.backups_of(1))
@@ -391,30 +393,30 @@ def test_misfortunes_change_size_and_time() -> None:
 
 def test_misfortunes_end_and_are_written_down() -> None:
     """The journal says when each began and ended, by itself or mended."""
-    world = World(START)
+    world = SimulatedCloud(START)
     a_daily(world)
-    world.strike("fail", server_id=1)
-    lasting = world.strike("slow", server_id=1, times=None, factor=2.0)
+    world.inject_failure("fail", server_id=1)
+    lasting = world.inject_failure("slow", server_id=1, times=None, factor=2.0)
     world.advance(START + DAY)
-    world.mend(lasting)
-    world.mend(lasting)
+    world.end_failure(lasting)
+    world.end_failure(lasting)
     notes = [
         (entry.at, entry.kind, entry.detail)
-        for entry in world.journal
-        if entry.kind.startswith("misfortune")
+        for entry in world.event_log
+        if entry.kind.startswith("failure")
     ]
 
     assert notes == [
-        (START, "misfortune begun", "fail"),
-        (START, "misfortune begun", "slow"),
-        (START + HOUR, "misfortune ended", "fail"),
-        (START + DAY, "misfortune ended", "slow"),
+        (START, "failure begun", "fail"),
+        (START, "failure begun", "slow"),
+        (START + HOUR, "failure ended", "fail"),
+        (START + DAY, "failure ended", "slow"),
     ]
 
 
 def test_a_suspended_server_is_not_backed_up() -> None:
     """Its schedules go by, and go on when it is let in again."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, _ = a_daily(world)
     server.suspended = True
     world.advance(START + 2 * DAY)
@@ -428,7 +430,7 @@ def test_a_suspended_server_is_not_backed_up() -> None:
 
 def test_a_disabled_schedule_starts_nothing_until_enabled() -> None:
     """Its next start is then in the future again."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.change_schedule(schedule.id, status="disabled")
     world.advance(START + 2 * DAY)
@@ -444,7 +446,7 @@ def test_a_disabled_schedule_starts_nothing_until_enabled() -> None:
 
 def test_a_schedule_can_be_moved() -> None:
     """A changed start counts, the old one no longer."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.change_schedule(schedule.id, start_at=START + 5 * HOUR, duration=2)
     world.advance(START + DAY)
@@ -455,7 +457,7 @@ def test_a_schedule_can_be_moved() -> None:
 
 def test_a_removed_server_takes_everything_with_it() -> None:
     """Its running backups are cancelled; nothing of it is left but the log."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, _ = a_daily(world)
     world.add_recovery_point(server.id)
     world.advance(START + HOUR)
@@ -470,7 +472,7 @@ def test_a_removed_server_takes_everything_with_it() -> None:
 
 def test_a_removed_disk_leaves_its_backups() -> None:
     """Old rows stay listed, the schedule goes, and a running backup ends."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + DAY + HOUR)
     world.remove_disk(schedule.target_id)
@@ -482,7 +484,7 @@ def test_a_removed_disk_leaves_its_backups() -> None:
 
 def test_old_images_stay_after_a_switch_to_incrementals() -> None:
     """The chain of the whole server does not replace the backups of its disks."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + DAY)
     world.remove_schedule(schedule.id)
@@ -497,7 +499,7 @@ def test_old_images_stay_after_a_switch_to_incrementals() -> None:
 
 def test_a_backup_can_be_taken_by_hand() -> None:
     """It goes through the same queue, belongs to no schedule, and is kept."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server = world.add_server()
     disk = world.disks_of(server.id)[0]
     world.take_backup("Disk", disk.id)
@@ -514,7 +516,7 @@ def test_a_backup_can_be_taken_by_hand() -> None:
 
 def test_a_running_backup_can_be_deleted() -> None:
     """Its task is cancelled and its schedule is free for the next one."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, schedule = a_daily(world)
     world.advance(START + HOUR)
     world.remove_backup(only(world.backups_of(server.id)).id)
@@ -527,7 +529,7 @@ def test_a_running_backup_can_be_deleted() -> None:
 
 def test_a_row_is_placed_as_given() -> None:
     """Hand-made worlds hold exactly what they were told."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server = world.add_server(number=40, disks=2)
     second = world.disks_of(40)[1]
     backup = world.add_backup(
@@ -555,7 +557,7 @@ def test_a_row_is_placed_as_given() -> None:
 
 def test_every_change_of_a_server_raises_its_revision() -> None:
     """Rows that come, change or go are noticed, those of others are not."""
-    world = World(START)
+    world = SimulatedCloud(START)
     server, other = world.add_server(), world.add_server()
     seen = [world.revision(server.id)]
     untouched = world.revision(other.id)
@@ -574,10 +576,10 @@ def test_every_change_of_a_server_raises_its_revision() -> None:
 
 def test_an_administrator_may_clean_the_log() -> None:
     """What has ended goes, what is pending stays."""
-    world = World(START)
+    world = SimulatedCloud(START)
     world.add_transaction(status="complete")
     pending = world.add_transaction(status="pending")
-    world.clean_transactions(before=START + 1)
+    world.delete_old_transactions(before=START + 1)
 
     assert list(world.transactions) == [pending.id]
 
@@ -608,22 +610,22 @@ def test_starts_are_counted_from_the_first_one(
 
 
 @pytest.fixture(scope="module")
-def cloud() -> World:
+def cloud() -> SimulatedCloud:
     """Return the cloud of the demo."""
     return demo_cloud(START)
 
 
-def backups_of(world: World, label: str) -> list[Backup]:
+def backups_of(world: SimulatedCloud, label: str) -> list[Backup]:
     """Return the backups of the server with a label."""
     return world.backups_of(server_of(world, label).id)
 
 
-def server_of(world: World, label: str) -> Server:
+def server_of(world: SimulatedCloud, label: str) -> Server:
     """Return the server with a label."""
     return next(s for s in world.servers.values() if s.label == label)
 
 
-def test_the_demo_has_a_stale_server(cloud: World) -> None:
+def test_the_demo_has_a_stale_server(cloud: SimulatedCloud) -> None:
     """Its only backup is days old, and nothing says why."""
     server = server_of(cloud, "crm-stale")
 
@@ -632,7 +634,7 @@ def test_the_demo_has_a_stale_server(cloud: World) -> None:
 
 
 @pytest.mark.parametrize("label", ["tracker-stuck", "db-03-stuck"])
-def test_the_demo_has_stuck_servers(cloud: World, label: str) -> None:
+def test_the_demo_has_stuck_servers(cloud: SimulatedCloud, label: str) -> None:
     """A backup has been running for about a day or longer."""
     newest = backups_of(cloud, label)[-1]
     task = next(t for t in cloud.transactions.values() if t.parent_id == newest.id)
@@ -643,7 +645,7 @@ def test_the_demo_has_stuck_servers(cloud: World, label: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["forum-failed", "ci-failed"])
-def test_the_demo_has_failed_servers(cloud: World, label: str) -> None:
+def test_the_demo_has_failed_servers(cloud: SimulatedCloud, label: str) -> None:
     """Last night's backup failed: task and schedule say so."""
     server = server_of(cloud, label)
     tasks = [
@@ -654,7 +656,9 @@ def test_the_demo_has_failed_servers(cloud: World, label: str) -> None:
     assert cloud.schedules_of(server.id)[0].failure_count > 0
 
 
-def test_the_demo_has_an_unprotected_server_and_one_meant_to_be(cloud: World) -> None:
+def test_the_demo_has_an_unprotected_server_and_one_meant_to_be(
+    cloud: SimulatedCloud,
+) -> None:
     """Both have no backups; only one of them bought some."""
     bought = [
         any(disk.has_autobackups for disk in cloud.disks_of(server_of(cloud, label).id))
@@ -666,7 +670,7 @@ def test_the_demo_has_an_unprotected_server_and_one_meant_to_be(cloud: World) ->
     assert bought == [True, False]
 
 
-def test_the_demo_has_a_forgotten_disk(cloud: World) -> None:
+def test_the_demo_has_a_forgotten_disk(cloud: SimulatedCloud) -> None:
     """One of two disks is backed up."""
     server = server_of(cloud, "nas-forgotten-disk")
     covered = {backup.disk_id for backup in cloud.backups_of(server.id)}
@@ -675,12 +679,12 @@ def test_the_demo_has_a_forgotten_disk(cloud: World) -> None:
     assert len(disks - covered) == 1
 
 
-def test_the_demo_has_a_backup_locked_for_days(cloud: World) -> None:
+def test_the_demo_has_a_backup_locked_for_days(cloud: SimulatedCloud) -> None:
     """It is still locked."""
     assert backups_of(cloud, "vault-locked")[0].locked
 
 
-def test_the_demo_has_suspended_disabled_and_shrunk_ones(cloud: World) -> None:
+def test_the_demo_has_suspended_disabled_and_shrunk_ones(cloud: SimulatedCloud) -> None:
     """Each shows in its own way."""
     disabled = server_of(cloud, "intranet-disabled")
 
@@ -689,7 +693,7 @@ def test_the_demo_has_suspended_disabled_and_shrunk_ones(cloud: World) -> None:
     assert (backups_of(cloud, "reports-shrunk")[-1].size_kib or 0) < 2 * 1024**2
 
 
-def test_the_demo_has_plugin_backups_and_a_hostile_label(cloud: World) -> None:
+def test_the_demo_has_plugin_backups_and_a_hostile_label(cloud: SimulatedCloud) -> None:
     """Quotes, backslash, HTML and letters of the world must all survive."""
     exchange = server_of(cloud, "exchange-plugin")
 
@@ -698,7 +702,7 @@ def test_the_demo_has_plugin_backups_and_a_hostile_label(cloud: World) -> None:
     assert set('"\\<&é日') <= set(HOSTILE_LABEL)
 
 
-def test_the_demo_is_a_mixed_cloud(cloud: World) -> None:
+def test_the_demo_is_a_mixed_cloud(cloud: SimulatedCloud) -> None:
     """There are all kinds of backups, places, users and disks."""
     backups = cloud.backups.values()
 
@@ -715,7 +719,7 @@ def test_something_moves_while_one_looks() -> None:
     world.advance(START + HOUR)
     starts = [
         entry.at
-        for entry in world.journal
+        for entry in world.event_log
         if entry.kind == "backup started" and entry.at > START
     ]
     gaps = [later - at for at, later in zip([START, *starts], starts, strict=False)]
@@ -744,7 +748,7 @@ def test_a_large_cloud_has_the_size_it_was_asked_for() -> None:
 
 def test_secrets_are_in_the_world_but_not_in_its_texts() -> None:
     """A server's passwords never show when it is printed."""
-    server = World(START).add_server()
+    server = SimulatedCloud(START).add_server()
 
     assert "secret" not in repr(server)
     assert server.initial_root_password == "root-secret-of-1"
