@@ -31,7 +31,7 @@ import structlog
 import yaml
 from aiohttp import web
 from exporter_process import exporter_process, fetch, poll_until
-from faults import Fault, Placed, Proceed, Scene
+from faults import ActiveFault, Fault, FaultContext, Proceed
 from faulty_panel import Panel
 from harness import NOW, monitored
 from secret_leaks import encodings, leaks
@@ -70,7 +70,9 @@ def a_panel() -> Panel:
 def echo(status: int, form: str, *, headers: dict[str, str] | None = None) -> Fault:
     """Refuse, and repeat in the body all that was sent and more."""
 
-    async def act(scene: Scene, _: Placed, __: Proceed) -> web.StreamResponse:
+    async def act(
+        scene: FaultContext, _: ActiveFault, __: Proceed
+    ) -> web.StreamResponse:
         sent = scene.request.headers
         login = sent.get("Authorization", "Basic ").partition(" ")[2]
         words = [*sent.values(), b64decode(login).decode(), quote(KEY), repr(KEY)]

@@ -906,7 +906,7 @@ async def test_an_inventory_cut_short_removes_nothing(
         )
 
 
-def endless(scene: faults.Scene) -> web.Response:
+def endless(scene: faults.FaultContext) -> web.Response:
     """Answer each page of the inventory with two servers that nobody knows."""
     first = 100 * int(scene.request.query["page"])
     rows = ({"id": number} for number in (first, first + 1))
@@ -921,7 +921,9 @@ async def test_an_inventory_without_an_end_is_given_up_and_removes_nothing(
     """Each page brings new servers: what was read by then is not all that there is."""
 
     async def act(
-        scene: faults.Scene, _placed: faults.Placed, _proceed: faults.Proceed
+        scene: faults.FaultContext,
+        _placed: faults.ActiveFault,
+        _proceed: faults.Proceed,
     ) -> web.StreamResponse:
         return endless(scene)
 

@@ -152,7 +152,9 @@ async def test_a_list_that_is_cut_short_is_used_and_reported(tmp_path: Path) -> 
     panel = Panel(a_world())
 
     async def act(
-        _scene: faults.Scene, _placed: faults.Placed, proceed: faults.Proceed
+        _scene: faults.FaultContext,
+        _placed: faults.ActiveFault,
+        proceed: faults.Proceed,
     ) -> web.StreamResponse:
         answer = await proceed()
         answer.headers["X-Total"] = "9"

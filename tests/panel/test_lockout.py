@@ -20,7 +20,7 @@ from typing import Any
 import faults
 import pytest
 from builders import a_cloud, edit_and_reload, edit_config, panel_section
-from faults import Fault, Scene
+from faults import Fault, FaultContext
 from faulty_panel import Panel
 from harness import (
     NOW,
@@ -82,7 +82,7 @@ async def monitored_by(
             yield cloud
 
 
-def where(fault: Fault, applies: Callable[[Scene], bool]) -> Fault:
+def where(fault: Fault, applies: Callable[[FaultContext], bool]) -> Fault:
     """Let a fault befall some requests only."""
     return replace(fault, applies=applies)
 

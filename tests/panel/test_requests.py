@@ -262,7 +262,7 @@ async def test_an_answer_that_is_not_http_is_not_quoted(
 def garbled() -> faults.Fault:
     """Send what is no chunk where a chunk should be."""
 
-    async def act(scene: faults.Scene, *_: Any) -> aiohttp.web.StreamResponse:
+    async def act(scene: faults.FaultContext, *_: Any) -> aiohttp.web.StreamResponse:
         transport = scene.request.transport
         if transport is not None:
             transport.write(

@@ -660,14 +660,14 @@ def spoiled(number: int, **fields: Any) -> faults.Fault:
     """Spoil one row of a list."""
 
     async def act(
-        scene: faults.Scene, _placed: faults.Placed, proceed: faults.Proceed
+        scene: faults.FaultContext, _placed: faults.ActiveFault, proceed: faults.Proceed
     ) -> web.StreamResponse:
         def spoil(rows: list[Any]) -> None:
             for row in rows:
                 if row["id"] == number:
                     row.update(fields)
 
-        scene.spoil = spoil
+        scene.edit_rows = spoil
         return await proceed()
 
     return faults.Fault(act)

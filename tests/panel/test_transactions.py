@@ -13,7 +13,7 @@ from typing import Any
 import faults
 import pytest
 from aiohttp.web import StreamResponse
-from faults import Fault, Placed, Proceed, Scene
+from faults import ActiveFault, Fault, FaultContext, Proceed
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
 
@@ -696,7 +696,9 @@ async def test_a_slow_panel_is_asked_for_them_in_turns(start: Start) -> None:
             slow.append(far_down(world, number))
             await cloud.advance(60)
 
-        async def late(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
+        async def late(
+            _: FaultContext, __: ActiveFault, proceed: Proceed
+        ) -> StreamResponse:
             cloud.clock.elapsed += 6
             return await proceed()
 
@@ -884,7 +886,7 @@ async def test_a_first_reading_that_the_panel_ends_begins_again(
 def without_headers() -> Fault:
     """Return a fault that takes the paging headers away, not the paging."""
 
-    async def act(_: Scene, __: Placed, proceed: Proceed) -> StreamResponse:
+    async def act(_: FaultContext, __: ActiveFault, proceed: Proceed) -> StreamResponse:
         answer = await proceed()
         for name in ("X-Page", "X-Limit", "X-Total"):
             answer.headers.pop(name, None)

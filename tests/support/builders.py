@@ -8,7 +8,7 @@ from typing import Any
 import faults
 import pytest
 import yaml
-from faults import Placed
+from faults import ActiveFault
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud
 
@@ -89,7 +89,7 @@ def list_body(form: str, *rows: Fields, name: str = "backup") -> bytes:
     return to_json(listed) if form == "json" else to_xml(listed, XmlStyle())
 
 
-def answer_backups(panel: Panel, form: str, *rows: Fields) -> Placed:
+def answer_backups(panel: Panel, form: str, *rows: Fields) -> ActiveFault:
     """Let server 1 have just these backups."""
     return answer_with(panel, form, list_body(form, *rows))
 
@@ -100,7 +100,7 @@ def answer_servers(
     *rows: Fields,
     path: str = "/virtual_machines",
     headers: dict[str, str] | None = None,
-) -> Placed:
+) -> ActiveFault:
     """Let just these servers be listed."""
     body = list_body(form, *rows, name="virtual_machine")
     return answer_with(panel, form, body, resource=None, path=path, headers=headers)
@@ -116,7 +116,7 @@ def answer_with(  # noqa: PLR0913  # each names one thing about an answer
     status: int = 200,
     headers: dict[str, str] | None = None,
     times: int | None = None,
-) -> Placed:
+) -> ActiveFault:
     """Let the panel answer with this body, well or badly."""
     answer = faults.answer(
         status,

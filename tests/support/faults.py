@@ -24,7 +24,7 @@ _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 @dataclass(slots=True, eq=False)
-class Scene:
+class FaultContext:
     """One request, with all that a fault may need to know about it."""
 
     request: web.Request
@@ -39,9 +39,9 @@ class Scene:
     refusal: Callable[[int], web.Response]
     """What the panel says with a status."""
     unauthorized: Callable[[], web.Response]
-    spoil: Callable[[list[Fields]], None] | None = None
+    edit_rows: Callable[[list[Fields]], None] | None = None
     """Spoils the rows before they are written."""
-    whole: bool = False
+    force_body: bool = False
     """Whether the answer must have a body, whatever the client knows already."""
 
 
@@ -49,16 +49,16 @@ class Scene:
 class Fault:
     """A way to answer wrongly."""
 
-    act: Callable[[Scene, "Placed", Proceed], Awaitable[web.StreamResponse]]
-    applies: Callable[[Scene], bool] = lambda _: True
+    act: Callable[[FaultContext, "ActiveFault", Proceed], Awaitable[web.StreamResponse]]
+    applies: Callable[[FaultContext], bool] = lambda _: True
 
 
 @dataclass(slots=True, eq=False)
-class Placed:
+class ActiveFault:
     """A fault at its place, until it is removed or has happened often enough."""
 
     fault: Fault
-    home: list["Placed"] = field(repr=False)
+    active: list["ActiveFault"] = field(repr=False)
     resource: Resource | None
     server_id: int | None
     path: re.Pattern[str] | None
@@ -71,27 +71,31 @@ class Placed:
     def remove(self) -> None:
         """Switch the fault off; what it holds up goes on."""
         self.ended.set()
-        if self in self.home:
-            self.home.remove(self)
+        if self in self.active:
+            self.active.remove(self)
 
-    def meets(self, scene: Scene) -> bool:
+    def matches(self, context: FaultContext) -> bool:
         """Say whether a request comes by this place."""
         return (
-            self.resource in (None, scene.resource)
-            and self.server_id in (None, scene.server_id)
-            and (self.path is None or self.path.fullmatch(scene.path) is not None)
+            self.resource in (None, context.resource)
+            and self.server_id in (None, context.server_id)
+            and (self.path is None or self.path.fullmatch(context.path) is not None)
             and (self.times is None or self.happened < self.times)
-            and self.fault.applies(scene)
+            and self.fault.applies(context)
         )
 
-    async def happen(self, scene: Scene, proceed: Proceed) -> web.StreamResponse:
+    async def apply(
+        self, context: FaultContext, proceed: Proceed
+    ) -> web.StreamResponse:
         """Answer a request in the fault's way."""
         self.happened += 1
-        return await self.fault.act(scene, self, proceed)
+        return await self.fault.act(context, self, proceed)
 
-    async def hold(self, scene: Scene, seconds: float | None) -> None:
+    async def hold(self, context: FaultContext, seconds: float | None) -> None:
         """Wait, but no longer than the fault lasts or the panel serves."""
-        waits = [asyncio.ensure_future(e.wait()) for e in (scene.stopping, self.ended)]
+        waits = [
+            asyncio.ensure_future(e.wait()) for e in (context.stopping, self.ended)
+        ]
         self.held += 1
         try:
             await asyncio.wait(
@@ -108,7 +112,7 @@ class Faults:
 
     def __init__(self) -> None:
         """Begin without any."""
-        self.placed: list[Placed] = []
+        self.active: list[ActiveFault] = []
 
     def add(
         self,
@@ -118,49 +122,53 @@ class Faults:
         server_id: int | None = None,
         path: str | None = None,
         times: int | None = None,
-    ) -> Placed:
+    ) -> ActiveFault:
         """Place a fault: everywhere, or at a resource, a server, a path (a pattern).
 
         `times` counts the requests it happens to; None = until it is removed.
         """
         pattern = None if path is None else re.compile(path)
-        placed = Placed(fault, self.placed, resource, server_id, pattern, times)
-        self.placed.append(placed)
+        placed = ActiveFault(fault, self.active, resource, server_id, pattern, times)
+        self.active.append(placed)
         return placed
 
     @property
     def held(self) -> int:
         """How many requests are held up now."""
-        return sum(placed.held for placed in self.placed)
+        return sum(placed.held for placed in self.active)
 
     def clear(self) -> None:
         """Remove all faults."""
-        for placed in list(self.placed):
+        for placed in list(self.active):
             placed.remove()
 
-    async def let_through(self, scene: Scene, proceed: Proceed) -> web.StreamResponse:
+    async def respond(
+        self, context: FaultContext, proceed: Proceed
+    ) -> web.StreamResponse:
         """Answer a request by way of all faults it meets."""
-        return await _chain(list(self.placed), scene, proceed)
+        return await _chain(list(self.active), context, proceed)
 
 
 async def _chain(
-    placed: list[Placed], scene: Scene, proceed: Proceed
+    placed: list[ActiveFault], scene: FaultContext, proceed: Proceed
 ) -> web.StreamResponse:
     for index, place in enumerate(placed):
-        if place.meets(scene):
+        if place.matches(scene):
             rest = partial(_chain, placed[index + 1 :], scene, proceed)
-            return await place.happen(scene, rest)
+            return await place.apply(scene, rest)
     return await proceed()
 
 
 def slow(seconds: float, *, body: bool = False) -> Fault:
     """Answer late: the whole answer, or only the second half of the body."""
 
-    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+    async def act(
+        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
         if not body:
             await placed.hold(scene, seconds)
             return await proceed()
-        scene.whole = True
+        scene.force_body = True
         stream, rest = await _half(scene, await proceed())
         await placed.hold(scene, seconds)
         await stream.write(rest)
@@ -172,9 +180,11 @@ def slow(seconds: float, *, body: bool = False) -> Fault:
 def hang() -> Fault:
     """Do not answer until the fault is removed or the panel stops."""
 
-    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+    async def act(
+        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
         await placed.hold(scene, None)
-        return _hung_up(scene) if scene.stopping.is_set() else await proceed()
+        return _disconnect(scene) if scene.stopping.is_set() else await proceed()
 
     return Fault(act)
 
@@ -183,9 +193,9 @@ def cut() -> Fault:
     """Send half of the announced body and close the connection."""
 
     async def act(
-        scene: Scene, _placed: Placed, proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.whole = True
+        scene.force_body = True
         stream, _ = await _half(scene, await proceed())
         _close(scene)
         return stream
@@ -197,7 +207,7 @@ def reset() -> Fault:
     """Reset the connection instead of answering."""
 
     async def act(
-        scene: Scene, _placed: Placed, _proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         transport = scene.request.transport
         if transport is not None:
@@ -214,9 +224,9 @@ def early_eof() -> Fault:
     """Close a connection that is used again, without an answer."""
 
     async def act(
-        scene: Scene, _placed: Placed, _proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        return _hung_up(scene)
+        return _disconnect(scene)
 
     return Fault(act, applies=lambda scene: scene.reused)
 
@@ -225,7 +235,7 @@ def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
     """Refuse with a status, and with headers such as Retry-After."""
 
     async def act(
-        scene: Scene, _placed: Placed, _proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         response = scene.refusal(code)
         response.headers.update(headers or {})
@@ -243,7 +253,7 @@ def unauthorized() -> Fault:
     """Refuse the credentials, and count the try as the panel does."""
 
     async def act(
-        scene: Scene, _placed: Placed, _proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         return scene.unauthorized()
 
@@ -259,7 +269,7 @@ def flood() -> Fault:
     """Send a body without end, until the client hangs up."""
 
     async def act(
-        scene: Scene, placed: Placed, _proceed: Proceed
+        scene: FaultContext, placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         stream = web.StreamResponse(headers=_JSON)
         await stream.prepare(scene.request)
@@ -289,7 +299,7 @@ def answer(
     """Answer with any bytes."""
 
     async def act(
-        _scene: Scene, _placed: Placed, _proceed: Proceed
+        _scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         return web.Response(status=code, headers=headers or _JSON, body=body)
 
@@ -302,18 +312,18 @@ def bad_rows(share: float = 1.0) -> Fault:
     def spoil(rows: list[Fields]) -> None:
         for row in rows:
             if "id" in row and fraction("bad row", row["id"]) < share:
-                _spoil(row)
+                _corrupt(row)
 
     async def act(
-        scene: Scene, _placed: Placed, proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.spoil = spoil
+        scene.edit_rows = spoil
         return await proceed()
 
     return Fault(act)
 
 
-def _spoil(row: Fields) -> None:
+def _corrupt(row: Fields) -> None:
     ways: tuple[Fields, ...] = (
         {"id": None},
         {"id": "not a number"},
@@ -324,7 +334,7 @@ def _spoil(row: Fields) -> None:
 
 
 async def _half(
-    scene: Scene, response: web.StreamResponse
+    scene: FaultContext, response: web.StreamResponse
 ) -> tuple[web.StreamResponse, bytes]:
     """Send the head and half of the body; return what is left of it."""
     body = response.body if isinstance(response, web.Response) else None
@@ -337,11 +347,11 @@ async def _half(
     return stream, whole[middle:]
 
 
-def _close(scene: Scene) -> None:
+def _close(scene: FaultContext) -> None:
     if scene.request.transport is not None:
         scene.request.transport.close()
 
 
-def _hung_up(scene: Scene) -> web.Response:
+def _disconnect(scene: FaultContext) -> web.Response:
     _close(scene)
     return web.Response()

@@ -11,7 +11,7 @@ from functools import partial
 from weakref import WeakSet
 
 from aiohttp import web
-from faults import Faults, Scene
+from faults import FaultContext, Faults
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
 from exporter.demo.panel.auth import account_name
@@ -85,7 +85,7 @@ class RequestLog:
         ]
 
 
-_ASKED: ContextVar[LoggedRequest] = ContextVar("asked")
+_CURRENT_REQUEST: ContextVar[LoggedRequest] = ContextVar("asked")
 """The request of this task: aiohttp answers one after the other in it."""
 
 
@@ -152,22 +152,22 @@ class Panel(SimulatedPanel):
 
     async def respond(self, request: ApiRequest) -> web.StreamResponse:
         """Answer a request by way of all faults it meets."""
-        asked = self._asked(request)
-        _ASKED.set(asked)
-        scene = self._scene(request)
+        asked = self._logged(request)
+        _CURRENT_REQUEST.set(asked)
+        scene = self._fault_context(request)
         answer = super().respond
 
         async def proceed() -> web.StreamResponse:
-            request.edit_rows, request.force_body = scene.spoil, scene.whole
+            request.edit_rows, request.force_body = scene.edit_rows, scene.force_body
             return await answer(request)
 
         with self.request_log.record(asked):
             try:
-                return await self.faults.let_through(scene, proceed)
+                return await self.faults.respond(scene, proceed)
             finally:
                 asked.authorized = request.authorized
 
-    def _asked(self, request: ApiRequest) -> LoggedRequest:
+    def _logged(self, request: ApiRequest) -> LoggedRequest:
         http = request.http
         return LoggedRequest(
             at=self.cloud.now,
@@ -183,7 +183,7 @@ class Panel(SimulatedPanel):
             cookie=http.cookies.get(COOKIE),
         )
 
-    def _scene(self, request: ApiRequest) -> Scene:
+    def _fault_context(self, request: ApiRequest) -> FaultContext:
         transport = request.http.transport
         reused = transport in self._connections
         if transport is not None and not reused:
@@ -196,7 +196,7 @@ class Panel(SimulatedPanel):
             self.authenticator.count_failure(account, self.lock_after)
             return refusal(401)
 
-        return Scene(
+        return FaultContext(
             request=request.http,
             path=request.path,
             form=request.body_format,
@@ -220,4 +220,4 @@ async def _note_status(request: web.Request, response: web.StreamResponse) -> No
     """Keep what is sent, and only if there is still somebody to send it to."""
     transport = request.transport
     if transport is not None and not transport.is_closing():
-        _ASKED.get().status = response.status
+        _CURRENT_REQUEST.get().status = response.status

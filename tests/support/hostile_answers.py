@@ -6,7 +6,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import cache, partial
 
 from aiohttp import web
-from faults import Fault, Placed, Proceed, Scene, answer
+from faults import ActiveFault, Fault, FaultContext, Proceed, answer
 
 from exporter.demo.panel.encoding import Fields
 from exporter.demo.panel.routes import Resource
@@ -20,13 +20,13 @@ _PIECE = 1024 * 1024
 _GZIP = 31  # what zlib calls it
 
 
-def spoilt(change: Callable[[Resource | None, list[Fields]], None]) -> Fault:
+def edited(change: Callable[[Resource | None, list[Fields]], None]) -> Fault:
     """Change the rows of lists before they are written, by what they are rows of."""
 
     async def act(
-        scene: Scene, _placed: Placed, proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.spoil = partial(change, scene.resource)
+        scene.edit_rows = partial(change, scene.resource)
         return await proceed()
 
     return Fault(act)
@@ -51,7 +51,7 @@ def declared(content_type: str) -> Fault:
     return _altered(alter)
 
 
-def in_utf_16() -> Fault:
+def utf_16() -> Fault:
     """Write good answers in a character set that they do not announce."""
     return rewritten(lambda body: body.decode().encode("utf-16"))
 
@@ -75,9 +75,9 @@ def looping_pages() -> Fault:
         rows[:] = first.setdefault(path, list(rows))
 
     async def act(
-        scene: Scene, _placed: Placed, proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.spoil = partial(repeat, scene.path)
+        scene.edit_rows = partial(repeat, scene.path)
         response = await proceed()
         response.headers.update({"X-Limit": "3", "X-Total": "1000000"})
         return response
@@ -95,7 +95,7 @@ def slow_headers() -> Fault:
     """Begin the headers of an answer and do not end them."""
 
     async def act(
-        scene: Scene, placed: Placed, _proceed: Proceed
+        scene: FaultContext, placed: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         transport = scene.request.transport
         if transport is not None:
@@ -135,9 +135,9 @@ def _altered(alter: Callable[[web.Response], None], *, whole: bool = True) -> Fa
     """Change an answer that is good otherwise."""
 
     async def act(
-        scene: Scene, _placed: Placed, proceed: Proceed
+        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.whole = whole
+        scene.force_body = whole
         response = await proceed()
         if isinstance(response, web.Response) and response.status < 400:
             alter(response)
@@ -151,7 +151,9 @@ def _as_asked(headers: Mapping[str, str], json: bytes, xml: bytes) -> Fault:
     as_json = answer(200, {**_JSON, **headers}, json)
     as_xml = answer(200, {**_XML, **headers}, xml)
 
-    async def act(scene: Scene, placed: Placed, proceed: Proceed) -> web.StreamResponse:
+    async def act(
+        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
         fault = as_xml if scene.form == "xml" else as_json
         return await fault.act(scene, placed, proceed)
 

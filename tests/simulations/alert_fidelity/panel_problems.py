@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import faults
-from faults import Fault, Placed, Proceed, Scene
+from faults import ActiveFault, Fault, FaultContext, Proceed
 from harness import SteppedClock
 
 from alert_fidelity.clouds import START, CloudAndPanel
@@ -79,7 +79,9 @@ def _other(panel: str) -> str:
 def delayed(clock: SteppedClock, seconds: float) -> Fault:
     """Answer late, by the simulated clock."""
 
-    async def inject(_scene: Scene, placed: Placed, proceed: Proceed) -> object:
+    async def inject(
+        _scene: FaultContext, placed: ActiveFault, proceed: Proceed
+    ) -> object:
         placed.held += 1
         try:
             await clock.wait(placed.ended, seconds)

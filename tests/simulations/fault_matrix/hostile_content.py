@@ -64,7 +64,7 @@ def _changed(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
         if rows and (resource or "") in changes:
             _newest(resource, rows).update(changes[resource or ""])
 
-    return lambda: hostile.spoilt(change)
+    return lambda: hostile.edited(change)
 
 
 def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
@@ -77,7 +77,7 @@ def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
             newer = resource == "transactions" and row["id"] == BIG
             rows.insert(0 if newer else len(rows), row)
 
-    return lambda: hostile.spoilt(change)
+    return lambda: hostile.edited(change)
 
 
 def _expected(

@@ -126,7 +126,7 @@ _BODIES = (
     FaultCase(
         "wrong content type", FAILED, "decode", faults.html, BOTH, representative=True
     ),
-    FaultCase("wrong character set", FAILED, "decode", hostile.in_utf_16, BOTH),
+    FaultCase("wrong character set", FAILED, "decode", hostile.utf_16, BOTH),
     FaultCase("flood without end", FAILED, "too_large", faults.flood),
     FaultCase(
         "gzip bomb",

@@ -241,7 +241,7 @@ async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Looks]:
         )
 
     async def end(_: MonitoredCloud) -> None:
-        (placed,) = panel.faults.placed
+        (placed,) = panel.faults.active
         assert placed.happened
         placed.remove()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import faults
-from faults import Fault, Placed
+from faults import ActiveFault, Fault
 from faulty_panel import Panel
 
 from exporter.demo.cloud.failures import FailureKind
@@ -78,7 +78,7 @@ class RandomFaults:
     """How many of each kind were placed."""
     affected_requests: Counter[str] = field(default_factory=Counter)
     """How many requests each kind has befallen."""
-    _active: list[tuple[float, str, Placed]] = field(default_factory=list)
+    _active: list[tuple[float, str, ActiveFault]] = field(default_factory=list)
 
     def change(self, now: float) -> None:
         """Let faults end whose time is over, and others begin."""
@@ -92,7 +92,7 @@ class RandomFaults:
         for entry in list(self._active):
             self._end(entry)
 
-    def _end(self, entry: tuple[float, str, Placed]) -> None:
+    def _end(self, entry: tuple[float, str, ActiveFault]) -> None:
         self._active.remove(entry)
         _, kind, placed = entry
         placed.remove()
