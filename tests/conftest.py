@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Plugins and options of all tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ pytest_plugins = ["strict_ci"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes golden files anew."""
+    """Add the option that updates golden files."""
     parser.addoption(
         "--update-golden",
         action="store_true",

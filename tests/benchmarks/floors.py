@@ -1,4 +1,4 @@
-"""What no scrape of the same content can do without, each by itself."""
+"""The steps that every scrape of the same content needs, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that tells what was measured."""
+"""The page with the results."""
 
 from __future__ import annotations
 

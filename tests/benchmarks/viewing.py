@@ -1,4 +1,4 @@
-"""Looks at the status page over HTTP, timed as a browser would wait for them."""
+"""Requests for the status page over HTTP, timed until the answer is complete."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _EVER = aiohttp.ClientTimeout(total=None)
 
 @dataclass(frozen=True)
 class PageTimes:
-    """Medians, in seconds, and how long the page is."""
+    """Medians in seconds, and the size of the page."""
 
     seconds: float
     sorted_seconds: float
     json_seconds: float
     bytes: int
     health: Health
-    """While one look follows the other."""
+    """While one request follows another."""
 
 
 def page_times(
     subject: MeasuredExporter, cloud: Cloud, url: str, seconds: float
 ) -> PageTimes:
-    """Look at everything, a second apart, each time after a server has changed."""
+    """Time every page, a second apart, each time after a server has changed."""
     timed: dict[str, list[tuple[float, int]]] = {_PAGE: [], _SORTED: [], _JSON: []}
     for turn in range(_TIMES):
         for path, found in timed.items():

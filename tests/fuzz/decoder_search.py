@@ -1,4 +1,4 @@
-"""Look for an answer that breaks a decoder, for as long as one likes: ``make fuzz``.
+"""Search for an answer that breaks a decoder: ``make fuzz``.
 
 With atheris the search is led by the lines of Python that an input reaches, and begins
 with what a simulated panel answers. Where atheris has no build, Hypothesis searches
@@ -77,12 +77,12 @@ def main() -> int:
 
 
 def saved_input(body: bytes, form: BodyFormat) -> bytes:
-    """Return a saved input: the format's letter, then the body."""
+    """Return an input as it is saved: the letter of the format, then the body."""
     return form[0].encode() + body
 
 
 def parse_input(data: bytes) -> tuple[bytes, BodyFormat]:
-    """Return the body and the format of a saved input; any bytes are one."""
+    """Return body and format of a saved input; any bytes are valid."""
     return data[1:], "json" if data[:1] == b"j" else "xml"
 
 
@@ -108,7 +108,7 @@ def search_with_hypothesis(check: Check, seconds: float, folder: Path) -> int:
 def _broken(
     check: Check, strategy: Any, number: int
 ) -> tuple[bytes, BodyFormat, Exception] | None:
-    """Return the smallest input found that breaks something, and how."""
+    """Return the smallest input that breaks something, and the error."""
     last: list[tuple[bytes, BodyFormat]] = []
 
     @seed(number)

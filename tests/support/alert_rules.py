@@ -1,4 +1,4 @@
-"""The alerting and recording rules as they are shipped, and Prometheus' own tools."""
+"""The alerting and recording rules as shipped, and the tools that check them."""
 
 from __future__ import annotations
 

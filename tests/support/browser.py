@@ -1,7 +1,7 @@
-"""A real browser in front of real pages, each at its own end of a socket.
+"""A real browser that opens the pages of a real exporter.
 
-The exporter runs in a thread with an event loop of its own, the browser's library in
-another: its commands wait for what they wait for, and the pages go on meanwhile.
+The exporter runs in a thread with its own event loop: Playwright's commands block, and
+the exporter must serve meanwhile.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-prac
 
 @asynccontextmanager
 async def demo_exporter(folder: Path) -> AsyncIterator[str]:
-    """Serve the demo cloud as it is at a fixed moment; yield the address."""
+    """Run an exporter over the demo cloud at a fixed moment; yield its address."""
     clock = SteppedClock(NOW)
     panel = await demo_panel(clock=clock.time)
     try:
@@ -54,7 +54,7 @@ async def demo_exporter(folder: Path) -> AsyncIterator[str]:
 def served_in_thread(
     served: Callable[[], AbstractAsyncContextManager[str]],
 ) -> Iterator[str]:
-    """Serve in an event loop of its own; yield the address."""
+    """Serve in a thread with its own event loop; yield the address."""
     addresses: list[str] = []
     begun = threading.Event()
     ending: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -87,7 +87,7 @@ def served_in_thread(
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start Chromium, without a sandbox: it sees nothing but our own pages."""
+    """Start Chromium without a sandbox: it opens only our own pages."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not on the PATH: `make tools` fetches it")
@@ -105,7 +105,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def _libraries() -> Iterator[None]:
-    """Let the browser's driver find what tests/tools.sh unpacked for it."""
+    """Add the libraries that tests/tools.sh unpacked to the driver's path."""
     folders = map(str, TOOLS.glob("libatomic1/usr/lib/*-linux-gnu*"))
     known = filter(None, [os.environ.get("LD_LIBRARY_PATH")])
     with pytest.MonkeyPatch.context() as patch:
@@ -116,7 +116,7 @@ def _libraries() -> Iterator[None]:
 
 @dataclass(eq=False)
 class Tab:
-    """One page, and whatever the browser complained of."""
+    """An open page, and the errors that the browser reported."""
 
     page: Page
     browser_errors: list[str] = field(default_factory=list)
@@ -127,11 +127,11 @@ class Tab:
         return [" ".join(text.split()) for text in found]
 
     def server_names(self) -> list[str]:
-        """Return the names of the servers shown, in their order."""
+        """Return the names of the servers shown, in order."""
         return self.texts("tbody th.first > a")
 
     def server_states(self) -> list[str]:
-        """Return the states of the servers shown, in their order."""
+        """Return the states of the servers shown, in order."""
         return self.texts("tbody td.first .state")
 
     def overflow(self) -> int:
@@ -142,11 +142,11 @@ class Tab:
         return width
 
     def violations(self) -> list[str]:
-        """Return what axe-core finds to bar anybody from the page."""
+        """Return the accessibility violations that axe-core finds."""
         source = (
             files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
         )
-        # Through the browser's own door: the page's policy lets no other script in.
+        # By the debugging protocol: the page's policy forbids other scripts.
         self.page.evaluate(source)
         options = json.dumps(
             {
@@ -164,7 +164,7 @@ class Tab:
 
 @contextmanager
 def open_tab(browser: Browser, **options: Any) -> Iterator[Tab]:
-    """Open a page of a fresh profile, whose clock stands at the moment of the tests."""
+    """Open a tab in a fresh profile, with the browser's clock fixed at ``NOW``."""
     size = options.pop("size", WIDE)
     viewport: ViewportSize = {"width": size[0], "height": size[1]}
     zone = options.pop("timezone", "UTC")

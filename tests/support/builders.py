@@ -1,4 +1,4 @@
-"""Clouds, rows and answers for tests: a test names only what matters to it."""
+"""Clouds, rows and answers with defaults: a test names only what matters to it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _TYPES = {
 
 
 def a_cloud(servers: int = 1, *, disks: int = 1, **habits: Any) -> Panel:
-    """Return a panel with servers 1, 2, …, that have disks 101, 102, … but no backups.
+    """Return a panel of servers 1, 2, … with disks 101, 102, … and no backups.
 
     ``habits`` are those of ``exporter.demo.habits``.
     """
@@ -58,7 +58,7 @@ def a_cloud(servers: int = 1, *, disks: int = 1, **habits: Any) -> Panel:
 
 
 def a_backup_row(**changes: Any) -> Fields:
-    """Return a built backup of disk 101 of an hour ago, with these fields changed."""
+    """Return the row of a backup of disk 101, built an hour ago, with changes."""
     return {
         "id": 1001,
         "identifier": "azbygzz6zjui4k",
@@ -79,18 +79,18 @@ def a_backup_row(**changes: Any) -> Fields:
 
 
 def without_fields(row: Fields, *names: str) -> Fields:
-    """Return a row that lacks some fields."""
+    """Return a row without some of its fields."""
     return {name: value for name, value in row.items() if name not in names}
 
 
 def list_body(form: str, *rows: Fields, name: str = "backup") -> bytes:
-    """Return the list of these rows as a panel writes it."""
+    """Return these rows as the body of a panel's answer."""
     listed = RowList(f"{name}s", name, list(rows))
     return to_json(listed) if form == "json" else to_xml(listed, XmlStyle())
 
 
 def answer_backups(panel: Panel, form: str, *rows: Fields) -> ActiveFault:
-    """Let server 1 have just these backups."""
+    """Let the panel list exactly these backups, whichever server is asked for."""
     return answer_with(panel, form, list_body(form, *rows))
 
 
@@ -101,7 +101,7 @@ def answer_servers(
     path: str = "/virtual_machines",
     headers: dict[str, str] | None = None,
 ) -> ActiveFault:
-    """Let just these servers be listed."""
+    """Let the panel list exactly these servers."""
     body = list_body(form, *rows, name="virtual_machine")
     return answer_with(panel, form, body, resource=None, path=path, headers=headers)
 
@@ -117,7 +117,7 @@ def answer_with(  # noqa: PLR0913  # each names one thing about an answer
     headers: dict[str, str] | None = None,
     times: int | None = None,
 ) -> ActiveFault:
-    """Let the panel answer with this body, well or badly."""
+    """Let the panel answer with this body and status."""
     answer = faults.answer(
         status,
         {"Content-Type": _TYPES[form], **(headers or {})},
@@ -127,7 +127,7 @@ def answer_with(  # noqa: PLR0913  # each names one thing about an answer
 
 
 async def sample_lines(cloud: MonitoredCloud, *beginnings: str) -> list[str]:
-    """Return the samples of a scrape whose lines begin like this."""
+    """Return the lines of a scrape that begin with one of these texts."""
     return [
         line
         for line in (await cloud.metrics()).splitlines()
@@ -138,13 +138,13 @@ async def sample_lines(cloud: MonitoredCloud, *beginnings: str) -> list[str]:
 async def sample_labels(
     cloud: MonitoredCloud, family: str, **wanted: object
 ) -> dict[str, str]:
-    """Return the other labels of the one sample with these labels."""
+    """Return the remaining labels of the one sample that has these labels."""
     (found,) = await cloud.series(family, **wanted)
     return dict(pair.split("=", 1) for pair in found.split(","))
 
 
 def panel_section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
-    """Return the section of a panel in a configuration file."""
+    """Return a panel's section for a configuration file."""
     return {
         "name": name,
         "url": panel.url,
@@ -154,14 +154,14 @@ def panel_section(panel: Panel, name: str, **keys: Any) -> dict[str, Any]:
 
 
 def edit_config(cloud: MonitoredCloud, edit: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the configuration file."""
+    """Edit the parsed configuration file and write it back."""
     content = yaml.safe_load(cloud.file.read_text())
     edit(content)
     cloud.file.write_text(yaml.safe_dump(content))
 
 
 async def reload(cloud: MonitoredCloud) -> tuple[int, str]:
-    """Reload by HTTP; return the status and what was said."""
+    """Reload over HTTP; return the status and the body."""
     status, text, _ = await cloud.get("/-/reload", method="POST")
     return status, text
 
@@ -169,7 +169,7 @@ async def reload(cloud: MonitoredCloud) -> tuple[int, str]:
 async def edit_and_reload(
     cloud: MonitoredCloud, edit: Callable[[dict[str, Any]], Any]
 ) -> None:
-    """Change the file, have it loaded, and let what is due be done."""
+    """Edit the configuration file, reload it, and wait until nothing is due."""
     edit_config(cloud, edit)
 
     assert await reload(cloud) == (200, "Reloaded.\n")

@@ -1,4 +1,4 @@
-"""Counts what is done, by calls: unlike seconds, these are the same everywhere."""
+"""Count the calls of functions: unlike seconds, they are the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 
 class CallCounts(Counter[str]):
-    """Calls by the functions' names."""
+    """Numbers of calls by the names of the functions."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start at zero."""
         super().__init__()
         self.threads: defaultdict[str, set[str]] = defaultdict(set)
-        """In which threads each was called."""
+        """The threads in which each function was called."""
 
 
 @contextmanager

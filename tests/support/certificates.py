@@ -1,4 +1,4 @@
-"""Certificates and keys, made when a test needs them: none is kept anywhere."""
+"""Certificates and keys, generated when a test needs them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HOSTS = ("localhost", "127.0.0.1")
 
 
 def write_certificates(folder: Path) -> None:
-    """Write what the web configurations of the tests name.
+    """Write the files that the tests' web configurations name.
 
     ``cert.pem`` with ``key.pem`` is the server's and ``client.pem`` a client's, both of
-    the authority ``ca.pem``; ``stranger.pem`` is of another that nobody trusts.
+    the authority ``ca.pem``; ``stranger.pem`` is of an authority that nobody trusts.
     """
     authority, other = trustme.CA(), trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -32,7 +32,7 @@ def write_certificates(folder: Path) -> None:
 
 
 def write_unusable(folder: Path) -> None:
-    """Write files that look like certificates or keys, and are no use."""
+    """Write certificates and keys that cannot be used."""
     server = trustme.CA().issue_cert(*HOSTS)
     server.private_key_pem.write_to_path(folder / "other-key.pem")
     (folder / "empty.pem").write_bytes(b"")

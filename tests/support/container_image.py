@@ -1,4 +1,4 @@
-"""The exporter's image, built as the Dockerfile says and run by a real runtime."""
+"""The exporter's image: built from the Dockerfile, and run by runc."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from exporter_process import RunningProcess, started_process
 BASE = TOOLS / "base.tar"
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 _INDEX_VARIABLES = ("PIP_CERT", "PIP_INDEX_URL")
-"""How the package index is reached, where that is special."""
+"""Variables that pip needs to reach the package index, where they are set."""
 
 
 def _output(*command: str | Path) -> str:
-    """Run a program; return what it says, without the last line's end."""
+    """Run a program that must succeed; return its output."""
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300
     )
@@ -34,12 +34,12 @@ def _output(*command: str | Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Buildah with a store of its own; it neither asks nor changes the machine's."""
+    """Buildah with its own storage: the machine's is neither read nor changed."""
 
     folder: Path
 
     def __call__(self, *arguments: str | Path) -> str:
-        """Run buildah; return what it says."""
+        """Run buildah; return its output."""
         return _output(
             *("buildah", "--storage-driver", "vfs"),
             *("--root", str(self.folder / "store")),
@@ -48,7 +48,7 @@ class Builder:
         )
 
     def commit(self, container: str, name: str) -> None:
-        """Make an image of a container."""
+        """Commit a container as an image."""
         trusted = self.folder / "policy.json"
         trusted.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self(
@@ -57,7 +57,7 @@ class Builder:
         )
 
     def base(self, name: str) -> None:
-        """Make the image that stands for Python's: Debian's Python and no more."""
+        """Make the base image: Debian's Python and nothing else."""
         container = self("from", "scratch")
         self("add", "--quiet", container, BASE, "/")
         self.commit(container, name)
@@ -82,20 +82,20 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: its files, and what it says of itself."""
+    """An image: its files and its metadata."""
 
     files: Path
     description: dict[str, Any]
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return what a runtime is told."""
+        """Return the image's configuration for runtimes."""
         return dict(self.description["config"])
 
     def bundle(
         self, folder: Path, command: tuple[str, ...], options: ContainerOptions
     ) -> None:
-        """Write what runc runs: the image as it is, hardened as a cluster would."""
+        """Write the OCI bundle that runc runs, hardened as a cluster would."""
         folder.mkdir()
         _output("runc", "spec", "--bundle", folder)
         file = folder / "config.json"
@@ -128,17 +128,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ContainerOptions:
-    """What a container is given beside its image."""
+    """Environment, mounts and network of a container."""
 
     environment: tuple[str, ...] = ()
     mounts: Mapping[Path, str] = field(default_factory=dict)
     network: Path | None = None
-    """None: one of its own."""
+    """None: its own network namespace."""
 
 
 @contextmanager
 def built_image(folder: Path, **arguments: str) -> Iterator[Image]:
-    """Build the image; skip without what that takes."""
+    """Build the image; skip the test where the tools are missing."""
     if os.geteuid() != 0:
         pytest.skip("only root can build and run an image here")
     if not (shutil.which("buildah") and shutil.which("runc") and BASE.exists()):
@@ -158,7 +158,7 @@ def built_image(folder: Path, **arguments: str) -> Iterator[Image]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that runs."""
+    """A running container."""
 
     image: Image
     folder: Path
@@ -167,12 +167,12 @@ class Container:
 
     @property
     def process(self) -> Path:
-        """Return what the machine knows of the first process."""
+        """Return the first process' folder in ``/proc``."""
         state = json.loads(_output(*_runtime(self.folder), "state", self.folder.name))
         return Path("/proc") / str(state["pid"])
 
     def run_beside(self, *command: str) -> tuple[int, str]:
-        """Run another command in the same surroundings; return its status and words.
+        """Run a command with the same options; return its exit status and output.
 
         In a container that shares the network, not by `runc exec`: where the machine
         is a folder that somebody changed root to, that would leave it.

@@ -1,4 +1,4 @@
-"""The real exporter in a process of its own, on free ports; Prometheus' own tools."""
+"""The exporter as a child process, and clients for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCALE = {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", "")}
 
 @dataclass(eq=False)
 class RunningProcess:
-    """A process, and what it has said so far."""
+    """A child process and its output so far."""
 
     process: asyncio.subprocess.Process
     out: list[str] = field(default_factory=list)
@@ -31,11 +31,11 @@ class RunningProcess:
 
     @property
     def output(self) -> str:
-        """Return everything that was said."""
+        """Return standard output and standard error."""
         return "".join(self.out) + "".join(self.err)
 
     async def wait_for(self, pattern: str) -> re.Match[str]:
-        """Wait until something was said that matches; fail if it ends before."""
+        """Wait until the output matches; fail if the process ends before."""
         while True:
             self._output_added.clear()
             found = re.search(pattern, self.output)
@@ -46,7 +46,7 @@ class RunningProcess:
             await self._output_added.wait()
 
     async def base_url(self) -> str:
-        """Return the address of its front door, once it listens."""
+        """Wait until it listens; return its address."""
         address = await self.wait_for(r"msg=listening address=(\S+)")
         return f"http://{address[1]}"
 
@@ -61,7 +61,7 @@ class RunningProcess:
     async def collect_output(
         self, stream: asyncio.StreamReader | None, to: list[str]
     ) -> None:
-        """Note what is said."""
+        """Collect the lines of a stream."""
         assert stream is not None
         async for line in stream:
             to.append(line.decode())
@@ -73,7 +73,7 @@ class RunningProcess:
 async def exporter_process(
     *arguments: str, environment: dict[str, str] | None = None
 ) -> AsyncIterator[RunningProcess]:
-    """Start ``python -m exporter`` with these arguments; it is gone afterwards."""
+    """Start ``python -m exporter`` with these arguments; kill it in the end."""
     command = (sys.executable, "-m", "exporter", *arguments)
     async with started_process(*command, environment=environment) as exporter:
         yield exporter
@@ -85,7 +85,7 @@ async def started_process(
     environment: dict[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[RunningProcess]:
-    """Start a program, with open files to inherit; it is gone afterwards."""
+    """Start a program that inherits these files; kill it in the end."""
     async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -107,7 +107,7 @@ async def started_process(
 
 
 async def fetch(url: str, method: str = "GET") -> tuple[int, str]:
-    """Return status and text of one answer."""
+    """Return status and body of one request."""
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, url) as response,
@@ -116,7 +116,7 @@ async def fetch(url: str, method: str = "GET") -> tuple[int, str]:
 
 
 async def poll_until(url: str, good: Callable[[int, str], bool]) -> str:
-    """Ask until the answer is good; return it."""
+    """Repeat a request until the answer is accepted; return its body."""
     while True:
         status, text = await fetch(url)
         if good(status, text):
@@ -125,7 +125,7 @@ async def poll_until(url: str, good: Callable[[int, str], bool]) -> str:
 
 
 def promtool_check(scrape: str) -> str:
-    """Return what `promtool check metrics` has to say: nothing, if all is well."""
+    """Return the complaints of `promtool check metrics`; empty if there are none."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not on the PATH: `make tools` fetches it")
     run = subprocess.run(

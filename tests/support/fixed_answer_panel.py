@@ -1,4 +1,4 @@
-"""A panel that answers every request with the same bytes, and what reads them."""
+"""A server that answers every request with the same bytes, and an API client for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from exporter.onapp.client import Client, Sessions
 
 
 class IgnoredCounts:
-    """Counts nothing."""
+    """Ignores what is counted."""
 
     def answered(self, resource: str, status: int, seconds: float) -> None:
         """Ignore an answer."""
@@ -33,7 +33,7 @@ class IgnoredCounts:
 
 @asynccontextmanager
 async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[PanelApi]:
-    """Serve these bytes to every request; yield what reads them."""
+    """Answer every request with these bytes; yield a client."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

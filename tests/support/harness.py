@@ -1,9 +1,8 @@
-"""A simulated cloud, an exporter that watches it, and time that a test lets pass.
+"""An exporter that monitors a simulated cloud, with a clock that tests move.
 
-Everything is real but the clock: requests cross real sockets on free ports of the
-loopback interface. Time stands still until ``Cloud.pass_`` moves it, and moves for
-the exporter and the simulated world alike; a test so covers hours in milliseconds and
-never depends on how fast the machine is.
+Everything but the clock is real: requests cross sockets of the loopback interface. Time
+stands still until ``MonitoredCloud.advance`` moves it, for the exporter and the
+simulated world alike. So a test covers hours in milliseconds, on any machine.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NOW = 1_800_000_000.0
 """When every test begins: 2027-01-15 08:00:00 UTC."""
 
 BACKUPS_ONLY = {"schedules": False, "transactions": False, "backup_servers": False}
-"""For ``collectors``: nothing is read but inventory and backups."""
+"""For ``collectors``: only inventory and backups are read."""
 
 _LONGEST_REAL_WAIT_SECONDS = 60
 _SHORTEST_SLEEP_SECONDS = 1e-6
@@ -42,7 +41,7 @@ _SHORTEST_SLEEP_SECONDS = 1e-6
 
 @dataclass(eq=False)
 class SteppedClock:
-    """A clock that is moved by hand, from one sleeper's moment to the next."""
+    """A clock that tests move, from one sleeper's due time to the next."""
 
     start: float = NOW
     elapsed: float = 0.0
@@ -57,7 +56,7 @@ class SteppedClock:
         return 1000.0 + self.elapsed
 
     async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
-        """Return when ``wake`` is set or the clock was moved far enough."""
+        """Wait until ``wake`` is set or the clock has moved so far."""
         if seconds is not None and seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -65,7 +64,7 @@ class SteppedClock:
             await wake.wait()
             return
         moved = asyncio.Event()
-        # What is rounded away must not leave a sleeper due where it fell asleep.
+        # Rounding must not make a sleeper due at the moment it begins to sleep.
         self.sleepers[moved] = self.elapsed + max(seconds, _SHORTEST_SLEEP_SECONDS)
         waits = [asyncio.create_task(event.wait()) for event in (wake, moved)]
         try:
@@ -76,11 +75,11 @@ class SteppedClock:
                 task.cancel()
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Return a time-out of the real time: the other end may be busy."""
+        """Return a time-out in real time: the other end may be busy."""
         return asyncio.timeout(seconds)
 
     def move(self, target: float) -> bool:
-        """Move to the next sleeper's moment, or to ``target``; tell whether there."""
+        """Move to the next sleeper or to ``target``; return whether that is reached."""
         self.elapsed = max(self.elapsed, min([target, *self.sleepers.values()]))
         for moved, due in list(self.sleepers.items()):
             if due <= self.elapsed:
@@ -91,11 +90,11 @@ class SteppedClock:
 
 @dataclass(eq=False)
 class SteppedTimeoutClock(SteppedClock):
-    """A clock by which requests time out too: what hangs does so without waiting."""
+    """A stepped clock by which requests time out too, without real waiting."""
 
     @asynccontextmanager
     async def timeout(self, seconds: float) -> AsyncIterator[None]:
-        """End the body with TimeoutError when the clock was moved so far."""
+        """Raise TimeoutError in the body when the clock has moved so far."""
         moved = asyncio.Event()
         self.sleepers[moved] = self.elapsed + seconds
         try:
@@ -116,7 +115,7 @@ async def _expire(scope: asyncio.Timeout, moved: asyncio.Event) -> None:
 
 @dataclass(eq=False)
 class MonitoredCloud:
-    """One exporter over simulated panels, and ways to look at it."""
+    """An exporter over simulated panels, and a client for it."""
 
     panel: Panel
     exporter: Exporter
@@ -126,7 +125,7 @@ class MonitoredCloud:
     file: Path
     """The exporter's configuration file; change it, then ``POST /-/reload``."""
     unanswered: int = 0
-    """So many requests to a panel stay unanswered while time passes."""
+    """How many requests the panel leaves unanswered while time passes."""
 
     @property
     def world(self) -> SimulatedCloud:
@@ -134,7 +133,7 @@ class MonitoredCloud:
         return self.panel.cloud
 
     async def settle(self) -> None:
-        """Wait until every poller has done what is due at this moment."""
+        """Wait until every poller has done everything that is due now."""
         async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS):
             await _run_ready_tasks()
             rests = 0
@@ -144,7 +143,7 @@ class MonitoredCloud:
                 await _run_ready_tasks()
 
     def _checks_wanted(self) -> int:
-        """Return how often to look again: a panel notices late who has hung up."""
+        """Return how often to check: a panel notices late that a client is gone."""
         return 3 if self._simulates_timeouts() and self.panel.faults.held else 0
 
     def _simulates_timeouts(self) -> bool:
@@ -160,7 +159,7 @@ class MonitoredCloud:
         return in_flight <= allowed and all(poller.asleep for poller in pollers)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and the exporter do what it does meanwhile."""
+        """Move the clock, and let the exporter do what becomes due."""
         target = self.clock.elapsed + seconds
         await self.settle()
         while not self.clock.move(target):
@@ -200,7 +199,7 @@ class MonitoredCloud:
 
 
 async def _run_ready_tasks() -> None:
-    """Let every task that can run do so: a woken poller, and what it started."""
+    """Let every task run that can: pollers that woke up, and what they started."""
     for _ in range(4):
         await asyncio.sleep(0)
 
@@ -229,11 +228,11 @@ async def monitored(  # noqa: PLR0913  # a test names what matters to it
     web_config_file: Path | None = None,
     **keys: Any,
 ) -> AsyncIterator[MonitoredCloud]:
-    """Start a panel and an exporter that watches it; end both.
+    """Start a panel and an exporter that monitors it; stop both in the end.
 
     ``keys`` go into the panel's section of the configuration file, ``settings`` into
-    its top level. The first pass has ended when the body begins, but for ``held``
-    requests that the panel does not answer.
+    its top level. The first pass has ended when the body begins, but for
+    ``unanswered`` requests.
     """
     clock = clock or SteppedClock(panel.cloud.now)
     panel.clock = clock.time
@@ -260,7 +259,7 @@ async def running_exporter(  # noqa: PLR0913  # the same
     web_config_file: Path | None = None,
     supervisor: NotifySocket | None = None,
 ) -> AsyncIterator[MonitoredCloud]:
-    """Start an exporter with a configuration file, over a panel that is running."""
+    """Start an exporter with a configuration file, over a running panel."""
     exporter = Exporter(
         load=lambda: config.load(file, {}),
         clock=clock,
@@ -283,7 +282,7 @@ async def running_exporter(  # noqa: PLR0913  # the same
 async def monitored_by_shards(
     panel: Panel, folder: Path, total: int, **keys: Any
 ) -> AsyncIterator[list[MonitoredCloud]]:
-    """Start a panel and all the exporters that share it, on one clock."""
+    """Start a panel and the exporters that share its servers, on one clock."""
     clock = SteppedClock(NOW)
     panel.clock = clock.time
     async with panel, AsyncExitStack() as stack:
@@ -300,7 +299,7 @@ async def monitored_by_shards(
 
 
 async def advance_together(clouds: list[MonitoredCloud], seconds: float) -> None:
-    """Let time pass for all of them together."""
+    """Move the clock that exporters share."""
     clock = clouds[0].clock
     target = clock.elapsed + seconds
     while True:

@@ -1,4 +1,4 @@
-"""What clusters are given: the chart as helm renders it, and kustomize's folders."""
+"""Kubernetes manifests: the chart rendered by helm, and kustomize's folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = "ghcr.io/onapp-backup-exporter/onapp-backup-exporter"
 CHART = DEPLOY / "helm" / "onapp-backup-exporter"
 KUBERNETES = DEPLOY / "kubernetes"
 OLDEST, NEWEST = "1.25", "1.34"
-"""Of Kubernetes: the chart takes the first and later, and the last is tried too."""
+"""Versions of Kubernetes: the oldest that the chart supports, the newest tested."""
 
 
 Manifest = dict[str, Any]
@@ -24,7 +24,7 @@ Manifest = dict[str, Any]
 
 
 def output_of(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str:
-    """Run a program; return what it says, or what it complains of if it must fail."""
+    """Run a program; return its output, or its errors if it is to fail."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not on the PATH: `make tools` builds it")
     run = subprocess.run(
@@ -37,7 +37,7 @@ def output_of(*command: str | Path, status: int = 0, folder: Path = ROOT) -> str
 def helm_template(
     *options: str | Path, release: str = "onapp-backup-exporter", version: str = NEWEST
 ) -> list[Manifest]:
-    """Return what the chart makes of these options."""
+    """Return the chart's manifests for these options."""
     command = ("helm", "template", release, CHART, "--namespace", "monitoring")
     text = _cached_output(*command, "--kube-version", version, *options)
     return list(yaml.safe_load_all(text))
@@ -50,7 +50,7 @@ def helm_error(*options: str | Path) -> str:
 
 
 def kustomized(folder: str) -> list[Manifest]:
-    """Return what kustomize makes of a folder."""
+    """Return the manifests that kustomize builds from a folder."""
     return list(
         yaml.safe_load_all(_cached_output("kustomize", "build", KUBERNETES / folder))
     )
@@ -73,7 +73,7 @@ def only_object(manifests: list[Manifest], kind: str) -> Manifest:
 
 
 def pod(manifests: list[Manifest]) -> Manifest:
-    """Return the pod that the exporter runs in."""
+    """Return the specification of the exporter's pod."""
     return dict(only_object(manifests, "StatefulSet")["spec"]["template"]["spec"])
 
 
@@ -84,7 +84,7 @@ def exporter(manifests: list[Manifest]) -> Manifest:
 
 
 def environment(manifests: list[Manifest], pod_name: str) -> dict[str, str]:
-    """Return the variables of a pod, as a cluster would set them."""
+    """Return the environment of a pod, as a cluster would set it."""
     fields = {"metadata.name": pod_name}
     return {
         variable["name"]: variable["value"]

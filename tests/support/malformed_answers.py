@@ -1,4 +1,4 @@
-"""Answers that no panel should send, and what must hold whatever one sends.
+"""Answers that no panel should send, and what must hold for every answer.
 
 Shared by the suite, which tries some hundreds of each kind, and by ``make fuzz``,
 which tries as many as its time allows.
@@ -33,7 +33,7 @@ from exporter.onapp.backups import Parsed
 from exporter.onapp.error_body import refusal
 
 CANARY = "sPy-of-7-letters"
-"""Stands in the bodies wherever a secret could; no error may quote it."""
+"""Stands in bodies wherever a secret could; no error may quote it."""
 FORMATS: tuple[BodyFormat, ...] = ("json", "xml")
 _PATHS = {
     "version": "/version",
@@ -60,9 +60,9 @@ DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
 
 
 def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
-    """Give a body to every decoder; return what each could use.
+    """Give a body to every decoder; return what each decoded.
 
-    Nothing is raised but Undecodable, and no word of it is out of the body.
+    Fails if a decoder raises anything but Undecodable, or if a message quotes CANARY.
     """
     found = {}
     said = [refusal(body, form, hide=[CANARY])]
@@ -79,7 +79,7 @@ def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
 
 
 def rendered_values(found: Mapping[str, Any]) -> list[float]:
-    """Return the values of a scrape of all this; fail unless each is a number."""
+    """Return the values of a scrape of decoded rows; fail unless all are finite."""
     lists = {n: p.values for n, p in found.items() if isinstance(p, Parsed)}
     panel = a_panel(
         backup_servers=lists.get("backup_servers", ()),
@@ -105,7 +105,7 @@ def rendered_values(found: Mapping[str, Any]) -> list[float]:
 
 @cache
 def valid_answers() -> tuple[tuple[BodyFormat, bytes], ...]:
-    """Return what a simulated panel answers, in both formats and two generations."""
+    """Return a simulated panel's answers, in both formats and two OnApp generations."""
     world = SimulatedCloud(NOW)
     for number in range(2):
         server = world.add_server(label=f"server {number}", created_at=NOW - 9e6)
@@ -171,7 +171,7 @@ _KEYS = (
     *("parent_id", "associated_object_id", "errors", "error", "#text", "@nil", CANARY),
 )
 WORDS = tuple({*_DATES, *_TEXTS, *_KEYS, *_NUMBERS[:24], "<![CDATA[", "<!DOCTYPE "})
-"""What a search had better know."""
+"""The dictionary of the fuzzer."""
 words = st.sampled_from((*_NUMBERS, *_DATES, *_TEXTS)) | st.text(max_size=4)
 keys = st.sampled_from(_KEYS)
 
@@ -207,7 +207,7 @@ json_trees = st.recursive(_json_values, _json_above, max_leaves=12)
 
 @st.composite
 def json_lists(draw: st.DrawFn) -> str:
-    """Make a list of rows of one kind, of which some may be in order."""
+    """Make a list of rows of one resource, some of them valid."""
     name = draw(st.sampled_from([path.removesuffix("s") for path in _PATHS]))
     fields = st.lists(st.tuples(keys, _json_values), max_size=6)
     rows = draw(st.lists(fields, min_size=1, max_size=4))
@@ -309,7 +309,7 @@ _ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-1
 
 
 def encoded(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
-    """Write texts as bytes, mostly as UTF-8."""
+    """Encode texts, mostly as UTF-8."""
     return st.builds(
         lambda text, encoding: text.encode(encoding, "surrogatepass"),
         texts,
@@ -317,12 +317,12 @@ def encoded(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
     )
 
 
-# Good answers, spoiled.
+# Valid answers, corrupted.
 
 
 @st.composite
 def corrupted_answers(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
-    """Cut, flip, repeat and replace pieces of what a panel has really answered."""
+    """Cut, reverse, repeat and replace pieces of valid answers."""
     form, whole = draw(st.sampled_from(valid_answers()))
     body = bytearray(whole)
     for _ in range(draw(st.integers(1, 3))):
@@ -353,18 +353,18 @@ TOKENS: Mapping[BodyFormat, tuple[str, ...]] = {
     ),
     "xml": tuple(map(escape, _ANY)),
 }
-"""What may stand in the place of a value; the largest numbers come first."""
+"""Replacements for values; the largest numbers come first."""
 
 
 def value_count(body: bytes, form: BodyFormat) -> int:
-    """Return how many values stand in a body."""
+    """Return the number of values in a body."""
     return len(_VALUES[form].findall(body))
 
 
 def with_value_replaced(
     body: bytes, form: BodyFormat, number: int, token: int
 ) -> bytes:
-    """Put a token in the place of one value; both are counted round and round."""
+    """Replace one value by a token; both numbers wrap around."""
     values = list(_VALUES[form].finditer(body))
     if not values:
         return body
@@ -374,7 +374,7 @@ def with_value_replaced(
 
 
 def short_answer(name: str, form: BodyFormat) -> bytes:
-    """Return what a simulated panel answers, with one row and no rows within it."""
+    """Return a simulated panel's answer with one row and no nested rows."""
     body = valid_answers()[FORMATS.index(form) * len(_PATHS) + [*_PATHS].index(name)][1]
     if form == "xml":
         row = name.removesuffix("s").encode()
@@ -402,7 +402,7 @@ def short_answer(name: str, form: BodyFormat) -> bytes:
 
 @st.composite
 def answers_with_values_replaced(draw: st.DrawFn) -> tuple[BodyFormat, bytes]:
-    """Put other values in the place of some that a panel has really answered."""
+    """Replace one or two values of a valid answer."""
     form, body = draw(st.sampled_from(valid_answers()))
     for _ in range(draw(st.integers(1, 2))):
         number, token = draw(st.integers(0, 200)), draw(st.integers(0, 200))

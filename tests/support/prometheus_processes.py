@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 
 _LONGEST_SECONDS = 180
-"""These live through whole tests: no wait, but what hangs ends in the end."""
+"""A limit for whole tests, so that what hangs ends."""
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
@@ -29,13 +29,13 @@ class Prometheus:
     """A running Prometheus, and its API."""
 
     def __init__(self, port: int, session: aiohttp.ClientSession, log: Path) -> None:
-        """Ask the one on this port; its log goes to this file."""
+        """Use the Prometheus on this port, which logs to this file."""
         self.base = f"http://127.0.0.1:{port}"
         self.session = session
         self.log = log
 
     async def api(self, path: str, **parameters: str | float) -> Any:
-        """Return the data of an answer; fail with what it says if it is an error."""
+        """Return the data of an answer; fail with its message if it is an error."""
         url = f"{self.base}/api/v1/{path}"
         async with self.session.get(url, params=parameters) as response:
             answer = await response.json()
@@ -43,7 +43,7 @@ class Prometheus:
         return answer["data"]
 
     async def targets(self) -> list[dict[str, Any]]:
-        """Return the state of its targets, or none while it starts."""
+        """Return the state of the targets; none while it starts."""
         try:
             found = await self.api("targets")
         except (aiohttp.ClientConnectionError, aiohttp.ContentTypeError):
@@ -51,7 +51,7 @@ class Prometheus:
         return [dict(target) for target in found["activeTargets"]]
 
     async def wait_for_scrape(self) -> dict[str, Any]:
-        """Wait until a scrape, good or bad, can be queried; return the target."""
+        """Wait until a scrape, successful or not, can be queried; return the target."""
         while True:
             for target in await self.targets():
                 # The state is told a little before the samples are in.
@@ -60,7 +60,7 @@ class Prometheus:
             await asyncio.sleep(0.05)
 
     async def scrape_results(self, jobs: int) -> dict[str, tuple[str, str]]:
-        """Wait until each job was scraped once; return health and error of each."""
+        """Wait until each job was scraped once; return its health and last error."""
         while True:
             found = {
                 target["labels"]["job"]: (target["health"], target["lastError"])

@@ -1,6 +1,6 @@
-"""Panels and servers in every state that is judged, drawn at random but repeatably.
+"""Stores with panels and servers in every state that health distinguishes.
 
-Ages lie on both sides of each threshold, a second apart.
+Random but repeatable; ages lie a second on either side of each threshold.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _POLL_AGES = (0.0, 900.0, 2 * 900.0, 2 * 900.0 + 1199, 2 * 900.0 + 1201, 3599.0,
 
 @dataclass
 class RandomStores:
-    """Draws servers and panels."""
+    """Makes random panels and servers."""
 
     random: Random
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def store(self, panels: int, servers: int) -> Store:
-        """Draw panels with so many servers each."""
+        """Make panels with so many servers each."""
         return a_store(*(self.panel(f"cp{n}", servers) for n in range(panels)))
 
     def panel(self, name: str, servers: int) -> PanelStore:
-        """Draw a panel: most of them answer."""
+        """Make a panel; most of them are reachable."""
         chosen = self.random.choice
         up = chosen((True, True, True, True, False, None))
         read_at = chosen((None, 0.0, 60.0, HOUR))

@@ -1,4 +1,4 @@
-"""Secrets in what was said: plain, or in any of the ways in which texts carry texts."""
+"""Search for secrets in texts: plain, escaped or encoded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 
 def encodings(secret: str) -> set[str]:
-    """Return the ways to write a secret that tell it to whoever finds them."""
+    """Return every form of a secret from which it can be read back."""
     whole = secret.encode()
     found = {
         secret,
@@ -35,7 +35,7 @@ def encodings(secret: str) -> set[str]:
 
 
 def leaks(said: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[str, str]]:
-    """Return where which secret was said, in whatever case."""
+    """Return which text holds which secret, ignoring case."""
     lowered = {where: text.lower() for where, text in said.items()}
     return [
         (where, secret)

@@ -1,4 +1,4 @@
-"""Front doors behind a web configuration, and ways to knock."""
+"""A server with a web configuration (TLS, users), and a client for it."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ LONGEST_REAL_WAIT_SECONDS = 60
 
 
 def basic_auth(user: str, password: str) -> dict[str, str]:
-    """Return the header of a login."""
+    """Return the header of HTTP basic authentication."""
     pair = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {pair}"}
 
 
 @dataclass(eq=False)
 class SecuredServer:
-    """A front door, its web configuration, and ways to knock."""
+    """A running server, its web configuration, and a client for it."""
 
     base: str
     file: Path
     clock: SteppedClock
     checks: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Password and hash of each time that bcrypt was asked."""
+    """Password and hash of each call of bcrypt."""
 
     async def request(
         self,
@@ -55,7 +55,7 @@ class SecuredServer:
         password: str = PASSWORD,
         **options: Any,
     ) -> aiohttp.ClientResponse:
-        """Ask on a new connection; the answer is read."""
+        """Send a request on a new connection, and read the whole answer."""
         headers = options.pop("headers", {})
         if user is not None:
             headers |= basic_auth(user, password)
@@ -71,7 +71,7 @@ class SecuredServer:
         return (await self.request(*arguments, **options)).status
 
     def write_web_config(self, text: str) -> None:
-        """Write the file anew, and let it be looked at with the next request."""
+        """Replace the web configuration; the next request checks the file again."""
         self.file.write_text(text, "utf-8")
         self.clock.elapsed += 1.0
 
@@ -80,7 +80,7 @@ class SecuredServer:
 async def secured(
     folder: Path, text: str, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw
 ) -> AsyncIterator[SecuredServer]:
-    """Serve behind a web configuration."""
+    """Start a server with this web configuration."""
     file = folder / "web.yml"
     file.write_text(text, "utf-8")
     checks: list[tuple[bytes, bytes]] = []
@@ -92,7 +92,7 @@ async def secured(
     panel = a_panel()
     add_server(panel, a_server(), a_backup())
     store = a_store(panel)
-    # The files are new, as they are when somebody has just changed them.
+    # The clock starts when the file was written, as after a fresh change.
     clock = SteppedClock(start=file.stat().st_mtime)
     pages = handlers_for(store)
     access = AccessControl(watching(file, clock), PasswordChecker(counted))
@@ -105,7 +105,7 @@ async def secured(
 
 
 def client_context(folder: Path, certificate: str | None = None) -> ssl.SSLContext:
-    """Return what a client of our authority connects with."""
+    """Return a TLS context that trusts our authority, and maybe has a certificate."""
     context = ssl.create_default_context(cafile=folder / "ca.pem")
     if certificate is not None:
         context.load_cert_chain(folder / certificate)

@@ -1,4 +1,4 @@
-"""The dashboards as they are shipped, and what Grafana makes of their queries."""
+"""The dashboards as shipped, and how Grafana fills in their queries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DASHBOARDS: dict[str, dict[str, Any]] = {
 ALL_VALUES = ".+"
 
 VariableValues: TypeAlias = Mapping[str, str]
-"""The values of variables, as they stand in a query."""
+"""The value of each variable, as it is written in a query."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Query:
 
     @property
     def location(self) -> str:
-        """Return where it stands."""
+        """Return dashboard, panel and query, for messages."""
         return f"{self.dashboard}: {self.panel}, {self.ref}"
 
 
 def panels(board: str) -> list[dict[str, Any]]:
-    """Return the panels of a dashboard, without the headings."""
+    """Return the panels of a dashboard, without row headings."""
     return [panel for panel in DASHBOARDS[board]["panels"] if panel["type"] != "row"]
 
 
@@ -64,18 +64,18 @@ def variables(board: str) -> dict[str, dict[str, Any]]:
 
 
 def substituted(expression: str, values: VariableValues) -> str:
-    """Put values in the place of variables, of Grafana's own ones too."""
+    """Return an expression with variables replaced, Grafana's own included."""
     known = sorted(values, key=len, reverse=True)
     names = "|".join(re.escape(name) for name in known)
     return re.sub(rf"\$(?:{names})\b", lambda found: values[found[0][1:]], expression)
 
 
 def variable_value(*values: str) -> str:
-    """Return what stands in a query for these values of a variable that has many."""
+    """Return how Grafana writes the selected values of a multi-value variable."""
     escaped = [re.sub(r"([\\^$.*+?()\[\]{}|])", r"\\\\\1", value) for value in values]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
 def legend_text(legend: str, labels: Mapping[str, str]) -> str:
-    """Return what a series is called."""
+    """Return a series' name by the legend format."""
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), legend)

@@ -1,4 +1,4 @@
-"""Stores filled by hand and by Hypothesis: a test names only what matters to it."""
+"""Stores with defaults, and Hypothesis strategies for stores in any state."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from exporter.model.transaction_log import (
 TIME = 1_800_000_000.0
 """The moment of every scrape here: Unix seconds."""
 MONOTONIC = 50_000.0
-"""The same moment, as freshness is judged by."""
+"""The same moment on the monotonic clock."""
 
 _INTERVAL = 900.0
 _MAX_AGE = 3600.0
 
 
 class FixedClock:
-    """A clock that always shows the same moment, until it is set."""
+    """A clock that stands still at ``TIME`` until ``elapsed`` is set."""
 
     def __init__(self) -> None:
-        """Stand at the moment of every scrape."""
+        """Start at ``TIME``."""
         self.elapsed = 0.0
 
     def time(self) -> float:
@@ -55,15 +55,15 @@ class FixedClock:
         return MONOTONIC + self.elapsed
 
     async def wait(self, wake: object, seconds: float | None) -> None:
-        """Is never called: nothing polls here."""
+        """Do nothing: nothing polls here."""
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Is never called either."""
+        """Raise: nothing polls here."""
         raise NotImplementedError
 
 
 def a_backup(**changes: Any) -> Backup:
-    """Return a good backup of a disk, taken an hour ago."""
+    """Return a good backup of a disk, built an hour ago."""
     fields: dict[str, Any] = {
         "id": 1001,
         "target": Target("Disk", 101),
@@ -97,7 +97,7 @@ def a_server(**changes: Any) -> Server:
 
 
 def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
-    """Return the store of a panel that answers and lists no servers yet."""
+    """Return the store of a reachable panel without servers."""
     fields: dict[str, Any] = {
         "url": "https://cp.example.com",
         "interval_seconds": _INTERVAL,
@@ -114,7 +114,7 @@ def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
 def add_server(
     panel: PanelStore, server: Server, *backups: Backup, seconds_ago: float = 0.0
 ) -> None:
-    """Enter a server whose backups were read so long ago."""
+    """Add a server whose backups were read so many seconds ago."""
     panel.watch(server.id, server, Expectation())
     panel.succeeded(
         server.id,
@@ -236,7 +236,7 @@ transactions = st.builds(
 
 @st.composite
 def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
-    """Make schedules whose numbers no other server's have."""
+    """Make schedules with ids that no other server has."""
     return tuple(
         Schedule(
             id=first_id + number,
@@ -254,7 +254,7 @@ def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
 
 @st.composite
 def transaction_logs(draw: st.DrawFn) -> TransactionLog:
-    """Make what two readings of a log have left."""
+    """Make a transaction log that was read twice."""
     journal = TransactionLog()
     for _ in range(2):
         rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
@@ -269,7 +269,7 @@ def transaction_logs(draw: st.DrawFn) -> TransactionLog:
 
 @st.composite
 def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
-    """Make a server in any state: never read, failing, stale, fresh."""
+    """Make a server in any state: never read, failing, stale or fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
     kept = draw(st.none() | rows.map(packed))
     knowledge = ServerState(

@@ -1,4 +1,4 @@
-"""The pages of a store that is filled by hand, wired as the exporter wires them."""
+"""The web handlers over a given store, wired as the exporter wires them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ async def _no_reload() -> None:
 
 
 def no_error_counts(_: str) -> dict[str, int]:
-    """Count no error of any panel."""
+    """Return no errors for any panel."""
     return {}
 
 
 @cache
 def _status_pages(telemetry_path: str, shard: Shard) -> StatusPages:
-    """Make them once: templates take long to be read."""
+    """Make them once: compiling the templates is slow."""
     return StatusPages(telemetry_path, shard)
 
 
@@ -44,7 +44,7 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
     shard: Shard | None = None,
     errors: Errors = no_error_counts,
 ) -> Handlers:
-    """Return what answers every path, at the moment of every scrape."""
+    """Return the handlers of every path, with the clock fixed at ``TIME``."""
     shard = shard or Shard()
     own = own or CollectorRegistry()
     exposition = Exposition(store, FixedClock(), Detail(), own)

@@ -1,4 +1,4 @@
-"""The simulated clouds of the fidelity run, and how deeds are written down."""
+"""The simulated clouds of a run, and the record of what was done to them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HISTORY_SECONDS = 40 * DAY
 
 @dataclass(frozen=True)
 class ProtectedTarget:
-    """One target that is backed up, and its schedule."""
+    """A target that is backed up, and its schedule."""
 
     vm_id: int
     target: Target
@@ -31,13 +31,13 @@ class ProtectedTarget:
 
 @dataclass(eq=False)
 class CloudAndPanel:
-    """One cloud, its panel, and what was done to both."""
+    """A cloud, its panel, and the incidents of both."""
 
     panel: Panel
     name: str
     rng: random.Random
     keys: dict[str, Any]
-    """Of its section of the configuration file."""
+    """Of the panel's section of the configuration file."""
     incidents: list[Incident] = field(default_factory=list)
 
     @property
@@ -48,7 +48,7 @@ class CloudAndPanel:
     def begin_incident(
         self, kind: str, protected: ProtectedTarget | None = None, **more: Any
     ) -> Incident:
-        """Write down that something begins now."""
+        """Record that an incident begins now."""
         incident = Incident(kind, self.name, self.world.now, **more)
         if protected is not None:
             incident.vm_id, incident.target = protected.vm_id, protected.target
@@ -57,17 +57,17 @@ class CloudAndPanel:
         return incident
 
     def end_incident(self, incident: Incident) -> None:
-        """Write down that it ends now."""
+        """Record that an incident ends now."""
         incident.ends = self.world.now
 
     def reset_failure_count(self, protected: ProtectedTarget) -> None:
-        """Let the panel forget how often a schedule has failed, as its owner may."""
+        """Reset the failure count of a schedule, as its owner may."""
         self.world.schedules[protected.schedule_id].failure_count = 0
 
     def record_look_alike(
         self, kind: str, at: float, protected: ProtectedTarget
     ) -> None:
-        """Write down something that must raise nothing, from a moment on."""
+        """Record something that must raise no alert, from a moment on."""
         target = protected.target
         self.incidents.append(
             Incident(kind, self.name, at, vm_id=protected.vm_id, target=target)
@@ -83,7 +83,7 @@ class CloudAndPanel:
         swap: bool = False,
         label: str | None = None,
     ) -> ProtectedTarget:
-        """Add a server whose first disk, or which as a whole, is backed up."""
+        """Add a server that is backed up as a whole, or whose first disk is."""
         world, rng = self.world, self.rng
         server = world.add_server(
             label=label,
@@ -103,6 +103,6 @@ class CloudAndPanel:
     def add_schedule(
         self, target: Target, period: Period = "days", duration: int = 1
     ) -> Schedule:
-        """Add a schedule that begins within a day."""
+        """Add a schedule that starts within a day."""
         start = self.world.now + self.rng.randint(60, 86_000)
         return self.world.add_schedule(*target, period, duration, start)

@@ -1,4 +1,4 @@
-"""What the alarms should have been, by journals and bounds, and what they were."""
+"""Which alerts were due, by incidents and bounds, and which fired."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from alert_fidelity.timing import POLL, STEP
 from exporter.demo.cloud.rows import Target
 
 SUSPENDED = "server suspended, then resumed"
-"""Such a server raises nothing, whatever befalls its panel."""
+"""Such a server raises no alert, whatever happens to its panel."""
 LEARNING = {"every three days, schedules unknown"}
-"""Look-alikes that raise one alarm each, before anybody can know better."""
+"""Look-alikes that may raise one alert each, before their interval is known."""
 
 
 @dataclass(frozen=True)
 class DueAlert:
-    """One alert that must fire, or at least may, from one moment to another."""
+    """An alert that must or may fire, from one moment to another."""
 
     incident: Incident
     expected: ExpectedAlert
     labels: Mapping[str, str]
     since: float
-    """From when the grace time runs."""
+    """When the grace time begins."""
     earliest: float
-    """Before this moment it is a false alarm."""
+    """Before this moment it is false."""
     until: float | None
-    """The mend; None: not before the end of the run."""
+    """When the problem is fixed; None: not before the end of the run."""
 
     def explains(self, alert: FiredAlert) -> bool:
-        """Tell whether an alarm is this one's kind."""
+        """Return whether a fired alert is this one."""
         wanted = {**self.labels, "severity": self.expected.severity}
         return alert.name == self.expected.alert and alert.has_labels(wanted)
 
 
 @dataclass(eq=False)
 class FidelityResult:
-    """What became of one run."""
+    """The result of one run."""
 
     delays: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
-    """In seconds after the grace time, by kind of trouble, alert and severity."""
+    """Seconds after the grace time, by kind of problem, alert and severity."""
     missed: list[DueAlert] = field(default_factory=list)
     ended_early: list[tuple[DueAlert, float]] = field(default_factory=list)
-    """What was told and then was not, though it lasted; with the moment."""
+    """Alerts that ended while the problem lasted, with the moment."""
     false: list[tuple[FiredAlert, str]] = field(default_factory=list)
-    """With what is wrong about it."""
+    """With the reason why each is false."""
     documented: list[FiredAlert] = field(default_factory=list)
-    """What is false, but once only and as the runbook says."""
+    """False alerts that the runbook documents."""
     look_alikes: dict[str, int] = field(default_factory=dict)
-    """How many look-alikes there were of each kind."""
+    """How many look-alikes of each kind there were."""
     false_by_look_alike: dict[str, int] = field(default_factory=dict)
-    """How many false alarms each of these kinds has raised."""
+    """How many false alerts each kind of look-alike raised."""
     injected: dict[str, int] = field(default_factory=dict)
     fired: int = 0
     """How many fired in all."""
@@ -66,13 +66,13 @@ class FidelityResult:
 
     @property
     def good(self) -> bool:
-        """Tell whether nothing was missed and nothing was false."""
+        """Whether nothing was missed, nothing ended early and nothing was false."""
         return not (self.missed or self.ended_early or self.false)
 
 
 @dataclass(eq=False)
 class AlertComparison:
-    """Knows what truly happened in one run, from its beginning to its end."""
+    """Compares fired alerts with the incidents of one run."""
 
     incidents: Sequence[Incident]
     histories: Mapping[str, BackupHistory]
@@ -80,7 +80,7 @@ class AlertComparison:
     servers: int = 0
 
     def result(self, alerts: Sequence[FiredAlert]) -> FidelityResult:
-        """Compare what fired with what should have."""
+        """Compare the alerts that fired with those that were due."""
         found = FidelityResult(fired=len(alerts), servers=self.servers)
         for incident in self.incidents:
             counts = (
@@ -105,7 +105,7 @@ class AlertComparison:
         return found
 
     def due_alerts(self) -> Iterator[DueAlert]:
-        """Yield all that is to be told of the deeds."""
+        """Yield the alerts that are due for the incidents."""
         for incident in self.incidents:
             for expected in EXPECTED_ALERTS.get(incident.kind, ()):
                 yield from self._due(incident, expected)
@@ -140,7 +140,7 @@ class AlertComparison:
         yield DueAlert(incident, expected, where, since, since + grace, until)
 
     def _since(self, incident: Incident, expected: ExpectedAlert) -> float | None:
-        """Return from when a bound's grace time runs."""
+        """Return when the grace time of an expected alert begins."""
         history = self.histories.get(incident.panel)
         if expected.since == "begun" or history is None:
             return incident.begins
@@ -174,7 +174,7 @@ class AlertComparison:
     def _until(
         self, incident: Incident, expected: ExpectedAlert, since: float
     ) -> float | None:
-        """Return the mend, as far as an alert is concerned."""
+        """Return when the problem is fixed, as far as this alert is concerned."""
         history = self.histories.get(incident.panel)
         if expected.until == "ended" or history is None or incident.target is None:
             return incident.ends
@@ -190,7 +190,7 @@ class AlertComparison:
         return self._success(incident, after)
 
     def _success(self, incident: Incident, after: float) -> float | None:
-        """Return when the first good backup came after a trouble."""
+        """Return when the first good backup after a problem was finished."""
         history = self.histories[incident.panel]
         if incident.target is None:
             return None
@@ -220,9 +220,9 @@ class AlertComparison:
             found.missed.append(due)
 
     def _silences(self, due: DueAlert, alerts: Sequence[FiredAlert]) -> Iterator[float]:
-        """Yield when an alert ended that had no reason to.
+        """Yield when an alert ended without a reason.
 
-        While nothing can be seen it may, and until it can be seen again.
+        It may end while the problem is hidden from the exporters.
         """
         until = self.end if due.until is None else min(due.until, self.end)
         covered = max(alerts[0].begins, due.earliest)
@@ -237,14 +237,14 @@ class AlertComparison:
         return self.end if alert.ends is None else alert.ends
 
     def _seen_by(self, due: DueAlert, moment: float) -> float:
-        """Return a deadline, later by the time in which nobody could see."""
+        """Return a deadline, extended by the time in which the problem was hidden."""
         late = moment + self._blind(due.incident, due.since, moment)
         if due.expected.remembered:
             late += self._forgotten(due, moment)
         return late
 
     def _forgotten(self, due: DueAlert, moment: float) -> float:
-        """Return how much later a grace time begins again, after an hour unseen."""
+        """Return how much later the grace time begins, after an hour without data."""
         ends = [
             other.ends
             for other in self._hiding(due.incident)
@@ -255,9 +255,9 @@ class AlertComparison:
         return max(ends, default=due.since) - due.since
 
     def _blind(self, incident: Incident, begins: float, ends: float) -> float:
-        """Return for how many seconds a deed was hidden within a time.
+        """Return for how many seconds of a period an incident was hidden.
 
-        What is hidden comes into view with the next reading.
+        It is visible again after the next poll.
         """
         seconds = 0.0
         for other in self._hiding(incident):
@@ -268,7 +268,7 @@ class AlertComparison:
         return seconds
 
     def _hiding(self, incident: Incident) -> Iterator[Incident]:
-        """Yield whatever may hide a deed from the exporters."""
+        """Yield the incidents that may hide another from the exporters."""
         for other in self.incidents:
             if other is incident or other.kind not in HIDING_PROBLEMS:
                 continue
@@ -278,7 +278,7 @@ class AlertComparison:
                 yield other
 
     def _wrong(self, alert: FiredAlert, due_alerts: Sequence[DueAlert]) -> str:
-        """Return what is wrong about an alarm; nothing, if it is explained."""
+        """Return why an alert is false; empty if it is explained."""
         if not due_alerts:
             return "nothing is wrong there"
         covered = alert.begins
@@ -301,7 +301,7 @@ class AlertComparison:
         return kept + self._blind(due.incident, due.until, kept)
 
     def _is_documented(self, alert: FiredAlert) -> bool:
-        """Tell whether an alarm is one that the documentation promises.
+        """Return whether an alert is a false one that the documentation describes.
 
         Where schedules cannot be read, one of every three days seems to be one of days
         until a success after another has shown how long it is between them. And a
@@ -335,7 +335,7 @@ class AlertComparison:
         )
 
     def _befallen(self, alert: FiredAlert) -> set[str]:
-        """Return the look-alikes that an alarm may be due to."""
+        """Return the kinds of look-alikes that may have raised an alert."""
         return {
             incident.kind
             for incident in self.incidents

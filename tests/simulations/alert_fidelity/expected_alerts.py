@@ -1,9 +1,9 @@
-"""What must be told of each trouble, and how soon: written down before any run.
+"""The alerts that each problem must raise, and how soon: written before any run.
 
 Servers are read every hour (`poll.interval: 1h`), inventories every half hour, and the
-rules are evaluated every quarter of an hour. A bound is the `for` of the rule,
-the time until the exporter next reads what has changed, and two evaluations. An alert
-is kept for the rule's `keep_firing_for` after it has been mended and read again.
+rules are evaluated every quarter of an hour. A bound is the `for` of the rule, the time
+until the exporter next reads what has changed, and two evaluations. An alert keeps
+firing for the rule's `keep_firing_for` after the problem was fixed and read again.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ Level = Literal["job", "panel", "server", "target"]
 
 @dataclass(frozen=True)
 class ExpectedAlert:
-    """One alert that a kind of trouble must raise, or may raise beside others."""
+    """An alert that a kind of problem must raise, or may raise beside others."""
 
     alert: str
     severity: Literal["warning", "critical"]
     level: Level
-    """What its labels must name."""
+    """What its labels must identify."""
     max_delay_seconds: float
     """From the end of the grace time to the alert, at most."""
     max_overrun_seconds: float
-    """From the mend to the alert's end, at most."""
+    """From the fix to the alert's end, at most."""
     since: Since = "begun"
-    """From which moment of the journal the grace time runs."""
+    """The event in the history at which the grace time begins."""
     grace_seconds: float = 0.0
     grace_intervals: float = 0.0
     """Of the target's own schedule, beside the seconds."""
     until: Until = "ended"
-    """Which moment of the journal is the mend."""
+    """The event in the history that counts as the fix."""
     remembered: bool = False
-    """Whether only the rules know since when, and forget it after an hour unseen."""
+    """Whether only the rules know the beginning, which they forget in an hour."""
     required: bool = True
-    """Whether it is missed when it does not come; else it is only no surprise."""
+    """Whether it is missed if it does not fire; else it may fire."""
 
 
 _KEPT = 30 * MINUTE + POLL + TWICE
 
 
 def _stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
-    """Return the bound of a backup that is too old: 1.5 intervals and three hours."""
+    """Return the alert of a backup older than 1.5 intervals and three hours."""
     return ExpectedAlert(
         *("OnAppBackupStale", "warning", "target"),
         max_delay_seconds=15 * MINUTE + TWICE,
@@ -73,7 +73,7 @@ def _stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
 
 
 def _very_stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
-    """Return the bound of one that is much too old: 2.5 intervals and three hours."""
+    """Return the alert of a backup older than 2.5 intervals and three hours."""
     return ExpectedAlert(
         *("OnAppBackupVeryStale", "critical", "target"),
         max_delay_seconds=15 * MINUTE + TWICE,
@@ -89,7 +89,7 @@ def _very_stale(until: Until = "success", *, required: bool = True) -> ExpectedA
 def _stuck(
     hours: float, since: Since = "stuck", until: Until = "ended"
 ) -> ExpectedAlert:
-    """Return the bound of an unbuilt row of so many hours."""
+    """Return the alert of a backup that is unbuilt for so many hours."""
     return ExpectedAlert(
         *("OnAppBackupStuck", "warning" if hours < 24 else "critical", "target"),
         max_delay_seconds=5 * MINUTE + POLL + TWICE,
@@ -111,7 +111,7 @@ def _failed() -> ExpectedAlert:
 
 
 def _schedule_failing(until: Until, *, required: bool = True) -> ExpectedAlert:
-    """Return the bound of failures without any success for an interval.
+    """Return the alert of failures without any success for an interval.
 
     Where transactions are read it takes over when a restarted exporter no longer finds
     the failed one among them.
@@ -128,9 +128,9 @@ def _schedule_failing(until: Until, *, required: bool = True) -> ExpectedAlert:
 
 
 def _old(*, required: bool, level: Level = "panel", kept: float = 0.0) -> ExpectedAlert:
-    """Return the bound of backups not read for two intervals and twenty minutes.
+    """Return the alert of backups not read for two intervals and twenty minutes.
 
-    The last reading may have been up to an interval before the trouble.
+    The last read may have been up to an interval before the problem.
     """
     return ExpectedAlert(
         *("OnAppBackupDataOld", "warning", level),
@@ -379,11 +379,11 @@ JAM_ALERTS = (
     _stale(required=False),
     _very_stale(required=False),
 )
-"""What a jam may raise for each target whose take waits in it."""
+"""What a queue jam may raise for each target whose backup waits in the queue."""
 
 HIDING_PROBLEMS = {
     *("panel stopped", "key refused", "panel slow", "shard missing"),
     *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
     "exporters restarted",
 }
-"""While one of these lasts the others cannot be seen, and are given its time more."""
+"""While one of these lasts, others cannot be seen: their deadlines are extended."""

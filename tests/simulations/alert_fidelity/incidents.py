@@ -1,8 +1,7 @@
-"""What is done to the simulated clouds, written down as it is done: the truth.
+"""What was done to the simulated clouds, recorded as it was done.
 
-A deed is a trouble or a healthy look-alike. Beside it stands the journal of the world
-it was done to, which tells what became of each backup. Nothing here has ever passed
-through the exporter.
+An incident is a problem or a healthy look-alike. The history of a simulated world says
+what became of each backup. Nothing here has passed through the exporter.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from exporter.demo.cloud.rows import LoggedEvent, Target
 
 @dataclass(eq=True)
 class Incident:
-    """One trouble, or something healthy that looks like one."""
+    """A problem, or something healthy that looks like one."""
 
     kind: str
     panel: str
@@ -28,12 +27,12 @@ class Incident:
     vm_id: int | None = None
     target: Target | None = None
     labels: dict[str, str] = field(default_factory=dict)
-    """More that an alert about it must say."""
+    """Further labels that its alert must have."""
     interval_seconds: float = 86_400.0
     """How often its target is to be backed up."""
 
     def alert_labels(self, level: str) -> dict[str, str]:
-        """Return the labels that an alert about it must have."""
+        """Return the labels that its alert must have."""
         found = {**self.labels}
         if level != "job" and self.panel:
             found["panel"] = self.panel
@@ -45,7 +44,7 @@ class Incident:
         return found
 
     def __str__(self) -> str:
-        """Tell it in a few words."""
+        """Return kind, panel, server and target."""
         where = [self.panel, f"server {self.vm_id}" if self.vm_id else ""]
         where += [" ".join(map(str, self.target))] if self.target else []
         return f"{self.kind} ({', '.join(part for part in where if part)})"
@@ -62,7 +61,7 @@ _MOMENTS = {
 
 @dataclass(eq=False)
 class BackupHistory:
-    """The journal of one world, by target."""
+    """The history of one world's backups, by target."""
 
     _moments: dict[tuple[str, Target], list[float]] = field(
         default_factory=lambda: defaultdict(list)
@@ -77,7 +76,7 @@ class BackupHistory:
 
     @classmethod
     def of(cls, journal: Iterable[LoggedEvent]) -> BackupHistory:
-        """Return a journal in the order of its targets."""
+        """Return the history that a world's journal tells."""
         found = cls()
         for entry in journal:
             if entry.target is None or entry.kind not in (*_MOMENTS, "backup stuck"):
@@ -108,14 +107,14 @@ class BackupHistory:
         return moments[index - 1] if index else None
 
     def stuck_since(self, target: Target, after: float) -> float | None:
-        """Return when the first take that got stuck after a moment was queued."""
+        """Return when the first backup that got stuck after a moment was queued."""
         for at, row_id in self._stuck[target]:
             if at >= after:
                 return self._queued[row_id]
         return None
 
     def idle_since(self, moment: float) -> float | None:
-        """Return since when takes wait for each other in a queue that stands still.
+        """Return since when backups wait in a queue that stands still.
 
         That is when the last one ended, or the first began to wait; with one alone it
         is not the queue that stands still.
@@ -127,11 +126,11 @@ class BackupHistory:
         return max([moment, *ended[-1:], waiting[0], waiting[1] - 6 * 3600])
 
     def last_end_before(self, moment: float) -> float:
-        """Return when the last take ended before a moment."""
+        """Return when the last backup run before a moment ended."""
         return max([at for at in self._ends if at <= moment], default=0.0)
 
     def queued_between(
         self, begins: float, ends: float
     ) -> Iterator[tuple[float, Target, int]]:
-        """Yield moment, target and server of each take that was queued in a time."""
+        """Yield moment, target and server of each backup queued in a period."""
         return (take for take in self._queued_runs if begins <= take[0] < ends)

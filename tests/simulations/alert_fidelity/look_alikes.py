@@ -1,4 +1,4 @@
-"""What is healthy in the simulated clouds but looks like trouble."""
+"""What is healthy in the simulated clouds but looks like a problem."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from exporter.demo.cloud.rows import Target
 
 @dataclass(frozen=True)
 class LookAlike:
-    """A way to look like trouble: how such servers are added, and what befalls them."""
+    """Something healthy that looks like a problem: how to add and to cause it."""
 
     kind: str
     add: Callable[[CloudAndPanel], ProtectedTarget]
     happen: Callable[[CloudAndPanel, ProtectedTarget, float], None] | None = None
-    """At a moment, several times in a long run; None: it is odd all the time."""
+    """Causes it at a moment, often in a long run; None: it lasts all the time."""
     last_days: float = 2.0
-    """So much before the end of the run it is not done any more."""
+    """It does not begin in the last days of the run."""
     once: bool = True
     records_itself: bool = False
-    """Whether it is written down by what is done."""
+    """Whether ``happen`` records the incident itself."""
 
 
 def _daily(cloud: CloudAndPanel) -> ProtectedTarget:
@@ -107,7 +107,7 @@ def _failed_restore(
 
 
 def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    """Let the owner take two by hand: they wait their turn."""
+    """Start two backups by hand: they wait in the queue."""
     for _ in range(2):
         cloud.world.take_backup(*protected.target)
 
@@ -133,7 +133,7 @@ def _beside_disabled(cloud: CloudAndPanel) -> ProtectedTarget:
 
 
 def _plugin(cloud: CloudAndPanel) -> ProtectedTarget:
-    """Add a server of which only a plugin keeps backups, a new one every day."""
+    """Add a server with recovery points of a plugin only, a new one every day."""
     world = cloud.world
     server = world.add_server(label="plugin", created_at=START - 90 * DAY)
 
@@ -191,7 +191,7 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
     LookAlike("swap disk", lambda cloud: cloud.add_server(swap=True)),
     LookAlike("disabled schedule beside another", _beside_disabled),
 )
-"""Where schedules can be read."""
+"""On panels whose schedules can be read."""
 
 LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
     LookAlike(
@@ -215,7 +215,7 @@ def add_look_alike(
     protected: ProtectedTarget,
     days: float,
 ) -> None:
-    """Let what is odd happen within a run of so many days, and write it down."""
+    """Plan when it happens within a run of so many days, and that it is recorded."""
     if look_alike.happen is None:
         cloud.record_look_alike(look_alike.kind, START, protected)
         return

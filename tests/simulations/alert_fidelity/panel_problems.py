@@ -1,4 +1,4 @@
-"""What befalls whole panels and the exporters themselves, and when."""
+"""Problems of whole panels and of the exporters themselves, and when they come."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from exporter.demo.panel.routes import Resource
 
 @dataclass(frozen=True)
 class Event:
-    """Something that lasts from one moment to another, for a panel or for exporters."""
+    """A problem of a panel or of exporters, from one moment to another."""
 
     kind: str
     panel: str
-    """Empty: it befalls exporters."""
+    """Empty: it is a problem of the exporters."""
     begins: float
     ends: float
     more: str = ""
@@ -53,11 +53,11 @@ _WEEK: tuple[tuple[float, float, str, str, str], ...] = (
     (4.7, 40 * MINUTE, "all exporters down", "", "ab"),
     (4.8, 3 * HOUR, "collector broken", "lon1", "schedules"),
 )
-"""Days since the beginning of a week, how long it lasts, what, where."""
+"""Days since the beginning of a week, length, kind, panel, and what of it."""
 
 
 def events(plan: Plan) -> list[Event]:
-    """Return what happens, in order; in a long run it comes back each week."""
+    """Return the events of a run in order; in a long one they come back each week."""
     rng = random.Random(f"{plan.seed} weather")  # noqa: S311  # no secrets
     found = []
     for week in range(max(1, int(plan.days // 7))):
@@ -77,7 +77,7 @@ def _other(panel: str) -> str:
 
 
 def delayed(clock: SteppedClock, seconds: float) -> Fault:
-    """Answer late, by the simulated clock."""
+    """Delay an answer, by the simulated clock."""
 
     async def inject(
         _scene: FaultContext, placed: ActiveFault, proceed: Proceed
@@ -94,13 +94,13 @@ def delayed(clock: SteppedClock, seconds: float) -> Fault:
 
 @dataclass(eq=False)
 class PanelProblems:
-    """Changes the panels as the events say."""
+    """Applies events to the panels."""
 
     clouds: dict[str, CloudAndPanel]
     clock: SteppedClock
 
     async def begin(self, event: Event) -> Callable[[], object]:
-        """Let it begin; return what ends it."""
+        """Begin an event; return the function that ends it."""
         cloud = self.clouds[event.panel]
         labels = {}
         if event.kind == "collector broken":

@@ -1,4 +1,4 @@
-"""Three clouds with all that will happen to them, by dice: the same seed, the same."""
+"""The three clouds of a run, and what will happen to them; repeatable by its seed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.cloud.simulation import SimulatedCloud
 
 _SIZES_KNOWN_DAYS = 3.4
-"""A history of sizes of less than three days is none."""
+"""Sizes are judged only with a history of more than three days."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run."""
+    """Seed, length and size of a run."""
 
     seed: int = 1
     days: float = 60
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def short(self) -> bool:
-        """Tell whether each trouble comes once, and so many servers as that takes."""
+        """Whether each problem comes once, with as many servers as that needs."""
         return self.days < 20
 
     @property
@@ -111,7 +111,7 @@ def _simulated_cloud(
 
 
 def _each_once(cloud: CloudAndPanel) -> None:
-    """Give each kind of trouble a server of its own, half of them on each panel."""
+    """Give each kind of problem its own server, half of them on each panel."""
     for number, kind in enumerate(SERVER_PROBLEMS):
         whole = kind not in NEEDS_DISKS and number % 4 == 2
         elsewhere = number % 2 == (cloud.name == "lon1") and cloud.name != "nyc1"
@@ -124,7 +124,7 @@ def _each_once(cloud: CloudAndPanel) -> None:
 
 
 def _all_the_time(cloud: CloudAndPanel, plan: Plan, servers: int) -> None:
-    """Let one trouble follow the other on each server, with days of health between."""
+    """Plan problems one after another on each server, with healthy days between."""
     for number in range(servers):
         whole = number % 4 == 3
         protected = cloud.add_server(whole=whole, swap=number % 5 == 4)

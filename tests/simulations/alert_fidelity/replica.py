@@ -1,4 +1,4 @@
-"""One replica of the exporter that lives through the run, and what it was scraped for.
+"""One replica of the exporter in a run, and the recording of its scrapes.
 
 It is the real exporter over real HTTP; only its clock is moved by hand, in steps of a
 few minutes. Each replica runs in a process of its own, over clouds of its own: those
@@ -41,7 +41,7 @@ _TURNS = 4
 
 
 def used_families() -> list[str]:
-    """Return the metrics that the shipped rules speak of."""
+    """Return the metrics that the shipped rules use."""
     rules = [file.read_text("utf-8") for file in RULES.glob("*.rules.yml")]
     found = re.findall(r"(?<![:\w])onapp_\w+(?![:\w/-])", " ".join(rules))
     return sorted(set(found))
@@ -68,9 +68,9 @@ class CoarseClock(SteppedClock):
 
 @dataclass
 class Recording:
-    """What was scraped at each step: each series' values, as text, where they change.
+    """The scrapes of a run: each series' values, as text, at steps where they change.
 
-    None is a series that is not there.
+    None: the series is absent.
     """
 
     series: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Recording:
     _lines: set[str] = field(default_factory=set)
 
     def add_scrape(self, text: str) -> None:
-        """Take in a scrape; an empty one has failed."""
+        """Add the scrape of the next step; an empty one has failed."""
         lines = set(text.splitlines())
         changed = dict(_parts(line) for line in lines - self._lines)
         for name in {_parts(line)[0] for line in self._lines - lines}:
@@ -97,7 +97,7 @@ def _parts(line: str) -> tuple[str, str | None]:
 
 @dataclass
 class ReplicaRun:
-    """What one replica has recorded, and what truly happened meanwhile."""
+    """What one replica recorded, and what happened in the clouds meanwhile."""
 
     recording: Recording
     incidents: list[Incident]
@@ -116,7 +116,7 @@ class Replica:
     clouds: list[CloudAndPanel]
     clock: CoarseClock
     exporters: CloudAndPanel
-    """Where deeds to exporters are written down."""
+    """Holds the incidents of the exporters themselves."""
     recording: Recording = field(default_factory=Recording)
     exporter: Exporter | None = None
     base: str = ""
@@ -129,7 +129,7 @@ class Replica:
         return self.folder / "onapp.yml"
 
     async def run(self, progress: Callable[[float], None]) -> None:
-        """Run from the beginning to the end; ``told`` hears how far that is."""
+        """Run the plan; ``progress`` is called with the simulated day."""
         problems = PanelProblems({g.name: g for g in self.clouds}, self.clock)
         coming = events(self.plan)
         present: list[tuple[float, Callable[[], object]]] = []
@@ -164,7 +164,7 @@ class Replica:
         await self.stop()
 
     async def begin_event(self, event: Event) -> Callable[[], object]:
-        """Let something happen to the exporters; return what ends it."""
+        """Begin an event of the exporters; return the function that ends it."""
         kind = event.kind
         labels = {"instance": event.more} if kind == "one exporter down" else {}
         panels = ["", "lon1", "ams1", "nyc1"] if kind == "shard missing" else [""]
@@ -210,7 +210,7 @@ class Replica:
                 await self.exporter.reload()
 
     async def start(self, shard: Shard | None = None) -> None:
-        """Start it anew, as if the process had been."""
+        """Start the exporter again, as if the process were restarted."""
         await self.stop()
         self.exporter = Exporter(
             load=lambda: config.load(self.file, {}),
@@ -225,13 +225,13 @@ class Replica:
         await self.settle()
 
     async def stop(self) -> None:
-        """End it, if it runs."""
+        """Stop the exporter, if it runs."""
         await self._running.aclose()
         self._running = AsyncExitStack()
         self.exporter = None
 
     async def scrape(self, session: aiohttp.ClientSession) -> str:
-        """Return what it says of the metrics that rules use, if it runs."""
+        """Return the metrics that rules use; ``up 0`` while it is stopped."""
         if self.exporter is None:
             return "up 0"
         names = [("name[]", family) for family in self._families]
@@ -242,14 +242,14 @@ class Replica:
             return "\n".join([*lines, "up 1"])
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock, and let the exporter do what becomes due."""
         target = self.clock.elapsed + seconds
         while not self.clock.move(target):
             await self.settle()
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until everything was done that is due."""
+        """Wait until everything that is due is done."""
         while True:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -266,7 +266,7 @@ class Replica:
         return in_flight <= held and all(poller.asleep for poller in pollers)
 
     def write_configuration(self) -> None:
-        """Write what the exporter is configured with."""
+        """Write the exporter's configuration file."""
         sections = []
         for cloud in self.clouds:
             account = {
@@ -307,6 +307,6 @@ async def _run(plan: Plan, name: str, progress: Callable[[float], None]) -> Repl
 def run_replica(
     plan: Plan, name: str, progress: Callable[[float], None] = lambda _: None
 ) -> ReplicaRun:
-    """Let a replica live through the run, in this process."""
+    """Run one replica in this process."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     return asyncio.run(_run(plan, name, progress))

@@ -1,4 +1,4 @@
-"""What a run has shown, in Markdown: docs/fidelity.md is the last long one."""
+"""The report of a run in Markdown; docs/fidelity.md is that of the last long run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What Prometheus makes of the recorded series: ``promtool`` evaluates shipped rules.
+"""Evaluation of the shipped rules over recorded series, by ``promtool``.
 
-Its clock begins at 0, so all moments are told from the beginning of the run. Servers
-are evaluated in a few groups, each with all that is known of panels and exporters: no
-rule compares one server with another, but for those that count all of them.
+Its clock begins at 0, so all times are relative to the beginning of the run. Servers
+are evaluated in a few groups, each with all series of panels and exporters: no rule
+compares one server with another, but for those that count all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_ALL = (
     *("onapp_vm_poll_success", "onapp_vm_last_poll_success_timestamp_seconds"),
     "onapp_vm_suspended",
 )
-"""Of these, those that count a panel's servers need everybody's."""
+"""Rules that count a panel's servers need these series of every server."""
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SHOWN = re.compile(r"\{(.*?)\} 1E\+00")
 _FAILED = re.compile(r'expr: "(.*?)", time: (\S+?),\n\s*exp: nil\n\s*got: (.*)')
@@ -38,7 +38,7 @@ _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 @dataclass(frozen=True)
 class FiredAlert:
-    """One alert that fired, from one evaluation to another."""
+    """An alert that fired, from one evaluation to another."""
 
     labels: tuple[tuple[str, str], ...]
     begins: float
@@ -47,15 +47,15 @@ class FiredAlert:
 
     @property
     def name(self) -> str:
-        """Return which alert it is."""
+        """Return the name of the alert."""
         return dict(self.labels)["alertname"]
 
     def has_labels(self, wanted: Mapping[str, str]) -> bool:
-        """Tell whether it has these labels."""
+        """Return whether it has these labels."""
         return wanted.items() <= dict(self.labels).items()
 
     def __str__(self) -> str:
-        """Tell it in one line."""
+        """Return alert, severity, labels and duration in one line."""
         known = dict(self.labels)
         shown = ("panel", "vm_id", "target_type", "target_id", "collector", "instance")
         what = ", ".join(f"{name}={known[name]}" for name in shown if name in known)
@@ -78,9 +78,9 @@ def fired_alerts(
     parts: int = 1,
     only: frozenset[int] = frozenset(),
 ) -> list[FiredAlert]:
-    """Return what the rules make of the replicas' series, by the replicas' names.
+    """Return the alerts that fire over the replicas' series, by the replicas' names.
 
-    ``only`` leaves out all servers but these; panels then seem to lack the others.
+    ``only`` restricts the run to these servers.
     """
     files = [str(file) for file in rules or sorted(RULES.glob("*.rules.yml"))]
     owners = _owners(recordings.values())
@@ -111,7 +111,7 @@ def fired_alerts(
 
 
 def _owners(recordings: Iterable[Recording]) -> dict[tuple[str, str], str]:
-    """Return each schedule's server."""
+    """Return the server of each schedule, by panel and schedule."""
     found = {}
     for recording in recordings:
         for name in recording.series:
@@ -138,7 +138,7 @@ def _is_in(
 
 
 def _named(name: str, replica: str) -> str:
-    """Return what Prometheus calls the series of a replica."""
+    """Return the name of a replica's series in Prometheus."""
     family, _, labels = name.partition("{")
     target = f'job="onapp-backups",instance="{replica}"'
     return f"{family}{{{target}{',' if labels else '}'}{labels}"
@@ -158,7 +158,7 @@ def _values(name: str, runs: list[tuple[int, str | None]], steps: int) -> str:
 
 
 def _run(word: str, count: int) -> str:
-    """Return a word so many times."""
+    """Return a value so many times, in promtool's notation."""
     if word == "_":
         return f"_x{count}"
     return word if count == 1 else f"{word}x{count - 1}"
@@ -170,7 +170,7 @@ def _evaluated(
     series: list[dict[str, str]],
     asked: Iterable[tuple[str, int]],
 ) -> str:
-    """Return what promtool answers to queries, each at a step."""
+    """Return promtool's output for queries, each at a step."""
     queries = [
         {"expr": query, "eval_time": f"{step * _MINUTES}m"} for query, step in asked
     ]
@@ -190,7 +190,7 @@ def _evaluated(
         capture_output=True,
         text=True,
         check=False,
-        # Memory is there; a sixth of the time is saved.
+        # Saves a sixth of the time, at the price of memory.
         env={**os.environ, "GOGC": "400"},
     )
     said = ended.stdout + ended.stderr
@@ -204,13 +204,13 @@ def _seconds(time: str) -> int:
 
 
 def _broken(text: str) -> bool:
-    """Tell whether promtool says more than what it was asked for."""
+    """Return whether promtool reports anything but the results of the queries."""
     heads = {line.strip().partition(" ")[0] for line in text.splitlines()}
     return bool(heads - {"Unit", "FAILED:", "SUCCESS", "expr:", "exp:", "got:", ""})
 
 
 def _parsed(text: str) -> Iterator[FiredAlert]:
-    """Yield the alarms: when each began, and the next time that it ended."""
+    """Yield the alerts, each from when it began to when it next ended."""
     begun: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     ended: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     for query, time, got in _FAILED.findall(text):

@@ -1,8 +1,8 @@
-"""Weeks of simulated clouds in minutes: all is told in time, and nothing else.
+"""Weeks of simulated clouds in minutes: every alert comes in time, and no other.
 
-Two replicas of the real exporter watch three simulated panels, each replica in a
-process of its own. What they say is given to Prometheus' own rule evaluation with the
-shipped rules. What then fires is compared with what was done to the clouds.
+Two replicas of the exporter monitor three simulated panels, each replica in its own
+process. promtool evaluates the shipped rules over the recorded scrapes. The alerts that
+fire are compared with what was done to the clouds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REPLICAS = ("a", "b")
 
 @dataclass(eq=False)
 class Run:
-    """What both replicas have recorded of one plan."""
+    """What both replicas recorded in a run of one plan."""
 
     plan: Plan
     replicas: dict[str, ReplicaRun]
@@ -44,7 +44,7 @@ class Run:
         parts: int = 1,
         only: frozenset[int] = frozenset(),
     ) -> list[FiredAlert]:
-        """Return what fires, by the shipped rules or by others."""
+        """Return the alerts that fire, by the shipped rules or by others."""
         recordings = {
             name: replica_runs.recording for name, replica_runs in self.replicas.items()
         }
@@ -54,7 +54,7 @@ class Run:
             )
 
     def compare(self, found: list[FiredAlert]) -> FidelityResult:
-        """Compare what fired with what truly happened."""
+        """Compare the alerts that fired with what happened in the clouds."""
         truth = self.replicas[_REPLICAS[0]]
         histories = {name: BackupHistory.of(j) for name, j in truth.journals.items()}
         return AlertComparison(
@@ -63,7 +63,7 @@ class Run:
 
 
 def run(plan: Plan) -> Run:
-    """Let both replicas live through a plan, side by side."""
+    """Run both replicas side by side."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(_REPLICAS), context) as pool:
         futures = {
@@ -77,7 +77,7 @@ def run(plan: Plan) -> Run:
 
 
 def _show_day(days: float) -> None:
-    """Show how far the run is."""
+    """Show the simulated day."""
     _progress(f"day {days:.0f}")
 
 

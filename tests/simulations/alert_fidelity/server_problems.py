@@ -1,4 +1,4 @@
-"""What is done to single servers of the simulated clouds: each kind of trouble."""
+"""The problems of single servers, and how the simulated clouds bring them about."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporter.demo.cloud.failures import Failure, FailureKind
 from exporter.demo.cloud.rows import Target
 
 Injection = Callable[[CloudAndPanel, ProtectedTarget, float], None]
-"""Does something to a home at a moment, in Unix seconds."""
+"""Causes a problem of a target at a moment, in Unix seconds."""
 
 
 def _struck(
@@ -24,7 +24,7 @@ def _struck(
     times: int | None = None,
     factor: float = 1.0,
 ) -> Injection:
-    """Return what lets takes of a target go wrong, so often or for so many days."""
+    """Return an injection by which backups go wrong, so often or for so many days."""
 
     def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         def begin() -> None:
@@ -46,7 +46,7 @@ def _struck(
 
 
 def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injection:
-    """Return what lets a take get stuck, and releases it after so many days."""
+    """Return an injection by which a backup is stuck for so many days."""
 
     def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         world = cloud.world
@@ -75,7 +75,7 @@ def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injectio
 
 
 def _given_up(kind: str) -> Injection:
-    """Return what lets takes fail until the panel gives the schedule up."""
+    """Return an injection of failures until the panel marks the schedule as failed."""
 
     def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
         world = cloud.world
@@ -248,7 +248,7 @@ SERVER_PROBLEMS: dict[str, tuple[Injection, float]] = {
     "disk forgotten": (_forgotten_disk, 1.6),
     "server unreadable": (_unreadable("server unreadable", 4 * HOUR), 0.4),
 }
-"""Each trouble that a single server can have, and how many days it takes in all."""
+"""Each problem that a single server can have, and how many days it lasts in all."""
 
 NEEDS_DISKS = {"backup shrunk", "backup grown", "disk forgotten"}
 NEEDS_TRANSACTIONS = {
@@ -271,7 +271,7 @@ UNREADABLE_BRIEFLY = _unreadable(
 
 
 def applicable(cloud: CloudAndPanel, *, whole: bool) -> list[str]:
-    """Return the troubles that a target on a panel can have, in a fixed order."""
+    """Return the problems that a target on a panel can have, in a fixed order."""
     if cloud.name == "nyc1":
         return [*WITHOUT_SCHEDULES]
     barred = {kind for kind in SERVER_PROBLEMS if kind.endswith("schedules unknown")}

@@ -115,6 +115,6 @@ def test_broken_rules_are_found_out(replica_runs: Run, tmp_path: Path) -> None:
 
 
 def _one(replica_runs: Run, kind: str) -> Incident:
-    """Return the first deed of a kind."""
+    """Return the first incident of a kind."""
     incidents = next(iter(replica_runs.replicas.values())).incidents
     return next(incident for incident in incidents if incident.kind == kind)

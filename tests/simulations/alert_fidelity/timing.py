@@ -1,4 +1,4 @@
-"""What a bound is, and the rhythm of the run that all bounds are made from."""
+"""The intervals of the run, in seconds; every bound is derived from them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Every fault at every place: what ``/metrics`` says during and after it."""
+"""Every fault in every part of a panel: what ``/metrics`` says during and after it."""

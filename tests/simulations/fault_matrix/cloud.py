@@ -1,4 +1,4 @@
-"""The small cloud of the fault matrix: what it consists of, and how it moves on."""
+"""The small cloud of the fault matrix, and how it changes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SCHEDULES: tuple[tuple[TargetType, int, Period], ...] = (
 
 
 def small_cloud() -> SimulatedCloud:
-    """Return three servers with backups, and something to say of everything else.
+    """Return three servers with backups, and one of everything else.
 
     Servers 1 and 2 keep their backups on a backup server, server 3 on its hypervisor; 2
-    takes incremental ones. Nothing happens in it by itself for a day.
+    has incremental ones. Nothing changes by itself for a day.
     """
     world = SimulatedCloud(NOW)
     world.add_backup_server("store-1", 500)
@@ -52,7 +52,7 @@ def small_cloud() -> SimulatedCloud:
 
 
 def change_everything(panel: Panel) -> None:
-    """Change something everywhere, so that old news can be told from new ones.
+    """Change something in every list, so that old values differ from new ones.
 
     New are the backups 1008, 1009 and 1010 of servers 1, 2 and 3, disk 104 and recovery
     point 9004 of server 1, and transaction 5004; server 3 is renamed, schedule 503 has
@@ -86,19 +86,19 @@ def _add_backup(world: SimulatedCloud, server: int, created_at: float) -> None:
 
 @dataclass(eq=False)
 class RestartablePanel(Panel):
-    """A panel that stays at one port, with TLS or without, by a name or by none."""
+    """A panel that can be restarted on its port, with TLS or without."""
 
     context: ssl.SSLContext | None = None
     host: str | None = None
     port: int = field(default=0, init=False)
 
     async def __aenter__(self) -> Self:
-        """Start on a free port, and stay there."""
+        """Start on a free port."""
         await self.start_again()
         return self
 
     async def start_again(self) -> None:
-        """Listen again, where it was."""
+        """Listen again on the same port."""
         url = await self.start(port=self.port, ssl_context=self.context)
         self.port = int(url.rpartition(":")[2])
         if self.host is not None:

@@ -1,8 +1,8 @@
-"""What each kind of trouble does to /metrics at each place: the contract, as rules.
+"""The effect of each kind of fault on ``/metrics``, by what it affects.
 
-While it is short, the last good values stay. Once it lasts longer than ``max_age``,
-what is too old goes. Afterwards everything is as if nothing had been. Beside the rules
-stand the sentences of ``docs/reliability.md``.
+For a short time the last good values stay. Once the fault lasts longer than
+``max_age``, old values go. Afterwards everything is as without a fault. Beside the
+rules are the sentences of ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ ALL = "all of these"
 
 @dataclass(frozen=True)
 class Scope:
-    """What of a panel a fault strikes."""
+    """The part of a panel that a fault affects."""
 
     name: str
     shown: str
-    """As the pages call it."""
+    """Its name in the documentation."""
     resources: tuple[str, ...]
     fault_arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Where the simulated panel puts a fault."""
+    """Arguments that place a fault in the simulated panel."""
 
 
 def _scope(resource: str, shown: str) -> Scope:
@@ -93,7 +93,7 @@ SCOPES = {
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is said at one place, and how that is put in words."""
+    """What ``/metrics`` says during a fault: as rules and in words."""
 
     text: str
     short: tuple[Rule, ...]
@@ -481,7 +481,7 @@ EFFECTS: Mapping[str, Mapping[str, Expectation]] = {
 
 
 def errors(scope: Scope, reason: str | None) -> tuple[Rule, ...]:
-    """Return what is counted while requests to a place fail with a reason."""
+    """Return the rules for error counters while requests fail with a reason."""
     if reason is None:
         return ()
     if scope.name == PANEL:

@@ -1,7 +1,7 @@
-"""Answers that are hostile, yet valid: what they do to rows, and to /metrics.
+"""Hostile but well-formed answers, and their effect on ``/metrics``.
 
-Each changes the newest row of the lists it befalls, or adds one like it. The rules are
-explicit: whatever they do not name must be as without the change.
+Each changes the newest row of the affected lists, or adds one like it. Whatever the
+rules do not name must be as without the change.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Rules = tuple[Rule, ...]
 
 @dataclass(frozen=True)
 class HostileContent:
-    """One kind of hostile answer."""
+    """A kind of hostile answer."""
 
     name: str
     make: Callable[[], Fault]
@@ -83,12 +83,12 @@ def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
 def _expected(
     words: Mapping[str, str], rules: Mapping[str, Rules]
 ) -> dict[str, Expectation]:
-    """Return what is said at each place where it can be."""
+    """Return the expectation for each scope where it is possible."""
     return {name: Expectation(words[name], rules.get(name, ())) for name in words}
 
 
 def _is(family: str, labels: str, value: object) -> Rule:
-    """Return the rule that the series that begin so have a value, or are gone."""
+    """Return the rule that series have this value; None: that they are absent."""
     outcome = absent if value is None else one_of(str(value))
     comma = "," if labels else ""
     return Rule(re.escape(f'{family}{{panel="cp"{comma}{labels}'), outcome)
@@ -121,7 +121,7 @@ def _stored(scope: object, *, backups: int | None = None, gib: int) -> Rules:
 
 
 def _everywhere(rules: Mapping[str, Rules]) -> dict[str, Rules]:
-    """Add the rules for all places at once."""
+    """Add the rules for the whole panel."""
     every = [r for name, own in rules.items() if name != "one server" for r in own]
     return {**rules, PANEL: tuple(every)}
 

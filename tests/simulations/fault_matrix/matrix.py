@@ -1,4 +1,4 @@
-"""Every fault of the matrix: how a simulated panel does it, what becomes of it."""
+"""Every fault of the matrix: how the simulated panel causes it, and its effect."""
 
 from __future__ import annotations
 
@@ -37,37 +37,37 @@ SKEW_SECONDS = 5 * HOUR
 
 @dataclass(frozen=True)
 class FaultCase:
-    """One way to fail."""
+    """A fault, and what is expected of it."""
 
     name: str
     effect: str
     reason: str | None = None
-    """What it is counted as in ``onapp_api_errors_total``."""
+    """The label ``reason`` in ``onapp_api_errors_total``."""
     make: Callable[[], faults.Fault] = faults.hang
     forms: tuple[str, ...] = ("json",)
     make_xml: Callable[[], faults.Fault] | None = None
-    """How it is done in XML, where that is another thing."""
+    """How it is caused in XML, where that differs."""
     expected: Mapping[str, Expectation] = field(default_factory=dict)
-    """What is said of it, where that follows from no effect."""
+    """By scope, where it differs from its effect."""
     representative: bool = False
-    """Whether it stands for its effect: it lasts longer than ``max_age`` too."""
+    """Whether it represents its effect: it also lasts longer than ``max_age``."""
     impossible: Mapping[str, str] = field(default_factory=dict)
-    """Why it cannot be at some places."""
+    """Why it is impossible, by scope."""
 
     def expected_at(self, scope: Scope, form: str) -> Expectation:
-        """Return what is said of it there."""
+        """Return what is expected there."""
         if self.make_xml is not None and form == "xml":
             return EFFECTS[FAILED][scope.name]
         effect = FAILED if self.effect == CONNECTION else self.effect
         return self.expected.get(scope.name) or EFFECTS[effect][scope.name]
 
     def expected_errors(self, scope: Scope, form: str) -> tuple[Rule, ...]:
-        """Return what is counted of it there."""
+        """Return the rules for the error counters there."""
         own = self.make_xml is not None and form == "xml"
         return errors(scope, "decode" if own else self.reason)
 
     def demo_fault(self, form: str) -> faults.Fault:
-        """Return it as the simulated panel does it."""
+        """Return the fault of the simulated panel."""
         own = self.make_xml if form == "xml" else None
         return (own or self.make)()
 
@@ -206,7 +206,7 @@ FAULTS = {
 
 
 def impossible() -> dict[tuple[str, str], str]:
-    """Return why some faults cannot be at some places."""
+    """Return why some faults are impossible in some scopes."""
     found = {
         (fault.name, scope): why
         for fault in FAULTS.values()
@@ -220,7 +220,7 @@ def impossible() -> dict[tuple[str, str], str]:
 
 
 def cells() -> list[tuple[str, str, str]]:
-    """Return every fault at every place where it can be, in each format."""
+    """Return every possible pair of fault and scope, in each format."""
     never = impossible()
     return [
         (fault.name, scope, form)

@@ -1,7 +1,7 @@
-"""What /metrics must say of a fault, as what it says otherwise than without it.
+"""Rules for ``/metrics`` during a fault, compared with a cloud that has none.
 
-A rule speaks of series by a regular expression that matches how they begin. The first
-rule that matches a series holds; without one it must be as in the undisturbed twin.
+A rule applies to the series whose beginning matches its regular expression. The first
+rule that matches counts; a series without one must be as in the reference.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Observation:
-    """All that is known when a scrape is judged."""
+    """What a scrape is compared with."""
 
     before: Scrape
-    """What was said when the fault began."""
+    """The scrape at the beginning of the fault."""
     reference: Scrape
-    """What is said now where there is no fault."""
+    """The scrape of the same moment without a fault."""
     now: float
     elapsed: float
     """Seconds since the fault began."""
     recent_seconds: float
-    """How long ago something may be that is repeated at every interval."""
+    """How old the timestamp of something periodic may be."""
 
 
 DISK_LAST_SUCCESS = (
@@ -40,18 +40,18 @@ DISK_LAST_SUCCESS = (
 )
 
 Outcome = Callable[[str, str | None, Observation], bool]
-"""Tells whether a series may have a value, or be absent (None)."""
+"""Whether a series may have this value; None: be absent."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said of some series."""
+    """The allowed outcome of some series."""
 
     series: str
     outcome: Outcome
 
     def matches(self, series: str) -> bool:
-        """Tell whether it is one of them."""
+        """Return whether it applies to a series."""
         return _pattern(self.series).match(series) is not None
 
 
@@ -61,7 +61,7 @@ def _pattern(series: str) -> re.Pattern[str]:
 
 
 def kept(series: str, value: str | None, observation: Observation) -> bool:
-    """As it was before the fault; ages go on."""
+    """As before the fault; ages continue."""
     before = observation.before.get(series)
     if before is not None and series.startswith("onapp_backup_age_seconds"):
         return value is not None and float(value) == float(before) + observation.elapsed
@@ -74,19 +74,19 @@ def absent(_series: str, value: str | None, _moment: Observation) -> bool:
 
 
 def same_as_reference(series: str, value: str | None, observation: Observation) -> bool:
-    """As if nothing were wrong."""
+    """As without a fault."""
     return value == observation.reference.get(series)
 
 
 def old_or_new(series: str, value: str | None, observation: Observation) -> bool:
-    """As it was, or as it is: it may have been read just before the panel was left."""
+    """As before the fault or as now: it may have been read just before."""
     return kept(series, value, observation) or same_as_reference(
         series, value, observation
     )
 
 
 def new_or_absent(series: str, value: str | None, observation: Observation) -> bool:
-    """As it is, or absent for want of an answer."""
+    """As now, or absent because nothing was answered."""
     return value is None or same_as_reference(series, value, observation)
 
 
@@ -96,32 +96,32 @@ def lower_or_absent(series: str, value: str | None, observation: Observation) ->
 
 
 def between(series: str, value: str | None, observation: Observation) -> bool:
-    """Be a sum of what is as it was and what is as it is."""
+    """Be a sum of old and new values."""
     known = (observation.before.get(series), observation.reference.get(series))
     old, new = (float(each or 0) for each in known)
     return value is not None and min(old, new) <= float(value) <= max(old, new)
 
 
 def rises(series: str, value: str | None, observation: Observation) -> bool:
-    """Is counted."""
+    """Higher than before the fault."""
     return value is not None and float(value) > float(observation.before.get(series, 0))
 
 
 def may_rise(series: str, value: str | None, observation: Observation) -> bool:
-    """May be counted, never taken back."""
+    """As high as before the fault, or higher."""
     return value is not None and float(value) >= float(
         observation.before.get(series, 0)
     )
 
 
 def recent(_series: str, value: str | None, observation: Observation) -> bool:
-    """Be a moment of the last two intervals."""
+    """Be a timestamp of the last two intervals."""
     age = observation.now - float(value or 0)
     return value is not None and 0 <= age <= observation.recent_seconds
 
 
 def since_the_fault(_series: str, value: str | None, observation: Observation) -> bool:
-    """Seconds, no more than have passed since the fault."""
+    """Seconds, at most as many as since the fault."""
     return value is not None and 0 <= float(value) <= observation.elapsed
 
 
@@ -135,7 +135,7 @@ def one_of(*values: str) -> Outcome:
 
 
 def near(*values: float) -> Outcome:
-    """Return the outcome that a value is half a unit from one of these at most."""
+    """Return the outcome: at most half a unit from one of these."""
 
     def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
         return value is not None and any(abs(float(value) - v) <= 0.5 for v in values)
@@ -144,7 +144,7 @@ def near(*values: float) -> Outcome:
 
 
 def at_most(seconds: float) -> Outcome:
-    """Return the outcome that a value is no more than that, and not negative."""
+    """Return the outcome: between zero and so many seconds."""
 
     def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
         return value is not None and 0 <= float(value) <= seconds
@@ -153,7 +153,7 @@ def at_most(seconds: float) -> Outcome:
 
 
 def copy_of(series: str, of: str) -> Outcome:
-    """Return the outcome that is said what is said of another thing."""
+    """Return the outcome: the value that another series has in the reference."""
 
     def outcome(found: str, value: str | None, observation: Observation) -> bool:
         return value == observation.reference[found.replace(series, of)]
@@ -167,7 +167,7 @@ def as_its_disk(_series: str, value: str | None, observation: Observation) -> bo
 
 
 def parse_scrape(text: str) -> dict[str, str]:
-    """Return the series of a scrape; raise AssertionError if one stands there twice."""
+    """Return the series of a scrape; fail if one appears twice."""
     lines = [line for line in text.split("\n") if line and not line.startswith("# ")]
     found = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in lines}
     assert len(found) == len(lines), "a series stands there twice"
@@ -175,14 +175,14 @@ def parse_scrape(text: str) -> dict[str, str]:
 
 
 def comment_lines(text: str) -> set[str]:
-    """Return the lines of a scrape that are no samples."""
+    """Return the comment lines of a scrape."""
     return {line for line in text.split("\n") if line.startswith("# ")}
 
 
 def differences(
     found: Scrape, observation: Observation, rules: Iterable[Rule]
 ) -> list[str]:
-    """Return what a scrape says wrongly, and rules that speak of nothing."""
+    """Return the series that break a rule, and the rules that match no series."""
     listed = tuple(rules)
     wrong: list[str] = []
     known = sorted(

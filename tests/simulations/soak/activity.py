@@ -1,6 +1,6 @@
-"""Days in the life of a simulated cloud, by dice: what its owners do, what goes wrong.
+"""Random activity in a simulated cloud, and random faults of its panel.
 
-The same seed gives the same days.
+Repeatable by the seed.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "answer": ((200, None, _NONSENSE), (200, _HTML, b"[]"), (200, None, b"")),
     "bad_rows": ((0.1,), (0.5,), (1.0,)),
 }
-"""What the kinds of faults are called with; one that is not here takes nothing."""
+"""Arguments for each kind of fault; others have none."""
 _LASTING = frozenset(
     {"status", "html_error", "forbidden", "html", "redirect", "answer"}
     | {"bad_rows", "reset", "cut", "early_eof", "slow"}
 )
-"""These cost no real time, and may last; others happen a few times."""
+"""These cost no real time and may last; others happen a few times."""
 _STATUSES: tuple[ScheduleStatus, ...] = ("enabled", "enabled", "disabled")
 _PERIODS: tuple[Period, ...] = ("days", "days", "weeks", "months")
 _LOCKING = "unauthorized"
-"""It stops everything for ten minutes and more: once is enough."""
+"""It stops polling for ten minutes or more: once is enough."""
 
 
 def fault_kinds() -> dict[str, Callable[..., Fault]]:
-    """Return every way to fail that the simulated panel has."""
+    """Return every kind of fault of the simulated panel."""
     return {
         name: function
         for name, function in inspect.getmembers(faults, inspect.isfunction)
@@ -64,31 +64,31 @@ def fault_kinds() -> dict[str, Callable[..., Fault]]:
 
 
 def fault_arguments(kind: str) -> tuple[tuple[Any, ...], ...]:
-    """Return what a kind of fault may be called with."""
+    """Return the sets of arguments for a kind of fault."""
     return _ARGUMENTS.get(kind, ((),))
 
 
 @dataclass(eq=False)
 class RandomFaults:
-    """Faults of one panel that come and go."""
+    """Random faults of one panel."""
 
     panel: Panel
     rng: random.Random
     counts: Counter[str] = field(default_factory=Counter)
-    """How many of each kind were placed."""
+    """How many faults of each kind there were."""
     affected_requests: Counter[str] = field(default_factory=Counter)
-    """How many requests each kind has befallen."""
+    """How many requests each kind affected."""
     _active: list[tuple[float, str, ActiveFault]] = field(default_factory=list)
 
     def change(self, now: float) -> None:
-        """Let faults end whose time is over, and others begin."""
+        """End the faults whose time is over, and begin others."""
         for entry in [entry for entry in self._active if entry[0] <= now]:
             self._end(entry)
         if self.rng.random() < 0.5:
             self._place(now)
 
     def clear(self) -> None:
-        """Let all be well again."""
+        """End all faults."""
         for entry in list(self._active):
             self._end(entry)
 
@@ -127,13 +127,13 @@ class RandomFaults:
 
 @dataclass(eq=False)
 class CloudActivity:
-    """What owners and their backups do in one cloud."""
+    """Random changes of servers, schedules and backups in one cloud."""
 
     world: SimulatedCloud
     rng: random.Random
     most_servers: int
     most_changes: int
-    """At once."""
+    """In one step."""
     permanent: frozenset[int] = frozenset()
     """Servers that are never destroyed."""
     changes: int = 0
@@ -142,7 +142,7 @@ class CloudActivity:
     def started(
         cls, world: SimulatedCloud, rng: random.Random, servers: int, most_changes: int
     ) -> CloudActivity:
-        """Return the life of a cloud that has so many servers."""
+        """Fill a cloud with so many servers."""
         activity = cls(world, rng, servers + 4, most_changes)
         for number in range(1, 4):
             world.add_backup_server(f"store {number}", 500 * number)
@@ -151,7 +151,7 @@ class CloudActivity:
         return activity
 
     def change_something(self) -> None:
-        """Let some things happen within the next minute, at whole seconds."""
+        """Plan some changes within the next minute, at whole seconds."""
         for _ in range(self.rng.randint(0, self.most_changes)):
             act = self.rng.choice(
                 [
@@ -181,7 +181,7 @@ class CloudActivity:
             self.changes += 1
 
     def add_server(self) -> None:
-        """Create a server with schedules, or without."""
+        """Create a server with schedules or without."""
         if len(self.world.servers) >= self.most_servers:
             return
         number = len(self.world.servers) + self.changes
@@ -197,7 +197,7 @@ class CloudActivity:
             self._schedule(server)
 
     def destroy_server(self) -> None:
-        """Destroy a server with all that it has."""
+        """Destroy a server and everything of it."""
         found = [n for n in self.world.servers if n not in self.permanent]
         if len(found) > self.most_servers // 3:
             self.world.remove_server(self.rng.choice(found))
@@ -208,12 +208,12 @@ class CloudActivity:
             server.label = f"renamed {self.changes}\n{server.id}"
 
     def suspend(self) -> None:
-        """Suspend a server, or let it go on."""
+        """Suspend a server, or resume it."""
         for server in self._servers():
             server.suspended = not server.suspended
 
     def add_disk(self) -> None:
-        """Add a disk that may be forgotten."""
+        """Add a disk, which has no schedule."""
         for server in self._servers():
             if len(self.world.disks_of(server.id)) < 4:
                 self.world.add_disk(server.id)
@@ -226,13 +226,13 @@ class CloudActivity:
                 self.world.remove_disk(self.rng.choice(disks).id)
 
     def add_schedule(self) -> None:
-        """Plan backups."""
+        """Add a schedule."""
         for server in self._servers():
             if len(self.world.schedules_of(server.id)) < 4:
                 self._schedule(server)
 
     def change_schedule(self) -> None:
-        """Switch a schedule off or on, or change how often it starts."""
+        """Enable or disable a schedule, or change its period."""
         if self.world.schedules:
             number = self.rng.choice(list(self.world.schedules))
             status = self.rng.choice(_STATUSES)
@@ -240,12 +240,12 @@ class CloudActivity:
             self.world.change_schedule(number, status=status, period=period)
 
     def remove_schedule(self) -> None:
-        """Plan no more backups."""
+        """Remove a schedule."""
         if len(self.world.schedules) > 4:
             self.world.remove_schedule(self.rng.choice(list(self.world.schedules)))
 
     def take_backup(self) -> None:
-        """Take a backup by hand."""
+        """Start a backup by hand."""
         for server in self._servers():
             if len(self.world.backups_of(server.id)) < 25:
                 disks = self.world.disks_of(server.id)
@@ -265,7 +265,7 @@ class CloudActivity:
             backup.locked = not backup.locked
 
     def release_stuck_backup(self) -> None:
-        """End a backup that hangs."""
+        """End a stuck backup."""
         for run in list(self.world.backup_queue.runs.values()):
             if run.stage == "stuck":
                 self.world.end_backup(
@@ -273,7 +273,7 @@ class CloudActivity:
                 )
 
     def add_recovery_point(self) -> None:
-        """Let a plugin take a backup."""
+        """Add a recovery point of a plugin."""
         for server in self._servers():
             if len(self.world.recovery_points_of(server.id)) < 5:
                 self.world.add_recovery_point(
@@ -281,18 +281,18 @@ class CloudActivity:
                 )
 
     def remove_recovery_point(self) -> None:
-        """Let a plugin forget a backup."""
+        """Remove the oldest recovery point."""
         if self.world.recovery_points:
             del self.world.recovery_points[min(self.world.recovery_points)]
 
     def break_next_backup(self) -> None:
-        """Let something go wrong with a backup to come."""
+        """Let a future backup go wrong."""
         kind = self.rng.choice([k for k in get_args(FailureKind) if k != "stall"])
         if len(self.world.failures.active) < 8:
             self.world.inject_failure(kind, factor=3.0, seconds=1800)
 
     def toggle_backup_server(self) -> None:
-        """Switch a backup server off, or on."""
+        """Disable a backup server, or enable it."""
         store = self.rng.choice(list(self.world.backup_servers.values()))
         store.enabled = not store.enabled
 

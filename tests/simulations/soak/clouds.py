@@ -1,4 +1,4 @@
-"""Three simulated clouds with a history, and what becomes of them."""
+"""The three simulated clouds of a soak, with their history."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ START = 1_800_014_400.0
 _HISTORY = 3 * 24 * HOUR
 POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
 FAULTLESS_POLL = {**POLL, "timeout": "60s"}
-"""When all is well, nothing takes too long, however slow the machine is."""
+"""While there are no faults, nothing times out, however slow the machine is."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run."""
+    """Seed, length and size of a soak."""
 
     seed: int
     hours: float = 20.0
     """Of faults in each round, simulated."""
     recovery_hours: float = 3.0
-    """A refused collector is off for an hour and more, a refused key rests for one."""
+    """A refused collector or key is not tried again for an hour or more."""
     servers: int = 10
     changes: int = 3
     """Of each cloud between two steps of time, at most."""
 
 
 def rng_for(plan: Plan, *whose: str) -> random.Random:
-    """Return dice of their own: nobody's throws depend on when others throw."""
+    """Return a generator that does not depend on when others are used."""
     return random.Random(f"{plan.seed} {whose}")  # noqa: S311  # no secrets
 
 
 @dataclass(eq=False)
 class CloudAndPanel:
-    """One cloud, its panel, and what becomes of both."""
+    """A cloud, its panel, and what happens to both."""
 
     name: str
     panel: Panel
@@ -63,14 +63,14 @@ class CloudAndPanel:
         }
 
     async def start_panel(self) -> None:
-        """Start the panel where it was."""
+        """Start the panel on the port that it had."""
         self.down_until = None
         port = self.panel.url.rpartition(":")[2]
         await self.panel.start(port=int(port or 0))
 
 
 def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
-    """Return three clouds with some days of history, each with ways of its own."""
+    """Return three clouds with some days of history and different panels."""
     found = []
     ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
         ("json", {"per_page_cap": 20}, {}),

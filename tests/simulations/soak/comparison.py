@@ -1,4 +1,4 @@
-"""Where ``/metrics`` and the truth differ, series by series."""
+"""Differences between a scrape and the expected metrics, by series."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ NOT_IN_ROWS = {
     "onapp_vm_last_poll_success_timestamp_seconds",
     LAST_FAILED,
 }
-"""What no row tells, and is looked at by other means."""
+"""Not determined by rows: checked by other means."""
 DEPENDS_ON_HISTORY = {
     "onapp_transactions_total",
     "onapp_vm_last_failed_backup_timestamp_seconds",
     PENDING,
 }
-"""What an exporter cannot know that starts now, or what depends on that."""
+"""What a new exporter cannot know, or what depends on that."""
 
 
 def panel_samples(text: str) -> dict[Series, float]:
-    """Return what a scrape tells of panels; without the exporter's own affairs."""
+    """Return a scrape's samples about panels, without the exporter's own metrics."""
     return {
         series(sample.name, **sample.labels): sample.value
         for metric in text_string_to_metric_families(text)
@@ -36,7 +36,7 @@ def panel_samples(text: str) -> dict[Series, float]:
 def differences(
     found: dict[Series, float], expectations: list[ExpectedMetrics], now: float
 ) -> list[str]:
-    """Return what a scrape says otherwise than the worlds, or does not say."""
+    """Return where a scrape differs from the simulated worlds."""
     wanted: dict[Series, float] = {}
     wrong: list[str] = []
     failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
@@ -51,7 +51,7 @@ def differences(
 def _poll_moments(
     found: dict[Series, float], expected: ExpectedMetrics, now: float
 ) -> list[str]:
-    """Return which server or inventory was not read within the last interval."""
+    """Return the servers and inventories that were not read in the last interval."""
     names = [
         series(
             "onapp_vm_last_poll_success_timestamp_seconds",
@@ -71,7 +71,7 @@ def _poll_moments(
 
 
 def _failures(found: dict[Series, float], expected: ExpectedMetrics) -> list[str]:
-    """Return which failures are not known, and which never happened."""
+    """Return failures that are missing, and failures that never happened."""
     must = expected.known_failures()
     wrong = [
         f"{name} is {found.get(name)}, not {at}"
@@ -89,7 +89,7 @@ def _failures(found: dict[Series, float], expected: ExpectedMetrics) -> list[str
 def differing_samples(
     found: dict[Series, float], wanted: dict[Series, float], who: str
 ) -> list[str]:
-    """Return in which series, of either, two differ."""
+    """Return the series in which two scrapes differ."""
     return [
         f"{name.family}{dict(name.labels)} is {found.get(name)}, "
         f"by {who} {wanted.get(name)}"

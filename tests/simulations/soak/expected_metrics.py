@@ -1,7 +1,7 @@
-"""What ``/metrics`` must say of a simulated world, told by the world's own rows.
+"""The ``/metrics`` that are expected of a simulated world, derived from its rows.
 
-An oracle that shares nothing with the exporter: each family is written down here once
-more, from the rows that the panel keeps and from its own log of transactions.
+An oracle that shares no code with the exporter: each family is computed here again,
+from the rows that the panel keeps and from its own log of transactions.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ KIB = 1024.0
 GIB = 1024.0**3
 
 LAST_FAILED = "onapp_target_last_failed_timestamp_seconds"
-"""The row of a failed take may be gone before anybody sees it: see ``Truth``."""
+"""The row of a failed backup may be gone before it is read: see ``ExpectedMetrics``."""
 PENDING = "onapp_target_oldest_pending_timestamp_seconds"
-"""It depends on what is known of failures."""
+"""It depends on which failures are known."""
 
 
 class Series(NamedTuple):
@@ -56,7 +56,7 @@ def series(family: str, **labels: object) -> Series:
 
 
 class EndedTransaction(NamedTuple):
-    """A transaction that came to its end."""
+    """A transaction that has ended."""
 
     action: str
     status: str
@@ -67,20 +67,20 @@ class EndedTransaction(NamedTuple):
 
 @dataclass(eq=False)
 class EndedTransactions:
-    """Every transaction that ever ended, though the panel cleans its own log."""
+    """Every transaction that ever ended, though the panel cleans its log."""
 
     world: SimulatedCloud
     ended_before: set[int] = field(init=False)
-    """Those that had ended before anybody watched."""
+    """Those that had ended before the exporter started."""
     ended: dict[int, EndedTransaction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin to watch now."""
+        """Note what has ended so far."""
         self.update()
         self.ended_before = set(self.ended)
 
     def update(self) -> None:
-        """Take in what has ended since the last time."""
+        """Add what has ended since the last call."""
         for row in self.world.transactions.values():
             if row.status in STATUSES:
                 self.ended[row.id] = EndedTransaction(
@@ -92,30 +92,30 @@ class EndedTransactions:
                 )
 
     def clean(self, before: float) -> None:
-        """Let the panel forget old transactions."""
+        """Remove old transactions from the panel's log."""
         self.update()
         self.world.delete_old_transactions(before)
 
 
 @dataclass(eq=False)
 class ExpectedMetrics:
-    """What is true of one panel at the moment."""
+    """The expected metrics of one panel at the moment."""
 
     name: str
     world: SimulatedCloud
     transactions: EndedTransactions
     selected: frozenset[int] | None = None
-    """The servers that are watched; None: all."""
+    """The servers that are monitored; None: all."""
     interval_seconds: float = 900.0
 
     @property
     def servers(self) -> list[Server]:
-        """Return the servers that are watched."""
+        """Return the servers that are monitored."""
         rows = self.world.servers.values()
         return [row for row in rows if self.selected is None or row.id in self.selected]
 
     def samples(self, now: float) -> dict[Series, float]:
-        """Return every sample that the world determines, as of a scrape at ``now``."""
+        """Return every sample that the world determines, for a scrape at ``now``."""
         self.transactions.update()
         found: dict[Series, float] = {}
         for family, labels, value in self._all_samples(now):
@@ -124,11 +124,11 @@ class ExpectedMetrics:
         return found
 
     def failed_at(self, vm_id: int) -> set[float]:
-        """Return when takes of a server failed."""
+        """Return when backups of a server failed."""
         return {row.at for row in self._failed() if row.server_id == vm_id}
 
     def known_failures(self) -> dict[Series, float]:
-        """Return when a take of each target last failed whose row is still listed."""
+        """Return the last failure of each target whose row is still listed."""
         found: dict[Series, float] = {}
         for server in self.servers:
             rows = {row.id: row for row in self.world.backups_of(server.id)}
@@ -141,7 +141,7 @@ class ExpectedMetrics:
         return found
 
     def pending(self, known: Mapping[Series, float]) -> dict[Series, float]:
-        """Return since when a take of each target is under way, by known failures."""
+        """Return since when a backup of each target runs, given known failures."""
         found: dict[Series, float] = {}
         for server in self.servers:
             for target in self._targets(server):
@@ -270,7 +270,7 @@ class ExpectedMetrics:
             yield family, where, point.created_at
 
     def _targets(self, server: Server) -> set[Target]:
-        """Return what has backups, or should or could have some."""
+        """Return the targets that have backups, or should or could have some."""
         schedules = self.world.schedules_of(server.id)
         disks = self.world.disks_of(server.id)
         rows = {row.target for row in self.world.backups_of(server.id)}
@@ -285,7 +285,7 @@ class ExpectedMetrics:
         return found
 
     def _is_whole_server_newest(self, server: Server) -> bool:
-        """Tell whether a backup of the whole server is newer than any of a disk."""
+        """Return whether a backup of the whole server is newer than any of a disk."""
         rows = self.world.backups_of(server.id)
         good = [r for r in _good(rows) if r.target_type == "VirtualMachine"]
         whole = [r.built_at or 0.0 for r in good]

@@ -1,4 +1,4 @@
-"""What an exporter and its process hold: memory, files, tasks."""
+"""Memory, open files and tasks of an exporter and its process."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import Any
 from exporter.app import Exporter
 
 _OWNING_MODULES = ("exporter.", "builtins", "collections", "prometheus_client")
-"""Where the things come from that hold others."""
+"""Modules of the objects that own others."""
 _OPAQUE = (type, ModuleType, FunctionType, CoroutineType)
-"""These hold others that are not their own."""
+"""These refer to objects that they do not own."""
 _GROWING = (dict, set, list, deque)
 _ENTRY_BYTES = 24
 
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """What the process holds at one moment, when every connection is closed."""
+    """Resources of the process while every connection is closed."""
 
     rss_mib: float
     files: int
     tasks: int
     extra_kib: float
-    """What the exporter remembers beyond one that has just started."""
+    """Memory of the exporter beyond that of a new one."""
 
 
 def remembered_kib(exporter: Exporter) -> float:
-    """Return the size of everything that an exporter remembers."""
+    """Return the size of everything that an exporter stores."""
     return kib_of(exporter.store, exporter.exposition, exporter.fleet)
 
 
 def kib_of(*things: object) -> float:
-    """Return the size of things, with all that they hold."""
+    """Return the size of objects, with all that they own."""
     waiting: list[Any] = [*things]
     seen: set[int] = set()
     total = 0
@@ -57,7 +57,7 @@ def kib_of(*things: object) -> float:
 
 
 def _bytes(thing: object) -> int:
-    """Return the size of one thing, the same as long as it holds as much.
+    """Return the size of one object, equal as long as it has as many entries.
 
     Containers count by their entries: a table grows in steps, even where as many go as
     come. Numbers count with what holds them: many counters can share one zero, and each
@@ -69,7 +69,7 @@ def _bytes(thing: object) -> int:
 
 
 async def resource_usage(more_kib: float) -> ResourceUsage:
-    """Return what the process holds, once closed connections are gone."""
+    """Return the usage once closed connections are gone."""
     before = (-1, -1)
     for _ in range(200):
         await asyncio.sleep(0.02)

@@ -1,9 +1,9 @@
-"""Accelerated days with faults coming and going: nothing leaks, nothing is lost.
+"""Simulated days with random faults: nothing leaks, nothing is lost.
 
-Three simulated clouds live on while their panels fail by dice, are restarted, change
-their keys, and the exporter is reloaded and scraped all the while. At the end of each
-round all is well again and time stands still: then ``/metrics`` must be what the
-worlds say, and what an exporter says that has never seen a fault.
+Three simulated clouds change while their panels fail at random, are restarted and
+change their keys, and while the exporter is reloaded and scraped. At the end of each
+round there are no faults and time stands still: then ``/metrics`` must match the
+simulated worlds, and a new exporter that has never seen a fault.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ _SETTLING_ROUNDS = 4
 _SECRETS = ("root-secret-of", "remote-secret-of", "key-of-")
 
 MAX_RSS_GROWTH_MIB = 16.0
-"""From the end of the first round to the last: caches, and fragments of the heap."""
+"""Growth allowed after the first round: caches, and fragmentation of the heap."""
 MAX_EXTRA_KIB = 768.0
-"""What it may remember beyond a new one: 2,000 ids of the log of each panel."""
+"""More than a new exporter holds: 2,000 ids of each panel's transaction log."""
 
 _FORMATS = (
     {"Accept": "text/plain", "Accept-Encoding": "identity"},
@@ -65,7 +65,7 @@ _FORMATS = (
 
 
 class SoakFailure(AssertionError):
-    """The soak has found something; the text says what."""
+    """The soak found a failure, which the message describes."""
 
 
 @dataclass(eq=False)
@@ -81,7 +81,7 @@ class Soak:
     usages: list[ResourceUsage] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     series: int = 0
-    """How many were compared last."""
+    """The number of series in the last comparison."""
 
     @property
     def days(self) -> float:
@@ -89,7 +89,7 @@ class Soak:
         return self.clock.elapsed / 86_400
 
     async def round(self) -> None:
-        """Let everything happen, then let it heal; raise Lost if it does not."""
+        """Run hours of faults, end them, and compare, or raise SoakFailure."""
         async with aiohttp.ClientSession(auto_decompress=True) as session:
             await self._reload_with(POLL)
             until = self.clock.elapsed + self.plan.hours * HOUR
@@ -131,7 +131,7 @@ class Soak:
     async def scrape(
         self, session: aiohttp.ClientSession, headers: dict[str, str] | None = None
     ) -> str:
-        """Scrape in one of the formats; raise Lost if that is not whole."""
+        """Scrape in one of the formats; raise SoakFailure if that is incomplete."""
         wanted = headers or _FORMATS[self.counts["scrapes"] % len(_FORMATS)]
         address = f"{self.monitored.base}/metrics"
         async with session.get(address, headers=wanted) as response:
@@ -168,7 +168,7 @@ class Soak:
             await self._reload(self.rng.choice([*self.clouds, None]))
 
     async def _reload(self, changed: CloudAndPanel | None) -> None:
-        """Reload with one section changed, or with a file that is no good."""
+        """Reload with one section changed, or with an invalid file."""
         sections = [cloud.section() for cloud in self.clouds]
         for cloud, section in zip(self.clouds, sections, strict=True):
             if cloud is changed:
@@ -202,9 +202,9 @@ class Soak:
         (self.folder / cloud.name).write_text(cloud.panel.password)
 
     async def _compare(self, text: str) -> float:
-        """Compare a scrape with the worlds, and with an exporter that begins now.
+        """Compare a scrape with the worlds, and with a new exporter.
 
-        Returns how many KiB the old one remembers beyond the new one.
+        Returns how many KiB the exporter holds beyond the new one.
         """
         found = panel_samples(text)
         expectations = [cloud.expected for cloud in self.clouds]
@@ -228,7 +228,7 @@ class Soak:
         return remembered_kib(self.monitored.exporter) - needed_kib
 
     async def measure(self, extra_kib: float) -> None:
-        """Close every idle connection, and count; raise Lost if anything grows."""
+        """Close idle connections and measure; raise SoakFailure if anything grows."""
         for cloud in self.clouds:
             await cloud.panel.stop()
         self.usages.append(await resource_usage(extra_kib))
@@ -240,15 +240,15 @@ class Soak:
 
 
 def is_leaking(held_kib: Sequence[float]) -> bool:
-    """Tell whether what is held has grown each time, while nothing changed.
+    """Return whether memory has grown each time, while nothing changed.
 
-    Once it may: something happened for the first time, and is counted from then on.
+    It may grow once: something is counted for the first time.
     """
     return all(after > before for before, after in pairwise(held_kib))
 
 
 def growth(usages: list[ResourceUsage]) -> list[str]:
-    """Return what has grown beyond its bound since the start."""
+    """Return what has grown beyond its limit since the start."""
     start, *rounds = usages
     if not rounds:
         return []
@@ -275,7 +275,7 @@ def growth(usages: list[ResourceUsage]) -> list[str]:
 
 @asynccontextmanager
 async def running_soak(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
-    """Start the clouds and the exporter; end them."""
+    """Start the clouds and the exporter; stop them in the end."""
     found = simulated_clouds(plan)
     clock = SteppedClock(START)
     file = folder / "onapp.yml"
@@ -297,7 +297,7 @@ async def running_soak(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
 
 
 async def run(plan: Plan, seconds: float) -> list[str]:
-    """Soak for so long; return the report."""
+    """Run rounds for so many seconds; return the report."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         async with running_soak(plan, Path(folder)) as soak:
@@ -309,7 +309,7 @@ async def run(plan: Plan, seconds: float) -> list[str]:
 
 
 def report(soak: Soak) -> list[str]:
-    """Return what was done, and what was held meanwhile."""
+    """Return what was done, and what the exporter held."""
     usages = soak.usages
     chosen = (usages[0], usages[len(usages) // 2], usages[-1])
     placed: Counter[str] = Counter()
@@ -347,7 +347,7 @@ def _progress(line: str) -> None:
 
 
 def main() -> int:
-    """Soak as the command line says; return the exit status."""
+    """Run the soak as the command line says; return the exit status."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=3.0, help="how long, at least")
     parser.add_argument("--seed", type=int, default=int(time.time()))
