@@ -1,1 +1,4 @@
-"""A simulated OnApp cloud: the real API, and no knowledge of the exporter."""
+"""A simulated OnApp cloud (``cloud``) and its control panel's API (``panel``).
+
+Imports nothing of the exporter: a misreading of the API cannot cancel itself out.
+"""

@@ -1,4 +1,4 @@
-"""What can go wrong on the wire, switched on and off for a place at run time."""
+"""Faults of a panel's responses, added and removed at run time."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 @dataclass(slots=True, eq=False)
 class FaultContext:
-    """One request, with all that a fault may need to know about it."""
+    """One request, with all that a fault may need."""
 
     request: web.Request
     path: str
@@ -37,17 +37,17 @@ class FaultContext:
     """Whether its connection has already carried a request."""
     stopping: asyncio.Event
     refusal: Callable[[int], web.Response]
-    """What the panel says with a status."""
+    """Returns the panel's response with an error status."""
     unauthorized: Callable[[], web.Response]
     edit_rows: Callable[[list[Fields]], None] | None = None
-    """Spoils the rows before they are written."""
+    """Changes the rows before they are encoded."""
     force_body: bool = False
-    """Whether the answer must have a body, whatever the client knows already."""
+    """Whether If-None-Match is ignored."""
 
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """A way to answer wrongly."""
+    """A way in which a response is wrong."""
 
     act: Callable[[FaultContext, "ActiveFault", Proceed], Awaitable[web.StreamResponse]]
     applies: Callable[[FaultContext], bool] = lambda _: True
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass(slots=True, eq=False)
 class ActiveFault:
-    """A fault at its place, until it is removed or has happened often enough."""
+    """A fault in its scope, until it is removed or has happened often enough."""
 
     fault: Fault
     active: list["ActiveFault"] = field(repr=False)
@@ -65,17 +65,17 @@ class ActiveFault:
     times: int | None
     happened: int = 0
     held: int = 0
-    """How many requests it holds up now."""
+    """How many requests it delays now."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def remove(self) -> None:
-        """Switch the fault off; what it holds up goes on."""
+        """Remove the fault; the requests that it delays continue."""
         self.ended.set()
         if self in self.active:
             self.active.remove(self)
 
     def matches(self, context: FaultContext) -> bool:
-        """Say whether a request comes by this place."""
+        """Return whether a request is in scope."""
         return (
             self.resource in (None, context.resource)
             and self.server_id in (None, context.server_id)
@@ -87,12 +87,12 @@ class ActiveFault:
     async def apply(
         self, context: FaultContext, proceed: Proceed
     ) -> web.StreamResponse:
-        """Answer a request in the fault's way."""
+        """Return the faulty response to a request."""
         self.happened += 1
         return await self.fault.act(context, self, proceed)
 
     async def hold(self, context: FaultContext, seconds: float | None) -> None:
-        """Wait, but no longer than the fault lasts or the panel serves."""
+        """Wait until a timeout, the removal of the fault or the stop of the panel."""
         waits = [
             asyncio.ensure_future(e.wait()) for e in (context.stopping, self.ended)
         ]
@@ -108,7 +108,7 @@ class ActiveFault:
 
 
 class Faults:
-    """The faults of a panel; those added first are met first."""
+    """The faults of a panel, applied in the order in which they were added."""
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -123,39 +123,39 @@ class Faults:
         path: str | None = None,
         times: int | None = None,
     ) -> ActiveFault:
-        """Place a fault: everywhere, or at a resource, a server, a path (a pattern).
+        """Add a fault: everywhere, or for a resource, a server, a path (a pattern).
 
         `times` counts the requests it happens to; None = until it is removed.
         """
         pattern = None if path is None else re.compile(path)
-        placed = ActiveFault(fault, self.active, resource, server_id, pattern, times)
-        self.active.append(placed)
-        return placed
+        added = ActiveFault(fault, self.active, resource, server_id, pattern, times)
+        self.active.append(added)
+        return added
 
     @property
     def held(self) -> int:
-        """How many requests are held up now."""
-        return sum(placed.held for placed in self.active)
+        """How many requests are delayed now."""
+        return sum(fault.held for fault in self.active)
 
     def clear(self) -> None:
         """Remove all faults."""
-        for placed in list(self.active):
-            placed.remove()
+        for fault in list(self.active):
+            fault.remove()
 
     async def respond(
         self, context: FaultContext, proceed: Proceed
     ) -> web.StreamResponse:
-        """Answer a request by way of all faults it meets."""
+        """Return the response to a request, with all faults in scope applied."""
         return await _chain(list(self.active), context, proceed)
 
 
 async def _chain(
-    placed: list[ActiveFault], scene: FaultContext, proceed: Proceed
+    faults: list[ActiveFault], context: FaultContext, proceed: Proceed
 ) -> web.StreamResponse:
-    for index, place in enumerate(placed):
-        if place.matches(scene):
-            rest = partial(_chain, placed[index + 1 :], scene, proceed)
-            return await place.apply(scene, rest)
+    for index, fault in enumerate(faults):
+        if fault.matches(context):
+            rest = partial(_chain, faults[index + 1 :], context, proceed)
+            return await fault.apply(context, rest)
     return await proceed()
 
 
@@ -163,14 +163,14 @@ def slow(seconds: float, *, body: bool = False) -> Fault:
     """Answer late: the whole answer, or only the second half of the body."""
 
     async def act(
-        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+        context: FaultContext, fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
         if not body:
-            await placed.hold(scene, seconds)
+            await fault.hold(context, seconds)
             return await proceed()
-        scene.force_body = True
-        stream, rest = await _half(scene, await proceed())
-        await placed.hold(scene, seconds)
+        context.force_body = True
+        stream, rest = await _half(context, await proceed())
+        await fault.hold(context, seconds)
         await stream.write(rest)
         return stream
 
@@ -181,10 +181,10 @@ def hang() -> Fault:
     """Do not answer until the fault is removed or the panel stops."""
 
     async def act(
-        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+        context: FaultContext, fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        await placed.hold(scene, None)
-        return _disconnect(scene) if scene.stopping.is_set() else await proceed()
+        await fault.hold(context, None)
+        return _disconnect(context) if context.stopping.is_set() else await proceed()
 
     return Fault(act)
 
@@ -193,11 +193,11 @@ def cut() -> Fault:
     """Send half of the announced body and close the connection."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.force_body = True
-        stream, _ = await _half(scene, await proceed())
-        _close(scene)
+        context.force_body = True
+        stream, _ = await _half(context, await proceed())
+        _close(context)
         return stream
 
     return Fault(act)
@@ -207,9 +207,9 @@ def reset() -> Fault:
     """Reset the connection instead of answering."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        transport = scene.request.transport
+        transport = context.request.transport
         if transport is not None:
             connection = transport.get_extra_info("socket")
             linger = struct.pack("ii", 1, 0)
@@ -224,20 +224,20 @@ def early_eof() -> Fault:
     """Close a connection that is used again, without an answer."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        return _disconnect(scene)
+        return _disconnect(context)
 
-    return Fault(act, applies=lambda scene: scene.reused)
+    return Fault(act, applies=lambda context: context.reused)
 
 
 def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
     """Refuse with a status, and with headers such as Retry-After."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        response = scene.refusal(code)
+        response = context.refusal(code)
         response.headers.update(headers or {})
         return response
 
@@ -253,9 +253,9 @@ def unauthorized() -> Fault:
     """Refuse the credentials, and count the try as the panel does."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        return scene.unauthorized()
+        return context.unauthorized()
 
     return Fault(act)
 
@@ -269,15 +269,15 @@ def flood() -> Fault:
     """Send a body without end, until the client hangs up."""
 
     async def act(
-        scene: FaultContext, placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         stream = web.StreamResponse(headers=_JSON)
-        await stream.prepare(scene.request)
+        await stream.prepare(context.request)
         with suppress(ConnectionError):
             await stream.write(b"[")
-            while not (scene.stopping.is_set() or placed.ended.is_set()):
+            while not (context.stopping.is_set() or fault.ended.is_set()):
                 await stream.write(_CHUNK)
-        _close(scene)
+        _close(context)
         return stream
 
     return Fault(act)
@@ -299,7 +299,7 @@ def answer(
     """Answer with any bytes."""
 
     async def act(
-        _scene: FaultContext, _placed: ActiveFault, _proceed: Proceed
+        _context: FaultContext, _fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
         return web.Response(status=code, headers=headers or _JSON, body=body)
 
@@ -315,9 +315,9 @@ def bad_rows(share: float = 1.0) -> Fault:
                 _corrupt(row)
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.edit_rows = spoil
+        context.edit_rows = spoil
         return await proceed()
 
     return Fault(act)
@@ -334,24 +334,24 @@ def _corrupt(row: Fields) -> None:
 
 
 async def _half(
-    scene: FaultContext, response: web.StreamResponse
+    context: FaultContext, response: web.StreamResponse
 ) -> tuple[web.StreamResponse, bytes]:
     """Send the head and half of the body; return what is left of it."""
     body = response.body if isinstance(response, web.Response) else None
     whole = body if isinstance(body, bytes) else b""
     stream = web.StreamResponse(status=response.status, headers=response.headers)
     stream.content_length = len(whole)
-    await stream.prepare(scene.request)
+    await stream.prepare(context.request)
     middle = len(whole) // 2
     await stream.write(whole[:middle])
     return stream, whole[middle:]
 
 
-def _close(scene: FaultContext) -> None:
-    if scene.request.transport is not None:
-        scene.request.transport.close()
+def _close(context: FaultContext) -> None:
+    if context.request.transport is not None:
+        context.request.transport.close()
 
 
-def _disconnect(scene: FaultContext) -> web.Response:
-    _close(scene)
+def _disconnect(context: FaultContext) -> web.Response:
+    _close(context)
     return web.Response()

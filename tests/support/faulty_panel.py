@@ -1,4 +1,4 @@
-"""The simulated panel of the tests: it keeps its requests, and fails when told to."""
+"""The simulated panel of the tests: it logs its requests and injects faults."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ class LoggedRequest:
     """The panel's time."""
     method: str
     path: str
-    """As it was asked for, suffix and base path included."""
+    """The requested path, suffix and base path included."""
     query: dict[str, str]
     resource: Resource | None
     server_id: int | None
@@ -41,13 +41,13 @@ class LoggedRequest:
     accept: str | None
     cookie: str | None
     authorized: bool | None = None
-    """Whether the credentials were right; None = not looked at."""
+    """Whether the credentials were right; None = not checked."""
     status: int | None = None
-    """None until an answer begins, and for ever when there is none."""
+    """None until a response begins, and forever when there is none."""
 
 
 class RequestLog:
-    """The last requests, and how many were answered at once."""
+    """The last requests, and how many were in progress at once."""
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -58,10 +58,10 @@ class RequestLog:
         self.most_in_flight_by_path: Counter[str] = Counter()
 
     @contextmanager
-    def record(self, asked: LoggedRequest) -> Iterator[None]:
-        """Keep a request, and count it as in flight."""
-        path = asked.path
-        self.requests.append(asked)
+    def record(self, logged: LoggedRequest) -> Iterator[None]:
+        """Log a request, and count it as in flight."""
+        path = logged.path
+        self.requests.append(logged)
         self.in_flight += 1
         self.in_flight_by_path[path] += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -79,21 +79,21 @@ class RequestLog:
     ) -> list[LoggedRequest]:
         """Return the requests for a resource, of one server if one is given."""
         return [
-            asked
-            for asked in self.requests
-            if asked.resource == resource and server_id in (None, asked.server_id)
+            logged
+            for logged in self.requests
+            if logged.resource == resource and server_id in (None, logged.server_id)
         ]
 
 
-_CURRENT_REQUEST: ContextVar[LoggedRequest] = ContextVar("asked")
-"""The request of this task: aiohttp answers one after the other in it."""
+_CURRENT_REQUEST: ContextVar[LoggedRequest] = ContextVar("request")
+"""The request of this task, which handles one after the other."""
 
 
 class Panel(SimulatedPanel):
-    """A simulated panel with an account of its requests, and with faults."""
+    """A simulated panel with a log of its requests, and with faults."""
 
     def __post_init__(self) -> None:
-        """Begin without requests and faults; both outlive a stop."""
+        """Begin without requests and faults; both are kept across a stop."""
         super().__post_init__()
         self.faults = Faults()
         self.request_log = RequestLog()
@@ -109,12 +109,12 @@ class Panel(SimulatedPanel):
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being answered now."""
+        """How many requests are in progress now."""
         return self.request_log.in_flight
 
     @property
     def most_in_flight(self) -> int:
-        """How many requests were ever answered at once."""
+        """How many requests were ever in progress at once."""
         return self.request_log.most_in_flight
 
     @property
@@ -125,12 +125,12 @@ class Panel(SimulatedPanel):
 
     @property
     def failed_attempts(self) -> Counter[str]:
-        """The refused tries by account."""
+        """The number of failed attempts by account."""
         return self.authenticator.failed_attempts
 
     @property
     def locked(self) -> set[str]:
-        """The accounts that were tried in vain too often."""
+        """The accounts that are locked after failed attempts."""
         return self.authenticator.locked
 
     @property
@@ -139,33 +139,36 @@ class Panel(SimulatedPanel):
         return self.authenticator.sessions_opened
 
     def app(self) -> web.Application:
-        """Return the panel as an application that notes what it sends."""
+        """Return the panel as an application that logs the status of responses."""
         app = super().app()
         app.on_response_prepare.append(_note_status)
         return app
 
     async def stop(self) -> None:
-        """Stop, and let go of the requests that faults hold up."""
+        """Stop, and continue the requests that faults delay."""
         self._stopping.set()
         await super().stop()
         self._stopping = asyncio.Event()
 
     async def respond(self, request: ApiRequest) -> web.StreamResponse:
-        """Answer a request by way of all faults it meets."""
-        asked = self._logged(request)
-        _CURRENT_REQUEST.set(asked)
-        scene = self._fault_context(request)
+        """Return the response to a request, with all faults in scope applied."""
+        logged = self._logged(request)
+        _CURRENT_REQUEST.set(logged)
+        context = self._fault_context(request)
         answer = super().respond
 
         async def proceed() -> web.StreamResponse:
-            request.edit_rows, request.force_body = scene.edit_rows, scene.force_body
+            request.edit_rows, request.force_body = (
+                context.edit_rows,
+                context.force_body,
+            )
             return await answer(request)
 
-        with self.request_log.record(asked):
+        with self.request_log.record(logged):
             try:
-                return await self.faults.respond(scene, proceed)
+                return await self.faults.respond(context, proceed)
             finally:
-                asked.authorized = request.authorized
+                logged.authorized = request.authorized
 
     def _logged(self, request: ApiRequest) -> LoggedRequest:
         http = request.http
@@ -217,7 +220,7 @@ async def demo_panel(clock: Clock = time.time, seed: int = 1) -> Panel:
 
 
 async def _note_status(request: web.Request, response: web.StreamResponse) -> None:
-    """Keep what is sent, and only if there is still somebody to send it to."""
+    """Log the status of a response, if its client is still connected."""
     transport = request.transport
     if transport is not None and not transport.is_closing():
         _CURRENT_REQUEST.get().status = response.status

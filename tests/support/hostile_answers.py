@@ -1,4 +1,4 @@
-"""Answers that are meant to hurt: too much, too deep, or not what they say they are."""
+"""Hostile answers: too large, too deep, or other than they declare."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ def edited(change: Callable[[Resource | None, list[Fields]], None]) -> Fault:
     """Change the rows of lists before they are written, by what they are rows of."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.edit_rows = partial(change, scene.resource)
+        context.edit_rows = partial(change, context.resource)
         return await proceed()
 
     return Fault(act)
@@ -75,9 +75,9 @@ def looping_pages() -> Fault:
         rows[:] = first.setdefault(path, list(rows))
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.edit_rows = partial(repeat, scene.path)
+        context.edit_rows = partial(repeat, context.path)
         response = await proceed()
         response.headers.update({"X-Limit": "3", "X-Total": "1000000"})
         return response
@@ -95,12 +95,12 @@ def slow_headers() -> Fault:
     """Begin the headers of an answer and do not end them."""
 
     async def act(
-        scene: FaultContext, placed: ActiveFault, _proceed: Proceed
+        context: FaultContext, fault: ActiveFault, _proceed: Proceed
     ) -> web.StreamResponse:
-        transport = scene.request.transport
+        transport = context.request.transport
         if transport is not None:
             transport.write(_SLOW_HEAD)
-            await placed.hold(scene, None)
+            await fault.hold(context, None)
             transport.close()
         return web.Response()
 
@@ -135,9 +135,9 @@ def _altered(alter: Callable[[web.Response], None], *, whole: bool = True) -> Fa
     """Change an answer that is good otherwise."""
 
     async def act(
-        scene: FaultContext, _placed: ActiveFault, proceed: Proceed
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        scene.force_body = whole
+        context.force_body = whole
         response = await proceed()
         if isinstance(response, web.Response) and response.status < 400:
             alter(response)
@@ -152,10 +152,10 @@ def _as_asked(headers: Mapping[str, str], json: bytes, xml: bytes) -> Fault:
     as_xml = answer(200, {**_XML, **headers}, xml)
 
     async def act(
-        scene: FaultContext, placed: ActiveFault, proceed: Proceed
+        context: FaultContext, active: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
-        fault = as_xml if scene.form == "xml" else as_json
-        return await fault.act(scene, placed, proceed)
+        fault = as_xml if context.form == "xml" else as_json
+        return await fault.act(context, active, proceed)
 
     return Fault(act)
 

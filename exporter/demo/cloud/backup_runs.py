@@ -1,4 +1,4 @@
-"""How a backup is taken: queued, run, finished or failed, and what it replaces."""
+"""Backup runs: queued, running, finished or failed, and the rotation after them."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from . import pseudorandom as dice
 from .database import Database
 from .failures import Failure, FailureKind, Failures
+from .pseudorandom import Key, fraction, uniform
 from .rows import (
     Backup,
     Disk,
@@ -25,33 +25,33 @@ KIB_PER_GB = 1024 * 1024
 _KIB_PER_SECOND = 80_000
 _START_UP_SECONDS = 20.0
 _UNCHANGED_SHARE = 0.05
-"""The share of incremental backups in which nothing had changed."""
+"""The share of incremental backups without any change."""
 
 
 def used_kib(disk: Disk, at: float, seed: int) -> float:
-    """Return how full a disk is: a quarter when new, fuller by the year."""
-    at_first = dice.uniform(0.2, 0.35, seed, "fill", disk.id)
+    """Return the used space of a disk, which grows over the years."""
+    at_first = uniform(0.2, 0.35, seed, "fill", disk.id)
     days = max(0.0, at - disk.created_at) / DAY
-    noise = dice.uniform(0.985, 1.015, seed, "noise", disk.id, at)
+    noise = uniform(0.985, 1.015, seed, "noise", disk.id, at)
     filled = min(0.95, at_first * (1 + days / 600)) * noise
     return disk.size_gb * KIB_PER_GB * filled
 
 
 def full_kib(disks: Sequence[Disk], at: float, seed: int) -> int:
-    """Return the size of a backup that holds everything."""
+    """Return the size of a full backup of some disks."""
     return round(sum(used_kib(disk, at, seed) for disk in disks))
 
 
-def incremental_kib(full: int, *key: dice.Key) -> int:
-    """Return the size of a backup that holds what changed since the last one."""
-    if dice.fraction(*key, "idle") < _UNCHANGED_SHARE:
+def incremental_kib(full: int, *key: Key) -> int:
+    """Return the size of an incremental backup; some contain no change."""
+    if fraction(*key, "idle") < _UNCHANGED_SHARE:
         return 0
-    return round(full * dice.uniform(0.002, 0.03, *key, "delta"))
+    return round(full * uniform(0.002, 0.03, *key, "delta"))
 
 
-def run_seconds(size_kib: int, *key: dice.Key) -> int:
-    """Return how long it takes to copy a backup, in whole seconds."""
-    pace = dice.uniform(0.8, 1.4, *key, "pace")
+def run_seconds(size_kib: int, *key: Key) -> int:
+    """Return how long a backup of a size takes, in whole seconds."""
+    pace = uniform(0.8, 1.4, *key, "pace")
     return round(_START_UP_SECONDS + size_kib / _KIB_PER_SECOND * pace)
 
 
@@ -68,7 +68,7 @@ _FAILURE_LOG = "Remote server: 10.200.7.31\nlvcreate: insufficient free extents\
 
 @dataclass(slots=True, eq=False)
 class BackupRun:
-    """A backup in the making."""
+    """A backup that is being made, and how it will end."""
 
     backup: Backup
     transaction: Transaction
@@ -80,7 +80,7 @@ class BackupRun:
 
 
 class BackupQueue:
-    """The queue of a cloud: a few backups run at once, the others wait."""
+    """The queue of a cloud: as many backups as there are slots run at once."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class BackupQueue:
         slots: int,
         on_end: Callable[[Schedule, Outcome], None],
     ) -> None:
-        """Begin idle; `ended` is told how each take of a schedule ended."""
+        """Begin idle; `on_end` is called when a run of a schedule has ended."""
         self.slots = slots
         self.queue_delay_seconds = (20.0, 180.0)
         self.runs: dict[int, BackupRun] = {}
@@ -103,7 +103,7 @@ class BackupQueue:
     def enqueue(
         self, server: Server, target: Target, schedule: Schedule | None
     ) -> Backup:
-        """Create the row and queue its taking."""
+        """Add the row of a backup and queue its run."""
         database = self._database
         initiated: Initiated = schedule.period if schedule else "manual"
         incremental = target.type == "VirtualMachine"
@@ -129,14 +129,14 @@ class BackupQueue:
         return backup
 
     def start_waiting(self) -> None:
-        """Let waiting backups run while there are free slots."""
+        """Start waiting runs while there are free slots."""
         while self._ready and len(self._running) < self.slots:
             run = self.runs.get(self._ready.popleft())
             if run and run.stage == "ready":
                 self._start(run)
 
     def end_now(self, backup_id: int, outcome: Outcome) -> None:
-        """End a take at once, wherever it is."""
+        """End a run now, at whatever stage."""
         run = self.runs[backup_id]
         if run.transaction.started_at is None:
             run.transaction.started_at = self._database.now
@@ -144,7 +144,7 @@ class BackupQueue:
         self._end(run)
 
     def cancel(self, backup_id: int) -> None:
-        """Forget a take, as when its server is destroyed."""
+        """Cancel a run, if the backup has one."""
         run = self.runs.get(backup_id)
         if run is None:
             return
@@ -180,9 +180,7 @@ class BackupQueue:
 
     def _add(self, run: BackupRun) -> None:
         key = (*run.backup.target, run.backup.created_at)
-        delay = dice.uniform(
-            *self.queue_delay_seconds, self._database.seed, "queue", *key
-        )
+        delay = uniform(*self.queue_delay_seconds, self._database.seed, "queue", *key)
         if failure := self._apply_failure("wait", run):
             delay += failure.seconds
         self.runs[run.backup.id] = run
@@ -218,7 +216,7 @@ class BackupQueue:
             self._on_end(run.schedule, run.outcome)
 
     def _get_stuck(self, run: BackupRun) -> None:
-        # One that hangs gives its slot up: it must not stop the whole cloud.
+        # A stuck run frees its slot: it must not stop the whole cloud.
         run.stage = "stuck"
         self._running.discard(run.backup.id)
         self._log("backup stuck", run)
@@ -272,7 +270,7 @@ class BackupQueue:
             server_id=backup.server_id,
         )
         key = (database.seed, "rotate", *backup.target, backup.created_at)
-        seconds = round(dice.uniform(60, 240, *key))
+        seconds = round(uniform(60, 240, *key))
         action = partial(self._destroy, backup, task)
         database.event_queue.call_at(database.now + seconds, action)
 
@@ -287,7 +285,7 @@ class BackupQueue:
             database.drop_backup(backup.id)
 
     def _chain(self, backup: Backup) -> list[Backup]:
-        """Return the finished backups that one continues, itself included."""
+        """Return the built backups of the same target and schedule, oldest first."""
         return [
             other
             for other in self._database.backups_of(backup.server_id)
@@ -317,7 +315,7 @@ class BackupQueue:
         stage: Stage,
         action: Callable[[BackupRun], None],
     ) -> None:
-        """Go on with a take, unless it was released or cancelled meanwhile."""
+        """Continue a run later, unless it has ended or was cancelled meanwhile."""
 
         def proceed() -> None:
             if run.stage == stage and run.backup.id in self.runs:

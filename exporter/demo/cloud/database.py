@@ -1,9 +1,9 @@
-"""All rows of a simulated cloud, by what they belong to."""
+"""The database of a simulated cloud: its rows, by id and by owner."""
 
 from collections import Counter
 from typing import Any
 
-from . import pseudorandom as dice
+from .pseudorandom import fraction, random_identifier
 from .rows import (
     Backup,
     BackupServer,
@@ -35,14 +35,14 @@ _FIRST_IDS = {
     "schedule_log": 1,
     "recovery_point": 9001,
 }
-"""Kinds begin at different numbers, so that mixed up ids do not go unseen."""
+"""Each table begins at another number, so that mixed-up ids are noticed."""
 
 _CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years": 2}
 _DEFAULT_SIZE_KIB = 1024 * 1024
 
 
 class Database:
-    """The rows by their ids, and a journal of what truly happened to them."""
+    """The rows by their ids, and a log of what really happened to them."""
 
     def __init__(self, now: float, seed: int) -> None:
         """Begin empty."""
@@ -62,7 +62,7 @@ class Database:
 
     @property
     def now(self) -> float:
-        """The simulated moment."""
+        """The simulated time in Unix seconds."""
         return self.event_queue.now
 
     def log_event(
@@ -73,12 +73,12 @@ class Database:
         detail: str = "",
         row_id: int | None = None,
     ) -> None:
-        """Write down what happened now."""
+        """Add an event of this moment to the log."""
         entry = LoggedEvent(self.now, kind, server_id, target, detail, row_id)
         self.event_log.append(entry)
 
     def server(self, key: str) -> Server | None:
-        """Return the server of that number or identifier."""
+        """Return the server with a number or identifier."""
         if key.isdecimal():
             return self.servers.get(int(key))
         return next((s for s in self.servers.values() if s.identifier == key), None)
@@ -95,7 +95,7 @@ class Database:
         return list(self.disks_by_server.get(server_id, {}).values())
 
     def disks_in(self, target: Target) -> list[Disk]:
-        """Return the disks that a backup of a target holds."""
+        """Return the disks that a backup of a target contains, never swap."""
         if target.type == "Disk":
             return [self.disks[target.id]]
         return [disk for disk in self.disks_of(target.id) if not disk.is_swap]
@@ -115,12 +115,12 @@ class Database:
         return list(self.backups_by_server.get(server_id, {}).values())
 
     def recovery_points_of(self, server_id: int) -> list[RecoveryPoint]:
-        """Return what a plugin keeps of a server."""
+        """Return the plugin's backups of a server."""
         points = self.recovery_points.values()
         return [point for point in points if point.server_id == server_id]
 
     def revision(self, server_id: int) -> int:
-        """Return a number that rises whenever the backups of a server change."""
+        """Return a number that rises when a server or one of its backups changes."""
         return self.servers[server_id].revision.number
 
     def add_server(  # noqa: PLR0913  a row has many fields
@@ -141,14 +141,13 @@ class Database:
         backup_server_id: int | None = None,
         number: int | None = None,
     ) -> Server:
-        """Add a server with its disks; the first one is the primary."""
+        """Add a server with its disks; the first is the primary one."""
         number = self._new_id("server", number)
         created_at = self.now if created_at is None else created_at
         server = Server(
             revision=Revision(),
             id=number,
-            identifier=identifier
-            or dice.random_identifier(self.seed, "server", number),
+            identifier=identifier or random_identifier(self.seed, "server", number),
             label=f"server-{number}" if label is None else label,
             hostname=hostname or f"host{number}.example.com",
             user_id=user_id,
@@ -187,7 +186,7 @@ class Database:
         primary = not swap and not self.disks_of(server_id)
         disk = Disk(
             id=number,
-            identifier=dice.random_identifier(self.seed, "disk", number),
+            identifier=random_identifier(self.seed, "disk", number),
             server_id=server_id,
             size_gb=size_gb,
             primary=primary,
@@ -218,10 +217,10 @@ class Database:
         note: str | None = None,
         number: int | None = None,
     ) -> Backup:
-        """Place a row exactly as given; a built one without `built_at` took a minute.
+        """Add a row exactly as given; by default it was built in a minute.
 
-        Without a target a normal backup is of the server's first disk, an
-        incremental one of the server.
+        Without a target, a normal backup is one of the server's first disk, an
+        incremental backup one of the whole server.
         """
         number = self._new_id("backup", number)
         created_at = self.now if created_at is None else created_at
@@ -232,8 +231,7 @@ class Database:
         backup = Backup(
             revision=self.servers[server_id].revision,
             id=number,
-            identifier=identifier
-            or dice.random_identifier(self.seed, "backup", number),
+            identifier=identifier or random_identifier(self.seed, "backup", number),
             server_id=server_id,
             target_type=target.type,
             target_id=target.id,
@@ -260,7 +258,7 @@ class Database:
         enabled: bool = True,
         number: int | None = None,
     ) -> BackupServer:
-        """Add a machine that stores backups."""
+        """Add a backup server."""
         number = self._new_id("backup_server", number)
         self.backup_servers[number] = BackupServer(
             id=number,
@@ -282,7 +280,7 @@ class Database:
         state: str = "built",
         number: int | None = None,
     ) -> RecoveryPoint:
-        """Add a backup that a plugin took."""
+        """Add a backup that a plugin made."""
         number = self._new_id("recovery_point", number)
         created_at = self.now if created_at is None else created_at
         self.recovery_points[number] = RecoveryPoint(
@@ -318,7 +316,7 @@ class Database:
         created_at = self.now if created_at is None else created_at
         self.transactions[number] = Transaction(
             id=number,
-            identifier=dice.random_identifier(self.seed, "transaction", number),
+            identifier=random_identifier(self.seed, "transaction", number),
             action=action,
             status=status,
             parent_type=parent_type,
@@ -345,10 +343,10 @@ class Database:
         rotation_period: int | None,
         number: int | None,
     ) -> Schedule:
-        """Add the row of a schedule; a first start is made up within a day."""
+        """Add the row of a schedule; the default first start is within a day."""
         number = self._new_id("schedule", number)
         if start_at is None:
-            start_at = self.now + DAY * dice.fraction(self.seed, "start", number)
+            start_at = self.now + DAY * fraction(self.seed, "start", number)
         server = self.owner_of(target)
         schedule = Schedule(
             id=number,
@@ -372,7 +370,7 @@ class Database:
     def log_start(
         self, schedule: Schedule, status: TransactionStatus, text: str
     ) -> None:
-        """Enter what became of a start into the schedule's own log."""
+        """Add the outcome of a start to the schedule's own log."""
         schedule.logs.append(
             ScheduleLog(
                 id=self._new_id("schedule_log", None),
@@ -384,24 +382,24 @@ class Database:
         )
 
     def delete_old_transactions(self, before: float) -> None:
-        """Forget the old tasks, as an administrator may."""
+        """Delete the finished transactions from before a time."""
         for task in list(self.transactions.values()):
             if task.updated_at < before and task.status not in ("pending", "running"):
                 del self.transactions[task.id]
 
     def drop_backup(self, number: int) -> None:
-        """Remove a row."""
+        """Delete the row of a backup."""
         backup = self.backups.pop(number)
         backup.revision.number += 1
         del self.backups_by_server[backup.server_id][number]
 
     def drop_disk(self, number: int) -> None:
-        """Remove a disk and nothing else."""
+        """Delete a disk and nothing else."""
         disk = self.disks.pop(number)
         del self.disks_by_server[disk.server_id][number]
 
     def drop_server(self, number: int) -> None:
-        """Remove a server with its disks, backups and recovery points."""
+        """Delete a server with its disks, backups and recovery points."""
         for backup in self.backups_of(number):
             del self.backups[backup.id]
         for point in self.recovery_points_of(number):

@@ -1,7 +1,7 @@
-"""Chance without state: the same key always throws the same number.
+"""Random numbers without state: the same key always gives the same number.
 
-What happens to one server depends on the seed and its own key alone, so another
-server more, or another order of events, changes nothing for it.
+What happens to one server depends only on the seed and its own key: an additional
+server, or another order of events, changes nothing for it.
 """
 
 from hashlib import blake2b
@@ -18,17 +18,17 @@ def _hash(key: tuple[Key, ...]) -> int:
 
 
 def fraction(*key: Key) -> float:
-    """Throw a number from 0 up to, but not including, 1."""
+    """Return a number from 0 up to, but not including, 1."""
     return (_hash(key) >> 27) / (1 << 53)
 
 
 def uniform(low: float, high: float, *key: Key) -> float:
-    """Throw a number from a range."""
+    """Return a number between two others."""
     return low + (high - low) * fraction(*key)
 
 
 def random_identifier(*key: Key) -> str:
-    """Make up an identifier as the panel does: 14 letters and digits."""
+    """Return an identifier like the panel's: 14 letters and digits."""
     number = _hash(key)
     letters = [_ALPHABET[number % 26]]
     for _ in range(_IDENTIFIER_LENGTH - 1):

@@ -1,4 +1,4 @@
-"""What a simulated cloud consists of: plain rows, changed in place."""
+"""The rows of a simulated cloud, changed in place."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ _MAX_LOGS = 10
 
 
 class Target(NamedTuple):
-    """What a backup is of: one disk or one whole server."""
+    """What is backed up: one disk or one whole server."""
 
     type: TargetType
     id: int
@@ -48,21 +48,21 @@ class Target(NamedTuple):
 
 @dataclass(slots=True)
 class Revision:
-    """How often the rows of one server changed."""
+    """A number that rises with every change of the rows of one server."""
 
     number: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class VersionedRow:
-    """A row whose every change is noted in the ledger of its server."""
+    """A row whose changes raise the revision of its server."""
 
     revision: Revision = field(repr=False, compare=False)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set a field and note the change."""
+        """Set a field and raise the revision."""
         object.__setattr__(self, name, value)
-        # The ledger itself is the first field to be set.
+        # The revision itself is the first field to be set.
         self.revision.number += 1
 
 
@@ -86,7 +86,7 @@ class Server(VersionedRow):
     template_id: int = 1
     memory_mb: int = 2048
     backup_server_id: int | None = None
-    """Where its next backups go; None = they stay on the hypervisor."""
+    """Where its next backups are stored; None = on the hypervisor."""
     initial_root_password: str = field(repr=False)
     remote_access_password: str = field(repr=False)
 
@@ -109,7 +109,7 @@ class Disk:
 
 @dataclass(slots=True, kw_only=True)
 class Backup(VersionedRow):
-    """One row of the list that the exporter stands on."""
+    """A backup, built or not yet."""
 
     id: int
     identifier: str
@@ -131,18 +131,18 @@ class Backup(VersionedRow):
 
     @property
     def target(self) -> Target:
-        """What this is a backup of."""
+        """The disk or server that is backed up."""
         return Target(self.target_type, self.target_id)
 
     @property
     def disk_id(self) -> int | None:
-        """The disk, when this is a backup of one."""
+        """The disk, if one is backed up."""
         return self.target_id if self.target_type == "Disk" else None
 
 
 @dataclass(slots=True, kw_only=True)
 class ScheduleLog:
-    """What became of one start of a schedule."""
+    """The outcome of one start of a schedule."""
 
     id: int
     status: TransactionStatus
@@ -153,7 +153,7 @@ class ScheduleLog:
 
 @dataclass(slots=True, kw_only=True)
 class Schedule:
-    """When a target is to be backed up."""
+    """When a target is backed up."""
 
     id: int
     target_type: TargetType
@@ -164,7 +164,7 @@ class Schedule:
     start_at: float
     """The next start."""
     first_start_at: float
-    """The very first start, from which all others are counted."""
+    """All other starts are counted from this one."""
     rotation_period: int
     """How many incremental backups are kept."""
     user_id: int
@@ -172,18 +172,18 @@ class Schedule:
     updated_at: float
     failure_count: int = 0
     current_backup_id: int | None = None
-    """The backup that is pending or running."""
+    """The backup that is pending or running; it delays the next start."""
     logs: deque[ScheduleLog] = field(default_factory=lambda: deque(maxlen=_MAX_LOGS))
 
     @property
     def target(self) -> Target:
-        """What is to be backed up."""
+        """The disk or server to back up."""
         return Target(self.target_type, self.target_id)
 
 
 @dataclass(slots=True, kw_only=True)
 class Transaction:
-    """One task of the panel."""
+    """A task of the panel."""
 
     id: int
     identifier: str
@@ -216,7 +216,7 @@ class BackupServer:
 
 @dataclass(slots=True, kw_only=True)
 class RecoveryPoint:
-    """A backup that a plugin took."""
+    """A backup that a plugin made."""
 
     id: int
     server_id: int
@@ -229,7 +229,7 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """What truly happened, whatever the panel says or hides."""
+    """What really happened, whatever the panel shows of it."""
 
     at: float
     kind: EventKind

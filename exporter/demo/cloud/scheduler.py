@@ -1,4 +1,4 @@
-"""When schedules start a backup, and what keeps them from it."""
+"""The scheduler: when schedules start a backup, and what prevents a start."""
 
 from functools import partial
 from typing import Literal
@@ -10,13 +10,13 @@ from .rows import EventKind, Schedule, ScheduleStatus, Server
 from .time import Period, next_start
 
 StartUpdate = Literal["end", "begin"]
-"""Whether a panel shows the next start when a backup has ended or has begun."""
+"""Whether the next start is shown once a backup has ended, or once it has begun."""
 
 _FAILURE_LOG = "Backup node 10.200.7.31 refused\n"
 
 
 class Scheduler:
-    """Starts the takes that are due and keeps the schedules' books."""
+    """Starts the backups that are due, and updates the schedules."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Scheduler:
         start_update: StartUpdate,
         failure_limit: int | None,
     ) -> None:
-        """Begin empty; a schedule that failed too often is given up."""
+        """Begin empty; `failure_limit` failures mark a schedule as failed."""
         self.backup_queue: BackupQueue
         self._database = database
         self._failures = failures
@@ -33,7 +33,7 @@ class Scheduler:
         self._failure_limit = failure_limit
 
     def arm(self, schedule: Schedule) -> None:
-        """See to it that the next start happens."""
+        """Queue the next start of a schedule."""
         action = partial(self._run_due, schedule.id)
         self._database.event_queue.call_at(schedule.start_at, action)
 
@@ -45,7 +45,7 @@ class Scheduler:
         duration: int | None,
         start_at: float | None,
     ) -> None:
-        """Change a schedule as its owner may."""
+        """Change a schedule; None leaves a field as it is."""
         schedule.status = status or schedule.status
         schedule.period = period or schedule.period
         schedule.duration = duration or schedule.duration
@@ -57,7 +57,7 @@ class Scheduler:
             self._set_next_start(schedule)
 
     def backup_ended(self, schedule: Schedule, outcome: Outcome) -> None:
-        """Book the end of a take, and be ready for the next start."""
+        """Record the end of a backup run, and queue the next start."""
         if schedule.id not in self._database.schedules:
             return
         schedule.updated_at = self._database.now
@@ -69,12 +69,12 @@ class Scheduler:
         self.skip_missed(schedule)
 
     def skip_missed(self, schedule: Schedule) -> None:
-        """Turn to the next start, when the last one has passed."""
+        """Queue the next start, if the current one has passed."""
         if schedule.start_at <= self._database.now:
             self._set_next_start(schedule)
 
     def rearm_overdue(self) -> None:
-        """Start now what a stall had kept from starting."""
+        """Start now what a stall prevented."""
         for schedule in self._database.schedules.values():
             if schedule.start_at <= self._database.now:
                 self.arm(schedule)
@@ -88,7 +88,7 @@ class Scheduler:
             self._start(schedule, server)
 
     def _may_start(self, schedule: Schedule) -> bool:
-        """Refuse a start that was moved, switched off or blocked by its forerunner."""
+        """Return whether a schedule is enabled, due, and its last backup has ended."""
         return (
             schedule.status == "enabled"
             and schedule.current_backup_id is None

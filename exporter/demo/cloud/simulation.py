@@ -1,7 +1,7 @@
-"""The simulated cloud: rows, the time that moves them, and what goes wrong.
+"""The simulated cloud: a database, a scheduler, a backup queue, and failures.
 
-Its state depends on the seed, on what was called at which simulated moment, and
-on nothing else: neither on the steps in which time moves nor on the wall clock.
+Its state depends only on the seed and on what was called at which simulated time,
+neither on the steps in which time advances nor on the wall clock.
 """
 
 from .backup_runs import BackupQueue, Outcome
@@ -13,7 +13,7 @@ from .time import Action, Period
 
 
 class SimulatedCloud(Database):
-    """A cloud in which schedules fire, backups run, rotate and sometimes fail."""
+    """A cloud whose schedules start backups, which rotate and sometimes fail."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class SimulatedCloud(Database):
         start_update: StartUpdate = "end",
         failure_limit: int | None = None,
     ) -> None:
-        """Begin empty at a moment in Unix seconds, with so many backups at once."""
+        """Begin empty at a time in Unix seconds; `slots` backups run at once."""
         super().__init__(now, seed)
         self.failures = Failures(self._failure_ended)
         self._scheduler = Scheduler(self, self.failures, start_update, failure_limit)
@@ -35,7 +35,7 @@ class SimulatedCloud(Database):
 
     @property
     def slots(self) -> int:
-        """How many backups run at once; none at all jams the queue."""
+        """How many backups run at once; 0 jams the queue."""
         return self.backup_queue.slots
 
     @slots.setter
@@ -45,11 +45,11 @@ class SimulatedCloud(Database):
         self.backup_queue.start_waiting()
 
     def advance(self, to: float) -> None:
-        """Let everything happen up to a moment; time never runs backwards."""
+        """Simulate up to a time; time never runs backwards."""
         self.event_queue.advance(to)
 
     def call_at(self, when: float, action: Action) -> None:
-        """Do something at a simulated moment."""
+        """Run an action at a simulated time."""
         self.event_queue.call_at(when, action)
 
     def add_schedule(  # noqa: PLR0913, PLR0917  a row has many fields
@@ -64,7 +64,7 @@ class SimulatedCloud(Database):
         rotation_period: int | None = None,
         number: int | None = None,
     ) -> Schedule:
-        """Add a schedule; without a first start it begins within a day."""
+        """Add a schedule; by default it first starts within a day."""
         target = Target(target_type, target_id)
         schedule = self.new_schedule(
             target,
@@ -88,18 +88,18 @@ class SimulatedCloud(Database):
         duration: int | None = None,
         start_at: float | None = None,
     ) -> None:
-        """Change a schedule, or switch it off or on again."""
+        """Change a schedule, or disable or enable it."""
         schedule = self.schedules[schedule_id]
         self._scheduler.change(schedule, status, period, duration, start_at)
         self._log_schedule("schedule changed", schedule, schedule.status)
 
     def remove_schedule(self, schedule_id: int) -> None:
-        """Remove a schedule; what it has begun goes on."""
+        """Remove a schedule; its backup run continues."""
         schedule = self.schedules.pop(schedule_id)
         self._log_schedule("schedule removed", schedule)
 
     def take_backup(self, target_type: TargetType, target_id: int) -> Backup:
-        """Begin a backup by hand."""
+        """Start a manual backup; KeyError without such a target."""
         target = Target(target_type, target_id)
         server = self.owner_of(target)
         if server is None:
@@ -107,7 +107,7 @@ class SimulatedCloud(Database):
         return self.backup_queue.enqueue(server, target, None)
 
     def remove_backup(self, backup_id: int) -> None:
-        """Delete a backup, finished or not."""
+        """Delete a backup, built or not."""
         backup = self.backups[backup_id]
         self._cancel_run(backup_id)
         self.log_event(
@@ -116,7 +116,7 @@ class SimulatedCloud(Database):
         self.drop_backup(backup_id)
 
     def remove_disk(self, disk_id: int) -> None:
-        """Remove a disk and its schedules; its backups stay listed."""
+        """Remove a disk and its schedules; its built backups stay listed."""
         disk = self.disks[disk_id]
         for backup in self.backups_of(disk.server_id):
             if backup.disk_id == disk_id and backup.id in self.backup_queue.runs:
@@ -129,7 +129,7 @@ class SimulatedCloud(Database):
         self.log_event("disk removed", disk.server_id, target, row_id=disk_id)
 
     def remove_server(self, server_id: int) -> None:
-        """Destroy a server with all that belongs to it."""
+        """Remove a server with all that belongs to it."""
         for backup in self.backups_of(server_id):
             self.backup_queue.cancel(backup.id)
         for schedule in self.schedules_of(server_id):
@@ -139,7 +139,7 @@ class SimulatedCloud(Database):
         )
         self.drop_server(server_id)
 
-    def inject_failure(  # noqa: PLR0913  a trouble is told by what it befalls and how
+    def inject_failure(  # noqa: PLR0913  a failure has a scope and parameters
         self,
         kind: FailureKind,
         *,
@@ -150,10 +150,10 @@ class SimulatedCloud(Database):
         factor: float = 1.0,
         seconds: float = 0.0,
     ) -> Failure:
-        """Let something go wrong with the next takes, or with all until it is mended.
+        """Let the next starts or backup runs in scope fail, and return the failure.
 
-        `times=None` lasts until `mend`, as a stall always does; what is not given
-        befalls every server.
+        `times=None` lasts until `end_failure`, as a stall always does; a scope that
+        is not given includes everything.
         """
         if kind == "stall":
             times = None
@@ -164,11 +164,11 @@ class SimulatedCloud(Database):
         return failure
 
     def end_failure(self, failure: Failure) -> None:
-        """End a trouble; starts that were stalled happen now."""
+        """End a failure; starts that were stalled happen now."""
         self.failures.end(failure)
 
     def end_backup(self, backup_id: int, outcome: Outcome = "finish") -> None:
-        """End a backup that is stuck, or that waits or runs."""
+        """End a backup run now, be it queued, running or stuck."""
         self.backup_queue.end_now(backup_id, outcome)
 
     def _cancel_run(self, backup_id: int) -> None:

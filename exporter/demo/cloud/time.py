@@ -1,4 +1,4 @@
-"""When a schedule is due: days, weeks, months and years from its first start."""
+"""Simulated time: the event queue that moves it, and the calendar of schedules."""
 
 import heapq
 import itertools
@@ -7,25 +7,25 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Action = Callable[[], object]
-"""Whatever it returns is of no interest."""
+"""Its result is ignored."""
 
 
 class EventQueue:
-    """Actions in the order of their moments; equal moments in order of entry."""
+    """Actions ordered by their time; those of the same time in the order of entry."""
 
     def __init__(self, now: float) -> None:
-        """Begin at a moment, in Unix seconds."""
+        """Begin at a time, in Unix seconds."""
         self.now = now
         self._events: list[tuple[float, int, Action]] = []
         self._sequence = itertools.count()
 
     def call_at(self, when: float, action: Action) -> None:
-        """Enter an action; what is already past happens with the next move."""
+        """Add an action; one whose time has passed runs at the next advance."""
         entry = (max(when, self.now), next(self._sequence), action)
         heapq.heappush(self._events, entry)
 
     def advance(self, to: float) -> None:
-        """Let everything happen up to a moment; time never runs backwards."""
+        """Run all actions up to a time; time never runs backwards."""
         while self._events and self._events[0][0] <= to:
             self.now, _, action = heapq.heappop(self._events)
             action()
@@ -48,25 +48,25 @@ def _month_length(year: int, month: int) -> int:
 
 def add_months(moment: float, months: int) -> float:
     """Return the same time of the same day of a later month, or its last day."""
-    first = datetime.fromtimestamp(moment, UTC)
-    year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-    day = min(first.day, _month_length(year, month + 1))
-    return first.replace(year=year, month=month + 1, day=day).timestamp()
+    start = datetime.fromtimestamp(moment, UTC)
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    day = min(start.day, _month_length(year, month + 1))
+    return start.replace(year=year, month=month + 1, day=day).timestamp()
 
 
-def next_start(anchor: float, period: Period, duration: int, after: float) -> float:
-    """Return the first start after a moment, counted from the very first one.
+def next_start(first: float, period: Period, duration: int, after: float) -> float:
+    """Return the first start after a time, counted from the very first start.
 
-    Counting from the first one keeps a schedule of the 31st on the 31st.
+    Counting from that one keeps a schedule of the 31st on the 31st.
     """
-    if anchor > after:
-        return anchor
+    if first > after:
+        return first
     if period in _SECONDS:
         step = _SECONDS[period] * duration
-        return anchor + step * ((after - anchor) // step + 1)
+        return first + step * ((after - first) // step + 1)
     step_months = _MONTHS[period] * duration
-    passed = int((after - anchor) // (366 * DAY)) * 12
+    passed = int((after - first) // (366 * DAY)) * 12
     count = passed // step_months
-    while add_months(anchor, count * step_months) <= after:
+    while add_months(first, count * step_months) <= after:
         count += 1
-    return add_months(anchor, count * step_months)
+    return add_months(first, count * step_months)

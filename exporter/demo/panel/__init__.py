@@ -1,1 +1,1 @@
-"""The control panel's API over a simulated cloud: HTTP, accounts, paging, encoding."""
+"""The control panel of a simulated cloud: OnApp's API over HTTP, in JSON and XML."""

@@ -1,4 +1,4 @@
-"""Who may come in: HTTP Basic, the lock-out after wrong tries, sessions."""
+"""Authentication: HTTP Basic, the lock-out after failed attempts, and sessions."""
 
 import hashlib
 from base64 import b64decode
@@ -9,12 +9,12 @@ _MAX_SESSIONS = 10_000
 
 
 class Authenticator:
-    """Counts the tries of every account and the sessions that were opened."""
+    """Checks credentials, locks accounts and opens sessions."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Begin without any session."""
         self.failed_attempts: Counter[str] = Counter()
-        """Refused tries by account."""
+        """The number of failed attempts by account."""
         self.locked: set[str] = set()
         self.sessions_opened = 0
         self._consecutive_failures: Counter[str] = Counter()
@@ -24,7 +24,7 @@ class Authenticator:
     def authenticate(
         self, header: str | None, expected: tuple[str, str], lock_after: int | None
     ) -> bool:
-        """Check an Authorization header and count it when it is wrong."""
+        """Return whether an Authorization header is right; count it if it is not."""
         account, password = _credentials(header)
         if (account, password) == expected and account not in self.locked:
             self._consecutive_failures.pop(account, None)
@@ -33,19 +33,19 @@ class Authenticator:
         return False
 
     def count_failure(self, account: str, lock_after: int | None) -> None:
-        """Count a refused try; lock the account after so many in a row."""
+        """Count a failed attempt; lock the account after so many in a row."""
         self.failed_attempts[account] += 1
         self._consecutive_failures[account] += 1
         if lock_after is not None and self._consecutive_failures[account] >= lock_after:
             self.locked.add(account)
 
     def unlock(self) -> None:
-        """Let every account try again."""
+        """Unlock every account."""
         self.locked.clear()
         self._consecutive_failures.clear()
 
     def new_session(self, cookie: str | None) -> str | None:
-        """Open a session, unless the cookie is that of an open one."""
+        """Open a session, or return None if the cookie is that of an open one."""
         if cookie in self._open_sessions:
             return None
         self.sessions_opened += 1
@@ -59,13 +59,13 @@ class Authenticator:
         return session
 
     def close_sessions(self) -> None:
-        """Forget every session, as a restarted panel does."""
+        """Close every session, as a restart of the panel does."""
         self._session_order.clear()
         self._open_sessions.clear()
 
 
 def account_name(header: str | None) -> str:
-    """Return the account an Authorization header names."""
+    """Return the account in an Authorization header, or an empty string."""
     return _credentials(header)[0]
 
 

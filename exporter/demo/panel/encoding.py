@@ -1,4 +1,4 @@
-"""How rows look on the wire: JSON, and XML as Rails writes it."""
+"""Encoding of rows: JSON, and XML as Rails writes it."""
 
 import json
 import re
@@ -15,20 +15,20 @@ _INDENT = "  "
 
 
 class Timestamp(str):
-    """A date that is written already."""
+    """A date that is already formatted."""
 
     __slots__ = ()
 
 
 class Symbol(str):
-    """A string that Ruby holds as a symbol."""
+    """A string that is a symbol in Ruby."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class RowList:
-    """A list of rows, each wrapped in its own name."""
+    """A list of rows, each in an element of its own."""
 
     root: str
     element: str
@@ -37,7 +37,7 @@ class RowList:
 
 @dataclass(slots=True)
 class Row:
-    """One row in its own name."""
+    """One row in an element."""
 
     element: str
     fields: Fields
@@ -45,23 +45,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class XmlStyle:
-    """What differs in XML between versions of the panel, or is not known."""
+    """Details of XML that differ between versions of the panel, or are unknown."""
 
     nil: Literal["short", "long"] = "short"
     timestamp_type: Literal["datetime", "dateTime"] = "datetime"
     empty: Literal["root", "nil-classes", "nil_classes"] = "root"
     flat: bool = False
-    """Whether a list of one is printed without the element around its fields."""
+    """Whether a list of one row has its fields without an element around them."""
 
 
-def to_json(answer: RowList | Row | Fields) -> bytes:
-    """Write an answer as JSON."""
-    return json.dumps(_as_json(answer), ensure_ascii=False).encode()
+def to_json(content: RowList | Row | Fields) -> bytes:
+    """Encode rows as JSON."""
+    return json.dumps(_as_json(content), ensure_ascii=False).encode()
 
 
-def to_xml(answer: RowList | Row | Fields, style: XmlStyle) -> bytes:
-    """Write an answer as XML."""
-    lines = "\n".join(_document(answer, style))
+def to_xml(content: RowList | Row | Fields, style: XmlStyle) -> bytes:
+    """Encode rows as XML."""
+    lines = "\n".join(_document(content, style))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{lines}\n'.encode()
 
 
@@ -78,28 +78,28 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-def _document(answer: RowList | Row | Fields, style: XmlStyle) -> Iterator[str]:
-    if isinstance(answer, RowList):
-        return _list(answer, style)
-    if isinstance(answer, Row):
-        return _element(answer.element, answer.fields, style, "")
+def _document(content: RowList | Row | Fields, style: XmlStyle) -> Iterator[str]:
+    if isinstance(content, RowList):
+        return _list(content, style)
+    if isinstance(content, Row):
+        return _element(content.element, content.fields, style, "")
     return (
         line
-        for name, value in answer.items()
+        for name, value in content.items()
         for line in _element(name, value, style, "")
     )
 
 
-def _list(answer: RowList, style: XmlStyle) -> Iterator[str]:
-    if not answer.rows:
-        root = answer.root if style.empty == "root" else style.empty
+def _list(content: RowList, style: XmlStyle) -> Iterator[str]:
+    if not content.rows:
+        root = content.root if style.empty == "root" else style.empty
         yield f'<{root} type="array"/>'
-    elif style.flat and len(answer.rows) == 1:
-        yield f'<{answer.root} type="array">'
-        yield from _children(answer.rows[0], style, _INDENT)
-        yield f"</{answer.root}>"
+    elif style.flat and len(content.rows) == 1:
+        yield f'<{content.root} type="array">'
+        yield from _children(content.rows[0], style, _INDENT)
+        yield f"</{content.root}>"
     else:
-        yield from _element(answer.root, answer, style, "")
+        yield from _element(content.root, content, style, "")
 
 
 def _element(name: str, value: Any, style: XmlStyle, indent: str) -> Iterator[str]:

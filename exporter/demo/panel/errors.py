@@ -1,4 +1,4 @@
-"""The bodies of a panel's refusals."""
+"""The bodies of a panel's error responses."""
 
 import json
 from html import escape
@@ -30,19 +30,14 @@ SIGN_IN = (
 )
 
 
-def words(status: int) -> str:
-    """Return what a panel says with a status."""
-    return _MESSAGES.get(status, f"Error {status}")
-
-
 def error_body(
-    status: int, shape: ErrorShape, form: Format | None
+    status: int, shape: ErrorShape, body_format: Format | None
 ) -> tuple[bytes, str]:
-    """Return the body of a refusal and its content type."""
+    """Return the body of an error response and its content type."""
     if status == 500:
         return INTERNAL_ERROR, "text/html"
-    message = words(status)
-    if form == "xml":
+    message = _MESSAGES.get(status, f"Error {status}")
+    if body_format == "xml":
         text = f"<errors>\n  <error>{escape(message)}</error>\n</errors>\n"
         return text.encode(), "application/xml"
     return json.dumps(_json_errors(message, shape)).encode(), "application/json"

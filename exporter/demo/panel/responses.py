@@ -1,4 +1,4 @@
-"""What a panel answers when all is well: pages of rows, written once per change."""
+"""Successful responses: pages of rows, encoded once per change."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
@@ -10,6 +10,7 @@ from .options import PanelOptions
 from .routes import LazyRowList, Route, RouteContext
 
 _CACHE_BYTES = 64 * 1024 * 1024
+_PER_PAGE = 10
 
 
 def etag_of(body: bytes) -> str:
@@ -19,16 +20,16 @@ def etag_of(body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CachedBody:
-    """A body with its ETag, and what it was made from."""
+    """A body with its ETag, and the version of the data in it."""
 
     version: Hashable
     etag: str
     body: bytes | None
-    """None when there was no room for it."""
+    """None when the cache was full."""
 
 
 class BodyCache:
-    """Keeps every ETag, and bodies as long as there is room."""
+    """Keeps every ETag, and bodies up to a total size, to serve a large cloud."""
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -36,27 +37,24 @@ class BodyCache:
         self._free_bytes = _CACHE_BYTES
 
     def get(self, key: Hashable, version: Hashable) -> CachedBody | None:
-        """Return what is kept, unless it was made from something else."""
+        """Return what is kept, unless it is of another version."""
         cached = self._bodies.get(key)
         return cached if cached and cached.version == version else None
 
     def put(self, key: Hashable, version: Hashable, body: bytes) -> CachedBody:
-        """Keep a body in place of its forerunner."""
-        former = self._bodies.pop(key, None)
-        if former and former.body is not None:
-            self._free_bytes += len(former.body)
+        """Keep a body in place of the previous one."""
+        previous = self._bodies.pop(key, None)
+        if previous and previous.body is not None:
+            self._free_bytes += len(previous.body)
         fits = len(body) <= self._free_bytes
         self._free_bytes -= len(body) if fits else 0
         self._bodies[key] = CachedBody(version, etag_of(body), body if fits else None)
         return self._bodies[key]
 
 
-_PER_PAGE = 10
-
-
 @dataclass(slots=True)
 class ResourceRequest:
-    """What a request asks for, once it is understood."""
+    """The parts of a request that decide on the content of its response."""
 
     route: Route
     parameters: dict[str, str]
@@ -75,16 +73,16 @@ class ResponseContent:
 
 
 class ResponseBuilder:
-    """Writes what is wanted; a server's backups only when they have changed."""
+    """Builds responses; a server's backups are encoded only after a change."""
 
     def __init__(self, database: Database, options: PanelOptions) -> None:
-        """Begin with nothing written."""
+        """Begin with an empty cache."""
         self._database = database
         self._options = options
         self._cache = BodyCache()
 
     def build(self, request: ResourceRequest) -> ResponseContent:
-        """Return the answer, or raise Missing."""
+        """Return the content of a response; NotFound if there is no such row."""
         if request.route.cached and request.edit_rows is None:
             cached = self._cached(request)
             body = self._render(request)[0] if cached.body is None else cached.body
@@ -117,44 +115,44 @@ class ResponseBuilder:
         )
 
     def _render(self, request: ResourceRequest) -> tuple[bytes, dict[str, str]]:
-        answer = request.route.handler(self._context(request))
-        if not isinstance(answer, LazyRowList):
-            if request.edit_rows is not None and isinstance(answer, dict):
-                request.edit_rows([answer])
-            return self._encode(answer, request.body_format), {}
-        shown, headers = self._page(answer, request)
+        content = request.route.handler(self._context(request))
+        if not isinstance(content, LazyRowList):
+            if request.edit_rows is not None and isinstance(content, dict):
+                request.edit_rows([content])
+            return self._encode(content, request.body_format), {}
+        rows, headers = self._page(content, request)
         if request.edit_rows is not None:
-            request.edit_rows(shown.rows)
-        return self._encode(shown, request.body_format), headers
+            request.edit_rows(rows.rows)
+        return self._encode(rows, request.body_format), headers
 
-    def _encode(self, answer: RowList | Row | Fields, body_format: Format) -> bytes:
-        self._omit_fields(answer)
+    def _encode(self, content: RowList | Row | Fields, body_format: Format) -> bytes:
+        self._omit_fields(content)
         if body_format == "xml":
-            return to_xml(answer, self._options.xml_style)
-        return to_json(answer)
+            return to_xml(content, self._options.xml_style)
+        return to_json(content)
 
     def _page(
         self, listing: LazyRowList, request: ResourceRequest
     ) -> tuple[RowList, dict[str, str]]:
         query, options = request.query, self._options
-        asked = "page" in query or "per_page" in query
-        if not (request.route.paged and options.paging and asked):
+        requested = "page" in query or "per_page" in query
+        if not (request.route.paged and options.paging and requested):
             return listing.page(0, request.route.unpaged_limit), {}
-        number = max(1, _whole_number(query.get("page"), 1))
+        page = max(1, _whole_number(query.get("page"), 1))
         size = max(1, _whole_number(query.get("per_page"), _PER_PAGE))
         size = min(size, options.per_page_cap or size)
         headers = {
-            "X-Page": str(number),
+            "X-Page": str(page),
             "X-Limit": str(size if options.x_limit is None else options.x_limit),
             "X-Total": str(len(listing.rows)),
         }
-        return listing.page((number - 1) * size, size), headers
+        return listing.page((page - 1) * size, size), headers
 
-    def _omit_fields(self, answer: RowList | Row | Fields) -> None:
-        if isinstance(answer, RowList):
-            rows = answer.rows
+    def _omit_fields(self, content: RowList | Row | Fields) -> None:
+        if isinstance(content, RowList):
+            rows = content.rows
         else:
-            rows = [answer.fields] if isinstance(answer, Row) else []
+            rows = [content.fields] if isinstance(content, Row) else []
         for name in self._options.omitted_fields:
             for fields in rows:
                 fields.pop(name, None)

@@ -1,4 +1,4 @@
-"""Which address answers what, and which permission it takes."""
+"""Routes: the addresses of the API, their handlers and permissions."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ class NotFound(Exception):
 
 @dataclass(slots=True)
 class LazyRowList:
-    """A list whose rows are worded only when they are shown."""
+    """A list whose rows are serialized only for the page that is returned."""
 
     root: str
     element: str
@@ -38,7 +38,7 @@ class LazyRowList:
     serialize: Callable[[Any], Fields]
 
     def page(self, first: int = 0, count: int | None = None) -> RowList:
-        """Word some of the rows."""
+        """Serialize some of the rows; None = up to the last."""
         last = None if count is None else first + count
         rows = [self.serialize(row) for row in self.rows[first:last]]
         return RowList(self.root, self.element, rows)
@@ -46,7 +46,7 @@ class LazyRowList:
 
 @dataclass(slots=True)
 class RouteContext:
-    """What one request asks for."""
+    """The data, account and parameters that a handler needs."""
 
     database: Database
     serializer: Serializer
@@ -64,11 +64,11 @@ class RouteContext:
 
     @property
     def servers(self) -> list[Server]:
-        """Every server the account may see."""
+        """The servers that the account may see."""
         return list(filter(self.visible, self.database.servers.values()))
 
     def can_see(self, server: Server | None) -> bool:
-        """Say whether the account may see what belongs to a server, if any does."""
+        """Return whether the account may see what belongs to a server or to none."""
         return server is None or self.visible(server)
 
 
@@ -77,18 +77,18 @@ Handler = Callable[[RouteContext], LazyRowList | Row | Fields]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address of the panel, without its suffix."""
+    """One address of the API, without its suffix."""
 
     pattern: re.Pattern[str]
     resource: Resource
     permission: str
     handler: Handler
     paged: bool = False
-    """Whether it lists the whole cloud and so comes in pages."""
+    """Whether it lists the whole cloud and is returned in pages."""
     unpaged_limit: int | None = None
-    """How many rows come when no page is asked for; None = all."""
+    """The number of rows when no page is requested; None = all."""
     cached: bool = False
-    """Whether it changes only with the ledger of the server in the address."""
+    """Whether it changes only with the revision of the server in the address."""
 
 
 def _version(context: RouteContext) -> Fields:
@@ -103,8 +103,10 @@ def _servers(context: RouteContext) -> LazyRowList:
 
 
 def _statuses(context: RouteContext) -> LazyRowList:
-    worded = context.serializer.server_status
-    return LazyRowList("virtual_machines", "virtual_machine", context.servers, worded)
+    serialize = context.serializer.server_status
+    return LazyRowList(
+        "virtual_machines", "virtual_machine", context.servers, serialize
+    )
 
 
 def _server(context: RouteContext) -> Row:
@@ -112,14 +114,12 @@ def _server(context: RouteContext) -> Row:
 
 
 def _backup_list(
-    context: RouteContext, wanted: Callable[[Backup], bool] | None = None
+    context: RouteContext, is_listed: Callable[[Backup], bool] | None = None
 ) -> LazyRowList:
     server = context.server
-    rows = list(filter(wanted, context.database.backups_of(server.id)))
-    dialect = context.serializer
-    return LazyRowList(
-        "backups", "backup", rows, lambda row: dialect.backup(row, server)
-    )
+    rows = list(filter(is_listed, context.database.backups_of(server.id)))
+    serialize = context.serializer.backup
+    return LazyRowList("backups", "backup", rows, lambda row: serialize(row, server))
 
 
 def _backups(context: RouteContext) -> LazyRowList:
@@ -151,8 +151,8 @@ def _backup(context: RouteContext) -> Row:
 
 def _recovery_points(context: RouteContext) -> LazyRowList:
     rows = context.database.recovery_points_of(context.server.id)
-    worded = context.serializer.recovery_point
-    return LazyRowList("recovery_points", "recovery_point", rows, worded)
+    serialize = context.serializer.recovery_point
+    return LazyRowList("recovery_points", "recovery_point", rows, serialize)
 
 
 def _server_disks(context: RouteContext) -> LazyRowList:
@@ -161,8 +161,8 @@ def _server_disks(context: RouteContext) -> LazyRowList:
 
 
 def _all_disks(context: RouteContext) -> LazyRowList:
-    seen = {server.id for server in context.servers}
-    rows = [d for d in context.database.disks.values() if d.server_id in seen]
+    visible_ids = {server.id for server in context.servers}
+    rows = [d for d in context.database.disks.values() if d.server_id in visible_ids]
     return LazyRowList("disks", "disk", rows, context.serializer.disk)
 
 
@@ -175,13 +175,13 @@ def _server_schedules(context: RouteContext) -> LazyRowList:
 
 
 def _all_schedules(context: RouteContext) -> LazyRowList:
-    world = context.database
+    database = context.database
     return _schedule_list(
         context,
         (
             s
-            for s in world.schedules.values()
-            if context.can_see(world.owner_of(s.target))
+            for s in database.schedules.values()
+            if context.can_see(database.owner_of(s.target))
         ),
     )
 
@@ -191,16 +191,16 @@ def _disk_schedules(context: RouteContext) -> LazyRowList:
     if disk is None or not context.visible(context.database.servers[disk.server_id]):
         raise NotFound
     schedules = context.database.schedules.values()
-    wanted = ("Disk", disk.id)
-    return _schedule_list(context, (s for s in schedules if s.target == wanted))
+    target = ("Disk", disk.id)
+    return _schedule_list(context, (s for s in schedules if s.target == target))
 
 
 def _transactions(context: RouteContext) -> LazyRowList:
-    world = context.database
+    database = context.database
     rows = [
         row
-        for row in world.transactions.values()
-        if context.can_see(world.servers.get(row.associated_object_id or 0))
+        for row in database.transactions.values()
+        if context.can_see(database.servers.get(row.associated_object_id or 0))
     ]
     rows.sort(key=lambda row: row.id, reverse=True)
     return LazyRowList(
@@ -210,8 +210,8 @@ def _transactions(context: RouteContext) -> LazyRowList:
 
 def _backup_servers(context: RouteContext) -> LazyRowList:
     rows = list(context.database.backup_servers.values())
-    worded = context.serializer.backup_server
-    return LazyRowList("backup_servers", "backup_server", rows, worded)
+    serialize = context.serializer.backup_server
+    return LazyRowList("backup_servers", "backup_server", rows, serialize)
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:
@@ -297,7 +297,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 def match_route(path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route of an address, and the ids in it."""
+    """Return the route of a path and the ids in it, or None."""
     for route in ROUTES:
         if match := route.pattern.fullmatch(path):
             return route, match.groupdict()

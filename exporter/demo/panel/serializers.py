@@ -1,4 +1,4 @@
-"""The fields of each row as the panel's versions show them."""
+"""Serializers: the fields of each row as the panel's versions return them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -25,20 +25,20 @@ def _timezone(offset: str) -> timezone:
     if offset == "Z":
         return UTC
     hours, minutes = offset[1:].split(":")
-    distance = timedelta(hours=int(hours), minutes=int(minutes))
-    return timezone(-distance if offset[0] == "-" else distance)
+    offset_from_utc = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset_from_utc if offset[0] == "-" else offset_from_utc)
 
 
 @dataclass(frozen=True, slots=True)
 class Serializer:
-    """How one panel words its rows."""
+    """Turns rows into fields, in the style of one panel."""
 
     generation: ApiGeneration = "6"
     utc_offset: str = "Z"
     fractions: bool = False
 
     def timestamp(self, seconds: float | None) -> Timestamp | None:
-        """Write a date, in the panel's own zone."""
+        """Format a date in the panel's time zone."""
         if seconds is None:
             return None
         when = datetime.fromtimestamp(seconds, _timezone(self.utc_offset))
@@ -65,7 +65,7 @@ class Serializer:
         }
 
     def server(self, row: Server) -> Fields:
-        """Return a server as the list shows it, its passwords included."""
+        """Return a server as it is listed, its passwords included."""
         old = self.generation == "2"
         return {
             "id": row.id,
@@ -105,7 +105,7 @@ class Serializer:
         }
 
     def server_status(self, row: Server) -> Fields:
-        """Return the few fields that the light list has."""
+        """Return the few fields of the list of statuses."""
         return {
             "id": row.id,
             "identifier": row.identifier,
@@ -162,7 +162,7 @@ class Serializer:
         return fields
 
     def transaction(self, row: Transaction) -> Fields:
-        """Return a task with its log."""
+        """Return a transaction with its log."""
         return {
             "id": row.id,
             "identifier": row.identifier,
@@ -199,7 +199,7 @@ class Serializer:
         }
 
     def recovery_point(self, row: RecoveryPoint) -> Fields:
-        """Return what a plugin keeps of a server."""
+        """Return a backup that a plugin made."""
         return {
             "id": row.id,
             "resource_id": row.resource_id,
@@ -237,11 +237,11 @@ class Serializer:
         }
 
     def _backup_v2(self, row: Backup, server: Server) -> Fields:
-        by_hand = row.initiated == "manual"
+        manual = row.initiated == "manual"
         return {
             **self._common_backup_fields(row, server),
             "backup_size": str(row.size_kib or 0),
-            "backup_type": "manual" if by_hand else f"{row.initiated}-autobackup",
+            "backup_type": "manual" if manual else f"{row.initiated}-autobackup",
         }
 
     def _schedule_log(self, log: ScheduleLog, schedule: Schedule) -> Fields:

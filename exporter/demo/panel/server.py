@@ -1,4 +1,4 @@
-"""A control panel over a simulated cloud: OnApp's API on a real port."""
+"""The HTTP server of the panel: OnApp's API over a simulated cloud, on a real port."""
 
 import re
 import ssl
@@ -29,7 +29,7 @@ _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml"}
 
 @dataclass(slots=True, eq=False)
 class ApiRequest:
-    """A request, its address taken apart."""
+    """A request with its parsed address."""
 
     http: web.Request
     path: str
@@ -40,29 +40,29 @@ class ApiRequest:
     parameters: dict[str, str]
     server_id: int | None
     authorized: bool | None = None
-    """Whether the credentials were right; None = not looked at."""
+    """Whether the credentials are right; None until they are checked."""
     edit_rows: Callable[[list[Fields]], None] | None = None
-    """Changes the rows before they are written; the tests inject faults so."""
+    """Changes the rows before they are encoded; for fault injection in tests."""
     force_body: bool = False
-    """Whether the answer must have a body, whatever the client knows already."""
+    """Whether If-None-Match is ignored; for fault injection in tests."""
 
 
 @dataclass(eq=False)
 class SimulatedPanel(PanelOptions):
-    """Serves a simulated cloud."""
+    """Serves the API of a simulated cloud."""
 
     cloud: SimulatedCloud
     url: str = field(default="", init=False)
-    """Where it was last reached, base path included."""
+    """The address since the last start, base path included."""
 
     def __post_init__(self) -> None:
-        """Prepare what outlives a stop."""
+        """Prepare what is kept across a stop."""
         self.authenticator = Authenticator()
         self._response_builder = ResponseBuilder(self.cloud, self)
         self._runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
-        """Return the panel as an application."""
+        """Return the panel as an aiohttp application."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
@@ -73,8 +73,8 @@ class SimulatedPanel(PanelOptions):
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> str:
-        """Open the port and return the panel's address; port 0 takes a free one."""
-        # A client that hangs up ends its request.
+        """Open the port and return the panel's address; port 0 = any free one."""
+        # A request ends when its client disconnects.
         self._runner = web.AppRunner(
             self.app(),
             handler_cancellation=True,
@@ -84,13 +84,13 @@ class SimulatedPanel(PanelOptions):
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=ssl_context).start()
         port = self._runner.addresses[0][1]
-        shown = f"[{host}]" if ":" in host else host
+        address = f"[{host}]" if ":" in host else host
         scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://{shown}:{port}{self.base_path}"
+        self.url = f"{scheme}://{address}:{port}{self.base_path}"
         return self.url
 
     async def stop(self) -> None:
-        """Close the port and end what is being answered; it may start again."""
+        """Close the port and cancel requests in progress; it may start again."""
         self.authenticator.close_sessions()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -111,7 +111,7 @@ class SimulatedPanel(PanelOptions):
         await self.stop()
 
     async def respond(self, request: ApiRequest) -> web.StreamResponse:
-        """Answer a request; the tests override it to fail instead."""
+        """Return the response to a request; tests override it to inject faults."""
         headers = request.http.headers
         request.authorized = self.authenticator.authenticate(
             headers.get("Authorization"),
@@ -126,7 +126,7 @@ class SimulatedPanel(PanelOptions):
         return response
 
     def error_response(self, status: int, body_format: Format | None) -> web.Response:
-        """Return what the panel says with a status."""
+        """Return the panel's response with an error status."""
         body, content_type = errors.error_body(status, self.error_shape, body_format)
         response = web.Response(
             status=status,
@@ -146,11 +146,11 @@ class SimulatedPanel(PanelOptions):
 
     def _parse(self, http: web.Request) -> ApiRequest:
         base = self.base_path.rstrip("/")
-        whole = http.path
-        below = whole.removeprefix(base) if whole.startswith(f"{base}/") else ""
+        path = http.path
+        below = path.removeprefix(base) if path.startswith(f"{base}/") else ""
         match = _ADDRESS.fullmatch(below)
         if match is None:
-            return ApiRequest(http, whole, _accepted_format(http), None, {}, None)
+            return ApiRequest(http, path, _accepted_format(http), None, {}, None)
         body_format = cast("Format | None", match["form"]) or _accepted_format(http)
         route, parameters = match_route(match["path"]) or (None, {})
         key = parameters.get("server")
@@ -215,9 +215,9 @@ class SimulatedPanel(PanelOptions):
 
 
 async def demo_panel(*, clock: Clock = time.time, seed: int = 1) -> SimulatedPanel:
-    """Start a panel over the demo cloud; its address and account are its own fields.
+    """Start a panel over the demo cloud, and return it.
 
-    The cloud has weeks of history up to the clock's time, and moves with it.
+    The cloud has weeks of history up to the clock's time, and advances with it.
     """
     panel = SimulatedPanel(demo_cloud(clock(), seed), clock=clock)
     await panel.start()
