@@ -150,8 +150,8 @@ def _series(servers: int, targets: int, backups: int) -> int:
         max_age_seconds=3600.0,
         longest_silence_seconds=900.0,
         version="6.10.0",
-        answering=True,
-        heard_at_monotonic=0.0,
+        reachable=True,
+        last_proven_at_monotonic=0.0,
         skew_seconds=0.0,
         servers_listed=servers,
         inventory_answered=True,
@@ -160,9 +160,9 @@ def _series(servers: int, targets: int, backups: int) -> int:
     )
     for vm_id in range(servers):
         server = Server(vm_id, "", "", "", 1, 1, suspended=False, created_at=0.0)
-        panel.watch(vm_id, server, Expectation(backup_required=True))
+        panel.register_server(vm_id, server, Expectation(backup_required=True))
         rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
-        panel.succeeded(vm_id, packed(rows), time=0.0, monotonic=0.0)
+        panel.record_backups(vm_id, packed(rows), time=0.0, monotonic=0.0)
     collector = BackupCollector(Store({"cp": panel}), _Standing(), Detail())
     return sum(len(metric.samples) for metric in collector.collect())
 

@@ -205,7 +205,7 @@ class SystemdNotifier:
         now = self.clock.monotonic()
         panels = self.store.panels.values()
         up = sum(panel.up(now) is True for panel in panels)
-        servers = sum(len(panel.watches) for panel in panels)
+        servers = sum(len(panel.servers) for panel in panels)
         unread = sum(map(_unread, panels))
         pass_ = self._last_answer() if self.store.ready() else "first pass under way"
         return (
@@ -214,7 +214,7 @@ class SystemdNotifier:
         )
 
     def _last_answer(self) -> str:
-        heard = [panel.heard_at_monotonic for panel in self.store.panels.values()]
+        heard = [panel.last_proven_at_monotonic for panel in self.store.panels.values()]
         at = max((moment for moment in heard if moment is not None), default=None)
         if at is None:
             return "no answer yet"
@@ -225,4 +225,4 @@ class SystemdNotifier:
 
 def _unread(panel: PanelStore) -> int:
     """Return how many servers could not be read when they were last tried."""
-    return sum(watch.failing is True for watch in panel.watches.values())
+    return sum(watch.failing is True for watch in panel.servers.values())

@@ -170,7 +170,7 @@ class PanelCheck:
         """
         gate = self.inquiry.member.poller.gate
         try:
-            gate.claim()
+            gate.claim_trial()
             if await self._contact.make():
                 await self._survey.make()
                 self._surveyed = True
@@ -179,13 +179,13 @@ class PanelCheck:
         except Unauthorized as error:
             self._contact.refused(error)
         except NotAsked as error:
-            if gate.refusing():
+            if gate.credentials_refused():
                 self._contact.refused(error)
             else:
                 step = next(step for step in STEPS if step not in self.inquiry.found)
                 self.inquiry.note_error(step, StepStatus.FAILED, error)
         finally:
-            gate.release()
+            gate.release_trial()
 
     def out_of_time(self, limit: str) -> None:
         """Note that there was no time for the rest."""
@@ -209,7 +209,7 @@ class PanelCheck:
             status=worst(check.status for check in checks),
             checks=checks,
             version=printable(self._contact.version or "") or None,
-            servers=len(poller.store.watches) if self._surveyed else None,
+            servers=len(poller.store.servers) if self._surveyed else None,
             sample=self._survey.sample,
             clock_skew_seconds=poller.reader.skew_seconds,
             cost=self._cost,

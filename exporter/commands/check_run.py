@@ -28,16 +28,16 @@ class RequestCounts:
     unreadable: Counter[str] = field(default_factory=Counter)
     """Rows that could not be used."""
 
-    def answered(self, resource: str, status: int, seconds: float) -> None:
+    def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self.requests[resource] += 1
         self.seconds[resource] = self.seconds.get(resource, 0.0) + seconds
         self.statuses[resource] = status
 
-    def failed(self, resource: str, reason: str) -> None:
+    def observe_error(self, resource: str, reason: str) -> None:
         """Leave failures to whoever asked."""
 
-    def skipped(self, resource: str, rows: int) -> None:
+    def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
         self.unreadable[resource] += rows
 
@@ -85,8 +85,8 @@ class CheckRun:
         """Ask, after a short pause if the panel needs one; raise ExporterError."""
         self.progress(f"{self.member.panel.name}: {what}")
         gate = self.member.poller.gate
-        seconds = gate.seconds_closed()
-        if seconds > _LONGEST_PATIENCE_SECONDS and not gate.refusing():
+        seconds = gate.open_seconds()
+        if seconds > _LONGEST_PATIENCE_SECONDS and not gate.credentials_refused():
             raise NotAsked(f"the panel asks to be left alone for {seconds:.0f} s")
         if 0 < seconds <= _LONGEST_PATIENCE_SECONDS:
             await self.clock.wait(asyncio.Event(), seconds)

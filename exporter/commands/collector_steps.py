@@ -18,7 +18,7 @@ from ..model.entities import (
     VERSION,
     VIRTUAL_MACHINES,
 )
-from ..onapp.paging import PER_PAGE
+from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import backups_hint
 from ..polling.jobs import REFUSED
 from ..polling.manager import few_named
@@ -72,7 +72,7 @@ class CollectorSteps:
             self._once.pop(SCHEDULES, None)
         once = {VERSION: 1, VIRTUAL_MACHINES: self._inventory_requests()}
         return Workload(
-            servers=len(poller.store.watches),
+            servers=len(poller.store.servers),
             once=once | self._once,
             log_pages=self._log_pages,
             one_by_one=frozenset(self._one_by_one),
@@ -81,11 +81,11 @@ class CollectorSteps:
     def _inventory_requests(self) -> int:
         configured = len(self.inquiry.member.poller.roster.selection.configured)
         asked = self.inquiry.tally.requests[VIRTUAL_MACHINES]
-        return configured if 0 < configured <= PER_PAGE else max(1, asked)
+        return configured if 0 < configured <= ROWS_PER_PAGE else max(1, asked)
 
     def _sampled(self) -> list[int]:
         """Return servers from all over the list."""
-        known = sorted(self.inquiry.member.poller.store.watches)
+        known = sorted(self.inquiry.member.poller.store.servers)
         step = max(1.0, len(known) / SAMPLE)
         return [known[int(i * step)] for i in range(min(SAMPLE, len(known)))]
 
@@ -116,7 +116,7 @@ class CollectorSteps:
         if sample is None or not sample.servers:
             self.inquiry.note(BACKUPS, StepStatus.UNTRIED, "there is no server to read")
             return
-        servers = len(self.inquiry.member.poller.store.watches)
+        servers = len(self.inquiry.member.poller.store.servers)
         good = sample.servers - sample.failed
         on = f"on {good} of {counted(servers, 'server')}"
         text = f"{counted(sample.backups, 'backup')} {on}"
@@ -139,7 +139,7 @@ class CollectorSteps:
         if few_named(self.inquiry.member.panel):
             await self._one(resource, "readable, server by server")
             return
-        ask = partial(self.inquiry.member.poller.reader.pages, resource)
+        ask = partial(self.inquiry.member.poller.reader.page_count, resource)
         self._once[resource] = 1
         try:
             pages = await self.inquiry.ask(resource, ask)
@@ -199,7 +199,7 @@ class CollectorSteps:
 
     async def _pages(self, resource: str) -> int:
         """Look at the first page of a list; return how many there seem to be."""
-        ask = partial(self.inquiry.member.poller.reader.pages, resource)
+        ask = partial(self.inquiry.member.poller.reader.page_count, resource)
         try:
             pages = await self.inquiry.ask(resource, ask)
         except Unauthorized:

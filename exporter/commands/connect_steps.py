@@ -118,7 +118,7 @@ class ConnectSteps:
             return True
         poller = self.inquiry.member.poller
         if poller.roster.selection.configured:
-            return any(w.knowledge.server for w in poller.store.watches.values())
+            return any(w.state.server for w in poller.store.servers.values())
         return error is None
 
     def _doubted(self, error: PanelError | None) -> None:
@@ -182,7 +182,7 @@ class ConnectSteps:
         poller = self.inquiry.member.poller
         if any(w.reason == Forbidden.reason for w in poller.roster.missed.values()):
             return StepStatus.DEGRADED, permission_hint(VIRTUAL_MACHINES)
-        nothing = not any(w.knowledge.server for w in poller.store.watches.values())
+        nothing = not any(w.state.server for w in poller.store.servers.values())
         return StepStatus.FAILED if nothing else StepStatus.DEGRADED, (
             "check virtual_machines: they may be gone, or hidden from this account"
         )
@@ -196,7 +196,7 @@ class ConnectSteps:
         elif selection.partial:
             text = f"{text} after include and exclude"
         if poller.roster.shard.total > 1:
-            text = f"{text}, {len(poller.store.watches)} of them this shard's"
+            text = f"{text}, {len(poller.store.servers)} of them this shard's"
         missed = [
             f"{name} ({why.reason})" for name, why in poller.roster.missed.items()
         ]

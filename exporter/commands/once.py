@@ -116,7 +116,7 @@ async def _watching(
 
 def _progress(stores: Iterable[PanelStore]) -> str:
     panels = list(stores)
-    watches = [watch for store in panels for watch in store.watches.values()]
+    watches = [watch for store in panels for watch in store.servers.values()]
     tried = sum(watch.failing is not None for watch in watches)
     done = sum(store.first_pass_ended for store in panels)
     return (
@@ -128,13 +128,13 @@ def _progress(stores: Iterable[PanelStore]) -> str:
 def _give_up(poller: Poller) -> None:
     """Count as failed what was not tried: in time, or at all."""
     store = poller.store
-    if store.answering is None:
-        store.answering = False
+    if store.reachable is None:
+        store.reachable = False
     if store.inventory_succeeded is None:
         store.inventory_answered = store.inventory_succeeded = False
-    for vm_id, watch in store.watches.items():
+    for vm_id, watch in store.servers.items():
         if watch.failing is None:
-            store.failed(vm_id)
+            store.record_failure(vm_id)
     for errand in poller.programme.errands.errands:
         if not errand.tried:
             errand.condition.begins()
@@ -142,10 +142,14 @@ def _give_up(poller: Poller) -> None:
 
 def _status(store: PanelStore, now: Now) -> StepStatus:
     """Return how a panel's pass went."""
-    fresh = [store.fresh(watch, now.monotonic) for watch in store.watches.values()]
+    fresh = [store.is_fresh(watch, now.monotonic) for watch in store.servers.values()]
     if not store.up(now.monotonic) or (fresh and not any(fresh)):
         return StepStatus.FAILED
     backups = store.backups_succeeded() is not False
-    collectors = (store.inventory_succeeded, backups, *store.collected().values())
+    collectors = (
+        store.inventory_succeeded,
+        backups,
+        *store.collectors_succeeded().values(),
+    )
     whole = all(collectors) and store.servers_listed != 0
     return StepStatus.OK if whole else StepStatus.DEGRADED

@@ -45,8 +45,8 @@ def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...
         found += _polling(panel, now, shard)
     if panel.skew_seconds is not None and abs(panel.skew_seconds) > SKEW_SECONDS:
         found.append(Problem(SKEW))
-    if panel.unclaimed is not None:
-        schedules = panel.unclaimed.schedules or ()
+    if panel.unassigned_schedules is not None:
+        schedules = panel.unassigned_schedules.schedules or ()
         found += overdue(panel, schedules, now)
         found += (
             Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
@@ -68,7 +68,7 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
 
 
 def _contact(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    up, trouble = panel.up(now.monotonic), panel.trouble
+    up, trouble = panel.up(now.monotonic), panel.last_error
     since = None if trouble is None else trouble.at
     if up is None:
         yield Problem(UNHEARD)
@@ -81,17 +81,17 @@ def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
     """Judge what follows from a panel that is down, and is told only of others."""
     if poll_lag_seconds(panel, now) > LAG_INTERVALS * panel.interval_seconds:
         yield Problem(LAGGING)
-    outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collected()}
+    outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collectors_succeeded()}
     for collector, succeeded in outcomes.items():
         if succeeded is False:
             yield Problem(COLLECTOR, about=collector)
     # Other shards read the others; how many of them do only Prometheus knows.
     if shard.total == 1 and panel.first_pass_ended:
-        tried = sum(watch.failing is not None for watch in panel.watches.values())
+        tried = sum(watch.failing is not None for watch in panel.servers.values())
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
         if missing > 0:
             yield Problem(UNREAD, about=str(missing))
-    failing = sum(watch.failing is True for watch in panel.watches.values())
+    failing = sum(watch.failing is True for watch in panel.servers.values())
     if failing or panel.unresolved:
         yield Problem(READS_FAILING, about=str(failing + len(panel.unresolved)))
     elif panel.servers_listed == 0 and panel.inventory_succeeded:
@@ -100,9 +100,11 @@ def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
 
 def _queue(panel: PanelStore, now: Now) -> Iterator[Problem]:
     """Judge whether the queue moves; takes of all kinds wait and end as one."""
-    pending = panel.pending(now.monotonic)
+    pending = panel.pending_transactions(now.monotonic)
     takes = sum(len(rows) for action, rows in pending.items() if _is_take(action))
-    ended_at = {} if panel.journal is None else panel.journal.ended_at
+    ended_at = (
+        {} if panel.transaction_log is None else panel.transaction_log.last_ended_at
+    )
     last = max(
         (at for action, at in ended_at.items() if _is_take(action)), default=None
     )
@@ -120,7 +122,7 @@ def _is_take(action: str) -> bool:
 
 
 def _stores(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    enabled = {s.id: s.enabled for s in panel.known_backup_servers(now.monotonic)}
-    for number, share in panel.shares(now.monotonic).items():
-        if number is not None and share.backups and enabled.get(number) is False:
+    enabled = {s.id: s.enabled for s in panel.fresh_backup_servers(now.monotonic)}
+    for number, share in panel.backup_server_usage(now.monotonic).items():
+        if number is not None and share.backup_count and enabled.get(number) is False:
             yield Problem(STORE_DISABLED, about=str(number))

@@ -81,7 +81,7 @@ def judge_server(
     panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
 ) -> ServerHealth:
     """Judge a server by what is known of it; ``verdict`` is None where that is old."""
-    known = watch.knowledge
+    known = watch.state
     if known.server is not None and known.server.suspended:
         return _SUSPENDED
     found = [*_reading(panel, watch, now), *judge_schedules(panel, watch, verdict, now)]
@@ -98,7 +98,7 @@ def _reading(panel: PanelStore, watch: ServerEntry, now: Now) -> Iterator[Proble
     if watch.failing is None and watch.read_at is None:
         yield Problem(NOT_READ)
         return
-    bad = watch.failing is not False or not panel.fresh(watch, now.monotonic)
+    bad = watch.failing is not False or not panel.is_fresh(watch, now.monotonic)
     longest = OLD_INTERVALS * panel.interval_seconds + OLD_SECONDS
     if watch.read_at is None or now.time - watch.read_at > longest:
         yield Problem(DATA_OLD, since=watch.read_at)
@@ -108,7 +108,7 @@ def _reading(panel: PanelStore, watch: ServerEntry, now: Now) -> Iterator[Proble
 
 def _is_fine(known: ServerState, verdict: BackupSummary, time: float) -> bool:
     """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
-    if known.failed_takes or not verdict.targets:
+    if known.failed_backups or not verdict.targets:
         return False
     for target in verdict.targets:
         interval, success_at = target.expected_interval, target.last_success_at
@@ -148,7 +148,7 @@ class _HealthCheck:
                 yield from self._stuck(target, begun_at)
             if target.oldest_locked_at is not None:
                 yield from self._locked(target, target.oldest_locked_at)
-        if self.known.failed_takes:
+        if self.known.failed_backups:
             yield from self._failed()
 
     def _unprotected(self) -> Iterator[Problem]:
@@ -317,14 +317,14 @@ def judge_schedules(
     panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
 ) -> Iterator[Problem]:
     """Judge whether schedules start backups when they should."""
-    schedules = watch.knowledge.schedules
+    schedules = watch.state.schedules
     if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
         return
     for schedule in schedules:
         if schedule.status == "failed":
             yield Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
-    yield from _disabled(watch.knowledge, schedules)
-    readable = panel.fresh(watch, now.monotonic) and watch.failing is False
+    yield from _disabled(watch.state, schedules)
+    readable = panel.is_fresh(watch, now.monotonic) and watch.failing is False
     if watch.failing is None or readable:
         under_way = {
             target.target

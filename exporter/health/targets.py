@@ -24,7 +24,7 @@ from ..model.entities import (
     Schedule,
     Target,
 )
-from ..model.store import NOBODY, ServerState
+from ..model.store import NO_SERVER, ServerState
 
 CONFIG = "config"
 SCHEDULE = "schedule"
@@ -111,7 +111,7 @@ def judge(knowledge: ServerState) -> BackupSummary:
 def backup_required(knowledge: ServerState) -> bool | None:
     """Tell whether a server must have backups; None: nothing tells."""
     configured = knowledge.expectation.backup_required
-    if configured is not None or knowledge.vm_id == NOBODY:
+    if configured is not None or knowledge.vm_id == NO_SERVER:
         return configured
     disks = knowledge.disks or ()
     if knowledge.schedules or any(disk.has_autobackups for disk in disks):
@@ -122,7 +122,7 @@ def backup_required(knowledge: ServerState) -> bool | None:
 
 def last_failed_at(knowledge: ServerState) -> float | None:
     """Return when the taking of a backup of the server last failed."""
-    return _latest(take.at for take in knowledge.failed_takes)
+    return _latest(take.failed_at for take in knowledge.failed_backups)
 
 
 def _judge_target(
@@ -141,7 +141,7 @@ def _judge_target(
     )
     success_at = None if last_success is None else completed_at(last_success)
     failed_at = _latest(
-        take.at for take in knowledge.failed_takes if take.target == target
+        take.failed_at for take in knowledge.failed_backups if take.target == target
     )
     over = _is_over(knowledge, target, superseded=whole_server_at > (success_at or 0.0))
     return TargetSummary(

@@ -55,9 +55,9 @@ class BackupCollector(Collector):
 
     def _views(self, panel: PanelStore, now: Now) -> list[ServerView]:
         return [
-            view(watch.knowledge, self.detail)
-            for watch in panel.watches.values()
-            if panel.fresh(watch, now.monotonic)
+            view(watch.state, self.detail)
+            for watch in panel.servers.values()
+            if panel.is_fresh(watch, now.monotonic)
         ]
 
     def describe(self) -> Iterable[Metric]:
@@ -79,7 +79,7 @@ def _samples(
     if isinstance(family, PanelFamily):
         return family.samples(panel, now)
     if isinstance(family, ServerFamily):
-        return chain.from_iterable(map(family.samples, panel.described()))
+        return chain.from_iterable(map(family.samples, panel.server_states()))
     if not isinstance(family, BackupsFamily):
         return ()
     samples = chain.from_iterable(map(family.samples, views))

@@ -175,16 +175,16 @@ class PanelRequestMetrics:
     own: ExporterMetrics
     panel: str
 
-    def answered(self, resource: str, status: int, seconds: float) -> None:
+    def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self.own.requests.labels(self.panel, resource, str(status)).inc()
         self.own.duration.labels(self.panel, resource).observe(seconds)
 
-    def failed(self, resource: str, reason: str) -> None:
+    def observe_error(self, resource: str, reason: str) -> None:
         """Count a request that brought nothing usable."""
         self.own.errors.labels(self.panel, resource, reason).inc()
 
-    def skipped(self, resource: str, rows: int) -> None:
+    def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
         self.own.rows_skipped.labels(self.panel, resource).inc(rows)
 

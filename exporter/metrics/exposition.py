@@ -182,11 +182,11 @@ class Exposition:
 
 def _states(panel: PanelStore, now: Now) -> dict[int, State]:
     states = {
-        vm_id: (watch.knowledge, panel.fresh(watch, now.monotonic))
-        for vm_id, watch in panel.watches.items()
+        vm_id: (watch.state, panel.is_fresh(watch, now.monotonic))
+        for vm_id, watch in panel.servers.items()
     }
-    if panel.unclaimed is not None:
-        states[panel.unclaimed.vm_id] = (panel.unclaimed, False)
+    if panel.unassigned_schedules is not None:
+        states[panel.unassigned_schedules.vm_id] = (panel.unassigned_schedules, False)
     return states
 
 

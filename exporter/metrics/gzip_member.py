@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from isal import isal_zlib
 
-from ..model.packed import END, deflated, inflated
+from ..model.packed import FINAL_BLOCK, deflated, inflated
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """Deflated, no name, no time, no system."""
@@ -45,5 +45,5 @@ def member(pieces: Iterable[DeflatedText]) -> Iterator[bytes]:
         crc = isal_zlib.crc32_combine(crc, each.crc, each.length)
         length += each.length
         yield each.deflated
-    yield END
+    yield FINAL_BLOCK
     yield crc.to_bytes(4, "little") + (length % 2**32).to_bytes(4, "little")

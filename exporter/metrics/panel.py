@@ -30,7 +30,7 @@ def of_panel(
 
 def panel_info(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
     """Describe the panel, once it has answered."""
-    if panel.heard_at_monotonic is not None:
+    if panel.last_proven_at_monotonic is not None:
         yield (panel.name, panel.url, text(panel.version)), 1
 
 
@@ -39,7 +39,7 @@ def collector_success(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     outcomes = (
         (INVENTORY, panel.inventory_succeeded),
         (BACKUPS, panel.backups_succeeded()),
-        *panel.collected().items(),
+        *panel.collectors_succeeded().items(),
     )
     for collector, succeeded in outcomes:
         if succeeded is not None:
@@ -114,19 +114,19 @@ _PANELS: tuple[Family, ...] = (
 
 def each_backup_server(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
     """Yield the backup servers that the panel lists."""
-    for server in panel.known_backup_servers(now.monotonic):
+    for server in panel.fresh_backup_servers(now.monotonic):
         yield (panel.name, str(server.id)), server
 
 
 def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Describe each backup server."""
-    for server in panel.known_backup_servers(now.monotonic):
+    for server in panel.fresh_backup_servers(now.monotonic):
         yield (panel.name, str(server.id), server.label), 1
 
 
 def each_share(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
     """Yield what the backups on each backup server amount to."""
-    for number, share in panel.shares(now.monotonic).items():
+    for number, share in panel.backup_server_usage(now.monotonic).items():
         yield (panel.name, place(number)), share
 
 
@@ -157,7 +157,7 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
         "Backups on the backup server, as of the last poll; none: on hypervisors.",
         _BACKUP_SERVER,
         each_share,
-        lambda share: share.backups,
+        lambda share: share.backup_count,
     ),
     PanelFamily(
         "onapp_backup_server_used_bytes",
@@ -175,20 +175,20 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
 
 def transactions_total(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     """Count the backup transactions by how they ended."""
-    if panel.journal is not None:
-        for (action, status), count in panel.journal.counts.items():
+    if panel.transaction_log is not None:
+        for (action, status), count in panel.transaction_log.counts.items():
             yield (panel.name, action, status), count
 
 
 def transactions_pending(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Count the backup transactions that wait or run."""
-    for action, rows in panel.pending(now.monotonic).items():
+    for action, rows in panel.pending_transactions(now.monotonic).items():
         yield (panel.name, action), len(rows)
 
 
 def oldest_pending(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
     """Tell when the oldest backup transaction that waits or runs was created."""
-    for action, rows in panel.pending(now.monotonic).items():
+    for action, rows in panel.pending_transactions(now.monotonic).items():
         moments = [row.created_at for row in rows if row.created_at is not None]
         if moments:
             yield (panel.name, action), min(moments)

@@ -14,7 +14,7 @@ from ..health.targets import (
     last_failed_at,
 )
 from ..model.entities import Schedule, Target
-from ..model.store import NOBODY, PanelStore, ServerState
+from ..model.store import NO_SERVER, PanelStore, ServerState
 from .family import (
     BackupsFamily,
     Family,
@@ -38,10 +38,10 @@ PollOutcome: TypeAlias = tuple[bool | None, float | None]
 
 def each_reading(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
     """Yield how the reading of each server's backups goes."""
-    for vm_id, watch in panel.watches.items():
+    for vm_id, watch in panel.servers.items():
         good = None
         if watch.failing is not None:
-            good = not watch.failing and panel.fresh(watch, now.monotonic)
+            good = not watch.failing and panel.is_fresh(watch, now.monotonic)
         yield (panel.name, str(vm_id)), (good, watch.read_at)
     for name in panel.unresolved:
         yield (panel.name, name), (False, None)
@@ -162,7 +162,7 @@ def schedule_statuses(known: ServerState) -> Iterator[Row[float]]:
 
 def schedule_info(known: ServerState) -> Iterator[Row[int]]:
     """Describe each schedule."""
-    vm_id = "" if known.vm_id == NOBODY else str(known.vm_id)
+    vm_id = "" if known.vm_id == NO_SERVER else str(known.vm_id)
     for schedule in known.schedules or ():
         target = schedule.target
         yield (

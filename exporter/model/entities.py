@@ -94,7 +94,7 @@ class BackupServerUsage(msgspec.Struct, frozen=True, gc=False):
 
     backup_server_id: int | None
     """None: on the hypervisors."""
-    backups: int
+    backup_count: int
     size_bytes: int
 
 

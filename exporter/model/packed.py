@@ -15,20 +15,20 @@ from .entities import Backup, BackupServerUsage
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[Backup, ...])
-_LEVEL = 1
+_COMPRESSION_LEVEL = 1
 """Higher ones of ISA-L take three times as long to save a hundredth."""
-_RAW = -15
-END = b"\x03\x00"
+_RAW_WINDOW_BITS = -15
+FINAL_BLOCK = b"\x03\x00"
 """An empty block that says that it is the last."""
 
 
 class PackedBackups(msgspec.Struct, frozen=True, gc=False):
     """The backups of one server; equal where all rows are, in the same order."""
 
-    rows: bytes
-    length: int
+    compressed_rows: bytes
+    uncompressed_length: int
     """Of the rows before they were compressed, in bytes."""
-    shares: tuple[BackupServerUsage, ...]
+    backup_server_usage: tuple[BackupServerUsage, ...]
     """Where the backups are; counted while they are at hand."""
 
     def __iter__(self) -> Iterator[Backup]:
@@ -37,24 +37,24 @@ class PackedBackups(msgspec.Struct, frozen=True, gc=False):
 
     def __len__(self) -> int:
         """Count the rows; ``tuple`` and ``bool`` ask, so nothing is unpacked."""
-        return sum(share.backups for share in self.shares)
+        return sum(usage.backup_count for usage in self.backup_server_usage)
 
     def __contains__(self, row: object) -> bool:
         """Tell whether a row is among them."""
         return row in self._unpacked()
 
     def _unpacked(self) -> tuple[Backup, ...]:
-        return _DECODER.decode(inflated(self.rows, self.length))
+        return _DECODER.decode(inflated(self.compressed_rows, self.uncompressed_length))
 
 
 def packed(backups: Iterable[Backup]) -> PackedBackups:
     """Pack the backups of one server; their numbers must have 64 bits at most."""
-    kept = tuple(backups)
-    rows = _ENCODER.encode(kept)
-    return PackedBackups(deflated(rows), len(rows), _shares(kept))
+    values = tuple(backups)
+    rows = _ENCODER.encode(values)
+    return PackedBackups(deflated(rows), len(rows), _backup_server_usage(values))
 
 
-def _shares(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
+def _backup_server_usage(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
     counts: dict[int | None, list[int]] = {}
     for backup in backups:
         count = counts.setdefault(backup.backup_server_id, [0, 0])
@@ -65,7 +65,9 @@ def _shares(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
 
 def deflated(content: bytes) -> bytes:
     """Compress, up to a byte boundary but without an end."""
-    compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
+    compressor = isal_zlib.compressobj(
+        _COMPRESSION_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW_BITS
+    )
     head: bytes = compressor.compress(content)
     tail: bytes = compressor.flush(isal_zlib.Z_SYNC_FLUSH)
     return head + tail
@@ -73,5 +75,7 @@ def deflated(content: bytes) -> bytes:
 
 def inflated(compressed: bytes, length: int) -> bytes:
     """Return what was compressed, which has so many bytes."""
-    content: bytes = isal_zlib.decompress(compressed + END, _RAW, length)
+    content: bytes = isal_zlib.decompress(
+        compressed + FINAL_BLOCK, _RAW_WINDOW_BITS, length
+    )
     return content

@@ -47,10 +47,12 @@ class Filter:
             (self.hostname, server.hostname),
             (self.identifier, server.identifier),
         )
-        found = [p.fullmatch(text) is not None for p, text in patterns if p is not None]
+        matches = [
+            p.fullmatch(text) is not None for p, text in patterns if p is not None
+        ]
         if self.user_id is not None:
-            found.append(server.user_id in self.user_id)
-        return found
+            matches.append(server.user_id in self.user_id)
+        return matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Selection:
         """Tell whether only some of the panel's servers are wanted."""
         return bool(self.configured or self.include or self.exclude)
 
-    def wants(self, server: Server) -> bool:
+    def selects(self, server: Server) -> bool:
         """Tell whether a discovered server is to be watched."""
         if self.include and not self.include.matches_all(server):
             return False

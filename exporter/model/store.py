@@ -23,7 +23,7 @@ from .entities import (
     Server,
     Transaction,
 )
-from .failed_backups import FailedBackup, aimed, relevant
+from .failed_backups import FailedBackup, newest_per_target, with_targets
 from .packed import PackedBackups
 from .selection import Expectation
 from .transaction_log import TransactionLog
@@ -47,8 +47,8 @@ class LastError(msgspec.Struct, frozen=True):
         return cls(reason, str(error), hint or error.hint, at)
 
 
-_STRAYS_KEPT = 1_000
-NOBODY = 0
+_MAX_UNASSIGNED_FAILURES = 1_000
+NO_SERVER = 0
 """The number of no server."""
 
 
@@ -68,7 +68,7 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     """None: cannot be read."""
     recovery_points: tuple[RecoveryPoint, ...] | None = None
     """None: cannot or shall not be read."""
-    failed_takes: tuple[FailedBackup, ...] = ()
+    failed_backups: tuple[FailedBackup, ...] = ()
     partial: frozenset[str] = frozenset()
     """Which of these lists may lack rows: what is not in one may exist."""
 
@@ -76,15 +76,15 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
 class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     """A server's knowledge, and how the reading of its backups goes."""
 
-    knowledge: ServerState
+    state: ServerState
     failing: bool | None = None
     """Whether the last read failed; None: not tried yet."""
     read_at: float | None = None
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
-    shares: tuple[BackupServerUsage, ...] = ()
+    backup_server_usage: tuple[BackupServerUsage, ...] = ()
     """Where its backups are."""
-    trouble: LastError | None = None
+    last_error: LastError | None = None
     """Why a read last failed; kept when later ones succeed."""
 
 
@@ -98,17 +98,17 @@ class PanelStore:
     max_age_seconds: float
     longest_silence_seconds: float
     """Without an authenticated answer for so long, the panel is down."""
-    watches: dict[int, ServerEntry] = field(default_factory=dict)
+    servers: dict[int, ServerEntry] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
     """Configured identifiers that no server is known for."""
-    look_up_troubles: Mapping[str, LastError] = field(default_factory=dict)
+    look_up_errors: Mapping[str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up, by number or identifier."""
     version: str | None = None
-    answering: bool | None = None
+    reachable: bool | None = None
     """Whether the panel answered when last asked for itself; None: no contact yet."""
-    trouble: LastError | None = None
+    last_error: LastError | None = None
     """Why the panel is lost; None: it is not, or nobody has asked yet."""
-    heard_at_monotonic: float | None = None
+    last_proven_at_monotonic: float | None = None
     """When the panel last answered somebody whom it knows."""
     skew_seconds: float | None = None
     servers_listed: int | None = None
@@ -120,14 +120,16 @@ class PanelStore:
     inventory_read_at: float | None = None
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Whether the last run of each part of each further collector succeeded."""
-    unclaimed: ServerState | None = None
+    unassigned_schedules: ServerState | None = None
     """Schedules of which no server is known, as if they were NOBODY's."""
     backup_servers: tuple[BackupServer, ...] = ()
     backup_servers_until: float | None = None
     """Until when they may be shown (monotonic); None: they are not asked for."""
-    journal: TransactionLog | None = None
+    transaction_log: TransactionLog | None = None
     """What became of transactions; None: they are not asked for."""
-    strays: dict[int, tuple[FailedBackup, ...]] = field(default_factory=dict)
+    unassigned_failures: dict[int, tuple[FailedBackup, ...]] = field(
+        default_factory=dict
+    )
     """Failed takes of servers that are not watched yet."""
     overdue_since_monotonic: float | None = None
     next_request_monotonic: float | None = None
@@ -136,172 +138,192 @@ class PanelStore:
 
     def copy(self) -> PanelStore:
         """Return the store as it is now: what the poller does later changes nothing."""
-        watches, outcomes = self.watches.copy(), self.outcomes.copy()
-        journal = self.journal and self.journal.copy()
-        return replace(self, watches=watches, outcomes=outcomes, journal=journal)
+        servers, outcomes = self.servers.copy(), self.outcomes.copy()
+        transaction_log = self.transaction_log and self.transaction_log.copy()
+        return replace(
+            self, servers=servers, outcomes=outcomes, transaction_log=transaction_log
+        )
 
     def up(self, monotonic: float) -> bool | None:
         """Tell whether the panel answers; None before the first contact."""
-        if not self.answering:
-            return self.answering
+        if not self.reachable:
+            return self.reachable
         if self.inventory_answered is False:
             return False
-        silence = monotonic - (self.heard_at_monotonic or monotonic)
+        silence = monotonic - (self.last_proven_at_monotonic or monotonic)
         return silence <= self.longest_silence_seconds
 
-    def fresh(self, watch: ServerEntry, monotonic: float) -> bool:
+    def is_fresh(self, entry: ServerEntry, monotonic: float) -> bool:
         """Tell whether a server's backups may still be shown."""
-        read_at = watch.read_at_monotonic
+        read_at = entry.read_at_monotonic
         return read_at is not None and monotonic - read_at <= self.max_age_seconds
 
     def backups_succeeded(self) -> bool | None:
         """Tell whether every server's last read succeeded; None before the first."""
-        outcomes = {watch.failing for watch in self.watches.values()} - {None}
+        outcomes = {entry.failing for entry in self.servers.values()} - {None}
         if self.unresolved or True in outcomes:
             return False
         return True if outcomes else None
 
-    def collected(self) -> dict[str, bool]:
+    def collectors_succeeded(self) -> dict[str, bool]:
         """Tell of each further collector that has run whether all of it succeeded."""
-        found: dict[str, bool] = {}
+        succeeded_by_collector: dict[str, bool] = {}
         for (collector, _), succeeded in sorted(self.outcomes.items()):
-            found[collector] = found.get(collector, True) and succeeded
-        return found
+            succeeded_by_collector[collector] = (
+                succeeded_by_collector.get(collector, True) and succeeded
+            )
+        return succeeded_by_collector
 
-    def described(self) -> Iterator[ServerState]:
+    def server_states(self) -> Iterator[ServerState]:
         """Yield what is known of each server, and of nobody."""
-        for watch in self.watches.values():
-            yield watch.knowledge
-        if self.unclaimed is not None:
-            yield self.unclaimed
+        for entry in self.servers.values():
+            yield entry.state
+        if self.unassigned_schedules is not None:
+            yield self.unassigned_schedules
 
-    def known_backup_servers(self, monotonic: float) -> tuple[BackupServer, ...]:
+    def fresh_backup_servers(self, monotonic: float) -> tuple[BackupServer, ...]:
         """Return the backup servers, as long as what is known of them is fresh."""
-        known = monotonic <= (self.backup_servers_until or 0.0)
-        return self.backup_servers if known else ()
+        fresh = monotonic <= (self.backup_servers_until or 0.0)
+        return self.backup_servers if fresh else ()
 
-    def shares(self, monotonic: float) -> dict[int | None, BackupServerUsage]:
+    def backup_server_usage(
+        self, monotonic: float
+    ) -> dict[int | None, BackupServerUsage]:
         """Add up what the servers' backups take on each backup server."""
         if self.backup_servers_until is None:
             return {}
-        listed = self.known_backup_servers(monotonic) if self.first_pass_ended else ()
+        listed = self.fresh_backup_servers(monotonic) if self.first_pass_ended else ()
         counts: dict[int | None, list[int]] = {server.id: [0, 0] for server in listed}
-        for watch in self.watches.values():
-            if self.fresh(watch, monotonic):
-                for share in watch.shares:
-                    count = counts.setdefault(share.backup_server_id, [0, 0])
-                    count[0] += share.backups
-                    count[1] += share.size_bytes
+        for entry in self.servers.values():
+            if self.is_fresh(entry, monotonic):
+                for usage in entry.backup_server_usage:
+                    count = counts.setdefault(usage.backup_server_id, [0, 0])
+                    count[0] += usage.backup_count
+                    count[1] += usage.size_bytes
         return {
             number: BackupServerUsage(number, *count)
             for number, count in counts.items()
         }
 
-    def pending(self, monotonic: float) -> dict[str, list[Transaction]]:
+    def pending_transactions(self, monotonic: float) -> dict[str, list[Transaction]]:
         """Return the transactions under way by action, if that is known freshly."""
-        return {} if self.journal is None else self.journal.pending(monotonic)
+        return (
+            {}
+            if self.transaction_log is None
+            else self.transaction_log.pending(monotonic)
+        )
 
-    def watch(
+    def register_server(
         self, vm_id: int, server: Server | None, expectation: Expectation
     ) -> None:
         """Begin to watch a server, or take in what the inventory now says of it."""
-        watch = self.watches.get(vm_id)
-        if watch is None:
-            failed = self.strays.pop(vm_id, ())
-            known = ServerState(
-                self.name, vm_id, expectation, server, failed_takes=failed
+        entry = self.servers.get(vm_id)
+        if entry is None:
+            failures = self.unassigned_failures.pop(vm_id, ())
+            state = ServerState(
+                self.name, vm_id, expectation, server, failed_backups=failures
             )
-            self.watches[vm_id] = ServerEntry(known)
+            self.servers[vm_id] = ServerEntry(state)
             return
-        known = watch.knowledge
-        if (known.server, known.expectation) != (server, expectation):
-            known = msgspec.structs.replace(
-                known, server=server, expectation=expectation
+        state = entry.state
+        if (state.server, state.expectation) != (server, expectation):
+            state = msgspec.structs.replace(
+                state, server=server, expectation=expectation
             )
-            self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
+            self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
-    def succeeded(
+    def record_backups(
         self, vm_id: int, backups: PackedBackups, *, time: float, monotonic: float
     ) -> None:
         """Take in a server's backups."""
-        watch = self.watches[vm_id]
-        known = watch.knowledge
-        if known.backups != backups:
-            known = msgspec.structs.replace(
-                known,
+        entry = self.servers[vm_id]
+        state = entry.state
+        if state.backups != backups:
+            state = msgspec.structs.replace(
+                state,
                 backups=backups,
-                failed_takes=aimed(known.failed_takes, known.backups, backups),
+                failed_backups=with_targets(
+                    state.failed_backups, state.backups, backups
+                ),
             )
-        self.watches[vm_id] = (
+        self.servers[vm_id] = (
             ServerEntry(  # fields by position: this runs once a request
-                known,
+                state,
                 False,  # noqa: FBT003
                 time,
                 monotonic,
-                backups.shares,
-                watch.trouble,
+                backups.backup_server_usage,
+                entry.last_error,
             )
         )
 
-    def learn(
+    def update(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
     ) -> None:
         """Take in what else was read of a server: a field of its ServerState.
 
         A partial list may lack rows; when it holds none, nothing is known.
         """
-        watch = self.watches.get(vm_id)
-        if watch is None:
+        entry = self.servers.get(vm_id)
+        if entry is None:
             return  # gone while it was being read
-        known = watch.knowledge
+        state = entry.state
         values = None if partial and not values else values
         partial = partial and values is not None
-        if getattr(known, name) == values and (name in known.partial) == partial:
+        if getattr(state, name) == values and (name in state.partial) == partial:
             return
-        lacking = known.partial | {name} if partial else known.partial - {name}
-        known = msgspec.structs.replace(known, **{name: values}, partial=lacking)
-        self.watches[vm_id] = msgspec.structs.replace(watch, knowledge=known)
+        partial_lists = state.partial | {name} if partial else state.partial - {name}
+        state = msgspec.structs.replace(state, **{name: values}, partial=partial_lists)
+        self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
-    def take_failed(self, take: Transaction) -> None:
+    def record_failed_backup(self, transaction: Transaction) -> None:
         """Take in that the taking of a backup has failed."""
-        at = take.created_at if take.updated_at is None else take.updated_at
-        if at is None or take.vm_id is None:
+        failed_at = (
+            transaction.created_at
+            if transaction.updated_at is None
+            else transaction.updated_at
+        )
+        if failed_at is None or transaction.vm_id is None:
             return
-        failed = FailedBackup(take.backup_id, at)
-        watch = self.watches.get(take.vm_id)
-        if watch is not None:
-            known = watch.knowledge
-            takes = relevant(aimed((*known.failed_takes, failed), known.backups))
-            self.learn(take.vm_id, "failed_takes", takes)
+        failure = FailedBackup(transaction.backup_id, failed_at)
+        entry = self.servers.get(transaction.vm_id)
+        if entry is not None:
+            state = entry.state
+            failures = newest_per_target(
+                with_targets((*state.failed_backups, failure), state.backups)
+            )
+            self.update(transaction.vm_id, "failed_backups", failures)
             return
-        self.strays[take.vm_id] = relevant((*self.strays.pop(take.vm_id, ()), failed))
-        while len(self.strays) > _STRAYS_KEPT:
-            del self.strays[next(iter(self.strays))]
+        self.unassigned_failures[transaction.vm_id] = newest_per_target(
+            (*self.unassigned_failures.pop(transaction.vm_id, ()), failure)
+        )
+        while len(self.unassigned_failures) > _MAX_UNASSIGNED_FAILURES:
+            del self.unassigned_failures[next(iter(self.unassigned_failures))]
 
-    def failed(self, vm_id: int, trouble: LastError | None = None) -> None:
+    def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
         """Remember that a read failed, and why; the last good data stay."""
-        watch = self.watches[vm_id]
-        self.watches[vm_id] = msgspec.structs.replace(
-            watch, failing=True, trouble=trouble
+        entry = self.servers[vm_id]
+        self.servers[vm_id] = msgspec.structs.replace(
+            entry, failing=True, last_error=last_error
         )
 
     def forget(self, vm_id: int) -> None:
         """Drop a server that is gone."""
-        del self.watches[vm_id]
+        del self.servers[vm_id]
 
     def take_over(self, other: PanelStore) -> None:
         """Begin with what another store knows of the same panel."""
-        self.watches = other.watches
-        self.unclaimed = other.unclaimed
+        self.servers = other.servers
+        self.unassigned_schedules = other.unassigned_schedules
         self.backup_servers = other.backup_servers
         self.backup_servers_until = other.backup_servers_until
-        self.strays = other.strays
+        self.unassigned_failures = other.unassigned_failures
         self.outcomes = other.outcomes
-        self.journal = other.journal or self.journal
+        self.transaction_log = other.transaction_log or self.transaction_log
         self.version = other.version
-        self.answering = other.answering
-        self.trouble = other.trouble
-        self.heard_at_monotonic = other.heard_at_monotonic
+        self.reachable = other.reachable
+        self.last_error = other.last_error
+        self.last_proven_at_monotonic = other.last_proven_at_monotonic
         self.skew_seconds = other.skew_seconds
         self.servers_listed = other.servers_listed
         self.inventory_answered = other.inventory_answered

@@ -15,9 +15,9 @@ from itertools import product
 
 from .entities import Transaction
 
-TAKES = ("take_backup", "take_incremental_backup")
+BACKUP_RUN_ACTIONS = ("take_backup", "take_incremental_backup")
 ACTIONS = (
-    *TAKES,
+    *BACKUP_RUN_ACTIONS,
     "restore_backup",
     "restore_incremental_backup",
     "convert_backup",
@@ -25,12 +25,12 @@ ACTIONS = (
 )
 """The actions that concern backups."""
 FAILED = "failed"
-FINAL = ("complete", FAILED, "cancelled")
-PENDING = ("pending", "running")
+FINAL_STATUSES = ("complete", FAILED, "cancelled")
+PENDING_STATUSES = ("pending", "running")
 
-_IDS_KEPT = 2_000
-_MOST_OPEN = 10_000
-_MOST_FOREIGN = 1_000
+_MAX_KNOWN_IDS = 2_000
+_MAX_OPEN = 10_000
+_MAX_UNOWNED = 1_000
 """Of servers that are not watched, or not yet: open ones, and ended ones."""
 
 
@@ -40,7 +40,7 @@ class LogExcerpt:
 
     head: Mapping[int, Transaction]
     """The newest, back to those that were known."""
-    further: Mapping[int, Transaction]
+    below_head: Mapping[int, Transaction]
     """Where open ones were looked for."""
     absent: set[int]
     """Open ones that are certainly not in the log."""
@@ -50,9 +50,9 @@ class LogExcerpt:
 class LogChanges:
     """What one reading of the log brought."""
 
-    changed: tuple[int, ...]
+    changed_servers: tuple[int, ...]
     """Servers of which something has begun or ended."""
-    failed_takes: tuple[Transaction, ...]
+    failed_backups: tuple[Transaction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class _Deferred:
     """One that has ended, of a server that is not watched, or not yet."""
 
     row: Transaction
-    counts: bool
-    until: float
+    counted: bool
+    expires_at: float
 
 
 @dataclass(slots=True)
@@ -69,26 +69,26 @@ class TransactionLog:
     """The state between two readings of the log."""
 
     counts: dict[tuple[str, str], int] = field(
-        default_factory=lambda: dict.fromkeys(product(ACTIONS, FINAL), 0)
+        default_factory=lambda: dict.fromkeys(product(ACTIONS, FINAL_STATUSES), 0)
     )
-    ended_at: dict[str, float] = field(default_factory=dict)
+    last_ended_at: dict[str, float] = field(default_factory=dict)
     """When a transaction was last seen to end, by action."""
-    begun: bool = False
-    open: dict[int, Transaction] = field(default_factory=dict)
+    has_been_read: bool = False
+    open_transactions: dict[int, Transaction] = field(default_factory=dict)
     """Those that were not final when last seen, whosever they are."""
-    _until: dict[int, float] = field(default_factory=dict)
+    _open_expires_at: dict[int, float] = field(default_factory=dict)
     """Until when open ones may be shown as they were last seen."""
-    _readable_until: float = 0.0
+    _expires_at: float = 0.0
     """Until when the last reading as a whole may be shown."""
-    _held: dict[int, _Deferred] = field(default_factory=dict)
-    _known: dict[int, float | None] = field(default_factory=dict)
+    _deferred: dict[int, _Deferred] = field(default_factory=dict)
+    _created_at_by_id: dict[int, float | None] = field(default_factory=dict)
     """When the newest transactions were created, by id."""
-    _floor: int = 0
+    _lowest_known_id: int = 0
     """Lower ids are older than what is kept of the log."""
-    _latest_at: float = 0.0
-    _missed: set[int] = field(default_factory=set)
+    _latest_created_at: float = 0.0
+    _missing_once: set[int] = field(default_factory=set)
     """Open ones that were not found when they were last looked for."""
-    _counted: set[int] = field(default_factory=set)
+    _counted_open: set[int] = field(default_factory=set)
     """Those of the open ones that count here, as of the last reading."""
 
     def copy(self) -> TransactionLog:
@@ -96,23 +96,23 @@ class TransactionLog:
         return replace(
             self,
             counts=self.counts.copy(),
-            ended_at=self.ended_at.copy(),
-            open=self.open.copy(),
-            _until=self._until.copy(),
-            _counted=self._counted.copy(),
+            last_ended_at=self.last_ended_at.copy(),
+            open_transactions=self.open_transactions.copy(),
+            _open_expires_at=self._open_expires_at.copy(),
+            _counted_open=self._counted_open.copy(),
         )
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
         """Tell whether rows, newest first, reach back to what was read before."""
-        return self.begun and not all(map(self._is_new, rows))
+        return self.has_been_read and not all(map(self._is_new, rows))
 
-    def enter(
+    def update(
         self,
-        seen: LogExcerpt,
+        excerpt: LogExcerpt,
         owns: Callable[[int | None], bool],
         *,
         now: float,
-        until: float,
+        expires_at: float,
     ) -> LogChanges:
         """Take in one reading of the log.
 
@@ -120,36 +120,41 @@ class TransactionLog:
         when what was seen now is too old to be shown, or to be told of a server that
         is found later.
         """
-        first = not self.begun
-        ended = self._claim(owns, now)
-        changed: dict[int, None] = {}
-        for row in self._of_interest(seen.head, seen.further):
-            before = self._settle(row)
-            news = _Deferred(row, not first, until)
+        first_read = not self.has_been_read
+        ended = self._pop_owned(owns, now)
+        changed_servers: dict[int, None] = {}
+        for row in self._relevant_rows(excerpt.head, excerpt.below_head):
+            before = self._update_open(row)
+            transaction = _Deferred(row, not first_read, expires_at)
             if not owns(row.vm_id):
-                self._hold(news)
+                self._defer(transaction)
                 continue
-            if row.vm_id is not None and (not before or row.status in FINAL):
-                changed[row.vm_id] = None
-            if row.status in FINAL:
-                ended.append(news)
+            if row.vm_id is not None and (not before or row.status in FINAL_STATUSES):
+                changed_servers[row.vm_id] = None
+            if row.status in FINAL_STATUSES:
+                ended.append(transaction)
         for each in ended:
-            self.counts[each.row.action, each.row.status] += each.counts
-            if each.counts:
-                self.ended_at[each.row.action] = now
-        listed = seen.head.keys() | seen.further.keys()
-        self._drop(seen.absent, listed, owns)
-        self._until |= dict.fromkeys(listed, until)
-        self._until = {number: self._until.get(number, until) for number in self.open}
-        self._counted = {n for n, row in self.open.items() if owns(row.vm_id)}
-        self._remember(seen.head)
-        self.begun, self._readable_until = True, until
+            self.counts[each.row.action, each.row.status] += each.counted
+            if each.counted:
+                self.last_ended_at[each.row.action] = now
+        listed_ids = excerpt.head.keys() | excerpt.below_head.keys()
+        self._drop_missing(excerpt.absent, listed_ids, owns)
+        self._open_expires_at |= dict.fromkeys(listed_ids, expires_at)
+        self._open_expires_at = {
+            number: self._open_expires_at.get(number, expires_at)
+            for number in self.open_transactions
+        }
+        self._counted_open = {
+            n for n, row in self.open_transactions.items() if owns(row.vm_id)
+        }
+        self._remember_head(excerpt.head)
+        self.has_been_read, self._expires_at = True, expires_at
         return LogChanges(
-            changed=() if first else tuple(changed),
-            failed_takes=tuple(
+            changed_servers=() if first_read else tuple(changed_servers),
+            failed_backups=tuple(
                 each.row
                 for each in ended
-                if each.row.action in TAKES and each.row.status == FAILED
+                if each.row.action in BACKUP_RUN_ACTIONS and each.row.status == FAILED
             ),
         )
 
@@ -159,86 +164,101 @@ class TransactionLog:
         One that was not found for long, as a panel without pages lists no more than
         its newest, is not known to wait any longer.
         """
-        if now > self._readable_until:
+        if now > self._expires_at:
             return {}
-        found: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
-        for row in self.open.values():
-            shown = row.status in PENDING and now <= self._until[row.id]
-            if shown and row.id in self._counted:
-                found[row.action].append(row)
-        return found
+        pending: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
+        for row in self.open_transactions.values():
+            shown = (
+                row.status in PENDING_STATUSES and now <= self._open_expires_at[row.id]
+            )
+            if shown and row.id in self._counted_open:
+                pending[row.action].append(row)
+        return pending
 
-    def _hold(self, news: _Deferred) -> None:
+    def _defer(self, transaction: _Deferred) -> None:
         """Keep what has ended in case its server is found soon."""
-        if news.row.status not in FINAL or news.row.vm_id is None:
+        if (
+            transaction.row.status not in FINAL_STATUSES
+            or transaction.row.vm_id is None
+        ):
             return
-        self._held[news.row.id] = news
-        if len(self._held) > _MOST_FOREIGN:
-            del self._held[next(iter(self._held))]
+        self._deferred[transaction.row.id] = transaction
+        if len(self._deferred) > _MAX_UNOWNED:
+            del self._deferred[next(iter(self._deferred))]
 
-    def _claim(self, owns: Callable[[int | None], bool], now: float) -> list[_Deferred]:
+    def _pop_owned(
+        self, owns: Callable[[int | None], bool], now: float
+    ) -> list[_Deferred]:
         """Return what was held back of servers that have been found since."""
-        held = [each for each in self._held.values() if now <= each.until]
-        found = [each for each in held if owns(each.row.vm_id)]
-        waiting = (each for each in held if not owns(each.row.vm_id))
-        self._held = {each.row.id: each for each in waiting}
-        return found
+        deferred = [each for each in self._deferred.values() if now <= each.expires_at]
+        owned = [each for each in deferred if owns(each.row.vm_id)]
+        unowned = (each for each in deferred if not owns(each.row.vm_id))
+        self._deferred = {each.row.id: each for each in unowned}
+        return owned
 
-    def _settle(self, row: Transaction) -> Transaction | None:
+    def _update_open(self, row: Transaction) -> Transaction | None:
         """Note whether a transaction is open; return what it was before."""
-        before = self.open.pop(row.id, None)
-        if row.status not in FINAL:
-            self.open[row.id] = row
+        before = self.open_transactions.pop(row.id, None)
+        if row.status not in FINAL_STATUSES:
+            self.open_transactions[row.id] = row
         return before
 
-    def _of_interest(
-        self, head: Mapping[int, Transaction], further: Mapping[int, Transaction]
+    def _relevant_rows(
+        self, head: Mapping[int, Transaction], below_head: Mapping[int, Transaction]
     ) -> list[Transaction]:
         """Return backup transactions that are new or were open, oldest first."""
-        found = {
+        rows_by_id = {
             row.id: row
-            for rows in (further, head)
+            for rows in (below_head, head)
             for row in rows.values()
-            if self._continues(row) or (rows is head and self._is_new(row))
+            if self._was_open(row) or (rows is head and self._is_new(row))
         }
-        ordered = (found[number] for number in sorted(found))
-        return [row for row in ordered if row.action in ACTIONS]
+        oldest_first = (rows_by_id[number] for number in sorted(rows_by_id))
+        return [row for row in oldest_first if row.action in ACTIONS]
 
-    def _continues(self, row: Transaction) -> bool:
-        before = self.open.get(row.id)
+    def _was_open(self, row: Transaction) -> bool:
+        before = self.open_transactions.get(row.id)
         return before is not None and before.created_at == row.created_at
 
     def _is_new(self, row: Transaction) -> bool:
         """Tell whether a row was not there at the last reading."""
-        if not self.begun:
+        if not self.has_been_read:
             return True
-        later = row.created_at is not None and row.created_at > self._latest_at
-        if row.id in self._known:
-            before = self._known[row.id]
+        later = row.created_at is not None and row.created_at > self._latest_created_at
+        if row.id in self._created_at_by_id:
+            before = self._created_at_by_id[row.id]
             return later and before is not None and row.created_at != before
         # A lower id is old, unless the log has begun anew.
-        return later or row.id > self._floor
+        return later or row.id > self._lowest_known_id
 
-    def _drop(
-        self, absent: set[int], seen: set[int], owns: Callable[[int | None], bool]
+    def _drop_missing(
+        self, absent: set[int], listed: set[int], owns: Callable[[int | None], bool]
     ) -> None:
         """Forget open ones that are gone; one may slip between two pages once."""
-        for number in absent & self._missed:
-            self.open.pop(number, None)
-        self._missed = ((self._missed - seen) | absent) & self.open.keys()
-        foreign = [n for n, row in self.open.items() if not owns(row.vm_id)]
-        for number in sorted(foreign, reverse=True)[_MOST_FOREIGN:]:
-            del self.open[number]
-        for number in sorted(self.open, reverse=True)[_MOST_OPEN:]:
-            del self.open[number]
+        for number in absent & self._missing_once:
+            self.open_transactions.pop(number, None)
+        self._missing_once = (
+            (self._missing_once - listed) | absent
+        ) & self.open_transactions.keys()
+        unowned = [
+            n for n, row in self.open_transactions.items() if not owns(row.vm_id)
+        ]
+        for number in sorted(unowned, reverse=True)[_MAX_UNOWNED:]:
+            del self.open_transactions[number]
+        for number in sorted(self.open_transactions, reverse=True)[_MAX_OPEN:]:
+            del self.open_transactions[number]
 
-    def _remember(self, head: Mapping[int, Transaction]) -> None:
-        highest = max(self._known, default=0)
+    def _remember_head(self, head: Mapping[int, Transaction]) -> None:
+        highest = max(self._created_at_by_id, default=0)
         if head and max(head) < highest and any(map(self._is_new, head.values())):
-            self._known = {}  # the log has begun anew
-        known = self._known | {row.id: row.created_at for row in head.values()}
-        kept = sorted(known)[-_IDS_KEPT:]
-        self._known = {number: known[number] for number in kept}
-        self._floor = kept[0] if kept else 0
-        moments = (row.created_at for row in head.values())
-        self._latest_at = max([self._latest_at, *(m for m in moments if m is not None)])
+            self._created_at_by_id = {}  # the log has begun anew
+        known = self._created_at_by_id | {
+            row.id: row.created_at for row in head.values()
+        }
+        kept_ids = sorted(known)[-_MAX_KNOWN_IDS:]
+        self._created_at_by_id = {number: known[number] for number in kept_ids}
+        self._lowest_known_id = kept_ids[0] if kept_ids else 0
+        created_at = (row.created_at for row in head.values())
+        self._latest_created_at = max(
+            [self._latest_created_at, *(m for m in created_at if m is not None)]
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
-_LONGEST_EXPONENT = 16
+_MAX_EXPONENT = 16
 """A second doubled so often is 18 hours: nothing here waits longer."""
 
 
-def doubled(
-    first_seconds: float, times: int, longest_seconds: float = math.inf
+def exponential_pause(
+    first_seconds: float, earlier_failures: int, longest_seconds: float = math.inf
 ) -> float:
     """Return the pause that follows ``times`` earlier ones."""
-    return min(first_seconds * 2.0 ** min(times, _LONGEST_EXPONENT), longest_seconds)
+    return min(
+        first_seconds * 2.0 ** min(earlier_failures, _MAX_EXPONENT), longest_seconds
+    )

@@ -27,27 +27,27 @@ from ..model.entities import (
     Target,
 )
 from ..model.packed import PackedBackups, packed
-from .decode import UNREADABLE, RowDecoder, Skipped, xml_root, xml_value
+from .decode import DECODE_ERRORS, RowDecoder, SkippedRow, xml_root, xml_value
 
 Values = TypeVar("Values", bound=Collection[Any])
 Amount = TypeVar("Amount", int, float)
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _KIB = 1024
-_LARGEST = 2**53
+_MAX_EXACT_FLOAT = 2**53
 """A float holds larger numbers no longer exactly, and a sample is a float."""
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
-_LARGEST_NUMBER = 2**64 - 1
-Number = Annotated[int, msgspec.Meta(ge=-(2**63))]
+_LATEST_UNIX_SECONDS = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+_MAX_UINT64 = 2**64 - 1
+DatabaseId = Annotated[int, msgspec.Meta(ge=-(2**63))]
 """What a database's column can hold, with a sign or without; msgspec sees to the least
 alone."""
-_AUTOBACKUP = "-autobackup"
+_AUTOBACKUP_SUFFIX = "-autobackup"
 
 
 class BackupRow(msgspec.Struct, gc=False):
     """The fields that we use of a ``backup`` row."""
 
-    id: Number
+    id: DatabaseId
     backup_size: int | None = None
     built: bool | None = None
     locked: bool | None = None
@@ -57,18 +57,18 @@ class BackupRow(msgspec.Struct, gc=False):
     backup_type: str | None = None
     initiated: str | None = None
     target_type: str | None = None
-    target_id: Number | None = None
-    disk_id: Number | None = None
-    backup_server_id: Number | None = None
+    target_id: DatabaseId | None = None
+    disk_id: DatabaseId | None = None
+    backup_server_id: DatabaseId | None = None
     identifier: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that are none of a database's."""
         if (
-            self.id > _LARGEST_NUMBER
-            or (self.target_id or 0) > _LARGEST_NUMBER
-            or (self.disk_id or 0) > _LARGEST_NUMBER
-            or (self.backup_server_id or 0) > _LARGEST_NUMBER
+            self.id > _MAX_UINT64
+            or (self.target_id or 0) > _MAX_UINT64
+            or (self.disk_id or 0) > _MAX_UINT64
+            or (self.backup_server_id or 0) > _MAX_UINT64
         ):
             raise ValueError("a number of more than 64 bits")
 
@@ -90,8 +90,8 @@ class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     """The usable rows of one answer, and those that had to be skipped."""
 
     values: Values
-    skipped: tuple[Skipped, ...]
-    listed: int
+    skipped: tuple[SkippedRow, ...]
+    row_count: int
     """How many rows there were."""
 
 
@@ -99,53 +99,57 @@ _BACKUPS = RowDecoder("backup", BackupRow)
 _SERVERS = RowDecoder("virtual_machine", ServerRow)
 
 
-def backups(body: bytes, form: BodyFormat, *, vm_id: int) -> Parsed[PackedBackups]:
+def decode_backups(
+    body: bytes, body_format: BodyFormat, *, vm_id: int
+) -> Parsed[PackedBackups]:
     """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
-    decoded = _BACKUPS.decode(body, form)
-    found: dict[int, Backup] = {}
-    repeated: list[Skipped] = []
+    decoded = _BACKUPS.decode(body, body_format)
+    backups_by_id: dict[int, Backup] = {}
+    repeated: list[SkippedRow] = []
     for row in decoded.rows:
-        if row.id in found:
-            repeated.append(Skipped(str(row.id), "the id stands in the list twice"))
+        if row.id in backups_by_id:
+            repeated.append(SkippedRow(str(row.id), "the id stands in the list twice"))
         else:
-            found[row.id] = _backup(row, vm_id)
+            backups_by_id[row.id] = _backup(row, vm_id)
     skipped = (*decoded.skipped, *repeated)
-    return Parsed(packed(found.values()), skipped, len(found) + len(skipped))
+    return Parsed(
+        packed(backups_by_id.values()), skipped, len(backups_by_id) + len(skipped)
+    )
 
 
-def servers(body: bytes, form: BodyFormat) -> Parsed[tuple[Server, ...]]:
+def decode_servers(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Server, ...]]:
     """Read ``/virtual_machines``; raise Undecodable if it is no list.
 
     A server that stands there twice is one.
     """
-    decoded = _SERVERS.decode(body, form)
-    found = {row.id: _server(row) for row in reversed(decoded.rows)}
-    listed = len(decoded.rows) + len(decoded.skipped)
-    return Parsed(tuple(reversed(found.values())), decoded.skipped, listed)
+    decoded = _SERVERS.decode(body, body_format)
+    servers_by_id = {row.id: _server(row) for row in reversed(decoded.rows)}
+    row_count = len(decoded.rows) + len(decoded.skipped)
+    return Parsed(tuple(reversed(servers_by_id.values())), decoded.skipped, row_count)
 
 
-def server(body: bytes, form: BodyFormat) -> Server:
+def decode_server(body: bytes, body_format: BodyFormat) -> Server:
     """Read ``/virtual_machines/:id``; raise Undecodable if it shows no server."""
-    decoded = _SERVERS.decode(body, form)
+    decoded = _SERVERS.decode(body, body_format)
     if not decoded.rows:
         raise Undecodable("no virtual_machine in the answer")
     return _server(decoded.rows[0])
 
 
-def version(body: bytes, form: BodyFormat) -> str:
+def decode_version(body: bytes, body_format: BodyFormat) -> str:
     """Read ``/version``; raise Undecodable if it names none."""
-    found = _json_version(body) if form == "json" else _xml_version(body)
-    if type(found) in (int, float):
-        found = str(found)
-    if not isinstance(found, str) or not found.strip():
+    value = _json_version(body) if body_format == "json" else _xml_version(body)
+    if type(value) in (int, float):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
         raise Undecodable("no version in the answer")
-    return found.strip()
+    return value.strip()
 
 
 def _json_version(body: bytes) -> object:
     try:
         return msgspec.json.decode(body, type=dict[str, object]).get("version")
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise Undecodable(f"not a version: {error}") from None
 
 
@@ -157,60 +161,60 @@ def _xml_version(body: bytes) -> object:
 
 
 def _backup(row: BackupRow, vm_id: int) -> Backup:
-    kind, initiated = _kind(row)
+    backup_type, initiated = _type_and_initiator(row)
     return Backup(  # its fields by position: this runs for every row of every answer
         row.id,
-        _target(row, kind, vm_id),
+        _target(row, backup_type, vm_id),
         row.built is True,
         row.locked is True,
         row.marked_for_delete is True,
-        _size(row.backup_size),
-        seconds(row.created_at),
-        seconds(row.built_at),
-        kind,
+        _size_bytes(row.backup_size),
+        unix_seconds(row.created_at),
+        unix_seconds(row.built_at),
+        backup_type,
         initiated,
         row.identifier or "",
         row.backup_server_id,
     )
 
 
-def _kind(row: BackupRow) -> tuple[str, str]:
+def _type_and_initiator(row: BackupRow) -> tuple[str, str]:
     """Return the backup's type and what initiated it."""
-    kind, initiated = row.backup_type or "", row.initiated or ""
-    if kind in (NORMAL, INCREMENTAL):
-        return kind, initiated
-    if kind.endswith(_AUTOBACKUP) or kind == MANUAL:
-        return NORMAL, initiated or kind.removesuffix(_AUTOBACKUP)
-    if not kind:
-        whole = row.target_type == VIRTUAL_MACHINE
-        return (INCREMENTAL if whole else NORMAL), initiated
-    return kind, initiated
+    backup_type, initiated = row.backup_type or "", row.initiated or ""
+    if backup_type in (NORMAL, INCREMENTAL):
+        return backup_type, initiated
+    if backup_type.endswith(_AUTOBACKUP_SUFFIX) or backup_type == MANUAL:
+        return NORMAL, initiated or backup_type.removesuffix(_AUTOBACKUP_SUFFIX)
+    if not backup_type:
+        whole_server = row.target_type == VIRTUAL_MACHINE
+        return (INCREMENTAL if whole_server else NORMAL), initiated
+    return backup_type, initiated
 
 
-def _target(row: BackupRow, kind: str, vm_id: int) -> Target:
+def _target(row: BackupRow, backup_type: str, vm_id: int) -> Target:
     if row.target_type and row.target_id is not None:
         return Target(row.target_type, row.target_id)
     if row.disk_id is not None:
         return Target(DISK, row.disk_id)
-    if row.target_id is not None and kind == NORMAL:
+    if row.target_id is not None and backup_type == NORMAL:
         return Target(DISK, row.target_id)
     return Target(VIRTUAL_MACHINE, vm_id)
 
 
-def _size(kib: int | None) -> int | None:
-    kib = possible(kib)
+def _size_bytes(kib: int | None) -> int | None:
+    kib = plausible(kib)
     return None if kib is None else kib * _KIB
 
 
-def possible(amount: Amount | None) -> Amount | None:
+def plausible(amount: Amount | None) -> Amount | None:
     """Return an amount, or None when nothing can be that large or below zero.
 
     An impossible one says nothing; the rest of its row may be good all the same.
     """
-    return amount if amount is not None and 0 <= amount < _LARGEST else None
+    return amount if amount is not None and 0 <= amount < _MAX_EXACT_FLOAT else None
 
 
-def seconds(moment: datetime | None) -> int | float | None:
+def unix_seconds(moment: datetime | None) -> int | float | None:
     """Return a moment as Unix seconds, or None when it cannot be true.
 
     Whole ones, as most are, are integers.
@@ -218,10 +222,10 @@ def seconds(moment: datetime | None) -> int | float | None:
     # As a last success, a date like 9999-12-31 would say for ever that all is well.
     if moment is None:
         return None
-    at = moment.timestamp()
-    if not 0.0 < at < _LATEST:
+    timestamp = moment.timestamp()
+    if not 0.0 < timestamp < _LATEST_UNIX_SECONDS:
         return None
-    return at if moment.microsecond else int(at)
+    return timestamp if moment.microsecond else int(timestamp)
 
 
 def _server(row: ServerRow) -> Server:
@@ -233,5 +237,5 @@ def _server(row: ServerRow) -> Server:
         user_id=row.user_id,
         hypervisor_id=row.hypervisor_id,
         suspended=row.suspended,
-        created_at=seconds(row.created_at),
+        created_at=unix_seconds(row.created_at),
     )

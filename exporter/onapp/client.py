@@ -43,23 +43,23 @@ from ..errors import (
     Unprocessable,
     Unreachable,
 )
-from .error_body import one_line, refusal
+from .error_body import error_text, one_line
 
 _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
     "xml": ("application/xml", "text/xml"),
 }
-_Sending: TypeAlias = Awaitable[aiohttp.ClientResponse]
+_PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _CHUNK_BYTES = 64 * 1024
-_REFUSAL_BYTES = 4096
-_SHORTEST_SESSION = 8
+_MAX_ERROR_BYTES = 4096
+_MIN_SESSION_LENGTH = 8
 """A shorter cookie opens nothing, and may be a word."""
 
 
 class ResponseObserver(Protocol):
     """Is told of every answer."""
 
-    def answered(self, resource: str, status: int, seconds: float) -> None:
+    def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Note one answer: its HTTP status and how long it took."""
 
 
@@ -74,7 +74,7 @@ class Answer:
     """``X-Limit``: rows a page, as the panel counted."""
     total: int | None
     """``X-Total``: rows in all."""
-    paged: bool
+    has_paging_headers: bool
     """Whether any paging header was there; without one the list is complete."""
     skew_seconds: float | None
     """The panel's clock minus ours."""
@@ -83,15 +83,15 @@ class Answer:
 class Sessions(NamedTuple):
     """Two ways to one panel, with the same cookies."""
 
-    kept: aiohttp.ClientSession
+    keep_alive: aiohttp.ClientSession
     """Uses its connections again, and notes that in the Attempt."""
-    fresh: aiohttp.ClientSession
+    single_use: aiohttp.ClientSession
     """Opens a connection for each request."""
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.kept.close()
-        await self.fresh.close()
+        await self.keep_alive.close()
+        await self.single_use.close()
 
 
 @dataclass(slots=True)
@@ -108,12 +108,12 @@ class Client:
 
     sessions: Sessions
     url: yarl.URL
-    form: BodyFormat
+    body_format: BodyFormat
     timeout_seconds: float
     max_body_bytes: int
     observer: ResponseObserver
     clock: Clock
-    pulse: Heartbeat
+    heartbeat: Heartbeat
     proxy_url: str | None = field(default=None, repr=False)
     """It may hold a password."""
     server_name: str | None = None
@@ -130,15 +130,15 @@ class Client:
     ) -> Answer:
         """Return the answer to ``GET path``; raise PanelError and nothing else."""
         try:
-            async with self._time_out():
+            async with self._timeout():
                 headers = self._headers(credentials, etag)
-                return await self._exchange(path, headers, credentials, resource, query)
+                return await self._request(path, headers, credentials, resource, query)
         except TimeoutError:
             raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise TlsFailed(one_line(str(error))) from None
         except OSError as error:
-            raise Unreachable(_why_unreachable(error)) from None
+            raise Unreachable(_connection_error(error)) from None
         except aiohttp.ClientHttpProxyError as error:
             raise ProxyRefused(
                 f"the proxy answered HTTP {error.status}", status=error.status
@@ -150,12 +150,12 @@ class Client:
             ) from None
 
     @asynccontextmanager
-    async def _time_out(self) -> AsyncIterator[None]:
-        with self.pulse.waiting(self.timeout_seconds):
+    async def _timeout(self) -> AsyncIterator[None]:
+        with self.heartbeat.waiting(self.timeout_seconds):
             async with self.clock.timeout(self.timeout_seconds):
                 yield
 
-    async def _exchange(
+    async def _request(
         self,
         path: str,
         headers: Mapping[str, str],
@@ -163,21 +163,23 @@ class Client:
         resource: str,
         query: Mapping[str, str] | None,
     ) -> Answer:
-        asked_at, started = self.clock.time(), time.perf_counter()
+        sent_at, started = self.clock.time(), time.perf_counter()
         async with await self._send(path, headers, query) as response:
             received_at = self.clock.time()
             try:
-                body = await self._body(response, credentials)
+                body = await self._read_body(response, credentials)
             finally:
                 seconds = time.perf_counter() - started
-                self.observer.answered(resource, response.status, seconds)
+                self.observer.observe_response(resource, response.status, seconds)
         return Answer(
             body=body,
             etag=response.headers.get("ETag") or None,
-            limit=_number(response.headers, "X-Limit"),
-            total=_number(response.headers, "X-Total"),
-            paged=any(f"X-{key}" in response.headers for key in _PAGING),
-            skew_seconds=_skew(response.headers, (asked_at + received_at) / 2),
+            limit=_integer(response.headers, "X-Limit"),
+            total=_integer(response.headers, "X-Total"),
+            has_paging_headers=any(
+                f"X-{key}" in response.headers for key in _PAGING_HEADERS
+            ),
+            skew_seconds=_skew_seconds(response.headers, (sent_at + received_at) / 2),
         )
 
     async def _send(
@@ -186,9 +188,9 @@ class Client:
         """Send a request, on a new connection if old ones turn out to be closed."""
         attempt = Attempt()
 
-        def send(session: aiohttp.ClientSession) -> _Sending:
+        def send(session: aiohttp.ClientSession) -> _PendingResponse:
             return session.get(
-                self.url / f"{path}.{self.form}",
+                self.url / f"{path}.{self.body_format}",
                 params=query,
                 headers=headers,
                 allow_redirects=False,
@@ -198,83 +200,85 @@ class Client:
             )
 
         try:
-            return await send(self.sessions.kept)
+            return await send(self.sessions.keep_alive)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not attempt.reused:
                 raise
-        return await send(self.sessions.fresh)
+        return await send(self.sessions.single_use)
 
     def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
         # aiohttp's auth= would encode as latin-1; RFC 7617 lets a server want UTF-8.
-        login = b64encode(":".join(credentials).encode()).decode()
+        token = b64encode(":".join(credentials).encode()).decode()
         headers = {
-            "Accept": _MEDIA_TYPES[self.form][0],
-            "Authorization": f"Basic {login}",
+            "Accept": _MEDIA_TYPES[self.body_format][0],
+            "Authorization": f"Basic {token}",
         }
         return headers if etag is None else {**headers, "If-None-Match": etag}
 
-    async def _body(
+    async def _read_body(
         self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> bytes | None:
         """Take the body whole or not at all: status, type, size."""
         if response.status == 304:
             return None
         if not 200 <= response.status < 300:
-            raise _status_error(response, await self._refusal(response, credentials))
-        if response.content_type not in _MEDIA_TYPES[self.form]:
-            found = one_line(response.content_type)
-            raise Undecodable(f"answered {found}, not {_MEDIA_TYPES[self.form][0]}")
-        body = await _read(response, self.max_body_bytes + 1)
+            raise _status_error(response, await self._read_error(response, credentials))
+        if response.content_type not in _MEDIA_TYPES[self.body_format]:
+            content_type = one_line(response.content_type)
+            raise Undecodable(
+                f"answered {content_type}, not {_MEDIA_TYPES[self.body_format][0]}"
+            )
+        body = await _read_at_most(response, self.max_body_bytes + 1)
         if len(body) > self.max_body_bytes:
             raise TooLarge(f"longer than {self.max_body_bytes} (poll.max_body)")
         return body
 
-    async def _refusal(
+    async def _read_error(
         self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> str:
         """Return what the panel says, unless it speaks of the credentials."""
         if response.status in (401, 407):
             return ""
-        body = await _read(response, _REFUSAL_BYTES)
-        hidden = [*credentials.disguises(), *self._others_secrets()]
-        return refusal(body, self.form, hide=hidden)
+        body = await _read_at_most(response, _MAX_ERROR_BYTES)
+        secrets = [*credentials.disguises(), *self._other_secrets()]
+        return error_text(body, self.body_format, secrets=secrets)
 
-    def _others_secrets(self) -> Iterator[str]:
+    def _other_secrets(self) -> Iterator[str]:
         """Yield what else goes with a request: the proxy's account, cookies."""
         proxy = yarl.URL(self.proxy_url or "")
         if proxy.user or proxy.password:
             yield from Credentials(proxy.user or "", proxy.password or "").disguises()
-        for cookie in self.sessions.kept.cookie_jar:
-            if len(cookie.value) >= _SHORTEST_SESSION:
+        for cookie in self.sessions.keep_alive.cookie_jar:
+            if len(cookie.value) >= _MIN_SESSION_LENGTH:
                 yield cookie.value
 
 
-_PAGING = ("Page", "Limit", "Total")
+_PAGING_HEADERS = ("Page", "Limit", "Total")
 
 
-def _why_unreachable(error: OSError) -> str:
+def _connection_error(error: OSError) -> str:
     """Return what the system calls it, where it has a number for it."""
     if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
         return f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
     return one_line(str(error)) or type(error).__name__
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return at most ``most`` bytes of the body."""
-    pieces: list[bytes] = []
-    left = most
-    async for piece in response.content.iter_chunked(_CHUNK_BYTES):
-        pieces.append(piece[:left])
-        left -= len(pieces[-1])
-        if left <= 0:
+    chunks: list[bytes] = []
+    remaining = max_bytes
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        chunks.append(chunk[:remaining])
+        remaining -= len(chunks[-1])
+        if remaining <= 0:
             response.close()
             break
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
-def _status_error(response: aiohttp.ClientResponse, said: str) -> PanelError:
+def _status_error(response: aiohttp.ClientResponse, text: str) -> PanelError:
     status = response.status
-    message = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status](message)
     if 300 <= status < 400:
@@ -295,28 +299,31 @@ _OTHER_STATUS_ERRORS: Mapping[int, type[UnexpectedStatus]] = {
 }
 
 
-def _number(headers: CIMultiDictProxy[str], name: str) -> int | None:
+def _integer(headers: CIMultiDictProxy[str], name: str) -> int | None:
     value = headers.get(name, "")
     return int(value[:18]) if value.isdecimal() else None
 
 
 def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
     """Return the seconds of ``Retry-After``, which may also be a date (RFC 9110)."""
-    seconds = _number(headers, "Retry-After")
+    seconds = _integer(headers, "Retry-After")
     if seconds is not None:
         return float(seconds)
-    until, now = _date(headers.get("Retry-After")), _date(headers.get("Date"))
-    return None if until is None or now is None else max(0.0, until - now)
+    retry_at, now = (
+        _unix_seconds(headers.get("Retry-After")),
+        _unix_seconds(headers.get("Date")),
+    )
+    return None if retry_at is None or now is None else max(0.0, retry_at - now)
 
 
-def _skew(headers: CIMultiDictProxy[str], here: float) -> float | None:
-    there = _date(headers.get("Date"))
+def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | None:
+    panel_time = _unix_seconds(headers.get("Date"))
     # The header is cut to whole seconds: half a second is its mean error.
-    return None if there is None else there + 0.5 - here
+    return None if panel_time is None else panel_time + 0.5 - local_time
 
 
 @lru_cache(maxsize=8)  # answers come many a second
-def _date(value: str | None) -> float | None:
+def _unix_seconds(value: str | None) -> float | None:
     try:
         return None if value is None else parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
@@ -332,36 +339,43 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
     They keep the panel's session cookie, also where the panel is named by address:
     every request without it would open a new session there.
     """
-    trust = _trust(panel)
+    ssl_context = _ssl_context(panel)
     cookies = aiohttp.CookieJar(unsafe=True)
 
-    def session(*, fresh: bool) -> aiohttp.ClientSession:
+    def new_session(*, single_use: bool) -> aiohttp.ClientSession:
         limit = panel.poll.concurrency
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limit, ssl=trust, force_close=fresh),
+            connector=aiohttp.TCPConnector(
+                limit=limit, ssl=ssl_context, force_close=single_use
+            ),
             cookie_jar=cookies,
             headers={"User-Agent": _USER_AGENT.format(version=version)},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
-            trace_configs=[_noting_reuse()],
+            trace_configs=[_reuse_tracing()],
         )
 
-    return Sessions(kept=session(fresh=False), fresh=session(fresh=True))
+    return Sessions(
+        keep_alive=new_session(single_use=False),
+        single_use=new_session(single_use=True),
+    )
 
 
-def _noting_reuse() -> aiohttp.TraceConfig:
+def _reuse_tracing() -> aiohttp.TraceConfig:
     """Return what tells an Attempt whether its connection was used before."""
 
-    async def note(context: SimpleNamespace, *, reused: bool) -> None:
+    async def set_reused(context: SimpleNamespace, *, reused: bool) -> None:
         context.trace_request_ctx.reused = reused
 
     tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(lambda _, c, __: note(c, reused=True))
-    tracing.on_connection_create_start.append(lambda _, c, __: note(c, reused=False))
+    tracing.on_connection_reuseconn.append(lambda _, c, __: set_reused(c, reused=True))
+    tracing.on_connection_create_start.append(
+        lambda _, c, __: set_reused(c, reused=False)
+    )
     return tracing
 
 
-def _trust(panel: Panel) -> ssl.SSLContext | bool:
+def _ssl_context(panel: Panel) -> ssl.SSLContext | bool:
     if panel.url.scheme == "http":
         return True  # never used: reading the system's authorities takes its time
     try:

@@ -24,23 +24,23 @@ from .xml_filter import FieldFilter, SafeExpat
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 UNKNOWN_ID = "?"
 """The id of a row that does not say it readably."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
-_FAMILIAR_ROOTS = ("html", "error", "errors", "hash", "objects")
+_KNOWN_ROOTS = ("html", "error", "errors", "hash", "objects")
 """What an error may name; anything else may be any text."""
-_TYPED = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
+_STRIPPED_TYPES = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedRow:
     """A row that could not be used; never holds anything of its body but the id."""
 
     row_id: str
-    why: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Rows(Generic[Row]):
     """What one answer listed."""
 
     rows: tuple[Row, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedRow, ...] = ()
 
 
-class _Named(msgspec.Struct):
+class _RowId(msgspec.Struct):
     """All that is looked at of a row that cannot be used."""
 
     id: Any = None
@@ -64,33 +64,35 @@ class RowDecoder(Generic[Row]):
         """Prepare the decoders once: building them costs more than a body does."""
         self.name = name
         self.row = row
-        self._sieve = FieldFilter(frozenset(row.__struct_encode_fields__))
+        self._field_filter = FieldFilter(frozenset(row.__struct_encode_fields__))
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
         )
-        named = msgspec.defstruct(
+        with_id = msgspec.defstruct(
             f"Named_{name}",
-            [("id", Any, None), ("row", _Named | None, None)],
+            [("id", Any, None), ("row", _RowId | None, None)],
             rename={"row": name},
         )
-        self._named: msgspec.json.Decoder[Any] = msgspec.json.Decoder(named)
-        self._row = msgspec.json.Decoder(row, strict=False)
-        self._wrapped: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+        self._id_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(with_id)
+        self._row_decoder = msgspec.json.Decoder(row, strict=False)
+        self._wrapped_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             wrapped, strict=False
         )
-        self._list: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(
+        self._list_decoder: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(
             list[wrapped],  # type: ignore[valid-type]  # made at run time
             strict=False,
         )
 
-    def decode(self, body: bytes, form: BodyFormat) -> Rows[Row]:
+    def decode(self, body: bytes, body_format: BodyFormat) -> Rows[Row]:
         """Return the rows of ``body``; raise Undecodable when it is no list of them."""
-        return self._json(body) if form == "json" else self._xml(body)
+        return (
+            self._decode_json(body) if body_format == "json" else self._decode_xml(body)
+        )
 
-    def _json(self, body: bytes) -> Rows[Row]:
+    def _decode_json(self, body: bytes) -> Rows[Row]:
         try:
-            return Rows(tuple(item.row for item in self._list.decode(body)))
-        except UNREADABLE:
+            return Rows(tuple(item.row for item in self._list_decoder.decode(body)))
+        except DECODE_ERRORS:
             return self._collect(self._raw_rows(body), self._json_row)
 
     def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
@@ -107,13 +109,13 @@ class RowDecoder(Generic[Row]):
                 return msgspec.json.decode(
                     root[f"{self.name}s"], type=list[msgspec.Raw]
                 )
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             raise Undecodable(f"not a list of {self.name} rows: {error}") from None
         raise Undecodable(f"a JSON object without {self.name!r}")
 
     def _json_row(self, raw: msgspec.Raw) -> Row:
         try:
-            row: Row = self._wrapped.decode(raw).row
+            row: Row = self._wrapped_decoder.decode(raw).row
         except msgspec.ValidationError as error:
             try:
                 return self._bare_row(raw)
@@ -123,7 +125,7 @@ class RowDecoder(Generic[Row]):
 
     def _bare_row(self, raw: msgspec.Raw) -> Row:
         try:
-            return self._row.decode(raw)
+            return self._row_decoder.decode(raw)
         except msgspec.ValidationError:
             fields = msgspec.json.decode(raw, type=dict[str, Any])
             return self._lenient_row(fields.get(self.name, fields))
@@ -134,23 +136,25 @@ class RowDecoder(Generic[Row]):
             raise msgspec.ValidationError("no object")
         # Only what is used: a list of servers carries passwords too.
         used = {
-            key: _plain(fields[key])
+            key: _normalized(fields[key])
             for key in self.row.__struct_encode_fields__
             if key in fields
         }
         return msgspec.convert(used, self.row, strict=False)
 
-    def _xml(self, body: bytes) -> Rows[Row]:
-        return self._collect(self._elements(xml_root(body, self._sieve)), self._xml_row)
+    def _decode_xml(self, body: bytes) -> Rows[Row]:
+        return self._collect(
+            self._row_elements(xml_root(body, self._field_filter)), self._xml_row
+        )
 
-    def _elements(self, root: tuple[str, Any]) -> list[Any]:
+    def _row_elements(self, root: tuple[str, Any]) -> list[Any]:
         """Find the rows below the root element, whichever way they are written."""
         tag, content = root
         if tag == self.name:
             return [content]
         if tag not in (f"{self.name}s", *_EMPTY_ROOTS):
-            found = f"<{tag}>" if tag in _FAMILIAR_ROOTS else "not shown here"
-            raise Undecodable(f"an XML root ({found}) instead of <{self.name}s>")
+            shown = f"<{tag}>" if tag in _KNOWN_ROOTS else "not shown here"
+            raise Undecodable(f"an XML root ({shown}) instead of <{self.name}s>")
         if not isinstance(content, dict):
             return []
         if self.name in content:
@@ -164,9 +168,9 @@ class RowDecoder(Generic[Row]):
         try:
             return msgspec.convert(element, self.row, strict=False)
         except msgspec.ValidationError:
-            return self._odd_xml_row(element)
+            return self._attributed_xml_row(element)
 
-    def _odd_xml_row(self, element: dict[str, Any]) -> Row:
+    def _attributed_xml_row(self, element: dict[str, Any]) -> Row:
         """Read a row some of whose fields have attributes that matter."""
         fields = {
             key: xml_value(element[key])
@@ -180,17 +184,17 @@ class RowDecoder(Generic[Row]):
 
     def _collect(self, items: list[Any], decode: Any) -> Rows[Row]:
         rows: list[Row] = []
-        skipped: list[Skipped] = []
+        skipped: list[SkippedRow] = []
         for item in items:
             try:
                 rows.append(decode(item))
-            except UNREADABLE as error:
-                skipped.append(Skipped(self._row_id(item), str(error)))
+            except DECODE_ERRORS as error:
+                skipped.append(SkippedRow(self._row_id(item), str(error)))
         if skipped and not rows:
             # As an empty list it would claim that there is nothing.
-            worst = skipped[0]
+            first = skipped[0]
             raise Undecodable(
-                f"no {self.name} row readable; id {worst.row_id}: {worst.why}",
+                f"no {self.name} row readable; id {first.row_id}: {first.message}",
                 rows_skipped=len(skipped),
             )
         return Rows(tuple(rows), tuple(skipped))
@@ -199,21 +203,21 @@ class RowDecoder(Generic[Row]):
         """Name a row for the log, if it has a number at all."""
         if isinstance(item, msgspec.Raw):
             try:
-                item = msgspec.to_builtins(self._named.decode(item))
-            except UNREADABLE:
+                item = msgspec.to_builtins(self._id_decoder.decode(item))
+            except DECODE_ERRORS:
                 return UNKNOWN_ID
-        numbers = map(str, _numbers(item, self.name))
-        return next(numbers, UNKNOWN_ID)
+        ids = map(str, _row_ids(item, self.name))
+        return next(ids, UNKNOWN_ID)
 
 
-def _numbers(item: Any, name: str) -> Iterator[int]:
+def _row_ids(item: Any, name: str) -> Iterator[int]:
     for fields in (item, item.get(name) if isinstance(item, dict) else None):
         value = xml_value(fields.get("id")) if isinstance(fields, dict) else None
         if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             yield int(value[:20]) if isinstance(value, str) else value
 
 
-def _plain(value: Any) -> Any:
+def _normalized(value: Any) -> Any:
     """Return a value as its type is written: nothing is null, no second is a 61st.
 
     Python's times know no leap seconds; such a one is taken for the second before.
@@ -227,11 +231,11 @@ def _plain(value: Any) -> Any:
     return value or None
 
 
-def xml_root(body: bytes, parsers: Any = SafeExpat) -> tuple[str, Any]:
+def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
     """Return the root element's name and its content as xmltodict reads it."""
     try:
         document = xmltodict.parse(
-            body, strip_whitespace=False, encoding=None, expat=parsers
+            body, strip_whitespace=False, encoding=None, expat=expat_module
         )
     except (expat.ExpatError, ValueError) as error:
         raise Undecodable(f"not XML: {error}") from None
@@ -246,6 +250,6 @@ def xml_value(value: Any) -> Any:
     if str(value.get("@nil", "")).lower() == "true":
         return None
     text = value.get("#text")
-    if isinstance(text, str) and str(value.get("@type", "")).lower() in _TYPED:
+    if isinstance(text, str) and str(value.get("@type", "")).lower() in _STRIPPED_TYPES:
         return text.strip() or None
     return text

@@ -13,28 +13,28 @@ import msgspec
 
 from ..config.schema import BodyFormat
 from ..errors import Undecodable
-from .decode import UNREADABLE, xml_root, xml_value
+from .decode import DECODE_ERRORS, xml_root, xml_value
 
-_LONGEST = 200
+_MAX_LENGTH = 200
 
 
-def refusal(body: bytes, form: BodyFormat, *, hide: Iterable[str]) -> str:
+def error_text(body: bytes, body_format: BodyFormat, *, secrets: Iterable[str]) -> str:
     """Return what an error body says, or nothing when it is in no known shape.
 
     ``hide`` are the forms in which the panel may repeat a secret.
     """
     try:
-        said = "; ".join(_texts(_errors(body, form)))
-    except (*UNREADABLE, Undecodable):
+        text = "; ".join(_texts(_errors(body, body_format)))
+    except (*DECODE_ERRORS, Undecodable):
         return ""
-    for secret in filter(None, hide):
-        said = said.replace(secret, "…")
-    return one_line(said)
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…")
+    return one_line(text)
 
 
 def one_line(text: str) -> str:
     """Return the beginning of a text that somebody else wrote, fit for the log."""
-    return printable(" ".join(text.split())[:_LONGEST])
+    return printable(" ".join(text.split())[:_MAX_LENGTH])
 
 
 def printable(text: str) -> str:
@@ -42,8 +42,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _errors(body: bytes, form: BodyFormat) -> Any:
-    if form == "json":
+def _errors(body: bytes, body_format: BodyFormat) -> Any:
+    if body_format == "json":
         answer = msgspec.json.decode(body, type=dict[str, Any])
         return answer.get("errors") or answer.get("error")
     tag, content = xml_root(body)
@@ -52,14 +52,14 @@ def _errors(body: bytes, form: BodyFormat) -> Any:
     return content
 
 
-def _texts(said: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:
     """Yield every text, however deep the panel has put it."""
-    if isinstance(said, str):
-        yield from filter(None, [said.strip()])
-    elif isinstance(said, dict):
-        text = xml_value(said)
-        for part in said.values() if text is None else [text]:
+    if isinstance(value, str):
+        yield from filter(None, [value.strip()])
+    elif isinstance(value, dict):
+        text = xml_value(value)
+        for part in value.values() if text is None else [text]:
             yield from _texts(part)
-    elif isinstance(said, list):
-        for part in said:
+    elif isinstance(value, list):
+        for part in value:
             yield from _texts(part)

@@ -49,14 +49,14 @@ PERMISSIONS: Mapping[str, Permission] = {
     ),
 }
 
-_ALWAYS_ASKED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
+_ALWAYS_REQUESTED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
 
 
 def permission_hint(resource: str) -> str:
     """Return what to do where the role may not read something."""
     permission = PERMISSIONS[resource]
     hint = f"give the role {permission.names}; without it {permission.without}"
-    if resource in _ALWAYS_ASKED:
+    if resource in _ALWAYS_REQUESTED:
         return hint
     return f"{hint}; collectors switches off what is not wanted"
 

@@ -24,14 +24,14 @@ from ..model.entities import (
     Target,
     Transaction,
 )
-from .backups import Moment, Parsed, possible, seconds
+from .backups import Moment, Parsed, plausible, unix_seconds
 from .decode import RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
 
 _GIB = 1024**3
-_WHOLE_SERVER = (VIRTUAL_MACHINE, "VirtualServer", None)
+_SERVER_TYPES = (VIRTUAL_MACHINE, "VirtualServer", None)
 
 
 class ScheduleRow(msgspec.Struct):
@@ -96,47 +96,55 @@ _BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow)
 _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
 
 
-def schedules(body: bytes, form: BodyFormat) -> Parsed[tuple[Schedule, ...]]:
+def decode_schedules(
+    body: bytes, body_format: BodyFormat
+) -> Parsed[tuple[Schedule, ...]]:
     """Read a list of schedules, whatever they start."""
-    return _parsed(_SCHEDULES, body, form, _schedule)
+    return _decode(_SCHEDULES, body, body_format, _schedule)
 
 
-def disks(body: bytes, form: BodyFormat) -> Parsed[tuple[Disk, ...]]:
+def decode_disks(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Disk, ...]]:
     """Read a list of disks."""
-    return _parsed(_DISKS, body, form, _disk)
+    return _decode(_DISKS, body, body_format, _disk)
 
 
-def transactions(body: bytes, form: BodyFormat) -> Parsed[tuple[Transaction, ...]]:
+def decode_transactions(
+    body: bytes, body_format: BodyFormat
+) -> Parsed[tuple[Transaction, ...]]:
     """Read a list of transactions."""
-    return _parsed(_TRANSACTIONS, body, form, _transaction)
+    return _decode(_TRANSACTIONS, body, body_format, _transaction)
 
 
-def backup_servers(body: bytes, form: BodyFormat) -> Parsed[tuple[BackupServer, ...]]:
+def decode_backup_servers(
+    body: bytes, body_format: BodyFormat
+) -> Parsed[tuple[BackupServer, ...]]:
     """Read ``/settings/backup_servers``."""
-    return _parsed(_BACKUP_SERVERS, body, form, _backup_server)
+    return _decode(_BACKUP_SERVERS, body, body_format, _backup_server)
 
 
-def recovery_points(
-    body: bytes, form: BodyFormat, *, vm_id: int
+def decode_recovery_points(
+    body: bytes, body_format: BodyFormat, *, vm_id: int
 ) -> Parsed[tuple[RecoveryPoint, ...]]:
     """Read ``/virtual_machines/:id/backups/recovery_points``."""
-    return _parsed(
-        _RECOVERY_POINTS, body, form, lambda row: _recovery_point(row, vm_id)
+    return _decode(
+        _RECOVERY_POINTS, body, body_format, lambda row: _recovery_point(row, vm_id)
     )
 
 
-def _parsed(
+def _decode(
     decoder: RowDecoder[Row],
     body: bytes,
-    form: BodyFormat,
-    value: Callable[[Row], Value],
+    body_format: BodyFormat,
+    convert: Callable[[Row], Value],
 ) -> Parsed[tuple[Value, ...]]:
-    decoded = decoder.decode(body, form)
-    listed = len(decoded.rows) + len(decoded.skipped)
-    found: dict[int, Value] = {}
-    for row in map(value, decoded.rows):
-        found.setdefault(row.id, row)  # two of an id would be the same series twice
-    return Parsed(tuple(found.values()), decoded.skipped, listed)
+    decoded = decoder.decode(body, body_format)
+    row_count = len(decoded.rows) + len(decoded.skipped)
+    values_by_id: dict[int, Value] = {}
+    for value in map(convert, decoded.rows):
+        values_by_id.setdefault(
+            value.id, value
+        )  # two of an id would be the same series twice
+    return Parsed(tuple(values_by_id.values()), decoded.skipped, row_count)
 
 
 def _schedule(row: ScheduleRow) -> Schedule:
@@ -145,10 +153,10 @@ def _schedule(row: ScheduleRow) -> Schedule:
         action=row.action or AUTOBACKUP,
         target=Target(row.target_type or DISK, row.target_id or 0),
         period=row.period or "",
-        duration=possible(row.duration),
+        duration=plausible(row.duration),
         status=row.status or "",
-        next_start_at=seconds(row.start_at),
-        failure_count=possible(row.failure_count),
+        next_start_at=unix_seconds(row.start_at),
+        failure_count=plausible(row.failure_count),
     )
 
 
@@ -164,7 +172,7 @@ def _disk(row: DiskRow) -> Disk:
 def _transaction(row: TransactionRow) -> Transaction:
     of_backup = row.parent_type == "Backup"
     vm_id = row.associated_object_id
-    if row.associated_object_type not in _WHOLE_SERVER:
+    if row.associated_object_type not in _SERVER_TYPES:
         vm_id = None
     if vm_id is None and row.parent_type == VIRTUAL_MACHINE:
         vm_id = row.parent_id
@@ -174,14 +182,14 @@ def _transaction(row: TransactionRow) -> Transaction:
         status=row.status or "",
         vm_id=vm_id,
         backup_id=row.parent_id if of_backup else None,
-        created_at=seconds(row.created_at),
-        updated_at=seconds(row.updated_at),
+        created_at=unix_seconds(row.created_at),
+        updated_at=unix_seconds(row.updated_at),
     )
 
 
 def _backup_server(row: BackupServerRow) -> BackupServer:
     # The panel's "GB" are GiB: it divides its KiB twice by 1024 to show them.
-    capacity = possible(row.capacity)
+    capacity = plausible(row.capacity)
     return BackupServer(
         id=row.id,
         label=row.label or "",
@@ -194,7 +202,7 @@ def _recovery_point(row: RecoveryPointRow, vm_id: int) -> RecoveryPoint:
     return RecoveryPoint(
         id=row.id,
         vm_id=vm_id,
-        size_bytes=possible(row.size),
+        size_bytes=plausible(row.size),
         built=row.state == "built",
-        created_at=seconds(row.created_at),
+        created_at=unix_seconds(row.created_at),
     )

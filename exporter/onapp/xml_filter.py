@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 _FIELDS_DEPTH = 2
 """Of fields, in rows, in the root; what stands higher is always passed on."""
-_SELF_EVIDENT = ("integer", "boolean", "datetime", "dateTime")
+_REDUNDANT_TYPES = ("integer", "boolean", "datetime", "dateTime")
 """Types that the name of a field tells: as attributes they cost much, for nothing."""
 
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
@@ -53,12 +53,12 @@ class FieldFilter:
         """Pass on fields with these names."""
         self.wanted = wanted
 
-    def ParserCreate(self, *arguments: Any) -> _Parser:  # noqa: N802  # expat's
+    def ParserCreate(self, *arguments: Any) -> _FilteringParser:  # noqa: N802  # expat's
         """Make a parser."""
-        return _Parser(SafeExpat.ParserCreate(*arguments), self.wanted)
+        return _FilteringParser(SafeExpat.ParserCreate(*arguments), self.wanted)
 
 
-class _Parser:
+class _FilteringParser:
     """An expat parser whose handlers hear only of what is wanted."""
 
     StartElementHandler: Callable[[str, Any], None]
@@ -72,7 +72,7 @@ class _Parser:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep the handlers of what is sifted; all else is the parser's."""
-        if name in _Parser.__annotations__:
+        if name in _FilteringParser.__annotations__:
             self.__dict__[name] = value
         else:
             setattr(self._parser, name, value)
@@ -83,34 +83,36 @@ class _Parser:
     def Parse(self, body: bytes, final: bool) -> int:  # noqa: FBT001, N802  # expat's
         """Parse, and tell the handlers."""
         parser, wanted = self._parser, self._wanted
-        begin, end = self.StartElementHandler, self.EndElementHandler
-        text = self.CharacterDataHandler
-        none: dict[str, str] = {}
+        start_element, end_element = self.StartElementHandler, self.EndElementHandler
+        character_data = self.CharacterDataHandler
+        no_attributes: dict[str, str] = {}
         depth = skipped = 0
 
-        def begun(name: str, attributes: list[str]) -> None:
+        def on_start(name: str, attributes: list[str]) -> None:
             nonlocal depth, skipped
             if skipped or (depth >= _FIELDS_DEPTH and name not in wanted):
                 skipped += 1
                 parser.CharacterDataHandler = None
                 return
             depth += 1
-            nothing = depth > _FIELDS_DEPTH and _is_nil(attributes)
-            plain = len(attributes) == 2 and attributes[1] in _SELF_EVIDENT
-            begin(name, none if plain or nothing else attributes)
-            parser.CharacterDataHandler = None if nothing else text
+            nil = depth > _FIELDS_DEPTH and _is_nil(attributes)
+            redundant = len(attributes) == 2 and attributes[1] in _REDUNDANT_TYPES
+            start_element(name, no_attributes if redundant or nil else attributes)
+            parser.CharacterDataHandler = None if nil else character_data
 
-        def ended(name: str) -> None:
+        def on_end(name: str) -> None:
             nonlocal depth, skipped
             if skipped:
                 skipped -= 1
             else:
                 depth -= 1
-                end(name)
+                end_element(name)
             # What stands between fields is white space.
-            parser.CharacterDataHandler = text if depth < _FIELDS_DEPTH else None
+            parser.CharacterDataHandler = (
+                character_data if depth < _FIELDS_DEPTH else None
+            )
 
-        parser.StartElementHandler, parser.EndElementHandler = begun, ended
+        parser.StartElementHandler, parser.EndElementHandler = on_start, on_end
         return parser.Parse(body, final)
 
 

@@ -45,15 +45,15 @@ class Collectors:
         outcomes = self.store.outcomes.items()
         self.store.outcomes = {key: good for key, good in outcomes if key in runs}
         if SCHEDULES not in self.collectors:
-            self.store.unclaimed = None
-            for vm_id in tuple(self.store.watches):
-                self.store.learn(vm_id, SCHEDULES, None)
-                self.store.learn(vm_id, DISKS, None)
+            self.store.unassigned_schedules = None
+            for vm_id in tuple(self.store.servers):
+                self.store.update(vm_id, SCHEDULES, None)
+                self.store.update(vm_id, DISKS, None)
         if RECOVERY_POINTS not in self.collectors:
-            for vm_id in tuple(self.store.watches):
-                self.store.learn(vm_id, RECOVERY_POINTS, None)
+            for vm_id in tuple(self.store.servers):
+                self.store.update(vm_id, RECOVERY_POINTS, None)
         if TRANSACTIONS not in self.collectors:
-            self.store.journal = None
+            self.store.transaction_log = None
         if BACKUP_SERVERS not in self.collectors:
             self.store.backup_servers_until = None
         elif self.store.backup_servers_until is None:
@@ -84,7 +84,7 @@ class Collectors:
         self._aged_at = now
         if self.schedules is not None:
             self.schedules.expire()
-        for vm_id in tuple(self.store.watches):
+        for vm_id in tuple(self.store.servers):
             self.expire(vm_id)
 
     def leave(self, vm_id: int) -> None:

@@ -18,7 +18,7 @@ from ..model.selection import NO_SERVERS_HINT, Selection, Shard
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
 from ..onapp.decode import UNKNOWN_ID
-from ..onapp.paging import PER_PAGE
+from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import look_up_hint
 from .scheduler import Scheduler
 
@@ -48,9 +48,9 @@ class Inventory:
         These are the ones configured by number, and what a reload has left in the
         store, as far as it is still wanted.
         """
-        for vm_id, watch in self.store.watches.items():
-            if watch.knowledge.server is not None:
-                self._numbers[watch.knowledge.server.identifier] = vm_id
+        for vm_id, watch in self.store.servers.items():
+            if watch.state.server is not None:
+                self._numbers[watch.state.server.identifier] = vm_id
         stay: dict[int, float | None] = {}
         for configured in self.selection.configured:
             number = self._number(configured.id, None)
@@ -58,14 +58,14 @@ class Inventory:
                 interval = stay.get(number) or configured.expected_interval_seconds
                 stay[number] = interval
         if not self.selection.configured:
-            stay = dict.fromkeys(filter(self._is_wanted, self.store.watches))
+            stay = dict.fromkeys(filter(self._is_wanted, self.store.servers))
         for vm_id, interval in stay.items():
             self._enter(vm_id, None, interval)
         self._keep(set(stay))
 
     def _is_wanted(self, vm_id: int) -> bool:
-        server = self.store.watches[vm_id].knowledge.server
-        return server is None or self.selection.wants(server)
+        server = self.store.servers[vm_id].state.server
+        return server is None or self.selection.selects(server)
 
     async def read(self) -> bool:
         """Read the inventory and tell whether all of it came.
@@ -87,19 +87,25 @@ class Inventory:
 
     async def _discover(self) -> bool:
         inventory = await self.reader.inventory()
-        wanted = [server for server in inventory.values if self.selection.wants(server)]
-        watches = self.store.watches
+        wanted = [
+            server for server in inventory.values if self.selection.selects(server)
+        ]
+        watches = self.store.servers
         for server in wanted:
             watch = watches.get(server.id)
             # A watched server is expected what enter_known or its entry said.
-            if watch is None or watch.knowledge.server != server:
+            if watch is None or watch.state.server != server:
                 self._enter(server.id, server, None)
         stay = {server.id for server in wanted}
-        named = {int(number) for number in inventory.skipped if number.isdecimal()}
-        stay |= named & self.store.watches.keys()
+        named = {int(number) for number in inventory.skipped_ids if number.isdecimal()}
+        stay |= named & self.store.servers.keys()
         missing = 0
-        if inventory.cut_short or inventory.moved or UNKNOWN_ID in inventory.skipped:
-            stay |= self.store.watches.keys() - {s.id for s in inventory.values}
+        if (
+            inventory.truncated
+            or inventory.changed_while_read
+            or UNKNOWN_ID in inventory.skipped_ids
+        ):
+            stay |= self.store.servers.keys() - {s.id for s in inventory.values}
             missing = self.store.servers_listed or 0
         self._keep(stay)
         listed = max(len(wanted) + len(stay & named), missing)
@@ -107,7 +113,7 @@ class Inventory:
             name, hint = self.store.name, NO_SERVERS_HINT
             log.warning("panel lists no servers", panel=name, hint=hint)
         self.store.servers_listed = listed
-        return not inventory.cut_short
+        return not inventory.truncated
 
     async def _look_up(self) -> bool:
         """Look up what is configured, one by one or, when that is less, in a list.
@@ -115,7 +121,7 @@ class Inventory:
         What could not be found the last time comes last: it may close the gate.
         """
         listed: dict[int | str, Server] = {}
-        if len(self.selection.configured) > PER_PAGE:
+        if len(self.selection.configured) > ROWS_PER_PAGE:
             for server in (await self.reader.inventory()).values:
                 listed |= {server.id: server, server.identifier: server}
         stay: dict[int, float | None] = {}
@@ -139,7 +145,7 @@ class Inventory:
             if self.shard.owns(self.store.name, name)
         )
         absent = {n for n, w in self.missed.items() if w.reason == NotFound.reason}
-        self.store.look_up_troubles = {str(n): w for n, w in self.missed.items()}
+        self.store.look_up_errors = {str(n): w for n, w in self.missed.items()}
         self.store.servers_listed = len(stay.keys() - absent)
         # A single failure may be that server's own: it says nothing of the panel.
         if len(errors) == len(self.selection.configured) > 1:
@@ -184,15 +190,15 @@ class Inventory:
     ) -> None:
         if not self.shard.owns(self.store.name, vm_id):
             return
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         if server is None and watch is not None:
-            server = watch.knowledge.server
+            server = watch.state.server
         expectation = self.selection.expectation(server, own_interval)
-        self.store.watch(vm_id, server, expectation)
+        self.store.register_server(vm_id, server, expectation)
         self.timetable.enter(vm_id, self.clock.monotonic())
 
     def _keep(self, stay: set[int]) -> None:
-        for vm_id in self.store.watches.keys() - stay:
+        for vm_id in self.store.servers.keys() - stay:
             self.store.forget(vm_id)
             self.timetable.leave(vm_id)
             self.reader.forget(vm_id)

@@ -14,7 +14,7 @@ import structlog
 
 from ..errors import ExporterError, Forbidden, NotFound, Unprocessable
 from ..model.store import PanelStore
-from ..onapp.backoff import doubled
+from ..onapp.backoff import exponential_pause
 
 log = structlog.get_logger()
 
@@ -116,7 +116,9 @@ class PanelJob:
         if isinstance(error, REFUSED):
             self.due = now + max(OFF_SECONDS, self.interval_seconds)
             return
-        seconds = doubled(_FIRST_RETRY_SECONDS, self._failures, self.interval_seconds)
+        seconds = exponential_pause(
+            _FIRST_RETRY_SECONDS, self._failures, self.interval_seconds
+        )
         self._failures += 1
         self.due = now + seconds
 

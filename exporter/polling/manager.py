@@ -25,7 +25,7 @@ from ..onapp import client
 from ..onapp.api import PanelApi
 from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
 from ..onapp.client import Client, Sessions, open_sessions
-from ..onapp.paging import PER_PAGE, Listed
+from ..onapp.paging import ROWS_PER_PAGE, Listed
 from .collectors import Collectors
 from .inventory import Inventory
 from .jobs import CollectorStatus, JobQueue, PanelJob
@@ -153,12 +153,12 @@ class PollerManager:
         client = Client(
             sessions=sessions,
             url=panel.url,
-            form=panel.form,
+            body_format=panel.form,
             timeout_seconds=panel.poll.timeout,
             max_body_bytes=panel.poll.max_body,
             observer=counters,
             clock=self.clock,
-            pulse=pulse,
+            heartbeat=pulse,
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )
@@ -200,7 +200,7 @@ class PollerManager:
         )
         return CircuitBreaker(
             credentials=panel.account.credentials,
-            standing=standing,
+            credential_state=standing,
             longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
         )
 
@@ -231,7 +231,7 @@ _TRANSACTIONS_SECONDS = 60.0
 
 def few_named(panel: Panel) -> bool:
     """Tell whether so few servers are named that a whole cloud is too much."""
-    return 0 < len(panel.selection.configured) <= PER_PAGE
+    return 0 < len(panel.selection.configured) <= ROWS_PER_PAGE
 
 
 def transactions_seconds(panel: Panel) -> float:
@@ -286,7 +286,7 @@ class CollectorFactory:
                 self._read_backup_servers,
             )
         if self.panel.collectors.transactions:
-            self.store.journal = self.store.journal or TransactionLog()
+            self.store.transaction_log = self.store.transaction_log or TransactionLog()
             interval = transactions_seconds(self.panel)
             feed = TransactionCollector(
                 store=self.store,
@@ -304,7 +304,7 @@ class CollectorFactory:
     def _owns(self, vm_id: int | None) -> bool:
         """Tell whether a server's transactions are counted here."""
         if self.panel.selection.partial:
-            return vm_id in self.store.watches
+            return vm_id in self.store.servers
         return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
 
     async def _read_backup_servers(self) -> None:
@@ -312,7 +312,7 @@ class CollectorFactory:
         self.store.backup_servers = listed.values
         until = self.clock.monotonic() + self._longest_age()
         self.store.backup_servers_until = until
-        listed.raise_if_cut_short()
+        listed.raise_if_truncated()
 
     def _longest_age(self) -> float:
         """Return how old what is read at the discovery interval may become."""

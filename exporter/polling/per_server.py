@@ -14,7 +14,7 @@ from typing import Any
 from ..clock import Clock
 from ..errors import NotAsked, PanelError, Unauthorized
 from ..model.store import PanelStore
-from ..onapp.backoff import doubled
+from ..onapp.backoff import exponential_pause
 from ..onapp.paging import Listed
 from .jobs import OFF_SECONDS, REFUSED, CollectorStatus
 
@@ -91,14 +91,14 @@ class PerServerCollector:
 
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
-        watch = self.store.watches.get(vm_id)
-        if watch and not self.store.fresh(watch, self.clock.monotonic()):
+        watch = self.store.servers.get(vm_id)
+        if watch and not self.store.is_fresh(watch, self.clock.monotonic()):
             # It is not asked for without its backups: how it failed is long ago.
             self._failing.discard(vm_id)
         if not self._is_young(self._progress(vm_id).read_at):
             if self._known(vm_id):
                 self._holders = None
-            self.store.learn(vm_id, self.name, None)
+            self.store.update(vm_id, self.name, None)
 
     def want(self, *, wanted: bool) -> bool:
         """Ask for it from now on, or no longer; tell whether that changed."""
@@ -141,7 +141,7 @@ class PerServerCollector:
 
     def _still_wanted(self, vm_id: int) -> bool:
         """Tell whether an answer is of use: much can end while it is awaited."""
-        return self.wanted and vm_id in self.store.watches
+        return self.wanted and vm_id in self.store.servers
 
     def _rests(self, vm_id: int) -> bool:
         """Tell whether a server is not to be asked now."""
@@ -173,7 +173,7 @@ class PerServerCollector:
             values += self._missing(vm_id, listed)
         self._tell(vm_id, values, partial=not listed.complete)
         try:
-            listed.raise_if_cut_short()
+            listed.raise_if_truncated()
         except PanelError as error:
             self._failing.add(vm_id)
             self.condition.failed(error, vm_id=vm_id)
@@ -183,12 +183,12 @@ class PerServerCollector:
     def _tell(self, vm_id: int, values: tuple[Any, ...], *, partial: bool) -> None:
         """Let a server have these rows, and no other: one may have moved."""
         if not self.exclusive:
-            self.store.learn(vm_id, self.name, values, partial=partial)
+            self.store.update(vm_id, self.name, values, partial=partial)
             return
         if self._holders is None:
             self._holders = {
                 row.id: number
-                for number in self.store.watches
+                for number in self.store.servers
                 for row in self._known(number)
             }
         for row in self._known(vm_id):
@@ -198,18 +198,18 @@ class PerServerCollector:
             if before != vm_id:
                 self._take_away(before, row.id)
             self._holders[row.id] = vm_id
-        self.store.learn(vm_id, self.name, values, partial=partial)
+        self.store.update(vm_id, self.name, values, partial=partial)
 
     def _take_away(self, vm_id: int, row_id: int) -> None:
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         if watch is not None:
             rest = tuple(row for row in self._known(vm_id) if row.id != row_id)
-            partial = self.name in watch.knowledge.partial
-            self.store.learn(vm_id, self.name, rest, partial=partial)
+            partial = self.name in watch.state.partial
+            self.store.update(vm_id, self.name, rest, partial=partial)
 
     def _known(self, vm_id: int) -> tuple[Any, ...]:
-        watch = self.store.watches.get(vm_id)
-        return (watch and getattr(watch.knowledge, self.name)) or ()
+        watch = self.store.servers.get(vm_id)
+        return (watch and getattr(watch.state, self.name)) or ()
 
     def _missing(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
         """Return rows that were known, and may only be missing in the list."""
@@ -217,7 +217,7 @@ class PerServerCollector:
         return tuple(
             value
             for value in self._known(vm_id)
-            if value.id not in ids and listed.may_lack(value.id)
+            if value.id not in ids and listed.may_omit(value.id)
         )
 
     def _failed(self, vm_id: int, error: PanelError) -> None:
@@ -236,7 +236,7 @@ class PerServerCollector:
     def _rest(self, progress: _Progress) -> None:
         """Leave a server alone: first until its next turn, then for longer."""
         first = self.store.interval_seconds / 2
-        seconds = doubled(first, progress.failures, _LONGEST_PAUSE_SECONDS)
+        seconds = exponential_pause(first, progress.failures, _LONGEST_PAUSE_SECONDS)
         progress.failures += 1
         progress.rests_until = self.clock.monotonic() + seconds
 

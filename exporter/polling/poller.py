@@ -28,8 +28,8 @@ from ..errors import (
 )
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
-from ..onapp.backoff import doubled
-from ..onapp.circuit_breaker import CircuitBreaker, Permit
+from ..onapp.backoff import exponential_pause
+from ..onapp.circuit_breaker import BreakerState, CircuitBreaker
 from ..onapp.permissions import backups_hint
 from .collectors import Collectors
 from .inventory import Inventory
@@ -109,16 +109,16 @@ class Poller:
 
     def _start_due(self) -> None:
         """Start what the gate permits and the clock demands."""
-        permit = self.gate.permit()
-        if permit is Permit.NONE:
+        permit = self.gate.state()
+        if permit is BreakerState.OPEN:
             # Refused is an end too; after a pause the first pass goes on.
-            self.store.first_pass_ended |= self.gate.refusing()
-            if self.gate.refusing() and self.store.answering is not False:
+            self.store.first_pass_ended |= self.gate.credentials_refused()
+            if self.gate.credentials_refused() and self.store.reachable is not False:
                 # Not by this one's try; its turn comes as soon as another is let in.
                 self._inventory_due = min(self._inventory_due, self.clock.monotonic())
                 self._refused(Unauthorized("HTTP 401 for another section's request"))
-        elif permit is Permit.ONE:
-            if not self._tasks and self.gate.claim():
+        elif permit is BreakerState.HALF_OPEN:
+            if not self._tasks and self.gate.claim_trial():
                 self._start_contact()
         else:
             self._start_reads()
@@ -164,7 +164,7 @@ class Poller:
         self._tasks.discard(task)
         if task is self._contact:
             self._contact = None
-            self.gate.release()
+            self.gate.release_trial()
         self.asleep = False
         self._wake.set()
 
@@ -185,16 +185,16 @@ class Poller:
                 log.exception("bug in the exporter", panel=self.store.name)
             self._bug = bug
             failure = PanelError(f"a bug in the exporter: {type(error).__name__}")
-            self.gate.failed(self.gate.credentials(), failure)
+            self.gate.record_failure(self.gate.credentials(), failure)
             failed(failure)
 
     def _publish(self) -> None:
         """Let the store know how the polling goes."""
         self.programme.expire_old()
-        self.store.heard_at_monotonic = self.gate.heard_at
+        self.store.last_proven_at_monotonic = self.gate.last_proven_at
         self.store.skew_seconds = self.reader.skew_seconds
         self.store.overdue_since_monotonic = self.timetable.overdue_since()
-        opens = self.clock.monotonic() + self.gate.seconds_closed()
+        opens = self.clock.monotonic() + self.gate.open_seconds()
         self.store.next_request_monotonic = max(self._next_due() or opens, opens)
         self.store.first_pass_ended |= self._first_pass.over()
 
@@ -202,7 +202,7 @@ class Poller:
         """Ask for the version, as a sign of life, and for the inventory when due."""
         parts = (self._ask_for_version, self._ask_for_inventory)
         # After a failed version in turns: it alone may be what fails.
-        turned = self.store.answering is False and self._retries % 2
+        turned = self.store.reachable is False and self._retries % 2
         for ask in reversed(parts) if turned else parts:
             await ask()
         if self.store.inventory_answered:
@@ -213,16 +213,16 @@ class Poller:
     def _recovered(self) -> None:
         if self._trouble is not None:
             log.info("panel answers", panel=self.store.name, version=self.store.version)
-        self._trouble = self.store.trouble = None
+        self._trouble = self.store.last_error = None
 
     async def _ask_for_version(self) -> None:
         try:
             version = await self.reader.version()
         except PanelError:
-            self.store.answering = False
+            self.store.reachable = False
             raise
         self.store.version = version or self.store.version
-        self.store.answering = True
+        self.store.reachable = True
         self._wake.set()  # the gate may have opened
 
     async def _ask_for_inventory(self) -> None:
@@ -251,7 +251,7 @@ class Poller:
 
     def _seconds_to_retry(self, error: ExporterError | None) -> float:
         """Return how long to wait this time: longer each time."""
-        seconds = doubled(_FIRST_RETRY_SECONDS, self._retries)
+        seconds = exponential_pause(_FIRST_RETRY_SECONDS, self._retries)
         self._retries += 1
         longest = min(_LONGEST_RETRY_SECONDS, self.rhythm.discovery_seconds)
         return min(max(seconds, seconds_asked_for(error)), longest)
@@ -259,7 +259,7 @@ class Poller:
     def _complain(self, error: ExporterError) -> None:
         """Keep the panel's trouble; log it when it begins or becomes another."""
         hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
-        self.store.trouble = LastError.of(error, self.clock.time(), hint)
+        self.store.last_error = LastError.of(error, self.clock.time(), hint)
         if type(error) is not self._trouble:
             self._trouble = type(error)
             log.error("panel lost", panel=self.store.name, **error.told(hint))
@@ -278,7 +278,7 @@ class Poller:
 
     async def _read(self, vm_id: int) -> None:
         backups = await self.reader.backups(vm_id)
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         if watch is None:
             self.reader.forget(vm_id)  # gone while it was being read
             self._tried(vm_id, failed=False)
@@ -286,7 +286,7 @@ class Poller:
         if watch.failing:
             log.info("server read again", panel=self.store.name, vm_id=vm_id)
         time, monotonic = self.clock.time(), self.clock.monotonic()
-        self.store.succeeded(vm_id, backups, time=time, monotonic=monotonic)
+        self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)
         try:
             await self.programme.read(vm_id)
         except Unauthorized as error:
@@ -302,33 +302,33 @@ class Poller:
         self.programme.expire(vm_id)
         if isinstance(error, Unauthorized):
             self._refused(error)
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         if watch is None:
             return
         hint = backups_hint(error)
         if not watch.failing and not isinstance(error, Unauthorized):
             where = {"panel": self.store.name, "vm_id": vm_id}
             log.warning("server not read", **where, **error.told(hint))
-        self.store.failed(vm_id, LastError.of(error, self.clock.time(), hint))
+        self.store.record_failure(vm_id, LastError.of(error, self.clock.time(), hint))
 
     def _refused(self, error: Unauthorized) -> None:
-        self.store.answering = False
+        self.store.reachable = False
         self._complain(error)
 
     def _contact_due(self) -> float:
         """Return when to ask for the panel itself: on time, and after a silence."""
-        heard_at = self.gate.heard_at or self.clock.monotonic()
+        heard_at = self.gate.last_proven_at or self.clock.monotonic()
         silent = heard_at + self.rhythm.interval_seconds
         return max(self._retry_at, min(self._inventory_due, silent))
 
     def _seconds_to_sleep(self) -> float | None:
         """Return how long nothing can be due; None: until a request ends."""
-        permit = self.gate.permit()
-        if permit is Permit.NONE:
-            closed = self.gate.seconds_closed()
-            resting = self.gate.resting()
+        permit = self.gate.state()
+        if permit is BreakerState.OPEN:
+            closed = self.gate.open_seconds()
+            resting = self.gate.credentials_backing_off()
             return min(closed, _SECRET_CHECK_SECONDS) if resting else closed
-        if permit is Permit.ONE:
+        if permit is BreakerState.HALF_OPEN:
             return None if self._tasks else _TURN_SECONDS  # another's turn
         if len(self._tasks) >= self.rhythm.concurrency:
             return None

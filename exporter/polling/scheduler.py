@@ -180,7 +180,7 @@ class FirstPass:
 
     def expect(self) -> None:
         """Take in which servers there are, after an inventory."""
-        watches = self.store.watches
+        watches = self.store.servers
         if self._untried is None:
             self._untried = {v for v, watch in watches.items() if watch.failing is None}
         self._untried &= watches.keys()
@@ -201,5 +201,5 @@ class FirstPass:
         return not self._untried
 
     def _was_read(self, vm_id: int) -> bool:
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         return watch is not None and watch.failing is False

@@ -27,7 +27,7 @@ from ..model.entities import (
     Target,
 )
 from ..model.selection import Expectation, Shard
-from ..model.store import NOBODY, PanelStore, ServerState
+from ..model.store import NO_SERVER, PanelStore, ServerState
 from ..onapp.paging import Listed, Value
 from .jobs import OFF_SECONDS, REFUSED
 from .per_server import PerServerCollector
@@ -143,29 +143,29 @@ class ScheduleCollector:
         whole = self.schedules.complete and self.disks.complete
         claimed = unowned or self._unclaimed or self._claims
         if whole and not claimed and self._manner == manner:
-            self._told &= self.store.watches.keys()
-            untold = self.store.watches.keys() - self._told
+            self._told &= self.store.servers.keys()
+            untold = self.store.servers.keys() - self._told
             return untold | self._index.differing(index)
         self._unclaimed, self._claims = set(unowned), {}
-        return tuple(self.store.watches)
+        return tuple(self.store.servers)
 
     def _assign(self, vm_id: int) -> None:
-        watch = self.store.watches.get(vm_id)
+        watch = self.store.servers.get(vm_id)
         if watch is None:
             return
         self._told.add(vm_id)
         if self.disks.in_use:
             # A server without any disk is one whose disks the role cannot see.
             disks = self._index.disks.get(vm_id, ())
-            disks += self.disks.lacked(watch.knowledge.disks)
+            disks += self.disks.lacked(watch.state.disks)
             partial = not self.disks.complete
-            self.store.learn(vm_id, DISKS, disks or None, partial=partial)
+            self.store.update(vm_id, DISKS, disks or None, partial=partial)
         if self.schedules.in_use and (self.disks.settled or not self._blind()):
-            schedules = self._schedules_of(vm_id, watch.knowledge)
+            schedules = self._schedules_of(vm_id, watch.state)
             # A schedule of a disk that is not listed may be this server's too.
             lost = not self.disks.complete and bool(self._index.unowned)
             partial = lost or not self.schedules.complete
-            self.store.learn(vm_id, SCHEDULES, schedules, partial=partial)
+            self.store.update(vm_id, SCHEDULES, schedules, partial=partial)
 
     def _settle_ways(self) -> None:
         """Decide which lists are asked for server by server from now on."""
@@ -180,7 +180,7 @@ class ScheduleCollector:
         for name in begins:
             log.info("asked server by server", panel=self.store.name, resource=name)
         if begins:
-            for vm_id, watch in self.store.watches.items():
+            for vm_id, watch in self.store.servers.items():
                 if watch.failing is not None:
                     self.hasten(vm_id)
 
@@ -241,10 +241,10 @@ class ScheduleCollector:
         )
         if self.schedules.one_by_one.wanted or self._blind():
             schedules = ()
-        known = self.store.unclaimed
+        known = self.store.unassigned_schedules
         if schedules != (() if known is None else known.schedules):
-            self.store.unclaimed = ServerState(
-                name, NOBODY, Expectation(), schedules=schedules
+            self.store.unassigned_schedules = ServerState(
+                name, NO_SERVER, Expectation(), schedules=schedules
             )
 
 
@@ -330,7 +330,7 @@ class ListCollector(Generic[Value]):
             raise
         else:
             self._take_in(listed, now)
-            listed.raise_if_cut_short()
+            listed.raise_if_truncated()
 
     def expire(self) -> bool:
         """Drop what was read too long ago; tell whether there was any."""
@@ -348,14 +348,14 @@ class ListCollector(Generic[Value]):
         return tuple(
             value
             for value in known or ()
-            if value.id not in self._ids and self.listed.may_lack(value.id)
+            if value.id not in self._ids and self.listed.may_omit(value.id)
         )
 
     def _take_in(self, listed: Listed[Value], now: float) -> None:
         self._read_at, self.settled = now, True
         if listed != self.listed:
             self.listed, self._ids = listed, listed.ids()
-        self.refused = self.refused and listed.cut_short
+        self.refused = self.refused and listed.truncated
         if self.complete:
             self._whole_at = now
         self.recent = now - self._whole_at <= self.longest_age_seconds

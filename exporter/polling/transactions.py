@@ -20,7 +20,7 @@ from ..model.entities import Transaction
 from ..model.store import PanelStore
 from ..model.transaction_log import LogExcerpt, TransactionLog
 from ..onapp.api import PanelApi
-from ..onapp.paging import PER_PAGE, Page
+from ..onapp.paging import ROWS_PER_PAGE, Page
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ MOST_PAGES_FIRST = 10
 """The first reading goes back no further: it only finds what is open."""
 _FIRST_ATTEMPTS = 3
 """After so many it goes back only as far as the panel lets it."""
-_FULL_PAGES = (10, PER_PAGE)
+_FULL_PAGES = (10, ROWS_PER_PAGE)
 """A page of so many rows need not be the last, if a panel sends no paging headers."""
 _SHARE_BELOW = 1 / 4
 """So much of the interval may go by while open ones are looked for below the head."""
@@ -66,7 +66,7 @@ class TransactionCollector:
 
     async def read(self) -> None:
         """Read what is new, and what has become of what was open."""
-        journal = self.store.journal
+        journal = self.store.transaction_log
         if journal is None:
             return
         pages = await self._read_head(journal)
@@ -75,22 +75,22 @@ class TransactionCollector:
         error = await self._look_for(journal, pages)
         # Nothing was awaited since the last answer: the journal changes in one step.
         further = {n: row for n, row in pages.rows.items() if n not in head}
-        absent = {number for number in journal.open if pages.lack(number)}
+        absent = {number for number in journal.open_transactions if pages.lack(number)}
         now = self.clock.monotonic()
         until = now + self.longest_age_seconds
         seen = LogExcerpt(head, further, absent)
-        news = journal.enter(seen, self.owns, now=now, until=until)
-        self._note_places(journal.open, pages)
-        for take in news.failed_takes:
-            self.store.take_failed(take)
-        for vm_id in news.changed:
+        news = journal.update(seen, self.owns, now=now, expires_at=until)
+        self._note_places(journal.open_transactions, pages)
+        for take in news.failed_backups:
+            self.store.record_failed_backup(take)
+        for vm_id in news.changed_servers:
             self.hasten(vm_id)
         if error is not None:
             raise error
 
     async def _read_head(self, journal: TransactionLog) -> _LogPages:
         pages = _LogPages()
-        if not journal.begun:
+        if not journal.has_been_read:
             await self._read_first(pages)
             return pages
         for number in range(1, _MOST_PAGES + 1):
@@ -168,10 +168,10 @@ class TransactionCollector:
         """Return open transactions: those that count, then those checked long ago."""
 
         def rank(number: int) -> tuple[bool, int, int]:
-            foreign = not self.owns(journal.open[number].vm_id)
+            foreign = not self.owns(journal.open_transactions[number].vm_id)
             return foreign, self._checked.get(number, -1), -number
 
-        return sorted(journal.open, key=rank)
+        return sorted(journal.open_transactions, key=rank)
 
     def _note_places(self, wanted: Iterable[int], pages: _LogPages) -> None:
         places = {n: pages.places.get(n) or self._next_place(n, pages) for n in wanted}
@@ -207,9 +207,9 @@ class _LogPages:
         ids = [row.id for row in page.values]
         self.spans[number] = (min(ids, default=0), max(ids, default=0))
         self.size = max(self.size, len(ids))
-        if not ids or (page.last and len(ids) not in _FULL_PAGES):
+        if not ids or (page.is_last and len(ids) not in _FULL_PAGES):
             self._last = number
-        elif page.last and self.rows.keys() >= set(ids):
+        elif page.is_last and self.rows.keys() >= set(ids):
             self.stalled = number
         for index, row in enumerate(page.values):
             self.rows[row.id] = row

@@ -62,7 +62,7 @@ def panel_status(
     errors: Mapping[str, int],
 ) -> PanelStatus:
     """Return what is to be shown of a panel."""
-    watches = panel.watches.values()
+    watches = panel.servers.values()
     reads = [watch.read_at for watch in watches if watch.read_at is not None]
     failing = sum(watch.failing is True for watch in watches)
     due = panel.next_request_monotonic
@@ -90,21 +90,21 @@ def panel_status(
         poll_lag_seconds=poll_lag_seconds(panel, now),
         clock_skew_seconds=panel.skew_seconds,
         errors=errors,
-        trouble=_trouble(panel.trouble),
+        trouble=_trouble(panel.last_error),
     )
 
 
 def server_status(entry: Entry, now: Now) -> ServerStatus:
     """Return what is to be shown of a server."""
-    known = None if entry.watch is None else entry.watch.knowledge
+    known = None if entry.watch is None else entry.watch.state
     server = None if known is None else known.server
     verdict, judgement = entry.verdict, entry.judgement
     failing: bool | None = True
     read_at: float | None = None
-    trouble = entry.panel.look_up_troubles.get(entry.vm_id)
+    trouble = entry.panel.look_up_errors.get(entry.vm_id)
     if entry.watch is not None:
         failing, read_at = entry.watch.failing, entry.watch.read_at
-        trouble = entry.watch.trouble
+        trouble = entry.watch.last_error
     return ServerStatus(
         panel=entry.panel.name,
         vm_id=entry.vm_id,
@@ -144,7 +144,7 @@ def moment(time: float | None) -> datetime | None:
 def _targets(entry: Entry, now: Now) -> tuple[TargetStatus, ...]:
     if entry.verdict is None or entry.watch is None:
         return ()
-    sizes = _recent_sizes(entry.watch.knowledge.backups or ())
+    sizes = _recent_sizes(entry.watch.state.backups or ())
     found = [
         (_state(entry, target), _target(entry, target, now, sizes))
         for target in entry.verdict.targets

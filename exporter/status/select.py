@@ -46,7 +46,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def label(self) -> str:
         """Return what the server is called, as far as is known."""
-        server = self.watch and self.watch.knowledge.server
+        server = self.watch and self.watch.state.server
         return server.label if server else ""
 
 
@@ -99,7 +99,7 @@ def entry(
         if panel.name != panel_name:
             continue
         number = whole_number(vm_id, _DIGITS_OF_A_SERVER)
-        watch = None if number is None else panel.watches.get(number)
+        watch = None if number is None else panel.servers.get(number)
         if watch is not None and number is not None:
             return _judged(panel, number, watch, verdicts[panel.name], moment.now)
         if vm_id in panel.unresolved:
@@ -109,7 +109,7 @@ def entry(
 
 def next_start_at(entry: Entry, now: Now, target: Target | None = None) -> float | None:
     """Return when the next backup of a server, or of a target, is to start."""
-    schedules = () if entry.watch is None else entry.watch.knowledge.schedules or ()
+    schedules = () if entry.watch is None else entry.watch.state.schedules or ()
     starts = (
         schedule.next_start_at
         for schedule in schedules
@@ -121,7 +121,7 @@ def next_start_at(entry: Entry, now: Now, target: Target | None = None) -> float
 def _entries(moment: Snapshot, verdicts: Verdicts) -> Iterator[Entry]:
     for panel in moment.panels:
         known = verdicts[panel.name]
-        for vm_id, watch in panel.watches.items():
+        for vm_id, watch in panel.servers.items():
             yield _judged(panel, vm_id, watch, known, moment.now)
         for name in panel.unresolved:
             yield Entry(panel, name, UNRESOLVED)
@@ -166,7 +166,7 @@ def _is_in(entry: Entry, states: tuple[str, ...]) -> bool:
 
 def _texts(entry: Entry) -> Iterable[str]:
     yield entry.vm_id
-    server = entry.watch and entry.watch.knowledge.server
+    server = entry.watch and entry.watch.state.server
     if server:
         yield from (server.label, server.hostname, server.identifier)
 

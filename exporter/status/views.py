@@ -74,7 +74,7 @@ class Views:
             if found is None:
                 return None
             watch = found.watch
-            backups = () if watch is None else tuple(watch.knowledge.backups or ())
+            backups = () if watch is None else tuple(watch.state.backups or ())
             return self.pages.server(
                 server_status(found, moment.now),
                 rows(backups, page),

@@ -120,7 +120,7 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
                 vm_ids = await asyncio.to_thread(orders.recv)
                 started = time.process_time()
                 await _read(
-                    exporter, vm_ids or list(exporter.store.panels["cp"].watches)
+                    exporter, vm_ids or list(exporter.store.panels["cp"].servers)
                 )
                 orders.send(time.process_time() - started)
 

@@ -241,7 +241,7 @@ async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(
         poller = cloud.exporter.fleet.members["cp"].poller
         sound = poller.reader
         poller.reader = Quoting(
-            sound.panel, sound.client, sound.gate, sound.account, sound.observer
+            sound.panel, sound.client, sound.breaker, sound.account, sound.observer
         )
         await cloud.advance(4 * INTERVAL)
         said = {"log": log.getvalue(), **await pages(cloud.base)}

@@ -96,7 +96,7 @@ def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
     ):
         registry.register(family)
     for panel in panels:
-        telemetry.panel(panel).answered("backups", 200, 0.3)
+        telemetry.panel(panel).observe_response("backups", 200, 0.3)
     return registry
 
 
@@ -220,9 +220,9 @@ def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) 
             looks.append(server.label)
             return super().__iter__()
 
-    panel.watch(server.id, server, Expectation())
+    panel.register_server(server.id, server, Expectation())
     rows = msgspec.structs.asdict(packed((a_backup(**row),)))
-    panel.succeeded(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
 
 
 def two_servers(looks: list[str]) -> PanelStore:
@@ -258,9 +258,9 @@ def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
     scrape.render(TEXT)
     looks.clear()
 
-    same = panel.watches[1].knowledge.backups
+    same = panel.servers[1].state.backups
     assert isinstance(same, PackedBackups)
-    panel.succeeded(1, same, time=TIME + 900, monotonic=50_900.0)
+    panel.record_backups(1, same, time=TIME + 900, monotonic=50_900.0)
     text = scrape.render(TEXT).decode()
 
     assert looks == []
@@ -396,7 +396,7 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
 
 def test_names_choose_families_and_samples() -> None:
     """`name[]` may name a family or one of its samples, ours or our own."""
-    panel = a_panel(journal=TransactionLog())
+    panel = a_panel(transaction_log=TransactionLog())
     add_server(panel, a_server(), a_backup())
     own = own_metrics(["cp"])
     scrape = Exposition(a_store(panel), FixedClock(), Detail(), own)

@@ -55,7 +55,7 @@ class Scraped:
 
     def __init__(self) -> None:
         """Fill a store."""
-        self.panel: PanelStore = a_panel(journal=TransactionLog())
+        self.panel: PanelStore = a_panel(transaction_log=TransactionLog())
         add_server(self.panel, a_server(), a_backup())
         self.door, self.clock = Door(), FixedClock()
         own = CollectorRegistry()
@@ -91,12 +91,12 @@ class Scraped:
 
     def the_panel_is_lost(self) -> None:
         """Change nothing about any server."""
-        self.panel.answering = False
+        self.panel.reachable = False
 
     def a_transaction_fails(self) -> None:
         """Change nothing but a counter."""
-        assert self.panel.journal is not None
-        self.panel.journal.counts["take_backup", "failed"] += 1
+        assert self.panel.transaction_log is not None
+        self.panel.transaction_log.counts["take_backup", "failed"] += 1
 
     def a_reload_shows_less(self) -> None:
         """Change nothing that is known."""
@@ -188,7 +188,7 @@ async def test_what_changes_is_written_soon_though_something_could_not_be() -> N
     def known_as(label: str) -> None:
         rows: dict[str, Any] = msgspec.structs.asdict(packed((a_backup(),)))
         add_server(scraped.panel, a_server(label=label))
-        scraped.panel.succeeded(1, Noting(**rows), time=TIME, monotonic=MONOTONIC)
+        scraped.panel.record_backups(1, Noting(**rows), time=TIME, monotonic=MONOTONIC)
 
     scraped, looked = Scraped(), threading.Event()
     async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS), scraped.scrapes.running():

@@ -93,13 +93,13 @@ def test_rows_that_are_equal_are_no_change() -> None:
     """A poll may bring them as other objects; nothing is looked at again."""
     panel = a_panel()
     rows = (a_backup(id=1), a_backup(id=2))
-    panel.watch(1, a_server(), Expectation())
-    panel.succeeded(1, packed(rows), time=TIME, monotonic=50_000.0)
-    known = panel.watches[1].knowledge
-    panel.succeeded(1, packed(rows), time=TIME + 900, monotonic=50_000.0)
+    panel.register_server(1, a_server(), Expectation())
+    panel.record_backups(1, packed(rows), time=TIME, monotonic=50_000.0)
+    known = panel.servers[1].state
+    panel.record_backups(1, packed(rows), time=TIME + 900, monotonic=50_000.0)
 
-    assert panel.watches[1].knowledge is known
-    assert panel.watches[1].read_at == TIME + 900
+    assert panel.servers[1].state is known
+    assert panel.servers[1].read_at == TIME + 900
 
 
 def test_families_that_are_not_asked_for_are_not_made() -> None:

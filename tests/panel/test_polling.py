@@ -349,7 +349,7 @@ async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
         fault.remove()
         cloud.unanswered = 0
         await cloud.settle()
-        remembered = cloud.exporter.fleet.members["cp"].poller.reader._known  # noqa: SLF001  # what must not grow
+        remembered = cloud.exporter.fleet.members["cp"].poller.reader._cache  # noqa: SLF001  # what must not grow
 
         assert families_of(await cloud.metrics(), 2) == set()
         assert "virtual_machines/2/backups" not in remembered
@@ -371,7 +371,7 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
         await cloud.advance(INTERVAL)
         timetable = poller.timetable
         kept = [
-            len(poller.store.watches),
+            len(poller.store.servers),
             len(timetable._due),  # noqa: SLF001  # what must not grow
             len(timetable._failures),  # noqa: SLF001  # the same
             len(timetable._queue),  # noqa: SLF001  # the same
@@ -379,7 +379,7 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
         ]
         remembered = {
             path
-            for path in poller.reader._known  # noqa: SLF001  # the same
+            for path in poller.reader._cache  # noqa: SLF001  # the same
             if path.endswith("backups")
         }
 
@@ -433,7 +433,7 @@ class FaultyVersion(PanelApi):
 def faulty(reader: PanelApi, kind: type[PanelApi]) -> PanelApi:
     """Return a reader of the same panel with a bug."""
     return kind(
-        reader.panel, reader.client, reader.gate, reader.account, reader.observer
+        reader.panel, reader.client, reader.breaker, reader.account, reader.observer
     )
 
 

@@ -488,7 +488,7 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
         assert before == 0
         assert kept == 1
         assert await cloud.value("onapp_up") == 1
-        assert member.sessions.kept.closed
+        assert member.sessions.keep_alive.closed
         member = cloud.exporter.fleet.members["cp"]
         await cloud.get("/-/reload", method="POST")
         assert cloud.exporter.fleet.members["cp"] is member

@@ -49,12 +49,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def hostile() -> Iterator[str]:
     """Serve a panel whose texts want to be markup, or to be in the way."""
     trouble = LastError("timeout", EVIL, EVIL, 0.0)
-    panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", trouble=trouble)
+    panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", last_error=trouble)
     for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
         server = a_server(id=number, label=text, hostname=text, identifier=text)
         row = a_backup(target=Target(text, number), identifier=text, initiated=text)
         add_server(panel, server, row)
-        panel.failed(number, trouble)
+        panel.record_failure(number, trouble)
 
     @asynccontextmanager
     async def served() -> AsyncIterator[str]:

@@ -119,7 +119,7 @@ def a_fleet() -> Store:
     sizes = {1: 3000, 2: 1000, 3: 2000}
     for number, age in ((1, 0.5), (2, 2), (3, 9)):
         server = a_server(id=number, label=f"web-{number}", created_at=TIME - 90 * DAY)
-        one.watch(number, server, daily)
+        one.register_server(number, server, daily)
         made = a_backup(
             id=number,
             target=Target("Disk", 10 * number),
@@ -127,13 +127,15 @@ def a_fleet() -> Store:
             created_at=TIME - age * DAY - 60,
             built_at=TIME - age * DAY,
         )
-        one.succeeded(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
+        one.record_backups(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
     add_server(
         two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True)
     )
-    two.watch(5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily)
-    two.succeeded(5, packed(()), time=TIME, monotonic=MONOTONIC)
-    two.learn(
+    two.register_server(
+        5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily
+    )
+    two.record_backups(5, packed(()), time=TIME, monotonic=MONOTONIC)
+    two.update(
         2 + 3, "schedules", (a_schedule(Target("VirtualMachine", 5), TIME + 7200),)
     )
     return a_store(one, two)
@@ -255,12 +257,12 @@ async def test_what_means_nothing_is_refused_with_what_would_be_right(
 async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
     """What is stale and stuck is found as both; its own state is the worse."""
     panel = a_panel()
-    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    panel.register_server(1, a_server(), Expectation(own_interval_seconds=DAY))
     rows = (
         a_backup(created_at=TIME - 9 * DAY, built_at=TIME - 9 * DAY),
         a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
     )
-    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         found = await looker.status()
         stuck = await looker.ids(state="stuck")
@@ -291,9 +293,9 @@ async def test_a_good_backup_in_time_hides_nothing_else(
 ) -> None:
     """The next one may hang though the last is young enough."""
     panel = a_panel()
-    panel.watch(1, a_server(), Expectation(own_interval_seconds=DAY))
+    panel.register_server(1, a_server(), Expectation(own_interval_seconds=DAY))
     rows = packed((_of_ago(20 * 3600), row))
-    panel.succeeded(1, rows, time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, rows, time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         found = await looker.status()
 
@@ -355,8 +357,8 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
 ) -> None:
     """Without a backup, or without an interval to judge its age by, nobody knows."""
     panel = a_panel()
-    panel.watch(1, a_server(created_at=TIME - age), own)
-    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.register_server(1, a_server(created_at=TIME - age), own)
+    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
         trouble = await looker.ids(state="trouble")
@@ -473,8 +475,8 @@ async def test_what_nobody_schedules_is_not_fine(
     known = tuple(
         Disk(abs(disk), 1, is_swap=disk < 0, has_autobackups=False) for disk in disks
     )
-    panel.learn(1, "disks", known)
-    panel.learn(1, "schedules", (schedule,))
+    panel.update(1, "disks", known)
+    panel.update(1, "schedules", (schedule,))
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
     shown = {f"{t['target_type']} {t['target_id']}": t for t in found["targets"]}
@@ -499,7 +501,7 @@ async def test_schedules_that_start_nothing_are_said_alone() -> None:
         (3, (a_backup(), second), (_DAILY_DISK, on_second)),
     ):
         add_server(panel, a_server(id=number, created_at=TIME - 90 * DAY), *rows)
-        panel.learn(number, "schedules", schedules)
+        panel.update(number, "schedules", schedules)
     async with served(a_store(panel)) as looker:
         found = (await looker.status(sort="server"))["servers"]
 
@@ -522,7 +524,7 @@ async def test_a_disk_without_backup_is_new_on_a_young_server(
     both = tuple(
         Disk(number, 1, is_swap=False, has_autobackups=True) for number in (101, 102)
     )
-    panel.learn(1, "disks", both)
+    panel.update(1, "disks", both)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
 
@@ -537,14 +539,14 @@ async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
     """Its youth excuses only what was never backed up."""
     panel = a_panel()
     own = Expectation(own_interval_seconds=3600, backup_required=True)
-    panel.watch(1, a_server(created_at=TIME - 20 * 3600), own)
+    panel.register_server(1, a_server(created_at=TIME - 20 * 3600), own)
     rows = (_of_ago(10 * 3600), a_backup(id=2, target=_SECOND))
-    panel.succeeded(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
     three = tuple(
         Disk(number, 1, is_swap=False, has_autobackups=True)
         for number in (101, 102, 103)
     )
-    panel.learn(1, "disks", three)
+    panel.update(1, "disks", three)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
 
@@ -586,9 +588,9 @@ async def test_no_target_is_better_than_its_server() -> None:
         own = Expectation(own_interval_seconds=DAY, backup_required=True)
         created_at = TIME - 90 * DAY
         server = a_server(id=number, suspended=number == 3, created_at=created_at)
-        panel.watch(number, server, own)
+        panel.register_server(number, server, own)
         moments = {"time": TIME - seconds_ago, "monotonic": MONOTONIC - seconds_ago}
-        panel.succeeded(number, packed(rows), **moments)
+        panel.record_backups(number, packed(rows), **moments)
     async with served(a_store(panel)) as looker:
         found = (await looker.status())["servers"]
         _, page = await looker.get("/server", panel="cp", vm_id=1)
@@ -764,12 +766,12 @@ async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> 
 async def test_nothing_that_a_panel_says_becomes_markup() -> None:
     """Names, addresses, versions, errors and identifiers are text."""
     trouble = LastError("timeout", EVIL, EVIL, TIME)
-    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", trouble=trouble)
+    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", last_error=trouble)
     panel.unresolved = (EVIL,)
     changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
     server = a_server(label=EVIL, hostname=EVIL, identifier=EVIL)
     add_server(panel, server, a_backup(identifier=EVIL, **changes))
-    panel.failed(1, trouble)
+    panel.record_failure(1, trouble)
     async with served(a_store(panel)) as looker:
         pages = [
             await looker.get("/", q=EVIL),
@@ -814,7 +816,11 @@ async def test_pages_are_served_under_a_policy_that_lets_nothing_else_in() -> No
         (a_store(a_panel()), "No server is known."),
         (
             a_store(
-                a_panel(answering=None, heard_at_monotonic=None, first_pass_ended=False)
+                a_panel(
+                    reachable=None,
+                    last_proven_at_monotonic=None,
+                    first_pass_ended=False,
+                )
             ),
             "the first pass has not ended",
         ),
@@ -880,7 +886,7 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
         for number, schedule in enumerate(late)
     )
     given_up = msgspec.structs.replace(schedules[0], id=9999, status="failed")
-    panel.unclaimed = ServerState(
+    panel.unassigned_schedules = ServerState(
         "cp", 0, Expectation(), schedules=(*schedules, given_up)
     )
     async with served(a_store(panel)) as looker:
@@ -966,7 +972,7 @@ def a_large_store(servers: int) -> Store:
     for number in range(1, servers + 1):
         add_server(panel, a_server(id=number, label=f"web-{number}"))
         rows = packed(_thirty(number))
-        panel.succeeded(number, rows, time=TIME, monotonic=MONOTONIC)
+        panel.record_backups(number, rows, time=TIME, monotonic=MONOTONIC)
     return a_store(panel)
 
 

@@ -21,13 +21,13 @@ from exporter.onapp.client import Client, Sessions
 class IgnoredCounts:
     """Ignores what is counted."""
 
-    def answered(self, resource: str, status: int, seconds: float) -> None:
+    def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Ignore an answer."""
 
-    def failed(self, resource: str, reason: str) -> None:
+    def observe_error(self, resource: str, reason: str) -> None:
         """Ignore a failure."""
 
-    def skipped(self, resource: str, rows: int) -> None:
+    def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Ignore rows."""
 
 
@@ -46,10 +46,10 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
     weeks = itertools.count(step=10**6)  # no pause is longer than from look to look
     standing = CredentialState(lambda: float(next(weeks)), lambda: 0.0)
     gate = CircuitBreaker(account.credentials, standing, 300.0)
-    gate.claim()
+    gate.claim_trial()
     async with server, aiohttp.ClientSession() as session:
         url = yarl.URL(f"http://127.0.0.1:{port}")
-        ways = Sessions(kept=session, fresh=session)
+        ways = Sessions(keep_alive=session, single_use=session)
         clock = SystemClock()
         client = Client(
             ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)

@@ -30,7 +30,7 @@ from exporter.metrics.exposition import TEXT, Exposition
 from exporter.onapp import backups as parser
 from exporter.onapp import resources as records
 from exporter.onapp.backups import Parsed
-from exporter.onapp.error_body import refusal
+from exporter.onapp.error_body import error_text
 
 CANARY = "sPy-of-7-letters"
 """Stands in bodies wherever a secret could; no error may quote it."""
@@ -47,15 +47,15 @@ _PATHS = {
     "backup_servers": "/settings/backup_servers",
 }
 DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
-    "version": parser.version,
-    "virtual_machines": parser.servers,
-    "virtual_machine": parser.server,
-    "backups": partial(parser.backups, vm_id=1),
-    "recovery_points": partial(records.recovery_points, vm_id=1),
-    "schedules": records.schedules,
-    "disks": records.disks,
-    "transactions": records.transactions,
-    "backup_servers": records.backup_servers,
+    "version": parser.decode_version,
+    "virtual_machines": parser.decode_servers,
+    "virtual_machine": parser.decode_server,
+    "backups": partial(parser.decode_backups, vm_id=1),
+    "recovery_points": partial(records.decode_recovery_points, vm_id=1),
+    "schedules": records.decode_schedules,
+    "disks": records.decode_disks,
+    "transactions": records.decode_transactions,
+    "backup_servers": records.decode_backup_servers,
 }
 
 
@@ -65,7 +65,7 @@ def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
     Fails if a decoder raises anything but Undecodable, or if a message quotes CANARY.
     """
     found = {}
-    said = [refusal(body, form, hide=[CANARY])]
+    said = [error_text(body, form, secrets=[CANARY])]
     for name, decode in DECODERS.items():
         try:
             found[name] = decode(body, form)
@@ -73,7 +73,7 @@ def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
             said.append(str(error))
     for parsed in found.values():
         if isinstance(parsed, Parsed):
-            said += (f"{row.row_id} {row.why}" for row in parsed.skipped)
+            said += (f"{row.row_id} {row.message}" for row in parsed.skipped)
     assert [text for text in said if CANARY in text] == []
     return found
 
@@ -89,9 +89,9 @@ def rendered_values(found: Mapping[str, Any]) -> list[float]:
     for server in (*lists.get("virtual_machines", ()), a_server(id=1)):
         add_server(panel, server, *lists.get("backups", ()))
     for transaction in lists.get("transactions", ()):
-        panel.take_failed(transaction)
+        panel.record_failed_backup(transaction)
     for name in ("schedules", "disks", "recovery_points"):
-        panel.learn(1, name, lists.get(name, ()))
+        panel.update(1, name, lists.get(name, ()))
     clock, registry = FixedClock(), CollectorRegistry()
     text = Exposition(a_store(panel), clock, Detail(), registry).render(TEXT).decode()
     values = [

@@ -57,9 +57,9 @@ class RandomStores:
         read_at = chosen((None, 0.0, 60.0, HOUR))
         panel = a_panel(
             name,
-            answering=up,
-            heard_at_monotonic=None if up is None else MONOTONIC,
-            trouble=self._last_error() if up is False else None,
+            reachable=up,
+            last_proven_at_monotonic=None if up is None else MONOTONIC,
+            last_error=self._last_error() if up is False else None,
             skew_seconds=chosen((None, 0.0, 299.0, -301.0)),
             overdue_since_monotonic=chosen((None, MONOTONIC - 1799, MONOTONIC - 1801)),
             inventory_answered=True,
@@ -74,14 +74,14 @@ class RandomStores:
                 BackupServer(2, "b", enabled=False, capacity_bytes=None),
             ),
             backup_servers_until=MONOTONIC + 60,
-            journal=self._transaction_log(),
-            unclaimed=ServerState(
+            transaction_log=self._transaction_log(),
+            unassigned_schedules=ServerState(
                 name, 0, Expectation(), schedules=tuple(self._schedules([9001]))
             ),
         )
         for vm_id in range(1, servers + 1):
             self._server(panel, vm_id)
-        tried = sum(watch.failing is not None for watch in panel.watches.values())
+        tried = sum(watch.failing is not None for watch in panel.servers.values())
         panel.unresolved = chosen(((), ("gone",)))
         panel.servers_listed = tried + len(panel.unresolved) + chosen((-1, 0, 0, 1))
         return panel
@@ -107,7 +107,7 @@ class RandomStores:
             for number in range(1, self.random.randrange(1, 5))
         }
         seen = LogExcerpt(head, {}, set())
-        journal.enter(seen, lambda _: True, now=MONOTONIC, until=MONOTONIC + 60)
+        journal.update(seen, lambda _: True, now=MONOTONIC, expires_at=MONOTONIC + 60)
         return journal
 
     def _server(self, panel: PanelStore, vm_id: int) -> None:
@@ -120,28 +120,30 @@ class RandomStores:
         )
         own = chosen((None, None, None, DAY, 7 * DAY))
         expectation = Expectation(own, chosen(_INTERVALS), chosen((None, True, False)))
-        panel.watch(vm_id, described if chosen((1, 1, 1, 0)) else None, expectation)
+        panel.register_server(
+            vm_id, described if chosen((1, 1, 1, 0)) else None, expectation
+        )
         if chosen((1,) * 12 + (0,)):
             age = chosen(_POLL_AGES)
-            panel.succeeded(
+            panel.record_backups(
                 vm_id,
                 packed(self._backups(vm_id, disks)),
                 time=TIME - age,
                 monotonic=MONOTONIC - age,
             )
         if chosen((1,) + (0,) * 8):
-            panel.failed(vm_id)
+            panel.record_failure(vm_id)
         known: dict[str, Any] = {
             "disks": chosen((None, tuple(self._disks(vm_id, disks)))),
             "schedules": chosen(
                 (None, (), *[tuple(self._schedules(disks, vm_id))] * 4)
             ),
             "recovery_points": chosen((None, None, (self._point(vm_id),))),
-            "failed_takes": chosen(((), (), tuple(self._failed(vm_id, disks)))),
+            "failed_backups": chosen(((), (), tuple(self._failed(vm_id, disks)))),
         }
         for name, values in known.items():
             partial = name in (DISKS, SCHEDULES) and chosen((True, False, False))
-            panel.learn(vm_id, name, values, partial=partial)
+            panel.update(vm_id, name, values, partial=partial)
 
     def _age(self, edges: tuple[float, ...] = _EDGES) -> float:
         edge = self.random.choice(edges)

@@ -21,11 +21,11 @@ from exporter.model.entities import (
 from exporter.model.failed_backups import FailedBackup
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation
-from exporter.model.store import NOBODY, PanelStore, ServerEntry, ServerState, Store
+from exporter.model.store import NO_SERVER, PanelStore, ServerEntry, ServerState, Store
 from exporter.model.transaction_log import (
     ACTIONS,
-    FINAL,
-    PENDING,
+    FINAL_STATUSES,
+    PENDING_STATUSES,
     LogExcerpt,
     TransactionLog,
 )
@@ -104,8 +104,8 @@ def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
         "max_age_seconds": _MAX_AGE,
         "longest_silence_seconds": _INTERVAL,
         "version": "6.10.0",
-        "answering": True,
-        "heard_at_monotonic": MONOTONIC,
+        "reachable": True,
+        "last_proven_at_monotonic": MONOTONIC,
         "first_pass_ended": True,
     }
     return PanelStore(name=name, **fields | changes)
@@ -115,8 +115,8 @@ def add_server(
     panel: PanelStore, server: Server, *backups: Backup, seconds_ago: float = 0.0
 ) -> None:
     """Add a server whose backups were read so many seconds ago."""
-    panel.watch(server.id, server, Expectation())
-    panel.succeeded(
+    panel.register_server(server.id, server, Expectation())
+    panel.record_backups(
         server.id,
         packed(backups),
         time=TIME - seconds_ago,
@@ -194,7 +194,7 @@ failed_backups = st.lists(
     st.builds(
         FailedBackup,
         backup_id=st.none() | ids,
-        at=st.floats(_YEAR_ONE, _YEAR_9999),
+        failed_at=st.floats(_YEAR_ONE, _YEAR_9999),
         target=st.none() | targets,
     ),
     max_size=2,
@@ -226,7 +226,7 @@ transactions = st.builds(
     Transaction,
     id=st.integers(1, 20),
     action=st.sampled_from(ACTIONS) | texts,
-    status=st.sampled_from((*PENDING, *FINAL)) | texts,
+    status=st.sampled_from((*PENDING_STATUSES, *FINAL_STATUSES)) | texts,
     vm_id=st.none() | st.integers(0, 5),
     backup_id=st.none() | ids,
     created_at=moments,
@@ -258,11 +258,11 @@ def transaction_logs(draw: st.DrawFn) -> TransactionLog:
     journal = TransactionLog()
     for _ in range(2):
         rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
-        journal.enter(
+        journal.update(
             LogExcerpt(rows, {}, set()),
             owns=lambda vm_id: vm_id != 1,
             now=MONOTONIC,
-            until=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
+            expires_at=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
         )
     return journal
 
@@ -280,7 +280,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         kept,
         schedules=draw(st.none() | schedules(10 * vm_id)),
         recovery_points=draw(st.none() | recovery_points),
-        failed_takes=draw(failed_backups),
+        failed_backups=draw(failed_backups),
         partial=draw(st.frozensets(st.sampled_from((BACKUPS, SCHEDULES)))),
     )
     age = draw(ages)
@@ -289,7 +289,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         draw(st.none() | flags),
         None if age is None else TIME - age,
         None if age is None else MONOTONIC - age,
-        () if kept is None else kept.shares,
+        () if kept is None else kept.backup_server_usage,
     )
 
 
@@ -299,18 +299,18 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
     numbers = draw(st.lists(ids.filter(bool), max_size=3, unique=True))
     unresolved = st.lists(texts, max_size=2, unique=True).map(tuple)
     taken = {str(number) for number in numbers}
-    nobodys = ServerState(name, NOBODY, Expectation(), schedules=draw(schedules(0)))
+    nobodys = ServerState(name, NO_SERVER, Expectation(), schedules=draw(schedules(0)))
     return PanelStore(
         name=name,
         url=draw(texts),
         interval_seconds=draw(st.floats(1, 1e6)),
         max_age_seconds=_MAX_AGE,
         longest_silence_seconds=_INTERVAL,
-        watches={number: draw(server_entries(name, number)) for number in numbers},
+        servers={number: draw(server_entries(name, number)) for number in numbers},
         unresolved=tuple(n for n in draw(unresolved) if n not in taken),
         version=draw(st.none() | texts),
-        answering=draw(st.none() | flags),
-        heard_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),
+        reachable=draw(st.none() | flags),
+        last_proven_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),
         skew_seconds=draw(st.none() | st.floats(-1e9, 1e9)),
         servers_listed=draw(st.none() | st.integers(0, 10**6)),
         inventory_answered=draw(st.none() | flags),
@@ -319,10 +319,10 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         outcomes=draw(
             st.dictionaries(st.tuples(st.just(SCHEDULES), texts), flags, max_size=2)
         ),
-        unclaimed=draw(st.sampled_from((None, nobodys))),
+        unassigned_schedules=draw(st.sampled_from((None, nobodys))),
         backup_servers=draw(backup_servers),
         backup_servers_until=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
-        journal=draw(st.none() | transaction_logs()),
+        transaction_log=draw(st.none() | transaction_logs()),
         overdue_since_monotonic=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
         first_pass_ended=draw(flags),
     )

@@ -197,8 +197,8 @@ def _exposed(store: Store) -> str:
     telemetry.loaded(time=TIME)
     for panel in store.panels.values():
         counters = telemetry.panel(panel.name)
-        if panel.trouble is not None:
-            counters.failed("version", panel.trouble.reason)
+        if panel.last_error is not None:
+            counters.observe_error("version", panel.last_error.reason)
     made = Exposition(store, FixedClock(), Detail(backups=False), telemetry.registry)
     return made.render(TEXT).decode()
 
@@ -216,9 +216,9 @@ def _judged(store: Store) -> Iterator[str]:
     for panel in store.panels.values():
         for finding in judge_panel(panel, NOW, Shard()):
             yield from _alerts(panel, finding)
-        for vm_id, watch in panel.watches.items():
-            fresh = panel.fresh(watch, NOW.monotonic)
-            verdict = view(watch.knowledge, Detail()).verdict if fresh else None
+        for vm_id, watch in panel.servers.items():
+            fresh = panel.is_fresh(watch, NOW.monotonic)
+            verdict = view(watch.state, Detail()).verdict if fresh else None
             for finding in judge_server(panel, watch, verdict, NOW).findings:
                 yield from _alerts(panel, finding, str(vm_id))
         for name in panel.unresolved:

@@ -62,7 +62,7 @@ class Scrapes(RuleBasedStateMachine):
         """Put in a new one, or change it in any respect, its freshness too."""
         if name in self.store.panels:
             watch = data.draw(server_entries(name, vm_id))
-            self.store.panels[name].watches[vm_id] = watch
+            self.store.panels[name].servers[vm_id] = watch
 
     @rule(first=vm_ids, number=st.integers(2, 2 * SERVERS))
     def many_come(self, first: int, number: int) -> None:
@@ -77,16 +77,16 @@ class Scrapes(RuleBasedStateMachine):
         """Empty blocks, wholly or nearly."""
         for panel in self.store.panels.values():
             for vm_id in range(first, first + number):
-                panel.watches.pop(vm_id, None)
+                panel.servers.pop(vm_id, None)
 
     @rule(vm_id=vm_ids, label=texts)
     def a_server_is_described_otherwise(self, vm_id: int, label: str) -> None:
         """Change the label and leave the backups as they are."""
         for panel in self.store.panels.values():
-            watch = panel.watches.get(vm_id)
+            watch = panel.servers.get(vm_id)
             if watch is not None:
                 server = a_server(id=vm_id, label=label)
-                panel.watch(vm_id, server, watch.knowledge.expectation)
+                panel.register_server(vm_id, server, watch.state.expectation)
 
     @rule(seconds=st.floats(0.25, 4000))
     def time_passes(self, seconds: float) -> None:
@@ -158,7 +158,7 @@ def test_each_thread_shows_its_own_moment() -> None:
     def change() -> None:
         vm_id, number = dice.randint(1, 3 * SERVERS), dice.randint(1, 1000)
         if dice.random() < 0.2:
-            panel.watches.pop(vm_id, None)
+            panel.servers.pop(vm_id, None)
         else:
             add_server(
                 panel, a_server(id=vm_id), a_backup(id=number, built_at=TIME - number)
@@ -200,7 +200,7 @@ def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
     panel = a_panel()
     for vm_id in vm_ids:
         add_server(panel, a_server(id=vm_id, label=label), a_backup(id=vm_id))
-    return {vm_id: (watch.knowledge, True) for vm_id, watch in panel.watches.items()}
+    return {vm_id: (watch.state, True) for vm_id, watch in panel.servers.items()}
 
 
 def housed(shelf: RenderCache) -> list[list[int]]:

@@ -83,7 +83,7 @@ def test_an_empty_filter_lets_everything_in_and_keeps_nothing_out() -> None:
     assert not Filter()
     assert Filter().matches_all(SERVER)
     assert not Filter().matches_any(SERVER)
-    assert Selection().wants(SERVER)
+    assert Selection().selects(SERVER)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_all_of_include_must_match_and_any_of_exclude_keeps_out(
     include: Filter, exclude: Filter, *, wanted: bool
 ) -> None:
     """What is excluded stays out, whatever includes it."""
-    assert Selection(include=include, exclude=exclude).wants(SERVER) is wanted
+    assert Selection(include=include, exclude=exclude).selects(SERVER) is wanted
 
 
 # Expectations.

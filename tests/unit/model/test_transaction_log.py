@@ -34,7 +34,7 @@ def owning(*servers: int) -> Callable[[int | None], bool]:
 def read(journal: TransactionLog, *rows: Transaction, own: tuple[int, ...]) -> None:
     """Let a journal read the head of a log."""
     head = {row.id: row for row in rows}
-    journal.enter(LogExcerpt(head, {}, set()), owning(*own), now=0.0, until=1.0)
+    journal.update(LogExcerpt(head, {}, set()), owning(*own), now=0.0, expires_at=1.0)
 
 
 def test_open_ones_of_servers_not_watched_are_bounded() -> None:
@@ -44,7 +44,7 @@ def test_open_ones_of_servers_not_watched_are_bounded() -> None:
 
     read(journal, *(a_take(n, "running") for n in range(BURST)), own=(1,))
 
-    assert sorted(journal.open) == list(range(BURST - KEPT, BURST))
+    assert sorted(journal.open_transactions) == list(range(BURST - KEPT, BURST))
 
 
 def test_ended_ones_of_servers_not_watched_are_bounded() -> None:
@@ -68,7 +68,7 @@ def test_own_ones_are_kept_over_those_of_others() -> None:
     others = (a_take(n, "running") for n in range(2, BURST))
     read(journal, own, *others, own=(1,))
 
-    assert 1 in journal.open
+    assert 1 in journal.open_transactions
 
 
 def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
@@ -78,13 +78,13 @@ def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
     read(journal, a_take(5, "running", vm_id=1), own=(1,))
 
     for absent, rows in (({5}, {}), (set(), {5: a_take(5, "running", vm_id=1)})):
-        journal.enter(LogExcerpt(rows, {}, absent), own, now=0.0, until=1.0)
-    journal.enter(LogExcerpt({}, {}, {5}), own, now=0.0, until=1.0)
-    followed = 5 in journal.open
-    journal.enter(LogExcerpt({}, {}, {5}), own, now=0.0, until=1.0)
+        journal.update(LogExcerpt(rows, {}, absent), own, now=0.0, expires_at=1.0)
+    journal.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
+    followed = 5 in journal.open_transactions
+    journal.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
 
     assert followed
-    assert 5 not in journal.open
+    assert 5 not in journal.open_transactions
 
 
 def test_an_older_one_of_the_same_number_is_another() -> None:
@@ -103,13 +103,17 @@ def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
     watched: set[int | None] = {1}
     journal = TransactionLog()
     rows = {5: a_take(5, "running", vm_id=1)}
-    journal.enter(LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    journal.update(
+        LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
+    )
     frozen = journal.copy()
     before = frozen.pending(0.0)["take_backup"]
 
     watched.clear()
     after = frozen.pending(0.0)["take_backup"]
-    journal.enter(LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, until=1.0)
+    journal.update(
+        LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
+    )
     read_again = frozen.pending(0.0)["take_backup"]
 
     assert [before, after, read_again] == [[rows[5]]] * 3

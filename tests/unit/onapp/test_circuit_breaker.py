@@ -21,7 +21,7 @@ from exporter.errors import (
     Unprocessable,
     Unreachable,
 )
-from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState, Permit
+from exporter.onapp.circuit_breaker import BreakerState, CircuitBreaker, CredentialState
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -56,7 +56,7 @@ class Panel:
     def proven_gate(self) -> CircuitBreaker:
         """Return a way on which the secret has worked."""
         gate = self.gate()
-        gate.worked(self.secret)
+        gate.record_success(self.secret)
         return gate
 
 
@@ -71,8 +71,8 @@ def pauses(
     """Fail again each time the gate opens; return how long it stayed closed."""
     found = []
     for _ in range(times):
-        gate.failed(panel.secret, error)
-        found.append(gate.seconds_closed())
+        gate.record_failure(panel.secret, error)
+        found.append(gate.open_seconds())
         panel.now += found[-1]
     return found
 
@@ -82,11 +82,11 @@ def test_new_credentials_are_tried_by_one_request_alone() -> None:
     panel = Panel()
     gate = panel.gate()
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
-    gate.worked(FIRST)
+    gate.record_success(FIRST)
 
-    assert gate.permit() is Permit.ANY
+    assert gate.state() is BreakerState.CLOSED
 
 
 def test_a_changed_secret_has_to_prove_itself_again() -> None:
@@ -95,7 +95,7 @@ def test_a_changed_secret_has_to_prove_itself_again() -> None:
     gate = panel.proven_gate()
     panel.secret = SECOND
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_a_refusal_of_somebody_known_proves_the_credentials(error: PanelError) -
     """403, 404 and 422 come after the panel has looked at who asks."""
     panel = Panel()
     gate = panel.gate()
-    gate.failed(FIRST, error)
+    gate.record_failure(FIRST, error)
 
-    assert gate.permit() is Permit.ANY
-    assert gate.heard_at == panel.now
+    assert gate.state() is BreakerState.CLOSED
+    assert gate.last_proven_at == panel.now
 
 
 def test_the_pauses_of_a_panel_that_is_down_double_up_to_the_longest() -> None:
@@ -133,12 +133,12 @@ def test_jitter_only_shortens_a_pause() -> None:
 def test_a_single_failure_does_not_close_the_gate() -> None:
     """One server's trouble is no reason to leave the panel alone."""
     gate = Panel().proven_gate()
-    gate.failed(FIRST, TimedOut("one"))
-    gate.failed(FIRST, TimedOut("two"))
-    gate.worked(FIRST)
-    gate.failed(FIRST, TimedOut("three"))
+    gate.record_failure(FIRST, TimedOut("one"))
+    gate.record_failure(FIRST, TimedOut("two"))
+    gate.record_success(FIRST)
+    gate.record_failure(FIRST, TimedOut("three"))
 
-    assert gate.permit() is Permit.ANY
+    assert gate.state() is BreakerState.CLOSED
 
 
 def test_three_failures_in_a_row_close_it_until_one_request_succeeds() -> None:
@@ -146,17 +146,17 @@ def test_three_failures_in_a_row_close_it_until_one_request_succeeds() -> None:
     panel = Panel()
     gate = panel.proven_gate()
     for _ in range(3):
-        gate.failed(FIRST, DOWN)
+        gate.record_failure(FIRST, DOWN)
 
-    assert gate.permit() is Permit.NONE
+    assert gate.state() is BreakerState.OPEN
 
-    panel.now += gate.seconds_closed()
+    panel.now += gate.open_seconds()
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
-    gate.worked(FIRST)
+    gate.record_success(FIRST)
 
-    assert gate.permit() is Permit.ANY
+    assert gate.state() is BreakerState.CLOSED
 
 
 def test_requests_under_way_when_a_panel_goes_down_count_as_one_pause() -> None:
@@ -164,22 +164,22 @@ def test_requests_under_way_when_a_panel_goes_down_count_as_one_pause() -> None:
     panel = Panel()
     gate = panel.proven_gate()
     for _ in range(8):
-        gate.failed(FIRST, DOWN)
+        gate.record_failure(FIRST, DOWN)
 
-    assert gate.seconds_closed() == 1.0
+    assert gate.open_seconds() == 1.0
 
 
 def test_too_many_requests_close_the_gate_for_as_long_as_the_panel_asks() -> None:
     """A limit on requests counts them all, whatever they ask for."""
     panel = Panel()
     gate = panel.proven_gate()
-    gate.failed(FIRST, busy(429, 90))
+    gate.record_failure(FIRST, busy(429, 90))
 
-    assert gate.seconds_closed() == 90.0
+    assert gate.open_seconds() == 90.0
 
     panel.now += 90
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
 
 def test_too_many_requests_pause_also_when_the_panel_names_no_time() -> None:
@@ -193,30 +193,30 @@ def test_a_busy_answer_to_one_request_makes_another_find_out() -> None:
     """503 with Retry-After may be one server's own: a second one tells."""
     panel = Panel()
     gate = panel.proven_gate()
-    gate.failed(FIRST, busy(503, 120))
+    gate.record_failure(FIRST, busy(503, 120))
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
-    gate.failed(FIRST, busy(503, 120))
+    gate.record_failure(FIRST, busy(503, 120))
 
-    assert gate.seconds_closed() == 120.0
+    assert gate.open_seconds() == 120.0
 
 
 def test_a_busy_answer_is_forgotten_when_the_panel_answers_something_else() -> None:
     """The others go on as before."""
     gate = Panel().proven_gate()
-    gate.failed(FIRST, busy(503, 120))
-    gate.worked(FIRST)
+    gate.record_failure(FIRST, busy(503, 120))
+    gate.record_success(FIRST)
 
-    assert gate.permit() is Permit.ANY
+    assert gate.state() is BreakerState.CLOSED
 
 
 def test_no_panel_can_ask_for_more_than_the_longest_pause() -> None:
     """A proxy that says a day is asked again after an interval or five minutes."""
     gate = Panel().proven_gate()
-    gate.failed(FIRST, busy(429, 24 * HOUR))
+    gate.record_failure(FIRST, busy(429, 24 * HOUR))
 
-    assert gate.seconds_closed() == 300.0
+    assert gate.open_seconds() == 300.0
 
 
 def test_refused_credentials_wait_ten_minutes_growing_to_an_hour() -> None:
@@ -242,41 +242,41 @@ def test_refusals_of_requests_under_way_count_as_one() -> None:
     panel = Panel()
     gate = panel.proven_gate()
     for _ in range(8):
-        gate.failed(FIRST, Unauthorized("401"))
+        gate.record_failure(FIRST, Unauthorized("401"))
 
-    assert gate.seconds_closed() == 10 * MINUTE
+    assert gate.open_seconds() == 10 * MINUTE
 
 
 def test_credentials_that_worked_are_unproven_once_they_are_refused() -> None:
     """After the pause they are tried by one request alone."""
     panel = Panel()
     gate = panel.proven_gate()
-    gate.failed(FIRST, Unauthorized("401"))
+    gate.record_failure(FIRST, Unauthorized("401"))
     panel.now += 10 * MINUTE
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
 
 def test_a_changed_secret_may_be_tried_at_once() -> None:
     """Whoever mends the file does not wait for ten minutes to pass."""
     panel = Panel()
     gate = panel.gate()
-    gate.failed(FIRST, Unauthorized("401"))
+    gate.record_failure(FIRST, Unauthorized("401"))
     panel.secret = SECOND
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
 
 def test_a_bad_secret_that_comes_back_is_still_bad() -> None:
     """A file that flips between two wrong keys earns no further tries."""
     panel = Panel()
     gate = panel.gate()
-    gate.failed(FIRST, Unauthorized("401"))
+    gate.record_failure(FIRST, Unauthorized("401"))
     panel.secret = SECOND
-    gate.failed(SECOND, Unauthorized("401"))
+    gate.record_failure(SECOND, Unauthorized("401"))
     panel.secret = FIRST
 
-    assert gate.seconds_closed() == 10 * MINUTE
+    assert gate.open_seconds() == 10 * MINUTE
 
 
 def test_a_late_answer_to_the_old_secret_says_nothing_of_the_new_one() -> None:
@@ -284,21 +284,21 @@ def test_a_late_answer_to_the_old_secret_says_nothing_of_the_new_one() -> None:
     panel = Panel()
     gate = panel.proven_gate()
     panel.secret = SECOND
-    gate.failed(SECOND, Unauthorized("401"))
-    gate.worked(FIRST)
+    gate.record_failure(SECOND, Unauthorized("401"))
+    gate.record_success(FIRST)
 
-    assert gate.permit() is Permit.NONE
+    assert gate.state() is BreakerState.OPEN
 
-    gate.failed(FIRST, Unauthorized("401"))
+    gate.record_failure(FIRST, Unauthorized("401"))
 
-    assert gate.seconds_closed() == 10 * MINUTE
+    assert gate.open_seconds() == 10 * MINUTE
 
 
 def test_a_panel_that_goes_down_while_credentials_are_refused_is_left_alone() -> None:
     """The try after ten minutes may find no panel: it is not repeated at once."""
     panel = Panel()
     gate = panel.gate()
-    gate.failed(FIRST, Unauthorized("401"))
+    gate.record_failure(FIRST, Unauthorized("401"))
     panel.now += 10 * MINUTE
 
     assert pauses(panel, gate, DOWN, 3) == [1.0, 2.0, 4.0]
@@ -310,7 +310,7 @@ def test_only_the_last_sixteen_bad_secrets_are_remembered() -> None:
     gate = panel.gate()
     secrets = [Credentials("ops@example.com", f"key {n}") for n in range(17)]
     for secret in secrets:
-        gate.failed(secret, Unauthorized("401"))
+        gate.record_failure(secret, Unauthorized("401"))
 
     assert [panel.standing.refused(secret) for secret in secrets] == [
         *[False],
@@ -323,36 +323,40 @@ def test_two_gates_to_one_panel_do_not_try_the_same_secret_at_once() -> None:
     panel = Panel()
     one, other = panel.gate(), panel.gate()
 
-    assert (one.claim(), other.claim(), one.claim()) == (True, False, True)
+    assert (one.claim_trial(), other.claim_trial(), one.claim_trial()) == (
+        True,
+        False,
+        True,
+    )
 
-    one.release()
+    one.release_trial()
 
-    assert other.claim() is True
+    assert other.claim_trial() is True
 
 
 def test_what_one_gate_learns_of_credentials_every_gate_to_the_panel_knows() -> None:
     """They count towards one lock-out."""
     panel = Panel()
     one, other = panel.gate(), panel.gate()
-    one.failed(FIRST, Unauthorized("401"))
+    one.record_failure(FIRST, Unauthorized("401"))
 
-    assert other.seconds_closed() == 10 * MINUTE
+    assert other.open_seconds() == 10 * MINUTE
 
     panel.now += 10 * MINUTE
-    one.worked(FIRST)
+    one.record_success(FIRST)
 
-    assert other.permit() is Permit.ANY
+    assert other.state() is BreakerState.CLOSED
 
 
 def test_an_answer_that_comes_after_a_refusal_opens_nothing() -> None:
     """It was asked for before: what the panel says now is the refusal."""
     panel = Panel()
     gate = panel.proven_gate()
-    gate.failed(FIRST, Unauthorized("401"))
-    gate.worked(FIRST)
-    gate.failed(FIRST, NotFound("404"))
+    gate.record_failure(FIRST, Unauthorized("401"))
+    gate.record_success(FIRST)
+    gate.record_failure(FIRST, NotFound("404"))
 
-    assert gate.seconds_closed() == 10 * MINUTE
+    assert gate.open_seconds() == 10 * MINUTE
 
 
 def test_what_works_now_and_then_rests_longer_each_time() -> None:
@@ -361,7 +365,7 @@ def test_what_works_now_and_then_rests_longer_each_time() -> None:
     gate = panel.gate()
     found = []
     for _ in range(4):
-        gate.worked(FIRST)
+        gate.record_success(FIRST)
         found += pauses(panel, gate, Unauthorized("401"), 1)
 
     assert found == [10 * MINUTE, 20 * MINUTE, 40 * MINUTE, HOUR]
@@ -372,7 +376,7 @@ def test_what_has_worked_for_an_hour_is_as_good_as_new() -> None:
     panel = Panel()
     gate = panel.gate()
     pauses(panel, gate, Unauthorized("401"), 3)
-    gate.worked(FIRST)
+    gate.record_success(FIRST)
     panel.now += HOUR
 
     assert pauses(panel, gate, Unauthorized("401"), 1) == [10 * MINUTE]
@@ -381,9 +385,9 @@ def test_what_has_worked_for_an_hour_is_as_good_as_new() -> None:
 def test_a_request_that_is_given_up_has_proven_nothing() -> None:
     """A reload ends it: the panel may have been about to refuse it."""
     gate = Panel().proven_gate()
-    gate.abandoned(FIRST)
+    gate.record_cancellation(FIRST)
 
-    assert gate.permit() is Permit.ONE
+    assert gate.state() is BreakerState.HALF_OPEN
 
 
 def test_the_one_request_that_is_given_up_is_repeated_later_each_time() -> None:
@@ -392,10 +396,10 @@ def test_the_one_request_that_is_given_up_is_repeated_later_each_time() -> None:
     found = []
     for _ in range(12):
         gate = panel.gate()  # each reload makes a new one
-        gate.claim()
-        gate.abandoned(FIRST)
-        gate.release()
-        found.append(gate.seconds_closed())
+        gate.claim_trial()
+        gate.record_cancellation(FIRST)
+        gate.release_trial()
+        found.append(gate.open_seconds())
         panel.now += found[-1]
 
     assert found == [
@@ -403,20 +407,20 @@ def test_the_one_request_that_is_given_up_is_repeated_later_each_time() -> None:
         *(600.0, 600.0),
     ]
 
-    gate.worked(FIRST)
+    gate.record_success(FIRST)
 
-    assert gate.permit() is Permit.ANY
+    assert gate.state() is BreakerState.CLOSED
 
 
 def test_an_unproven_secret_is_lent_only_to_who_has_claimed_it() -> None:
     """What is under way while the secret changes does not go on with the new one."""
     panel = Panel()
     gate = panel.proven_gate()
-    admitted = [gate.admit()]
+    admitted = [gate.admitted_credentials()]
     panel.secret = SECOND
-    admitted.append(gate.admit())
-    gate.claim()
-    admitted.append(gate.admit())
+    admitted.append(gate.admitted_credentials())
+    gate.claim_trial()
+    admitted.append(gate.admitted_credentials())
 
     assert admitted == [FIRST, None, SECOND]
 
@@ -425,32 +429,32 @@ def test_two_accounts_of_one_panel_do_not_displace_each_other() -> None:
     """Each is proven by itself."""
     panel = Panel()
     one, other = panel.gate(), panel.gate()
-    one.worked(FIRST)
-    other.worked(Credentials("someone@example.com", "key"))
+    one.record_success(FIRST)
+    other.record_success(Credentials("someone@example.com", "key"))
 
-    assert one.permit() is Permit.ANY
+    assert one.state() is BreakerState.CLOSED
 
 
 def test_a_new_gate_takes_over_the_pause_that_the_panel_was_given() -> None:
     """A reload is no reason to hammer a panel, and has its own longest pause."""
     panel = Panel()
     old = panel.proven_gate()
-    old.failed(FIRST, busy(429, 300))
+    old.record_failure(FIRST, busy(429, 300))
     panel.longest_pause_seconds = 60.0
     new = panel.gate()
     new.take_over(old)
 
-    assert new.heard_at == panel.now
-    assert new.seconds_closed() == 60.0
+    assert new.last_proven_at == panel.now
+    assert new.open_seconds() == 60.0
 
 
 def test_a_redirect_is_no_proof_of_anything() -> None:
     """Whoever redirects may never have looked at the credentials."""
     gate = Panel().gate()
-    gate.failed(FIRST, Redirected("302"))
+    gate.record_failure(FIRST, Redirected("302"))
 
-    assert gate.permit() is Permit.NONE
-    assert gate.heard_at is None
+    assert gate.state() is BreakerState.OPEN
+    assert gate.last_proven_at is None
 
 
 _OUTCOMES = st.sampled_from(
@@ -470,12 +474,12 @@ def test_whatever_happens_a_refused_secret_rests_for_ten_minutes(
     refused: dict[Credentials, list[float]] = {FIRST: [], SECOND: []}
     for secret, error in events:
         panel.secret = secret
-        panel.now += gate.seconds_closed() / 2  # looks in between, too
-        closed = gate.permit() is Permit.NONE
+        panel.now += gate.open_seconds() / 2  # looks in between, too
+        closed = gate.state() is BreakerState.OPEN
         if error is None:
-            gate.worked(secret)
+            gate.record_success(secret)
         elif not closed:
-            gate.failed(secret, error)
+            gate.record_failure(secret, error)
             if isinstance(error, Unauthorized):
                 refused[secret].append(panel.now)
 
@@ -495,12 +499,12 @@ def test_whatever_happens_a_failure_of_an_unproven_secret_closes_the_gate(
     panel = Panel()
     gate = panel.gate()
     for error in outcomes:
-        panel.now += gate.seconds_closed()
-        alone = gate.permit() is Permit.ONE
+        panel.now += gate.open_seconds()
+        alone = gate.state() is BreakerState.HALF_OPEN
         if error is None:
-            gate.worked(FIRST)
+            gate.record_success(FIRST)
         else:
-            gate.failed(FIRST, error)
+            gate.record_failure(FIRST, error)
         open_ = error is None or error.authenticated
 
-        assert not alone or (gate.seconds_closed() == 0) == open_
+        assert not alone or (gate.open_seconds() == 0) == open_

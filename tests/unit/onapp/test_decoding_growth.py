@@ -19,7 +19,7 @@ from exporter.config.schema import BodyFormat
 from exporter.config.units import Duration, Size
 from exporter.errors import Undecodable
 from exporter.onapp import backups as parser
-from exporter.onapp.error_body import one_line, refusal
+from exporter.onapp.error_body import error_text, one_line
 
 SHORT = 4 * 1024
 TIMES = 16
@@ -160,8 +160,8 @@ def test_decoding_is_linear(name: str) -> None:
 
         def decode() -> None:
             with suppress(Undecodable):
-                parser.backups(body, form, vm_id=1)
-            refusal(body, form, hide=["secret"])
+                parser.decode_backups(body, form, vm_id=1)
+            error_text(body, form, secrets=["secret"])
 
         return decode
 

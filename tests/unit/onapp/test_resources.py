@@ -26,7 +26,7 @@ RECORDED_SCHEDULE = b"""[{"schedule":{"target_id":78,"action":"autobackup",
 
 def test_a_recorded_schedule_is_read() -> None:
     """As OnApp 2.3 sent it, without its logs."""
-    (schedule,) = resources.schedules(RECORDED_SCHEDULE, "json").values
+    (schedule,) = resources.decode_schedules(RECORDED_SCHEDULE, "json").values
 
     assert schedule == Schedule(
         id=13,
@@ -60,7 +60,7 @@ def test_a_recorded_schedule_is_read() -> None:
 )
 def test_schedules_come_in_several_shapes(body: bytes) -> None:
     """Numbers as strings, any offset, one alone, fields that nobody knows."""
-    (schedule,) = resources.schedules(body, "json").values
+    (schedule,) = resources.decode_schedules(body, "json").values
 
     assert schedule.target == Target("VirtualMachine", 7)
     assert schedule.interval_seconds == 14 * 86_400
@@ -81,19 +81,19 @@ def test_what_a_row_does_not_say_is_unknown(form: BodyFormat) -> None:
         body = bodies[form]
         return body % ((name,) * body.count(b"%s"))
 
-    assert resources.schedules(row(b"schedule"), form).values == (
+    assert resources.decode_schedules(row(b"schedule"), form).values == (
         Schedule(1, "autobackup", Target("Disk", 0), "", None, "", None, None),
     )
-    assert resources.disks(row(b"disk"), form).values == (
+    assert resources.decode_disks(row(b"disk"), form).values == (
         Disk(1, None, is_swap=False, has_autobackups=False),
     )
-    assert resources.transactions(row(b"transaction"), form).values == (
+    assert resources.decode_transactions(row(b"transaction"), form).values == (
         Transaction(1, "", "", None, None, None, None),
     )
-    assert resources.backup_servers(row(b"backup_server"), form).values == (
+    assert resources.decode_backup_servers(row(b"backup_server"), form).values == (
         BackupServer(1, "", None, None),
     )
-    found = resources.recovery_points(row(b"recovery_point"), form, vm_id=5)
+    found = resources.decode_recovery_points(row(b"recovery_point"), form, vm_id=5)
     assert found.values == (RecoveryPoint(1, 5, None, built=False, created_at=None),)
 
 
@@ -135,7 +135,7 @@ def test_a_transaction_knows_its_server_and_its_backup(
 ) -> None:
     """Old panels name one parent, newer ones an associated object too."""
     body = b'[{"transaction": {"id": 1, "log_output": "10.1.2.3", %s}}]' % fields
-    (found,) = resources.transactions(body, "json").values
+    (found,) = resources.decode_transactions(body, "json").values
 
     assert (found.vm_id, found.backup_id) == (vm_id, backup_id)
     assert "10.1.2.3" not in repr(found)
@@ -154,7 +154,7 @@ def test_a_transaction_knows_its_server_and_its_backup(
 def test_capacity_is_in_gib(capacity: bytes, expected: int | None) -> None:
     """The panel says GB and counts in 1024."""
     body = b'[{"backup_server": {"id": 1, "capacity": %s}}]' % capacity
-    (server,) = resources.backup_servers(body, "json").values
+    (server,) = resources.decode_backup_servers(body, "json").values
 
     assert server.capacity_bytes == expected
 
@@ -163,10 +163,10 @@ def test_capacity_is_in_gib(capacity: bytes, expected: int | None) -> None:
 def test_what_is_no_list_is_refused(body: bytes) -> None:
     """An empty list is one; anything else is not taken for it."""
     if body == b"[]":
-        assert resources.transactions(body, "json").values == ()
+        assert resources.decode_transactions(body, "json").values == ()
         return
     with pytest.raises(Undecodable):
-        resources.transactions(body, "json")
+        resources.decode_transactions(body, "json")
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_what_is_no_list_is_refused(body: bytes) -> None:
 )
 def test_an_empty_xml_list_is_empty(body: bytes) -> None:
     """In all the ways in which Rails writes it."""
-    assert resources.schedules(body, "xml").values == ()
+    assert resources.decode_schedules(body, "xml").values == ()
 
 
 def test_one_bad_row_costs_that_row() -> None:
     """The others count; the bad one is named by its id."""
     body = b'[{"disk": {"id": 1}}, {"disk": {"id": 2, "virtual_machine_id": {}}}]'
-    found = resources.disks(body, "json")
+    found = resources.decode_disks(body, "json")
 
     assert [disk.id for disk in found.values] == [1]
     assert [row.row_id for row in found.skipped] == ["2"]
@@ -194,8 +194,8 @@ def test_one_bad_row_costs_that_row() -> None:
 def test_a_row_that_is_listed_twice_is_one() -> None:
     """The first counts; how many rows there were is said all the same."""
     body = b'[{"disk": {"id": 1, "is_swap": true}}, {"disk": {"id": 1}}]'
-    found = resources.disks(body, "json")
+    found = resources.decode_disks(body, "json")
 
     assert found.values == (Disk(1, None, is_swap=True, has_autobackups=False),)
-    assert found.listed == 2
+    assert found.row_count == 2
     assert not found.skipped
