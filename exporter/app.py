@@ -27,10 +27,10 @@ from .metrics.exposition import Exposition
 from .model.selection import Shard
 from .model.store import Store
 from .polling.manager import PollerManager
-from .signals import obey_signals
+from .signals import install_signal_handlers
 from .status.html import StatusPages
 from .status.views import Views
-from .systemd import NotifySocket, SystemdNotifier, passed_sockets, sockets_wait
+from .systemd import NotifySocket, SystemdNotifier, has_passed_sockets, passed_sockets
 from .web.auth import AccessControl, watching
 from .web.connection import Limits
 from .web.handlers import Handlers
@@ -51,22 +51,24 @@ class Exporter:
     max_requests: int = 40
     web_config_file: Path | None = None
     jitter: Callable[[], float] = random.random
-    supervisor: NotifySocket = field(default_factory=NotifySocket)
+    notify_socket: NotifySocket = field(default_factory=NotifySocket)
     store: Store = field(default_factory=Store)
     access: AccessControl = field(init=False)
-    telemetry: ExporterMetrics = field(init=False)
+    own_metrics: ExporterMetrics = field(init=False)
     exposition: Exposition = field(init=False)
-    fleet: PollerManager = field(init=False)
-    vitals: SystemdNotifier = field(init=False)
-    ended: asyncio.Future[None] = field(
+    manager: PollerManager = field(init=False)
+    notifier: SystemdNotifier = field(init=False)
+    stop_requested: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """Ends when told to, or with the error of a poller that ended by itself."""
     _config: Config = field(init=False)
-    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _reload_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def running(self, doors: tuple[Listener, ...]) -> AsyncIterator[list[str]]:
+    async def running(
+        self, listeners: tuple[Listener, ...]
+    ) -> AsyncIterator[list[str]]:
         """Serve and poll; yield the addresses as bound.
 
         The ports come first: an exporter that cannot serve must not ask a panel, least
@@ -75,52 +77,52 @@ class Exporter:
         """
         # A file may keep its reader waiting, as a pipe does; signals are obeyed then.
         config = await asyncio.to_thread(self.load)
-        self.access = await asyncio.to_thread(self._access)
-        self.telemetry = ExporterMetrics(version=__version__, shard=self.shard)
+        self.access = await asyncio.to_thread(self._access_control)
+        self.own_metrics = ExporterMetrics(version=__version__, shard=self.shard)
         self.exposition = Exposition(
-            self.store, self.clock, config.detail, self.telemetry.registry
+            self.store, self.clock, config.detail, self.own_metrics.registry
         )
-        self.fleet = PollerManager(
+        self.manager = PollerManager(
             self.store,
-            self.telemetry,
+            self.own_metrics,
             self.clock,
             self.shard,
-            self._crashed,
+            self._on_crash,
             self.jitter,
         )
-        self.vitals = SystemdNotifier(
-            self.supervisor, self.store, self.clock, self.fleet.hanging
+        self.notifier = SystemdNotifier(
+            self.notify_socket, self.store, self.clock, self.manager.hung_panels
         )
         self._config = config
         async with serving(
-            self._application(), doors, self.access, self._limits()
-        ) as bound:
+            self._application(), listeners, self.access, self._connection_limits()
+        ) as addresses:
             try:
                 await self._apply(config)
-                async with self.vitals.told():
-                    yield bound
+                async with self.notifier.notifying():
+                    yield addresses
             finally:
                 # A reload under way ends first, and none begins from here on.
-                await self._reloading.acquire()
-                await self.fleet.stop()
-                self.ended.cancel()
+                await self._reload_lock.acquire()
+                await self.manager.stop()
+                self.stop_requested.cancel()
 
-    def _access(self) -> AccessControl:
+    def _access_control(self) -> AccessControl:
         if self.web_config_file is None:
             return AccessControl()
         return AccessControl(watching(self.web_config_file, self.clock))
 
-    def _limits(self) -> Limits:
+    def _connection_limits(self) -> Limits:
         # Whoever allows many scrapes at once must have room for as many readers.
         limits = Limits()
-        room = max(limits.connections, 2 * self.max_requests)
-        return replace(limits, connections=room)
+        connections = max(limits.connections, 2 * self.max_requests)
+        return replace(limits, connections=connections)
 
     def _application(self) -> web.Application:
         views = Views(
             self.exposition,
             self.shard,
-            self.telemetry.errors_of,
+            self.own_metrics.errors_of,
             StatusPages(self.telemetry_path, self.shard),
         )
         return Handlers(
@@ -135,51 +137,51 @@ class Exporter:
 
     async def reload(self) -> None:
         """Load the configuration again; raise ConfigError and keep the old one."""
-        async with self._reloading:
-            with self.vitals.reloading():
+        async with self._reload_lock:
+            with self.notifier.reloading():
                 await self._reload()
 
     async def _reload(self) -> None:
         try:
             await self._apply(await asyncio.to_thread(self.load))
         except ConfigError as error:
-            self.telemetry.loaded(time=None)
+            self.own_metrics.loaded(time=None)
             log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
             raise
         log.info("configuration reloaded", panels=len(self._config.panels))
 
     async def _apply(self, config: Config) -> None:
-        await self.fleet.replace(config.panels)
+        await self.manager.replace(config.panels)
         self._config = config
         self.exposition.show(config.detail)
-        self.telemetry.loaded(time=self.clock.time())
+        self.own_metrics.loaded(time=self.clock.time())
 
-    def end(self) -> None:
+    def request_stop(self) -> None:
         """Let whoever waits for the end go on."""
-        if not self.ended.done():
-            self.ended.set_result(None)
+        if not self.stop_requested.done():
+            self.stop_requested.set_result(None)
 
-    def _crashed(self, error: BaseException) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
+    def _on_crash(self, error: BaseException) -> None:
+        if not self.stop_requested.done():
+            self.stop_requested.set_exception(error)
 
 
 async def serve(
     flags: Flags, load: Callable[[], Config], environment: Mapping[str, str]
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    doors = _doors(flags, environment)
-    spare_the_collector()
+    listeners = _listeners(flags, environment)
+    freeze_garbage_collector()
     exporter = Exporter(
         load=load,
         shard=Shard(flags.shard, flags.total_shards),
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,
         web_config_file=flags.web_config_file,
-        supervisor=NotifySocket.of(environment),
+        notify_socket=NotifySocket.from_environment(environment),
     )
-    obey_signals(exporter.end, exporter.reload)
-    async with exporter.running(doors) as addresses:
+    install_signal_handlers(exporter.request_stop, exporter.reload)
+    async with exporter.running(listeners) as addresses:
         for address in addresses:
             log.info(
                 "listening",
@@ -187,20 +189,20 @@ async def serve(
                 tls=exporter.access.context is not None,
                 version=__version__,
             )
-        await exporter.ended
+        await exporter.stop_requested
         log.info("ending")
     return 0
 
 
-def _doors(flags: Flags, environment: Mapping[str, str]) -> tuple[Listener, ...]:
+def _listeners(flags: Flags, environment: Mapping[str, str]) -> tuple[Listener, ...]:
     if flags.systemd_socket:
         return passed_sockets(environment)
-    if sockets_wait(environment):
+    if has_passed_sockets(environment):
         log.warning("systemd's socket is not used", hint="set --web.systemd-socket")
     return flags.listen_addresses
 
 
-def spare_the_collector() -> None:
+def freeze_garbage_collector() -> None:
     """Keep the garbage collector from going through all modules again and again.
 
     They stay as they are, but are half of all that it looks at while nothing else runs.

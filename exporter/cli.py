@@ -70,13 +70,13 @@ def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
     from .commands.report import Progress
     from .config.load import load
     from .logs import configure
-    from .signals import run_to_the_end
+    from .signals import run_command
 
     progress = Progress(sys.stderr, dumb=environment.get("TERM") == "dumb")
     configure(flags.log_level, flags.log_format, progress)
     command = check if flags.command == "check" else once
     work = command(flags, lambda: load(flags.config_file, environment), progress)
-    return run_to_the_end(work)
+    return run_command(work)
 
 
 def _check(flags: Flags, environment: Mapping[str, str]) -> int:

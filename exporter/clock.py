@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-_LATE_SECONDS = 60.0
+_OVERRUN_GRACE_SECONDS = 60.0
 """A machine may be busy: what is later than this will not come."""
-_LONGEST_WORK_SECONDS = 600.0
+_MAX_WORK_SECONDS = 600.0
 """From one wait to the next, as to decode the longest of answers."""
 
 
@@ -72,29 +72,29 @@ class Heartbeat:
     """
 
     clock: Clock
-    _ends: dict[object, float] = field(default_factory=dict)
-    _felt_at: float = field(init=False)
+    _deadlines: dict[object, float] = field(default_factory=dict)
+    _last_beat_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with a beat."""
-        self._felt_at = self.clock.monotonic()
+        self._last_beat_at = self.clock.monotonic()
 
     @contextmanager
     def waiting(self, seconds: float | None) -> Iterator[None]:
         """Promise that the body ends in time; None: when another wait does."""
         wait = object()
-        self._felt_at = self.clock.monotonic()
+        self._last_beat_at = self.clock.monotonic()
         if seconds is not None:
-            self._ends[wait] = self._felt_at + seconds
+            self._deadlines[wait] = self._last_beat_at + seconds
         try:
             yield
         finally:
-            self._ends.pop(wait, None)
-            self._felt_at = self.clock.monotonic()
+            self._deadlines.pop(wait, None)
+            self._last_beat_at = self.clock.monotonic()
 
-    def beats(self) -> bool:
+    def is_alive(self) -> bool:
         """Tell whether every wait ended in time, and there was one lately."""
         now = self.clock.monotonic()
-        if self._ends:
-            return now <= min(self._ends.values()) + _LATE_SECONDS
-        return now <= self._felt_at + _LONGEST_WORK_SECONDS
+        if self._deadlines:
+            return now <= min(self._deadlines.values()) + _OVERRUN_GRACE_SECONDS
+        return now <= self._last_beat_at + _MAX_WORK_SECONDS

@@ -2,7 +2,7 @@
 
 ExporterError
 ├── ConfigError           a configuration that cannot be used; says where and what to do
-├── NotAsked              a request was not sent: the panel must be left alone now
+├── NotSent               a request was not sent: the panel must be left alone now
 └── PanelError            one request to a panel brought nothing usable
     ├── TimedOut          no whole answer in time
     ├── Unreachable       no connection: DNS, TCP, closed early
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
 """What to do when whoever answers does not seem to be a panel."""
-_LONGEST_CHAIN = 5
+_MAX_CHAIN_LENGTH = 5
 
 
 class ExporterError(Exception):
@@ -37,7 +37,7 @@ class ExporterError(Exception):
     hint: ClassVar[str] = ""
     """What whoever runs the exporter can do."""
 
-    def told(self, hint: str = "") -> dict[str, str]:
+    def log_fields(self, hint: str = "") -> dict[str, str]:
         """Return what a log line says of it; ``hint`` where the place knows better."""
         hint = hint or self.hint
         return {"error": str(self)} | ({"hint": hint} if hint else {})
@@ -47,7 +47,7 @@ class ConfigError(ExporterError):
     """A configuration that cannot be used."""
 
 
-class NotAsked(ExporterError):
+class NotSent(ExporterError):
     """A request was not sent: the panel must be left alone now."""
 
 
@@ -180,29 +180,35 @@ class Undecodable(PanelError):
 
 def reasons() -> tuple[str, ...]:
     """Return every value of the label ``reason``, in the order of the tree."""
-    return tuple(dict.fromkeys(kind.reason for kind in PanelError.__subclasses__()))
+    return tuple(
+        dict.fromkeys(error_type.reason for error_type in PanelError.__subclasses__())
+    )
 
 
-def seconds_asked_for(error: ExporterError | None) -> float:
+def retry_after(error: ExporterError | None) -> float:
     """Return how long a panel asked to be left alone."""
     asked = error.retry_after_seconds if isinstance(error, PanelError) else None
     return asked or 0.0
 
 
-def trace(error: BaseException) -> str:
+def redacted_traceback(error: BaseException) -> str:
     """Return a traceback without messages: a bug's may quote what a panel sent."""
     parts: list[str] = []
-    link: BaseException | None = error
-    while link is not None and len(parts) < _LONGEST_CHAIN:
-        stack = "".join(traceback.format_tb(link.__traceback__))
-        parts.append(f"Traceback (most recent call last):\n{stack}{_kind(link)}")
-        unsaid = None if link.__suppress_context__ else link.__context__
-        link = link.__cause__ or unsaid
+    current: BaseException | None = error
+    while current is not None and len(parts) < _MAX_CHAIN_LENGTH:
+        stack = "".join(traceback.format_tb(current.__traceback__))
+        parts.append(
+            f"Traceback (most recent call last):\n{stack}{_exception_name(current)}"
+        )
+        implicit = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or implicit
     return "\nafter\n".join(parts)
 
 
-def _kind(error: BaseException) -> str:
-    kind = type(error)
-    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+def _exception_name(error: BaseException) -> str:
+    error_type = type(error)
+    name = f"{error_type.__module__}.{error_type.__qualname__}".removeprefix(
+        "builtins."
+    )
     number = error.errno if isinstance(error, OSError) else None
     return name if number is None else f"{name}: {errno.errorcode.get(number, number)}"

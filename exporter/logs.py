@@ -15,7 +15,7 @@ from typing import Protocol, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor
 
-from .errors import trace
+from .errors import redacted_traceback
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -23,10 +23,10 @@ LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
-_FIRST = ("ts", "level", "msg")
-_QUOTING = ("aiohttp.client", "aiohttp.internal")
+_FIRST_KEYS = ("ts", "level", "msg")
+_LOGGERS_QUOTING_HEADERS = ("aiohttp.client", "aiohttp.internal")
 """Their warnings are about a panel's headers, and quote them."""
-_PLAIN = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
+_UNQUOTED = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
 class Sink(Protocol):
@@ -39,20 +39,20 @@ class Sink(Protocol):
         """Let it be seen."""
 
 
-def configure(level: str, form: str, stream: Sink | None = None) -> None:
+def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
     """Write logfmt or JSON lines of at least ``level`` from now on.
 
     The standard library's logging (asyncio, aiohttp) goes the same way.
     """
     stream = stream or sys.stderr
-    shared: list[Processor] = [
-        _traced,
+    pre_chain: list[Processor] = [
+        _redact_traceback,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
     ]
     structlog.configure(
-        processors=[*shared, _RENDERERS[form]],
+        processors=[*pre_chain, _RENDERERS[log_format]],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=False,
@@ -60,10 +60,10 @@ def configure(level: str, form: str, stream: Sink | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=pre_chain,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _RENDERERS[form],
+                _RENDERERS[log_format],
             ],
         )
     )
@@ -71,55 +71,57 @@ def configure(level: str, form: str, stream: Sink | None = None) -> None:
     logging.basicConfig(
         level=max(LEVELS[level], logging.INFO), handlers=[handler], force=True
     )
-    for name in _QUOTING:
+    for name in _LOGGERS_QUOTING_HEADERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    sys.excepthook = _ended
+    sys.excepthook = _log_uncaught
 
 
-def _ended(
-    kind: type[BaseException], error: BaseException, _: TracebackType | None
+def _log_uncaught(
+    error_type: type[BaseException], error: BaseException, _: TracebackType | None
 ) -> None:
     """Log what nobody has caught, where Python would print its message too."""
-    if issubclass(kind, KeyboardInterrupt):
+    if issubclass(error_type, KeyboardInterrupt):
         return
     structlog.get_logger().error("ended by a bug in the exporter", exc_info=error)
 
 
-def _traced(_: object, __: str, event: EventDict) -> EventDict:
+def _redact_traceback(_: object, __: str, event: EventDict) -> EventDict:
     """Write an exception as where it came from, and nothing of what it holds."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event["exception"] = trace(error)
+        event["exception"] = redacted_traceback(error)
         # asyncio adds the arguments of the callback, and the exception again.
         event["event"] = re.split(r"[\n(<]", str(event["event"]))[0].strip()
     return event
 
 
-def _json(_: object, __: str, event: EventDict) -> str:
+def _render_json(_: object, __: str, event: EventDict) -> str:
     ordered = _ordered(event)
     text = json.dumps(ordered, default=str, ensure_ascii=False)
     return text if text.isprintable() else json.dumps(ordered, default=str)
 
 
-def _logfmt(_: object, __: str, event: EventDict) -> str:
-    return " ".join(f"{key}={_value(value)}" for key, value in _ordered(event).items())
+def _render_logfmt(_: object, __: str, event: EventDict) -> str:
+    return " ".join(
+        f"{key}={_logfmt_value(value)}" for key, value in _ordered(event).items()
+    )
 
 
-_RENDERERS = {"json": _json, "logfmt": _logfmt}
+_RENDERERS = {"json": _render_json, "logfmt": _render_logfmt}
 
 
 def _ordered(event: EventDict) -> EventDict:
-    return {key: event.pop(key) for key in _FIRST if key in event} | dict(event)
+    return {key: event.pop(key) for key in _FIRST_KEYS if key in event} | dict(event)
 
 
-def _value(value: object) -> str:
+def _logfmt_value(value: object) -> str:
     """Write a value; in quotes, escaped as JSON, unless it is one plain word."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = str(value)
-    if _PLAIN.fullmatch(text) and text.isprintable():
+    if _UNQUOTED.fullmatch(text) and text.isprintable():
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())

@@ -10,55 +10,55 @@ from contextlib import suppress
 
 from .errors import ConfigError
 
-_LONGEST_FAREWELL_SECONDS = 1.8
+_SHUTDOWN_TIMEOUT_SECONDS = 1.8
 
 
-def run_to_the_end(work: Coroutine[object, object, int]) -> int:
+def run_command(work: Coroutine[object, object, int]) -> int:
     """Run a command; return its exit status, or 128 and the number of a signal."""
-    return asyncio.run(_to_the_end(work))
+    return asyncio.run(_run_until_signal(work))
 
 
-async def _to_the_end(work: Coroutine[object, object, int]) -> int:
+async def _run_until_signal(work: Coroutine[object, object, int]) -> int:
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
-    signals: list[int] = []
+    exit_statuses: list[int] = []
 
-    def end(number: signal.Signals) -> None:
-        signals.append(128 + number)
+    def cancel(number: signal.Signals) -> None:
+        exit_statuses.append(128 + number)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end, number)
+        loop.add_signal_handler(number, cancel, number)
     try:
         status = await task
     except asyncio.CancelledError:
-        status = signals[0]
+        status = exit_statuses[0]
     # Threads cannot be ended: one may wait for a name server for long.
-    loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, status)
+    loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, status)
     return status
 
 
-def obey_signals(
-    end: Callable[[], None], reload: Callable[[], Awaitable[None]]
+def install_signal_handlers(
+    request_stop: Callable[[], None], reload: Callable[[], Awaitable[None]]
 ) -> None:
     """Call ``end`` on SIGTERM and SIGINT, ``reload`` on SIGHUP."""
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
-    def end_soon() -> None:
-        end()
+    def stop() -> None:
+        request_stop()
         # Threads cannot be ended: one may wait for a name server or a file for long.
-        loop.call_later(_LONGEST_FAREWELL_SECONDS, os._exit, 0)
+        loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, 0)
 
-    async def reload_once() -> None:
+    async def run_reload() -> None:
         with suppress(ConfigError):  # logged and counted where it happened
             await reload()
 
-    def begin_reload() -> None:
-        task = loop.create_task(reload_once())
+    def start_reload() -> None:
+        task = loop.create_task(run_reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end_soon)
-    loop.add_signal_handler(signal.SIGHUP, begin_reload)
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, start_reload)

@@ -23,10 +23,10 @@ from .model.store import PanelStore, Store
 
 log = structlog.get_logger()
 
-_FIRST_SOCKET = 3
-_COUNT = re.compile("[0-9]{1,3}")
+_FIRST_SOCKET_FD = 3
+_SOCKET_COUNT = re.compile("[0-9]{1,3}")
 _MICROSECONDS = re.compile("[0-9]{1,18}")
-_LONGEST_SENDING_SECONDS = 1.0
+_SEND_TIMEOUT_SECONDS = 1.0
 """systemd may have much to read when everything starts at once."""
 
 
@@ -35,7 +35,7 @@ def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
 
     They are not passed on to programs that this process may start.
     """
-    sockets = [_listening(number) for number in _numbers(environment)]
+    sockets = [_listening_socket(fd) for fd in _socket_fds(environment)]
     if not sockets:
         raise ConfigError(
             "--web.systemd-socket: systemd passed no socket; start the .socket unit "
@@ -44,47 +44,52 @@ def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
     return tuple(sockets)
 
 
-def sockets_wait(environment: Mapping[str, str]) -> bool:
+def has_passed_sockets(environment: Mapping[str, str]) -> bool:
     """Tell whether systemd passed sockets to this process, wanted or not."""
-    mine = environment.get("LISTEN_PID") == str(os.getpid())
-    return mine and environment.get("LISTEN_FDS", "0") != "0"
+    for_this_process = environment.get("LISTEN_PID") == str(os.getpid())
+    return for_this_process and environment.get("LISTEN_FDS", "0") != "0"
 
 
-def _numbers(environment: Mapping[str, str]) -> range:
+def _socket_fds(environment: Mapping[str, str]) -> range:
     """Return the file numbers of the sockets."""
-    meant, count = environment.get("LISTEN_PID"), environment.get("LISTEN_FDS", "0")
-    if meant not in (None, str(os.getpid())):
+    listen_pid, listen_fds = (
+        environment.get("LISTEN_PID"),
+        environment.get("LISTEN_FDS", "0"),
+    )
+    if listen_pid not in (None, str(os.getpid())):
         raise ConfigError(
-            f"--web.systemd-socket: the sockets are for process {meant} and this is "
-            f"{os.getpid()}; ExecStart= must start the exporter itself, and no shell"
+            f"--web.systemd-socket: the sockets are for process {listen_pid} and this "
+            f"is {os.getpid()}; ExecStart= must start the exporter itself, and no shell"
         )
-    if not _COUNT.fullmatch(count):
-        raise ConfigError(f"--web.systemd-socket: LISTEN_FDS {count!r} is no number")
-    found = 0 if meant is None else int(count)
-    return range(_FIRST_SOCKET, _FIRST_SOCKET + found)
+    if not _SOCKET_COUNT.fullmatch(listen_fds):
+        raise ConfigError(
+            f"--web.systemd-socket: LISTEN_FDS {listen_fds!r} is no number"
+        )
+    count = 0 if listen_pid is None else int(listen_fds)
+    return range(_FIRST_SOCKET_FD, _FIRST_SOCKET_FD + count)
 
 
-def _listening(number: int) -> socket.socket:
+def _listening_socket(fd: int) -> socket.socket:
     try:
-        os.set_inheritable(number, False)  # noqa: FBT003  # takes no keyword
-        passed = socket.socket(fileno=number)
+        os.set_inheritable(fd, False)  # noqa: FBT003  # takes no keyword
+        sock = socket.socket(fileno=fd)
     except OSError as error:
         raise ConfigError(
-            f"--web.systemd-socket: file {number} that systemd passed cannot be used: "
+            f"--web.systemd-socket: file {fd} that systemd passed cannot be used: "
             f"{os.strerror(error.errno or 0).lower()}"
         ) from None
-    if not _listens(passed):
+    if not _is_listening(sock):
         raise ConfigError(
-            f"--web.systemd-socket: file {number} that systemd passed is no socket "
+            f"--web.systemd-socket: file {fd} that systemd passed is no socket "
             "that listens; the .socket unit needs ListenStream= and Accept=no"
         )
-    passed.settimeout(0)
-    return passed
+    sock.settimeout(0)
+    return sock
 
 
-def _listens(passed: socket.socket) -> bool:
-    streams = passed.type == socket.SOCK_STREAM
-    return streams and passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+def _is_listening(sock: socket.socket) -> bool:
+    is_stream = sock.type == socket.SOCK_STREAM
+    return is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
 
 
 @dataclass(slots=True, eq=False)
@@ -95,19 +100,19 @@ class NotifySocket:
     """A path, or ``@`` and a name; empty: nobody asks."""
     watchdog_seconds: float | None = None
     """After so long without a word it restarts this process; None: never."""
-    _silent: bool = field(default=False, init=False)
+    _send_failed: bool = field(default=False, init=False)
 
     @staticmethod
-    def of(environment: Mapping[str, str]) -> NotifySocket:
+    def from_environment(environment: Mapping[str, str]) -> NotifySocket:
         """Return who asks; raise ConfigError."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address:
             return NotifySocket()
         if address[0] not in "/@":
             raise ConfigError(f"NOTIFY_SOCKET: {address!r} is neither a path nor @name")
-        return NotifySocket(address, _watchdog_seconds(environment))
+        return NotifySocket(address, _watchdog_timeout(environment))
 
-    def tell(self, *words: str) -> None:
+    def send(self, *assignments: str) -> None:
         """Send assignments such as ``READY=1``; what cannot be sent is logged once."""
         if not self.address:
             return
@@ -115,29 +120,29 @@ class NotifySocket:
         if address.startswith("@"):
             address = f"\0{address[1:]}"
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
-                sending.settimeout(_LONGEST_SENDING_SECONDS)
-                sending.connect(address)
-                sending.sendall("\n".join(words).encode())
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(_SEND_TIMEOUT_SECONDS)
+                sock.connect(address)
+                sock.sendall("\n".join(assignments).encode())
         except OSError as error:
-            if not self._silent:
+            if not self._send_failed:
                 log.warning("systemd cannot be told", error=str(error))
-            self._silent = True
+            self._send_failed = True
         else:
-            self._silent = False
+            self._send_failed = False
 
 
-def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
-    text, mine = environment.get("WATCHDOG_USEC"), str(os.getpid())
-    if not text or environment.get("WATCHDOG_PID", mine) != mine:
+def _watchdog_timeout(environment: Mapping[str, str]) -> float | None:
+    text, own_pid = environment.get("WATCHDOG_USEC"), str(os.getpid())
+    if not text or environment.get("WATCHDOG_PID", own_pid) != own_pid:
         return None
     if not _MICROSECONDS.fullmatch(text) or int(text) == 0:
         raise ConfigError(f"WATCHDOG_USEC: {text!r} is not a number of microseconds")
     return int(text) / 1e6
 
 
-_STATUS_SECONDS = 15.0
-_ANOTHER_LOOK_SECONDS = 1.0
+_STATUS_INTERVAL_SECONDS = 15.0
+_HUNG_RECHECK_SECONDS = 1.0
 """What was late a moment ago, on a busy machine, must not cost a whole beat."""
 
 
@@ -145,59 +150,62 @@ _ANOTHER_LOOK_SECONDS = 1.0
 class SystemdNotifier:
     """Speaks for one exporter to its supervisor."""
 
-    supervisor: NotifySocket
+    notify_socket: NotifySocket
     store: Store
     clock: Clock
-    hanging: Callable[[], list[str]]
+    hung_panels: Callable[[], list[str]]
     """Returns the names of the panels whose poller does not turn."""
     _hung: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def told(self) -> AsyncIterator[None]:
+    async def notifying(self) -> AsyncIterator[None]:
         """Say that the exporter is ready, then how it fares, at last that it ends."""
-        if not self.supervisor.address:
+        if not self.notify_socket.address:
             yield
             return
-        self.supervisor.tell("READY=1", self._status())
-        telling = asyncio.create_task(self._tell())
+        self.notify_socket.send("READY=1", self._status())
+        notify_task = asyncio.create_task(self._notify_forever())
         try:
             yield
         finally:
-            self.supervisor.tell("STOPPING=1", "STATUS=ending")
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            self.notify_socket.send("STOPPING=1", "STATUS=ending")
+            notify_task.cancel()
+            await asyncio.gather(notify_task, return_exceptions=True)
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
         """Say that the configuration is being loaded again, and when that is over."""
         microseconds = int(self.clock.monotonic() * 1e6)
-        self.supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+        self.notify_socket.send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
         try:
             yield
         finally:
-            self.supervisor.tell("READY=1", self._status())
+            self.notify_socket.send("READY=1", self._status())
 
-    async def _tell(self) -> None:
+    async def _notify_forever(self) -> None:
         never = asyncio.Event()
         while True:
-            await self.clock.wait(never, self._beat())
+            await self.clock.wait(never, self._notify())
 
-    def _beat(self) -> float:
+    def _notify(self) -> float:
         """Feed the watchdog if all is well; return when to do so again."""
-        hung, known = self.hanging(), self._hung
+        hung, reported = self.hung_panels(), self._hung
         self._hung = hung
         for name in hung:
-            if name not in known:
+            if name not in reported:
                 log.error("polling hangs", panel=name)
-        words = [] if hung or self._watchdog is None else ["WATCHDOG=1"]
-        self.supervisor.tell(*words, self._status())
+        assignments = [] if hung or self._watchdog_seconds is None else ["WATCHDOG=1"]
+        self.notify_socket.send(*assignments, self._status())
         if hung:
-            return _ANOTHER_LOOK_SECONDS
-        return min(_STATUS_SECONDS, (self._watchdog or _STATUS_SECONDS) / 2)
+            return _HUNG_RECHECK_SECONDS
+        return min(
+            _STATUS_INTERVAL_SECONDS,
+            (self._watchdog_seconds or _STATUS_INTERVAL_SECONDS) / 2,
+        )
 
     @property
-    def _watchdog(self) -> float | None:
-        return self.supervisor.watchdog_seconds
+    def _watchdog_seconds(self) -> float | None:
+        return self.notify_socket.watchdog_seconds
 
     def _status(self) -> str:
         if self._hung:
@@ -206,23 +214,25 @@ class SystemdNotifier:
         panels = self.store.panels.values()
         up = sum(panel.up(now) is True for panel in panels)
         servers = sum(len(panel.servers) for panel in panels)
-        unread = sum(map(_unread, panels))
-        pass_ = self._last_answer() if self.store.ready() else "first pass under way"
+        unread = sum(map(_unread_servers, panels))
+        progress = self._last_answer() if self.store.ready() else "first pass under way"
         return (
             f"STATUS={up} of {len(panels)} panels up; {servers} servers, {unread} of "
-            f"them not read; {pass_}"
+            f"them not read; {progress}"
         )
 
     def _last_answer(self) -> str:
-        heard = [panel.last_proven_at_monotonic for panel in self.store.panels.values()]
-        at = max((moment for moment in heard if moment is not None), default=None)
-        if at is None:
+        moments = [
+            panel.last_proven_at_monotonic for panel in self.store.panels.values()
+        ]
+        last = max((moment for moment in moments if moment is not None), default=None)
+        if last is None:
             return "no answer yet"
-        seconds = self.clock.time() - (self.clock.monotonic() - at)
-        moment = datetime.fromtimestamp(seconds, UTC)
-        return f"last answer {moment:%H:%M:%S} UTC"
+        unix_time = self.clock.time() - (self.clock.monotonic() - last)
+        answered_at = datetime.fromtimestamp(unix_time, UTC)
+        return f"last answer {answered_at:%H:%M:%S} UTC"
 
 
-def _unread(panel: PanelStore) -> int:
+def _unread_servers(panel: PanelStore) -> int:
     """Return how many servers could not be read when they were last tried."""
-    return sum(watch.failing is True for watch in panel.servers.values())
+    return sum(entry.failing is True for entry in panel.servers.values())

@@ -13,7 +13,7 @@ from ..clock import Clock, SystemClock
 from ..config.flags import Flags
 from ..config.schema import Config, Panel
 from ..config.units import Duration
-from ..errors import ConfigError, NotAsked, Unauthorized
+from ..errors import ConfigError, NotSent, Unauthorized
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -80,7 +80,7 @@ class Check:
     async def _try(
         self, fleet: PollerManager, panel: Panel, ends: float
     ) -> PanelReport:
-        member = fleet.member(panel)
+        member = fleet.panel_task(panel)
         tally = self.tallies.panel(panel.name)
         probe = PanelCheck(CheckRun(member, tally, self.clock, self.progress.show))
         try:
@@ -168,7 +168,7 @@ class PanelCheck:
 
         Credentials that were refused once are not tried again.
         """
-        gate = self.inquiry.member.poller.gate
+        gate = self.inquiry.member.poller.breaker
         try:
             gate.claim_trial()
             if await self._contact.make():
@@ -178,7 +178,7 @@ class PanelCheck:
                 self._note_cost()
         except Unauthorized as error:
             self._contact.refused(error)
-        except NotAsked as error:
+        except NotSent as error:
             if gate.credentials_refused():
                 self._contact.refused(error)
             else:
@@ -211,12 +211,12 @@ class PanelCheck:
             version=printable(self._contact.version or "") or None,
             servers=len(poller.store.servers) if self._surveyed else None,
             sample=self._survey.sample,
-            clock_skew_seconds=poller.reader.skew_seconds,
+            clock_skew_seconds=poller.api.skew_seconds,
             cost=self._cost,
         )
 
     def _note_clock(self) -> None:
-        skew = self.inquiry.member.poller.reader.skew_seconds
+        skew = self.inquiry.member.poller.api.skew_seconds
         if skew is None:
             self.inquiry.note(CLOCK, StepStatus.OFF, "the panel does not tell its time")
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..clock import Clock
-from ..errors import ExporterError, Forbidden, NotAsked, PanelError, UnexpectedStatus
+from ..errors import ExporterError, Forbidden, NotSent, PanelError, UnexpectedStatus
 from ..onapp.error_body import printable
 from ..onapp.permissions import permission_hint
 from ..polling.manager import PanelTask
@@ -84,10 +84,10 @@ class CheckRun:
     async def ask(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
         """Ask, after a short pause if the panel needs one; raise ExporterError."""
         self.progress(f"{self.member.panel.name}: {what}")
-        gate = self.member.poller.gate
+        gate = self.member.poller.breaker
         seconds = gate.open_seconds()
         if seconds > _LONGEST_PATIENCE_SECONDS and not gate.credentials_refused():
-            raise NotAsked(f"the panel asks to be left alone for {seconds:.0f} s")
+            raise NotSent(f"the panel asks to be left alone for {seconds:.0f} s")
         if 0 < seconds <= _LONGEST_PATIENCE_SECONDS:
             await self.clock.wait(asyncio.Event(), seconds)
         return await question()
@@ -115,7 +115,7 @@ class CheckRun:
     ) -> None:
         """Note why a step failed, and what to do about it."""
         hint = error.hint
-        if isinstance(error, NotAsked):
+        if isinstance(error, NotSent):
             hint = UnexpectedStatus.hint
         if isinstance(error, Forbidden) and resource:
             hint = permission_hint(resource)

@@ -21,8 +21,8 @@ from ..model.entities import (
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import backups_hint
 from ..polling.jobs import REFUSED
-from ..polling.manager import few_named
-from ..polling.transactions import MOST_PAGES_FIRST
+from ..polling.manager import has_few_servers
+from ..polling.transactions import MAX_FIRST_PAGES
 from .check_run import CheckRun, unanswered
 from .findings import Sample, StepStatus, Workload
 from .report import counted
@@ -47,7 +47,7 @@ class CollectorSteps:
     async def make(self) -> None:
         """Try everything that the configuration asks for.
 
-        Raises Unauthorized and NotAsked.
+        Raises Unauthorized and NotSent.
         """
         await self._backups()
         switched = self.inquiry.member.panel.collectors
@@ -67,7 +67,7 @@ class CollectorSteps:
     def workload(self) -> Workload:
         """Return how much there is to ask for."""
         poller = self.inquiry.member.poller
-        if poller.roster.shard.total > 1 and DISKS in self._one_by_one:
+        if poller.inventory.shard.total > 1 and DISKS in self._one_by_one:
             self._one_by_one.add(SCHEDULES)
             self._once.pop(SCHEDULES, None)
         once = {VERSION: 1, VIRTUAL_MACHINES: self._inventory_requests()}
@@ -79,7 +79,7 @@ class CollectorSteps:
         )
 
     def _inventory_requests(self) -> int:
-        configured = len(self.inquiry.member.poller.roster.selection.configured)
+        configured = len(self.inquiry.member.poller.inventory.selection.configured)
         asked = self.inquiry.tally.requests[VIRTUAL_MACHINES]
         return configured if 0 < configured <= ROWS_PER_PAGE else max(1, asked)
 
@@ -95,7 +95,7 @@ class CollectorSteps:
         read = found = silent = 0
         for number, vm_id in enumerate(sampled, 1):
             what = f"backups, server {number} of {len(sampled)}"
-            ask = partial(self.inquiry.member.poller.reader.backups, vm_id)
+            ask = partial(self.inquiry.member.poller.api.backups, vm_id)
             try:
                 found += len(await self.inquiry.ask(what, ask))
             except Unauthorized:
@@ -136,10 +136,10 @@ class CollectorSteps:
 
     async def _list(self, resource: str) -> None:
         """Look at the list of the whole panel, or else at one server's."""
-        if few_named(self.inquiry.member.panel):
+        if has_few_servers(self.inquiry.member.panel):
             await self._one(resource, "readable, server by server")
             return
-        ask = partial(self.inquiry.member.poller.reader.page_count, resource)
+        ask = partial(self.inquiry.member.poller.api.page_count, resource)
         self._once[resource] = 1
         try:
             pages = await self.inquiry.ask(resource, ask)
@@ -160,7 +160,7 @@ class CollectorSteps:
 
     async def _one(self, resource: str, text: str) -> None:
         """Look at the list of one server."""
-        reader = self.inquiry.member.poller.reader
+        reader = self.inquiry.member.poller.api
         questions: dict[str, Callable[[int], Awaitable[Any]]] = {
             SCHEDULES: reader.schedules_of,
             DISKS: reader.disks_of,
@@ -189,7 +189,7 @@ class CollectorSteps:
             return
 
     async def _transactions(self) -> None:
-        self._log_pages = min(await self._pages(TRANSACTIONS), MOST_PAGES_FIRST)
+        self._log_pages = min(await self._pages(TRANSACTIONS), MAX_FIRST_PAGES)
 
     async def _backup_servers(self) -> None:
         self._once[BACKUP_SERVERS] = await self._pages(BACKUP_SERVERS)
@@ -199,7 +199,7 @@ class CollectorSteps:
 
     async def _pages(self, resource: str) -> int:
         """Look at the first page of a list; return how many there seem to be."""
-        ask = partial(self.inquiry.member.poller.reader.page_count, resource)
+        ask = partial(self.inquiry.member.poller.api.page_count, resource)
         try:
             pages = await self.inquiry.ask(resource, ask)
         except Unauthorized:

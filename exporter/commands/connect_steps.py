@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ..errors import (
     ADDRESS_HINT,
     Forbidden,
-    NotAsked,
     NotFound,
+    NotSent,
     PanelError,
     ProxyRefused,
     TlsFailed,
@@ -45,7 +45,7 @@ class ConnectSteps:
     async def make(self) -> bool:
         """Ask for version and inventory; tell whether to go on.
 
-        Raises Unauthorized and NotAsked.
+        Raises Unauthorized and NotSent.
         """
         if not await self._ask_for_version():
             return False
@@ -65,7 +65,7 @@ class ConnectSteps:
             self._note_inventory()
         return True
 
-    def refused(self, error: Unauthorized | NotAsked) -> None:
+    def refused(self, error: Unauthorized | NotSent) -> None:
         """Note that the credentials are no good, now or as an earlier panel said."""
         if isinstance(error, Unauthorized):
             self._reached()
@@ -77,7 +77,7 @@ class ConnectSteps:
     async def _ask_for_version(self) -> bool:
         poller = self.inquiry.member.poller
         try:
-            self.version = await self.inquiry.ask(VERSION, poller.reader.version)
+            self.version = await self.inquiry.ask(VERSION, poller.api.version)
         except Unauthorized:
             raise
         except Undecodable as error:
@@ -90,7 +90,7 @@ class ConnectSteps:
     async def _ask_for_inventory(self) -> PanelError | None:
         poller = self.inquiry.member.poller
         try:
-            await self.inquiry.ask(INVENTORY, poller.roster.read)
+            await self.inquiry.ask(INVENTORY, poller.inventory.read)
         except Unauthorized:
             raise
         except PanelError as error:
@@ -117,7 +117,7 @@ class ConnectSteps:
         if self.inquiry.tally.statuses.get(VERSION) in _KNOWN_BY:
             return True
         poller = self.inquiry.member.poller
-        if poller.roster.selection.configured:
+        if poller.inventory.selection.configured:
             return any(w.state.server for w in poller.store.servers.values())
         return error is None
 
@@ -167,7 +167,7 @@ class ConnectSteps:
     def _note_inventory(self) -> None:
         poller = self.inquiry.member.poller
         status, hint = StepStatus.OK, ""
-        if poller.roster.missed:
+        if poller.inventory.look_up_errors:
             status, hint = self._missed()
         elif not poller.store.servers_listed:
             status = StepStatus.DEGRADED
@@ -180,7 +180,10 @@ class ConnectSteps:
 
     def _missed(self) -> tuple[StepStatus, str]:
         poller = self.inquiry.member.poller
-        if any(w.reason == Forbidden.reason for w in poller.roster.missed.values()):
+        if any(
+            w.reason == Forbidden.reason
+            for w in poller.inventory.look_up_errors.values()
+        ):
             return StepStatus.DEGRADED, permission_hint(VIRTUAL_MACHINES)
         nothing = not any(w.state.server for w in poller.store.servers.values())
         return StepStatus.FAILED if nothing else StepStatus.DEGRADED, (
@@ -189,16 +192,17 @@ class ConnectSteps:
 
     def _servers(self) -> str:
         poller = self.inquiry.member.poller
-        selection = poller.roster.selection
+        selection = poller.inventory.selection
         text = counted(poller.store.servers_listed or 0, "server")
         if selection.configured:
             text = f"{text} of {len(selection.configured)} that are named"
         elif selection.partial:
             text = f"{text} after include and exclude"
-        if poller.roster.shard.total > 1:
+        if poller.inventory.shard.total > 1:
             text = f"{text}, {len(poller.store.servers)} of them this shard's"
         missed = [
-            f"{name} ({why.reason})" for name, why in poller.roster.missed.items()
+            f"{name} ({why.reason})"
+            for name, why in poller.inventory.look_up_errors.items()
         ]
         if missed:
             more = ", …" if len(missed) > _MOST_NAMED else ""

@@ -13,7 +13,7 @@ from ..config.schema import Config
 from ..demo.panel.server import SimulatedPanel, demo_panel
 from ..metrics.exposition import TEXT
 from ..model.selection import Shard
-from ..signals import obey_signals
+from ..signals import install_signal_handlers
 
 _NAME = "demo"
 _SHOWN = (
@@ -36,7 +36,7 @@ async def demonstrate(flags: Flags) -> int:
             max_requests=flags.max_requests,
             web_config_file=flags.web_config_file,
         )
-        obey_signals(exporter.end, exporter.reload)
+        install_signal_handlers(exporter.request_stop, exporter.reload)
         async with (
             exporter.running(flags.listen_addresses) as addresses,
             asyncio.TaskGroup() as tasks,
@@ -44,7 +44,7 @@ async def demonstrate(flags: Flags) -> int:
             introduction = tasks.create_task(
                 _introduce(exporter, _shortest(addresses), flags.telemetry_path, panel)
             )
-            await exporter.ended
+            await exporter.stop_requested
             introduction.cancel()
         return 0
     finally:

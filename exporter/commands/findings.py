@@ -13,7 +13,7 @@ import msgspec
 
 from ..config.schema import Panel
 from ..model.entities import BACKUPS, TRANSACTIONS, VERSION, VIRTUAL_MACHINES
-from ..polling.manager import transactions_seconds
+from ..polling.manager import transactions_interval_seconds
 
 
 class StepStatus(enum.StrEnum):
@@ -134,7 +134,7 @@ def cost(panel: Panel, work: Workload, latency: Callable[[str], float]) -> Cost:
     if panel.collectors.transactions:
         a_pass[TRANSACTIONS] = work.log_pages
         # Later readings end where the one before began: on the first page, mostly.
-        often = transactions_seconds(panel) * work.log_pages
+        often = transactions_interval_seconds(panel) * work.log_pages
         intervals[TRANSACTIONS] = often
     first = sum(a_pass.get(r, 0) * latency(r) for r in _ONE_AFTER_ANOTHER)
     rest = sum(n * latency(r) for r, n in a_pass.items() if r not in _ONE_AFTER_ANOTHER)

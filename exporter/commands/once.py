@@ -65,10 +65,10 @@ async def take(
             whole = await _first_pass(exporter, limit_seconds, progress)
         finally:
             progress.clear()
-        await exporter.fleet.stop()
+        await exporter.manager.stop()
         if not whole:
             log.error("not everything polled in time", seconds=limit_seconds)
-        for member in exporter.fleet.members.values():
+        for member in exporter.manager.panel_tasks.values():
             _give_up(member.poller)
         names = frozenset() if file is None else LASTING
         content = exporter.exposition.render(TEXT, names)
@@ -88,8 +88,8 @@ async def _first_pass(
     over = asyncio.Event()
     async with _watching(exporter, progress, over):
         await exporter.clock.wait(over, limit_seconds)
-    if exporter.ended.done():
-        exporter.ended.result()  # raises what has ended a poller
+    if exporter.stop_requested.done():
+        exporter.stop_requested.result()  # raises what has ended a poller
     return over.is_set()
 
 
@@ -100,7 +100,7 @@ async def _watching(
     """Show the progress, and set ``over`` when nothing more is to be waited for."""
 
     async def look() -> None:
-        while not (exporter.store.ready() or exporter.ended.done()):
+        while not (exporter.store.ready() or exporter.stop_requested.done()):
             progress.show(_progress(exporter.store.panels.values()))
             await asyncio.sleep(_LOOK_SECONDS)
         over.set()
@@ -135,9 +135,9 @@ def _give_up(poller: Poller) -> None:
     for vm_id, watch in store.servers.items():
         if watch.failing is None:
             store.record_failure(vm_id)
-    for errand in poller.programme.errands.errands:
+    for errand in poller.collectors.job_queue.jobs:
         if not errand.tried:
-            errand.condition.begins()
+            errand.status.mark_unread()
 
 
 def _status(store: PanelStore, now: Now) -> StepStatus:

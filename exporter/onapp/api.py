@@ -19,8 +19,8 @@ from ..config.schema import BodyFormat
 from ..config.secrets import Account
 from ..errors import (
     Forbidden,
-    NotAsked,
     NotFound,
+    NotSent,
     PanelError,
     Undecodable,
     Unprocessable,
@@ -296,7 +296,7 @@ class PanelApi:
         """Send one request, if one may be sent, and learn from what comes of it."""
         credentials = self.breaker.admitted_credentials()
         if credentials is None:
-            raise NotAsked(f"{self.panel} is left alone for now")
+            raise NotSent(f"{self.panel} is left alone for now")
         key = _key(path, page)
         cached: DecodedResponse[T] | None = self._cache.get(key)
         try:

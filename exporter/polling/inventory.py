@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from ..clock import Clock
-from ..errors import ExporterError, NotAsked, NotFound, PanelError, Unauthorized
+from ..errors import ExporterError, NotFound, NotSent, PanelError, Unauthorized
 from ..model.entities import Server
 from ..model.selection import NO_SERVERS_HINT, Selection, Shard
 from ..model.store import LastError, PanelStore
@@ -30,85 +30,87 @@ class Inventory:
     """Keeps the servers of one panel's store and timetable."""
 
     store: PanelStore
-    reader: PanelApi
+    api: PanelApi
     clock: Clock
     selection: Selection
     shard: Shard
-    timetable: Scheduler
-    left: Callable[[int], None]
+    scheduler: Scheduler
+    on_removed: Callable[[int], None]
     """Is told of each server that is gone."""
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _resolved_ids: dict[str, int] = field(default_factory=dict)
     """What configured identifiers were resolved to."""
-    missed: dict[int | str, LastError] = field(default_factory=dict)
+    look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up: logged when it changes."""
 
-    def enter_known(self) -> None:
+    def add_known_servers(self) -> None:
         """Let servers be read that are known before the panel describes them.
 
         These are the ones configured by number, and what a reload has left in the
         store, as far as it is still wanted.
         """
-        for vm_id, watch in self.store.servers.items():
-            if watch.state.server is not None:
-                self._numbers[watch.state.server.identifier] = vm_id
-        stay: dict[int, float | None] = {}
+        for known_id, entry in self.store.servers.items():
+            if entry.state.server is not None:
+                self._resolved_ids[entry.state.server.identifier] = known_id
+        kept: dict[int, float | None] = {}
         for configured in self.selection.configured:
-            number = self._number(configured.id, None)
-            if number is not None:
-                interval = stay.get(number) or configured.expected_interval_seconds
-                stay[number] = interval
+            vm_id = self._resolve(configured.id, None)
+            if vm_id is not None:
+                interval = kept.get(vm_id) or configured.expected_interval_seconds
+                kept[vm_id] = interval
         if not self.selection.configured:
-            stay = dict.fromkeys(filter(self._is_wanted, self.store.servers))
-        for vm_id, interval in stay.items():
-            self._enter(vm_id, None, interval)
-        self._keep(set(stay))
+            kept = dict.fromkeys(filter(self._is_selected, self.store.servers))
+        for known_id, interval in kept.items():
+            self._add_or_update(known_id, None, interval)
+        self._remove_others(set(kept))
 
-    def _is_wanted(self, vm_id: int) -> bool:
+    def _is_selected(self, vm_id: int) -> bool:
         server = self.store.servers[vm_id].state.server
         return server is None or self.selection.selects(server)
 
     async def read(self) -> bool:
         """Read the inventory and tell whether all of it came.
 
-        Raises PanelError or NotAsked when none of it did.
+        Raises PanelError or NotSent when none of it did.
         """
         try:
             if self.selection.configured:
-                whole = await self._look_up()
+                complete = await self._look_up()
             else:
-                whole = await self._discover()
+                complete = await self._discover()
         except PanelError:
             self.store.inventory_answered = self.store.inventory_succeeded = False
             raise
-        self.store.inventory_answered, self.store.inventory_succeeded = True, whole
-        if whole:
+        self.store.inventory_answered, self.store.inventory_succeeded = True, complete
+        if complete:
             self.store.inventory_read_at = self.clock.time()
-        return whole
+        return complete
 
     async def _discover(self) -> bool:
-        inventory = await self.reader.inventory()
-        wanted = [
+        inventory = await self.api.inventory()
+        selected = [
             server for server in inventory.values if self.selection.selects(server)
         ]
-        watches = self.store.servers
-        for server in wanted:
-            watch = watches.get(server.id)
+        known = self.store.servers
+        for server in selected:
+            entry = known.get(server.id)
             # A watched server is expected what enter_known or its entry said.
-            if watch is None or watch.state.server != server:
-                self._enter(server.id, server, None)
-        stay = {server.id for server in wanted}
-        named = {int(number) for number in inventory.skipped_ids if number.isdecimal()}
-        stay |= named & self.store.servers.keys()
-        missing = 0
+            if entry is None or entry.state.server != server:
+                self._add_or_update(server.id, server, None)
+        kept = {server.id for server in selected}
+        skipped_ids = {
+            int(row_id) for row_id in inventory.skipped_ids if row_id.isdecimal()
+        }
+        kept |= skipped_ids & self.store.servers.keys()
+        at_least = 0
         if (
             inventory.truncated
             or inventory.changed_while_read
             or UNKNOWN_ID in inventory.skipped_ids
         ):
-            stay |= self.store.servers.keys() - {s.id for s in inventory.values}
-            missing = self.store.servers_listed or 0
-        self._keep(stay)
-        listed = max(len(wanted) + len(stay & named), missing)
+            kept |= self.store.servers.keys() - {s.id for s in inventory.values}
+            at_least = self.store.servers_listed or 0
+        self._remove_others(kept)
+        listed = max(len(selected) + len(kept & skipped_ids), at_least)
         if not listed and self.store.servers_listed != 0:
             name, hint = self.store.name, NO_SERVERS_HINT
             log.warning("panel lists no servers", panel=name, hint=hint)
@@ -122,90 +124,99 @@ class Inventory:
         """
         listed: dict[int | str, Server] = {}
         if len(self.selection.configured) > ROWS_PER_PAGE:
-            for server in (await self.reader.inventory()).values:
+            for server in (await self.api.inventory()).values:
                 listed |= {server.id: server, server.identifier: server}
-        stay: dict[int, float | None] = {}
+        kept: dict[int, float | None] = {}
         unresolved: list[str] = []
         errors: list[ExporterError] = []
         for configured in sorted(
-            self.selection.configured, key=lambda server: server.id in self.missed
+            self.selection.configured,
+            key=lambda server: server.id in self.look_up_errors,
         ):
-            found = listed.get(configured.id) or await self._one(configured.id, errors)
-            vm_id = self._number(configured.id, found)
+            found = listed.get(configured.id) or await self._look_up_one(
+                configured.id, errors
+            )
+            vm_id = self._resolve(configured.id, found)
             if vm_id is None:
                 unresolved.append(str(configured.id))
                 continue
-            interval = stay.get(vm_id) or configured.expected_interval_seconds
-            stay[vm_id] = interval
-            self._enter(vm_id, found, interval)
-        self._keep(set(stay))
+            interval = kept.get(vm_id) or configured.expected_interval_seconds
+            kept[vm_id] = interval
+            self._add_or_update(vm_id, found, interval)
+        self._remove_others(set(kept))
         self.store.unresolved = tuple(
             name
             for name in dict.fromkeys(unresolved)
             if self.shard.owns(self.store.name, name)
         )
-        absent = {n for n, w in self.missed.items() if w.reason == NotFound.reason}
-        self.store.look_up_errors = {str(n): w for n, w in self.missed.items()}
-        self.store.servers_listed = len(stay.keys() - absent)
+        not_found = {
+            n
+            for n, error in self.look_up_errors.items()
+            if error.reason == NotFound.reason
+        }
+        self.store.look_up_errors = {
+            str(n): error for n, error in self.look_up_errors.items()
+        }
+        self.store.servers_listed = len(kept.keys() - not_found)
         # A single failure may be that server's own: it says nothing of the panel.
         if len(errors) == len(self.selection.configured) > 1:
-            _raise_unless_answered(errors)
+            _raise_unless_authenticated(errors)
         return not errors
 
-    async def _one(
+    async def _look_up_one(
         self, vm_id: int | str, errors: list[ExporterError]
     ) -> Server | None:
         try:
-            server = await self.reader.server(vm_id)
+            server = await self.api.server(vm_id)
         except Unauthorized:
             raise
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # else it is an answer: there is no such server
-            known, hint = self.missed.get(vm_id), look_up_hint(error)
-            if known is None or known.reason != error.reason:
+            previous, hint = self.look_up_errors.get(vm_id), look_up_hint(error)
+            if previous is None or previous.reason != error.reason:
                 log.warning(
                     "configured server not found",
                     panel=self.store.name,
                     vm_id=vm_id,
-                    **error.told(hint),
+                    **error.log_fields(hint),
                 )
-            self.missed[vm_id] = LastError.of(error, self.clock.time(), hint)
+            self.look_up_errors[vm_id] = LastError.of(error, self.clock.time(), hint)
             return None
-        except NotAsked as error:
+        except NotSent as error:
             errors.append(error)
             return None
-        self.missed.pop(vm_id, None)
+        self.look_up_errors.pop(vm_id, None)
         return server
 
-    def _number(self, vm_id: int | str, found: Server | None) -> int | None:
+    def _resolve(self, vm_id: int | str, found: Server | None) -> int | None:
         if isinstance(vm_id, int):
             return vm_id
         if found is not None:
-            self._numbers[vm_id] = found.id
-        return self._numbers.get(vm_id)
+            self._resolved_ids[vm_id] = found.id
+        return self._resolved_ids.get(vm_id)
 
-    def _enter(
+    def _add_or_update(
         self, vm_id: int, server: Server | None, own_interval: float | None
     ) -> None:
         if not self.shard.owns(self.store.name, vm_id):
             return
-        watch = self.store.servers.get(vm_id)
-        if server is None and watch is not None:
-            server = watch.state.server
+        entry = self.store.servers.get(vm_id)
+        if server is None and entry is not None:
+            server = entry.state.server
         expectation = self.selection.expectation(server, own_interval)
         self.store.register_server(vm_id, server, expectation)
-        self.timetable.enter(vm_id, self.clock.monotonic())
+        self.scheduler.add(vm_id, self.clock.monotonic())
 
-    def _keep(self, stay: set[int]) -> None:
-        for vm_id in self.store.servers.keys() - stay:
+    def _remove_others(self, kept: set[int]) -> None:
+        for vm_id in self.store.servers.keys() - kept:
             self.store.forget(vm_id)
-            self.timetable.leave(vm_id)
-            self.reader.forget(vm_id)
-            self.left(vm_id)
+            self.scheduler.remove(vm_id)
+            self.api.forget(vm_id)
+            self.on_removed(vm_id)
 
 
-def _raise_unless_answered(errors: list[ExporterError]) -> None:
-    known = (error for error in errors if isinstance(error, PanelError))
-    if not any(error.authenticated for error in known):
+def _raise_unless_authenticated(errors: list[ExporterError]) -> None:
+    answers = (error for error in errors if isinstance(error, PanelError))
+    if not any(error.authenticated for error in answers):
         raise errors[0]

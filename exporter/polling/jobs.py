@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 REFUSED = (Forbidden, NotFound, Unprocessable)
 """What a panel answers when it never will, as it is."""
-OFF_SECONDS = 3600.0
+DISABLED_SECONDS = 3600.0
 """How long a refused collector is off."""
 _FIRST_RETRY_SECONDS = 15.0
 
@@ -32,7 +32,7 @@ class CollectorStatus:
     store: PanelStore
     collector: str
     part: str = ""
-    _troubles: set[type[ExporterError]] = field(default_factory=set)
+    _logged_errors: set[type[ExporterError]] = field(default_factory=set)
     """What the log has told of since it last worked."""
 
     @property
@@ -40,41 +40,41 @@ class CollectorStatus:
         """Return where the store holds the outcome."""
         return self.collector, self.part
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         """Note a run that succeeded."""
         self.store.outcomes[self.key] = True
-        self._mended()
+        self._log_recovery()
 
-    def begins(self) -> None:
+    def mark_unread(self) -> None:
         """Note that nothing is known, because something better was refused."""
         self.store.outcomes[self.key] = False
 
-    def ended(self) -> None:
+    def clear(self) -> None:
         """Note that it is no longer needed."""
         self.store.outcomes.pop(self.key, None)
-        self._mended()
+        self._log_recovery()
 
-    def _mended(self) -> None:
-        if self._troubles:
+    def _log_recovery(self) -> None:
+        if self._logged_errors:
             log.info(
                 "collector works again",
                 panel=self.store.name,
                 collector=self.collector,
             )
-        self._troubles.clear()
+        self._logged_errors.clear()
 
-    def failed(self, error: ExporterError, **where: int) -> None:
+    def record_failure(self, error: ExporterError, **context: int) -> None:
         """Note a run that failed, and log it if that is news."""
         self.store.outcomes[self.key] = False
-        if type(error) in self._troubles:
+        if type(error) in self._logged_errors:
             return
-        self._troubles.add(type(error))
+        self._logged_errors.add(type(error))
         log.warning(
             "collector off" if isinstance(error, REFUSED) else "collector failed",
             panel=self.store.name,
             collector=self.collector,
-            **where,
-            **error.told(),
+            **context,
+            **error.log_fields(),
         )
 
 
@@ -82,39 +82,39 @@ class CollectorStatus:
 class PanelJob:
     """One reading of the panel as a whole that is repeated."""
 
-    condition: CollectorStatus
+    status: CollectorStatus
     interval_seconds: float
     run: Callable[[], Awaitable[None]]
     due: float = 0.0
     tried: bool = False
     """Whether it has ever run to its end, well or badly."""
-    _in_hand: bool = False
+    _in_progress: bool = False
     _failures: int = 0
 
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Tell whether it is not being run."""
-        return not self._in_hand
+        return not self._in_progress
 
-    def begin(self) -> None:
+    def mark_started(self) -> None:
         """Take it in hand."""
-        self._in_hand = True
+        self._in_progress = True
 
     def put_back(self) -> None:
         """Return it undone: it stays due."""
-        self._in_hand = False
+        self._in_progress = False
 
-    def succeeded(self, now: float) -> None:
+    def record_success(self, now: float) -> None:
         """Plan the next run after a good one."""
-        self._in_hand, self.tried, self._failures = False, True, 0
+        self._in_progress, self.tried, self._failures = False, True, 0
         self.due = now + self.interval_seconds
-        self.condition.worked()
+        self.status.record_success()
 
-    def failed(self, now: float, error: ExporterError) -> None:
+    def record_failure(self, now: float, error: ExporterError) -> None:
         """Plan the next run after a bad one."""
-        self._in_hand, self.tried = False, True
-        self.condition.failed(error)
+        self._in_progress, self.tried = False, True
+        self.status.record_failure(error)
         if isinstance(error, REFUSED):
-            self.due = now + max(OFF_SECONDS, self.interval_seconds)
+            self.due = now + max(DISABLED_SECONDS, self.interval_seconds)
             return
         seconds = exponential_pause(
             _FIRST_RETRY_SECONDS, self._failures, self.interval_seconds
@@ -127,15 +127,15 @@ class PanelJob:
 class JobQueue:
     """All errands to one panel."""
 
-    errands: tuple[PanelJob, ...] = field(default=())
+    jobs: tuple[PanelJob, ...] = field(default=())
 
-    def take(self, now: float) -> PanelJob | None:
+    def pop_due(self, now: float) -> PanelJob | None:
         """Hand out the one that is due longest, if any is."""
-        due = self._first()
-        if due is None or due.due > now:
+        job = self._first()
+        if job is None or job.due > now:
             return None
-        due.begin()
-        return due
+        job.mark_started()
+        return job
 
     def next_due(self) -> float | None:
         """Return when the next one is due."""
@@ -144,8 +144,8 @@ class JobQueue:
 
     def all_tried(self) -> bool:
         """Tell whether each has run to its end once, well or badly."""
-        return all(errand.tried for errand in self.errands)
+        return all(job.tried for job in self.jobs)
 
     def _first(self) -> PanelJob | None:
-        waiting = (errand for errand in self.errands if errand.waits())
+        waiting = (job for job in self.jobs if job.is_waiting())
         return min(waiting, key=lambda errand: errand.due, default=None)

@@ -35,17 +35,17 @@ from .scheduler import Scheduler
 from .schedules import ListCollector, ScheduleCollector
 from .transactions import TransactionCollector
 
-_LONGEST_PAUSE_SECONDS = 300.0
+_MAX_PAUSE_SECONDS = 300.0
 
 
-class Counter(client.ResponseObserver, reader.ReadObserver, Protocol):
+class RequestCounter(client.ResponseObserver, reader.ReadObserver, Protocol):
     """Counts the requests to one panel."""
 
 
-class Counters(Protocol):
+class RequestCounters(Protocol):
     """Has a counter for each panel."""
 
-    def panel(self, name: str) -> Counter:
+    def panel(self, name: str) -> RequestCounter:
         """Return one panel's."""
 
     def forget(self, panel: str) -> None:
@@ -60,17 +60,17 @@ class PanelTask:
     sessions: Sessions
     poller: Poller
     task: asyncio.Task[None] | None = None
-    _told_to_end: bool = False
+    _stopping: bool = False
 
-    def hangs(self) -> bool:
+    def is_hung(self) -> bool:
         """Tell whether the poller does not turn though it should."""
-        if self.task is None or (self.task.done() and self._told_to_end):
+        if self.task is None or (self.task.done() and self._stopping):
             return False
-        return self.task.done() or not self.poller.pulse.beats()
+        return self.task.done() or not self.poller.heartbeat.is_alive()
 
     async def stop(self) -> None:
         """End the polling and close the connections."""
-        self._told_to_end = True
+        self._stopping = True
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
@@ -82,14 +82,14 @@ class PollerManager:
     """Keeps one poller running for each panel of the configuration."""
 
     store: Store
-    counters: Counters
+    counters: RequestCounters
     clock: Clock
     shard: Shard
-    crashed: Callable[[BaseException], None]
+    on_crash: Callable[[BaseException], None]
     """Is called when a poller ends by itself, which it never should."""
     jitter: Callable[[], float]
-    members: dict[str, PanelTask] = field(default_factory=dict)
-    _standings: dict[str, CredentialState] = field(default_factory=dict)
+    panel_tasks: dict[str, PanelTask] = field(default_factory=dict)
+    _credential_states: dict[str, CredentialState] = field(default_factory=dict)
     """By the address of the panel; kept, so that no reload makes a bad key new."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
@@ -98,48 +98,57 @@ class PollerManager:
         Raises ConfigError, and changes nothing, when one of them cannot be asked.
         """
         kept = {
-            panel.name: self.members[panel.name]
+            panel.name: self.panel_tasks[panel.name]
             for panel in panels
-            if panel.name in self.members and self.members[panel.name].panel == panel
+            if panel.name in self.panel_tasks
+            and self.panel_tasks[panel.name].panel == panel
         }
-        made: list[PanelTask] = []
+        created: list[PanelTask] = []
         try:
-            made += (self.member(p) for p in panels if p.name not in kept)
+            created += (self.panel_task(p) for p in panels if p.name not in kept)
         except BaseException:
-            await asyncio.gather(*(member.stop() for member in made))
-            self._forget({member.panel.name for member in made} - self.members.keys())
+            await asyncio.gather(*(task.stop() for task in created))
+            self._forget_counters(
+                {task.panel.name for task in created} - self.panel_tasks.keys()
+            )
             raise
-        ended = [m for name, m in self.members.items() if kept.get(name) is not m]
-        await asyncio.gather(*(member.stop() for member in ended))
-        self._forget(self.members.keys() - {panel.name for panel in panels})
-        for member in made:
-            self._inherit(member)
-        running = kept | {member.panel.name: member for member in made}
-        self.members = {panel.name: running[panel.name] for panel in panels}
-        self.store.replace(
-            {name: member.poller.store for name, member in self.members.items()}
+        removed = [
+            task
+            for name, task in self.panel_tasks.items()
+            if kept.get(name) is not task
+        ]
+        await asyncio.gather(*(task.stop() for task in removed))
+        self._forget_counters(
+            self.panel_tasks.keys() - {panel.name for panel in panels}
         )
-        for member in made:
-            self._start(member)
+        for task in created:
+            self._take_over(task)
+        running = kept | {task.panel.name: task for task in created}
+        self.panel_tasks = {panel.name: running[panel.name] for panel in panels}
+        self.store.replace(
+            {name: task.poller.store for name, task in self.panel_tasks.items()}
+        )
+        for task in created:
+            self._start(task)
 
-    def hanging(self) -> list[str]:
+    def hung_panels(self) -> list[str]:
         """Return the names of the panels whose poller does not turn."""
-        return [name for name, member in self.members.items() if member.hangs()]
+        return [name for name, task in self.panel_tasks.items() if task.is_hung()]
 
     async def stop(self) -> None:
         """End all polling."""
-        await asyncio.gather(*(member.stop() for member in self.members.values()))
+        await asyncio.gather(*(task.stop() for task in self.panel_tasks.values()))
 
-    def _start(self, member: PanelTask) -> None:
-        member.task = asyncio.create_task(member.poller.run())
-        member.task.add_done_callback(self._ended)
+    def _start(self, panel_task: PanelTask) -> None:
+        panel_task.task = asyncio.create_task(panel_task.poller.run())
+        panel_task.task.add_done_callback(self._task_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.crashed(error)
+            self.on_crash(error)
 
-    def member(self, panel: Panel) -> PanelTask:
+    def panel_task(self, panel: Panel) -> PanelTask:
         """Return a panel's poller, not at work yet; raise ConfigError if none can be.
 
         What is learned of credentials is shared by all that ask the same address.
@@ -149,7 +158,7 @@ class PollerManager:
 
     def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
         counters = self.counters.panel(panel.name)
-        gate, pulse = self._gate(panel), Heartbeat(self.clock)
+        breaker, heartbeat = self._breaker(panel), Heartbeat(self.clock)
         client = Client(
             sessions=sessions,
             url=panel.url,
@@ -158,50 +167,50 @@ class PollerManager:
             max_body_bytes=panel.poll.max_body,
             observer=counters,
             clock=self.clock,
-            heartbeat=pulse,
+            heartbeat=heartbeat,
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )
-        reader = PanelApi(panel.name, client, gate, panel.account, counters)
+        api = PanelApi(panel.name, client, breaker, panel.account, counters)
         store = self._store(panel)
-        timetable = Scheduler(panel.name, panel.poll.interval)
-        programme = CollectorFactory(
-            panel, store, reader, self.clock, self.shard, timetable
-        ).programme()
+        scheduler = Scheduler(panel.name, panel.poll.interval)
+        collectors = CollectorFactory(
+            panel, store, api, self.clock, self.shard, scheduler
+        ).collectors()
         return Poller(
             store=store,
-            reader=reader,
-            gate=gate,
+            api=api,
+            breaker=breaker,
             clock=self.clock,
-            rhythm=PollIntervals(
+            intervals=PollIntervals(
                 interval_seconds=panel.poll.interval,
                 discovery_seconds=panel.discovery_interval,
                 concurrency=panel.poll.concurrency,
             ),
-            roster=Inventory(
+            inventory=Inventory(
                 store,
-                reader,
+                api,
                 self.clock,
                 panel.selection,
                 self.shard,
-                timetable,
-                left=programme.leave,
+                scheduler,
+                on_removed=collectors.remove_server,
             ),
-            timetable=timetable,
-            programme=programme,
-            pulse=pulse,
+            scheduler=scheduler,
+            collectors=collectors,
+            heartbeat=heartbeat,
         )
 
-    def _gate(self, panel: Panel) -> CircuitBreaker:
+    def _breaker(self, panel: Panel) -> CircuitBreaker:
         address = str(panel.url).rstrip("/")
-        standing = self._standings.setdefault(
+        credential_state = self._credential_states.setdefault(
             address,
             CredentialState(self.clock.monotonic, self.jitter, self.shard.total),
         )
         return CircuitBreaker(
             credentials=panel.account.credentials,
-            credential_state=standing,
-            longest_pause_seconds=min(panel.poll.interval, _LONGEST_PAUSE_SECONDS),
+            credential_state=credential_state,
+            longest_pause_seconds=min(panel.poll.interval, _MAX_PAUSE_SECONDS),
         )
 
     def _store(self, panel: Panel) -> PanelStore:
@@ -213,30 +222,30 @@ class PollerManager:
             longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
         )
 
-    def _inherit(self, member: PanelTask) -> None:
+    def _take_over(self, panel_task: PanelTask) -> None:
         """Give a new member what was known of the same panel until now."""
-        known = self.members.get(member.panel.name)
-        if known is not None and known.panel.url == member.panel.url:
-            member.poller.store.take_over(known.poller.store)
-            member.poller.gate.take_over(known.poller.gate)
-            member.poller.reader.skew_seconds = known.poller.reader.skew_seconds
+        previous = self.panel_tasks.get(panel_task.panel.name)
+        if previous is not None and previous.panel.url == panel_task.panel.url:
+            panel_task.poller.store.take_over(previous.poller.store)
+            panel_task.poller.breaker.take_over(previous.poller.breaker)
+            panel_task.poller.api.skew_seconds = previous.poller.api.skew_seconds
 
-    def _forget(self, names: set[str]) -> None:
-        for name in names:
-            self.counters.forget(name)
-
-
-_TRANSACTIONS_SECONDS = 60.0
+    def _forget_counters(self, panels: set[str]) -> None:
+        for panel in panels:
+            self.counters.forget(panel)
 
 
-def few_named(panel: Panel) -> bool:
+_MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
+
+
+def has_few_servers(panel: Panel) -> bool:
     """Tell whether so few servers are named that a whole cloud is too much."""
     return 0 < len(panel.selection.configured) <= ROWS_PER_PAGE
 
 
-def transactions_seconds(panel: Panel) -> float:
+def transactions_interval_seconds(panel: Panel) -> float:
     """Return how often the log of transactions is read."""
-    return min(_TRANSACTIONS_SECONDS, panel.poll.interval)
+    return min(_MAX_TRANSACTIONS_INTERVAL_SECONDS, panel.poll.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,35 +254,37 @@ class CollectorFactory:
 
     panel: Panel
     store: PanelStore
-    reader: PanelApi
+    api: PanelApi
     clock: Clock
     shard: Shard
-    timetable: Scheduler
+    scheduler: Scheduler
 
-    def programme(self) -> Collectors:
+    def collectors(self) -> Collectors:
         """Return what the configuration asks for."""
-        switched = self.panel.collectors
-        schedules = self._schedules() if switched.schedules else None
-        particulars: list[PerServerCollector] = []
+        switches = self.panel.collectors
+        schedules = self._schedule_collector() if switches.schedules else None
+        per_server: list[PerServerCollector] = []
         if schedules is not None:
-            sources = schedules.schedules, schedules.disks
-            particulars += (source.one_by_one for source in sources)
-        if switched.recovery_points:
-            ask = self.reader.recovery_points_of
-            points = self._particular(RECOVERY_POINTS, RECOVERY_POINTS, ask)
-            points.exclusive = False  # plugins number their own
-            particulars.append(points)
+            lists = schedules.schedules, schedules.disks
+            per_server += (collector.per_server for collector in lists)
+        if switches.recovery_points:
+            fetch = self.api.recovery_points_of
+            recovery_points = self._per_server_collector(
+                RECOVERY_POINTS, RECOVERY_POINTS, fetch
+            )
+            recovery_points.exclusive = False  # plugins number their own
+            per_server.append(recovery_points)
         return Collectors(
-            JobQueue(tuple(self._errands(schedules))),
-            tuple(particulars),
+            JobQueue(tuple(self._jobs(schedules))),
+            tuple(per_server),
             schedules,
             self.store,
-            frozenset(name for name, on in asdict(switched).items() if on),
+            frozenset(name for name, on in asdict(switches).items() if on),
             self.clock,
         )
 
-    def _errands(self, schedules: ScheduleCollector | None) -> Iterator[PanelJob]:
-        if schedules is not None and not few_named(self.panel):
+    def _jobs(self, schedules: ScheduleCollector | None) -> Iterator[PanelJob]:
+        if schedules is not None and not has_few_servers(self.panel):
             yield PanelJob(
                 CollectorStatus(self.store, SCHEDULES),
                 self.panel.discovery_interval,
@@ -287,18 +298,18 @@ class CollectorFactory:
             )
         if self.panel.collectors.transactions:
             self.store.transaction_log = self.store.transaction_log or TransactionLog()
-            interval = transactions_seconds(self.panel)
-            feed = TransactionCollector(
+            interval = transactions_interval_seconds(self.panel)
+            transactions = TransactionCollector(
                 store=self.store,
-                reader=self.reader,
+                api=self.api,
                 clock=self.clock,
                 owns=self._owns,
-                hasten=self._hasten,
+                poll_soon=self._poll_soon,
                 interval_seconds=interval,
-                longest_age_seconds=self._longest_age(),
+                max_age_seconds=self._max_age_seconds(),
             )
             yield PanelJob(
-                CollectorStatus(self.store, TRANSACTIONS), interval, feed.read
+                CollectorStatus(self.store, TRANSACTIONS), interval, transactions.read
             )
 
     def _owns(self, vm_id: int | None) -> bool:
@@ -308,47 +319,47 @@ class CollectorFactory:
         return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
 
     async def _read_backup_servers(self) -> None:
-        listed = await self.reader.backup_servers()
+        listed = await self.api.backup_servers()
         self.store.backup_servers = listed.values
-        until = self.clock.monotonic() + self._longest_age()
+        until = self.clock.monotonic() + self._max_age_seconds()
         self.store.backup_servers_until = until
         listed.raise_if_truncated()
 
-    def _longest_age(self) -> float:
+    def _max_age_seconds(self) -> float:
         """Return how old what is read at the discovery interval may become."""
         return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
 
-    def _schedules(self) -> ScheduleCollector:
-        reader = self.reader
-        longest_age = self._longest_age()
-        few = few_named(self.panel)
-        schedules = self._particular(SCHEDULES, SCHEDULES, reader.schedules_of, few)
-        disks = self._particular(DISKS, SCHEDULES, reader.disks_of, few)
+    def _schedule_collector(self) -> ScheduleCollector:
+        api = self.api
+        max_age = self._max_age_seconds()
+        per_server = has_few_servers(self.panel)
+        schedules = self._per_server_collector(
+            SCHEDULES, SCHEDULES, api.schedules_of, per_server
+        )
+        disks = self._per_server_collector(DISKS, SCHEDULES, api.disks_of, per_server)
         return ScheduleCollector(
             store=self.store,
             shard=self.shard,
-            schedules=ListCollector(
-                reader.schedules, schedules, self.clock, longest_age
-            ),
-            disks=ListCollector(reader.disks, disks, self.clock, longest_age),
-            hasten=self._hasten,
+            schedules=ListCollector(api.schedules, schedules, self.clock, max_age),
+            disks=ListCollector(api.disks, disks, self.clock, max_age),
+            poll_soon=self._poll_soon,
         )
 
-    def _particular(
+    def _per_server_collector(
         self,
         name: str,
         collector: str,
-        ask: Callable[[int], Awaitable[Listed[Any]]],
-        wanted: bool = True,  # noqa: FBT001, FBT002  # what the field is called
+        fetch: Callable[[int], Awaitable[Listed[Any]]],
+        enabled: bool = True,  # noqa: FBT001, FBT002  # what the field is called
     ) -> PerServerCollector:
         return PerServerCollector(
             name=name,
             store=self.store,
             clock=self.clock,
-            condition=CollectorStatus(self.store, collector, name),
-            ask=ask,
-            wanted=wanted,
+            status=CollectorStatus(self.store, collector, name),
+            fetch=fetch,
+            enabled=enabled,
         )
 
-    def _hasten(self, vm_id: int) -> None:
-        self.timetable.hasten(vm_id, self.clock.monotonic())
+    def _poll_soon(self, vm_id: int) -> None:
+        self.scheduler.poll_soon(vm_id, self.clock.monotonic())

@@ -12,30 +12,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
-from ..errors import NotAsked, PanelError, Unauthorized
+from ..errors import NotSent, PanelError, Unauthorized
 from ..model.store import PanelStore
 from ..onapp.backoff import exponential_pause
 from ..onapp.paging import Listed
-from .jobs import OFF_SECONDS, REFUSED, CollectorStatus
+from .jobs import DISABLED_SECONDS, REFUSED, CollectorStatus
 
-_ENOUGH_REFUSED = 3
+_REFUSALS_BEFORE_PAUSE = 3
 """So many servers in a row without the list: the panel does not give it at all."""
-_ENOUGH_FAILED = 3
+_FAILURES_BEFORE_PAUSE = 3
 """So many failures in a row: it would only keep the backups waiting."""
 _FIRST_PAUSE_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 3600.0
+_MAX_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(slots=True, eq=False)
-class _Progress:
+class _ServerProgress:
     """How the reading of one server's list goes."""
 
     read_at: float
-    whole_at: float
+    complete_at: float
     """When the list last came without a gap."""
     failures: int = 0
     """In a row."""
-    rests_until: float = 0.0
+    paused_until: float = 0.0
     refused: bool = False
 
 
@@ -46,224 +46,238 @@ class PerServerCollector:
     name: str
     store: PanelStore
     clock: Clock
-    condition: CollectorStatus
-    ask: Callable[[int], Awaitable[Listed[Any]]]
-    wanted: bool = True
+    status: CollectorStatus
+    fetch: Callable[[int], Awaitable[Listed[Any]]]
+    enabled: bool = True
     """Whether it is asked for, and not known otherwise."""
     exclusive: bool = True
     """Whether a row is one server's alone: one in two lists has moved."""
-    _begun_at: float = 0.0
+    _started_at: float = 0.0
     """When it was made or last began: whatever was known then was young."""
-    _off_until: float = 0.0
-    _servers: dict[int, _Progress] = field(default_factory=dict)
-    _failing: set[int] = field(default_factory=set)
-    _in_a_row: set[int] = field(default_factory=set)
+    _all_paused_until: float = 0.0
+    _progress_of: dict[int, _ServerProgress] = field(default_factory=dict)
+    _failing_servers: set[int] = field(default_factory=set)
+    _refused_in_row: set[int] = field(default_factory=set)
     """The servers that were refused since the last that was not."""
-    _alone: set[int] = field(default_factory=set)
+    _failing_alone: set[int] = field(default_factory=set)
     """Servers that failed while another did not: they tell nothing of all."""
-    _failed_in_a_row: int = 0
-    _pause_seconds: float = _FIRST_PAUSE_SECONDS
+    _failures_in_row: int = 0
+    _next_pause_seconds: float = _FIRST_PAUSE_SECONDS
     """How long the next pause of all servers will be."""
     _probing: bool = False
     """Whether one server is asked alone, after a pause."""
-    _given: bool = False
+    _ever_succeeded: bool = False
     """Whether any server ever had it: then the panel does give it."""
-    _holders: dict[int, int] | None = None
+    _row_owners: dict[int, int] | None = None
     """Which server has each row; None: as the store tells."""
 
     def __post_init__(self) -> None:
         """Begin with what is known by now."""
-        self._begun_at = self.clock.monotonic()
+        self._started_at = self.clock.monotonic()
 
     async def read(self, vm_id: int) -> None:
         """Read the list of one server; raise Unauthorized and nothing else."""
-        if not self.wanted:
+        if not self.enabled:
             return
-        if self._rests(vm_id):
+        if self._is_paused(vm_id):
             self.expire(vm_id)
             return
-        probes = self._failed_in_a_row >= _ENOUGH_FAILED
-        self._probing |= probes
+        is_probe = self._failures_in_row >= _FAILURES_BEFORE_PAUSE
+        self._probing |= is_probe
         try:
-            await self._ask(vm_id)
+            await self._fetch_and_record(vm_id)
         finally:
-            self._probing &= not probes
+            self._probing &= not is_probe
 
     def expire(self, vm_id: int) -> None:
         """Drop what is known of a server, if it is too old by now."""
-        watch = self.store.servers.get(vm_id)
-        if watch and not self.store.is_fresh(watch, self.clock.monotonic()):
+        entry = self.store.servers.get(vm_id)
+        if entry and not self.store.is_fresh(entry, self.clock.monotonic()):
             # It is not asked for without its backups: how it failed is long ago.
-            self._failing.discard(vm_id)
-        if not self._is_young(self._progress(vm_id).read_at):
-            if self._known(vm_id):
-                self._holders = None
+            self._failing_servers.discard(vm_id)
+        if not self._is_fresh(self._progress(vm_id).read_at):
+            if self._known_rows(vm_id):
+                self._row_owners = None
             self.store.update(vm_id, self.name, None)
 
-    def want(self, *, wanted: bool) -> bool:
+    def set_enabled(self, *, enabled: bool) -> bool:
         """Ask for it from now on, or no longer; tell whether that changed."""
-        changed = wanted != self.wanted
-        self.wanted = wanted
-        if changed and wanted:
-            self.condition.begins()
-            self._begun_at = self.clock.monotonic()
-            self._holders = None
+        changed = enabled != self.enabled
+        self.enabled = enabled
+        if changed and enabled:
+            self.status.mark_unread()
+            self._started_at = self.clock.monotonic()
+            self._row_owners = None
         elif changed:
-            self.condition.ended()
-            self._given = False
-            self._end_pauses()
-            for known in (self._failing, self._alone, self._in_a_row):
-                known.clear()
-            self._servers.clear()
+            self.status.clear()
+            self._ever_succeeded = False
+            self._end_pause()
+            for servers in (
+                self._failing_servers,
+                self._failing_alone,
+                self._refused_in_row,
+            ):
+                servers.clear()
+            self._progress_of.clear()
         return changed
 
-    def leave(self, vm_id: int) -> None:
+    def remove(self, vm_id: int) -> None:
         """Forget a server."""
-        self._holders = None
-        self._servers.pop(vm_id, None)
-        for known in (self._failing, self._alone, self._in_a_row):
-            known.discard(vm_id)
+        self._row_owners = None
+        self._progress_of.pop(vm_id, None)
+        for servers in (
+            self._failing_servers,
+            self._failing_alone,
+            self._refused_in_row,
+        ):
+            servers.discard(vm_id)
 
-    async def _ask(self, vm_id: int) -> None:
+    async def _fetch_and_record(self, vm_id: int) -> None:
         try:
-            listed = await self.ask(vm_id)
-        except NotAsked:
+            listed = await self.fetch(vm_id)
+        except NotSent:
             self.expire(vm_id)
         except Unauthorized:
             self.expire(vm_id)
             raise
         except PanelError as error:
-            if self._still_wanted(vm_id):
-                self._failed(vm_id, error)
+            if self._is_still_needed(vm_id):
+                self._record_failure(vm_id, error)
         else:
-            if self._still_wanted(vm_id):
-                self._worked(vm_id, listed)
+            if self._is_still_needed(vm_id):
+                self._record_success(vm_id, listed)
 
-    def _still_wanted(self, vm_id: int) -> bool:
+    def _is_still_needed(self, vm_id: int) -> bool:
         """Tell whether an answer is of use: much can end while it is awaited."""
-        return self.wanted and vm_id in self.store.servers
+        return self.enabled and vm_id in self.store.servers
 
-    def _rests(self, vm_id: int) -> bool:
+    def _is_paused(self, vm_id: int) -> bool:
         """Tell whether a server is not to be asked now."""
-        until = max(self._off_until, self._progress(vm_id).rests_until)
+        until = max(self._all_paused_until, self._progress(vm_id).paused_until)
         return self._probing or self.clock.monotonic() < until
 
-    def _progress(self, vm_id: int) -> _Progress:
-        known = self._servers.get(vm_id)
-        return known or _Progress(self._begun_at, self._begun_at)
+    def _progress(self, vm_id: int) -> _ServerProgress:
+        known = self._progress_of.get(vm_id)
+        return known or _ServerProgress(self._started_at, self._started_at)
 
-    def _is_young(self, moment: float) -> bool:
+    def _is_fresh(self, moment: float) -> bool:
         return self.clock.monotonic() - moment <= self.store.max_age_seconds
 
-    def _worked(self, vm_id: int, listed: Listed[Any]) -> None:
-        self._end_pauses()
-        self._in_a_row.clear()
-        if not self._given:
-            for other in self._servers.values():
+    def _record_success(self, vm_id: int, listed: Listed[Any]) -> None:
+        self._end_pause()
+        self._refused_in_row.clear()
+        if not self._ever_succeeded:
+            for other in self._progress_of.values():
                 if other.refused:  # perhaps only as all were
-                    other.rests_until = 0.0
-        self._given = True
-        self._failing.discard(vm_id)
-        self._alone = set(self._failing)
+                    other.paused_until = 0.0
+        self._ever_succeeded = True
+        self._failing_servers.discard(vm_id)
+        self._failing_alone = set(self._failing_servers)
         now = self.clock.monotonic()
-        whole_at = now if listed.complete else self._progress(vm_id).whole_at
-        self._servers[vm_id] = _Progress(now, whole_at)
-        values = listed.values
-        if not listed.complete and self._is_young(whole_at):
-            values += self._missing(vm_id, listed)
-        self._tell(vm_id, values, partial=not listed.complete)
+        complete_at = now if listed.complete else self._progress(vm_id).complete_at
+        self._progress_of[vm_id] = _ServerProgress(now, complete_at)
+        rows = listed.values
+        if not listed.complete and self._is_fresh(complete_at):
+            rows += self._retained_rows(vm_id, listed)
+        self._store_rows(vm_id, rows, partial=not listed.complete)
         try:
             listed.raise_if_truncated()
         except PanelError as error:
-            self._failing.add(vm_id)
-            self.condition.failed(error, vm_id=vm_id)
-        if not self._failing:
-            self.condition.worked()
+            self._failing_servers.add(vm_id)
+            self.status.record_failure(error, vm_id=vm_id)
+        if not self._failing_servers:
+            self.status.record_success()
 
-    def _tell(self, vm_id: int, values: tuple[Any, ...], *, partial: bool) -> None:
+    def _store_rows(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
         """Let a server have these rows, and no other: one may have moved."""
         if not self.exclusive:
-            self.store.update(vm_id, self.name, values, partial=partial)
+            self.store.update(vm_id, self.name, rows, partial=partial)
             return
-        if self._holders is None:
-            self._holders = {
-                row.id: number
-                for number in self.store.servers
-                for row in self._known(number)
+        if self._row_owners is None:
+            self._row_owners = {
+                row.id: other
+                for other in self.store.servers
+                for row in self._known_rows(other)
             }
-        for row in self._known(vm_id):
-            self._holders.pop(row.id, None)
-        for row in values:
-            before = self._holders.pop(row.id, vm_id)
-            if before != vm_id:
-                self._take_away(before, row.id)
-            self._holders[row.id] = vm_id
-        self.store.update(vm_id, self.name, values, partial=partial)
+        for row in self._known_rows(vm_id):
+            self._row_owners.pop(row.id, None)
+        for row in rows:
+            previous = self._row_owners.pop(row.id, vm_id)
+            if previous != vm_id:
+                self._remove_row(previous, row.id)
+            self._row_owners[row.id] = vm_id
+        self.store.update(vm_id, self.name, rows, partial=partial)
 
-    def _take_away(self, vm_id: int, row_id: int) -> None:
-        watch = self.store.servers.get(vm_id)
-        if watch is not None:
-            rest = tuple(row for row in self._known(vm_id) if row.id != row_id)
-            partial = self.name in watch.state.partial
+    def _remove_row(self, vm_id: int, row_id: int) -> None:
+        entry = self.store.servers.get(vm_id)
+        if entry is not None:
+            rest = tuple(row for row in self._known_rows(vm_id) if row.id != row_id)
+            partial = self.name in entry.state.partial
             self.store.update(vm_id, self.name, rest, partial=partial)
 
-    def _known(self, vm_id: int) -> tuple[Any, ...]:
-        watch = self.store.servers.get(vm_id)
-        return (watch and getattr(watch.state, self.name)) or ()
+    def _known_rows(self, vm_id: int) -> tuple[Any, ...]:
+        entry = self.store.servers.get(vm_id)
+        return (entry and getattr(entry.state, self.name)) or ()
 
-    def _missing(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
+    def _retained_rows(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
         """Return rows that were known, and may only be missing in the list."""
         ids = listed.ids()
         return tuple(
-            value
-            for value in self._known(vm_id)
-            if value.id not in ids and listed.may_omit(value.id)
+            row
+            for row in self._known_rows(vm_id)
+            if row.id not in ids and listed.may_omit(row.id)
         )
 
-    def _failed(self, vm_id: int, error: PanelError) -> None:
-        self._failing.add(vm_id)
-        progress = self._servers.setdefault(vm_id, self._progress(vm_id))
+    def _record_failure(self, vm_id: int, error: PanelError) -> None:
+        self._failing_servers.add(vm_id)
+        progress = self._progress_of.setdefault(vm_id, self._progress(vm_id))
         progress.refused = isinstance(error, REFUSED)
         if progress.refused:
-            self._refused(vm_id, progress)
+            self._record_refusal(vm_id, progress)
         else:
-            self._rest(progress)
-            if vm_id not in self._alone:
-                self._pause()
-        self.condition.failed(error, vm_id=vm_id)
+            self._pause_server(progress)
+            if vm_id not in self._failing_alone:
+                self._pause_all()
+        self.status.record_failure(error, vm_id=vm_id)
         self.expire(vm_id)
 
-    def _rest(self, progress: _Progress) -> None:
+    def _pause_server(self, progress: _ServerProgress) -> None:
         """Leave a server alone: first until its next turn, then for longer."""
         first = self.store.interval_seconds / 2
-        seconds = exponential_pause(first, progress.failures, _LONGEST_PAUSE_SECONDS)
+        seconds = exponential_pause(first, progress.failures, _MAX_PAUSE_SECONDS)
         progress.failures += 1
-        progress.rests_until = self.clock.monotonic() + seconds
+        progress.paused_until = self.clock.monotonic() + seconds
 
-    def _pause(self) -> None:
+    def _pause_all(self) -> None:
         """Leave all alone after several failures, each time for longer."""
         now = self.clock.monotonic()
-        self._failed_in_a_row += 1
+        self._failures_in_row += 1
         # Those that were under way when a pause began do not make it longer.
-        if now < self._off_until or self._failed_in_a_row < _ENOUGH_FAILED:
+        if (
+            now < self._all_paused_until
+            or self._failures_in_row < _FAILURES_BEFORE_PAUSE
+        ):
             return
-        self._off_until = now + self._pause_seconds
-        self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+        self._all_paused_until = now + self._next_pause_seconds
+        self._next_pause_seconds = min(2 * self._next_pause_seconds, _MAX_PAUSE_SECONDS)
 
-    def _end_pauses(self) -> None:
-        self._off_until, self._failed_in_a_row = 0.0, 0
-        self._pause_seconds = _FIRST_PAUSE_SECONDS
+    def _end_pause(self) -> None:
+        self._all_paused_until, self._failures_in_row = 0.0, 0
+        self._next_pause_seconds = _FIRST_PAUSE_SECONDS
 
-    def _refused(self, vm_id: int, progress: _Progress) -> None:
+    def _record_refusal(self, vm_id: int, progress: _ServerProgress) -> None:
         """Leave a server alone, or all: one may be refused, or just be destroyed."""
-        until = self.clock.monotonic() + OFF_SECONDS
-        progress.rests_until = until
-        self._in_a_row.add(vm_id)
-        if not self._given and len(self._in_a_row) >= _ENOUGH_REFUSED:
+        until = self.clock.monotonic() + DISABLED_SECONDS
+        progress.paused_until = until
+        self._refused_in_row.add(vm_id)
+        if (
+            not self._ever_succeeded
+            and len(self._refused_in_row) >= _REFUSALS_BEFORE_PAUSE
+        ):
             # After the pause all others come first, and find out for these too.
-            for number in self._in_a_row:
+            for other in self._refused_in_row:
                 later = until + self.store.interval_seconds
-                self._servers[number].rests_until = later
-            self._failing.clear()
-            self._in_a_row.clear()
-            self._off_until = until
+                self._progress_of[other].paused_until = later
+            self._failing_servers.clear()
+            self._refused_in_row.clear()
+            self._all_paused_until = until

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from ..model.store import PanelStore
 from .jobs import JobQueue
 
-_FIRST_RETRY = 1 / 16
+_FIRST_RETRY_SHARE = 1 / 16
 """Of the interval: a minute, nearly, when servers are read every 15."""
-_MOST_RETRIES = 3
+_MAX_EARLY_RETRIES = 3
 """A fourth would come just before the next slot."""
 _BURST_SECONDS = 30.0
 """Over so long are those spread that changed together."""
-_AT_ONCE = 8
+_UNDELAYED_POLLS = 8
 """So many that changed together are not kept waiting."""
-_SLOWEST_PER_SECOND = 2
+_MIN_POLLS_PER_SECOND = 2
 """Nor are others longer than it takes to read those before them at this pace."""
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
-_ROUNDING = 1e-6
+_SLOT_TOLERANCE = 1e-6
 """A slot nearer than this share of the interval is the one just used."""
 
 
@@ -35,126 +35,128 @@ _ROUNDING = 1e-6
 class Scheduler:
     """The servers of one panel, each waiting or in hand."""
 
-    name: str
+    panel: str
     interval_seconds: float
-    hurried: set[int] = field(default_factory=set)
+    requested_early: set[int] = field(default_factory=set)
     """Those that were hastened, until they are done."""
     _due: dict[int, float] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
-    _in_hand: set[int] = field(default_factory=set)
-    _again: set[int] = field(default_factory=set)
+    _in_progress: set[int] = field(default_factory=set)
+    _changed_in_progress: set[int] = field(default_factory=set)
     """Those in hand that have changed meanwhile."""
-    _rest: dict[int, float] = field(default_factory=dict)
+    _not_before: dict[int, float] = field(default_factory=dict)
     """Until when failing ones, and those that asked for it, are left alone."""
     _queue: list[tuple[float, int]] = field(default_factory=list)
-    _burst: int = 0
+    _burst_count: int = 0
     """How many were hastened within the last moments."""
-    _burst_ends: float = 0.0
+    _burst_ends_at: float = 0.0
 
-    def enter(self, vm_id: int, now: float) -> None:
+    def add(self, vm_id: int, now: float) -> None:
         """Make a new server due at once; one that is here keeps its time."""
         if vm_id not in self._due:
-            self._wait(vm_id, now)
+            self._enqueue(vm_id, now)
 
-    def hasten(self, vm_id: int, now: float) -> None:
+    def poll_soon(self, vm_id: int, now: float) -> None:
         """Make a server due soon; one in hand, as soon as it is done.
 
         A few are due at once, many within half a minute. One that is left alone is due
         when that ends.
         """
         if vm_id in self._due:
-            self.hurried.add(vm_id)
-        if vm_id in self._in_hand:
-            self._again.add(vm_id)
+            self.requested_early.add(vm_id)
+        if vm_id in self._in_progress:
+            self._changed_in_progress.add(vm_id)
             return
-        due = max(now, self._rest.get(vm_id, now))
+        due = max(now, self._not_before.get(vm_id, now))
         if self._due.get(vm_id, due) > due:
-            self._wait(vm_id, min(self._due[vm_id], due + self._seconds_in_burst(now)))
+            self._enqueue(
+                vm_id, min(self._due[vm_id], due + self._burst_delay_seconds(now))
+            )
 
-    def leave(self, vm_id: int) -> None:
+    def remove(self, vm_id: int) -> None:
         """Forget a server; one in hand is not given out again."""
         self._due.pop(vm_id, None)
         self._failures.pop(vm_id, None)
-        self._rest.pop(vm_id, None)
-        self._again.discard(vm_id)
-        self.hurried.discard(vm_id)
+        self._not_before.pop(vm_id, None)
+        self._changed_in_progress.discard(vm_id)
+        self.requested_early.discard(vm_id)
 
-    def take(self, now: float) -> int | None:
+    def pop_due(self, now: float) -> int | None:
         """Hand out the server that is due longest, until it is done or put back."""
         if self.next_due() is None or self._queue[0][0] > now:
             return None
         _, vm_id = heapq.heappop(self._queue)
-        self._in_hand.add(vm_id)
-        self._again.discard(vm_id)
+        self._in_progress.add(vm_id)
+        self._changed_in_progress.discard(vm_id)
         return vm_id
 
     def put_back(self, vm_id: int) -> None:
         """Return a server unread: it stays as overdue as it was."""
-        self._in_hand.discard(vm_id)
+        self._in_progress.discard(vm_id)
         if vm_id in self._due:
-            self._wait(vm_id, self._due[vm_id])
+            self._enqueue(vm_id, self._due[vm_id])
 
-    def done(
-        self, vm_id: int, now: float, *, failed: bool, rest_seconds: float = 0.0
+    def reschedule(
+        self, vm_id: int, now: float, *, failed: bool, retry_after_seconds: float = 0.0
     ) -> None:
         """Give a server that was read, or could not be, its next time.
 
         ``rest_seconds`` is how long it is to be left alone, an interval at most.
         """
-        self._in_hand.discard(vm_id)
+        self._in_progress.discard(vm_id)
         if vm_id not in self._due:
             return
-        if failed or vm_id not in self._again:
-            self.hurried.discard(vm_id)
+        if failed or vm_id not in self._changed_in_progress:
+            self.requested_early.discard(vm_id)
         failures = self._failures.get(vm_id, 0) + 1 if failed else 0
         self._failures[vm_id] = failures
-        slot = self._next_slot(vm_id, now)
-        if 0 < failures <= _MOST_RETRIES:
-            retry = self.interval_seconds * _FIRST_RETRY * 2 ** (failures - 1)
-            slot = min(slot, now + retry)
-        elif vm_id in self._again and not failed:
-            slot = now
-        rest = now + min(rest_seconds, self.interval_seconds)
-        due = max(slot, rest)
-        self._rest[vm_id] = due if failed else rest
-        self._wait(vm_id, due)
+        planned = self._next_slot(vm_id, now)
+        if 0 < failures <= _MAX_EARLY_RETRIES:
+            retry = self.interval_seconds * _FIRST_RETRY_SHARE * 2 ** (failures - 1)
+            planned = min(planned, now + retry)
+        elif vm_id in self._changed_in_progress and not failed:
+            planned = now
+        not_before = now + min(retry_after_seconds, self.interval_seconds)
+        due = max(planned, not_before)
+        self._not_before[vm_id] = due if failed else not_before
+        self._enqueue(vm_id, due)
 
     def next_due(self) -> float | None:
         """Return when the first waiting server is due."""
-        while self._queue and not self._is_waiting(*self._queue[0]):
+        while self._queue and not self._is_current(*self._queue[0]):
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
     def overdue_since(self) -> float | None:
         """Return when the most overdue server, waiting or in hand, was due."""
-        due = [self._due[vm_id] for vm_id in self._in_hand if vm_id in self._due]
+        due = [self._due[vm_id] for vm_id in self._in_progress if vm_id in self._due]
         waiting = self.next_due()
         return min(due if waiting is None else [*due, waiting], default=None)
 
-    def _wait(self, vm_id: int, due: float) -> None:
+    def _enqueue(self, vm_id: int, due: float) -> None:
         self._due[vm_id] = due
         heapq.heappush(self._queue, (due, vm_id))
 
-    def _is_waiting(self, due: float, vm_id: int) -> bool:
-        return vm_id not in self._in_hand and self._due.get(vm_id) == due
+    def _is_current(self, due: float, vm_id: int) -> bool:
+        return vm_id not in self._in_progress and self._due.get(vm_id) == due
 
-    def _seconds_in_burst(self, now: float) -> float:
+    def _burst_delay_seconds(self, now: float) -> float:
         """Return how long the next of those that are hastened together is to wait.
 
         How many there will be is not known: multiples of the golden ratio lie evenly
         spread however many they are, over a span that grows with their number.
         """
-        if now >= self._burst_ends:
-            self._burst, self._burst_ends = 0, now + _BURST_SECONDS
-        beyond = max(0, self._burst - _AT_ONCE + 1)
-        self._burst += 1
-        span = min(_BURST_SECONDS, beyond / _SLOWEST_PER_SECOND)
-        return span * (beyond * _GOLDEN_RATIO % 1)
+        if now >= self._burst_ends_at:
+            self._burst_count, self._burst_ends_at = 0, now + _BURST_SECONDS
+        excess = max(0, self._burst_count - _UNDELAYED_POLLS + 1)
+        self._burst_count += 1
+        span = min(_BURST_SECONDS, excess / _MIN_POLLS_PER_SECOND)
+        return span * (excess * _GOLDEN_RATIO % 1)
 
     def _next_slot(self, vm_id: int, now: float) -> float:
-        share = zlib.crc32(f"{self.name}/{vm_id}".encode()) / 2**32
-        passed = math.floor(now / self.interval_seconds - share + _ROUNDING)
-        return (passed + 1 + share) * self.interval_seconds
+        offset = zlib.crc32(f"{self.panel}/{vm_id}".encode()) / 2**32
+        intervals = math.floor(now / self.interval_seconds - offset + _SLOT_TOLERANCE)
+        return (intervals + 1 + offset) * self.interval_seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -166,40 +168,46 @@ class FirstPass:
     """
 
     store: PanelStore
-    timetable: Scheduler
-    errands: JobQueue
+    scheduler: Scheduler
+    job_queue: JobQueue
     _untried: set[int] | None = field(default=None, init=False)
     """Servers of the first inventory that were not read yet; None: not known."""
-    _closed: bool = field(default=False, init=False)
+    _untried_is_final: bool = field(default=False, init=False)
     """Whether no server is to be read again for the first pass's sake."""
 
     @property
-    def begun(self) -> bool:
+    def has_inventory(self) -> bool:
         """Tell whether the inventory was read once."""
         return self._untried is not None
 
-    def expect(self) -> None:
+    def update_servers(self) -> None:
         """Take in which servers there are, after an inventory."""
-        watches = self.store.servers
+        servers = self.store.servers
         if self._untried is None:
-            self._untried = {v for v, watch in watches.items() if watch.failing is None}
-        self._untried &= watches.keys()
+            self._untried = {
+                vm_id for vm_id, entry in servers.items() if entry.failing is None
+            }
+        self._untried &= servers.keys()
 
-    def tried(self, vm_id: int) -> None:
+    def mark_tried(self, vm_id: int) -> None:
         """Take in that a server was read, or could not be."""
-        if self._untried is not None and vm_id not in self.timetable.hurried:
+        if self._untried is not None and vm_id not in self.scheduler.requested_early:
             self._untried.discard(vm_id)
 
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Tell whether everything was tried."""
-        if self._untried is None or not self.errands.all_tried():
+        if self._untried is None or not self.job_queue.all_tried():
             return False
-        if not self._closed:
+        if not self._untried_is_final:
             # By now it is clear what must be asked server by server.
-            self._untried |= {v for v in self.timetable.hurried if self._was_read(v)}
-            self._closed = True
+            self._untried |= {
+                vm_id
+                for vm_id in self.scheduler.requested_early
+                if self._was_read(vm_id)
+            }
+            self._untried_is_final = True
         return not self._untried
 
     def _was_read(self, vm_id: int) -> bool:
-        watch = self.store.servers.get(vm_id)
-        return watch is not None and watch.failing is False
+        entry = self.store.servers.get(vm_id)
+        return entry is not None and entry.failing is False

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from ..clock import Clock
-from ..errors import NotAsked, PanelError, Unauthorized
+from ..errors import NotSent, PanelError, Unauthorized
 from ..model.entities import (
     DISK,
     DISKS,
@@ -29,7 +29,7 @@ from ..model.entities import (
 from ..model.selection import Expectation, Shard
 from ..model.store import NO_SERVER, PanelStore, ServerState
 from ..onapp.paging import Listed, Value
-from .jobs import OFF_SECONDS, REFUSED
+from .jobs import DISABLED_SECONDS, REFUSED
 from .per_server import PerServerCollector
 
 T = TypeVar("T", Schedule, Disk)
@@ -41,37 +41,39 @@ log = structlog.get_logger()
 class _Index:
     """What the lists of a whole panel say, by whom it concerns."""
 
-    schedules: Mapping[Target, tuple[Schedule, ...]]
-    disks: Mapping[int, tuple[Disk, ...]]
+    schedules_by_target: Mapping[Target, tuple[Schedule, ...]]
+    disks_by_server: Mapping[int, tuple[Disk, ...]]
     """By server."""
-    owners: Mapping[int, int]
+    disk_owners: Mapping[int, int]
     """The servers of disks."""
-    unowned: frozenset[Target]
+    ownerless_disks: frozenset[Target]
     """The disks with a schedule that no server is known to have."""
 
     @classmethod
-    def of(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
+    def build(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
         """Sort rows by whom they concern."""
-        by_target = _grouped(schedules, attrgetter("target"))
-        by_server = _grouped(disks, attrgetter("vm_id"))
+        by_target = _grouped_by(schedules, attrgetter("target"))
+        by_server = _grouped_by(disks, attrgetter("vm_id"))
         by_server.pop(None, None)
         owners = {d.id: vm_id for vm_id, owned in by_server.items() for d in owned}
         on_disks = (target for target in by_target if target.type == DISK)
-        unowned = frozenset(t for t in on_disks if t.id not in owners)
-        return cls(by_target, by_server, owners, unowned)
+        ownerless = frozenset(t for t in on_disks if t.id not in owners)
+        return cls(by_target, by_server, owners, ownerless)
 
-    def differing(self, other: _Index) -> set[int]:
+    def changed_servers(self, other: _Index) -> set[int]:
         """Return the servers of which another index says something else."""
         if other is self:
             return set()
-        found = _differing(self.disks, other.disks)
-        for target in _differing(self.schedules, other.schedules):
+        changed = _changed_keys(self.disks_by_server, other.disks_by_server)
+        for target in _changed_keys(
+            self.schedules_by_target, other.schedules_by_target
+        ):
             if target.type == DISK:
-                owners = (index.owners.get(target.id) for index in (self, other))
-                found.update(vm_id for vm_id in owners if vm_id is not None)
+                owners = (index.disk_owners.get(target.id) for index in (self, other))
+                changed.update(vm_id for vm_id in owners if vm_id is not None)
             else:
-                found.add(target.id)
-        return found
+                changed.add(target.id)
+        return changed
 
 
 @dataclass(slots=True, eq=False)
@@ -82,167 +84,188 @@ class ScheduleCollector:
     shard: Shard
     schedules: ListCollector[Schedule]
     disks: ListCollector[Disk]
-    hasten: Callable[[int], None]
+    poll_soon: Callable[[int], None]
     """Is told of each server that is to be read anew."""
-    _indexed: tuple[object, object] = (None, None)
+    _indexed_lists: tuple[object, object] = (None, None)
     """The lists that the index is of."""
-    _index: _Index = field(default_factory=lambda: _Index.of((), ()))
-    _unclaimed: set[Target] = field(default_factory=set)
-    _claims: dict[int, int] = field(default_factory=dict)
+    _index: _Index = field(default_factory=lambda: _Index.build((), ()))
+    _unassigned_disks: set[Target] = field(default_factory=set)
+    _inferred_owners: dict[int, int] = field(default_factory=dict)
     """The servers of disks that the panel does not list: the first of each."""
-    _told: set[int] = field(default_factory=set)
+    _assigned_servers: set[int] = field(default_factory=set)
     """The servers that know what was said of them the last time."""
-    _manner: tuple[tuple[bool, ...], ...] = ()
+    _list_flags: tuple[tuple[bool, ...], ...] = ()
     """In which manner that was said."""
 
     async def read(self) -> None:
         """Read what the panel gives at once, and tell the servers."""
         errors: list[PanelError] = []
-        for source in (self.schedules, self.disks):
+        for collector in (self.schedules, self.disks):
             try:
-                await source.read()
+                await collector.read()
             except Unauthorized:
                 raise
-            except NotAsked:
+            except NotSent:
                 if not errors:
                     raise
                 break  # what failed before has closed the gate: that is the news
             except PanelError as error:
                 errors.append(error)
-        self._settle_ways()
-        self._tell()
+        self._switch_per_server()
+        self._assign_changed()
         if errors:
             raise errors[0]
 
     def expire(self) -> None:
         """Drop what was read too long ago, when the panel cannot be asked."""
         if self.schedules.expire() | self.disks.expire():
-            self._tell()
+            self._assign_changed()
 
     def assign(self, vm_id: int) -> None:
         """Tell one server what the panel's lists say of it."""
-        unclaimed = self._unclaimed.copy()
-        self._assign(vm_id)
-        if self._unclaimed != unclaimed:
-            self._show_unclaimed()
+        unassigned = self._unassigned_disks.copy()
+        self._assign_lists(vm_id)
+        if self._unassigned_disks != unassigned:
+            self._publish_unassigned()
 
-    def _tell(self) -> None:
-        for vm_id in self._concerned():
-            self._assign(vm_id)
-        self._show_unclaimed()
+    def _assign_changed(self) -> None:
+        for vm_id in self._servers_to_assign():
+            self._assign_lists(vm_id)
+        self._publish_unassigned()
 
-    def _concerned(self) -> Iterable[int]:
+    def _servers_to_assign(self) -> Iterable[int]:
         """Take in the lists, and return the servers that are to be told."""
-        index, lists = self._index, (self.schedules.listed, self.disks.listed)
-        if any(new is not old for new, old in zip(lists, self._indexed, strict=True)):
-            self._index = _Index.of(self.schedules.values, self.disks.values)
-        self._indexed = lists
-        unowned = self._index.unowned
-        manner, self._manner = self._manner, (self.schedules.manner, self.disks.manner)
+        old_index, lists = self._index, (self.schedules.listed, self.disks.listed)
+        if any(
+            new is not old for new, old in zip(lists, self._indexed_lists, strict=True)
+        ):
+            self._index = _Index.build(self.schedules.values, self.disks.values)
+        self._indexed_lists = lists
+        ownerless = self._index.ownerless_disks
+        old_flags, self._list_flags = (
+            self._list_flags,
+            (self.schedules.flags, self.disks.flags),
+        )
         # What may be missing depends on time, whose a disk is on all its claimants.
-        whole = self.schedules.complete and self.disks.complete
-        claimed = unowned or self._unclaimed or self._claims
-        if whole and not claimed and self._manner == manner:
-            self._told &= self.store.servers.keys()
-            untold = self.store.servers.keys() - self._told
-            return untold | self._index.differing(index)
-        self._unclaimed, self._claims = set(unowned), {}
+        complete = self.schedules.complete and self.disks.complete
+        inferring = ownerless or self._unassigned_disks or self._inferred_owners
+        if complete and not inferring and self._list_flags == old_flags:
+            self._assigned_servers &= self.store.servers.keys()
+            unassigned = self.store.servers.keys() - self._assigned_servers
+            return unassigned | self._index.changed_servers(old_index)
+        self._unassigned_disks, self._inferred_owners = set(ownerless), {}
         return tuple(self.store.servers)
 
-    def _assign(self, vm_id: int) -> None:
-        watch = self.store.servers.get(vm_id)
-        if watch is None:
+    def _assign_lists(self, vm_id: int) -> None:
+        entry = self.store.servers.get(vm_id)
+        if entry is None:
             return
-        self._told.add(vm_id)
+        self._assigned_servers.add(vm_id)
         if self.disks.in_use:
             # A server without any disk is one whose disks the role cannot see.
-            disks = self._index.disks.get(vm_id, ())
-            disks += self.disks.lacked(watch.state.disks)
+            disks = self._index.disks_by_server.get(vm_id, ())
+            disks += self.disks.retained(entry.state.disks)
             partial = not self.disks.complete
             self.store.update(vm_id, DISKS, disks or None, partial=partial)
-        if self.schedules.in_use and (self.disks.settled or not self._blind()):
-            schedules = self._schedules_of(vm_id, watch.state)
+        if self.schedules.in_use and (self.disks.settled or not self._owners_unknown()):
+            schedules = self._schedules_of(vm_id, entry.state)
             # A schedule of a disk that is not listed may be this server's too.
-            lost = not self.disks.complete and bool(self._index.unowned)
-            partial = lost or not self.schedules.complete
+            owner_missing = not self.disks.complete and bool(
+                self._index.ownerless_disks
+            )
+            partial = owner_missing or not self.schedules.complete
             self.store.update(vm_id, SCHEDULES, schedules, partial=partial)
 
-    def _settle_ways(self) -> None:
+    def _switch_per_server(self) -> None:
         """Decide which lists are asked for server by server from now on."""
-        blind = self.shard.total > 1 and self.disks.refused
-        wanted = (
+        owners_unknown = self.shard.total > 1 and self.disks.refused
+        modes = (
             # A shard that does not know whose a disk is cannot leave it to its owner.
-            (self.schedules.one_by_one, self.schedules.refused or blind),
-            (self.disks.one_by_one, self.disks.refused),
+            (self.schedules.per_server, self.schedules.refused or owners_unknown),
+            (self.disks.per_server, self.disks.refused),
         )
-        changed = [part for part, wish in wanted if part.want(wanted=wish)]
-        begins = [part.name for part in changed if part.wanted]
-        for name in begins:
+        changed = [
+            collector
+            for collector, enabled in modes
+            if collector.set_enabled(enabled=enabled)
+        ]
+        started = [collector.name for collector in changed if collector.enabled]
+        for name in started:
             log.info("asked server by server", panel=self.store.name, resource=name)
-        if begins:
-            for vm_id, watch in self.store.servers.items():
-                if watch.failing is not None:
-                    self.hasten(vm_id)
+        if started:
+            for vm_id, entry in self.store.servers.items():
+                if entry.failing is not None:
+                    self.poll_soon(vm_id)
 
-    def _blind(self) -> bool:
+    def _owners_unknown(self) -> bool:
         """Tell whether a disk may be another shard's for all that is known."""
         return self.shard.total > 1 and self.disks.listed is None
 
     def _schedules_of(
-        self, vm_id: int, known: ServerState
+        self, vm_id: int, state: ServerState
     ) -> tuple[Schedule, ...] | None:
-        if self.schedules.listed is None or self._blind():
+        if self.schedules.listed is None or self._owners_unknown():
             return None
         targets = [Target(VIRTUAL_MACHINE, vm_id)]
-        targets += (Target(DISK, d.id) for d in self._index.disks.get(vm_id, ()))
-        targets += self._claimed(vm_id, known)
-        found = (self._index.schedules.get(target, ()) for target in targets)
-        return _sorted((self.schedules.lacked(known.schedules), *found))
+        targets += (
+            Target(DISK, d.id) for d in self._index.disks_by_server.get(vm_id, ())
+        )
+        targets += self._inferred_disks(vm_id, state)
+        found = (self._index.schedules_by_target.get(target, ()) for target in targets)
+        return _sorted_by_id((self.schedules.retained(state.schedules), *found))
 
-    def _claimed(self, vm_id: int, known: ServerState) -> Iterator[Target]:
+    def _inferred_disks(self, vm_id: int, state: ServerState) -> Iterator[Target]:
         """Yield disks that the panel does not list, but that the server has or had."""
         if self.shard.total > 1:
             return  # another shard could not know, and would show them too
-        if not (self._unclaimed or self._claims):
+        if not (self._unassigned_disks or self._inferred_owners):
             return
-        targets = self._backed_up_or_listed(known)
-        self._give_up(vm_id, known, targets)
+        targets = self._seen_targets(state)
+        self._release_disks(vm_id, state, targets)
         for target in sorted(targets):
-            known_of = target in self._unclaimed or target.id in self._claims
-            if target.type != DISK or not known_of:
+            is_ownerless = (
+                target in self._unassigned_disks or target.id in self._inferred_owners
+            )
+            if target.type != DISK or not is_ownerless:
                 continue
-            if self._claims.setdefault(target.id, vm_id) == vm_id:
-                self._unclaimed.discard(target)
+            if self._inferred_owners.setdefault(target.id, vm_id) == vm_id:
+                self._unassigned_disks.discard(target)
                 yield target
 
-    def _backed_up_or_listed(self, known: ServerState) -> set[Target]:
-        targets = {backup.target for backup in known.backups or ()}
-        targets |= {Target(DISK, disk.id) for disk in known.disks or ()}
+    def _seen_targets(self, state: ServerState) -> set[Target]:
+        targets = {backup.target for backup in state.backups or ()}
+        targets |= {Target(DISK, disk.id) for disk in state.disks or ()}
         if not self.disks.complete:
-            targets |= _targets(known.schedules)
+            targets |= _targets(state.schedules)
         return targets
 
-    def _give_up(self, vm_id: int, known: ServerState, targets: set[Target]) -> None:
+    def _release_disks(
+        self, vm_id: int, state: ServerState, targets: set[Target]
+    ) -> None:
         """Let others claim the disks of which the server has nothing any more."""
-        for target in (_targets(known.schedules) - targets) & self._index.unowned:
-            if self._claims.get(target.id) == vm_id:
-                del self._claims[target.id]
-                self._unclaimed.add(target)
+        for target in (
+            _targets(state.schedules) - targets
+        ) & self._index.ownerless_disks:
+            if self._inferred_owners.get(target.id) == vm_id:
+                del self._inferred_owners[target.id]
+                self._unassigned_disks.add(target)
 
-    def _show_unclaimed(self) -> None:
+    def _publish_unassigned(self) -> None:
         """Show schedules whose server is not known, each from one shard."""
         if not self.schedules.settled:
             return
         name = self.store.name
         schedules = tuple(
             schedule
-            for schedule in _sorted(self._index.schedules[t] for t in self._unclaimed)
+            for schedule in _sorted_by_id(
+                self._index.schedules_by_target[t] for t in self._unassigned_disks
+            )
             if self.shard.owns(name, f"schedule {schedule.id}")
         )
-        if self.schedules.one_by_one.wanted or self._blind():
+        if self.schedules.per_server.enabled or self._owners_unknown():
             schedules = ()
-        known = self.store.unassigned_schedules
-        if schedules != (() if known is None else known.schedules):
+        published = self.store.unassigned_schedules
+        if schedules != (() if published is None else published.schedules):
             self.store.unassigned_schedules = ServerState(
                 name, NO_SERVER, Expectation(), schedules=schedules
             )
@@ -252,19 +275,19 @@ def _targets(schedules: Iterable[Schedule] | None) -> set[Target]:
     return {schedule.target for schedule in schedules or ()}
 
 
-def _sorted(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:
+def _sorted_by_id(groups: Iterable[Iterable[Schedule]]) -> tuple[Schedule, ...]:
     found = {schedule.id: schedule for group in groups for schedule in group}
     return tuple(found[number] for number in sorted(found))
 
 
-def _grouped(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T, ...]]:
+def _grouped_by(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T, ...]]:
     found = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)
     return {key: tuple(group) for key, group in found.items()}
 
 
-def _differing(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
+def _changed_keys(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
     keys = one.keys() | other.keys()
     return {key for key in keys if one.get(key) != other.get(key)}
 
@@ -273,30 +296,30 @@ def _differing(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
 class ListCollector(Generic[Value]):
     """A list that a panel gives for all servers at once, or else one by one."""
 
-    everywhere: Callable[[], Awaitable[Listed[Value]]]
-    one_by_one: PerServerCollector
+    fetch_all: Callable[[], Awaitable[Listed[Value]]]
+    per_server: PerServerCollector
     clock: Clock
-    longest_age_seconds: float
+    max_age_seconds: float
     listed: Listed[Value] | None = None
     """What there is of all servers: the same object until it changes; None: unknown."""
     settled: bool = False
     """Whether that is the panel's word; until then what a reload left stays."""
     refused: bool = False
     """Whether the panel does not give the whole list: until it has given it."""
-    recent: bool = True
+    recently_complete: bool = True
     """Whether it was complete, or began, not too long ago."""
-    _ids: frozenset[int] = frozenset()
+    _listed_ids: frozenset[int] = frozenset()
     _read_at: float = field(init=False)
-    _whole_at: float = field(init=False)
+    _complete_at: float = field(init=False)
     """When it was last complete; at first, when it began."""
     _refused_until: float = 0.0
 
     def __post_init__(self) -> None:
         """Begin: what a reload left is young."""
-        self._read_at = self._whole_at = self.clock.monotonic()
+        self._read_at = self._complete_at = self.clock.monotonic()
 
     @property
-    def manner(self) -> tuple[bool, ...]:
+    def flags(self) -> tuple[bool, ...]:
         """Return on what it depends, beside the rows, what a server is told."""
         return self.settled, self.listed is not None, self.complete
 
@@ -313,7 +336,7 @@ class ListCollector(Generic[Value]):
     @property
     def in_use(self) -> bool:
         """Tell whether it tells the servers what is theirs."""
-        return self.settled and not self.one_by_one.wanted
+        return self.settled and not self.per_server.enabled
 
     async def read(self) -> None:
         """Read the list of the whole panel; refused, let each server be asked."""
@@ -321,41 +344,41 @@ class ListCollector(Generic[Value]):
         if now < self._refused_until:
             return
         try:
-            listed = await self.everywhere()
+            listed = await self.fetch_all()
         except REFUSED:
             self.listed, self.settled, self.refused = None, True, True
-            self._refused_until = now + OFF_SECONDS
+            self._refused_until = now + DISABLED_SECONDS
         except PanelError:
             self.expire()
             raise
         else:
-            self._take_in(listed, now)
+            self._update(listed, now)
             listed.raise_if_truncated()
 
     def expire(self) -> bool:
         """Drop what was read too long ago; tell whether there was any."""
         age = self.clock.monotonic() - self._read_at
         known = self.listed is not None or not self.settled
-        if not known or age <= self.longest_age_seconds:
+        if not known or age <= self.max_age_seconds:
             return False
         self.listed, self.settled = None, True
         return True
 
-    def lacked(self, known: tuple[Value, ...] | None) -> tuple[Value, ...]:
+    def retained(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
         """Return what was known, and may only be missing in the list."""
-        if self.listed is None or self.complete or not self.recent:
+        if self.listed is None or self.complete or not self.recently_complete:
             return ()
         return tuple(
             value
-            for value in known or ()
-            if value.id not in self._ids and self.listed.may_omit(value.id)
+            for value in previous or ()
+            if value.id not in self._listed_ids and self.listed.may_omit(value.id)
         )
 
-    def _take_in(self, listed: Listed[Value], now: float) -> None:
+    def _update(self, listed: Listed[Value], now: float) -> None:
         self._read_at, self.settled = now, True
         if listed != self.listed:
-            self.listed, self._ids = listed, listed.ids()
+            self.listed, self._listed_ids = listed, listed.ids()
         self.refused = self.refused and listed.truncated
         if self.complete:
-            self._whole_at = now
-        self.recent = now - self._whole_at <= self.longest_age_seconds
+            self._complete_at = now
+        self.recently_complete = now - self._complete_at <= self.max_age_seconds

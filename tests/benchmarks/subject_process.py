@@ -21,7 +21,7 @@ from cloud_process import CONTEXT, Cloud
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from exporter.app import Exporter, spare_the_collector
+from exporter.app import Exporter, freeze_garbage_collector
 from exporter.config import load as config
 from exporter.config import schema
 from exporter.config.schema import Detail
@@ -104,7 +104,7 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
     exporter = Exporter(
         load=lambda: config.build(schema.keys({"panels": [panel]}, "bench"), "bench")
     )
-    spare_the_collector()
+    freeze_garbage_collector()
     before = _status(os.getpid(), "VmRSS")
     async with exporter.running(("127.0.0.1:0",)) as (ours,):
         registry = CollectorRegistry()
@@ -127,12 +127,12 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
 
 async def _read(exporter: Exporter, vm_ids: list[int]) -> None:
     """Read servers as the poller does when their time has come, and write them."""
-    poller = exporter.fleet.members["cp"].poller
+    poller = exporter.manager.panel_tasks["cp"].poller
     waiting = iter(vm_ids)
 
     async def in_turn() -> None:
         for vm_id in waiting:
-            await poller._read(vm_id)  # noqa: SLF001  # all that a poll does
+            await poller._read_server(vm_id)  # noqa: SLF001  # all that a poll does
 
     await asyncio.gather(*(in_turn() for _ in range(_CONCURRENCY)))
     exporter.exposition.update(exporter.exposition.moment())

@@ -238,9 +238,9 @@ async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(
 ) -> None:
     """The names of files, functions and errors help; messages may quote an answer."""
     async with monitored(a_panel(), tmp_path) as cloud:
-        poller = cloud.exporter.fleet.members["cp"].poller
-        sound = poller.reader
-        poller.reader = Quoting(
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        sound = poller.api
+        poller.api = Quoting(
             sound.panel, sound.client, sound.breaker, sound.account, sound.observer
         )
         await cloud.advance(4 * INTERVAL)
@@ -294,11 +294,11 @@ async def test_no_object_of_a_run_shows_a_secret(tmp_path: Path) -> None:
     """Also to tools that print the variables of each frame."""
     proxy = f"http://user:{quote(PROXY, safe='')}@127.0.0.1:1"
     async with monitored(a_panel(), tmp_path, proxy_url=proxy) as cloud:
-        member = cloud.exporter.fleet.members["cp"]
-        client = member.poller.reader.client
+        member = cloud.exporter.manager.panel_tasks["cp"]
+        client = member.poller.api.client
         objects = (
             *(member, member.panel, member.panel.account, member.poller, client),
-            *(member.sessions, member.poller.reader, member.poller.gate),
+            *(member.sessions, member.poller.api, member.poller.breaker),
             *(cloud.exporter, replace(client), member.panel.tls),
             member.panel.account.credentials(),
         )

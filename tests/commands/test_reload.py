@@ -429,8 +429,8 @@ async def test_hundreds_of_reloads_while_scraping_lose_and_leak_nothing(
         assert open_sessions() == sessions
         assert await tasks_beside_connections() == tasks
         assert await few_connections(panel, steady, other)
-        assert list(cloud.exporter.fleet.members) == ["cp", "steady"]
-        assert len(cloud.exporter.fleet._standings) == 3  # noqa: SLF001  # what must not grow
+        assert list(cloud.exporter.manager.panel_tasks) == ["cp", "steady"]
+        assert len(cloud.exporter.manager._credential_states) == 3  # noqa: SLF001  # what must not grow
 
 
 async def _reload_as(cloud: MonitoredCloud, content: str) -> None:
@@ -499,7 +499,7 @@ async def test_the_end_leaves_no_request_and_no_task(tmp_path: Path) -> None:
     async with monitored(panel, tmp_path, unanswered=8) as cloud:
         in_flight = panel.in_flight
         async with asyncio.timeout(5):
-            await cloud.exporter.fleet.stop()
+            await cloud.exporter.manager.stop()
             while panel.in_flight:  # noqa: ASYNC110  # until the panel has seen it
                 await asyncio.sleep(0.001)
 

@@ -280,7 +280,7 @@ async def test_a_poller_that_hangs_starves_the_watchdog(
 ) -> None:
     """Nothing else than a restart would help; the status names the panel."""
     async with supervised(listening, panel, tmp_path) as cloud:
-        member = cloud.exporter.fleet.members["cp"]
+        member = cloud.exporter.manager.panel_tasks["cp"]
         listening.heard()
         stuck = Stuck(cloud.clock)
         member.poller.clock = stuck
@@ -297,7 +297,7 @@ async def test_a_poller_that_is_gone_starves_the_watchdog(
 ) -> None:
     """Whatever has ended it."""
     async with supervised(listening, panel, tmp_path) as cloud:
-        task = cloud.exporter.fleet.members["cp"].task
+        task = cloud.exporter.manager.panel_tasks["cp"].task
         assert task is not None
         task.cancel()
         await asyncio.wait([task])
@@ -469,11 +469,11 @@ def test_what_cannot_be_understood_is_refused(
 ) -> None:
     """A watchdog that is not fed kills: that must not come as a surprise."""
     with pytest.raises(ConfigError, match=re.escape(said)):
-        NotifySocket.of(variables)
+        NotifySocket.from_environment(variables)
 
 
 def test_another_process_watchdog_is_left_alone() -> None:
     """Its variables reach children too."""
     variables = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}
 
-    assert NotifySocket.of(variables).watchdog_seconds is None
+    assert NotifySocket.from_environment(variables).watchdog_seconds is None

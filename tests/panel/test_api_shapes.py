@@ -929,7 +929,7 @@ async def test_an_inventory_without_an_end_is_given_up_and_removes_nothing(
 
     panel = a_cloud(3)
     async with monitored(panel, tmp_path) as cloud:
-        cloud.exporter.fleet.members["cp"].poller.reader.max_pages = 5
+        cloud.exporter.manager.panel_tasks["cp"].poller.api.max_pages = 5
         panel.faults.add(faults.Fault(act), path="/virtual_machines")
         panel.requests.clear()
         await cloud.advance(600.0)

@@ -349,7 +349,7 @@ async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
         fault.remove()
         cloud.unanswered = 0
         await cloud.settle()
-        remembered = cloud.exporter.fleet.members["cp"].poller.reader._cache  # noqa: SLF001  # what must not grow
+        remembered = cloud.exporter.manager.panel_tasks["cp"].poller.api._cache  # noqa: SLF001  # what must not grow
 
         assert families_of(await cloud.metrics(), 2) == set()
         assert "virtual_machines/2/backups" not in remembered
@@ -362,24 +362,24 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
     """What is kept is bounded by the servers that there are."""
     panel = panel_of(2)
     async with monitored(panel, tmp_path, discovery={"interval": "1m"}) as cloud:
-        poller = cloud.exporter.fleet.members["cp"].poller
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
         for _ in range(20):
             server = panel.cloud.add_server()
             await cloud.advance(MINUTE)
             panel.cloud.remove_server(server.id)
             await cloud.advance(MINUTE)
         await cloud.advance(INTERVAL)
-        timetable = poller.timetable
+        timetable = poller.scheduler
         kept = [
             len(poller.store.servers),
             len(timetable._due),  # noqa: SLF001  # what must not grow
             len(timetable._failures),  # noqa: SLF001  # the same
             len(timetable._queue),  # noqa: SLF001  # the same
-            len(timetable._in_hand),  # noqa: SLF001  # the same
+            len(timetable._in_progress),  # noqa: SLF001  # the same
         ]
         remembered = {
             path
-            for path in poller.reader._cache  # noqa: SLF001  # the same
+            for path in poller.api._cache  # noqa: SLF001  # the same
             if path.endswith("backups")
         }
 
@@ -396,13 +396,13 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
     """The server counts as failed and is tried again, the others are read."""
     panel = panel_of(3)
     async with monitored(panel, tmp_path) as cloud:
-        poller = cloud.exporter.fleet.members["cp"].poller
-        sound = poller.reader
-        poller.reader = faulty(sound, FaultyBackups)
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        sound = poller.api
+        poller.api = faulty(sound, FaultyBackups)
         with structlog.testing.capture_logs() as entries:
             await cloud.advance(3 * INTERVAL)
         success = await cloud.series("onapp_vm_poll_success", panel="cp")
-        poller.reader = sound
+        poller.api = sound
         await cloud.advance(INTERVAL)
 
         assert success == {"vm_id=1": 1.0, "vm_id=2": 0.0, "vm_id=3": 1.0}
@@ -441,13 +441,13 @@ async def test_a_bug_in_asking_for_the_panel_hammers_nobody(tmp_path: Path) -> N
     """What failed for no foreseen reason is tried again later each time."""
     panel = panel_of(1)
     async with monitored(panel, tmp_path, discovery={"interval": "5m"}) as cloud:
-        poller = cloud.exporter.fleet.members["cp"].poller
-        reader = poller.reader
-        poller.reader = faulty(reader, FaultyVersion)
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        reader = poller.api
+        poller.api = faulty(reader, FaultyVersion)
         (cloud.file.parent / "api-key").write_text("another key")
         panel.password = "another key"
         await cloud.advance(HOUR)
-        poller.reader = reader
+        poller.api = reader
         await cloud.advance(5 * MINUTE)
 
         assert await cloud.value("onapp_up") == 1
@@ -654,7 +654,7 @@ async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> Non
         fault = panel.faults.add(faults.hang(), resource="backups")
         cloud.unanswered = 1
         await cloud.advance(10 * MINUTE)
-        in_flight = cloud.exporter.fleet.members["cp"].poller.in_flight
+        in_flight = cloud.exporter.manager.panel_tasks["cp"].poller.in_flight
         asked_for_it = asked(panel, "version")
         fault.remove()
         cloud.unanswered = 0

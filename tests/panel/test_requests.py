@@ -480,7 +480,7 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
         ca_file.write_bytes(renewed.certificate.read_bytes())
         await cloud.advance(900)
         before = await cloud.value("onapp_up")
-        member = cloud.exporter.fleet.members["cp"]
+        member = cloud.exporter.manager.panel_tasks["cp"]
         await cloud.get("/-/reload", method="POST")
         kept = await cloud.value("onapp_vm_backups", vm_id=1, state="built")
         await cloud.advance(900)
@@ -489,9 +489,9 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
         assert kept == 1
         assert await cloud.value("onapp_up") == 1
         assert member.sessions.keep_alive.closed
-        member = cloud.exporter.fleet.members["cp"]
+        member = cloud.exporter.manager.panel_tasks["cp"]
         await cloud.get("/-/reload", method="POST")
-        assert cloud.exporter.fleet.members["cp"] is member
+        assert cloud.exporter.manager.panel_tasks["cp"] is member
 
 
 async def test_verification_can_be_switched_off(secure: Secure, tmp_path: Path) -> None:

@@ -399,18 +399,18 @@ async def test_a_server_is_never_read_twice_at_once(start: Start) -> None:
     panel = Panel(world)
 
     async with start(panel, poll={"interval": "10m"}) as cloud:
-        timetable = cloud.exporter.fleet.members["cp"].poller.timetable
+        timetable = cloud.exporter.manager.panel_tasks["cp"].poller.scheduler
         now = cloud.clock.monotonic()
-        timetable.hasten(1, now)
-        first = timetable.take(now)
-        timetable.hasten(1, now)
-        twice = timetable.take(now)
-        timetable.done(1, now, failed=False)
-        again = timetable.take(now)
-        timetable.done(1, now, failed=False)
+        timetable.poll_soon(1, now)
+        first = timetable.pop_due(now)
+        timetable.poll_soon(1, now)
+        twice = timetable.pop_due(now)
+        timetable.reschedule(1, now, failed=False)
+        again = timetable.pop_due(now)
+        timetable.reschedule(1, now, failed=False)
 
         assert (first, twice, again) == (1, None, 1)
-        assert timetable.take(now) is None
+        assert timetable.pop_due(now) is None
 
 
 @pytest.mark.parametrize("code", [403, 404])

@@ -150,13 +150,15 @@ class MonitoredCloud:
         return isinstance(self.clock, SteppedTimeoutClock)
 
     def _is_settled(self) -> bool:
-        pollers = [member.poller for member in self.exporter.fleet.members.values()]
+        pollers = [
+            member.poller for member in self.exporter.manager.panel_tasks.values()
+        ]
         in_flight = sum(poller.in_flight for poller in pollers)
         if self._simulates_timeouts():
             allowed = self.panel.faults.held
         else:
             allowed = min(self.unanswered, self.panel.in_flight)
-        return in_flight <= allowed and all(poller.asleep for poller in pollers)
+        return in_flight <= allowed and all(poller.sleeping for poller in pollers)
 
     async def advance(self, seconds: float) -> None:
         """Move the clock, and let the exporter do what becomes due."""
@@ -265,7 +267,7 @@ async def running_exporter(  # noqa: PLR0913  # the same
         clock=clock,
         shard=shard or Shard(),
         web_config_file=web_config_file,
-        supervisor=supervisor or NotifySocket(),
+        notify_socket=supervisor or NotifySocket(),
         jitter=lambda: 0.0,
     )
     async with (

@@ -260,10 +260,12 @@ class Replica:
     def _is_settled(self) -> bool:
         if self.exporter is None:
             return True
-        pollers = [member.poller for member in self.exporter.fleet.members.values()]
+        pollers = [
+            member.poller for member in self.exporter.manager.panel_tasks.values()
+        ]
         held = sum(cloud.panel.faults.held for cloud in self.clouds)
         in_flight = sum(poller.in_flight for poller in pollers)
-        return in_flight <= held and all(poller.asleep for poller in pollers)
+        return in_flight <= held and all(poller.sleeping for poller in pollers)
 
     def write_configuration(self) -> None:
         """Write the exporter's configuration file."""

@@ -314,7 +314,7 @@ class NameServer:
 
 def forget_names(cloud: MonitoredCloud) -> None:
     """Empty the exporter's cache of names, as a few seconds would."""
-    (member,) = cloud.exporter.fleet.members.values()
+    (member,) = cloud.exporter.manager.panel_tasks.values()
     connector = member.sessions.keep_alive.connector
     assert isinstance(connector, aiohttp.TCPConnector)
     connector.clear_dns_cache()

@@ -35,7 +35,7 @@ class ResourceUsage:
 
 def remembered_kib(exporter: Exporter) -> float:
     """Return the size of everything that an exporter stores."""
-    return kib_of(exporter.store, exporter.exposition, exporter.fleet)
+    return kib_of(exporter.store, exporter.exposition, exporter.manager)
 
 
 def kib_of(*things: object) -> float:

@@ -21,8 +21,8 @@ IDS = st.integers(1, 2**63)
 def read_all(timetable: Scheduler, now: float) -> list[int]:
     """Read every server that is due; return them in order."""
     found = []
-    while (vm_id := timetable.take(now)) is not None:
-        timetable.done(vm_id, now, failed=False)
+    while (vm_id := timetable.pop_due(now)) is not None:
+        timetable.reschedule(vm_id, now, failed=False)
         found.append(vm_id)
     return found
 
@@ -34,20 +34,20 @@ def slots(
     found = []
     timetable = Scheduler(name, interval)
     for vm_id in ids:
-        timetable.enter(vm_id, 0.0)
+        timetable.add(vm_id, 0.0)
     read_all(timetable, 0.0)
     while (due := timetable.next_due()) is not None:
-        taken = timetable.take(due)
+        taken = timetable.pop_due(due)
         assert taken is not None
         found.append(due)
-        timetable.leave(taken)
+        timetable.remove(taken)
     return found
 
 
 def test_a_new_server_is_due_at_once() -> None:
     """The first pass does not wait for slots."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 50.0)
+    timetable.add(1, 50.0)
 
     assert timetable.next_due() == 50.0
 
@@ -55,8 +55,8 @@ def test_a_new_server_is_due_at_once() -> None:
 def test_a_server_that_is_there_keeps_its_time() -> None:
     """Every inventory enters every server again."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 50.0)
-    timetable.enter(1, 60.0)
+    timetable.add(1, 50.0)
+    timetable.add(1, 60.0)
 
     assert timetable.next_due() == 50.0
 
@@ -65,17 +65,17 @@ def test_the_one_due_longest_comes_first() -> None:
     """So none waits for ever, however busy it gets."""
     timetable = Scheduler("cp", INTERVAL)
     for vm_id, moment in ((1, 30.0), (2, 10.0), (3, 20.0)):
-        timetable.enter(vm_id, moment)
+        timetable.add(vm_id, moment)
 
-    assert [timetable.take(40.0) for _ in range(4)] == [2, 3, 1, None]
+    assert [timetable.pop_due(40.0) for _ in range(4)] == [2, 3, 1, None]
 
 
 def test_nothing_is_handed_out_before_its_time() -> None:
     """A moment too early is too early."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 50.0)
+    timetable.add(1, 50.0)
 
-    assert timetable.take(49.999) is None
+    assert timetable.pop_due(49.999) is None
 
 
 @settings(deadline=None)
@@ -85,9 +85,9 @@ def test_the_next_slot_is_at_most_an_interval_away(
 ) -> None:
     """And never now: rounding must not make a server due twice at one moment."""
     timetable = Scheduler("cp", interval)
-    timetable.enter(vm_id, now)
-    timetable.take(now)
-    timetable.done(vm_id, now, failed=False)
+    timetable.add(vm_id, now)
+    timetable.pop_due(now)
+    timetable.reschedule(vm_id, now, failed=False)
     due = timetable.next_due()
 
     assert due is not None
@@ -99,7 +99,7 @@ def test_the_next_slot_is_at_most_an_interval_away(
 def test_slots_come_an_interval_apart(now: float, interval: float, vm_id: int) -> None:
     """A server read at its slot is read again one interval later."""
     timetable = Scheduler("cp", interval)
-    timetable.enter(vm_id, now)
+    timetable.add(vm_id, now)
     moments = []
     for _ in range(6):
         due = timetable.next_due()
@@ -137,11 +137,11 @@ def test_a_server_keeps_its_slot_when_others_come_and_go() -> None:
     """Slots depend on the server alone."""
     everybody = Scheduler("cp", INTERVAL)
     for vm_id in range(1, 50):
-        everybody.enter(vm_id, 0.0)
+        everybody.add(vm_id, 0.0)
     read_all(everybody, 0.0)
     for vm_id in range(1, 50):
         if vm_id != 7:
-            everybody.leave(vm_id)
+            everybody.remove(vm_id)
 
     assert everybody.next_due() == slots([7])[0]
 
@@ -149,14 +149,14 @@ def test_a_server_keeps_its_slot_when_others_come_and_go() -> None:
 def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
     """After a 16th, two and four 16ths of the interval, then in its slots only."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
+    timetable.add(1, 0.0)
     read_all(timetable, 0.0)
     moments = []
     for _ in range(7):
         due = timetable.next_due()
         assert due is not None
-        assert timetable.take(due) == 1
-        timetable.done(1, due, failed=True)
+        assert timetable.pop_due(due) == 1
+        timetable.reschedule(1, due, failed=True)
         moments.append(due)
     gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
 
@@ -166,12 +166,12 @@ def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
 def test_a_success_ends_the_retries() -> None:
     """The next failure begins with the shortest wait again."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
+    timetable.add(1, 0.0)
     for failed in (True, True, False, True):
         due = timetable.next_due()
         assert due is not None
-        timetable.take(due)
-        timetable.done(1, due, failed=failed)
+        timetable.pop_due(due)
+        timetable.reschedule(1, due, failed=failed)
         last = due
     due = timetable.next_due()
 
@@ -182,9 +182,9 @@ def test_a_success_ends_the_retries() -> None:
 def test_a_server_that_asked_for_a_rest_gets_it() -> None:
     """A retry waits for as long as Retry-After said."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
-    timetable.take(0.0)
-    timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
+    timetable.add(1, 0.0)
+    timetable.pop_due(0.0)
+    timetable.reschedule(1, 0.0, failed=True, retry_after_seconds=350.0)
     due = timetable.next_due()
 
     assert due is not None
@@ -194,9 +194,9 @@ def test_a_server_that_asked_for_a_rest_gets_it() -> None:
 def test_no_rest_is_longer_than_an_interval() -> None:
     """A server that asks for a day is read once an interval all the same."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
-    timetable.take(0.0)
-    timetable.done(1, 0.0, failed=True, rest_seconds=86_400.0)
+    timetable.add(1, 0.0)
+    timetable.pop_due(0.0)
+    timetable.reschedule(1, 0.0, failed=True, retry_after_seconds=86_400.0)
 
     assert timetable.next_due() == 1600.0
 
@@ -204,10 +204,10 @@ def test_no_rest_is_longer_than_an_interval() -> None:
 def test_a_hastened_server_has_its_rest() -> None:
     """News of it do not undo what Retry-After said."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
-    timetable.take(0.0)
-    timetable.done(1, 0.0, failed=True, rest_seconds=350.0)
-    timetable.hasten(1, 60.0)
+    timetable.add(1, 0.0)
+    timetable.pop_due(0.0)
+    timetable.reschedule(1, 0.0, failed=True, retry_after_seconds=350.0)
+    timetable.poll_soon(1, 60.0)
 
     assert timetable.next_due() == 350.0
 
@@ -215,16 +215,16 @@ def test_a_hastened_server_has_its_rest() -> None:
 def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
     """However often it is hastened, waiting or in hand, in its slots too."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
+    timetable.add(1, 0.0)
     read_all(timetable, 0.0)
     moments = []
     for _ in range(6):
         due = timetable.next_due()
         assert due is not None
-        assert timetable.take(due) == 1
-        timetable.hasten(1, due)
-        timetable.done(1, due, failed=True)
-        timetable.hasten(1, due + 1.0)
+        assert timetable.pop_due(due) == 1
+        timetable.poll_soon(1, due)
+        timetable.reschedule(1, due, failed=True)
+        timetable.poll_soon(1, due + 1.0)
         moments.append(due)
     gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
 
@@ -234,12 +234,12 @@ def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
 def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
     """The rest ends with the failures."""
     timetable = Scheduler("cp", 1600.0)
-    timetable.enter(1, 0.0)
-    timetable.take(0.0)
-    timetable.done(1, 0.0, failed=True)
-    timetable.take(100.0)
-    timetable.done(1, 100.0, failed=False)
-    timetable.hasten(1, 101.0)
+    timetable.add(1, 0.0)
+    timetable.pop_due(0.0)
+    timetable.reschedule(1, 0.0, failed=True)
+    timetable.pop_due(100.0)
+    timetable.reschedule(1, 100.0, failed=False)
+    timetable.poll_soon(1, 101.0)
 
     assert timetable.next_due() == 101.0
 
@@ -248,15 +248,15 @@ def hastened(count: int) -> list[float]:
     """Return after how long each of so many servers that changed together is due."""
     timetable = Scheduler("cp", 10 * INTERVAL)
     for vm_id in range(count):
-        timetable.enter(vm_id, 0.0)
+        timetable.add(vm_id, 0.0)
     read_all(timetable, 0.0)
     for vm_id in range(count):
-        timetable.hasten(vm_id, 0.5)
+        timetable.poll_soon(vm_id, 0.5)
     moments = []
     while (due := timetable.next_due()) is not None:
-        taken = timetable.take(due)
+        taken = timetable.pop_due(due)
         assert taken is not None
-        timetable.leave(taken)
+        timetable.remove(taken)
         moments.append(due - 0.5)
     return moments
 
@@ -281,24 +281,24 @@ def test_a_burst_ends() -> None:
     """Whoever changes half a minute later waits for none of it."""
     timetable = Scheduler("cp", 10 * INTERVAL)
     for vm_id in range(500):
-        timetable.enter(vm_id, 0.0)
+        timetable.add(vm_id, 0.0)
     read_all(timetable, 0.0)
     for vm_id in range(499):
-        timetable.hasten(vm_id, 0.5)
+        timetable.poll_soon(vm_id, 0.5)
     read_all(timetable, 31.0)
-    timetable.hasten(499, 31.0)
+    timetable.poll_soon(499, 31.0)
 
-    assert timetable.take(31.0) == 499
+    assert timetable.pop_due(31.0) == 499
 
 
 def test_none_that_is_hastened_waits_for_longer_than_its_slot() -> None:
     """Hastening only ever brings a read forward."""
     timetable = Scheduler("cp", 8.0)
     for vm_id in range(300):
-        timetable.enter(vm_id, 0.0)
+        timetable.add(vm_id, 0.0)
     read_all(timetable, 0.0)
     for vm_id in range(300):
-        timetable.hasten(vm_id, 0.5)
+        timetable.poll_soon(vm_id, 0.5)
 
     assert len(read_all(timetable, 8.0)) == 300
 
@@ -306,20 +306,20 @@ def test_none_that_is_hastened_waits_for_longer_than_its_slot() -> None:
 def test_a_server_put_back_stays_as_overdue_as_it_was() -> None:
     """What was not asked is not done."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 50.0)
-    timetable.take(70.0)
+    timetable.add(1, 50.0)
+    timetable.pop_due(70.0)
     timetable.put_back(1)
 
     assert timetable.overdue_since() == 50.0
-    assert timetable.take(70.0) == 1
+    assert timetable.pop_due(70.0) == 1
 
 
 def test_a_server_in_hand_counts_as_overdue() -> None:
     """A read that hangs shows in the lag."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 50.0)
-    timetable.enter(2, 60.0)
-    timetable.take(70.0)
+    timetable.add(1, 50.0)
+    timetable.add(2, 60.0)
+    timetable.pop_due(70.0)
 
     assert timetable.overdue_since() == 50.0
 
@@ -327,30 +327,30 @@ def test_a_server_in_hand_counts_as_overdue() -> None:
 def test_a_server_that_left_is_never_handed_out_again() -> None:
     """Not even when it left while it was in hand."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 0.0)
-    timetable.enter(2, 0.0)
-    timetable.take(0.0)
-    timetable.leave(1)
-    timetable.leave(2)
-    timetable.done(1, 1.0, failed=False)
+    timetable.add(1, 0.0)
+    timetable.add(2, 0.0)
+    timetable.pop_due(0.0)
+    timetable.remove(1)
+    timetable.remove(2)
+    timetable.reschedule(1, 1.0, failed=False)
 
-    assert timetable.take(1e9) is None
+    assert timetable.pop_due(1e9) is None
     assert timetable.overdue_since() is None
 
 
 def test_a_server_that_left_and_came_back_in_hand_is_not_asked_twice_at_once() -> None:
     """It waits until the first read has ended."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 0.0)
-    timetable.take(0.0)
-    timetable.leave(1)
-    timetable.enter(1, 5.0)
+    timetable.add(1, 0.0)
+    timetable.pop_due(0.0)
+    timetable.remove(1)
+    timetable.add(1, 5.0)
 
-    assert timetable.take(10.0) is None
+    assert timetable.pop_due(10.0) is None
 
-    timetable.done(1, 10.0, failed=False)
+    timetable.reschedule(1, 10.0, failed=False)
 
-    assert timetable.take(10.0 + INTERVAL) == 1
+    assert timetable.pop_due(10.0 + INTERVAL) == 1
 
 
 _ACTS = st.tuples(
@@ -372,13 +372,13 @@ def test_in_whatever_order_things_happen_nobody_is_lost_or_asked_twice(
     in_hand: list[int] = []
     for act, vm_id, seconds in acts:
         if act == "enter":
-            timetable.enter(vm_id, now)
+            timetable.add(vm_id, now)
             here.add(vm_id)
         elif act == "leave":
-            timetable.leave(vm_id)
+            timetable.remove(vm_id)
             here.discard(vm_id)
         elif act == "take":
-            taken = timetable.take(now)
+            taken = timetable.pop_due(now)
 
             assert taken not in in_hand
             assert taken is None or taken in here
@@ -389,7 +389,7 @@ def test_in_whatever_order_things_happen_nobody_is_lost_or_asked_twice(
         elif in_hand:
             _end(timetable, act, in_hand.pop(vm_id % len(in_hand)), now)
     for vm_id in in_hand:
-        timetable.done(vm_id, now, failed=False)
+        timetable.reschedule(vm_id, now, failed=False)
 
     assert sorted(read_all(timetable, now + INTERVAL)) == sorted(here)
 
@@ -398,7 +398,7 @@ def _end(timetable: Scheduler, how: str, vm_id: int, now: float) -> None:
     if how == "put back":
         timetable.put_back(vm_id)
     else:
-        timetable.done(vm_id, now, failed=how == "failed")
+        timetable.reschedule(vm_id, now, failed=how == "failed")
 
 
 @settings(deadline=None)
@@ -410,29 +410,29 @@ def test_a_panel_too_slow_for_all_its_servers_starves_none(
     timetable = Scheduler("cp", INTERVAL)
     now = 0.0
     for vm_id in range(count):
-        timetable.enter(vm_id, now)
+        timetable.add(vm_id, now)
     for _ in range(count * 6):
         due = timetable.next_due()
         assert due is not None
         now = max(now, due)
-        taken = timetable.take(now)
+        taken = timetable.pop_due(now)
         assert taken is not None
 
         assert now - due <= count * seconds
 
         now += seconds
-        timetable.done(taken, now, failed=False)
+        timetable.reschedule(taken, now, failed=False)
 
 
 def test_servers_that_come_and_go_leave_nothing_behind() -> None:
     """The memory of a timetable is bounded by who is there."""
     timetable = Scheduler("cp", INTERVAL)
-    timetable.enter(1, 0.0)
+    timetable.add(1, 0.0)
     for vm_id in range(2, 2000):
-        timetable.enter(vm_id, 0.0)
-        timetable.take(0.0)
-        timetable.done(vm_id, 0.0, failed=True)
-        timetable.leave(vm_id)
+        timetable.add(vm_id, 0.0)
+        timetable.pop_due(0.0)
+        timetable.reschedule(vm_id, 0.0, failed=True)
+        timetable.remove(vm_id)
     read_all(timetable, INTERVAL)
     fields = (getattr(timetable, name) for name in Scheduler.__slots__)
     held = sum(len(each) for each in fields if isinstance(each, dict | set | list))
