@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from exporter.config.schema import Detail
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
-from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
+from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
 from exporter.model.packed import packed
@@ -109,7 +109,7 @@ def text() -> str:
 
 
 def _sections() -> Iterator[str]:
-    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
+    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
     groups = {family.name: _group(family.labels) for family in families}
     for title in (*reversed(_GROUPS), _EXPORTER):
         rows = [_row(f) for f in families if groups[f.name] == title]

@@ -122,7 +122,7 @@ class Exporter:
         views = Views(
             self.exposition,
             self.shard,
-            self.own_metrics.errors_of,
+            self.own_metrics.panel_errors,
             StatusPages(self.telemetry_path, self.shard),
         )
         return Handlers(
@@ -145,7 +145,7 @@ class Exporter:
         try:
             await self._apply(await asyncio.to_thread(self.load))
         except ConfigError as error:
-            self.own_metrics.loaded(time=None)
+            self.own_metrics.record_reload(time=None)
             log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
             raise
         log.info("configuration reloaded", panels=len(self._config.panels))
@@ -153,8 +153,8 @@ class Exporter:
     async def _apply(self, config: Config) -> None:
         await self.manager.replace(config.panels)
         self._config = config
-        self.exposition.show(config.detail)
-        self.own_metrics.loaded(time=self.clock.time())
+        self.exposition.set_detail(config.detail)
+        self.own_metrics.record_reload(time=self.clock.time())
 
     def request_stop(self) -> None:
         """Let whoever waits for the end go on."""

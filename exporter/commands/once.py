@@ -18,7 +18,7 @@ from ..clock import Now
 from ..config.flags import Flags
 from ..config.schema import Config
 from ..metrics import FAMILIES
-from ..metrics.exporter import OWN
+from ..metrics.exporter import OWN_FAMILIES
 from ..metrics.exposition import TEXT
 from ..metrics.family import AgeFamily
 from ..model.selection import Shard
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 LASTING = frozenset(
     [
         *(family.name for family in FAMILIES if not isinstance(family, AgeFamily)),
-        *(family.name for family in OWN),
+        *(family.name for family in OWN_FAMILIES),
     ]
 )
 """What a file may hold: neither this process, nor what is true at one moment only."""

@@ -17,26 +17,26 @@ from ..model.selection import NO_SERVERS_HINT
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 
-YOUNG_SECONDS = 26 * _HOUR
+NEW_SECONDS = 26 * _HOUR
 """So old a server may get without a backup."""
-YOUNG_INTERVALS = 1.5
+NEW_INTERVALS = 1.5
 """Or so many of its expected intervals, where that is longer than a day."""
-YOUNG_INTERVAL_SECONDS = _DAY
+NEW_INTERVAL_MIN_SECONDS = _DAY
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
-QUEUE_SECONDS = 3 * _HOUR
+QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
 """So long more, for the panel's queue, the last success may be ago."""
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR
-OVERDUE_SECONDS = 3 * _HOUR
+SCHEDULE_OVERDUE_SECONDS = 3 * _HOUR
 LOCKED_SECONDS = 3 * _DAY
-OLD_INTERVALS = 2
-OLD_SECONDS = 1200.0
+DATA_OLD_INTERVALS = 2
+DATA_OLD_SECONDS = 1200.0
 """So long after that many poll intervals what was read is too old to judge by."""
-LAG_INTERVALS = 2
-SKEW_SECONDS = 300.0
-JAM_SECONDS = 6 * _HOUR
-JAM_TAKES = 2
+LAGGING_INTERVALS = 2
+CLOCK_SKEW_SECONDS = 300.0
+QUEUE_JAM_SECONDS = 6 * _HOUR
+QUEUE_JAM_RUNS = 2
 """One take that waits alone is no jam."""
 
 
@@ -57,7 +57,7 @@ class Condition:
     key: str
     """In the API and in addresses: stable."""
     title: str
-    level: Severity
+    severity: Severity
     alert: str = ""
     """The alert that tells of it; empty: none does."""
     hint: str = ""
@@ -73,7 +73,7 @@ VERY_STALE = Condition(
 STUCK_LONG = Condition(
     "stuck_long", "Stuck for long", Severity.CRITICAL, "OnAppBackupStuck"
 )
-GIVEN_UP = Condition(
+SCHEDULE_FAILED = Condition(
     "schedule_failed", "Schedule given up", Severity.CRITICAL, "OnAppScheduleFailing"
 )
 DISK_UNPROTECTED = Condition(
@@ -82,10 +82,10 @@ DISK_UNPROTECTED = Condition(
 STALE = Condition("stale", "Stale", Severity.WARNING, "OnAppBackupStale")
 STUCK = Condition("stuck", "Stuck", Severity.WARNING, "OnAppBackupStuck")
 FAILED = Condition("failed", "Failed", Severity.WARNING, "OnAppBackupFailed")
-OVERDUE = Condition(
+SCHEDULE_OVERDUE = Condition(
     "schedule_overdue", "Schedule overdue", Severity.WARNING, "OnAppScheduleOverdue"
 )
-DISABLED = Condition(
+UNSCHEDULED = Condition(
     "schedule_disabled", "Schedule disabled", Severity.WARNING, "OnAppScheduleDisabled"
 )
 DATA_OLD = Condition("data_old", "Data too old", Severity.WARNING, "OnAppBackupDataOld")
@@ -111,17 +111,17 @@ FINE = Condition("fine", "Fine", Severity.FINE)
 SUSPENDED = Condition("suspended", "Suspended", Severity.FINE)
 NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
 
-SERVER_KINDS = (
+SERVER_CONDITIONS = (
     UNPROTECTED,
     VERY_STALE,
     STUCK_LONG,
-    GIVEN_UP,
+    SCHEDULE_FAILED,
     DISK_UNPROTECTED,
     STALE,
     STUCK,
     FAILED,
-    OVERDUE,
-    DISABLED,
+    SCHEDULE_OVERDUE,
+    UNSCHEDULED,
     DATA_OLD,
     AWAITED,
     LOCKED,
@@ -134,7 +134,9 @@ SERVER_KINDS = (
     NOT_REQUIRED,
 )
 """The states of servers, the worst first."""
-RANK = {kind: rank for rank, kind in enumerate(SERVER_KINDS)}
+SERVER_CONDITION_RANK = {
+    condition: rank for rank, condition in enumerate(SERVER_CONDITIONS)
+}
 
 UNAUTHORIZED = Condition(
     "unauthorized", "Credentials refused", Severity.CRITICAL, "OnAppPanelUnauthorized"
@@ -144,18 +146,20 @@ UNREAD = Condition(
     "unread", "Servers not read", Severity.CRITICAL, "OnAppBackupDataOld"
 )
 LAGGING = Condition("lagging", "Lagging", Severity.WARNING, "OnAppPollLagging")
-COLLECTOR = Condition(
+COLLECTOR_FAILING = Condition(
     "collector_failing", "Collector failing", Severity.WARNING, "OnAppCollectorFailing"
 )
-SKEW = Condition("clock_skew", "Clocks differ", Severity.WARNING, "OnAppClockSkew")
-JAM = Condition("queue_jam", "Queue jam", Severity.WARNING, "OnAppQueueJam")
-STORE_DISABLED = Condition(
+CLOCK_SKEW = Condition(
+    "clock_skew", "Clocks differ", Severity.WARNING, "OnAppClockSkew"
+)
+QUEUE_JAM = Condition("queue_jam", "Queue jam", Severity.WARNING, "OnAppQueueJam")
+BACKUP_SERVER_DISABLED = Condition(
     "backup_server_disabled",
     "Backup server disabled",
     Severity.WARNING,
     "OnAppBackupServerDisabledInUse",
 )
-UNHEARD = Condition("unheard", "Not asked yet", Severity.NOTICE, "OnAppPanelDown")
+NOT_CONTACTED = Condition("unheard", "Not asked yet", Severity.NOTICE, "OnAppPanelDown")
 READS_FAILING = Condition(
     "reads_failing",
     "Reads failing",
@@ -168,18 +172,18 @@ NO_SERVERS = Condition(
 """A panel of which nothing is watched is not as it should be, as far as is known."""
 UP = Condition("up", "Up", Severity.FINE)
 
-PANEL_KINDS = (
+PANEL_CONDITIONS = (
     UNAUTHORIZED,
     DOWN,
     UNREAD,
-    GIVEN_UP,
+    SCHEDULE_FAILED,
     LAGGING,
-    COLLECTOR,
-    SKEW,
-    JAM,
-    STORE_DISABLED,
-    OVERDUE,
-    UNHEARD,
+    COLLECTOR_FAILING,
+    CLOCK_SKEW,
+    QUEUE_JAM,
+    BACKUP_SERVER_DISABLED,
+    SCHEDULE_OVERDUE,
+    NOT_CONTACTED,
     READS_FAILING,
     NO_SERVERS,
     UP,
@@ -190,7 +194,7 @@ PANEL_KINDS = (
 class Problem(msgspec.Struct, frozen=True, gc=False):
     """Something that is wrong, and where."""
 
-    kind: Condition
+    condition: Condition
     target: Target | None = None
     """None: the server as a whole, or the panel."""
     since: float | None = None

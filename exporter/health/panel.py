@@ -14,51 +14,57 @@ from ..model.entities import INVENTORY
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from .conditions import (
-    COLLECTOR,
+    BACKUP_SERVER_DISABLED,
+    CLOCK_SKEW,
+    CLOCK_SKEW_SECONDS,
+    COLLECTOR_FAILING,
     DOWN,
-    GIVEN_UP,
-    JAM,
-    JAM_SECONDS,
-    JAM_TAKES,
-    LAG_INTERVALS,
     LAGGING,
+    LAGGING_INTERVALS,
     NO_SERVERS,
-    PANEL_KINDS,
+    NOT_CONTACTED,
+    PANEL_CONDITIONS,
+    QUEUE_JAM,
+    QUEUE_JAM_RUNS,
+    QUEUE_JAM_SECONDS,
     READS_FAILING,
-    SKEW,
-    SKEW_SECONDS,
-    STORE_DISABLED,
+    SCHEDULE_FAILED,
     UNAUTHORIZED,
-    UNHEARD,
     UNREAD,
     UP,
     Condition,
     Problem,
 )
-from .server import overdue
+from .server import overdue_schedules
 
 
 def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...]:
     """Return what is wrong with a panel, the worst first."""
-    found = [*_contact(panel, now), *_queue(panel, now), *_stores(panel, now)]
+    problems = [
+        *_contact_problems(panel, now),
+        *_queue_problems(panel, now),
+        *_backup_server_problems(panel, now),
+    ]
     if panel.up(now.monotonic) is not False:
-        found += _polling(panel, now, shard)
-    if panel.skew_seconds is not None and abs(panel.skew_seconds) > SKEW_SECONDS:
-        found.append(Problem(SKEW))
+        problems += _polling_problems(panel, now, shard)
+    if panel.skew_seconds is not None and abs(panel.skew_seconds) > CLOCK_SKEW_SECONDS:
+        problems.append(Problem(CLOCK_SKEW))
     if panel.unassigned_schedules is not None:
         schedules = panel.unassigned_schedules.schedules or ()
-        found += overdue(panel, schedules, now)
-        found += (
-            Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
+        problems += overdue_schedules(panel, schedules, now)
+        problems += (
+            Problem(SCHEDULE_FAILED, schedule.target, about=str(schedule.id))
             for schedule in schedules
             if schedule.status == "failed"
         )
-    return tuple(sorted(found, key=lambda finding: PANEL_KINDS.index(finding.kind)))
+    return tuple(
+        sorted(problems, key=lambda problem: PANEL_CONDITIONS.index(problem.condition))
+    )
 
 
-def panel_state(findings: tuple[Problem, ...]) -> Condition:
+def panel_condition(problems: tuple[Problem, ...]) -> Condition:
     """Return the worst of what is wrong."""
-    return findings[0].kind if findings else UP
+    return problems[0].condition if problems else UP
 
 
 def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
@@ -67,62 +73,73 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
-def _contact(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    up, trouble = panel.up(now.monotonic), panel.last_error
-    since = None if trouble is None else trouble.at
+def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
+    up, last_error = panel.up(now.monotonic), panel.last_error
+    since = None if last_error is None else last_error.at
     if up is None:
-        yield Problem(UNHEARD)
+        yield Problem(NOT_CONTACTED)
     elif not up:
-        refused = trouble is not None and trouble.reason == Unauthorized.reason
+        refused = last_error is not None and last_error.reason == Unauthorized.reason
         yield Problem(UNAUTHORIZED if refused else DOWN, since=since)
 
 
-def _polling(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
+def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
     """Judge what follows from a panel that is down, and is told only of others."""
-    if poll_lag_seconds(panel, now) > LAG_INTERVALS * panel.interval_seconds:
+    if poll_lag_seconds(panel, now) > LAGGING_INTERVALS * panel.interval_seconds:
         yield Problem(LAGGING)
     outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collectors_succeeded()}
     for collector, succeeded in outcomes.items():
         if succeeded is False:
-            yield Problem(COLLECTOR, about=collector)
+            yield Problem(COLLECTOR_FAILING, about=collector)
     # Other shards read the others; how many of them do only Prometheus knows.
     if shard.total == 1 and panel.first_pass_ended:
-        tried = sum(watch.failing is not None for watch in panel.servers.values())
+        tried = sum(entry.failing is not None for entry in panel.servers.values())
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
         if missing > 0:
             yield Problem(UNREAD, about=str(missing))
-    failing = sum(watch.failing is True for watch in panel.servers.values())
+    failing = sum(entry.failing is True for entry in panel.servers.values())
     if failing or panel.unresolved:
         yield Problem(READS_FAILING, about=str(failing + len(panel.unresolved)))
     elif panel.servers_listed == 0 and panel.inventory_succeeded:
         yield Problem(NO_SERVERS)
 
 
-def _queue(panel: PanelStore, now: Now) -> Iterator[Problem]:
+def _queue_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
     """Judge whether the queue moves; takes of all kinds wait and end as one."""
     pending = panel.pending_transactions(now.monotonic)
-    takes = sum(len(rows) for action, rows in pending.items() if _is_take(action))
+    pending_runs = sum(
+        len(rows) for action, rows in pending.items() if _is_backup_run(action)
+    )
     ended_at = (
         {} if panel.transaction_log is None else panel.transaction_log.last_ended_at
     )
-    last = max(
-        (at for action, at in ended_at.items() if _is_take(action)), default=None
+    last_ended_at = max(
+        (at for action, at in ended_at.items() if _is_backup_run(action)), default=None
     )
-    moving = last is not None and now.monotonic - last <= JAM_SECONDS
+    moving = (
+        last_ended_at is not None and now.monotonic - last_ended_at <= QUEUE_JAM_SECONDS
+    )
     for action, rows in pending.items():
-        moments = [row.created_at for row in rows if row.created_at is not None]
-        if not moments or now.time - min(moments) <= JAM_SECONDS:
+        created_times = [row.created_at for row in rows if row.created_at is not None]
+        if not created_times or now.time - min(created_times) <= QUEUE_JAM_SECONDS:
             continue
-        if not (_is_take(action) and (moving or takes < JAM_TAKES)):
-            yield Problem(JAM, since=min(moments), about=action)
+        if not (_is_backup_run(action) and (moving or pending_runs < QUEUE_JAM_RUNS)):
+            yield Problem(QUEUE_JAM, since=min(created_times), about=action)
 
 
-def _is_take(action: str) -> bool:
+def _is_backup_run(action: str) -> bool:
     return action.startswith("take_")
 
 
-def _stores(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    enabled = {s.id: s.enabled for s in panel.fresh_backup_servers(now.monotonic)}
-    for number, share in panel.backup_server_usage(now.monotonic).items():
-        if number is not None and share.backup_count and enabled.get(number) is False:
-            yield Problem(STORE_DISABLED, about=str(number))
+def _backup_server_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
+    enabled = {
+        server.id: server.enabled
+        for server in panel.fresh_backup_servers(now.monotonic)
+    }
+    for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
+        if (
+            backup_server_id is not None
+            and usage.backup_count
+            and enabled.get(backup_server_id) is False
+        ):
+            yield Problem(BACKUP_SERVER_DISABLED, about=str(backup_server_id))

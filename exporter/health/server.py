@@ -18,24 +18,26 @@ from ..model.store import PanelStore, ServerEntry, ServerState
 from .conditions import (
     AWAITED,
     DATA_OLD,
-    DISABLED,
+    DATA_OLD_INTERVALS,
+    DATA_OLD_SECONDS,
     DISK_UNPROTECTED,
     FAILED,
     FINE,
-    GIVEN_UP,
     INTERVAL_UNKNOWN,
     LOCKED,
     LOCKED_SECONDS,
     NEW,
+    NEW_INTERVAL_MIN_SECONDS,
+    NEW_INTERVALS,
+    NEW_SECONDS,
     NOT_READ,
     NOT_REQUIRED,
-    OLD_INTERVALS,
-    OLD_SECONDS,
-    OVERDUE,
-    OVERDUE_SECONDS,
     POLL_FAILING,
-    QUEUE_SECONDS,
-    RANK,
+    QUEUE_ALLOWANCE_SECONDS,
+    SCHEDULE_FAILED,
+    SCHEDULE_OVERDUE,
+    SCHEDULE_OVERDUE_SECONDS,
+    SERVER_CONDITION_RANK,
     STALE,
     STALE_INTERVALS,
     STUCK,
@@ -44,11 +46,9 @@ from .conditions import (
     STUCK_SECONDS,
     SUSPENDED,
     UNPROTECTED,
+    UNSCHEDULED,
     VERY_STALE,
     VERY_STALE_INTERVALS,
-    YOUNG_INTERVAL_SECONDS,
-    YOUNG_INTERVALS,
-    YOUNG_SECONDS,
     Condition,
     Problem,
 )
@@ -67,8 +67,8 @@ _NEVER = float("-inf")
 class ServerHealth(msgspec.Struct, frozen=True, gc=False):
     """What is to be said of one server; the findings with the worst first."""
 
-    state: Condition
-    findings: tuple[Problem, ...] = ()
+    condition: Condition
+    problems: tuple[Problem, ...] = ()
 
 
 _FINE, _SUSPENDED = ServerHealth(FINE), ServerHealth(SUSPENDED)
@@ -78,44 +78,52 @@ UNRESOLVED = ServerHealth(DATA_OLD, (Problem(DATA_OLD),))
 
 
 def judge_server(
-    panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
+    panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
 ) -> ServerHealth:
     """Judge a server by what is known of it; ``verdict`` is None where that is old."""
-    known = watch.state
-    if known.server is not None and known.server.suspended:
+    state = entry.state
+    if state.server is not None and state.server.suspended:
         return _SUSPENDED
-    found = [*_reading(panel, watch, now), *judge_schedules(panel, watch, verdict, now)]
-    if verdict is not None and not _is_fine(known, verdict, now.time):
-        found += _HealthCheck(known, verdict, now.time).findings()
-    if found:
-        found.sort(key=lambda finding: RANK[finding.kind])
-        return ServerHealth(found[0].kind, tuple(found))
-    return _NOT_REQUIRED if backup_required(known) is False else _FINE
+    problems = [
+        *_read_problems(panel, entry, now),
+        *judge_schedules(panel, entry, summary, now),
+    ]
+    if summary is not None and not _is_fine(state, summary, now.time):
+        problems += _HealthCheck(state, summary, now.time).problems()
+    if problems:
+        problems.sort(key=lambda problem: SERVER_CONDITION_RANK[problem.condition])
+        return ServerHealth(problems[0].condition, tuple(problems))
+    return _NOT_REQUIRED if backup_required(state) is False else _FINE
 
 
-def _reading(panel: PanelStore, watch: ServerEntry, now: Now) -> Iterator[Problem]:
+def _read_problems(
+    panel: PanelStore, entry: ServerEntry, now: Now
+) -> Iterator[Problem]:
     """Judge whether what was read is good to judge by."""
-    if watch.failing is None and watch.read_at is None:
+    if entry.failing is None and entry.read_at is None:
         yield Problem(NOT_READ)
         return
-    bad = watch.failing is not False or not panel.is_fresh(watch, now.monotonic)
-    longest = OLD_INTERVALS * panel.interval_seconds + OLD_SECONDS
-    if watch.read_at is None or now.time - watch.read_at > longest:
-        yield Problem(DATA_OLD, since=watch.read_at)
-    elif bad:
-        yield Problem(POLL_FAILING, since=watch.read_at)
+    poll_failing = entry.failing is not False or not panel.is_fresh(
+        entry, now.monotonic
+    )
+    max_age_seconds = DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
+    if entry.read_at is None or now.time - entry.read_at > max_age_seconds:
+        yield Problem(DATA_OLD, since=entry.read_at)
+    elif poll_failing:
+        yield Problem(POLL_FAILING, since=entry.read_at)
 
 
-def _is_fine(known: ServerState, verdict: BackupSummary, time: float) -> bool:
+def _is_fine(state: ServerState, summary: BackupSummary, time: float) -> bool:
     """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
-    if known.failed_backups or not verdict.targets:
+    if state.failed_backups or not summary.targets:
         return False
-    for target in verdict.targets:
+    for target in summary.targets:
         interval, success_at = target.expected_interval, target.last_success_at
         if (
             interval is None
             or success_at is None
-            or time - success_at > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS
+            or time - success_at
+            > STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS
             or target.oldest_pending_at is not None
             or target.oldest_locked_at is not None
         ):
@@ -127,72 +135,85 @@ def _is_fine(known: ServerState, verdict: BackupSummary, time: float) -> bool:
 class _HealthCheck:
     """One server's backups, at one moment."""
 
-    known: ServerState
-    verdict: BackupSummary
+    state: ServerState
+    summary: BackupSummary
     time: float
 
-    def findings(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[Problem]:
         """Yield what is wrong, in any order."""
-        missing = list(self._unprotected()) if self.verdict.built == 0 else []
-        yield from missing
-        bare = self._bare_disks()
-        if not missing:
-            yield from self._unexpected(bare)
-        for target in self.verdict.targets:
-            if target.target in bare:
-                yield from self._bare(target)
+        server_problems = list(self._unprotected()) if self.summary.built == 0 else []
+        yield from server_problems
+        unprotected_disks = self._unprotected_disks()
+        if not server_problems:
+            yield from self._interval_unknown(unprotected_disks)
+        for target in self.summary.targets:
+            if target.target in unprotected_disks:
+                yield from self._disk_unprotected(target)
             elif target.expected_interval is not None:
                 yield from self._stale(target, target.expected_interval)
-            begun_at = target.oldest_pending_at
-            if begun_at is not None:
-                yield from self._stuck(target, begun_at)
+            pending_since = target.oldest_pending_at
+            if pending_since is not None:
+                yield from self._stuck(target, pending_since)
             if target.oldest_locked_at is not None:
                 yield from self._locked(target, target.oldest_locked_at)
-        if self.known.failed_backups:
+        if self.state.failed_backups:
             yield from self._failed()
 
     def _unprotected(self) -> Iterator[Problem]:
         """Judge a server without a restore point; the first start is waited for."""
-        required = backup_required(self.known)
-        if self.verdict.last_success_at is not None or required is False:
+        required = backup_required(self.state)
+        if self.summary.last_success_at is not None or required is False:
             return
-        if self._is_young():
+        if self._is_new():
             yield Problem(NEW)
             return
         if required is None:
-            if any(t.expected_interval is not None for t in self.verdict.targets):
+            if any(t.expected_interval is not None for t in self.summary.targets):
                 yield Problem(AWAITED, since=self._next_start(None))
             return
-        lost = any(target.marked_for_delete for target in self.verdict.targets)
-        start = None if lost else self._next_start(None)
-        yield Problem(UNPROTECTED) if start is None else Problem(AWAITED, since=start)
+        marked_for_delete = any(
+            target.marked_for_delete for target in self.summary.targets
+        )
+        next_start = None if marked_for_delete else self._next_start(None)
+        yield (
+            Problem(UNPROTECTED)
+            if next_start is None
+            else Problem(AWAITED, since=next_start)
+        )
 
-    def _unexpected(self, bare: set[Target]) -> Iterator[Problem]:
+    def _interval_unknown(self, unprotected_disks: set[Target]) -> Iterator[Problem]:
         """Find what may have backups of any age, for nothing tells when one is due."""
-        targets, schedules = self.verdict.targets, self.known.schedules or ()
+        targets, schedules = self.summary.targets, self.state.schedules or ()
         expected = {t.target.type for t in targets if t.expected_interval is not None}
-        if VIRTUAL_MACHINE in expected or backup_required(self.known) is False:
+        if VIRTUAL_MACHINE in expected or backup_required(self.state) is False:
             return
         # Schedules that are all disabled or given up are findings of their own.
         enabled = {s.target for s in schedules if s.enabled}
-        idle = {s.target for s in schedules} - enabled
+        not_enabled = {s.target for s in schedules} - enabled
         if not expected:
-            yield from () if idle and not enabled else (Problem(INTERVAL_UNKNOWN),)
+            yield from (
+                () if not_enabled and not enabled else (Problem(INTERVAL_UNKNOWN),)
+            )
             return
-        told = {t.target for t in targets if t.expected_interval is not None or t.over}
+        settled = {
+            t.target for t in targets if t.expected_interval is not None or t.obsolete
+        }
         for target in targets:
-            if target.target.type == DISK and target.target not in told | bare | idle:
+            if (
+                target.target.type == DISK
+                and target.target not in settled | unprotected_disks | not_enabled
+            ):
                 yield Problem(INTERVAL_UNKNOWN, target.target)
 
-    def _bare_disks(self) -> set[Target]:
+    def _unprotected_disks(self) -> set[Target]:
         """Return the disks without a backup beside others with some.
 
         Not where the server is backed up as a whole: that is expected, or happened
         after the last backup of a disk.
         """
-        targets = self.verdict.targets
-        bare = {t.target for t in targets if t.built == 0 and t.target.type == DISK}
-        if not bare or not backup_required(self.known):
+        targets = self.summary.targets
+        disks = {t.target for t in targets if t.built == 0 and t.target.type == DISK}
+        if not disks or not backup_required(self.state):
             return set()
         if not any(t.built and t.target.type == DISK for t in targets):
             return set()
@@ -201,63 +222,70 @@ class _HealthCheck:
             for target in targets
             if target.target.type == VIRTUAL_MACHINE
         )
-        whole_at, disks_at = self._latest(VIRTUAL_MACHINE), self._latest(DISK)
-        return set() if expected or whole_at > disks_at > _NEVER else bare
+        server_backup_at, disk_backup_at = (
+            self._last_success_at(VIRTUAL_MACHINE),
+            self._last_success_at(DISK),
+        )
+        return (
+            set() if expected or server_backup_at > disk_backup_at > _NEVER else disks
+        )
 
-    def _bare(self, disk: TargetSummary) -> Iterator[Problem]:
-        start = self._next_start(disk)
-        if self._is_young():
+    def _disk_unprotected(self, disk: TargetSummary) -> Iterator[Problem]:
+        next_start = self._next_start(disk)
+        if self._is_new():
             yield Problem(NEW, disk.target)
-        elif start is None:
+        elif next_start is None:
             yield Problem(DISK_UNPROTECTED, disk.target)
         else:
-            yield Problem(AWAITED, disk.target, start)
+            yield Problem(AWAITED, disk.target, next_start)
 
     def _stale(self, target: TargetSummary, interval: Interval) -> Iterator[Problem]:
         """Judge how old a target's last success is, or for how long it has none."""
         since = target.last_success_at
         if since is None:
-            if self.verdict.last_success_at is None:
+            if self.summary.last_success_at is None:
                 if target.built:  # the panel does not tell when
                     yield Problem(INTERVAL_UNKNOWN, target.target)
                 return  # or nothing at all: the server is unprotected
             since = target.oldest_unbuilt_at
         seconds = 0.0 if since is None else self.time - since
-        guessed = interval.source == HISTORY
+        from_history = interval.source == HISTORY
         if (
-            seconds > VERY_STALE_INTERVALS * interval.seconds + QUEUE_SECONDS
-            and not guessed
+            seconds > VERY_STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS
+            and not from_history
         ):
             yield Problem(VERY_STALE, target.target, since)
-        elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_SECONDS:
+        elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS:
             yield Problem(STALE, target.target, since)
         elif target.last_success_at is None:
-            kind = NEW if self._is_young() else AWAITED
-            yield Problem(kind, target.target, self._next_start(target))
+            condition = NEW if self._is_new() else AWAITED
+            yield Problem(condition, target.target, self._next_start(target))
 
-    def _stuck(self, target: TargetSummary, begun_at: float) -> Iterator[Problem]:
+    def _stuck(self, target: TargetSummary, pending_since: float) -> Iterator[Problem]:
         """Judge a backup under way; it blocks nothing where the disk is over."""
-        if self.time - begun_at <= STUCK_SECONDS:
+        if self.time - pending_since <= STUCK_SECONDS:
             return
-        if not self._is_over(target, begun_at):
-            long = self.time - begun_at > STUCK_LONG_SECONDS
-            yield Problem(STUCK_LONG if long else STUCK, target.target, begun_at)
+        if not self._is_superseded(target, pending_since):
+            stuck_long = self.time - pending_since > STUCK_LONG_SECONDS
+            yield Problem(
+                STUCK_LONG if stuck_long else STUCK, target.target, pending_since
+            )
 
     def _has_failed(self, target: TargetSummary) -> bool:
         failed_at, success_at = target.last_failed_at, target.last_success_at
         if failed_at is None or (success_at is not None and failed_at <= success_at):
             return False
-        return not self._is_over(target, failed_at)
+        return not self._is_superseded(target, failed_at)
 
     def _failed(self) -> Iterator[Problem]:
         """Judge failed takes: of targets, or else one whose target is not known."""
-        failed = [t for t in self.verdict.targets if self._has_failed(t)]
+        failed = [t for t in self.summary.targets if self._has_failed(t)]
         for target in failed:
             yield Problem(FAILED, target.target, target.last_failed_at)
-        failed_at = last_failed_at(self.known)
+        failed_at = last_failed_at(self.state)
         if failed or failed_at is None:
             return
-        success_at = self.verdict.last_success_at
+        success_at = self.summary.last_success_at
         if success_at is None or failed_at > success_at:
             yield Problem(FAILED, since=failed_at)
 
@@ -265,45 +293,46 @@ class _HealthCheck:
         if self.time - since > LOCKED_SECONDS:
             yield Problem(LOCKED, target.target, since)
 
-    def _is_over(self, target: TargetSummary, moment: float) -> bool:
+    def _is_superseded(self, target: TargetSummary, at: float) -> bool:
         """Tell whether the whole server was backed up since, and the disk is over."""
         return (
             target.target.type == DISK
             and target.expected_interval is None
-            and moment < self._latest(VIRTUAL_MACHINE)
+            and at < self._last_success_at(VIRTUAL_MACHINE)
         )
 
-    def _latest(self, kind: str) -> float:
+    def _last_success_at(self, target_type: str) -> float:
         """Return the last success of all targets of a type."""
         return max(
             (
                 target.last_success_at
-                for target in self.verdict.targets
-                if target.target.type == kind and target.last_success_at is not None
+                for target in self.summary.targets
+                if target.target.type == target_type
+                and target.last_success_at is not None
             ),
             default=_NEVER,
         )
 
-    def _is_young(self) -> bool:
-        server = self.known.server
+    def _is_new(self) -> bool:
+        server = self.state.server
         if server is None or server.created_at is None:
             return False
         intervals = (
             target.expected_interval.seconds
-            for target in self.verdict.targets
+            for target in self.summary.targets
             if target.expected_interval is not None
-            and target.expected_interval.seconds > YOUNG_INTERVAL_SECONDS
+            and target.expected_interval.seconds > NEW_INTERVAL_MIN_SECONDS
         )
         shortest = min(intervals, default=0.0)
-        longest = max(YOUNG_SECONDS, YOUNG_INTERVALS * shortest)
-        return server.created_at > self.time - longest
+        max_age_seconds = max(NEW_SECONDS, NEW_INTERVALS * shortest)
+        return server.created_at > self.time - max_age_seconds
 
     def _next_start(self, target: TargetSummary | None) -> float | None:
         """Return the next start to come, of a target or of anything of the server."""
         return min(
             (
                 schedule.next_start_at
-                for schedule in self.known.schedules or ()
+                for schedule in self.state.schedules or ()
                 if schedule.enabled
                 and schedule.next_start_at is not None
                 and schedule.next_start_at > self.time
@@ -314,26 +343,26 @@ class _HealthCheck:
 
 
 def judge_schedules(
-    panel: PanelStore, watch: ServerEntry, verdict: BackupSummary | None, now: Now
+    panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
 ) -> Iterator[Problem]:
     """Judge whether schedules start backups when they should."""
-    schedules = watch.state.schedules
+    schedules = entry.state.schedules
     if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
         return
     for schedule in schedules:
         if schedule.status == "failed":
-            yield Problem(GIVEN_UP, schedule.target, about=str(schedule.id))
-    yield from _disabled(watch.state, schedules)
-    readable = panel.is_fresh(watch, now.monotonic) and watch.failing is False
-    if watch.failing is None or readable:
-        under_way = {
+            yield Problem(SCHEDULE_FAILED, schedule.target, about=str(schedule.id))
+    yield from _unscheduled(entry.state, schedules)
+    up_to_date = panel.is_fresh(entry, now.monotonic) and entry.failing is False
+    if entry.failing is None or up_to_date:
+        in_progress = {
             target.target
-            for target in (() if verdict is None else verdict.targets)
+            for target in (() if summary is None else summary.targets)
             if target.oldest_pending_at is not None
         }
-        for finding in overdue(panel, schedules, now):
-            if finding.target not in under_way:
-                yield finding
+        for problem in overdue_schedules(panel, schedules, now):
+            if problem.target not in in_progress:
+                yield problem
 
 
 def _is_on_time(schedule: Schedule, now: Now) -> bool:
@@ -342,7 +371,7 @@ def _is_on_time(schedule: Schedule, now: Now) -> bool:
     return schedule.status == "enabled" and (start is None or start >= now.time)
 
 
-def overdue(
+def overdue_schedules(
     panel: PanelStore, schedules: Iterable[Schedule], now: Now
 ) -> Iterator[Problem]:
     """Find schedules whose start has passed, as of the last reading of the inventory.
@@ -352,21 +381,27 @@ def overdue(
     read_at = now.time if panel.inventory_read_at is None else panel.inventory_read_at
     for schedule in schedules:
         start = schedule.next_start_at if schedule.enabled else None
-        if start is None or start >= now.time or read_at - start <= OVERDUE_SECONDS:
+        if (
+            start is None
+            or start >= now.time
+            or read_at - start <= SCHEDULE_OVERDUE_SECONDS
+        ):
             continue
-        yield Problem(OVERDUE, schedule.target, start, str(schedule.id))
+        yield Problem(SCHEDULE_OVERDUE, schedule.target, start, str(schedule.id))
 
 
-def _disabled(known: ServerState, schedules: tuple[Schedule, ...]) -> Iterator[Problem]:
+def _unscheduled(
+    state: ServerState, schedules: tuple[Schedule, ...]
+) -> Iterator[Problem]:
     """Find targets whose schedules are all disabled, and that no other covers."""
     disabled = {s.target: s.id for s in schedules if s.status == "disabled"}
-    if not disabled or not backup_required(known):
+    if not disabled or not backup_required(state):
         return
     enabled = {s.target for s in schedules if s.enabled}
     covered = enabled | {s.target for s in schedules if s.status == "failed"}
     if any(target.type == VIRTUAL_MACHINE for target in enabled):
         return
-    for target, number in disabled.items():
-        whole = target.type == VIRTUAL_MACHINE and bool(enabled)
-        if target not in covered and not whole:
-            yield Problem(DISABLED, target, about=str(number))
+    for target, schedule_id in disabled.items():
+        disks_scheduled = target.type == VIRTUAL_MACHINE and bool(enabled)
+        if target not in covered and not disks_scheduled:
+            yield Problem(UNSCHEDULED, target, about=str(schedule_id))

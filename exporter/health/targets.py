@@ -58,13 +58,15 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     """Of those rows only that are not left over, which may stay for ever."""
     expected_interval: Interval | None
     last_failed_at: float | None
-    over: bool
+    obsolete: bool
     """Nothing more is to be expected of it: a disk that is gone, or was replaced."""
 
     @property
-    def last_success_seconds(self) -> float | None:
+    def last_success_duration_seconds(self) -> float | None:
         """Return how long the last success took, its time in the queue included."""
-        return None if self.last_success is None else _seconds_taken(self.last_success)
+        return (
+            None if self.last_success is None else _duration_seconds(self.last_success)
+        )
 
 
 class BackupSummary(msgspec.Struct, frozen=True, gc=False):
@@ -84,56 +86,60 @@ def completed_at(backup: Backup) -> float | None:
     return backup.created_at if backup.built_at is None else backup.built_at
 
 
-def judge(knowledge: ServerState) -> BackupSummary:
+def summarize_backups(state: ServerState) -> BackupSummary:
     """Judge what is known of one server; its backups must have been read."""
-    backups = knowledge.backups or ()
-    by_target = attrgetter("target")
-    rows = {
+    backups = state.backups or ()
+    target_of = attrgetter("target")
+    by_target = {
         target: tuple(group)
-        for target, group in groupby(sorted(backups, key=by_target), key=by_target)
+        for target, group in groupby(sorted(backups, key=target_of), key=target_of)
     }
-    whole_server_at = _whole_server_at(knowledge, backups)
+    server_backup_at = _server_backup_at(state, backups)
     targets = tuple(
-        _judge_target(knowledge, target, rows.get(target, ()), whole_server_at)
-        for target in sorted({*rows, *_protectable(knowledge, whole_server_at)})
+        _summarize_target(state, target, by_target.get(target, ()), server_backup_at)
+        for target in sorted({*by_target, *_backup_targets(state, server_backup_at)})
     )
-    points = knowledge.recovery_points or ()
-    moments = [point.created_at for point in points if point.built]
+    recovery_points = state.recovery_points or ()
+    recovery_point_times = [
+        point.created_at for point in recovery_points if point.built
+    ]
     return BackupSummary(
         targets=targets,
         built=sum(target.built for target in targets),
         unbuilt=sum(target.unbuilt for target in targets),
-        size_bytes=_total(backup.size_bytes for backup in backups),
-        last_success_at=_latest((*(t.last_success_at for t in targets), *moments)),
+        size_bytes=_sum_known(backup.size_bytes for backup in backups),
+        last_success_at=_latest(
+            (*(t.last_success_at for t in targets), *recovery_point_times)
+        ),
     )
 
 
-def backup_required(knowledge: ServerState) -> bool | None:
+def backup_required(state: ServerState) -> bool | None:
     """Tell whether a server must have backups; None: nothing tells."""
-    configured = knowledge.expectation.backup_required
-    if configured is not None or knowledge.vm_id == NO_SERVER:
+    configured = state.expectation.backup_required
+    if configured is not None or state.vm_id == NO_SERVER:
         return configured
-    disks = knowledge.disks or ()
-    if knowledge.schedules or any(disk.has_autobackups for disk in disks):
+    disks = state.disks or ()
+    if state.schedules or any(disk.has_autobackups for disk in disks):
         return True
-    lists = _every_schedule(knowledge), _every_disk(knowledge)
+    lists = _complete_schedules(state), _complete_disks(state)
     return None if None in lists else False
 
 
-def last_failed_at(knowledge: ServerState) -> float | None:
+def last_failed_at(state: ServerState) -> float | None:
     """Return when the taking of a backup of the server last failed."""
-    return _latest(take.failed_at for take in knowledge.failed_backups)
+    return _latest(failed.failed_at for failed in state.failed_backups)
 
 
-def _judge_target(
-    knowledge: ServerState,
+def _summarize_target(
+    state: ServerState,
     target: Target,
     backups: tuple[Backup, ...],
-    whole_server_at: float,
+    server_backup_at: float,
 ) -> TargetSummary:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
-    waiting_since = [b.created_at for b in unbuilt if b.created_at is not None]
+    unbuilt_since = [b.created_at for b in unbuilt if b.created_at is not None]
     last_success = max(
         _restore_points(backups),
         key=lambda backup: (completed_at(backup) or 0.0, backup.id),
@@ -141,9 +147,11 @@ def _judge_target(
     )
     success_at = None if last_success is None else completed_at(last_success)
     failed_at = _latest(
-        take.failed_at for take in knowledge.failed_backups if take.target == target
+        failed.failed_at for failed in state.failed_backups if failed.target == target
     )
-    over = _is_over(knowledge, target, superseded=whole_server_at > (success_at or 0.0))
+    obsolete = _is_obsolete(
+        state, target, superseded=server_backup_at > (success_at or 0.0)
+    )
     return TargetSummary(
         target=target,
         last_success=last_success,
@@ -152,21 +160,23 @@ def _judge_target(
         unbuilt=len(unbuilt),
         locked=sum(backup.locked for backup in backups),
         marked_for_delete=len(backups) - len(counted),
-        oldest_unbuilt_at=min(waiting_since, default=None),
+        oldest_unbuilt_at=min(unbuilt_since, default=None),
         oldest_pending_at=min(
-            (at for at in waiting_since if not _has_ended(at, last_success, failed_at)),
+            (at for at in unbuilt_since if not _has_ended(at, last_success, failed_at)),
             default=None,
         ),
         oldest_locked_at=min(
             (completed_at(b) or 0.0 for b in backups if b.locked), default=None
         ),
-        expected_interval=None if over else _expected(knowledge, target, backups),
+        expected_interval=None
+        if obsolete
+        else _expected_interval(state, target, backups),
         last_failed_at=failed_at,
-        over=over,
+        obsolete=obsolete,
     )
 
 
-def _seconds_taken(backup: Backup) -> float | None:
+def _duration_seconds(backup: Backup) -> float | None:
     if backup.built_at is None or backup.created_at is None:
         return None
     seconds = backup.built_at - backup.created_at
@@ -179,67 +189,67 @@ def _has_ended(
     """Tell whether an unbuilt row is left over: it failed, or a later one was built."""
     if failed_at is not None and failed_at >= created_at:
         return True
-    if last_success is None or _seconds_taken(last_success) is None:
+    if last_success is None or _duration_seconds(last_success) is None:
         return False
     return (last_success.created_at or 0.0) > created_at
 
 
-def _every_schedule(knowledge: ServerState) -> tuple[Schedule, ...] | None:
+def _complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
     """Return the schedules, if there are certainly no more than these."""
-    return None if SCHEDULES in knowledge.partial else knowledge.schedules
+    return None if SCHEDULES in state.partial else state.schedules
 
 
-def _every_disk(knowledge: ServerState) -> tuple[Disk, ...] | None:
+def _complete_disks(state: ServerState) -> tuple[Disk, ...] | None:
     """Return the disks, if there are certainly no more than these."""
     # No server is without disks: with an empty list the role may not see them.
-    return None if DISKS in knowledge.partial else knowledge.disks or None
+    return None if DISKS in state.partial else state.disks or None
 
 
-def _protectable(knowledge: ServerState, whole_server_at: float) -> set[Target]:
+def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
     """Return what should or could have backups, whether or not it has any."""
-    found = {t for t in _scheduled(knowledge) if not _is_gone(knowledge, t)}
-    disks = knowledge.disks or ()
-    if _on_normal_backups(knowledge, disks, whole_server_at):
-        found |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
-    return found
+    targets = {t for t in _scheduled_targets(state) if not _is_deleted_disk(state, t)}
+    disks = state.disks or ()
+    if _uses_disk_backups(state, disks, server_backup_at):
+        targets |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
+    return targets
 
 
-def _scheduled(knowledge: ServerState) -> set[Target]:
-    schedules = knowledge.schedules or ()
+def _scheduled_targets(state: ServerState) -> set[Target]:
+    schedules = state.schedules or ()
     return {schedule.target for schedule in schedules if schedule.enabled}
 
 
-def _on_normal_backups(
-    knowledge: ServerState, disks: Iterable[Disk], whole_server_at: float
+def _uses_disk_backups(
+    state: ServerState, disks: Iterable[Disk], server_backup_at: float
 ) -> bool:
     """Tell whether a server's disks are backed up one by one.
 
     They no longer are when the server was backed up as a whole since, and no schedule
     asks for more of them: then all that they have is over.
     """
-    if any(target.type == DISK for target in _scheduled(knowledge)):
+    if any(target.type == DISK for target in _scheduled_targets(state)):
         return True
-    rows = [b for b in knowledge.backups or () if b.target.type == DISK]
-    newest_at = max((completed_at(backup) or 0.0 for backup in rows), default=0.0)
-    if whole_server_at > newest_at:
+    backups = [b for b in state.backups or () if b.target.type == DISK]
+    newest_at = max((completed_at(backup) or 0.0 for backup in backups), default=0.0)
+    if server_backup_at > newest_at:
         return False
-    schedules = knowledge.schedules or ()
+    schedules = state.schedules or ()
     return (
-        bool(rows)
+        bool(backups)
         or any(schedule.target.type == DISK for schedule in schedules)
         or any(disk.has_autobackups for disk in disks)
     )
 
 
-def _is_gone(knowledge: ServerState, target: Target) -> bool:
+def _is_deleted_disk(state: ServerState, target: Target) -> bool:
     """Tell whether a target is a disk that no longer exists."""
-    disks = _every_disk(knowledge)
+    disks = _complete_disks(state)
     if target.type != DISK or disks is None:
         return False
     return all(disk.id != target.id for disk in disks)
 
 
-def _is_over(knowledge: ServerState, target: Target, *, superseded: bool) -> bool:
+def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> bool:
     """Tell whether nothing more is to be expected of a target.
 
     That is so for a disk that no longer exists, and for one without an enabled
@@ -247,23 +257,23 @@ def _is_over(knowledge: ServerState, target: Target, *, superseded: bool) -> boo
     """
     if target.type != DISK:
         return False
-    return _is_gone(knowledge, target) or (
-        superseded and target not in _scheduled(knowledge)
+    return _is_deleted_disk(state, target) or (
+        superseded and target not in _scheduled_targets(state)
     )
 
 
-def _whole_server_at(knowledge: ServerState, backups: Iterable[Backup]) -> float:
+def _server_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
     """Return when a backup last showed that the server is backed up as a whole now.
 
     One taken by hand does not, where schedules cannot tell that the disks' have ended.
     """
-    any_does = _every_schedule(knowledge) is not None
+    schedules_known = _complete_schedules(state) is not None
     return max(
         (
             completed_at(backup) or 0.0
             for backup in _restore_points(backups)
             if backup.target.type == VIRTUAL_MACHINE
-            and (any_does or backup.initiated != MANUAL)
+            and (schedules_known or backup.initiated != MANUAL)
         ),
         default=0.0,
     )
@@ -273,21 +283,21 @@ def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:
     return (b for b in backups if b.built and not b.marked_for_delete)
 
 
-def _expected(
-    knowledge: ServerState, target: Target, backups: Iterable[Backup]
+def _expected_interval(
+    state: ServerState, target: Target, backups: Iterable[Backup]
 ) -> Interval | None:
     """Return the expected interval from the first source that tells."""
-    expectation = knowledge.expectation
-    schedules = knowledge.schedules or ()
+    expectation = state.expectation
+    schedules = state.schedules or ()
     # What is known of a target's schedules tells more than its past.
-    told = any(schedule.target == target for schedule in schedules)
-    readable = told or _every_schedule(knowledge) is not None
-    beside = _is_beside_schedules(knowledge, target, backups)
+    has_schedule = any(schedule.target == target for schedule in schedules)
+    schedules_known = has_schedule or _complete_schedules(state) is not None
+    manual_only = _is_manual_only(state, target, backups)
     sources = (
         (CONFIG, expectation.own_interval_seconds),
-        (SCHEDULE, _scheduled_seconds(knowledge, target)),
-        (HISTORY, None if readable else _shortest_period(backups)),
-        (FALLBACK, None if beside else expectation.fallback_interval_seconds),
+        (SCHEDULE, _scheduled_interval_seconds(state, target)),
+        (HISTORY, None if schedules_known else _shortest_period_seconds(backups)),
+        (FALLBACK, None if manual_only else expectation.fallback_interval_seconds),
     )
     return next(
         (Interval(seconds, name) for name, seconds in sources if seconds is not None),
@@ -295,8 +305,8 @@ def _expected(
     )
 
 
-def _is_beside_schedules(
-    knowledge: ServerState, target: Target, backups: Iterable[Backup]
+def _is_manual_only(
+    state: ServerState, target: Target, backups: Iterable[Backup]
 ) -> bool:
     """Tell whether backups of the whole server were only ever taken by hand.
 
@@ -304,22 +314,22 @@ def _is_beside_schedules(
     """
     return (
         target.type == VIRTUAL_MACHINE
-        and target not in _scheduled(knowledge)
-        and any(scheduled.type == DISK for scheduled in _scheduled(knowledge))
+        and target not in _scheduled_targets(state)
+        and any(scheduled.type == DISK for scheduled in _scheduled_targets(state))
         and all(backup.initiated == MANUAL for backup in backups)
     )
 
 
-def _scheduled_seconds(knowledge: ServerState, target: Target) -> float | None:
+def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | None:
     """Return the shortest interval of the target's enabled schedules."""
     return _shortest(
         schedule.interval_seconds
-        for schedule in knowledge.schedules or ()
+        for schedule in state.schedules or ()
         if schedule.enabled and schedule.target == target
     )
 
 
-def _shortest_period(backups: Iterable[Backup]) -> float | None:
+def _shortest_period_seconds(backups: Iterable[Backup]) -> float | None:
     return _shortest(PERIOD_SECONDS.get(backup.initiated) for backup in backups)
 
 
@@ -327,12 +337,12 @@ def _shortest(intervals: Iterable[float | None]) -> float | None:
     return min((seconds for seconds in intervals if seconds is not None), default=None)
 
 
-def _total(sizes: Iterable[int | None]) -> int | None:
+def _sum_known(sizes: Iterable[int | None]) -> int | None:
     """Return the sum of what is known; None when there is something, but unknown."""
-    listed = list(sizes)
-    known = [size for size in listed if size is not None]
-    return sum(known) if known or not listed else None
+    every_size = list(sizes)
+    known = [size for size in every_size if size is not None]
+    return sum(known) if known or not every_size else None
 
 
-def _latest(moments: Iterable[float | None]) -> float | None:
-    return max((moment for moment in moments if moment is not None), default=None)
+def _latest(times: Iterable[float | None]) -> float | None:
+    return max((time for time in times if time is not None), default=None)

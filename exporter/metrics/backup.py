@@ -6,23 +6,31 @@ from collections.abc import Iterator
 from math import floor
 
 from ..model.entities import Backup, RecoveryPoint
-from .family import AgeFamily, BackupsFamily, Family, Row, ServerView, itself, place
+from .family import (
+    AgeFamily,
+    BackupsFamily,
+    Family,
+    Row,
+    ServerView,
+    backup_server_label,
+    identity,
+)
 
-_BACKUP = ("panel", "vm_id", "backup_id")
-_RECOVERY_POINT = ("panel", "vm_id", "recovery_point_id")
+_BACKUP_LABELS = ("panel", "vm_id", "backup_id")
+_RECOVERY_POINT_LABELS = ("panel", "vm_id", "recovery_point_id")
 
 
-def each_backup(server: ServerView) -> Iterator[Row[Backup]]:
+def backup_rows(server: ServerView) -> Iterator[Row[Backup]]:
     """Yield the backups that have series of their own."""
     panel, vm_id = server.labels
-    for backup in server.detailed:
+    for backup in server.detailed_backups:
         yield (panel, vm_id, str(backup.id)), backup
 
 
-def backup_info(server: ServerView) -> Iterator[Row[int]]:
+def backup_info_rows(server: ServerView) -> Iterator[Row[int]]:
     """Describe each backup."""
     panel, vm_id = server.labels
-    for backup in server.detailed:
+    for backup in server.detailed_backups:
         yield (
             (
                 panel,
@@ -33,73 +41,73 @@ def backup_info(server: ServerView) -> Iterator[Row[int]]:
                 backup.initiated,
                 backup.target.type,
                 str(backup.target.id),
-                place(backup.backup_server_id),
+                backup_server_label(backup.backup_server_id),
             ),
             1,
         )
 
 
-def age_seconds(time: float, moment: float) -> int:
+def age_seconds(time: float, timestamp: float) -> int:
     """Return how long ago a moment was, in whole seconds: no panel says it finer."""
-    return floor(time) - floor(moment)
+    return floor(time) - floor(timestamp)
 
 
 _BACKUPS: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_backup_size_bytes",
         "Space that the backup takes, in bytes, as of the last poll.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.size_bytes,
     ),
     BackupsFamily(
         "onapp_backup_built",
         "Whether the backup is built, as of the last poll.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.built,
     ),
     BackupsFamily(
         "onapp_backup_locked",
         "Whether the backup is locked, as of the last poll.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.locked,
     ),
     BackupsFamily(
         "onapp_backup_marked_for_delete",
         "Whether the backup is marked for delete, as of the last poll.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.marked_for_delete,
     ),
     AgeFamily(
         "onapp_backup_age_seconds",
         "Whole seconds since the backup was built, computed at the scrape from polled "
         "data.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.built_at if backup.built else None,
     ),
     BackupsFamily(
         "onapp_backup_built_timestamp_seconds",
         "When the backup was built, in Unix seconds, as polled.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.built_at if backup.built else None,
     ),
     BackupsFamily(
         "onapp_backup_created_timestamp_seconds",
         "When the backup was created, in Unix seconds, as polled.",
-        _BACKUP,
-        each_backup,
+        _BACKUP_LABELS,
+        backup_rows,
         lambda backup: backup.created_at,
     ),
     BackupsFamily(
         "onapp_backup_info",
         "What describes the backup, as of the last poll.",
         (
-            *_BACKUP,
+            *_BACKUP_LABELS,
             "identifier",
             "backup_type",
             "initiated",
@@ -107,15 +115,15 @@ _BACKUPS: tuple[Family, ...] = (
             "target_id",
             "backup_server_id",
         ),
-        backup_info,
-        itself,
+        backup_info_rows,
+        identity,
     ),
 )
 
 
-def each_recovery_point(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
+def recovery_point_rows(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
     """Yield what plugins keep of the server."""
-    for point in server.knowledge.recovery_points or ():
+    for point in server.state.recovery_points or ():
         yield (*server.labels, str(point.id)), point
 
 
@@ -123,22 +131,22 @@ _RECOVERY_POINTS: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_recovery_point_size_bytes",
         "Space that the plugin's backup takes, in bytes, as of the last poll.",
-        _RECOVERY_POINT,
-        each_recovery_point,
+        _RECOVERY_POINT_LABELS,
+        recovery_point_rows,
         lambda point: point.size_bytes,
     ),
     BackupsFamily(
         "onapp_recovery_point_built",
         "Whether the plugin's backup is built, as of the last poll.",
-        _RECOVERY_POINT,
-        each_recovery_point,
+        _RECOVERY_POINT_LABELS,
+        recovery_point_rows,
         lambda point: point.built,
     ),
     BackupsFamily(
         "onapp_recovery_point_created_timestamp_seconds",
         "When the plugin's backup was created, in Unix seconds, as polled.",
-        _RECOVERY_POINT,
-        each_recovery_point,
+        _RECOVERY_POINT_LABELS,
+        recovery_point_rows,
         lambda point: point.created_at,
     ),
 )

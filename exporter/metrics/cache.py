@@ -19,19 +19,21 @@ from ..health.targets import BackupSummary
 from ..model.store import ServerState
 from .family import AgeFamily
 from .gzip_member import DeflatedText, deflated_text
-from .text_format import ROW_FAMILIES, ServerLines, server_lines
+from .text_format import CACHED_FAMILIES, ServerLines, server_lines
 
-SERVERS = 16
+SERVERS_PER_BLOCK = 16
 """Servers in a block. Half as many take a sixth more memory, and longer to scrape; with
 more, a server that changes alone costs more."""
-_FEW = SERVERS // 4
-_FAMILIES = len(ROW_FAMILIES)
-_AGES = frozenset(
-    index for index, family in enumerate(ROW_FAMILIES) if isinstance(family, AgeFamily)
+_MERGE_MAX_SERVERS = SERVERS_PER_BLOCK // 4
+_FAMILY_COUNT = len(CACHED_FAMILIES)
+_AGE_FAMILIES = frozenset(
+    index
+    for index, family in enumerate(CACHED_FAMILIES)
+    if isinstance(family, AgeFamily)
 )
 
 
-State: TypeAlias = tuple[ServerState, bool]
+RenderInput: TypeAlias = tuple[ServerState, bool]
 """What is known of a server, and whether its backups are fresh enough to show."""
 
 
@@ -40,11 +42,11 @@ class CacheEntry:
     """A server's place in a block, and what its lines there were made from."""
 
     block: CacheBlock
-    state: State | None = None
+    rendered_from: RenderInput | None = None
     """None: nothing is written yet."""
-    moments: bytes = b""
+    timestamps: bytes = b""
     """What the ages in its lines are counted from; an array of type q."""
-    verdict: BackupSummary | None = None
+    summary: BackupSummary | None = None
     """What its backups say; None: they are not fresh."""
 
 
@@ -52,79 +54,87 @@ class CacheEntry:
 class CacheBlock:
     """The lines of a few servers, by family."""
 
-    slots: dict[int, CacheEntry] = field(default_factory=dict)
-    pieces: list[DeflatedText | None] = field(
-        default_factory=lambda: [None] * _FAMILIES
+    entries: dict[int, CacheEntry] = field(default_factory=dict)
+    texts: list[DeflatedText | None] = field(
+        default_factory=lambda: [None] * _FAMILY_COUNT
     )
     _lengths: array[int] = field(default_factory=lambda: array("I"))
     """Of each server's lines in bytes: server by server, family by family."""
 
     def add(self, vm_id: int) -> CacheEntry:
         """Give a server a place."""
-        self._lengths.extend([0] * _FAMILIES)
-        slot = self.slots[vm_id] = CacheEntry(self)
-        return slot
+        self._lengths.extend([0] * _FAMILY_COUNT)
+        entry = self.entries[vm_id] = CacheEntry(self)
+        return entry
 
     def replace(self, changes: Mapping[int, ServerLines | None]) -> None:
         """Put servers' lines in place of those that they had; None: take them out."""
-        places = {vm_id: place for place, vm_id in enumerate(self.slots)}
-        placed = sorted((places[vm_id], vm_id) for vm_id in changes)
-        for index in range(_FAMILIES):
+        positions = {vm_id: position for position, vm_id in enumerate(self.entries)}
+        ordered = sorted((positions[vm_id], vm_id) for vm_id in changes)
+        for index in range(_FAMILY_COUNT):
             texts = [
-                (place, b"" if lines is None else lines.texts[index])
-                for place, vm_id in placed
+                (position, b"" if lines is None else lines.by_family[index])
+                for position, vm_id in ordered
                 for lines in [changes[vm_id]]
             ]
             self._splice(index, texts)
-        for place, vm_id in reversed(placed):
+        for position, vm_id in reversed(ordered):
             lines = changes[vm_id]
             if lines is None:
-                del self.slots[vm_id]
-                del self._lengths[place * _FAMILIES : (place + 1) * _FAMILIES]
+                del self.entries[vm_id]
+                del self._lengths[
+                    position * _FAMILY_COUNT : (position + 1) * _FAMILY_COUNT
+                ]
             else:
-                slot = self.slots[vm_id]
-                slot.moments = lines.moments.tobytes()
-                slot.verdict = lines.verdict
+                entry = self.entries[vm_id]
+                entry.timestamps = lines.timestamps.tobytes()
+                entry.summary = lines.summary
 
-    def absorb(self, other: CacheBlock) -> None:
+    def merge(self, other: CacheBlock) -> None:
         """Take in all servers of another block."""
-        for slot in other.slots.values():
-            slot.block = self
-        self.slots |= other.slots
+        for entry in other.entries.values():
+            entry.block = self
+        self.entries |= other.entries
         self._lengths += other._lengths
-        for index, theirs in enumerate(other.pieces):
-            if theirs is not None:
-                self.pieces[index] = deflated_text(self._text(index) + theirs.text())
+        for index, added in enumerate(other.texts):
+            if added is not None:
+                self.texts[index] = deflated_text(
+                    self._inflated(index) + added.inflate()
+                )
 
-    def shown(self, index: int, time: float) -> DeflatedText | None:
+    def text_at(self, index: int, time: float) -> DeflatedText | None:
         """Return the piece of a family, its ages counted up to ``time``."""
-        kept = self.pieces[index]
-        if kept is None or index not in _AGES:
-            return kept
+        text = self.texts[index]
+        if text is None or index not in _AGE_FAMILIES:
+            return text
         now = floor(time)
-        moments = array("q", b"".join(slot.moments for slot in self.slots.values()))
-        return deflated_text(kept.text() % tuple([now - moment for moment in moments]))
+        timestamps = array(
+            "q", b"".join(entry.timestamps for entry in self.entries.values())
+        )
+        return deflated_text(
+            text.inflate() % tuple([now - timestamp for timestamp in timestamps])
+        )
 
     def _splice(self, index: int, texts: Sequence[tuple[int, bytes]]) -> None:
         """Write the piece of a family anew, if it comes out otherwise."""
-        lengths = self._lengths[index::_FAMILIES]
-        if not any(text or lengths[place] for place, text in texts):
+        lengths = self._lengths[index::_FAMILY_COUNT]
+        if not any(text or lengths[position] for position, text in texts):
             return
-        whole = self._text(index)
+        old_text = self._inflated(index)
         parts: list[bytes] = []
-        taken = before = 0
-        for place, text in texts:
-            start = taken + sum(lengths[before:place])
-            parts += whole[taken:start], text
-            taken, before = start + lengths[place], place + 1
-            self._lengths[place * _FAMILIES + index] = len(text)
-        written = b"".join((*parts, whole[taken:]))
-        if written != whole:
-            self.pieces[index] = deflated_text(written) if written else None
+        offset = next_position = 0
+        for position, text in texts:
+            start = offset + sum(lengths[next_position:position])
+            parts += old_text[offset:start], text
+            offset, next_position = start + lengths[position], position + 1
+            self._lengths[position * _FAMILY_COUNT + index] = len(text)
+        new_text = b"".join((*parts, old_text[offset:]))
+        if new_text != old_text:
+            self.texts[index] = deflated_text(new_text) if new_text else None
 
-    def _text(self, index: int) -> bytes:
-        kept = self.pieces[index]
-        return b"" if kept is None else kept.text()
+    def _inflated(self, index: int) -> bytes:
+        text = self.texts[index]
+        return b"" if text is None else text.inflate()
 
 
 @dataclass(slots=True, eq=False)
@@ -133,74 +143,81 @@ class RenderCache:
 
     detail: Detail
     blocks: list[CacheBlock] = field(default_factory=list)
-    _slots: dict[int, CacheEntry] = field(default_factory=dict)
+    _entries: dict[int, CacheEntry] = field(default_factory=dict)
 
-    def update(self, servers: Mapping[int, State]) -> None:
+    def update(self, inputs: Mapping[int, RenderInput]) -> None:
         """Hold these servers' lines; nothing is written of what is known already."""
-        self._take_out(self._slots.keys() - servers.keys())
-        new = [vm_id for vm_id in servers if vm_id not in self._slots]
-        for vm_id, block in zip(new, self._rooms(), strict=False):
-            self._slots[vm_id] = block.add(vm_id)
-        changed: dict[CacheBlock, dict[int, State]] = {}
-        for vm_id, state in servers.items():
-            slot = self._slots[vm_id]
-            if slot.state == state:
-                slot.state = state  # to be the same object is quicker to see
+        self._remove(self._entries.keys() - inputs.keys())
+        new = [vm_id for vm_id in inputs if vm_id not in self._entries]
+        for vm_id, block in zip(new, self._free_blocks(), strict=False):
+            self._entries[vm_id] = block.add(vm_id)
+        changed: dict[CacheBlock, dict[int, RenderInput]] = {}
+        for vm_id, render_input in inputs.items():
+            entry = self._entries[vm_id]
+            if entry.rendered_from == render_input:
+                entry.rendered_from = (
+                    render_input  # to be the same object is quicker to see
+                )
             else:
-                changed.setdefault(slot.block, {})[vm_id] = state
-        for block, states in changed.items():
-            self._write(block, states)
+                changed.setdefault(entry.block, {})[vm_id] = render_input
+        for block, block_inputs in changed.items():
+            self._render(block, block_inputs)
 
-    def pieces(self, index: int, time: float) -> Iterator[DeflatedText]:
+    def texts(self, index: int, time: float) -> Iterator[DeflatedText]:
         """Yield what all servers have of a family, in pieces."""
         for block in self.blocks:
-            shown = block.shown(index, time)
-            if shown is not None:
-                yield shown
+            text = block.text_at(index, time)
+            if text is not None:
+                yield text
 
-    def verdicts(self) -> dict[int, BackupSummary]:
+    def summaries(self) -> dict[int, BackupSummary]:
         """Return what the backups of those servers say whose backups are fresh."""
         return {
-            vm_id: slot.verdict
-            for vm_id, slot in self._slots.items()
-            if slot.verdict is not None
+            vm_id: entry.summary
+            for vm_id, entry in self._entries.items()
+            if entry.summary is not None
         }
 
-    def _write(self, block: CacheBlock, states: Mapping[int, State]) -> None:
+    def _render(self, block: CacheBlock, inputs: Mapping[int, RenderInput]) -> None:
         block.replace(
             {
-                vm_id: server_lines(known, self.detail, fresh=fresh)
-                for vm_id, (known, fresh) in states.items()
+                vm_id: server_lines(state, self.detail, fresh=fresh)
+                for vm_id, (state, fresh) in inputs.items()
             }
         )
-        for vm_id, state in states.items():
-            block.slots[vm_id].state = state
+        for vm_id, render_input in inputs.items():
+            block.entries[vm_id].rendered_from = render_input
 
-    def _take_out(self, gone: Iterable[int]) -> None:
+    def _remove(self, gone: Iterable[int]) -> None:
         """Drop servers, and blocks of which little is left."""
         blocks: dict[CacheBlock, dict[int, None]] = {}
         for vm_id in gone:
-            blocks.setdefault(self._slots.pop(vm_id).block, {})[vm_id] = None
+            blocks.setdefault(self._entries.pop(vm_id).block, {})[vm_id] = None
         for block, vm_ids in blocks.items():
             block.replace(vm_ids)
         if blocks:
-            self._merge()
+            self._merge_small_blocks()
 
-    def _merge(self) -> None:
-        kept: CacheBlock | None = None
-        for block in [block for block in self.blocks if len(block.slots) <= _FEW]:
-            if kept is None or len(kept.slots) + len(block.slots) > SERVERS:
-                kept = block
+    def _merge_small_blocks(self) -> None:
+        merged: CacheBlock | None = None
+        for block in [
+            block for block in self.blocks if len(block.entries) <= _MERGE_MAX_SERVERS
+        ]:
+            if (
+                merged is None
+                or len(merged.entries) + len(block.entries) > SERVERS_PER_BLOCK
+            ):
+                merged = block
             else:
-                kept.absorb(block)
+                merged.merge(block)
                 self.blocks.remove(block)
 
-    def _rooms(self) -> Iterator[CacheBlock]:
+    def _free_blocks(self) -> Iterator[CacheBlock]:
         """Yield a block with room for one more, again and again."""
         for block in self.blocks:
-            while len(block.slots) < SERVERS:
+            while len(block.entries) < SERVERS_PER_BLOCK:
                 yield block
         while True:
             self.blocks.append(CacheBlock())
-            while len(self.blocks[-1].slots) < SERVERS:
+            while len(self.blocks[-1].entries) < SERVERS_PER_BLOCK:
                 yield self.blocks[-1]

@@ -26,7 +26,7 @@ from .family import (
     Sample,
     ServerFamily,
     ServerView,
-    view,
+    server_view,
 )
 
 
@@ -42,10 +42,11 @@ class BackupCollector(Collector):
         """Yield every family that has samples."""
         now = Now(self.clock.time(), self.clock.monotonic())
         panels = [
-            (panel, self._views(panel, now)) for panel in self.store.panels.values()
+            (panel, self._server_views(panel, now))
+            for panel in self.store.panels.values()
         ]
         for family in FAMILIES:
-            metric = _metric(family)
+            metric = _empty_metric(family)
             for panel, views in panels:
                 for values, value in _samples(family, panel, views, now):
                     labels = dict(zip(family.labels, values, strict=True))
@@ -53,19 +54,19 @@ class BackupCollector(Collector):
             if metric.samples:
                 yield metric
 
-    def _views(self, panel: PanelStore, now: Now) -> list[ServerView]:
+    def _server_views(self, panel: PanelStore, now: Now) -> list[ServerView]:
         return [
-            view(watch.state, self.detail)
-            for watch in panel.servers.values()
-            if panel.is_fresh(watch, now.monotonic)
+            server_view(entry.state, self.detail)
+            for entry in panel.servers.values()
+            if panel.is_fresh(entry, now.monotonic)
         ]
 
     def describe(self) -> Iterable[Metric]:
         """Yield every family without samples, so that registering collects nothing."""
-        return map(_metric, FAMILIES)
+        return map(_empty_metric, FAMILIES)
 
 
-def _metric(family: Family) -> Metric:
+def _empty_metric(family: Family) -> Metric:
     # A counter's samples end in _total, its own name does not.
     name = family.name
     if family.type == "counter":

@@ -24,14 +24,14 @@ from ..errors import reasons
 from ..model.entities import RESOURCES
 from ..model.selection import Shard
 
-_REQUEST = ("panel", "resource")
+_REQUEST_LABELS = ("panel", "resource")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFamily:
     """One family about the exporter itself."""
 
-    kind: type[Counter | Gauge | Histogram]
+    metric_class: type[Counter | Gauge | Histogram]
     name: str
     help: str
     labels: tuple[str, ...] = ()
@@ -39,32 +39,32 @@ class OwnFamily:
     @property
     def type(self) -> str:
         """Return the type as the exposition formats call it."""
-        return self.kind.__name__.lower()
+        return self.metric_class.__name__.lower()
 
 
 REQUESTS = OwnFamily(
     Counter,
     "onapp_api_requests_total",
     "Requests that the panel answered, by HTTP status code.",
-    (*_REQUEST, "code"),
+    (*_REQUEST_LABELS, "code"),
 )
 ERRORS = OwnFamily(
     Counter,
     "onapp_api_errors_total",
     "Requests to the panel that brought nothing usable, by reason.",
-    (*_REQUEST, "reason"),
+    (*_REQUEST_LABELS, "reason"),
 )
 ROWS_SKIPPED = OwnFamily(
     Counter,
     "onapp_api_rows_skipped_total",
     "Rows of the panel's answers that could not be used.",
-    _REQUEST,
+    _REQUEST_LABELS,
 )
-DURATION = OwnFamily(
+REQUEST_DURATION = OwnFamily(
     Histogram,
     "onapp_api_request_duration_seconds",
     "Time until the panel's answer was complete, in seconds.",
-    _REQUEST,
+    _REQUEST_LABELS,
 )
 BUILD_INFO = OwnFamily(
     Gauge,
@@ -83,24 +83,38 @@ RELOAD_SUCCESSFUL = OwnFamily(
     "onapp_exporter_config_last_reload_successful",
     "Whether the last load of the configuration succeeded.",
 )
-RELOAD_MOMENT = OwnFamily(
+RELOAD_TIMESTAMP = OwnFamily(
     Gauge,
     "onapp_exporter_config_last_reload_success_timestamp_seconds",
     "When the configuration was last loaded with success, in Unix seconds.",
 )
-OWN = (
+OWN_FAMILIES = (
     REQUESTS,
     ERRORS,
     ROWS_SKIPPED,
-    DURATION,
+    REQUEST_DURATION,
     BUILD_INFO,
     SHARD_INFO,
     RELOAD_SUCCESSFUL,
-    RELOAD_MOMENT,
+    RELOAD_TIMESTAMP,
 )
 
-_GOOD_CODES = ("200", "304")
-_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+_SUCCESS_CODES = ("200", "304")
+_DURATION_BUCKETS_SECONDS = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+    60.0,
+)
 """A panel typically needs 0.02 to 0.5 s; 26 s for one answer was recorded."""
 
 
@@ -115,28 +129,34 @@ class ExporterMetrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.requests = Counter(*_declared(REQUESTS), registry=self.registry)
-        self.errors = Counter(*_declared(ERRORS), registry=self.registry)
-        self.rows_skipped = Counter(*_declared(ROWS_SKIPPED), registry=self.registry)
-        self.duration = Histogram(
-            *_declared(DURATION), buckets=_BUCKETS, registry=self.registry
+        self.requests = Counter(*_metric_arguments(REQUESTS), registry=self.registry)
+        self.errors = Counter(*_metric_arguments(ERRORS), registry=self.registry)
+        self.rows_skipped = Counter(
+            *_metric_arguments(ROWS_SKIPPED), registry=self.registry
         )
-        build = Gauge(*_declared(BUILD_INFO), registry=self.registry)
-        build.labels(version).set(1)
-        share = Gauge(*_declared(SHARD_INFO), registry=self.registry)
-        share.labels(str(shard.number), str(shard.total)).set(1)
+        self.request_duration = Histogram(
+            *_metric_arguments(REQUEST_DURATION),
+            buckets=_DURATION_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        build_info = Gauge(*_metric_arguments(BUILD_INFO), registry=self.registry)
+        build_info.labels(version).set(1)
+        shard_info = Gauge(*_metric_arguments(SHARD_INFO), registry=self.registry)
+        shard_info.labels(str(shard.number), str(shard.total)).set(1)
         self._reload_successful = Gauge(
-            *_declared(RELOAD_SUCCESSFUL), registry=self.registry
+            *_metric_arguments(RELOAD_SUCCESSFUL), registry=self.registry
         )
-        self._reload_moment = Gauge(*_declared(RELOAD_MOMENT), registry=self.registry)
+        self._reload_timestamp = Gauge(
+            *_metric_arguments(RELOAD_TIMESTAMP), registry=self.registry
+        )
 
     def panel(self, name: str) -> PanelRequestMetrics:
         """Return one panel's counters, every known one at 0."""
         for resource in RESOURCES:
-            for code in _GOOD_CODES:
+            for code in _SUCCESS_CODES:
                 self.requests.labels(name, resource, code)
             self.rows_skipped.labels(name, resource)
-            self.duration.labels(name, resource)
+            self.request_duration.labels(name, resource)
             for reason in reasons():
                 self.errors.labels(name, resource, reason)
         return PanelRequestMetrics(self, name)
@@ -147,47 +167,47 @@ class ExporterMetrics:
             self.requests,
             self.errors,
             self.rows_skipped,
-            self.duration,
+            self.request_duration,
         )
         for family in families:
             family.remove_by_labels({"panel": panel})
 
-    def errors_of(self, panel: str) -> dict[str, int]:
+    def panel_errors(self, panel: str) -> dict[str, int]:
         """Return how many requests to a panel brought nothing usable, by reason."""
-        found = dict.fromkeys(reasons(), 0)
+        counts = dict.fromkeys(reasons(), 0)
         for metric in self.errors.collect():
             for sample in metric.samples:
                 if sample.labels["panel"] == panel:
-                    found[sample.labels["reason"]] += int(sample.value)
-        return found
+                    counts[sample.labels["reason"]] += int(sample.value)
+        return counts
 
-    def loaded(self, *, time: float | None) -> None:
+    def record_reload(self, *, time: float | None) -> None:
         """Note that the configuration was loaded at ``time``, or could not be."""
         self._reload_successful.set(time is not None)
         if time is not None:
-            self._reload_moment.set(time)
+            self._reload_timestamp.set(time)
 
 
 @dataclass(frozen=True, slots=True)
 class PanelRequestMetrics:
     """Counts the requests to one panel."""
 
-    own: ExporterMetrics
+    own_metrics: ExporterMetrics
     panel: str
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self.own.requests.labels(self.panel, resource, str(status)).inc()
-        self.own.duration.labels(self.panel, resource).observe(seconds)
+        self.own_metrics.requests.labels(self.panel, resource, str(status)).inc()
+        self.own_metrics.request_duration.labels(self.panel, resource).observe(seconds)
 
     def observe_error(self, resource: str, reason: str) -> None:
         """Count a request that brought nothing usable."""
-        self.own.errors.labels(self.panel, resource, reason).inc()
+        self.own_metrics.errors.labels(self.panel, resource, reason).inc()
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
-        self.own.rows_skipped.labels(self.panel, resource).inc(rows)
+        self.own_metrics.rows_skipped.labels(self.panel, resource).inc(rows)
 
 
-def _declared(family: OwnFamily) -> tuple[str, str, tuple[str, ...]]:
+def _metric_arguments(family: OwnFamily) -> tuple[str, str, tuple[str, ...]]:
     return family.name, family.help, family.labels

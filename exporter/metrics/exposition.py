@@ -21,17 +21,17 @@ from ..config.schema import Detail
 from ..health.targets import BackupSummary
 from ..model.store import PanelStore, Store
 from . import FAMILIES
-from .cache import RenderCache, State
+from .cache import RenderCache, RenderInput
 from .family import Family
-from .gzip_member import DeflatedText, deflated_text, member
-from .text_format import ROW_FAMILIES, panel_lines
+from .gzip_member import DeflatedText, deflated_text, gzip_member
+from .text_format import CACHED_FAMILIES, panel_lines
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
 """What the samples of a family may be called after its name."""
-_INDEXES = {family.name: index for index, family in enumerate(ROW_FAMILIES)}
+_FAMILY_INDEXES = {family.name: index for index, family in enumerate(CACHED_FAMILIES)}
 _CHUNK_BYTES = 256 * 1024
 
 
@@ -54,53 +54,57 @@ class Body:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body in pieces of a size that is good to send."""
-        waiting: list[bytes] = []
+        buffered: list[bytes] = []
         length = 0
         for part in self.parts:
-            waiting.append(part.text() if isinstance(part, DeflatedText) else part)
-            length += len(waiting[-1])
+            buffered.append(part.inflate() if isinstance(part, DeflatedText) else part)
+            length += len(buffered[-1])
             if length >= _CHUNK_BYTES:
-                yield b"".join(waiting)
-                waiting, length = [], 0
-        if waiting:
-            yield b"".join(waiting)
+                yield b"".join(buffered)
+                buffered, length = [], 0
+        if buffered:
+            yield b"".join(buffered)
 
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """What one scrape shows: families and their lines, in no format yet."""
 
-    own: CollectorRegistry
+    own_registry: CollectorRegistry
     names: frozenset[str]
     """The families and samples that are wanted; empty: all."""
     families: Mapping[Family, list[DeflatedText]]
 
     def plain(self, media_type: str) -> Body:
         """Return it as text."""
-        pieces = tuple(self._pieces(media_type))
-        return Body(sum(each.length for each in pieces), pieces)
+        texts = tuple(self._texts(media_type))
+        return Body(sum(text.length for text in texts), texts)
 
     def compressed(self, media_type: str) -> Body:
         """Return it as one gzip member."""
-        parts = tuple(member(self._pieces(media_type)))
+        parts = tuple(gzip_member(self._texts(media_type)))
         return Body(sum(map(len, parts)), parts)
 
-    def _pieces(self, media_type: str) -> Iterator[DeflatedText]:
-        for family, pieces in self.families.items():
-            yield _head(family, media_type)
-            yield from pieces
-        yield deflated_text(self._own(media_type))
+    def _texts(self, media_type: str) -> Iterator[DeflatedText]:
+        for family, texts in self.families.items():
+            yield _family_header(family, media_type)
+            yield from texts
+        yield deflated_text(self._own_text(media_type))
 
-    def _own(self, media_type: str) -> bytes:
-        wanted = [name + suffix for name in self.names for suffix in _SUFFIXES]
-        registry = self.own.restricted_registry(wanted) if self.names else self.own
+    def _own_text(self, media_type: str) -> bytes:
+        sample_names = [name + suffix for name in self.names for suffix in _SUFFIXES]
+        registry = (
+            self.own_registry.restricted_registry(sample_names)
+            if self.names
+            else self.own_registry
+        )
         write = (
             openmetrics.generate_latest
             if media_type == OPENMETRICS
             else generate_latest
         )
-        written: bytes = write(registry)
-        return written
+        text: bytes = write(registry)
+        return text
 
 
 @dataclass(slots=True, eq=False)
@@ -110,16 +114,16 @@ class Exposition:
     store: Store
     clock: Clock
     detail: Detail
-    own: CollectorRegistry
+    own_registry: CollectorRegistry
     """The exporter's own metrics, which prometheus-client writes."""
-    _shelves: dict[str, RenderCache] = field(default_factory=dict)
-    _shelving: Lock = field(default_factory=Lock)
+    _caches: dict[str, RenderCache] = field(default_factory=dict)
+    _caches_lock: Lock = field(default_factory=Lock)
 
-    def show(self, detail: Detail) -> None:
+    def set_detail(self, detail: Detail) -> None:
         """Expose so much of single backups from now on."""
         self.detail = detail
 
-    def moment(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return what is known now: quickly, so that a thread can do the rest."""
         return Snapshot(
             Now(self.clock.time(), self.clock.monotonic()),
@@ -127,116 +131,128 @@ class Exposition:
             self.detail,
         )
 
-    def update(self, moment: Snapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """Write what has changed since the last time, and drop what is gone."""
-        with self._shelving:
-            self._update(moment)
+        with self._caches_lock:
+            self._update(snapshot)
 
-    def verdicts(self, moment: Snapshot) -> dict[str, dict[int, BackupSummary]]:
+    def summaries(self, snapshot: Snapshot) -> dict[str, dict[int, BackupSummary]]:
         """Return what each server's backups say, by panel: judged when they changed."""
-        with self._shelving:
-            self._update(moment)
-            return {name: shelf.verdicts() for name, shelf in self._shelves.items()}
+        with self._caches_lock:
+            self._update(snapshot)
+            return {
+                name: render_cache.summaries()
+                for name, render_cache in self._caches.items()
+            }
 
-    def scrape(self, moment: Snapshot, names: frozenset[str] = frozenset()) -> Scrape:
+    def scrape(self, snapshot: Snapshot, names: frozenset[str] = frozenset()) -> Scrape:
         """Return what is shown of a moment, by any thread."""
-        with self._shelving:
-            self._update(moment)
-            found = self._pieces(moment, names)
-        shown = {family: pieces for family, pieces in found.items() if pieces}
-        return Scrape(self.own, names, shown)
+        with self._caches_lock:
+            self._update(snapshot)
+            families = self._family_texts(snapshot, names)
+        shown = {family: texts for family, texts in families.items() if texts}
+        return Scrape(self.own_registry, names, shown)
 
     def render(self, media_type: str, names: frozenset[str] = frozenset()) -> bytes:
         """Return the text of a scrape, or of the families and samples in ``names``."""
-        return b"".join(self.scrape(self.moment(), names).plain(media_type).chunks())
+        return b"".join(self.scrape(self.snapshot(), names).plain(media_type).chunks())
 
-    def _update(self, moment: Snapshot) -> None:
-        shelves: dict[str, RenderCache] = {}
-        for panel in moment.panels:
-            shelf = self._shelves.get(panel.name)
-            if shelf is None or shelf.detail != moment.detail:
-                shelf = RenderCache(moment.detail)
-            shelves[panel.name] = shelf
-            shelf.update(_states(panel, moment.now))
-        self._shelves = shelves
+    def _update(self, snapshot: Snapshot) -> None:
+        caches: dict[str, RenderCache] = {}
+        for panel in snapshot.panels:
+            render_cache = self._caches.get(panel.name)
+            if render_cache is None or render_cache.detail != snapshot.detail:
+                render_cache = RenderCache(snapshot.detail)
+            caches[panel.name] = render_cache
+            render_cache.update(_render_inputs(panel, snapshot.now))
+        self._caches = caches
 
-    def _pieces(
-        self, moment: Snapshot, names: frozenset[str]
+    def _family_texts(
+        self, snapshot: Snapshot, names: frozenset[str]
     ) -> dict[Family, list[DeflatedText]]:
-        found: dict[Family, list[DeflatedText]] = {
+        families: dict[Family, list[DeflatedText]] = {
             family: []
             for family in FAMILIES
-            if not names or names & {family.name, _name(family, OPENMETRICS)}
+            if not names or names & {family.name, _family_name(family, OPENMETRICS)}
         }
-        for panel in moment.panels:
-            shelf = self._shelves[panel.name]
-            texts = panel_lines(panel, moment.now, found)
-            for family, pieces in found.items():
-                index = _INDEXES.get(family.name)
+        for panel in snapshot.panels:
+            render_cache = self._caches[panel.name]
+            lines = panel_lines(panel, snapshot.now, families)
+            for family, texts in families.items():
+                index = _FAMILY_INDEXES.get(family.name)
                 if index is not None:
-                    pieces.extend(shelf.pieces(index, moment.now.time))
-                elif texts[family.name]:
-                    pieces.append(deflated_text(texts[family.name]))
-        return found
+                    texts.extend(render_cache.texts(index, snapshot.now.time))
+                elif lines[family.name]:
+                    texts.append(deflated_text(lines[family.name]))
+        return families
 
 
-def _states(panel: PanelStore, now: Now) -> dict[int, State]:
-    states = {
-        vm_id: (watch.state, panel.is_fresh(watch, now.monotonic))
-        for vm_id, watch in panel.servers.items()
+def _render_inputs(panel: PanelStore, now: Now) -> dict[int, RenderInput]:
+    inputs = {
+        vm_id: (entry.state, panel.is_fresh(entry, now.monotonic))
+        for vm_id, entry in panel.servers.items()
     }
     if panel.unassigned_schedules is not None:
-        states[panel.unassigned_schedules.vm_id] = (panel.unassigned_schedules, False)
-    return states
+        inputs[panel.unassigned_schedules.vm_id] = (panel.unassigned_schedules, False)
+    return inputs
 
 
-def _name(family: Family, media_type: str) -> str:
+def _family_name(family: Family, media_type: str) -> str:
     if family.type == "counter" and media_type == OPENMETRICS:
         return family.name.removesuffix("_total")
     return family.name
 
 
 @cache
-def _head(family: Family, media_type: str) -> DeflatedText:
-    name = _name(family, media_type)
-    head = f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
-    return deflated_text(head.encode())
+def _family_header(family: Family, media_type: str) -> DeflatedText:
+    name = _family_name(family, media_type)
+    header = f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
+    return deflated_text(header.encode())
 
 
-_OPENMETRICS = "application/openmetrics-text"
-_TEXTS = ("text/plain", "text/*", "*/*")
+_OPENMETRICS_TYPE = "application/openmetrics-text"
+_TEXT_RANGES = ("text/plain", "text/*", "*/*")
 
 
-def media_type(accept: str) -> str:
+def negotiate_media_type(accept: str) -> str:
     """Choose OpenMetrics or text, whichever ``Accept`` weighs more."""
     weights = {OPENMETRICS: 0.0, TEXT: 0.0}
-    for kind, parameters in _entries(accept):
-        weight = _weight(parameters)
-        if kind == _OPENMETRICS and parameters.get("version", "1.0.0") == "1.0.0":
+    for media_range, parameters in _header_entries(accept):
+        weight = _quality(parameters)
+        if (
+            media_range == _OPENMETRICS_TYPE
+            and parameters.get("version", "1.0.0") == "1.0.0"
+        ):
             weights[OPENMETRICS] = max(weights[OPENMETRICS], weight)
-        elif kind in _TEXTS and parameters.get("version", "0.0.4") == "0.0.4":
+        elif (
+            media_range in _TEXT_RANGES
+            and parameters.get("version", "0.0.4") == "0.0.4"
+        ):
             weights[TEXT] = max(weights[TEXT], weight)
     return OPENMETRICS if weights[OPENMETRICS] > weights[TEXT] else TEXT
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Tell whether the answer may be compressed, and is not liked better as it is."""
-    weights = {kind: _weight(given) for kind, given in _entries(accept_encoding)}
+    weights = {
+        coding: _quality(parameters)
+        for coding, parameters in _header_entries(accept_encoding)
+    }
     weight = weights.get("gzip", weights.get("*", 0.0))
     return 0 < weight >= weights.get("identity", 0.0)
 
 
-def _entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _header_entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:
     for entry in header.split(","):
-        kind, *parameters = (part.strip() for part in entry.split(";"))
+        value, *parameters = (part.strip() for part in entry.split(";"))
         pairs = (part.partition("=") for part in parameters)
         yield (
-            kind.lower(),
+            value.lower(),
             {key.strip().lower(): value.strip(' "') for key, _, value in pairs},
         )
 
 
-def _weight(parameters: dict[str, str]) -> float:
+def _quality(parameters: dict[str, str]) -> float:
     try:
         weight = float(parameters.get("q", "1"))
     except ValueError:

@@ -15,7 +15,7 @@ import msgspec
 
 from ..clock import Now
 from ..config.schema import Detail
-from ..health.targets import BackupSummary, judge
+from ..health.targets import BackupSummary, summarize_backups
 from ..model.entities import Backup
 from ..model.store import PanelStore, ServerState
 
@@ -32,33 +32,37 @@ Row: TypeAlias = tuple[tuple[str, ...], T]
 class ServerView:
     """One server's knowledge, judged."""
 
-    knowledge: ServerState
-    verdict: BackupSummary
-    detailed: tuple[Backup, ...]
+    state: ServerState
+    summary: BackupSummary
+    detailed_backups: tuple[Backup, ...]
     """The backups that get series of their own."""
 
     @property
     def labels(self) -> tuple[str, str]:
         """Return the values of ``panel`` and ``vm_id``."""
-        return self.knowledge.panel, str(self.knowledge.vm_id)
+        return self.state.panel, str(self.state.vm_id)
 
 
-def view(knowledge: ServerState, detail: Detail) -> ServerView:
+def server_view(state: ServerState, detail: Detail) -> ServerView:
     """Judge a server's backups and choose those with series of their own."""
-    backups = tuple(knowledge.backups or ())  # unpacked once
-    known = msgspec.structs.replace(knowledge, backups=backups)
-    return ServerView(known, judge(known), tuple(_detailed(backups, detail)))
+    backups = tuple(state.backups or ())  # unpacked once
+    unpacked = msgspec.structs.replace(state, backups=backups)
+    return ServerView(
+        unpacked, summarize_backups(unpacked), tuple(_detailed_backups(backups, detail))
+    )
 
 
-def _detailed(backups: tuple[Backup, ...], detail: Detail) -> Iterable[Backup]:
+def _detailed_backups(backups: tuple[Backup, ...], detail: Detail) -> Iterable[Backup]:
     if not detail.backups:
         return ()
     if not detail.newest_per_target:
         return backups
-    newest = sorted(backups, key=lambda b: (b.target, -(b.created_at or 0.0), -b.id))
+    newest_first = sorted(
+        backups, key=lambda b: (b.target, -(b.created_at or 0.0), -b.id)
+    )
     kept = {
         backup.id
-        for _, rows in groupby(newest, key=lambda b: b.target)
+        for _, rows in groupby(newest_first, key=lambda b: b.target)
         for rank, backup in enumerate(rows)
         if rank < detail.newest_per_target or not backup.built
     }
@@ -87,7 +91,7 @@ class PanelFamily(Family, Generic[T]):
 
     def samples(self, panel: PanelStore, now: Now) -> Iterator[Sample]:
         """Yield what is known."""
-        return _known(self.rows(panel, now), self.value)
+        return _samples(self.rows(panel, now), self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class PanelCounter(PanelFamily[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class RowFamily(Family, Generic[Subject, T]):
+class CachedFamily(Family, Generic[Subject, T]):
     """Made of rows of a server; families with the same ``rows`` share their labels."""
 
     rows: Callable[[Subject], Iterable[Row[T]]]
@@ -107,16 +111,16 @@ class RowFamily(Family, Generic[Subject, T]):
 
     def samples(self, subject: Subject) -> Iterator[Sample]:
         """Yield what is known."""
-        return _known(self.rows(subject), self.value)
+        return _samples(self.rows(subject), self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFamily(RowFamily[ServerState, T]):
+class ServerFamily(CachedFamily[ServerState, T]):
     """Made from what else than its backups is known of a server."""
 
 
 @dataclass(frozen=True, slots=True)
-class BackupsFamily(RowFamily[ServerView, T]):
+class BackupsFamily(CachedFamily[ServerView, T]):
     """Made from a server's backups, as long as they are fresh."""
 
 
@@ -125,7 +129,7 @@ class AgeFamily(BackupsFamily[T]):
     """The same, but of moments (Unix time): its values are their ages."""
 
 
-def _known(
+def _samples(
     rows: Iterable[Row[T]], value_of: Callable[[T], float | None]
 ) -> Iterator[Sample]:
     for labels, row in rows:
@@ -134,16 +138,16 @@ def _known(
             yield labels, value
 
 
-def itself(value: float) -> float:
+def identity(value: float) -> float:
     """Return the value of a row that is nothing but its value."""
     return value
 
 
-def text(value: object | None) -> str:
+def label_value(value: object | None) -> str:
     """Return a label's value; empty when it is not known."""
     return "" if value is None else str(value)
 
 
-def place(backup_server_id: int | None) -> str:
+def backup_server_label(backup_server_id: int | None) -> str:
     """Return the value of the label ``backup_server_id``."""
     return "none" if backup_server_id is None else str(backup_server_id)

@@ -27,7 +27,7 @@ class DeflatedText(msgspec.Struct, frozen=True, gc=False):
     length: int
     """Of the text, in bytes."""
 
-    def text(self) -> bytes:
+    def inflate(self) -> bytes:
         """Return the text."""
         return inflated(self.deflated, self.length)
 
@@ -37,13 +37,13 @@ def deflated_text(text: bytes) -> DeflatedText:
     return DeflatedText(deflated(text), isal_zlib.crc32(text), len(text))
 
 
-def member(pieces: Iterable[DeflatedText]) -> Iterator[bytes]:
+def gzip_member(texts: Iterable[DeflatedText]) -> Iterator[bytes]:
     """Yield the parts of the gzip member that holds the pieces' texts."""
     yield _HEADER
     crc = length = 0
-    for each in pieces:
-        crc = isal_zlib.crc32_combine(crc, each.crc, each.length)
-        length += each.length
-        yield each.deflated
+    for text in texts:
+        crc = isal_zlib.crc32_combine(crc, text.crc, text.length)
+        length += text.length
+        yield text.deflated
     yield FINAL_BLOCK
     yield crc.to_bytes(4, "little") + (length % 2**32).to_bytes(4, "little")

@@ -8,33 +8,41 @@ from ..clock import Now
 from ..health.panel import poll_lag_seconds
 from ..model.entities import BACKUPS, INVENTORY, BackupServer, BackupServerUsage
 from ..model.store import PanelStore
-from .family import Family, PanelCounter, PanelFamily, Row, itself, place, text
+from .family import (
+    Family,
+    PanelCounter,
+    PanelFamily,
+    Row,
+    backup_server_label,
+    identity,
+    label_value,
+)
 
-_PANEL = ("panel",)
-_ACTION = ("panel", "action")
-_BACKUP_SERVER = ("panel", "backup_server_id")
+_PANEL_LABELS = ("panel",)
+_ACTION_LABELS = ("panel", "action")
+_BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
 
 
-def of_panel(
+def panel_value_rows(
     value: Callable[[PanelStore, Now], float | None],
 ) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
     """Make rows of a value that a panel has."""
 
     def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
-        found = value(panel, now)
-        if found is not None:
-            yield (panel.name,), found
+        known = value(panel, now)
+        if known is not None:
+            yield (panel.name,), known
 
     return rows
 
 
-def panel_info(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
+def panel_info_rows(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
     """Describe the panel, once it has answered."""
     if panel.last_proven_at_monotonic is not None:
-        yield (panel.name, panel.url, text(panel.version)), 1
+        yield (panel.name, panel.url, label_value(panel.version)), 1
 
 
-def collector_success(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+def collector_success_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     """Tell of each collector whether its last run succeeded."""
     outcomes = (
         (INVENTORY, panel.inventory_succeeded),
@@ -51,60 +59,60 @@ _PANELS: tuple[Family, ...] = (
         "onapp_up",
         "Whether the panel answers: 0 when version or inventory could not be polled, "
         "or when its account got no answer for longer than a poll interval.",
-        _PANEL,
-        of_panel(lambda panel, now: panel.up(now.monotonic)),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(lambda panel, now: panel.up(now.monotonic)),
+        identity,
     ),
     PanelFamily(
         "onapp_panel_info",
         "The panel's address and its version as of the last poll.",
-        (*_PANEL, "url", "version"),
-        panel_info,
-        itself,
+        (*_PANEL_LABELS, "url", "version"),
+        panel_info_rows,
+        identity,
     ),
     PanelFamily(
         "onapp_panel_virtual_machines",
         "Servers in the whole inventory of the panel after include and exclude, as of "
         "the last poll.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.servers_listed),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(lambda panel, _: panel.servers_listed),
+        identity,
     ),
     PanelFamily(
         "onapp_panel_clock_skew_seconds",
         "The panel's clock minus the exporter's, in seconds, at the last answer.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.skew_seconds),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(lambda panel, _: panel.skew_seconds),
+        identity,
     ),
     PanelFamily(
         "onapp_poll_interval_seconds",
         "How often each server's backups are read, in seconds.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.interval_seconds),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(lambda panel, _: panel.interval_seconds),
+        identity,
     ),
     PanelFamily(
         "onapp_poll_lag_seconds",
         "How overdue the poll of the most overdue server is, in seconds.",
-        _PANEL,
-        of_panel(poll_lag_seconds),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(poll_lag_seconds),
+        identity,
     ),
     PanelFamily(
         "onapp_inventory_last_success_timestamp_seconds",
         "When the inventory was last read whole, in Unix seconds.",
-        _PANEL,
-        of_panel(lambda panel, _: panel.inventory_read_at),
-        itself,
+        _PANEL_LABELS,
+        panel_value_rows(lambda panel, _: panel.inventory_read_at),
+        identity,
     ),
     PanelFamily(
         "onapp_collector_success",
         "Whether the collector's last run succeeded; backups: every server's last "
         "poll.",
-        (*_PANEL, "collector"),
-        collector_success,
-        itself,
+        (*_PANEL_LABELS, "collector"),
+        collector_success_rows,
+        identity,
     ),
 )
 
@@ -112,60 +120,60 @@ _PANELS: tuple[Family, ...] = (
 # Backup servers
 
 
-def each_backup_server(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
+def backup_server_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
     """Yield the backup servers that the panel lists."""
     for server in panel.fresh_backup_servers(now.monotonic):
         yield (panel.name, str(server.id)), server
 
 
-def backup_server_info(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
+def backup_server_info_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Describe each backup server."""
     for server in panel.fresh_backup_servers(now.monotonic):
         yield (panel.name, str(server.id), server.label), 1
 
 
-def each_share(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
+def usage_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
     """Yield what the backups on each backup server amount to."""
-    for number, share in panel.backup_server_usage(now.monotonic).items():
-        yield (panel.name, place(number)), share
+    for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
+        yield (panel.name, backup_server_label(backup_server_id)), usage
 
 
 _BACKUP_SERVERS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_backup_server_info",
         "What describes the backup server, as of the last poll.",
-        (*_BACKUP_SERVER, "label"),
-        backup_server_info,
-        itself,
+        (*_BACKUP_SERVER_LABELS, "label"),
+        backup_server_info_rows,
+        identity,
     ),
     PanelFamily(
         "onapp_backup_server_enabled",
         "Whether the backup server is enabled, as of the last poll.",
-        _BACKUP_SERVER,
-        each_backup_server,
+        _BACKUP_SERVER_LABELS,
+        backup_server_rows,
         lambda server: server.enabled,
     ),
     PanelFamily(
         "onapp_backup_server_capacity_bytes",
         "Configured capacity of the backup server in bytes, as of the last poll.",
-        _BACKUP_SERVER,
-        each_backup_server,
+        _BACKUP_SERVER_LABELS,
+        backup_server_rows,
         lambda server: server.capacity_bytes,
     ),
     PanelFamily(
         "onapp_backup_server_backups",
         "Backups on the backup server, as of the last poll; none: on hypervisors.",
-        _BACKUP_SERVER,
-        each_share,
-        lambda share: share.backup_count,
+        _BACKUP_SERVER_LABELS,
+        usage_rows,
+        lambda usage: usage.backup_count,
     ),
     PanelFamily(
         "onapp_backup_server_used_bytes",
         "Space that the polled backups take on the backup server, in bytes; none: on "
         "hypervisors.",
-        _BACKUP_SERVER,
-        each_share,
-        lambda share: share.size_bytes,
+        _BACKUP_SERVER_LABELS,
+        usage_rows,
+        lambda usage: usage.size_bytes,
     ),
 )
 
@@ -173,25 +181,25 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
 # Transactions
 
 
-def transactions_total(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+def transaction_count_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     """Count the backup transactions by how they ended."""
     if panel.transaction_log is not None:
         for (action, status), count in panel.transaction_log.counts.items():
             yield (panel.name, action, status), count
 
 
-def transactions_pending(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
+def pending_count_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Count the backup transactions that wait or run."""
     for action, rows in panel.pending_transactions(now.monotonic).items():
         yield (panel.name, action), len(rows)
 
 
-def oldest_pending(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
     """Tell when the oldest backup transaction that waits or runs was created."""
     for action, rows in panel.pending_transactions(now.monotonic).items():
-        moments = [row.created_at for row in rows if row.created_at is not None]
-        if moments:
-            yield (panel.name, action), min(moments)
+        created_times = [row.created_at for row in rows if row.created_at is not None]
+        if created_times:
+            yield (panel.name, action), min(created_times)
 
 
 _TRANSACTIONS: tuple[Family, ...] = (
@@ -199,25 +207,25 @@ _TRANSACTIONS: tuple[Family, ...] = (
         "onapp_transactions_total",
         "Backup transactions of this exporter's servers, by the final status that they "
         "were seen to reach since the start, as polled.",
-        (*_ACTION, "status"),
-        transactions_total,
-        itself,
+        (*_ACTION_LABELS, "status"),
+        transaction_count_rows,
+        identity,
     ),
     PanelFamily(
         "onapp_transactions_pending",
         "Backup transactions of this exporter's servers that wait or run, as of the "
         "last poll.",
-        _ACTION,
-        transactions_pending,
-        itself,
+        _ACTION_LABELS,
+        pending_count_rows,
+        identity,
     ),
     PanelFamily(
         "onapp_transactions_oldest_pending_timestamp_seconds",
         "When the oldest backup transaction that waits or runs was created, in Unix "
         "seconds, as polled.",
-        _ACTION,
-        oldest_pending,
-        itself,
+        _ACTION_LABELS,
+        oldest_pending_rows,
+        identity,
     ),
 )
 

@@ -14,14 +14,14 @@ from typing import TypeAlias
 from .exposition import Body, Exposition, Snapshot
 
 _THREADS = 2
-_SECONDS_BETWEEN_UPDATES = 1.0
-_TURN_SECONDS = 0.0005
+_UPDATE_INTERVAL_SECONDS = 1.0
+_SWITCH_INTERVAL_SECONDS = 0.0005
 """After so long a thread lets another one go on, if it waits for its turn.
 
 Python's default, ten times that, is waited for several times in answering a request.
 """
 
-Wanted: TypeAlias = tuple[str, frozenset[str], bool]
+ScrapeRequest: TypeAlias = tuple[str, frozenset[str], bool]
 """The media type, the names (none: all), and whether it shall be compressed."""
 
 
@@ -30,10 +30,10 @@ class Scrapes:
     """Makes the bodies of scrapes without holding up the event loop."""
 
     exposition: Exposition
-    _under_way: dict[Wanted, tuple[Snapshot, asyncio.Task[Body]]] = field(
+    _in_progress: dict[ScrapeRequest, tuple[Snapshot, asyncio.Task[Body]]] = field(
         default_factory=dict
     )
-    _waiting: dict[Wanted, asyncio.Task[Body]] = field(default_factory=dict)
+    _queued: dict[ScrapeRequest, asyncio.Task[Body]] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(
         # Threads of their own: look-ups of panels' names can block all the others.
         default_factory=lambda: ThreadPoolExecutor(_THREADS, "scrape")
@@ -42,15 +42,15 @@ class Scrapes:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write what changes soon after it did, so that no scrape has much to write."""
-        task = asyncio.create_task(self._keep_up())
-        turn_before = sys.getswitchinterval()
-        sys.setswitchinterval(_TURN_SECONDS)
+        task = asyncio.create_task(self._update_periodically())
+        previous_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         try:
             yield
         finally:
-            sys.setswitchinterval(turn_before)
-            tasks = [task, *self._waiting.values()]
-            tasks += (each for _, each in self._under_way.values())
+            sys.setswitchinterval(previous_interval)
+            tasks = [task, *self._queued.values()]
+            tasks += (each for _, each in self._in_progress.values())
             for each in tasks:
                 each.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -60,48 +60,48 @@ class Scrapes:
         self, media_type: str, names: frozenset[str], *, compressed: bool
     ) -> Body:
         """Return a scrape that shows everything known when it was asked for."""
-        wanted = (media_type, names, compressed)
-        moment, task = self._under_way.get(wanted, (None, None))
-        if task is None or not _alike(moment, self.exposition.moment()):
-            task = self._waiting.get(wanted)
+        request = (media_type, names, compressed)
+        snapshot, task = self._in_progress.get(request, (None, None))
+        if task is None or not _same_content(snapshot, self.exposition.snapshot()):
+            task = self._queued.get(request)
         if task is None:
-            task = asyncio.create_task(self._make(wanted))
-            self._waiting[wanted] = task
+            task = asyncio.create_task(self._run(request))
+            self._queued[request] = task
         # Others may wait for the same one: who goes away must not end it.
         return await asyncio.shield(task)
 
-    async def _make(self, wanted: Wanted) -> Body:
-        _, before = self._under_way.get(wanted, (None, None))
-        if before is not None:
-            await asyncio.wait([before])
-        moment = self.exposition.moment()
-        task = self._waiting.pop(wanted)
-        self._under_way[wanted] = (moment, task)
+    async def _run(self, request: ScrapeRequest) -> Body:
+        _, previous = self._in_progress.get(request, (None, None))
+        if previous is not None:
+            await asyncio.wait([previous])
+        snapshot = self.exposition.snapshot()
+        task = self._queued.pop(request)
+        self._in_progress[request] = (snapshot, task)
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._written, moment, wanted
+                self._threads, self._render, snapshot, request
             )
         finally:
-            del self._under_way[wanted]
+            del self._in_progress[request]
 
-    def _written(self, moment: Snapshot, wanted: Wanted) -> Body:
-        media_type, names, compressed = wanted
-        scrape = self.exposition.scrape(moment, names)
+    def _render(self, snapshot: Snapshot, request: ScrapeRequest) -> Body:
+        media_type, names, compressed = request
+        scrape = self.exposition.scrape(snapshot, names)
         return scrape.compressed(media_type) if compressed else scrape.plain(media_type)
 
-    async def _keep_up(self) -> None:
+    async def _update_periodically(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            moment = self.exposition.moment()
-            written = loop.run_in_executor(
-                self._threads, self.exposition.update, moment
+            snapshot = self.exposition.snapshot()
+            update = loop.run_in_executor(
+                self._threads, self.exposition.update, snapshot
             )
             # What cannot be written fails every scrape too, and that is logged.
-            await asyncio.gather(written, return_exceptions=True)
-            await asyncio.sleep(_SECONDS_BETWEEN_UPDATES)
+            await asyncio.gather(update, return_exceptions=True)
+            await asyncio.sleep(_UPDATE_INTERVAL_SECONDS)
 
 
-def _alike(one: Snapshot | None, other: Snapshot) -> bool:
+def _same_content(one: Snapshot | None, other: Snapshot) -> bool:
     """Tell whether a scrape of one moment shows the same as one of the other."""
     return (
         one is not None

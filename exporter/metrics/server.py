@@ -22,13 +22,13 @@ from .family import (
     Row,
     ServerFamily,
     ServerView,
-    itself,
-    text,
+    identity,
+    label_value,
 )
 
-_VM = ("panel", "vm_id")
-_SCHEDULE = ("panel", "schedule_id")
-_TARGET = ("panel", "vm_id", "target_type", "target_id")
+_VM_LABELS = ("panel", "vm_id")
+_SCHEDULE_LABELS = ("panel", "schedule_id")
+_TARGET_LABELS = ("panel", "vm_id", "target_type", "target_id")
 
 # How the reading of each server's backups goes
 
@@ -36,30 +36,30 @@ PollOutcome: TypeAlias = tuple[bool | None, float | None]
 """Whether the last read succeeded and is fresh, and the moment of the last good one."""
 
 
-def each_reading(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
+def poll_rows(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
     """Yield how the reading of each server's backups goes."""
-    for vm_id, watch in panel.servers.items():
-        good = None
-        if watch.failing is not None:
-            good = not watch.failing and panel.is_fresh(watch, now.monotonic)
-        yield (panel.name, str(vm_id)), (good, watch.read_at)
-    for name in panel.unresolved:
-        yield (panel.name, name), (False, None)
+    for vm_id, entry in panel.servers.items():
+        succeeded = None
+        if entry.failing is not None:
+            succeeded = not entry.failing and panel.is_fresh(entry, now.monotonic)
+        yield (panel.name, str(vm_id)), (succeeded, entry.read_at)
+    for identifier in panel.unresolved:
+        yield (panel.name, identifier), (False, None)
 
 
-_READINGS: tuple[Family, ...] = (
+_POLLS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_vm_poll_success",
         "Whether the last poll of the server's backups succeeded and is not too old.",
-        _VM,
-        each_reading,
+        _VM_LABELS,
+        poll_rows,
         itemgetter(0),
     ),
     PanelFamily(
         "onapp_vm_last_poll_success_timestamp_seconds",
         "When the server's backups were last polled with success, in Unix seconds.",
-        _VM,
-        each_reading,
+        _VM_LABELS,
+        poll_rows,
         itemgetter(1),
     ),
 )
@@ -68,74 +68,74 @@ _READINGS: tuple[Family, ...] = (
 # What inventory and log say of each server
 
 
-def each_server(known: ServerState) -> Iterator[Row[ServerState]]:
+def server_rows(state: ServerState) -> Iterator[Row[ServerState]]:
     """Yield the server as far as the inventory and the log tell of it."""
-    yield (known.panel, str(known.vm_id)), known
+    yield (state.panel, str(state.vm_id)), state
 
 
-def server_info(known: ServerState) -> Iterator[Row[int]]:
+def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
     """Describe the server, if the inventory does."""
-    server = known.server
+    server = state.server
     if server is not None:
         yield (
             (
-                known.panel,
-                str(known.vm_id),
+                state.panel,
+                str(state.vm_id),
                 server.identifier,
                 server.label,
                 server.hostname,
-                text(server.user_id),
-                text(server.hypervisor_id),
+                label_value(server.user_id),
+                label_value(server.hypervisor_id),
             ),
             1,
         )
 
 
-def server_created_at(known: ServerState) -> float | None:
+def server_created_at(state: ServerState) -> float | None:
     """Return when the server was created."""
-    return None if known.server is None else known.server.created_at
+    return None if state.server is None else state.server.created_at
 
 
-def server_suspended(known: ServerState) -> bool | None:
+def server_suspended(state: ServerState) -> bool | None:
     """Tell whether the server is suspended."""
-    return None if known.server is None else known.server.suspended
+    return None if state.server is None else state.server.suspended
 
 
 _SERVERS: tuple[Family, ...] = (
     ServerFamily(
         "onapp_vm_info",
         "What describes the server, as of the last poll of the inventory.",
-        (*_VM, "identifier", "label", "hostname", "user_id", "hypervisor_id"),
-        server_info,
-        itself,
+        (*_VM_LABELS, "identifier", "label", "hostname", "user_id", "hypervisor_id"),
+        server_info_rows,
+        identity,
     ),
     ServerFamily(
         "onapp_vm_created_timestamp_seconds",
         "When the server was created, in Unix seconds, as polled.",
-        _VM,
-        each_server,
+        _VM_LABELS,
+        server_rows,
         server_created_at,
     ),
     ServerFamily(
         "onapp_vm_suspended",
         "Whether the server is suspended, as of the last poll of the inventory.",
-        _VM,
-        each_server,
+        _VM_LABELS,
+        server_rows,
         server_suspended,
     ),
     ServerFamily(
         "onapp_vm_backup_required",
         "Whether the server must have backups, by configuration and what was polled.",
-        _VM,
-        each_server,
+        _VM_LABELS,
+        server_rows,
         backup_required,
     ),
     ServerFamily(
         "onapp_vm_last_failed_backup_timestamp_seconds",
         "When the taking of a backup of the server last failed, in Unix seconds, as "
         "the polled transactions tell.",
-        _VM,
-        each_server,
+        _VM_LABELS,
+        server_rows,
         last_failed_at,
     ),
 )
@@ -146,28 +146,28 @@ _SERVERS: tuple[Family, ...] = (
 _SCHEDULE_STATUSES = ("enabled", "disabled", "failed")
 
 
-def each_schedule(known: ServerState) -> Iterator[Row[Schedule]]:
+def schedule_rows(state: ServerState) -> Iterator[Row[Schedule]]:
     """Yield the schedules of the server."""
-    for schedule in known.schedules or ():
-        yield (known.panel, str(schedule.id)), schedule
+    for schedule in state.schedules or ():
+        yield (state.panel, str(schedule.id)), schedule
 
 
-def schedule_statuses(known: ServerState) -> Iterator[Row[float]]:
+def schedule_status_rows(state: ServerState) -> Iterator[Row[float]]:
     """Tell of each schedule which status it has."""
-    for schedule in known.schedules or ():
+    for schedule in state.schedules or ():
         for status in _SCHEDULE_STATUSES:
-            labels = (known.panel, str(schedule.id), status)
+            labels = (state.panel, str(schedule.id), status)
             yield labels, float(schedule.status == status)
 
 
-def schedule_info(known: ServerState) -> Iterator[Row[int]]:
+def schedule_info_rows(state: ServerState) -> Iterator[Row[int]]:
     """Describe each schedule."""
-    vm_id = "" if known.vm_id == NO_SERVER else str(known.vm_id)
-    for schedule in known.schedules or ():
+    vm_id = "" if state.vm_id == NO_SERVER else str(state.vm_id)
+    for schedule in state.schedules or ():
         target = schedule.target
         yield (
             (
-                known.panel,
+                state.panel,
                 str(schedule.id),
                 vm_id,
                 target.type,
@@ -178,7 +178,7 @@ def schedule_info(known: ServerState) -> Iterator[Row[int]]:
         )
 
 
-def next_start(schedule: Schedule) -> float | None:
+def next_start_at(schedule: Schedule) -> float | None:
     """Return when an enabled schedule is due next."""
     return schedule.next_start_at if schedule.enabled else None
 
@@ -187,39 +187,39 @@ _SCHEDULES: tuple[Family, ...] = (
     ServerFamily(
         "onapp_schedule_status",
         "Whether the schedule of backups has the status, as of the last poll.",
-        (*_SCHEDULE, "status"),
-        schedule_statuses,
-        itself,
+        (*_SCHEDULE_LABELS, "status"),
+        schedule_status_rows,
+        identity,
     ),
     ServerFamily(
         "onapp_schedule_failures",
         "Failures of the schedule that the panel counts, as of the last poll.",
-        _SCHEDULE,
-        each_schedule,
+        _SCHEDULE_LABELS,
+        schedule_rows,
         lambda schedule: schedule.failure_count,
     ),
     ServerFamily(
         "onapp_schedule_interval_seconds",
         "How often the schedule starts a backup, in seconds, as polled.",
-        _SCHEDULE,
-        each_schedule,
+        _SCHEDULE_LABELS,
+        schedule_rows,
         lambda schedule: schedule.interval_seconds,
     ),
     ServerFamily(
         "onapp_schedule_next_start_timestamp_seconds",
         "When the schedule, if enabled, starts its next backup, in Unix seconds, as "
         "polled.",
-        _SCHEDULE,
-        each_schedule,
-        next_start,
+        _SCHEDULE_LABELS,
+        schedule_rows,
+        next_start_at,
     ),
     ServerFamily(
         "onapp_schedule_info",
         "What describes the schedule, as of the last poll; vm_id is empty when the "
         "server is not known.",
-        (*_SCHEDULE, "vm_id", "target_type", "target_id", "period"),
-        schedule_info,
-        itself,
+        (*_SCHEDULE_LABELS, "vm_id", "target_type", "target_id", "period"),
+        schedule_info_rows,
+        identity,
     ),
 )
 
@@ -227,40 +227,40 @@ _SCHEDULES: tuple[Family, ...] = (
 # What a server's backups say together
 
 
-def each_verdict(server: ServerView) -> Iterator[Row[BackupSummary]]:
+def summary_rows(server: ServerView) -> Iterator[Row[BackupSummary]]:
     """Yield what the server's backups say together."""
-    yield server.labels, server.verdict
+    yield server.labels, server.summary
 
 
-def server_states(server: ServerView) -> Iterator[Row[int]]:
+def backup_count_rows(server: ServerView) -> Iterator[Row[int]]:
     """Count the server's backups by state."""
-    yield (*server.labels, "built"), server.verdict.built
-    yield (*server.labels, "unbuilt"), server.verdict.unbuilt
+    yield (*server.labels, "built"), server.summary.built
+    yield (*server.labels, "unbuilt"), server.summary.unbuilt
 
 
-_BACKUPS_OF_SERVERS: tuple[Family, ...] = (
+_SERVER_SUMMARIES: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_vm_backups",
         "Backups of the server by state, as of the last poll; without those marked "
         "for delete.",
-        (*_VM, "state"),
-        server_states,
-        itself,
+        (*_VM_LABELS, "state"),
+        backup_count_rows,
+        identity,
     ),
     BackupsFamily(
         "onapp_vm_backup_size_bytes",
         "Space that all backups of the server take, in bytes, as of the last poll.",
-        _VM,
-        each_verdict,
-        lambda verdict: verdict.size_bytes,
+        _VM_LABELS,
+        summary_rows,
+        lambda summary: summary.size_bytes,
     ),
     BackupsFamily(
         "onapp_vm_last_success_timestamp_seconds",
         "When the server's newest restore point was complete, over all its targets, "
         "in Unix seconds, as polled.",
-        _VM,
-        each_verdict,
-        lambda verdict: verdict.last_success_at,
+        _VM_LABELS,
+        summary_rows,
+        lambda summary: summary.last_success_at,
     ),
 )
 
@@ -268,36 +268,36 @@ _BACKUPS_OF_SERVERS: tuple[Family, ...] = (
 # What the backups of each target say
 
 
-def each_target(server: ServerView) -> Iterator[Row[TargetSummary]]:
+def target_rows(server: ServerView) -> Iterator[Row[TargetSummary]]:
     """Yield what the backups of each target say."""
-    for verdict in server.verdict.targets:
-        yield _target_labels(server, verdict.target), verdict
+    for summary in server.summary.targets:
+        yield _target_labels(server, summary.target), summary
 
 
-def target_states(server: ServerView) -> Iterator[Row[int]]:
+def target_count_rows(server: ServerView) -> Iterator[Row[int]]:
     """Count each target's backups by state."""
-    for verdict in server.verdict.targets:
-        labels = _target_labels(server, verdict.target)
-        yield (*labels, "built"), verdict.built
-        yield (*labels, "unbuilt"), verdict.unbuilt
+    for summary in server.summary.targets:
+        labels = _target_labels(server, summary.target)
+        yield (*labels, "built"), summary.built
+        yield (*labels, "unbuilt"), summary.unbuilt
 
 
-def interval_sources(server: ServerView) -> Iterator[Row[int]]:
+def interval_source_rows(server: ServerView) -> Iterator[Row[int]]:
     """Name the source of each target's expected interval."""
-    for verdict in server.verdict.targets:
-        if verdict.expected_interval is not None:
-            labels = _target_labels(server, verdict.target)
-            yield (*labels, verdict.expected_interval.source), 1
+    for summary in server.summary.targets:
+        if summary.expected_interval is not None:
+            labels = _target_labels(server, summary.target)
+            yield (*labels, summary.expected_interval.source), 1
 
 
-def last_success_bytes(verdict: TargetSummary) -> int | None:
+def last_success_size_bytes(summary: TargetSummary) -> int | None:
     """Return the size of the target's last success."""
-    return None if verdict.last_success is None else verdict.last_success.size_bytes
+    return None if summary.last_success is None else summary.last_success.size_bytes
 
 
-def expected_seconds(verdict: TargetSummary) -> float | None:
+def expected_interval_seconds(summary: TargetSummary) -> float | None:
     """Return the target's expected interval."""
-    interval = verdict.expected_interval
+    interval = summary.expected_interval
     return None if interval is None else interval.seconds
 
 
@@ -310,92 +310,92 @@ _TARGETS: tuple[Family, ...] = (
         "onapp_target_last_success_timestamp_seconds",
         "When the target's newest built backup, not marked for delete, was complete, "
         "in Unix seconds, as polled.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.last_success_at,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.last_success_at,
     ),
     BackupsFamily(
         "onapp_target_last_success_size_bytes",
         "Size of the target's last success in bytes, as polled.",
-        _TARGET,
-        each_target,
-        last_success_bytes,
+        _TARGET_LABELS,
+        target_rows,
+        last_success_size_bytes,
     ),
     BackupsFamily(
         "onapp_target_last_success_duration_seconds",
         "How long the target's last success took, from its creation and with its time "
         "in the queue, in seconds, as polled.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.last_success_seconds,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.last_success_duration_seconds,
     ),
     BackupsFamily(
         "onapp_target_backups",
         "Backups of the target by state, as of the last poll; without those marked "
         "for delete.",
-        (*_TARGET, "state"),
-        target_states,
-        itself,
+        (*_TARGET_LABELS, "state"),
+        target_count_rows,
+        identity,
     ),
     BackupsFamily(
         "onapp_target_locked_backups",
         "Locked backups of the target, as of the last poll.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.locked,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.locked,
     ),
     BackupsFamily(
         "onapp_target_marked_for_delete_backups",
         "Backups of the target that are marked for delete, as of the last poll.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.marked_for_delete,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.marked_for_delete,
     ),
     BackupsFamily(
         "onapp_target_oldest_unbuilt_timestamp_seconds",
         "When the target's oldest unbuilt backup was created, in Unix seconds, as "
         "polled; absent without one.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.oldest_unbuilt_at,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.oldest_unbuilt_at,
     ),
     BackupsFamily(
         "onapp_target_oldest_pending_timestamp_seconds",
         "When the target's oldest unbuilt backup that neither failed nor was overtaken "
         "by a good one was created, in Unix seconds, as polled; absent without one.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.oldest_pending_at,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.oldest_pending_at,
     ),
     BackupsFamily(
         "onapp_target_last_failed_timestamp_seconds",
         "When the taking of a backup of the target last failed, in Unix seconds, as "
         "the polled transactions tell.",
-        _TARGET,
-        each_target,
-        lambda verdict: verdict.last_failed_at,
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.last_failed_at,
     ),
     BackupsFamily(
         "onapp_target_expected_interval_seconds",
         "How often a backup of the target is expected, in seconds, by configuration "
         "or what was polled.",
-        _TARGET,
-        each_target,
-        expected_seconds,
+        _TARGET_LABELS,
+        target_rows,
+        expected_interval_seconds,
     ),
     BackupsFamily(
         "onapp_target_expected_interval_info",
         "Where the target's expected interval comes from, as of the last poll.",
-        (*_TARGET, "source"),
-        interval_sources,
-        itself,
+        (*_TARGET_LABELS, "source"),
+        interval_source_rows,
+        identity,
     ),
 )
 
 FAMILIES: tuple[Family, ...] = (
-    *_READINGS,
+    *_POLLS,
     *_SERVERS,
     *_SCHEDULES,
-    *_BACKUPS_OF_SERVERS,
+    *_SERVER_SUMMARIES,
     *_TARGETS,
 )

@@ -20,87 +20,101 @@ from ..config.schema import Detail
 from ..health.targets import BackupSummary
 from ..model.store import PanelStore, ServerState
 from . import FAMILIES
-from .family import AgeFamily, Family, PanelFamily, Row, RowFamily, ServerFamily, view
+from .family import (
+    AgeFamily,
+    CachedFamily,
+    Family,
+    PanelFamily,
+    Row,
+    ServerFamily,
+    server_view,
+)
 
-ROW_FAMILIES: tuple[RowFamily[Any, Any], ...] = tuple(
-    family for family in FAMILIES if isinstance(family, RowFamily)
+CACHED_FAMILIES: tuple[CachedFamily[Any, Any], ...] = tuple(
+    family for family in FAMILIES if isinstance(family, CachedFamily)
 )
 """Those that are written when a server changes, and kept."""
 
-_SPECIAL = ("\\", "\n", '"', "%")
+_SPECIAL_CHARACTERS = ("\\", "\n", '"', "%")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "%": "%%"})
 """The formats' own, and that of the templates that labels become part of."""
-_WHOLE = frozenset({int, bool})
+_INTEGER_TYPES = frozenset({int, bool})
 
-_Labelled: TypeAlias = tuple[list[str], list[Any]]
+_LabelledRows: TypeAlias = tuple[list[str], list[Any]]
 """The written labels of rows, and what values are made of."""
 
 
 class ServerLines(msgspec.Struct, frozen=True):
     """The lines of one server."""
 
-    texts: tuple[bytes, ...]
+    by_family: tuple[bytes, ...]
     """By family, as in ROW_FAMILIES; of ages templates, with ``%d`` for the age."""
-    moments: array[int]
+    timestamps: array[int]
     """Unix seconds: what the ages in the templates are counted from."""
-    verdict: BackupSummary | None = None
+    summary: BackupSummary | None = None
     """What its backups say; None: they are not fresh."""
 
 
-def server_lines(known: ServerState, detail: Detail, *, fresh: bool) -> ServerLines:
+def server_lines(state: ServerState, detail: Detail, *, fresh: bool) -> ServerLines:
     """Write a server's lines; those made from its backups only if they are fresh."""
-    judged = view(known, detail) if fresh else None
-    rows: dict[Any, _Labelled] = {}
-    texts: list[bytes] = []
-    moments = array("q")
-    for family in ROW_FAMILIES:
-        subject = known if isinstance(family, ServerFamily) else judged
-        if family.rows not in rows:
-            found = () if subject is None else family.rows(subject)
-            rows[family.rows] = _labelled(family.labels, found)
-        if not rows[family.rows][0]:
-            texts.append(b"")
+    view = server_view(state, detail) if fresh else None
+    labelled: dict[Any, _LabelledRows] = {}
+    by_family: list[bytes] = []
+    timestamps = array("q")
+    for family in CACHED_FAMILIES:
+        subject = state if isinstance(family, ServerFamily) else view
+        if family.rows not in labelled:
+            rows = () if subject is None else family.rows(subject)
+            labelled[family.rows] = _label_rows(family.labels, rows)
+        if not labelled[family.rows][0]:
+            by_family.append(b"")
         elif isinstance(family, AgeFamily):
-            labels, ages_from = _known(family, rows[family.rows])
-            moments.extend(map(floor, ages_from))
-            texts.append(_template(family.name, labels, "%d").encode())
+            labels, ages_from = _known_values(family, labelled[family.rows])
+            timestamps.extend(map(floor, ages_from))
+            by_family.append(_lines_template(family.name, labels, "%d").encode())
         else:
-            texts.append(_text(family, rows[family.rows]))
-    verdict = None if judged is None else judged.verdict
-    return ServerLines(tuple(texts), moments, verdict)
+            by_family.append(_family_text(family, labelled[family.rows]))
+    summary = None if view is None else view.summary
+    return ServerLines(tuple(by_family), timestamps, summary)
 
 
 def panel_lines(
     panel: PanelStore, now: Now, families: Iterable[Family]
 ) -> dict[str, bytes]:
     """Write the lines that a panel has itself, by the name of the family."""
-    rows: dict[Any, _Labelled] = {}
-    texts: dict[str, bytes] = {}
+    labelled: dict[Any, _LabelledRows] = {}
+    by_family: dict[str, bytes] = {}
     for family in families:
         if isinstance(family, PanelFamily):
-            if family.rows not in rows:
-                rows[family.rows] = _labelled(family.labels, family.rows(panel, now))
-            texts[family.name] = _text(family, rows[family.rows])
-    return texts
+            if family.rows not in labelled:
+                labelled[family.rows] = _label_rows(
+                    family.labels, family.rows(panel, now)
+                )
+            by_family[family.name] = _family_text(family, labelled[family.rows])
+    return by_family
 
 
-def _text(family: RowFamily[Any, Any] | PanelFamily[Any], rows: _Labelled) -> bytes:
-    labels, values = _known(family, rows)
+def _family_text(
+    family: CachedFamily[Any, Any] | PanelFamily[Any], labelled: _LabelledRows
+) -> bytes:
+    labels, values = _known_values(family, labelled)
     if not labels:
         return b""
     if values.count(values[0]) == len(values):  # as most flags are
-        return (_template(family.name, labels, _number(values[0])) % ()).encode()
-    if _WHOLE.issuperset(map(type, values)):
-        return (_template(family.name, labels, "%d") % tuple(values)).encode()
-    numbers = tuple(map(_number, values))
-    return (_template(family.name, labels, "%s") % numbers).encode()
+        return (
+            _lines_template(family.name, labels, _format_number(values[0])) % ()
+        ).encode()
+    if _INTEGER_TYPES.issuperset(map(type, values)):
+        return (_lines_template(family.name, labels, "%d") % tuple(values)).encode()
+    numbers = tuple(map(_format_number, values))
+    return (_lines_template(family.name, labels, "%s") % numbers).encode()
 
 
-def _known(
-    family: RowFamily[Any, Any] | PanelFamily[Any], rows: _Labelled
+def _known_values(
+    family: CachedFamily[Any, Any] | PanelFamily[Any], labelled: _LabelledRows
 ) -> tuple[list[str], list[Any]]:
     """Return the labels and the values of those rows that have one."""
-    labels, subjects = rows
+    labels, subjects = labelled
     values = list(map(family.value, subjects))
     if None not in values:
         return labels, values
@@ -108,30 +122,34 @@ def _known(
     return list(compress(labels, known)), list(compress(values, known))
 
 
-def _template(name: str, labels: list[str], mark: str) -> str:
+def _lines_template(name: str, labels: list[str], placeholder: str) -> str:
     """Return the lines of a family with a mark for each value: quicker than lines."""
-    return name + f"{mark}\n{name}".join(labels) + f"{mark}\n" if labels else ""
+    return (
+        name + f"{placeholder}\n{name}".join(labels) + f"{placeholder}\n"
+        if labels
+        else ""
+    )
 
 
-def _labelled(labels: tuple[str, ...], rows: Iterable[Row[Any]]) -> _Labelled:
+def _label_rows(labels: tuple[str, ...], rows: Iterable[Row[Any]]) -> _LabelledRows:
     """Write the labels of rows, with the blank after them, to be put in a template."""
     found = list(rows)
     if not found:
         return [], []
     values = [values for values, _ in found]
-    whole = "".join(chain.from_iterable(values))
-    if any(special in whole for special in _SPECIAL):
+    all_values = "".join(chain.from_iterable(values))
+    if any(special in all_values for special in _SPECIAL_CHARACTERS):
         values = [tuple(v.translate(_ESCAPES) for v in each) for each in values]
-    form = _form(labels)
-    return [form % each for each in values], [row for _, row in found]
+    template = _label_template(labels)
+    return [template % each for each in values], [row for _, row in found]
 
 
 @cache
-def _form(labels: tuple[str, ...]) -> str:
+def _label_template(labels: tuple[str, ...]) -> str:
     return "{" + ",".join(f'{label}="%s"' for label in labels) + "} "
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """Write whole numbers without a fraction: shorter, and the same value."""
-    whole = int(value)
-    return str(whole) if whole == value else repr(value)
+    integer = int(value)
+    return str(integer) if integer == value else repr(value)

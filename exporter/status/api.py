@@ -7,8 +7,14 @@ from datetime import UTC, datetime
 
 from .. import __version__
 from ..clock import Now
-from ..health.conditions import FINE, NOT_REQUIRED, RANK, Condition, Problem
-from ..health.panel import panel_state, poll_lag_seconds
+from ..health.conditions import (
+    FINE,
+    NOT_REQUIRED,
+    SERVER_CONDITION_RANK,
+    Condition,
+    Problem,
+)
+from ..health.panel import panel_condition, poll_lag_seconds
 from ..health.targets import (
     TargetSummary,
     backup_required,
@@ -18,120 +24,126 @@ from ..health.targets import (
 from ..model.entities import Backup, Target
 from ..model.store import LastError, PanelStore
 from .schema import (
-    FindingStatus,
+    BackupSize,
+    LastErrorStatus,
     PanelStatus,
+    ProblemStatus,
     ServerStatus,
-    Size,
-    Status,
+    StatusResponse,
     TargetStatus,
-    TroubleStatus,
 )
-from .select import Board, Entry, next_start_at
+from .select import JudgedServer, StatusSelection, next_start_at
 
-RECENT = 12
+MAX_RECENT_SIZES = 12
 """So many sizes are shown of a target."""
-Errors = Callable[[str], Mapping[str, int]]
+ErrorCounts = Callable[[str], Mapping[str, int]]
 """Counts the requests to a panel that brought nothing usable, by reason."""
 
 
-def status(shown: Board, errors: Errors) -> Status:
+def status_response(
+    selection: StatusSelection, error_counts: ErrorCounts
+) -> StatusResponse:
     """Return what is to be shown of all panels and of the servers asked for."""
-    return Status(
-        generated_at=moment(shown.now.time),
+    return StatusResponse(
+        generated_at=utc_datetime(selection.now.time),
         version=__version__,
-        shard=shown.shard.number,
-        total_shards=shown.shard.total,
+        shard=selection.shard.number,
+        total_shards=selection.shard.total,
         panels=tuple(
-            panel_status(panel, findings, shown.now, errors(panel.name))
-            for panel, findings in shown.panels
+            panel_status(panel, problems, selection.now, error_counts(panel.name))
+            for panel, problems in selection.panels
         ),
-        states={kind.key: count for kind, count in shown.counts.items()},
-        total=shown.total,
-        matching=shown.matching,
-        page=shown.query.page,
-        pages=shown.pages,
-        per_page=shown.query.per_page,
-        servers=tuple(server_status(entry, shown.now) for entry in shown.entries),
+        states={condition.key: count for condition, count in selection.counts.items()},
+        total=selection.total,
+        matching=selection.matching,
+        page=selection.query.page,
+        pages=selection.pages,
+        per_page=selection.query.per_page,
+        servers=tuple(
+            server_status(judged, selection.now) for judged in selection.servers
+        ),
     )
 
 
 def panel_status(
     panel: PanelStore,
-    findings: tuple[Problem, ...],
+    problems: tuple[Problem, ...],
     now: Now,
     errors: Mapping[str, int],
 ) -> PanelStatus:
     """Return what is to be shown of a panel."""
-    watches = panel.servers.values()
-    reads = [watch.read_at for watch in watches if watch.read_at is not None]
-    failing = sum(watch.failing is True for watch in watches)
+    entries = panel.servers.values()
+    read_times = [entry.read_at for entry in entries if entry.read_at is not None]
+    failing = sum(entry.failing is True for entry in entries)
     due = panel.next_request_monotonic
-    state = panel_state(findings)
+    condition = panel_condition(problems)
     return PanelStatus(
         name=panel.name,
         url=panel.url,
         version=panel.version,
         up=panel.up(now.monotonic),
-        state=state.key,
-        title=state.title,
-        level=_level(state),
-        findings=tuple(map(_finding, findings)),
-        servers=len(watches) + len(panel.unresolved),
+        state=condition.key,
+        title=condition.title,
+        level=_severity(condition),
+        findings=tuple(map(_problem_status, problems)),
+        servers=len(entries) + len(panel.unresolved),
         servers_listed=panel.servers_listed,
         servers_failing=failing + len(panel.unresolved),
         first_pass_ended=panel.first_pass_ended,
-        inventory_read_at=moment(panel.inventory_read_at),
-        oldest_read_at=moment(min(reads, default=None)),
-        newest_read_at=moment(max(reads, default=None)),
-        next_request_at=moment(
+        inventory_read_at=utc_datetime(panel.inventory_read_at),
+        oldest_read_at=utc_datetime(min(read_times, default=None)),
+        newest_read_at=utc_datetime(max(read_times, default=None)),
+        next_request_at=utc_datetime(
             None if due is None else now.time + max(0.0, due - now.monotonic)
         ),
         poll_interval_seconds=float(panel.interval_seconds),
         poll_lag_seconds=poll_lag_seconds(panel, now),
         clock_skew_seconds=panel.skew_seconds,
         errors=errors,
-        trouble=_trouble(panel.last_error),
+        trouble=_last_error_status(panel.last_error),
     )
 
 
-def server_status(entry: Entry, now: Now) -> ServerStatus:
+def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
     """Return what is to be shown of a server."""
-    known = None if entry.watch is None else entry.watch.state
-    server = None if known is None else known.server
-    verdict, judgement = entry.verdict, entry.judgement
+    state = None if judged.entry is None else judged.entry.state
+    server = None if state is None else state.server
+    summary, health = judged.summary, judged.health
     failing: bool | None = True
     read_at: float | None = None
-    trouble = entry.panel.look_up_errors.get(entry.vm_id)
-    if entry.watch is not None:
-        failing, read_at = entry.watch.failing, entry.watch.read_at
-        trouble = entry.watch.last_error
+    last_error = judged.panel.look_up_errors.get(judged.vm_id)
+    if judged.entry is not None:
+        failing, read_at = judged.entry.failing, judged.entry.read_at
+        last_error = judged.entry.last_error
     return ServerStatus(
-        panel=entry.panel.name,
-        vm_id=entry.vm_id,
+        panel=judged.panel.name,
+        vm_id=judged.vm_id,
         label=None if server is None else server.label,
         hostname=None if server is None else server.hostname,
         identifier=None if server is None else server.identifier,
-        state=judgement.state.key,
-        title=judgement.state.title,
-        level=_level(judgement.state),
-        findings=tuple(map(_finding, judgement.findings)),
+        state=health.condition.key,
+        title=health.condition.title,
+        level=_severity(health.condition),
+        findings=tuple(map(_problem_status, health.problems)),
         suspended=None if server is None else server.suspended,
-        backup_required=None if known is None else backup_required(known),
-        created_at=moment(None if server is None else server.created_at),
-        last_success_at=moment(None if verdict is None else verdict.last_success_at),
-        last_failed_at=moment(None if known is None else last_failed_at(known)),
-        next_start_at=moment(next_start_at(entry, now)),
-        backups_built=None if verdict is None else verdict.built,
-        backups_unbuilt=None if verdict is None else verdict.unbuilt,
-        backup_size_bytes=None if verdict is None else verdict.size_bytes,
-        read_at=moment(read_at),
+        backup_required=None if state is None else backup_required(state),
+        created_at=utc_datetime(None if server is None else server.created_at),
+        last_success_at=utc_datetime(
+            None if summary is None else summary.last_success_at
+        ),
+        last_failed_at=utc_datetime(None if state is None else last_failed_at(state)),
+        next_start_at=utc_datetime(next_start_at(judged, now)),
+        backups_built=None if summary is None else summary.built,
+        backups_unbuilt=None if summary is None else summary.unbuilt,
+        backup_size_bytes=None if summary is None else summary.size_bytes,
+        read_at=utc_datetime(read_at),
         read_succeeded=None if failing is None else not failing,
-        trouble=_trouble(trouble),
-        targets=_targets(entry, now),
+        trouble=_last_error_status(last_error),
+        targets=_target_statuses(judged, now),
     )
 
 
-def moment(time: float | None) -> datetime | None:
+def utc_datetime(time: float | None) -> datetime | None:
     """Return a Unix time as a moment, in whole seconds; None where no calendar does."""
     if time is None:
         return None
@@ -141,96 +153,101 @@ def moment(time: float | None) -> datetime | None:
         return None
 
 
-def _targets(entry: Entry, now: Now) -> tuple[TargetStatus, ...]:
-    if entry.verdict is None or entry.watch is None:
+def _target_statuses(judged: JudgedServer, now: Now) -> tuple[TargetStatus, ...]:
+    if judged.summary is None or judged.entry is None:
         return ()
-    sizes = _recent_sizes(entry.watch.state.backups or ())
+    sizes = _recent_sizes(judged.entry.state.backups or ())
     found = [
-        (_state(entry, target), _target(entry, target, now, sizes))
-        for target in entry.verdict.targets
+        (_target_condition(judged, target), _target_status(judged, target, now, sizes))
+        for target in judged.summary.targets
     ]
-    found.sort(key=lambda pair: RANK[pair[0]])
+    found.sort(key=lambda pair: SERVER_CONDITION_RANK[pair[0]])
     return tuple(target for _, target in found)
 
 
-def _target(
-    entry: Entry,
-    verdict: TargetSummary,
+def _target_status(
+    judged: JudgedServer,
+    summary: TargetSummary,
     now: Now,
-    sizes: Mapping[Target, tuple[Size, ...]],
+    sizes: Mapping[Target, tuple[BackupSize, ...]],
 ) -> TargetStatus:
-    target, interval = verdict.target, verdict.expected_interval
-    state, success = _state(entry, verdict), verdict.last_success
+    target, interval = summary.target, summary.expected_interval
+    condition, last_success = _target_condition(judged, summary), summary.last_success
     return TargetStatus(
         target_type=target.type,
         target_id=target.id,
-        state=state.key,
-        title=state.title,
-        level=_level(state),
-        last_success_at=moment(verdict.last_success_at),
-        last_success_size_bytes=None if success is None else success.size_bytes,
-        last_success_duration_seconds=verdict.last_success_seconds,
+        state=condition.key,
+        title=condition.title,
+        level=_severity(condition),
+        last_success_at=utc_datetime(summary.last_success_at),
+        last_success_size_bytes=None
+        if last_success is None
+        else last_success.size_bytes,
+        last_success_duration_seconds=summary.last_success_duration_seconds,
         expected_interval_seconds=None if interval is None else float(interval.seconds),
         expected_interval_source=None if interval is None else interval.source,
-        next_start_at=moment(next_start_at(entry, now, target)),
-        backups_built=verdict.built,
-        backups_unbuilt=verdict.unbuilt,
-        backups_locked=verdict.locked,
-        backups_marked_for_delete=verdict.marked_for_delete,
-        oldest_unbuilt_at=moment(verdict.oldest_unbuilt_at),
-        last_failed_at=moment(verdict.last_failed_at),
+        next_start_at=utc_datetime(next_start_at(judged, now, target)),
+        backups_built=summary.built,
+        backups_unbuilt=summary.unbuilt,
+        backups_locked=summary.locked,
+        backups_marked_for_delete=summary.marked_for_delete,
+        oldest_unbuilt_at=utc_datetime(summary.oldest_unbuilt_at),
+        last_failed_at=utc_datetime(summary.last_failed_at),
         recent_sizes=sizes.get(target, ()),
     )
 
 
-def _state(entry: Entry, verdict: TargetSummary) -> Condition:
+def _target_condition(judged: JudgedServer, summary: TargetSummary) -> Condition:
     """Return the worst of what is said of a target, or of its server as a whole."""
-    for finding in entry.judgement.findings:
-        if finding.target in (None, verdict.target):
-            return finding.kind
-    state = entry.judgement.state
-    if state.level == FINE.level and state is not FINE:
-        return state
+    for problem in judged.health.problems:
+        if problem.target in (None, summary.target):
+            return problem.condition
+    condition = judged.health.condition
+    if condition.severity == FINE.severity and condition is not FINE:
+        return condition
     # Where nobody knew whether something is expected, a finding would say it.
-    due = verdict.expected_interval is not None
-    return FINE if due and verdict.last_success_at is not None else NOT_REQUIRED
+    expected = summary.expected_interval is not None
+    return FINE if expected and summary.last_success_at is not None else NOT_REQUIRED
 
 
-def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[Size, ...]]:
+def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, ...]]:
     """Return the sizes of the newest restore points of each target."""
     found: dict[Target, list[tuple[float, int]]] = {}
     for backup in backups:
         at = completed_at(backup)
-        good = backup.built and not backup.marked_for_delete
-        if good and at is not None and backup.size_bytes is not None:
+        restore_point = backup.built and not backup.marked_for_delete
+        if restore_point and at is not None and backup.size_bytes is not None:
             found.setdefault(backup.target, []).append((at, backup.size_bytes))
     return {
-        target: tuple(Size(moment(at), size) for at, size in sorted(rows)[-RECENT:])
+        target: tuple(
+            BackupSize(utc_datetime(at), size)
+            for at, size in sorted(rows)[-MAX_RECENT_SIZES:]
+        )
         for target, rows in found.items()
     }
 
 
-def _finding(finding: Problem) -> FindingStatus:
-    kind, target = finding.kind, finding.target
-    return FindingStatus(
-        state=kind.key,
-        title=kind.title,
-        level=_level(kind),
-        alert=kind.alert or None,
+def _problem_status(problem: Problem) -> ProblemStatus:
+    condition, target = problem.condition, problem.target
+    return ProblemStatus(
+        state=condition.key,
+        title=condition.title,
+        level=_severity(condition),
+        alert=condition.alert or None,
         target_type=None if target is None else target.type,
         target_id=None if target is None else target.id,
-        about=finding.about or None,
-        hint=kind.hint or None,
-        since=moment(finding.since),
+        about=problem.about or None,
+        hint=condition.hint or None,
+        since=utc_datetime(problem.since),
     )
 
 
-def _trouble(trouble: LastError | None) -> TroubleStatus | None:
-    if trouble is None:
+def _last_error_status(last_error: LastError | None) -> LastErrorStatus | None:
+    if last_error is None:
         return None
-    at = moment(trouble.at)
-    return TroubleStatus(at, trouble.reason, trouble.error, trouble.hint)
+    at = utc_datetime(last_error.at)
+    return LastErrorStatus(at, last_error.reason, last_error.error, last_error.hint)
 
 
-def _level(kind: Condition) -> str:
-    return kind.level.name.lower()
+def _severity(condition: Condition) -> str:
+    return condition.severity.name.lower()

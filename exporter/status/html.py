@@ -17,23 +17,23 @@ from urllib.parse import urlencode
 import jinja2
 
 from .. import __version__
-from ..health.conditions import SERVER_KINDS
+from ..health.conditions import SERVER_CONDITIONS
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
 from ..model.selection import Shard
-from .api import moment
-from .query import PER_PAGE, Query
-from .schema import ServerStatus, Size, Status
+from .api import utc_datetime
+from .query import DEFAULT_PER_PAGE, Query
+from .schema import BackupSize, ServerStatus, StatusResponse
 
-RUNBOOKS = (
+RUNBOOKS_URL = (
     "https://github.com/onapp-backup-exporter/onapp-backup-exporter/blob/main/"
     "docs/runbooks/"
 )
 BACKUPS_PER_PAGE = 200
-_SHOWN_TARGETS = 3
+_MAX_TARGETS = 3
 """Of each server among others; its own page shows all."""
-_SHOWN_FINDINGS = 10
+_MAX_PROBLEMS = 10
 """Of each panel, before its servers: thousands of schedules may be nobody's."""
-_LONGEST_NAME = 80
+_MAX_NAME_LENGTH = 80
 _COLUMNS = (
     ("state", "State"),
     ("server", "Server"),
@@ -51,13 +51,13 @@ _SORTS = (
     ("interval", "expected interval"),
     ("next_start", "next run"),
 )
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_KINDS = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
+_DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
 _BAR_HEIGHT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class BackupPage:
     """One page of a server's backups."""
 
     rows: Sequence[Backup]
@@ -73,7 +73,7 @@ class StatusPages:
     telemetry_path: str
     shard: Shard
     _environment: jinja2.Environment = field(init=False)
-    policy: str = field(init=False)
+    content_security_policy: str = field(init=False)
     """The Content-Security-Policy under which they are to be served."""
 
     def __post_init__(self) -> None:
@@ -94,11 +94,12 @@ class StatusPages:
             "duration": _duration,
             "exact": _exact,
             "iso": _iso,
-            "kind": lambda kind: _KINDS.get(kind, kind),
-            "moment": moment,
+            "kind": lambda target_type: _TARGET_TYPES.get(target_type, target_type),
+            "utc_datetime": utc_datetime,
         }
         style, script = (
-            _source(environment, loader, name) for name in ("page.css", "page.js")
+            _template_source(environment, loader, name)
+            for name in ("page.css", "page.js")
         )
         environment.globals |= {
             "style": style,
@@ -108,50 +109,55 @@ class StatusPages:
             "total_shards": self.shard.total,
             "telemetry_path": self.telemetry_path.lstrip("/"),
             "server_link": _server_link,
-            "runbooks": RUNBOOKS,
+            "runbooks": RUNBOOKS_URL,
         }
         self._environment = environment
-        self.policy = (
+        self.content_security_policy = (
             "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
             "form-action 'self'; img-src data:; "
-            f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+            f"style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'"
         )
 
-    def overview(self, status: Status, wanted: Query, *, ready: bool) -> str:
+    def overview(self, status: StatusResponse, query: Query, *, ready: bool) -> str:
         """Write the page of all panels and of the servers that are wanted."""
-        shown = replace(wanted, page=status.page)
+        shown_query = replace(query, page=status.page)
         return self._environment.get_template("overview.html").render(
             status=status,
             now=status.generated_at,
-            query=shown,
+            query=shown_query,
             ready=ready,
-            kinds=SERVER_KINDS,
+            conditions=SERVER_CONDITIONS,
             columns=_COLUMNS,
             sorts=_SORTS,
-            shown_targets=_SHOWN_TARGETS,
-            shown_findings=_SHOWN_FINDINGS,
-            link=lambda **changes: _link(shown, **changes),
+            max_targets=_MAX_TARGETS,
+            max_problems=_MAX_PROBLEMS,
+            link=lambda **changes: _servers_link(shown_query, **changes),
         )
 
     def server(
-        self, server: ServerStatus, backups: Rows, now: datetime | None, *, fresh: bool
+        self,
+        server: ServerStatus,
+        backups: BackupPage,
+        now: datetime | None,
+        *,
+        fresh: bool,
     ) -> str:
         """Write the page of one server."""
         template = self._environment.get_template("server.html")
         return template.render(server=server, backups=backups, now=now, fresh=fresh)
 
 
-def rows(backups: Sequence[Backup], page: int) -> Rows:
+def backup_page(backups: Sequence[Backup], page: int) -> BackupPage:
     """Cut a page out of a server's backups, the newest first."""
     newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
     pages = max(1, -(-len(newest) // BACKUPS_PER_PAGE))
     page = min(page, pages)
     start = (page - 1) * BACKUPS_PER_PAGE
     shown = newest[start : start + BACKUPS_PER_PAGE]
-    return Rows(shown, len(newest), page, pages)
+    return BackupPage(shown, len(newest), page, pages)
 
 
-def _source(
+def _template_source(
     environment: jinja2.Environment, loader: jinja2.BaseLoader, name: str
 ) -> str:
     """Return a file that becomes part of each page as it is."""
@@ -161,15 +167,15 @@ def _source(
 
 def _clip(name: str) -> str:
     """Return a name as far as it is shown among others: panels send any length."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1]}…"
 
 
-def _digest(text: str) -> str:
+def _csp_hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _link(query: Query, **changes: Any) -> str:
+def _servers_link(query: Query, **changes: Any) -> str:
     """Return the address of the servers with something changed; from the first page."""
     changed = replace(query, **{"page": 1, **changes})
     pairs = [
@@ -178,11 +184,11 @@ def _link(query: Query, **changes: Any) -> str:
         *(("panel", panel) for panel in changed.panels),
         ("sort", "" if changed.sort == "state" else changed.sort),
         ("order", "desc" if changed.descending else ""),
-        ("per_page", "" if changed.per_page == PER_PAGE else changed.per_page),
+        ("per_page", "" if changed.per_page == DEFAULT_PER_PAGE else changed.per_page),
         ("page", "" if changed.page == 1 else changed.page),
     ]
-    told = urlencode([(name, value) for name, value in pairs if value != ""])
-    return f"./?{told}#servers" if told else "./#servers"
+    parameters = urlencode([(name, value) for name, value in pairs if value != ""])
+    return f"./?{parameters}#servers" if parameters else "./#servers"
 
 
 def _server_link(server: ServerStatus, page: int = 1) -> str:
@@ -212,7 +218,7 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     left, parts = int(seconds), []
-    for length, unit in _UNITS:
+    for length, unit in _DURATION_UNITS:
         if left >= length:
             parts.append(f"{left // length} {unit}")
             left %= length
@@ -232,7 +238,7 @@ def _bytes(size: int | None) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _bars(sizes: Sequence[Size]) -> str:
+def _bars(sizes: Sequence[BackupSize]) -> str:
     """Draw sizes as bars, the largest as high as there is room."""
     largest = max((size.bytes for size in sizes), default=0) or 1
     heights = (max(1, round(_BAR_HEIGHT * size.bytes / largest)) for size in sizes)

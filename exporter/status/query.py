@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from ..health.conditions import SERVER_KINDS
+from ..health.conditions import SERVER_CONDITIONS
 
-TROUBLE = "trouble"
+ANY_PROBLEM = "trouble"
 """For ``state``: every server that an alert could tell of, or that needs a look."""
-STATES = (TROUBLE, *(kind.key for kind in SERVER_KINDS))
+STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
 SORTS = ("state", "server", "panel", "last_success", "size", "interval", "next_start")
 ORDERS = ("asc", "desc")
-PER_PAGE = 50
-_LONGEST_TEXT = 200
-_DIGITS_OF_A_PAGE = 9
+DEFAULT_PER_PAGE = 50
+_MAX_TEXT_LENGTH = 200
+_MAX_PAGE_DIGITS = 9
 
 
 class BadQuery(ValueError):
@@ -35,65 +35,67 @@ class Query:
     sort: str = SORTS[0]
     descending: bool = False
     page: int = 1
-    per_page: int = PER_PAGE
+    per_page: int = DEFAULT_PER_PAGE
 
 
-def query(
-    parameters: MultiMapping[str], *, panels: Collection[str], most: int
+def parse_query(
+    parameters: MultiMapping[str], *, panels: Collection[str], max_per_page: int
 ) -> Query:
     """Read the parameters of a request; raise BadQuery.
 
     A name that is none of ``panels`` would look as if all of it were well; ``most``
     servers a page.
     """
-    states = _several(parameters, "state")
+    states = _selected(parameters, "state")
     for state in states:
-        _one_of("state", state, STATES)
-    chosen = _several(parameters, "panel")
-    for panel in chosen:
-        _one_of("panel", panel, panels)
-    sort = _one_of("sort", parameters.get("sort") or SORTS[0], SORTS)
-    order = _one_of("order", parameters.get("order") or ORDERS[0], ORDERS)
+        _checked("state", state, STATES)
+    panel_names = _selected(parameters, "panel")
+    for name in panel_names:
+        _checked("panel", name, panels)
+    sort = _checked("sort", parameters.get("sort") or SORTS[0], SORTS)
+    order = _checked("order", parameters.get("order") or ORDERS[0], ORDERS)
     return Query(
-        text=parameters.get("q", "").strip()[:_LONGEST_TEXT],
+        text=parameters.get("q", "").strip()[:_MAX_TEXT_LENGTH],
         states=states,
-        panels=chosen,
+        panels=panel_names,
         sort=sort,
         descending=order == "desc",
-        page=_number(parameters, "page", 1, None),
-        per_page=_number(parameters, "per_page", PER_PAGE, most),
+        page=_positive_number(parameters, "page", 1, None),
+        per_page=_positive_number(
+            parameters, "per_page", DEFAULT_PER_PAGE, max_per_page
+        ),
     )
 
 
-def number_of_page(parameters: MultiMapping[str]) -> int:
+def parse_page(parameters: MultiMapping[str]) -> int:
     """Read the number of a page; raise BadQuery."""
-    return _number(parameters, "page", 1, None)
+    return _positive_number(parameters, "page", 1, None)
 
 
-def _several(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
+def _selected(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
     """Return what is chosen of a list; an empty value is a form's word for all."""
     return tuple(dict.fromkeys(filter(None, parameters.getall(name, []))))
 
 
-def _one_of(name: str, value: str, known: Collection[str]) -> str:
-    if value not in known:
-        raise BadQuery(f"{name}: must be one of {', '.join(known)}")
+def _checked(name: str, value: str, allowed: Collection[str]) -> str:
+    if value not in allowed:
+        raise BadQuery(f"{name}: must be one of {', '.join(allowed)}")
     return value
 
 
-def _number(
-    parameters: MultiMapping[str], name: str, default: int, most: int | None
+def _positive_number(
+    parameters: MultiMapping[str], name: str, default: int, maximum: int | None
 ) -> int:
     text = parameters.get(name) or str(default)
-    number = whole_number(text, _DIGITS_OF_A_PAGE) or 0
-    if number < 1 or (most is not None and number > most):
-        limit = "" if most is None else f" to {most}"
+    number = parse_number(text, _MAX_PAGE_DIGITS) or 0
+    if number < 1 or (maximum is not None and number > maximum):
+        limit = "" if maximum is None else f" to {maximum}"
         raise BadQuery(f"{name}: must be a whole number from 1{limit}")
     return number
 
 
-def whole_number(text: str, digits: int) -> int | None:
+def parse_number(text: str, max_digits: int) -> int | None:
     """Return what is written in so many digits at most, or None."""
     # int() would take other scripts' digits too.
-    plain = text.isascii() and text.isdecimal() and len(text) <= digits
-    return int(text) if plain else None
+    valid = text.isascii() and text.isdecimal() and len(text) <= max_digits
+    return int(text) if valid else None

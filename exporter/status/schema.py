@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 
-class TroubleStatus(msgspec.Struct, frozen=True):
+class LastErrorStatus(msgspec.Struct, frozen=True):
     """Why something could last not be read."""
 
     at: datetime | None
@@ -20,7 +20,7 @@ class TroubleStatus(msgspec.Struct, frozen=True):
     hint: str
 
 
-class FindingStatus(msgspec.Struct, frozen=True):
+class ProblemStatus(msgspec.Struct, frozen=True):
     """Something that is wrong."""
 
     state: str
@@ -36,7 +36,7 @@ class FindingStatus(msgspec.Struct, frozen=True):
     since: datetime | None
 
 
-class Size(msgspec.Struct, frozen=True):
+class BackupSize(msgspec.Struct, frozen=True):
     """The size of one good backup."""
 
     at: datetime | None
@@ -63,7 +63,7 @@ class TargetStatus(msgspec.Struct, frozen=True):
     backups_marked_for_delete: int
     oldest_unbuilt_at: datetime | None
     last_failed_at: datetime | None
-    recent_sizes: tuple[Size, ...]
+    recent_sizes: tuple[BackupSize, ...]
     """The oldest first."""
 
 
@@ -78,7 +78,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     state: str
     title: str
     level: str
-    findings: tuple[FindingStatus, ...]
+    findings: tuple[ProblemStatus, ...]
     suspended: bool | None
     backup_required: bool | None
     created_at: datetime | None
@@ -91,7 +91,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     read_at: datetime | None
     read_succeeded: bool | None
     """Of the last try; null: not tried yet."""
-    trouble: TroubleStatus | None
+    trouble: LastErrorStatus | None
     targets: tuple[TargetStatus, ...]
 
 
@@ -105,7 +105,7 @@ class PanelStatus(msgspec.Struct, frozen=True):
     state: str
     title: str
     level: str
-    findings: tuple[FindingStatus, ...]
+    findings: tuple[ProblemStatus, ...]
     servers: int
     """That are read by this exporter."""
     servers_listed: int | None
@@ -121,10 +121,10 @@ class PanelStatus(msgspec.Struct, frozen=True):
     poll_lag_seconds: float
     clock_skew_seconds: float | None
     errors: Mapping[str, int]
-    trouble: TroubleStatus | None
+    trouble: LastErrorStatus | None
 
 
-class Status(msgspec.Struct, frozen=True):
+class StatusResponse(msgspec.Struct, frozen=True):
     """Everything that is asked for."""
 
     generated_at: datetime | None

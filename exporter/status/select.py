@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ..clock import Now
-from ..health.conditions import RANK, Condition, Problem, Severity
+from ..health.conditions import SERVER_CONDITION_RANK, Condition, Problem, Severity
 from ..health.panel import judge_panel
 from ..health.server import UNRESOLVED, ServerHealth, judge_server
 from ..health.targets import BackupSummary
@@ -23,35 +23,35 @@ from ..metrics.exposition import Snapshot
 from ..model.entities import Target
 from ..model.selection import Shard
 from ..model.store import PanelStore, ServerEntry
-from .query import TROUBLE, Query, whole_number
+from .query import ANY_PROBLEM, Query, parse_number
 
-_DIGITS_OF_A_SERVER = 19
+_MAX_VM_ID_DIGITS = 19
 """No number of one has more."""
 
-Verdicts = Mapping[str, Mapping[int, BackupSummary]]
+Summaries = Mapping[str, Mapping[int, BackupSummary]]
 """By panel and server."""
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class JudgedServer(msgspec.Struct, frozen=True, gc=False):
     """One server, judged."""
 
     panel: PanelStore
     vm_id: str
-    judgement: ServerHealth
-    watch: ServerEntry | None = None
+    health: ServerHealth
+    entry: ServerEntry | None = None
     """None: a configured identifier that no server is known for."""
-    verdict: BackupSummary | None = None
+    summary: BackupSummary | None = None
     """None: its backups are not known, or too old."""
 
     @property
     def label(self) -> str:
         """Return what the server is called, as far as is known."""
-        server = self.watch and self.watch.state.server
+        server = self.entry and self.entry.state.server
         return server.label if server else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class StatusSelection:
     """What is to be shown at one moment."""
 
     now: Now
@@ -65,51 +65,62 @@ class Board:
     query: Query
     """With the page that is shown: the last, where there are not so many."""
     pages: int
-    entries: tuple[Entry, ...]
+    servers: tuple[JudgedServer, ...]
     """Of this page."""
 
 
-def board(moment: Snapshot, verdicts: Verdicts, shard: Shard, wanted: Query) -> Board:
+def select_servers(
+    snapshot: Snapshot, summaries: Summaries, shard: Shard, query: Query
+) -> StatusSelection:
     """Judge everything, then choose, sort and cut."""
-    every = list(_entries(moment, verdicts))
-    counts = Counter(chain.from_iterable(map(_kinds, every)))
-    found = [entry for entry in every if _matches(entry, wanted)]
-    pages = max(1, -(-len(found) // wanted.per_page))
-    page = min(wanted.page, pages)
-    start = (page - 1) * wanted.per_page
-    shown = _sorted(found, wanted, moment.now)[start : start + wanted.per_page]
-    return Board(
-        now=moment.now,
+    all_servers = list(_judge_all(snapshot, summaries))
+    counts = Counter(chain.from_iterable(map(_conditions, all_servers)))
+    matching = [judged for judged in all_servers if _matches(judged, query)]
+    pages = max(1, -(-len(matching) // query.per_page))
+    page = min(query.page, pages)
+    start = (page - 1) * query.per_page
+    shown = _sorted(matching, query, snapshot.now)[start : start + query.per_page]
+    return StatusSelection(
+        now=snapshot.now,
         shard=shard,
-        panels=tuple((p, judge_panel(p, moment.now, shard)) for p in moment.panels),
-        total=len(every),
-        counts={kind: counts[kind] for kind in RANK if kind in counts},
-        matching=len(found),
-        query=replace(wanted, page=page),
+        panels=tuple(
+            (panel, judge_panel(panel, snapshot.now, shard))
+            for panel in snapshot.panels
+        ),
+        total=len(all_servers),
+        counts={
+            condition: counts[condition]
+            for condition in SERVER_CONDITION_RANK
+            if condition in counts
+        },
+        matching=len(matching),
+        query=replace(query, page=page),
         pages=pages,
-        entries=tuple(shown),
+        servers=tuple(shown),
     )
 
 
-def entry(
-    moment: Snapshot, verdicts: Verdicts, panel_name: str, vm_id: str
-) -> Entry | None:
+def find_server(
+    snapshot: Snapshot, summaries: Summaries, panel_name: str, vm_id: str
+) -> JudgedServer | None:
     """Return one server; None: there is none."""
-    for panel in moment.panels:
+    for panel in snapshot.panels:
         if panel.name != panel_name:
             continue
-        number = whole_number(vm_id, _DIGITS_OF_A_SERVER)
-        watch = None if number is None else panel.servers.get(number)
-        if watch is not None and number is not None:
-            return _judged(panel, number, watch, verdicts[panel.name], moment.now)
+        number = parse_number(vm_id, _MAX_VM_ID_DIGITS)
+        entry = None if number is None else panel.servers.get(number)
+        if entry is not None and number is not None:
+            return _judge(panel, number, entry, summaries[panel.name], snapshot.now)
         if vm_id in panel.unresolved:
-            return Entry(panel, vm_id, UNRESOLVED)
+            return JudgedServer(panel, vm_id, UNRESOLVED)
     return None
 
 
-def next_start_at(entry: Entry, now: Now, target: Target | None = None) -> float | None:
+def next_start_at(
+    judged: JudgedServer, now: Now, target: Target | None = None
+) -> float | None:
     """Return when the next backup of a server, or of a target, is to start."""
-    schedules = () if entry.watch is None else entry.watch.state.schedules or ()
+    schedules = () if judged.entry is None else judged.entry.state.schedules or ()
     starts = (
         schedule.next_start_at
         for schedule in schedules
@@ -118,89 +129,89 @@ def next_start_at(entry: Entry, now: Now, target: Target | None = None) -> float
     return min((s for s in starts if s is not None and s > now.time), default=None)
 
 
-def _entries(moment: Snapshot, verdicts: Verdicts) -> Iterator[Entry]:
-    for panel in moment.panels:
-        known = verdicts[panel.name]
-        for vm_id, watch in panel.servers.items():
-            yield _judged(panel, vm_id, watch, known, moment.now)
-        for name in panel.unresolved:
-            yield Entry(panel, name, UNRESOLVED)
+def _judge_all(snapshot: Snapshot, summaries: Summaries) -> Iterator[JudgedServer]:
+    for panel in snapshot.panels:
+        panel_summaries = summaries[panel.name]
+        for vm_id, entry in panel.servers.items():
+            yield _judge(panel, vm_id, entry, panel_summaries, snapshot.now)
+        for identifier in panel.unresolved:
+            yield JudgedServer(panel, identifier, UNRESOLVED)
 
 
-def _judged(
+def _judge(
     panel: PanelStore,
     vm_id: int,
-    watch: ServerEntry,
-    verdicts: Mapping[int, BackupSummary],
+    entry: ServerEntry,
+    summaries: Mapping[int, BackupSummary],
     now: Now,
-) -> Entry:
-    verdict = verdicts.get(vm_id)
-    judgement = judge_server(panel, watch, verdict, now)
-    return Entry(panel, str(vm_id), judgement, watch, verdict)
+) -> JudgedServer:
+    summary = summaries.get(vm_id)
+    health = judge_server(panel, entry, summary, now)
+    return JudgedServer(panel, str(vm_id), health, entry, summary)
 
 
-def _kinds(entry: Entry) -> Collection[Condition]:
-    findings = entry.judgement.findings
-    if len(findings) < 2:
-        return (entry.judgement.state,)
-    return {finding.kind for finding in findings}
+def _conditions(judged: JudgedServer) -> Collection[Condition]:
+    problems = judged.health.problems
+    if len(problems) < 2:
+        return (judged.health.condition,)
+    return {problem.condition for problem in problems}
 
 
-def _matches(entry: Entry, wanted: Query) -> bool:
-    if wanted.panels and entry.panel.name not in wanted.panels:
+def _matches(judged: JudgedServer, query: Query) -> bool:
+    if query.panels and judged.panel.name not in query.panels:
         return False
-    if wanted.states and not _is_in(entry, wanted.states):
+    if query.states and not _has_state(judged, query.states):
         return False
-    if not wanted.text:
+    if not query.text:
         return True
-    text = wanted.text.casefold()
-    return any(text in each.casefold() for each in _texts(entry))
+    text = query.text.casefold()
+    return any(text in searched.casefold() for searched in _searched_texts(judged))
 
 
-def _is_in(entry: Entry, states: tuple[str, ...]) -> bool:
-    worst = entry.judgement.state
-    if TROUBLE in states and (worst.alert or worst.level >= Severity.WARNING):
+def _has_state(judged: JudgedServer, states: tuple[str, ...]) -> bool:
+    worst = judged.health.condition
+    if ANY_PROBLEM in states and (worst.alert or worst.severity >= Severity.WARNING):
         return True
-    return any(kind.key in states for kind in _kinds(entry))
+    return any(condition.key in states for condition in _conditions(judged))
 
 
-def _texts(entry: Entry) -> Iterable[str]:
-    yield entry.vm_id
-    server = entry.watch and entry.watch.state.server
+def _searched_texts(judged: JudgedServer) -> Iterable[str]:
+    yield judged.vm_id
+    server = judged.entry and judged.entry.state.server
     if server:
         yield from (server.label, server.hostname, server.identifier)
 
 
-def _sorted(entries: list[Entry], wanted: Query, now: Now) -> list[Entry]:
+def _sorted(servers: list[JudgedServer], query: Query, now: Now) -> list[JudgedServer]:
     """Sort; what is not known comes last either way, equals by state and name."""
-    entries = sorted(entries, key=_by_state)
-    if wanted.sort == "state":
-        return entries[::-1] if wanted.descending else entries
-    value = _VALUES[wanted.sort]
-    valued = [(value(entry, now), entry) for entry in entries]
-    known = [(found, entry) for found, entry in valued if found is not None]
-    known.sort(key=lambda pair: pair[0], reverse=wanted.descending)
-    unknown = (entry for found, entry in valued if found is None)
-    return [*(entry for _, entry in known), *unknown]
+    servers = sorted(servers, key=_by_state)
+    if query.sort == "state":
+        return servers[::-1] if query.descending else servers
+    value = _SORT_VALUES[query.sort]
+    valued = [(value(judged, now), judged) for judged in servers]
+    known = [(found, judged) for found, judged in valued if found is not None]
+    known.sort(key=lambda pair: pair[0], reverse=query.descending)
+    unknown = (judged for found, judged in valued if found is None)
+    return [*(judged for _, judged in known), *unknown]
 
 
-def _by_state(entry: Entry) -> tuple[int, str, str, str]:
-    rank = RANK[entry.judgement.state]
-    return rank, entry.label.casefold(), entry.panel.name, entry.vm_id.zfill(20)
+def _by_state(judged: JudgedServer) -> tuple[int, str, str, str]:
+    rank = SERVER_CONDITION_RANK[judged.health.condition]
+    return rank, judged.label.casefold(), judged.panel.name, judged.vm_id.zfill(20)
 
 
-def _interval(entry: Entry) -> float | None:
+def _shortest_interval(judged: JudgedServer) -> float | None:
     """Return the shortest interval that is expected of any target."""
-    targets = () if entry.verdict is None else entry.verdict.targets
+    targets = () if judged.summary is None else judged.summary.targets
     intervals = (t.expected_interval for t in targets)
     return min((i.seconds for i in intervals if i is not None), default=None)
 
 
-_VALUES: Mapping[str, Callable[[Entry, Now], Any]] = {
-    "server": lambda entry, _: (entry.label or entry.vm_id).casefold(),
-    "panel": lambda entry, _: entry.panel.name,
-    "last_success": lambda entry, _: entry.verdict and entry.verdict.last_success_at,
-    "size": lambda entry, _: entry.verdict and entry.verdict.size_bytes,
-    "interval": lambda entry, _: _interval(entry),
+_SORT_VALUES: Mapping[str, Callable[[JudgedServer, Now], Any]] = {
+    "server": lambda judged, _: (judged.label or judged.vm_id).casefold(),
+    "panel": lambda judged, _: judged.panel.name,
+    "last_success": lambda judged, _: judged.summary and judged.summary.last_success_at,
+    "size": lambda judged, _: judged.summary and judged.summary.size_bytes,
+    "interval": lambda judged, _: _shortest_interval(judged),
     "next_start": next_start_at,
 }

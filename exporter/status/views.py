@@ -17,12 +17,11 @@ import msgspec
 
 from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
-from .api import Errors, server_status, status
-from .api import moment as shown_moment
-from .html import StatusPages, rows
+from .api import ErrorCounts, server_status, status_response, utc_datetime
+from .html import StatusPages, backup_page
 from .query import Query
-from .schema import Status
-from .select import board, entry
+from .schema import StatusResponse
+from .select import find_server, select_servers
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ class Views:
 
     exposition: Exposition
     shard: Shard
-    errors: Errors
+    error_counts: ErrorCounts
     pages: StatusPages
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "view")
@@ -47,48 +46,50 @@ class Views:
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def overview(self, wanted: Query) -> str:
+    async def overview(self, query: Query) -> str:
         """Return the page of all panels and of the servers that are wanted."""
         ready = self.exposition.store.ready()
 
-        def made(moment: Snapshot) -> str:
-            shown = self._status(moment, wanted)
-            return self.pages.overview(shown, wanted, ready=ready)
+        def render(snapshot: Snapshot) -> str:
+            response = self._response(snapshot, query)
+            return self.pages.overview(response, query, ready=ready)
 
-        return await self._made(made)
+        return await self._run(render)
 
-    async def status(self, wanted: Query) -> bytes:
+    async def status(self, query: Query) -> bytes:
         """Return the same as JSON."""
 
-        def made(moment: Snapshot) -> bytes:
-            return msgspec.json.encode(self._status(moment, wanted))
+        def render(snapshot: Snapshot) -> bytes:
+            return msgspec.json.encode(self._response(snapshot, query))
 
-        return await self._made(made)
+        return await self._run(render)
 
     async def server(self, panel: str, vm_id: str, page: int) -> str | None:
         """Return the page of one server; None: there is none."""
 
-        def made(moment: Snapshot) -> str | None:
-            verdicts = self.exposition.verdicts(moment)
-            found = entry(moment, verdicts, panel, vm_id)
-            if found is None:
+        def render(snapshot: Snapshot) -> str | None:
+            summaries = self.exposition.summaries(snapshot)
+            judged = find_server(snapshot, summaries, panel, vm_id)
+            if judged is None:
                 return None
-            watch = found.watch
-            backups = () if watch is None else tuple(watch.state.backups or ())
+            entry = judged.entry
+            backups = () if entry is None else tuple(entry.state.backups or ())
             return self.pages.server(
-                server_status(found, moment.now),
-                rows(backups, page),
-                shown_moment(moment.now.time),
-                fresh=found.verdict is not None,
+                server_status(judged, snapshot.now),
+                backup_page(backups, page),
+                utc_datetime(snapshot.now.time),
+                fresh=judged.summary is not None,
             )
 
-        return await self._made(made)
+        return await self._run(render)
 
-    async def _made(self, make: Callable[[Snapshot], T]) -> T:
-        moment = self.exposition.moment()
+    async def _run(self, render: Callable[[Snapshot], T]) -> T:
+        snapshot = self.exposition.snapshot()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, make, moment)
+        return await loop.run_in_executor(self._thread, render, snapshot)
 
-    def _status(self, moment: Snapshot, wanted: Query) -> Status:
-        verdicts = self.exposition.verdicts(moment)
-        return status(board(moment, verdicts, self.shard, wanted), self.errors)
+    def _response(self, snapshot: Snapshot, query: Query) -> StatusResponse:
+        summaries = self.exposition.summaries(snapshot)
+        return status_response(
+            select_servers(snapshot, summaries, self.shard, query), self.error_counts
+        )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from ..errors import ConfigError
-from ..metrics.exposition import Body, Exposition, accepts_gzip, media_type
+from ..metrics.exposition import Body, Exposition, accepts_gzip, negotiate_media_type
 from ..metrics.scrapes import Scrapes
 from ..model.store import Store
-from ..status.query import BadQuery, Query, number_of_page, query
+from ..status.query import BadQuery, Query, parse_page, parse_query
 from ..status.views import Views
 
 _RETRY_SECONDS = "1"
@@ -86,7 +86,7 @@ class Handlers:
             self._scrapes -= 1
 
     async def _scrape(self, request: web.Request) -> web.StreamResponse:
-        kind = media_type(",".join(request.headers.getall("Accept", [])))
+        kind = negotiate_media_type(",".join(request.headers.getall("Accept", [])))
         names = frozenset(request.query.getall("name[]", []))
         compressed = accepts_gzip(
             ",".join(request.headers.getall("Accept-Encoding", []))
@@ -110,7 +110,7 @@ class Handlers:
     async def _server(self, request: web.Request) -> web.Response:
         panel, vm_id = (request.query.get(name, "") for name in ("panel", "vm_id"))
         try:
-            page = number_of_page(request.query)
+            page = parse_page(request.query)
         except BadQuery as error:
             return _refused(error)
         text = await self.views.server(panel, vm_id, page)
@@ -131,10 +131,12 @@ class Handlers:
 
     def _wanted(self, request: web.Request, most: int) -> Query:
         panels = self.exposition.store.panels
-        return query(request.query, panels=panels, most=most)
+        return parse_query(request.query, panels=panels, max_per_page=most)
 
     def _page(self, text: str) -> web.Response:
-        headers = _PAGE_HEADERS | {"Content-Security-Policy": self.views.pages.policy}
+        headers = _PAGE_HEADERS | {
+            "Content-Security-Policy": self.views.pages.content_security_policy
+        }
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _healthy(self, _: web.Request) -> web.Response:

@@ -83,7 +83,7 @@ def floors(text: bytes, body: bytes) -> Floors:
     written = [*ages(), readings()]
     return Floors(
         join=_best(lambda: b"".join(pieces)),
-        templates=_best(lambda: [each.text() for each in kept]),
+        templates=_best(lambda: [each.inflate() for each in kept]),
         ages=_best(ages),
         readings=_best(readings),
         compression=_best(lambda: [deflated(each) for each in written]),
@@ -96,7 +96,7 @@ def inflation(text: bytes) -> float:
     """Return the seconds that it takes to inflate a text from pieces."""
     size = 16 * 1024
     pieces = [deflated_text(text[at : at + size]) for at in range(0, len(text), size)]
-    return _best(lambda: [each.text() for each in pieces])
+    return _best(lambda: [each.inflate() for each in pieces])
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -14,13 +14,13 @@ import aiohttp
 from cloud_process import Cloud, cloud
 from subject_process import measured_exporter
 
-from exporter.metrics.cache import SERVERS
+from exporter.metrics.cache import SERVERS_PER_BLOCK
 
 _SERVERS = 400
 _BACKUPS = 30
 _CONCURRENCY = 8
 _PASSES = 9
-_APART = range(1, _SERVERS + 1, SERVERS)
+_APART = range(1, _SERVERS + 1, SERVERS_PER_BLOCK)
 """A server of each block."""
 _OTHERS_OFF = {
     "schedules": False,

@@ -135,7 +135,7 @@ async def _read(exporter: Exporter, vm_ids: list[int]) -> None:
             await poller._read_server(vm_id)  # noqa: SLF001  # all that a poll does
 
     await asyncio.gather(*(in_turn() for _ in range(_CONCURRENCY)))
-    exporter.exposition.update(exporter.exposition.moment())
+    exporter.exposition.update(exporter.exposition.snapshot())
 
 
 def _family(pid: int) -> list[int]:

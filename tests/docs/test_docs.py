@@ -14,7 +14,7 @@ from stores import a_store
 from web_handlers import handlers_for
 
 from exporter.metrics import FAMILIES
-from exporter.metrics.exporter import OWN, OwnFamily
+from exporter.metrics.exporter import OWN_FAMILIES, OwnFamily
 from exporter.metrics.family import Family
 
 _SKIPPED = {".pytest_cache", ".tools", ".venv", "build", "dist", "node_modules"}
@@ -71,7 +71,7 @@ def test_every_metric_is_documented_and_no_other() -> None:
     """The tables of the page name each family once; its text names no other."""
     page = (DOCS / "metrics.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
-    names = [*map(_name, FAMILIES), *map(_name, OWN)]
+    names = [*map(_name, FAMILIES), *map(_name, OWN_FAMILIES)]
 
     assert sorted(rows) == sorted(names)
     assert list(_unknown(page)) == []
@@ -92,7 +92,7 @@ def _unknown(text: str) -> Iterator[str]:
 
     Names with colons are those of recorded series, which test_alert_rules.py checks.
     """
-    names = {*map(_name, FAMILIES), *map(_name, OWN)}
+    names = {*map(_name, FAMILIES), *map(_name, OWN_FAMILIES)}
     for found in re.finditer(r"(?<!:)\bonapp_(\w+)(\*?)", text):
         name = f"onapp_{found[1]}"
         base = re.sub("_(bucket|sum|count)$", "", name)

@@ -50,7 +50,7 @@ from exporter.demo.cloud.demo_cloud import demo_cloud
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
-from exporter.metrics.exporter import OWN, ExporterMetrics, OwnFamily
+from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
@@ -59,7 +59,7 @@ from exporter.model.selection import Expectation, Shard
 from exporter.model.store import PanelStore, Store
 from exporter.model.transaction_log import TransactionLog
 
-EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN)
+EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
 AT_ANY_SPEED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -92,7 +92,7 @@ def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
         telemetry.requests,
         telemetry.errors,
         telemetry.rows_skipped,
-        telemetry.duration,
+        telemetry.request_duration,
     ):
         registry.register(family)
     for panel in panels:
@@ -191,7 +191,7 @@ def test_help_can_stand_as_it_is_and_says_that_data_are_polled(family: Family) -
     assert unit in family.help
 
 
-@pytest.mark.parametrize("family", OWN, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", OWN_FAMILIES, ids=lambda family: family.name)
 def test_the_help_of_own_metrics_can_stand_as_it_is(family: OwnFamily) -> None:
     """They are counted here and now, so only the unit matters."""
     assert not re.search(r'[\\\n"]', family.help)
@@ -349,7 +349,7 @@ def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
     fresh = scrape.render(TEXT).decode()
     clock.elapsed = 0.5
     stale = scrape.render(TEXT).decode()
-    judged = scrape.verdicts(scrape.moment())
+    judged = scrape.summaries(scrape.snapshot())
     add_server(panel, a_server(), a_backup())
     again = scrape.render(TEXT).decode()
 
@@ -383,7 +383,7 @@ def test_the_detail_can_be_switched_while_it_runs() -> None:
     scrape = exposition(a_store(panel))
 
     def shown(detail: Detail) -> list[str]:
-        scrape.show(detail)
+        scrape.set_detail(detail)
         text = scrape.render(TEXT).decode()
         assert "onapp_target_backups{" in text
         return re.findall(r'onapp_backup_size_bytes\{.*backup_id="(\d+)"', text)

@@ -100,7 +100,7 @@ class Scraped:
 
     def a_reload_shows_less(self) -> None:
         """Change nothing that is known."""
-        self.exposition.show(Detail(backups=False))
+        self.exposition.set_detail(Detail(backups=False))
 
 
 def said(body: Body) -> bytes:

@@ -21,14 +21,14 @@ from prometheus_client import CollectorRegistry
 from stores import TIME, FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
-from exporter.health.targets import judge
+from exporter.health.targets import summarize_backups
 from exporter.metrics import FAMILIES
-from exporter.metrics.cache import SERVERS
+from exporter.metrics.cache import SERVERS_PER_BLOCK
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.metrics.family import PanelFamily
 from exporter.metrics.gzip_member import deflated_text
 from exporter.metrics.scrapes import Scrapes
-from exporter.metrics.text_format import ROW_FAMILIES, server_lines
+from exporter.metrics.text_format import CACHED_FAMILIES, server_lines
 from exporter.model.packed import PackedBackups, inflated, packed
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
@@ -42,7 +42,7 @@ PANEL_PIECES = 1 + sum(isinstance(family, PanelFamily) for family in FAMILIES)
 def a_large_panel() -> PanelStore:
     """Return the store of a panel that fills several blocks."""
     panel = a_panel()
-    for vm_id in range(1, BLOCKS * SERVERS + 1):
+    for vm_id in range(1, BLOCKS * SERVERS_PER_BLOCK + 1):
         add_server(
             panel, a_server(id=vm_id), a_backup(id=vm_id), a_backup(id=10_000 + vm_id)
         )
@@ -58,16 +58,18 @@ def exposition(panel: PanelStore) -> Exposition:
 
 def compressed(made: Exposition) -> bytes:
     """Return a compressed scrape."""
-    return b"".join(made.scrape(made.moment()).compressed(TEXT).chunks())
+    return b"".join(made.scrape(made.snapshot()).compressed(TEXT).chunks())
 
 
 def test_a_scrape_of_what_is_known_writes_ages_alone() -> None:
     """No server is judged or written; one piece of ages a block is compressed."""
     made = exposition(a_large_panel())
-    with counting_calls(judge, server_lines, deflated_text, inflated) as work:
+    with counting_calls(
+        summarize_backups, server_lines, deflated_text, inflated
+    ) as work:
         compressed(made)
 
-    assert (work["judge"], work["server_lines"]) == (0, 0)
+    assert (work["summarize_backups"], work["server_lines"]) == (0, 0)
     assert BLOCKS <= work["deflated_text"] <= BLOCKS + PANEL_PIECES
     assert work["inflated"] == BLOCKS
 
@@ -78,14 +80,20 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     made = exposition(panel)
     add_server(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
     unpacked = PackedBackups._unpacked  # noqa: SLF001  # all ways to the rows lead there
-    with counting_calls(judge, server_lines, deflated_text, unpacked) as work:
+    with counting_calls(
+        summarize_backups, server_lines, deflated_text, unpacked
+    ) as work:
         compressed(made)
         compressed(made)
     text = gzip.decompress(compressed(made)).decode()
 
     # Those that show the lock: of the backup and of its target.
     assert work["deflated_text"] <= 2 + 2 * (BLOCKS + PANEL_PIECES)
-    assert (work["judge"], work["server_lines"], work["_unpacked"]) == (1, 1, 1)
+    assert (work["summarize_backups"], work["server_lines"], work["_unpacked"]) == (
+        1,
+        1,
+        1,
+    )
     assert 'onapp_backup_locked{panel="cp",vm_id="7",backup_id="7"} 1\n' in text
 
 
@@ -106,7 +114,7 @@ def test_families_that_are_not_asked_for_are_not_made() -> None:
     """`name[]` saves the ages, which are most of the work."""
     made = exposition(a_large_panel())
     with counting_calls(deflated_text, inflated) as work:
-        made.scrape(made.moment(), frozenset({"onapp_backup_built"}))
+        made.scrape(made.snapshot(), frozenset({"onapp_backup_built"}))
 
     assert work == Counter()
 
@@ -115,20 +123,20 @@ def test_a_plain_scrape_is_inflated_as_it_is_sent() -> None:
     """So that it is never in memory as a whole."""
     made = exposition(a_large_panel())
     with counting_calls(inflated) as work:
-        body = made.scrape(made.moment()).plain(TEXT)
+        body = made.scrape(made.snapshot()).plain(TEXT)
         before = work["inflated"]
         chunks = body.chunks()
 
         assert before == work["inflated"] == BLOCKS
         assert sum(map(len, chunks)) == body.length
-    assert work["inflated"] > BLOCKS * len(ROW_FAMILIES) / 2
+    assert work["inflated"] > BLOCKS * len(CACHED_FAMILIES) / 2
 
 
 @pytest.mark.parametrize("form", ["compressed", "plain"])
 def test_a_scrape_takes_little_memory_beside_what_it_reads(form: str) -> None:
     """A fifth of what is kept, by what more servers take; a client reads it slowly."""
-    kept_of_few, peak_of_few = memory(BLOCKS * SERVERS, form)
-    kept_of_many, peak_of_many = memory(4 * BLOCKS * SERVERS, form)
+    kept_of_few, peak_of_few = memory(BLOCKS * SERVERS_PER_BLOCK, form)
+    kept_of_many, peak_of_many = memory(4 * BLOCKS * SERVERS_PER_BLOCK, form)
 
     assert peak_of_many - peak_of_few <= 1.2 * (kept_of_many - kept_of_few)
 
@@ -145,7 +153,7 @@ def memory(servers: int, form: str) -> tuple[int, int]:
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        body = getattr(made.scrape(made.moment()), form)(TEXT)
+        body = getattr(made.scrape(made.snapshot()), form)(TEXT)
         assert sum(map(len, body.chunks())) == body.length
         return kept, tracemalloc.get_traced_memory()[1]
     finally:
@@ -170,7 +178,7 @@ async def test_a_long_answer_is_decoded_beside_the_loop(
 async def polled(cloud: MonitoredCloud) -> Counter[str]:
     """Let every server be polled once more, and be scraped; return the work."""
     await cloud.metrics()
-    with counting_calls(RowDecoder.decode, judge, server_lines) as work:
+    with counting_calls(RowDecoder.decode, summarize_backups, server_lines) as work:
         await cloud.advance(900.0)
         cloud.exporter.exposition.render(TEXT)
     return work
@@ -234,7 +242,7 @@ async def test_another_body_is_written_only_if_it_means_something_else(
         work = await polled(cloud)
 
     assert work["decode"] == 1
-    assert (work["judge"], work["server_lines"]) == (times, times)
+    assert (work["summarize_backups"], work["server_lines"]) == (times, times)
 
 
 async def test_scrapers_that_ask_at_once_share_what_is_made() -> None:

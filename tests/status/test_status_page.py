@@ -46,26 +46,26 @@ from stores import (
 from web_handlers import handlers_for, no_error_counts
 
 from exporter.demo.cloud.simulation import SimulatedCloud
-from exporter.health.conditions import PANEL_KINDS, SERVER_KINDS
+from exporter.health.conditions import PANEL_CONDITIONS, SERVER_CONDITIONS
 from exporter.health.server import judge_server
-from exporter.health.targets import judge
+from exporter.health.targets import summarize_backups
 from exporter.model.entities import Backup, Disk, Schedule, Target
 from exporter.model.packed import packed
 from exporter.model.selection import Expectation, Shard
 from exporter.model.store import LastError, ServerState, Store
-from exporter.status.api import server_status, status
-from exporter.status.html import RUNBOOKS
+from exporter.status.api import server_status, status_response
+from exporter.status.html import RUNBOOKS_URL
 from exporter.status.query import Query
 from exporter.status.schema import (
-    FindingStatus,
+    BackupSize,
+    LastErrorStatus,
     PanelStatus,
+    ProblemStatus,
     ServerStatus,
-    Size,
-    Status,
+    StatusResponse,
     TargetStatus,
-    TroubleStatus,
 )
-from exporter.status.select import board
+from exporter.status.select import select_servers
 from exporter.web.server import serving
 
 HTTP_PAGE = (ROOT / "docs" / "http.md").read_text("utf-8")
@@ -625,7 +625,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     assert found["next_request_at"] == "2027-01-15T08:10:00Z"
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
-    assert f'href="{RUNBOOKS}OnAppPanelUnauthorized.md"' in page
+    assert f'href="{RUNBOOKS_URL}OnAppPanelUnauthorized.md"' in page
     assert secret not in page + said
 
 
@@ -873,7 +873,7 @@ def test_runbooks_are_those_of_the_alerts() -> None:
         if "alert" in alert
     }
 
-    assert found == RUNBOOKS
+    assert found == RUNBOOKS_URL
 
 
 async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
@@ -912,7 +912,7 @@ async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> N
             _, text, headers = await cloud.get("/api/v1/status?per_page=1000")
     finally:
         await panel.stop()
-    decoded = msgspec.json.decode(text, type=Status, strict=True)
+    decoded = msgspec.json.decode(text, type=StatusResponse, strict=True)
     moments = re.findall(r'"(?:\w+_)?at":"([^"]*)"', text)
 
     assert headers["Content-Type"] == "application/json"
@@ -925,8 +925,8 @@ async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "shape",
     [
-        *(Status, PanelStatus, ServerStatus, TargetStatus, FindingStatus),
-        *(TroubleStatus, Size),
+        *(StatusResponse, PanelStatus, ServerStatus, TargetStatus, ProblemStatus),
+        *(LastErrorStatus, BackupSize),
     ],
 )
 def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> None:
@@ -934,7 +934,7 @@ def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> Non
     section = HTTP_PAGE.partition("## The status as JSON")[2].partition("## The me")[0]
 
     assert {key for key in get_type_hints(shape) if f"`{key}`" not in section} == set()
-    assert get_args(get_type_hints(Status)["servers"])[0] is ServerStatus
+    assert get_args(get_type_hints(StatusResponse)["servers"])[0] is ServerStatus
 
 
 def test_every_state_is_documented_with_its_level() -> None:
@@ -944,8 +944,10 @@ def test_every_state_is_documented_with_its_level() -> None:
     )
     panels = next(x for x in HTTP_PAGE.splitlines() if x.startswith("| `state`, `tit"))
 
-    assert rows == [(kind.key, kind.level.name.lower()) for kind in SERVER_KINDS]
-    assert re.findall(r"`(\w+)`", panels)[3:] == [kind.key for kind in PANEL_KINDS]
+    assert rows == [
+        (kind.key, kind.severity.name.lower()) for kind in SERVER_CONDITIONS
+    ]
+    assert re.findall(r"`(\w+)`", panels)[3:] == [kind.key for kind in PANEL_CONDITIONS]
 
 
 @settings(max_examples=40, deadline=None)
@@ -953,9 +955,11 @@ def test_every_state_is_documented_with_its_level() -> None:
 def test_whatever_is_known_can_be_shown(store: Store) -> None:
     """Any text, moment and number: as HTML and as JSON."""
     views = handlers_for(store).views
-    moment = views.exposition.moment()
-    verdicts = views.exposition.verdicts(moment)
-    shown = status(board(moment, verdicts, Shard(), Query()), no_error_counts)
+    moment = views.exposition.snapshot()
+    verdicts = views.exposition.summaries(moment)
+    shown = status_response(
+        select_servers(moment, verdicts, Shard(), Query()), no_error_counts
+    )
     page = views.pages.overview(shown, Query(), ready=False)
     said = json.loads(msgspec.json.encode(shown))
 
@@ -987,16 +991,17 @@ def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
     """Backups are unpacked for the servers of the page alone, and judged for none."""
     store = a_large_store(300)
     views = handlers_for(store).views
-    views.exposition.update(views.exposition.moment())
-    with counting_calls(judge, judge_server, server_status) as work:
-        moment = views.exposition.moment()
-        verdicts = views.exposition.verdicts(moment)
-        shown = status(
-            board(moment, verdicts, Shard(), Query(text="web")), no_error_counts
+    views.exposition.update(views.exposition.snapshot())
+    with counting_calls(summarize_backups, judge_server, server_status) as work:
+        moment = views.exposition.snapshot()
+        verdicts = views.exposition.summaries(moment)
+        shown = status_response(
+            select_servers(moment, verdicts, Shard(), Query(text="web")),
+            no_error_counts,
         )
         page = views.pages.overview(shown, Query(), ready=True)
 
-    assert work["judge"] == 0
+    assert work["summarize_backups"] == 0
     assert work["judge_server"] == 300
     assert work["server_status"] == 50
     assert len(page) < 150_000
@@ -1014,10 +1019,12 @@ def test_the_largest_page_stays_small() -> None:
         endless = {"label": "é" * 9_000, "hostname": "h" * 9_000}
         add_server(panel, a_server(id=number, **endless), *rows)
     views = handlers_for(a_store(panel)).views
-    moment = views.exposition.moment()
+    moment = views.exposition.snapshot()
     wanted = Query(per_page=100)
-    found = board(moment, views.exposition.verdicts(moment), Shard(), wanted)
-    page = views.pages.overview(status(found, no_error_counts), wanted, ready=True)
+    found = select_servers(moment, views.exposition.summaries(moment), Shard(), wanted)
+    page = views.pages.overview(
+        status_response(found, no_error_counts), wanted, ready=True
+    )
 
     assert len(page.encode()) < 300_000
     assert f"{'é' * 79}…" in page

@@ -12,7 +12,7 @@ from exporter.config.schema import Detail
 from exporter.metrics.exposition import Exposition
 from exporter.model.selection import Shard
 from exporter.model.store import Store
-from exporter.status.api import Errors
+from exporter.status.api import ErrorCounts
 from exporter.status.html import StatusPages
 from exporter.status.views import Views
 from exporter.web.handlers import Handlers
@@ -42,7 +42,7 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
     effective: Callable[[], str] = str,
     reload: Callable[[], Awaitable[None]] = _no_reload,
     shard: Shard | None = None,
-    errors: Errors = no_error_counts,
+    errors: ErrorCounts = no_error_counts,
 ) -> Handlers:
     """Return the handlers of every path, with the clock fixed at ``TIME``."""
     shard = shard or Shard()

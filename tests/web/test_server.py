@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 from web_handlers import handlers_for
 
 from exporter.clock import SystemClock
-from exporter.metrics.exposition import TEXT, accepts_gzip, media_type
+from exporter.metrics.exposition import TEXT, accepts_gzip, negotiate_media_type
 from exporter.web.auth import AccessControl, watching
 from exporter.web.connection import Connection, Limits
 from exporter.web.server import serving
@@ -699,8 +699,8 @@ def test_thousands_of_weights_choose_as_few_do() -> None:
     encodings = [f"x{number};q=0.1" for number in range(700)]
 
     assert len(",".join(entries)) < 8190
-    assert media_type(",".join(entries)) == TEXT
-    assert "openmetrics" in media_type(",".join([*entries, last]))
+    assert negotiate_media_type(",".join(entries)) == TEXT
+    assert "openmetrics" in negotiate_media_type(",".join([*entries, last]))
     assert accepts_gzip(",".join([*encodings, "gzip"]))
     assert not accepts_gzip(",".join([*encodings, "gzip;q=0"]))
 

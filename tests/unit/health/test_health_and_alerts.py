@@ -22,7 +22,7 @@ from exporter.health.panel import judge_panel
 from exporter.health.server import UNRESOLVED, judge_server
 from exporter.metrics.exporter import ExporterMetrics
 from exporter.metrics.exposition import TEXT, Exposition
-from exporter.metrics.family import view
+from exporter.metrics.family import server_view
 from exporter.model.selection import Shard
 from exporter.model.store import PanelStore, Store
 
@@ -37,12 +37,14 @@ _EACH_ALSO = {
 }
 """Of these two alerts fire."""
 _ABOUT = {
-    **dict.fromkeys((conditions.GIVEN_UP, conditions.OVERDUE), "schedule_id"),
-    conditions.COLLECTOR: "collector",
-    conditions.JAM: "action",
-    conditions.STORE_DISABLED: "backup_server_id",
+    **dict.fromkeys(
+        (conditions.SCHEDULE_FAILED, conditions.SCHEDULE_OVERDUE), "schedule_id"
+    ),
+    conditions.COLLECTOR_FAILING: "collector",
+    conditions.QUEUE_JAM: "action",
+    conditions.BACKUP_SERVER_DISABLED: "backup_server_id",
 }
-_SHIFT = {conditions.UNHEARD: Severity.CRITICAL}
+_SHIFT = {conditions.NOT_CONTACTED: Severity.CRITICAL}
 """Nobody is called for a panel that was not asked yet, unless it stays so."""
 
 
@@ -67,12 +69,12 @@ _NUMBER = r"([\d.]+(?: \* [\d.]+)?)"
         (
             the_rule("target:onapp_backup_stale:seconds"),
             rf"> {_NUMBER} \* target:onapp_backup_interval:seconds \+ {_NUMBER}",
-            (conditions.STALE_INTERVALS, conditions.QUEUE_SECONDS),
+            (conditions.STALE_INTERVALS, conditions.QUEUE_ALLOWANCE_SECONDS),
         ),
         (
             the_rule("target:onapp_backup_very_stale:seconds"),
             rf"> {_NUMBER} \* target:onapp_backup_interval:seconds \+ {_NUMBER}",
-            (conditions.VERY_STALE_INTERVALS, conditions.QUEUE_SECONDS),
+            (conditions.VERY_STALE_INTERVALS, conditions.QUEUE_ALLOWANCE_SECONDS),
         ),
         (
             the_rule("target:onapp_backup_stuck:seconds"),
@@ -88,20 +90,20 @@ _NUMBER = r"([\d.]+(?: \* [\d.]+)?)"
             the_rule("vm:onapp_vm_created_timestamp_seconds:young"),
             rf"time\(\) - {_NUMBER} or .* - {_NUMBER} \* min .*:min > {_NUMBER}",
             (
-                conditions.YOUNG_SECONDS,
-                conditions.YOUNG_INTERVALS,
-                conditions.YOUNG_INTERVAL_SECONDS,
+                conditions.NEW_SECONDS,
+                conditions.NEW_INTERVALS,
+                conditions.NEW_INTERVAL_MIN_SECONDS,
             ),
         ),
         (
             the_rule("vm:onapp_backup_data_old:seconds"),
             rf"{_NUMBER} \* max without \([^)]*\) \([^)]*\) \+ {_NUMBER}",
-            (conditions.OLD_INTERVALS, conditions.OLD_SECONDS),
+            (conditions.DATA_OLD_INTERVALS, conditions.DATA_OLD_SECONDS),
         ),
         (
             the_rule("schedule:onapp_schedule_overdue:seconds"),
             rf"next_start_timestamp_seconds:passed > {_NUMBER}",
-            (conditions.OVERDUE_SECONDS,),
+            (conditions.SCHEDULE_OVERDUE_SECONDS,),
         ),
         (
             the_rule("target:onapp_backup_locked:seconds"),
@@ -111,20 +113,20 @@ _NUMBER = r"([\d.]+(?: \* [\d.]+)?)"
         (
             the_alert("OnAppPollLagging"),
             rf"> {_NUMBER} \* max without",
-            (conditions.LAG_INTERVALS,),
+            (conditions.LAGGING_INTERVALS,),
         ),
         (
             the_alert("OnAppClockSkew"),
             rf"abs\(onapp_panel_clock_skew_seconds\)\) > {_NUMBER}",
-            (conditions.SKEW_SECONDS,),
+            (conditions.CLOCK_SKEW_SECONDS,),
         ),
         (
             the_alert("OnAppQueueJam"),
             rf"\) > {_NUMBER} unless .* < (\d+) unless .*\[(\d+)h\]",
             (
-                conditions.JAM_SECONDS,
-                conditions.JAM_TAKES,
-                conditions.JAM_SECONDS / 3600,
+                conditions.QUEUE_JAM_SECONDS,
+                conditions.QUEUE_JAM_RUNS,
+                conditions.QUEUE_JAM_SECONDS / 3600,
             ),
         ),
     ],
@@ -149,8 +151,12 @@ def test_kinds_name_alerts_at_their_severity() -> None:
     """What is shown as critical or as a warning is so for whoever is alerted."""
     shipped = {(a["alert"], a["labels"]["severity"]) for a in alerting_rules()}
     alerts = {alert for alert, _ in shipped}
-    every = {*conditions.SERVER_KINDS, *conditions.PANEL_KINDS}
-    told = {(k.alert, k.level.name.lower()) for k in every if k.level > Severity.NOTICE}
+    every = {*conditions.SERVER_CONDITIONS, *conditions.PANEL_CONDITIONS}
+    told = {
+        (k.alert, k.severity.name.lower())
+        for k in every
+        if k.severity > Severity.NOTICE
+    }
 
     assert {alert for alert, _ in told} <= alerts | {""}
     assert {pair for pair in told if pair[0]} <= shipped
@@ -194,7 +200,7 @@ def test_code_and_alerts_judge_generated_worlds_alike(
 def _exposed(store: Store) -> str:
     """Return what `/metrics` says of a store."""
     telemetry = ExporterMetrics(version="0", shard=Shard())
-    telemetry.loaded(time=TIME)
+    telemetry.record_reload(time=TIME)
     for panel in store.panels.values():
         counters = telemetry.panel(panel.name)
         if panel.last_error is not None:
@@ -218,16 +224,16 @@ def _judged(store: Store) -> Iterator[str]:
             yield from _alerts(panel, finding)
         for vm_id, watch in panel.servers.items():
             fresh = panel.is_fresh(watch, NOW.monotonic)
-            verdict = view(watch.state, Detail()).verdict if fresh else None
-            for finding in judge_server(panel, watch, verdict, NOW).findings:
+            verdict = server_view(watch.state, Detail()).summary if fresh else None
+            for finding in judge_server(panel, watch, verdict, NOW).problems:
                 yield from _alerts(panel, finding, str(vm_id))
         for name in panel.unresolved:
-            for finding in UNRESOLVED.findings:
+            for finding in UNRESOLVED.problems:
                 yield from _alerts(panel, finding, name)
 
 
 def _alerts(panel: PanelStore, finding: Problem, vm_id: str = "") -> Iterator[str]:
-    kind = finding.kind
+    kind = finding.condition
     also = _EACH_ALSO.get(kind)
     for told in (kind,) if also is None else (kind, also):
         if told.alert and told is not conditions.LOCKED:
@@ -238,7 +244,7 @@ def _labels(panel: str, vm_id: str, kind: Condition, finding: Problem) -> str:
     target = finding.target
     labels: dict[str, Any] = {
         "alertname": kind.alert,
-        "severity": _SHIFT.get(kind, kind.level).name.lower(),
+        "severity": _SHIFT.get(kind, kind.severity).name.lower(),
         "panel": panel,
         "vm_id": vm_id,
         "target_type": "" if target is None else target.type,

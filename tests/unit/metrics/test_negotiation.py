@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.metrics.exposition import OPENMETRICS, TEXT, accepts_gzip, media_type
+from exporter.metrics.exposition import (
+    OPENMETRICS,
+    TEXT,
+    accepts_gzip,
+    negotiate_media_type,
+)
 
 PROMETHEUS_2_4 = (
     "application/openmetrics-text; version=0.0.1,"
@@ -59,7 +64,7 @@ def test_every_known_scraper_gets_the_format_it_likes_best(
     accept: str, expected: str
 ) -> None:
     """These are the headers that Prometheus and browsers really send."""
-    assert media_type(accept) == expected
+    assert negotiate_media_type(accept) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_every_known_scraper_gets_the_format_it_likes_best(
 )
 def test_the_weight_decides_not_the_order(accept: str, expected: str) -> None:
     """The highest q-value wins; what is liked as much is answered as text."""
-    assert media_type(accept) == expected
+    assert negotiate_media_type(accept) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,7 @@ def test_the_weight_decides_not_the_order(accept: str, expected: str) -> None:
 )
 def test_whatever_else_is_asked_for_is_answered_as_text(accept: str) -> None:
     """Garbage is no wish, and text is a better answer than none."""
-    assert media_type(accept) == TEXT
+    assert negotiate_media_type(accept) == TEXT
 
 
 @pytest.mark.parametrize(

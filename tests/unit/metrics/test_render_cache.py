@@ -32,14 +32,14 @@ from stores import (
 )
 
 from exporter.config.schema import Detail
-from exporter.metrics.cache import SERVERS, RenderCache, State
+from exporter.metrics.cache import SERVERS_PER_BLOCK, RenderCache, RenderInput
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Snapshot
-from exporter.metrics.text_format import ROW_FAMILIES
+from exporter.metrics.text_format import CACHED_FAMILIES
 from exporter.model.store import Store
 
 NAMES = ("cp", "other")
-vm_ids = st.integers(1, 3 * SERVERS)
+vm_ids = st.integers(1, 3 * SERVERS_PER_BLOCK)
 details = st.builds(Detail, backups=st.booleans(), newest_per_target=st.integers(0, 2))
 
 
@@ -64,7 +64,7 @@ class Scrapes(RuleBasedStateMachine):
             watch = data.draw(server_entries(name, vm_id))
             self.store.panels[name].servers[vm_id] = watch
 
-    @rule(first=vm_ids, number=st.integers(2, 2 * SERVERS))
+    @rule(first=vm_ids, number=st.integers(2, 2 * SERVERS_PER_BLOCK))
     def many_come(self, first: int, number: int) -> None:
         """Fill several blocks."""
         for vm_id in range(first, first + number):
@@ -72,7 +72,7 @@ class Scrapes(RuleBasedStateMachine):
                 backup = a_backup(id=vm_id, built_at=None if vm_id % 3 else 1.5)
                 add_server(self.store.panels["cp"], a_server(id=vm_id), backup)
 
-    @rule(first=vm_ids, number=st.integers(1, 2 * SERVERS))
+    @rule(first=vm_ids, number=st.integers(1, 2 * SERVERS_PER_BLOCK))
     def some_go(self, first: int, number: int) -> None:
         """Empty blocks, wholly or nearly."""
         for panel in self.store.panels.values():
@@ -96,7 +96,7 @@ class Scrapes(RuleBasedStateMachine):
     @rule(detail=details)
     def a_reload_changes_the_detail(self, detail: Detail) -> None:
         """Expose more or less of every server."""
-        self.exposition.show(detail)
+        self.exposition.set_detail(detail)
 
     @rule(data=st.data(), name=st.sampled_from(NAMES))
     def a_reload_replaces_a_panel(self, data: st.DataObject, name: str) -> None:
@@ -112,7 +112,7 @@ class Scrapes(RuleBasedStateMachine):
     @rule(media_type=st.sampled_from([TEXT, OPENMETRICS]))
     def nothing_changes_in_a_background_update(self, media_type: str) -> None:
         """Write ahead of a scrape what the scrape would write."""
-        self.exposition.update(self.exposition.moment())
+        self.exposition.update(self.exposition.snapshot())
         self._compare(media_type)
 
     @invariant()
@@ -128,7 +128,7 @@ class Scrapes(RuleBasedStateMachine):
             encode = openmetrics.generate_latest
         registry = CollectorRegistry()
         registry.register(collector)
-        scrape = made.scrape(made.moment())
+        scrape = made.scrape(made.snapshot())
         plain = b"".join(scrape.plain(media_type).chunks())
         compressed = b"".join(scrape.compressed(media_type).chunks())
 
@@ -156,7 +156,7 @@ def test_each_thread_shows_its_own_moment() -> None:
     made = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
 
     def change() -> None:
-        vm_id, number = dice.randint(1, 3 * SERVERS), dice.randint(1, 1000)
+        vm_id, number = dice.randint(1, 3 * SERVERS_PER_BLOCK), dice.randint(1, 1000)
         if dice.random() < 0.2:
             panel.servers.pop(vm_id, None)
         else:
@@ -183,7 +183,7 @@ def test_each_thread_shows_its_own_moment() -> None:
                 for _ in range(5):
                     change()
                 clock.elapsed += dice.choice([0.0, 0.5, 1.0])
-                moment = made.moment()
+                moment = made.snapshot()
                 asked.append((moment, threads.submit(scraped, moment)))
     finally:
         sys.setswitchinterval(turn)
@@ -195,7 +195,7 @@ def test_each_thread_shows_its_own_moment() -> None:
         )
 
 
-def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
+def states(*vm_ids: int, label: str = "server") -> dict[int, RenderInput]:
     """Return what is known of servers, freshly."""
     panel = a_panel()
     for vm_id in vm_ids:
@@ -205,16 +205,18 @@ def states(*vm_ids: int, label: str = "server") -> dict[int, State]:
 
 def housed(shelf: RenderCache) -> list[list[int]]:
     """Return which servers stand in which block."""
-    return [list(block.slots) for block in shelf.blocks]
+    return [list(block.entries) for block in shelf.blocks]
 
 
 def said(shelf: RenderCache) -> list[bytes]:
     """Return all lines, in an order that does not matter."""
-    pieces = [each for i in range(len(ROW_FAMILIES)) for each in shelf.pieces(i, TIME)]
-    return sorted(b"".join(each.text() for each in pieces).splitlines())
+    pieces = [
+        each for i in range(len(CACHED_FAMILIES)) for each in shelf.texts(i, TIME)
+    ]
+    return sorted(b"".join(each.inflate() for each in pieces).splitlines())
 
 
-def said_at_once(known: dict[int, State]) -> list[bytes]:
+def said_at_once(known: dict[int, RenderInput]) -> list[bytes]:
     """Return the lines of a shelf without a past."""
     shelf = RenderCache(Detail())
     shelf.update(known)
@@ -224,25 +226,27 @@ def said_at_once(known: dict[int, State]) -> list[bytes]:
 def test_a_server_keeps_its_block_while_others_come_and_go() -> None:
     """Else each that goes would cost the writing of all behind it."""
     shelf = RenderCache(Detail())
-    everyone = states(*range(1, 2 * SERVERS + 1))
+    everyone = states(*range(1, 2 * SERVERS_PER_BLOCK + 1))
     shelf.update(everyone)
     before = housed(shelf)
     shelf.update({vm_id: state for vm_id, state in everyone.items() if vm_id != 1})
 
     assert before == [
-        list(range(1, SERVERS + 1)),
-        list(range(SERVERS + 1, 2 * SERVERS + 1)),
+        list(range(1, SERVERS_PER_BLOCK + 1)),
+        list(range(SERVERS_PER_BLOCK + 1, 2 * SERVERS_PER_BLOCK + 1)),
     ]
     assert housed(shelf) == [before[0][1:], before[1]]
 
 
-@pytest.mark.parametrize("left", [1, SERVERS // 4])
+@pytest.mark.parametrize("left", [1, SERVERS_PER_BLOCK // 4])
 def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
     """Else a cloud whose servers come and go would end in blocks of one."""
     shelf = RenderCache(Detail())
-    everyone = states(*range(1, 3 * SERVERS + 1))
+    everyone = states(*range(1, 3 * SERVERS_PER_BLOCK + 1))
     shelf.update(everyone)
-    rest = {n: state for n, state in everyone.items() if (n - 1) % SERVERS < left}
+    rest = {
+        n: state for n, state in everyone.items() if (n - 1) % SERVERS_PER_BLOCK < left
+    }
     shelf.update(rest)
 
     merged = housed(shelf)
@@ -258,11 +262,14 @@ def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
 def test_a_new_server_takes_the_place_of_one_that_went() -> None:
     """Blocks stay full, and the memory stays what it was."""
     shelf = RenderCache(Detail())
-    everyone = states(*range(1, 2 * SERVERS + 1))
+    everyone = states(*range(1, 2 * SERVERS_PER_BLOCK + 1))
     shelf.update(everyone)
     del everyone[3]
     shelf.update(everyone)
     shelf.update(everyone | states(99))
 
-    assert [len(block) for block in housed(shelf)] == [SERVERS, SERVERS]
+    assert [len(block) for block in housed(shelf)] == [
+        SERVERS_PER_BLOCK,
+        SERVERS_PER_BLOCK,
+    ]
     assert 99 in housed(shelf)[0]
