@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 
-from exporter.config.flags import COMMANDS, PROGRAM, actions, build_parser, variable
+from exporter.config.flags import (
+    COMMANDS,
+    PROGRAM,
+    build_parser,
+    flag_actions,
+    variable,
+)
 
 _TEXT = """\
 # Command line
@@ -79,7 +85,7 @@ def text() -> str:
     return _TEXT.format(
         program=PROGRAM,
         commands="\n".join(f"| `{name}` | {does} |" for name, does in COMMANDS.items()),
-        flags="\n".join(_row(action) for action in actions(build_parser())),
+        flags="\n".join(_row(action) for action in flag_actions(build_parser())),
         repeatable=variable("--web.listen-address"),
         switch=variable("--config.check"),
         sockets=variable("--web.systemd-socket"),

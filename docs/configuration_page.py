@@ -15,7 +15,7 @@ import yaml
 
 from exporter.config import load as config
 from exporter.config import schema
-from exporter.config.schema import effective
+from exporter.config.schema import effective_config
 
 _PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = r"\| key \| default \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)+"
@@ -75,8 +75,10 @@ def _default(section: str, key: str, named: str | None) -> str:
     """Return what is in force when nothing is set, unless the description says it."""
     if named is not None:
         return named
-    file = schema.keys({"panels": [_EXAMPLE]}, "example")
-    shown: dict[str, Any] = yaml.safe_load(effective(config.build(file, "example")))
+    file = schema.decode({"panels": [_EXAMPLE]}, "example")
+    shown: dict[str, Any] = yaml.safe_load(
+        effective_config(config.build(file, "example"))
+    )
     panel = shown["panels"][0]
     places = {"": shown, "detail": shown["detail"], "panels": panel}
     if key in schema.SECTIONS:

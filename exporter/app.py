@@ -20,7 +20,7 @@ from aiohttp import web
 from . import __version__
 from .clock import Clock, SystemClock
 from .config.flags import Flags
-from .config.schema import Config, effective
+from .config.schema import Config, effective_config
 from .errors import ConfigError
 from .metrics.exporter import ExporterMetrics
 from .metrics.exposition import Exposition
@@ -31,7 +31,7 @@ from .signals import install_signal_handlers
 from .status.html import StatusPages
 from .status.views import Views
 from .systemd import NotifySocket, SystemdNotifier, has_passed_sockets, passed_sockets
-from .web.auth import AccessControl, watching
+from .web.auth import AccessControl, watched_config
 from .web.connection import Limits
 from .web.handlers import Handlers
 from .web.server import Listener, serving
@@ -110,7 +110,7 @@ class Exporter:
     def _access_control(self) -> AccessControl:
         if self.web_config_file is None:
             return AccessControl()
-        return AccessControl(watching(self.web_config_file, self.clock))
+        return AccessControl(watched_config(self.web_config_file, self.clock))
 
     def _connection_limits(self) -> Limits:
         # Whoever allows many scrapes at once must have room for as many readers.
@@ -131,7 +131,7 @@ class Exporter:
             views,
             self.telemetry_path,
             self.max_requests,
-            effective=lambda: effective(self._config),
+            effective_config=lambda: effective_config(self._config),
             reload=self.reload,
         ).application()
 
@@ -186,7 +186,7 @@ async def serve(
             log.info(
                 "listening",
                 address=address,
-                tls=exporter.access.context is not None,
+                tls=exporter.access.ssl_context is not None,
                 version=__version__,
             )
         await exporter.stop_requested

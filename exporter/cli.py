@@ -25,7 +25,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         from .commands.healthcheck import healthcheck
 
         return healthcheck(
-            flags.listen_addresses, guarded=flags.web_config_file is not None
+            flags.listen_addresses, web_config=flags.web_config_file is not None
         )
     from .errors import ConfigError
 
@@ -34,9 +34,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
     except OSError as error:
-        writes = flags.command in ("check", "once")
-        cannot = f"write {flags.output or 'the result'}" if writes else "serve"
-        print(f"{PROGRAM}: cannot {cannot}: {error}", file=sys.stderr)
+        writes_result = flags.command in ("check", "once")
+        action = f"write {flags.output or 'the result'}" if writes_result else "serve"
+        print(f"{PROGRAM}: cannot {action}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 1 if flags.command in (None, "demo") else 2
@@ -44,9 +44,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _run(flags: Flags, environment: Mapping[str, str]) -> int:
     if flags.config_check and flags.command is None:
-        return _check(flags, environment)
+        return _check_config(flags, environment)
     if flags.command in ("check", "once"):
-        return _run_to_the_end(flags, environment)
+        return _run_to_completion(flags, environment)
     import asyncio
 
     from .app import serve
@@ -55,15 +55,15 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
 
     configure(flags.log_level, flags.log_format)
     if flags.command == "demo":
-        from .commands.demo import demonstrate
+        from .commands.demo import run_demo
 
-        return asyncio.run(demonstrate(flags))
+        return asyncio.run(run_demo(flags))
     return asyncio.run(
         serve(flags, lambda: load(flags.config_file, environment), environment)
     )
 
 
-def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
+def _run_to_completion(flags: Flags, environment: Mapping[str, str]) -> int:
     """Run a command whose result goes to standard output, and all else to the other."""
     from .commands.check import check
     from .commands.once import once
@@ -75,20 +75,20 @@ def _run_to_the_end(flags: Flags, environment: Mapping[str, str]) -> int:
     progress = Progress(sys.stderr, dumb=environment.get("TERM") == "dumb")
     configure(flags.log_level, flags.log_format, progress)
     command = check if flags.command == "check" else once
-    work = command(flags, lambda: load(flags.config_file, environment), progress)
-    return run_command(work)
+    result = command(flags, lambda: load(flags.config_file, environment), progress)
+    return run_command(result)
 
 
-def _check(flags: Flags, environment: Mapping[str, str]) -> int:
+def _check_config(flags: Flags, environment: Mapping[str, str]) -> int:
     from .clock import SystemClock
-    from .commands.output import to_stdout
+    from .commands.output import write_stdout
     from .config.load import load
-    from .config.schema import effective
-    from .web.auth import watching
+    from .config.schema import effective_config
+    from .web.auth import watched_config
 
-    text = effective(load(flags.config_file, environment))
+    text = effective_config(load(flags.config_file, environment))
     if flags.web_config_file is not None:
-        watching(flags.web_config_file, SystemClock())
+        watched_config(flags.web_config_file, SystemClock())
     # UTF-8 as in a file, whatever the terminal's encoding is.
-    to_stdout(text.encode())
+    write_stdout(text.encode())
     return 0

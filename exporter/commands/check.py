@@ -37,12 +37,12 @@ from .findings import (
     PanelReport,
     StepResult,
     StepStatus,
-    cost,
-    gravity,
-    worst,
+    estimate_cost,
+    exit_status,
+    worst_status,
 )
-from .output import to_stdout
-from .report import Progress, as_json, as_table, columns, counted, summary
+from .output import write_stdout
+from .report import Progress, as_json, as_table, columns, counted, summary_line
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +51,10 @@ class Check:
 
     shard: Shard
     progress: Progress
-    limit: Duration
+    timeout: Duration
     """How long all panels together may take."""
     clock: Clock = field(default_factory=SystemClock)
-    tallies: RequestCountsByPanel = field(default_factory=RequestCountsByPanel)
+    request_counts: RequestCountsByPanel = field(default_factory=RequestCountsByPanel)
 
     async def run(
         self, config: Config, show: Callable[[PanelReport], None]
@@ -63,37 +63,39 @@ class Check:
 
         Raises ConfigError when one cannot even be tried.
         """
-        found: list[PanelReport] = []
-        ends = asyncio.get_running_loop().time() + self.limit
-        fleet = PollerManager(
-            Store(), self.tallies, self.clock, self.shard, _no_poller, random.random
+        reports: list[PanelReport] = []
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        manager = PollerManager(
+            Store(), self.request_counts, self.clock, self.shard, _raise, random.random
         )
         for panel in config.panels:
             try:
-                found.append(await self._try(fleet, panel, ends))
+                reports.append(await self._check_panel(manager, panel, deadline))
             finally:
                 self.progress.clear()
-            show(found[-1])
-        status = worst(panel.status for panel in found)
-        return CheckReport(__version__, status, None, tuple(found))
+            show(reports[-1])
+        status = worst_status(panel.status for panel in reports)
+        return CheckReport(__version__, status, None, tuple(reports))
 
-    async def _try(
-        self, fleet: PollerManager, panel: Panel, ends: float
+    async def _check_panel(
+        self, manager: PollerManager, panel: Panel, deadline: float
     ) -> PanelReport:
-        member = fleet.panel_task(panel)
-        tally = self.tallies.panel(panel.name)
-        probe = PanelCheck(CheckRun(member, tally, self.clock, self.progress.show))
+        panel_task = manager.panel_task(panel)
+        counts = self.request_counts.panel(panel.name)
+        panel_check = PanelCheck(
+            CheckRun(panel_task, counts, self.clock, self.progress.show)
+        )
         try:
-            async with asyncio.timeout_at(ends):
-                await probe.run()
+            async with asyncio.timeout_at(deadline):
+                await panel_check.run()
         except TimeoutError:
-            probe.out_of_time(str(self.limit))
+            panel_check.record_timeout(str(self.timeout))
         finally:
-            await member.stop()
-        return probe.findings()
+            await panel_task.stop()
+        return panel_check.report()
 
 
-def _no_poller(error: BaseException) -> None:
+def _raise(error: BaseException) -> None:
     """Nothing polls here, so that nothing can end by itself."""
     raise error
 
@@ -103,26 +105,30 @@ async def check(flags: Flags, load: Callable[[], Config], progress: Progress) ->
 
     Raises ConfigError, when there is nothing to try.
     """
-    plain = flags.output_format == "json"
+    json_output = flags.output_format == "json"
     try:
         config = load()
-        job = Check(Shard(flags.shard, flags.total_shards), progress, flags.timeout)
-        found = await job.run(config, _nothing if plain else _show)
+        panels_check = Check(
+            Shard(flags.shard, flags.total_shards), progress, flags.timeout
+        )
+        report = await panels_check.run(
+            config, _print_nothing if json_output else _print_table
+        )
     except ConfigError as error:
-        if plain:
+        if json_output:
             failed = CheckReport(__version__, StepStatus.FAILED, str(error), ())
-            to_stdout(as_json(failed).encode())
+            write_stdout(as_json(failed).encode())
         raise
-    to_stdout((as_json if plain else summary)(found).encode())
-    return gravity(found.status)
+    write_stdout((as_json if json_output else summary_line)(report).encode())
+    return exit_status(report.status)
 
 
-def _show(findings: PanelReport) -> None:
-    text = as_table(findings, columns(sys.stdout))
-    to_stdout(f"{text}\n".encode())
+def _print_table(report: PanelReport) -> None:
+    text = as_table(report, columns(sys.stdout))
+    write_stdout(f"{text}\n".encode())
 
 
-def _nothing(findings: PanelReport) -> None:
+def _print_nothing(report: PanelReport) -> None:
     """JSON comes as one object, at the end."""
 
 
@@ -145,109 +151,118 @@ STEPS = (
 )
 """What is found out about a panel, in the order in which it is shown."""
 
-_LARGEST_SKEW_SECONDS = 300.0
+_MAX_CLOCK_SKEW_SECONDS = 300.0
 
 
 @dataclass(slots=True, eq=False)
 class PanelCheck:
     """Tries one panel, one request at a time."""
 
-    inquiry: CheckRun
-    _contact: ConnectSteps = field(init=False)
-    _survey: CollectorSteps = field(init=False)
+    check_run: CheckRun
+    _connect_steps: ConnectSteps = field(init=False)
+    _collector_steps: CollectorSteps = field(init=False)
     _cost: Cost | None = field(default=None, init=False)
-    _surveyed: bool = field(default=False, init=False)
+    _collectors_checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing found."""
-        self._contact = ConnectSteps(self.inquiry)
-        self._survey = CollectorSteps(self.inquiry)
+        self._connect_steps = ConnectSteps(self.check_run)
+        self._collector_steps = CollectorSteps(self.check_run)
 
     async def run(self) -> None:
         """Try everything; what the panel's answer makes pointless is left untried.
 
         Credentials that were refused once are not tried again.
         """
-        gate = self.inquiry.member.poller.breaker
+        breaker = self.check_run.panel_task.poller.breaker
         try:
-            gate.claim_trial()
-            if await self._contact.make():
-                await self._survey.make()
-                self._surveyed = True
-                self._note_clock()
-                self._note_cost()
+            breaker.claim_trial()
+            if await self._connect_steps.run():
+                await self._collector_steps.run()
+                self._collectors_checked = True
+                self._record_clock()
+                self._record_cost()
         except Unauthorized as error:
-            self._contact.refused(error)
+            self._connect_steps.record_refused(error)
         except NotSent as error:
-            if gate.credentials_refused():
-                self._contact.refused(error)
+            if breaker.credentials_refused():
+                self._connect_steps.record_refused(error)
             else:
-                step = next(step for step in STEPS if step not in self.inquiry.found)
-                self.inquiry.note_error(step, StepStatus.FAILED, error)
+                step = next(
+                    step for step in STEPS if step not in self.check_run.results
+                )
+                self.check_run.record_error(step, StepStatus.FAILED, error)
         finally:
-            gate.release_trial()
+            breaker.release_trial()
 
-    def out_of_time(self, limit: str) -> None:
+    def record_timeout(self, timeout: str) -> None:
         """Note that there was no time for the rest."""
-        step = next((s for s in STEPS if s not in self.inquiry.found), COST)
-        self.inquiry.note(
+        step = next((s for s in STEPS if s not in self.check_run.results), COST)
+        self.check_run.record(
             step,
             StepStatus.FAILED,
-            f"not tried within {limit}",
+            f"not tried within {timeout}",
             hint="raise --timeout, or find out what makes the panel slow",
         )
 
-    def findings(self) -> PanelReport:
+    def report(self) -> PanelReport:
         """Return what was found out so far."""
-        panel = self.inquiry.member.panel
-        poller = self.inquiry.member.poller
-        found = self.inquiry.found
-        checks = tuple(found.get(step) or _untried(step) for step in STEPS)
+        panel = self.check_run.panel_task.panel
+        poller = self.check_run.panel_task.poller
+        results = self.check_run.results
+        checks = tuple(results.get(step) or _untried_step(step) for step in STEPS)
         return PanelReport(
             panel=panel.name,
             url=str(panel.url),
-            status=worst(check.status for check in checks),
+            status=worst_status(check.status for check in checks),
             checks=checks,
-            version=printable(self._contact.version or "") or None,
-            servers=len(poller.store.servers) if self._surveyed else None,
-            sample=self._survey.sample,
+            version=printable(self._connect_steps.version or "") or None,
+            servers=len(poller.store.servers) if self._collectors_checked else None,
+            sample=self._collector_steps.sample,
             clock_skew_seconds=poller.api.skew_seconds,
             cost=self._cost,
         )
 
-    def _note_clock(self) -> None:
-        skew = self.inquiry.member.poller.api.skew_seconds
+    def _record_clock(self) -> None:
+        skew = self.check_run.panel_task.poller.api.skew_seconds
         if skew is None:
-            self.inquiry.note(CLOCK, StepStatus.OFF, "the panel does not tell its time")
+            self.check_run.record(
+                CLOCK, StepStatus.OFF, "the panel does not tell its time"
+            )
             return
         text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
-        if abs(skew) > _LARGEST_SKEW_SECONDS:
+        if abs(skew) > _MAX_CLOCK_SKEW_SECONDS:
             hint = "set the clocks of panel and exporter right, with NTP"
-            self.inquiry.note(CLOCK, StepStatus.DEGRADED, text, hint=hint)
+            self.check_run.record(CLOCK, StepStatus.DEGRADED, text, hint=hint)
         else:
-            self.inquiry.note(CLOCK, StepStatus.OK, text)
+            self.check_run.record(CLOCK, StepStatus.OK, text)
 
-    def _note_cost(self) -> None:
-        panel, latency = self.inquiry.member.panel, self.inquiry.tally.latency_seconds
-        costs = self._cost = cost(panel, self._survey.workload(), latency)
-        hourly = costs.requests_per_hour
-        kinds = ", ".join(f"{kind} {n:g}" for kind, n in hourly.items())
-        once = sum(costs.requests_per_pass.values())
+    def _record_cost(self) -> None:
+        panel, latency = (
+            self.check_run.panel_task.panel,
+            self.check_run.request_counts.latency_seconds,
+        )
+        cost = self._cost = estimate_cost(
+            panel, self._collector_steps.workload(), latency
+        )
+        hourly = cost.requests_per_hour
+        by_resource = ", ".join(f"{resource} {n:g}" for resource, n in hourly.items())
+        requests = sum(cost.requests_per_pass.values())
         text = (
-            f"a pass: {counted(once, 'request')}, at least "
-            f"{costs.seconds_per_pass:.1f} s with {costs.concurrency} at once; an "
-            f"hour: {sum(hourly.values()):.0f} ({kinds}), and one for each backup "
+            f"a pass: {counted(requests, 'request')}, at least "
+            f"{cost.seconds_per_pass:.1f} s with {cost.concurrency} at once; an "
+            f"hour: {sum(hourly.values()):.0f} ({by_resource}), and one for each backup "
             "that begins or ends"
         )
-        if costs.seconds_per_pass > panel.poll.interval:
+        if cost.seconds_per_pass > panel.poll.interval:
             hint = (
                 f"a pass takes longer than poll.interval ({panel.poll.interval}): "
                 "raise it or poll.concurrency, or share the servers between shards"
             )
-            self.inquiry.note(COST, StepStatus.DEGRADED, text, hint=hint)
+            self.check_run.record(COST, StepStatus.DEGRADED, text, hint=hint)
         else:
-            self.inquiry.note(COST, StepStatus.OK, text)
+            self.check_run.record(COST, StepStatus.OK, text)
 
 
-def _untried(step: str) -> StepResult:
+def _untried_step(step: str) -> StepResult:
     return StepResult(step, StepStatus.UNTRIED, "")

@@ -13,39 +13,39 @@ from ..errors import ExporterError, Forbidden, NotSent, PanelError, UnexpectedSt
 from ..onapp.error_body import printable
 from ..onapp.permissions import permission_hint
 from ..polling.manager import PanelTask
-from .findings import StepResult, StepStatus, worst
+from .findings import StepResult, StepStatus, worst_status
 
 
 @dataclass(slots=True, eq=False)
 class RequestCounts:
     """What one panel was asked, by resource, and how it answered."""
 
-    requests: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
     """The answers that came."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    statuses: dict[str, int] = field(default_factory=dict)
+    total_seconds: dict[str, float] = field(default_factory=dict)
+    last_statuses: dict[str, int] = field(default_factory=dict)
     """The HTTP status of the last answer."""
-    unreadable: Counter[str] = field(default_factory=Counter)
+    unreadable_rows: Counter[str] = field(default_factory=Counter)
     """Rows that could not be used."""
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self.requests[resource] += 1
-        self.seconds[resource] = self.seconds.get(resource, 0.0) + seconds
-        self.statuses[resource] = status
+        self.answers[resource] += 1
+        self.total_seconds[resource] = self.total_seconds.get(resource, 0.0) + seconds
+        self.last_statuses[resource] = status
 
     def observe_error(self, resource: str, reason: str) -> None:
         """Leave failures to whoever asked."""
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
-        self.unreadable[resource] += rows
+        self.unreadable_rows[resource] += rows
 
     def latency_seconds(self, resource: str | None = None) -> float:
         """Return the mean time to an answer, of a resource if it was asked at all."""
-        if resource is not None and self.requests[resource]:
-            return self.seconds[resource] / self.requests[resource]
-        return sum(self.seconds.values()) / max(1, self.requests.total())
+        if resource is not None and self.answers[resource]:
+            return self.total_seconds[resource] / self.answers[resource]
+        return sum(self.total_seconds.values()) / max(1, self.answers.total())
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +63,7 @@ class RequestCountsByPanel:
         self.by_panel.pop(panel, None)
 
 
-_LONGEST_PATIENCE_SECONDS = 5.0
+_MAX_WAIT_SECONDS = 5.0
 _LOG_HINT = "--log.level=warn names them"
 
 T = TypeVar("T")
@@ -73,26 +73,26 @@ T = TypeVar("T")
 class CheckRun:
     """One panel's, under way."""
 
-    member: PanelTask
+    panel_task: PanelTask
     """Its poller is asked through and never runs."""
-    tally: RequestCounts
+    request_counts: RequestCounts
     clock: Clock
-    progress: Callable[[str], None]
+    show_progress: Callable[[str], None]
     """Is told what is being done."""
-    found: dict[str, StepResult] = field(default_factory=dict)
+    results: dict[str, StepResult] = field(default_factory=dict)
 
-    async def ask(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, activity: str, request: Callable[[], Awaitable[T]]) -> T:
         """Ask, after a short pause if the panel needs one; raise ExporterError."""
-        self.progress(f"{self.member.panel.name}: {what}")
-        gate = self.member.poller.breaker
-        seconds = gate.open_seconds()
-        if seconds > _LONGEST_PATIENCE_SECONDS and not gate.credentials_refused():
+        self.show_progress(f"{self.panel_task.panel.name}: {activity}")
+        breaker = self.panel_task.poller.breaker
+        seconds = breaker.open_seconds()
+        if seconds > _MAX_WAIT_SECONDS and not breaker.credentials_refused():
             raise NotSent(f"the panel asks to be left alone for {seconds:.0f} s")
-        if 0 < seconds <= _LONGEST_PATIENCE_SECONDS:
+        if 0 < seconds <= _MAX_WAIT_SECONDS:
             await self.clock.wait(asyncio.Event(), seconds)
-        return await question()
+        return await request()
 
-    def note(
+    def record(
         self,
         step: str,
         status: StepStatus,
@@ -102,15 +102,18 @@ class CheckRun:
         resource: str = "",
     ) -> None:
         """Note what a step has shown; rows that were no use make it less than good."""
-        unreadable = self.tally.unreadable[resource]
-        if unreadable:
-            status = worst((status, StepStatus.DEGRADED))
-            text, hint = f"{text}; {unreadable} rows cannot be read", hint or _LOG_HINT
+        unreadable_rows = self.request_counts.unreadable_rows[resource]
+        if unreadable_rows:
+            status = worst_status((status, StepStatus.DEGRADED))
+            text, hint = (
+                f"{text}; {unreadable_rows} rows cannot be read",
+                hint or _LOG_HINT,
+            )
         text = printable(text)  # a panel may have said it
-        answered = self.tally.statuses.get(resource)
-        self.found[step] = StepResult(step, status, text, hint or None, answered)
+        http_status = self.request_counts.last_statuses.get(resource)
+        self.results[step] = StepResult(step, status, text, hint or None, http_status)
 
-    def note_error(
+    def record_error(
         self, step: str, status: StepStatus, error: ExporterError, resource: str = ""
     ) -> None:
         """Note why a step failed, and what to do about it."""
@@ -119,9 +122,9 @@ class CheckRun:
             hint = UnexpectedStatus.hint
         if isinstance(error, Forbidden) and resource:
             hint = permission_hint(resource)
-        self.note(step, status, str(error), hint=hint, resource=resource)
+        self.record(step, status, str(error), hint=hint, resource=resource)
 
 
-def unanswered(error: PanelError) -> bool:
+def panel_may_be_down(error: PanelError) -> bool:
     """Tell whether a failure may be the panel's, and not a word of it."""
     return not error.authenticated

@@ -23,195 +23,211 @@ from ..onapp.permissions import backups_hint
 from ..polling.jobs import REFUSED
 from ..polling.manager import has_few_servers
 from ..polling.transactions import MAX_FIRST_PAGES
-from .check_run import CheckRun, unanswered
+from .check_run import CheckRun, panel_may_be_down
 from .findings import Sample, StepStatus, Workload
 from .report import counted
 
-SAMPLE = 10
+SAMPLE_SIZE = 10
 """So many servers are read, spread over all of them."""
-_ENOUGH = 3
+_MAX_FAILURES = 3
 """So many failures in a row, or refusals, tell enough."""
-_MOST_NAMED = 3
+_MAX_NAMED_ERRORS = 3
 
 
 @dataclass(slots=True, eq=False)
 class CollectorSteps:
     """Finds out what of a panel can be read, and how much there is."""
 
-    inquiry: CheckRun
+    check_run: CheckRun
     sample: Sample | None = None
-    _once: dict[str, int] = field(default_factory=dict)
+    _discovery_requests: dict[str, int] = field(default_factory=dict)
     _log_pages: int = 1
-    _one_by_one: set[str] = field(default_factory=set)
+    _per_server: set[str] = field(default_factory=set)
 
-    async def make(self) -> None:
+    async def run(self) -> None:
         """Try everything that the configuration asks for.
 
         Raises Unauthorized and NotSent.
         """
-        await self._backups()
-        switched = self.inquiry.member.panel.collectors
-        looks: tuple[tuple[str, bool, Callable[[], Awaitable[None]]], ...] = (
-            (SCHEDULES, switched.schedules, partial(self._list, SCHEDULES)),
-            (DISKS, switched.schedules, partial(self._list, DISKS)),
-            (TRANSACTIONS, switched.transactions, self._transactions),
-            (BACKUP_SERVERS, switched.backup_servers, self._backup_servers),
-            (RECOVERY_POINTS, switched.recovery_points, self._recovery_points),
+        await self._check_backups()
+        collectors = self.check_run.panel_task.panel.collectors
+        steps: tuple[tuple[str, bool, Callable[[], Awaitable[None]]], ...] = (
+            (
+                SCHEDULES,
+                collectors.schedules,
+                partial(self._check_panel_list, SCHEDULES),
+            ),
+            (DISKS, collectors.schedules, partial(self._check_panel_list, DISKS)),
+            (TRANSACTIONS, collectors.transactions, self._check_transactions),
+            (BACKUP_SERVERS, collectors.backup_servers, self._check_backup_servers),
+            (RECOVERY_POINTS, collectors.recovery_points, self._check_recovery_points),
         )
-        for step, wanted, look in looks:
+        for step, wanted, check in steps:
             if wanted:
-                await look()
+                await check()
             else:
-                self.inquiry.note(step, StepStatus.OFF, "switched off in collectors")
+                self.check_run.record(
+                    step, StepStatus.OFF, "switched off in collectors"
+                )
 
     def workload(self) -> Workload:
         """Return how much there is to ask for."""
-        poller = self.inquiry.member.poller
-        if poller.inventory.shard.total > 1 and DISKS in self._one_by_one:
-            self._one_by_one.add(SCHEDULES)
-            self._once.pop(SCHEDULES, None)
-        once = {VERSION: 1, VIRTUAL_MACHINES: self._inventory_requests()}
+        poller = self.check_run.panel_task.poller
+        if poller.inventory.shard.total > 1 and DISKS in self._per_server:
+            self._per_server.add(SCHEDULES)
+            self._discovery_requests.pop(SCHEDULES, None)
+        discovery_requests = {VERSION: 1, VIRTUAL_MACHINES: self._inventory_requests()}
         return Workload(
             servers=len(poller.store.servers),
-            once=once | self._once,
+            discovery_requests=discovery_requests | self._discovery_requests,
             log_pages=self._log_pages,
-            one_by_one=frozenset(self._one_by_one),
+            per_server=frozenset(self._per_server),
         )
 
     def _inventory_requests(self) -> int:
-        configured = len(self.inquiry.member.poller.inventory.selection.configured)
-        asked = self.inquiry.tally.requests[VIRTUAL_MACHINES]
-        return configured if 0 < configured <= ROWS_PER_PAGE else max(1, asked)
+        configured = len(
+            self.check_run.panel_task.poller.inventory.selection.configured
+        )
+        answers = self.check_run.request_counts.answers[VIRTUAL_MACHINES]
+        return configured if 0 < configured <= ROWS_PER_PAGE else max(1, answers)
 
-    def _sampled(self) -> list[int]:
+    def _sampled_servers(self) -> list[int]:
         """Return servers from all over the list."""
-        known = sorted(self.inquiry.member.poller.store.servers)
-        step = max(1.0, len(known) / SAMPLE)
-        return [known[int(i * step)] for i in range(min(SAMPLE, len(known)))]
+        server_ids = sorted(self.check_run.panel_task.poller.store.servers)
+        step = max(1.0, len(server_ids) / SAMPLE_SIZE)
+        return [
+            server_ids[int(i * step)] for i in range(min(SAMPLE_SIZE, len(server_ids)))
+        ]
 
-    async def _backups(self) -> None:
-        sampled = self._sampled()
+    async def _check_backups(self) -> None:
+        sampled = self._sampled_servers()
         errors: dict[int, PanelError] = {}
-        read = found = silent = 0
+        read = backups = failures_in_row = 0
         for number, vm_id in enumerate(sampled, 1):
-            what = f"backups, server {number} of {len(sampled)}"
-            ask = partial(self.inquiry.member.poller.api.backups, vm_id)
+            activity = f"backups, server {number} of {len(sampled)}"
+            request = partial(self.check_run.panel_task.poller.api.backups, vm_id)
             try:
-                found += len(await self.inquiry.ask(what, ask))
+                backups += len(await self.check_run.ask(activity, request))
             except Unauthorized:
                 raise
             except PanelError as error:
                 errors[vm_id] = error
-                silent = silent + 1 if unanswered(error) else 0
+                failures_in_row = failures_in_row + 1 if panel_may_be_down(error) else 0
             else:
-                silent = 0
+                failures_in_row = 0
             read = number
-            if silent == _ENOUGH:
+            if failures_in_row == _MAX_FAILURES:
                 break
-        self.sample = Sample(read, len(errors), found)
-        self._note_backups(errors)
+        self.sample = Sample(read, len(errors), backups)
+        self._record_backups(errors)
 
-    def _note_backups(self, errors: dict[int, PanelError]) -> None:
+    def _record_backups(self, errors: dict[int, PanelError]) -> None:
         sample = self.sample
         if sample is None or not sample.servers:
-            self.inquiry.note(BACKUPS, StepStatus.UNTRIED, "there is no server to read")
+            self.check_run.record(
+                BACKUPS, StepStatus.UNTRIED, "there is no server to read"
+            )
             return
-        servers = len(self.inquiry.member.poller.store.servers)
-        good = sample.servers - sample.failed
-        on = f"on {good} of {counted(servers, 'server')}"
+        servers = len(self.check_run.panel_task.poller.store.servers)
+        readable = sample.servers - sample.failed
+        on = f"on {readable} of {counted(servers, 'server')}"
         text = f"{counted(sample.backups, 'backup')} {on}"
         if not errors:
-            self.inquiry.note(BACKUPS, StepStatus.OK, text, resource=BACKUPS)
+            self.check_run.record(BACKUPS, StepStatus.OK, text, resource=BACKUPS)
             return
-        named = [str(error) for error in errors.values()][:_MOST_NAMED]
-        text = f"{text}; {sample.failed} failed: {'; '.join(named)}"
-        first = next(iter(errors.values()))
-        self.inquiry.note(
+        messages = [str(error) for error in errors.values()][:_MAX_NAMED_ERRORS]
+        text = f"{text}; {sample.failed} failed: {'; '.join(messages)}"
+        first_error = next(iter(errors.values()))
+        self.check_run.record(
             BACKUPS,
-            StepStatus.DEGRADED if good else StepStatus.FAILED,
+            StepStatus.DEGRADED if readable else StepStatus.FAILED,
             text,
-            hint=backups_hint(first),
+            hint=backups_hint(first_error),
             resource=BACKUPS,
         )
 
-    async def _list(self, resource: str) -> None:
+    async def _check_panel_list(self, resource: str) -> None:
         """Look at the list of the whole panel, or else at one server's."""
-        if has_few_servers(self.inquiry.member.panel):
-            await self._one(resource, "readable, server by server")
+        if has_few_servers(self.check_run.panel_task.panel):
+            await self._check_server_list(resource, "readable, server by server")
             return
-        ask = partial(self.inquiry.member.poller.api.page_count, resource)
-        self._once[resource] = 1
+        request = partial(self.check_run.panel_task.poller.api.page_count, resource)
+        self._discovery_requests[resource] = 1
         try:
-            pages = await self.inquiry.ask(resource, ask)
+            pages = await self.check_run.ask(resource, request)
         except REFUSED as error:
-            del self._once[resource]
+            del self._discovery_requests[resource]
             text = f"only server by server, which costs more requests ({error})"
-            if not self._sampled():
-                self._degraded(resource, error)
+            if not self._sampled_servers():
+                self._record_degraded(resource, error)
                 return
-            await self._one(resource, text)
+            await self._check_server_list(resource, text)
         except Unauthorized:
             raise
         except PanelError as error:
-            self._degraded(resource, error)
+            self._record_degraded(resource, error)
         else:
-            self._once[resource] = pages
-            self._readable(resource, f"readable ({counted(pages, 'page')})")
+            self._discovery_requests[resource] = pages
+            self._record_readable(resource, f"readable ({counted(pages, 'page')})")
 
-    async def _one(self, resource: str, text: str) -> None:
+    async def _check_server_list(self, resource: str, text: str) -> None:
         """Look at the list of one server."""
-        reader = self.inquiry.member.poller.api
-        questions: dict[str, Callable[[int], Awaitable[Any]]] = {
-            SCHEDULES: reader.schedules_of,
-            DISKS: reader.disks_of,
-            RECOVERY_POINTS: reader.recovery_points_of,
+        api = self.check_run.panel_task.poller.api
+        requests: dict[str, Callable[[int], Awaitable[Any]]] = {
+            SCHEDULES: api.schedules_of,
+            DISKS: api.disks_of,
+            RECOVERY_POINTS: api.recovery_points_of,
         }
-        sampled = self._sampled()
+        sampled = self._sampled_servers()
         if not sampled:
-            self.inquiry.note(
+            self.check_run.record(
                 resource, StepStatus.UNTRIED, "there is no server to ask for"
             )
             return
-        for vm_id in sampled[:_ENOUGH]:  # one may just have been destroyed
-            ask = partial(questions[resource], vm_id)
+        for vm_id in sampled[:_MAX_FAILURES]:  # one may just have been destroyed
+            request = partial(requests[resource], vm_id)
             try:
-                await self.inquiry.ask(resource, ask)
+                await self.check_run.ask(resource, request)
             except REFUSED as error:
-                self._degraded(resource, error)
+                self._record_degraded(resource, error)
                 continue
             except Unauthorized:
                 raise
             except PanelError as error:
-                self._degraded(resource, error)
+                self._record_degraded(resource, error)
                 return
-            self._one_by_one.add(resource)
-            self._readable(resource, text)
+            self._per_server.add(resource)
+            self._record_readable(resource, text)
             return
 
-    async def _transactions(self) -> None:
-        self._log_pages = min(await self._pages(TRANSACTIONS), MAX_FIRST_PAGES)
+    async def _check_transactions(self) -> None:
+        self._log_pages = min(
+            await self._check_first_page(TRANSACTIONS), MAX_FIRST_PAGES
+        )
 
-    async def _backup_servers(self) -> None:
-        self._once[BACKUP_SERVERS] = await self._pages(BACKUP_SERVERS)
+    async def _check_backup_servers(self) -> None:
+        self._discovery_requests[BACKUP_SERVERS] = await self._check_first_page(
+            BACKUP_SERVERS
+        )
 
-    async def _recovery_points(self) -> None:
-        await self._one(RECOVERY_POINTS, "readable, server by server")
+    async def _check_recovery_points(self) -> None:
+        await self._check_server_list(RECOVERY_POINTS, "readable, server by server")
 
-    async def _pages(self, resource: str) -> int:
+    async def _check_first_page(self, resource: str) -> int:
         """Look at the first page of a list; return how many there seem to be."""
-        ask = partial(self.inquiry.member.poller.api.page_count, resource)
+        request = partial(self.check_run.panel_task.poller.api.page_count, resource)
         try:
-            pages = await self.inquiry.ask(resource, ask)
+            pages = await self.check_run.ask(resource, request)
         except Unauthorized:
             raise
         except PanelError as error:
-            self._degraded(resource, error)
+            self._record_degraded(resource, error)
             return 1
-        self._readable(resource, f"readable ({counted(pages, 'page')})")
+        self._record_readable(resource, f"readable ({counted(pages, 'page')})")
         return pages
 
-    def _readable(self, resource: str, text: str) -> None:
-        self.inquiry.note(resource, StepStatus.OK, text, resource=resource)
+    def _record_readable(self, resource: str, text: str) -> None:
+        self.check_run.record(resource, StepStatus.OK, text, resource=resource)
 
-    def _degraded(self, resource: str, error: PanelError) -> None:
-        self.inquiry.note_error(resource, StepStatus.DEGRADED, error, resource)
+    def _record_degraded(self, resource: str, error: PanelError) -> None:
+        self.check_run.record_error(resource, StepStatus.DEGRADED, error, resource)

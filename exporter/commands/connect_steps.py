@@ -28,8 +28,8 @@ ADDRESS = "address"
 TLS = "tls"
 CREDENTIALS = "credentials"
 
-_MOST_NAMED = 5
-_KNOWN_BY = (403, 422)
+_MAX_NAMED_SERVERS = 5
+_AUTHENTICATED_STATUSES = (403, 422)
 """What only somebody is answered whom the panel knows."""
 
 
@@ -37,161 +37,180 @@ _KNOWN_BY = (403, 422)
 class ConnectSteps:
     """Finds out whether a panel can be polled at all."""
 
-    inquiry: CheckRun
+    check_run: CheckRun
     version: str | None = None
-    _doubt: PanelError | None = field(default=None, init=False)
+    _version_error: PanelError | None = field(default=None, init=False)
     """What the panel answered when asked for its version, if it was no version."""
 
-    async def make(self) -> bool:
+    async def run(self) -> bool:
         """Ask for version and inventory; tell whether to go on.
 
         Raises Unauthorized and NotSent.
         """
-        if not await self._ask_for_version():
+        if not await self._read_version():
             return False
-        error = await self._ask_for_inventory()
-        if not self._is_known(error):
-            self._doubted(error)
+        error = await self._read_inventory()
+        if not self._is_authenticated(error):
+            self._record_not_authenticated(error)
             return False
-        account = self.inquiry.member.panel.account.username
-        self._reached()
-        self.inquiry.note(CREDENTIALS, StepStatus.OK, f"accepted ({account})")
-        self._note_version()
+        account = self.check_run.panel_task.panel.account.username
+        self._record_reachable()
+        self.check_run.record(CREDENTIALS, StepStatus.OK, f"accepted ({account})")
+        self._record_version()
         if error is not None:
-            self.inquiry.note_error(
+            self.check_run.record_error(
                 INVENTORY, StepStatus.FAILED, error, VIRTUAL_MACHINES
             )
         else:
-            self._note_inventory()
+            self._record_inventory()
         return True
 
-    def refused(self, error: Unauthorized | NotSent) -> None:
+    def record_refused(self, error: Unauthorized | NotSent) -> None:
         """Note that the credentials are no good, now or as an earlier panel said."""
         if isinstance(error, Unauthorized):
-            self._reached()
-            self.inquiry.note_error(CREDENTIALS, StepStatus.FAILED, error)
+            self._record_reachable()
+            self.check_run.record_error(CREDENTIALS, StepStatus.FAILED, error)
             return
         text = "refused for another section with this url and account: not tried again"
-        self.inquiry.note(CREDENTIALS, StepStatus.FAILED, text, hint=Unauthorized.hint)
+        self.check_run.record(
+            CREDENTIALS, StepStatus.FAILED, text, hint=Unauthorized.hint
+        )
 
-    async def _ask_for_version(self) -> bool:
-        poller = self.inquiry.member.poller
+    async def _read_version(self) -> bool:
+        poller = self.check_run.panel_task.poller
         try:
-            self.version = await self.inquiry.ask(VERSION, poller.api.version)
+            self.version = await self.check_run.ask(VERSION, poller.api.version)
         except Unauthorized:
             raise
         except Undecodable as error:
-            self._doubt = error
+            self._version_error = error
         except PanelError as error:
-            self._lost(error)
+            self._record_unreachable(error)
             return False
         return True
 
-    async def _ask_for_inventory(self) -> PanelError | None:
-        poller = self.inquiry.member.poller
+    async def _read_inventory(self) -> PanelError | None:
+        poller = self.check_run.panel_task.poller
         try:
-            await self.inquiry.ask(INVENTORY, poller.inventory.read)
+            await self.check_run.ask(INVENTORY, poller.inventory.read)
         except Unauthorized:
             raise
         except PanelError as error:
             return error
         return None
 
-    def _lost(self, error: PanelError) -> None:
+    def _record_unreachable(self, error: PanelError) -> None:
         """Note that nobody answered, or somebody that cannot help."""
         if isinstance(error, TlsFailed):
-            self.inquiry.note(ADDRESS, StepStatus.OK, "takes connections")
-            self.inquiry.note_error(TLS, StepStatus.FAILED, error)
+            self.check_run.record(ADDRESS, StepStatus.OK, "takes connections")
+            self.check_run.record_error(TLS, StepStatus.FAILED, error)
         elif isinstance(error, UnexpectedStatus) and not isinstance(
             error, ProxyRefused
         ):
-            self._reached()
-            self.inquiry.note_error(VERSION, StepStatus.FAILED, error, VERSION)
+            self._record_reachable()
+            self.check_run.record_error(VERSION, StepStatus.FAILED, error, VERSION)
         else:
-            self.inquiry.note_error(ADDRESS, StepStatus.FAILED, error)
+            self.check_run.record_error(ADDRESS, StepStatus.FAILED, error)
 
-    def _is_known(self, error: PanelError | None) -> bool:
+    def _is_authenticated(self, error: PanelError | None) -> bool:
         """Tell whether any answer can only be that of a panel that knows us."""
         if self.version is not None or isinstance(error, Forbidden | Unprocessable):
             return True
-        if self.inquiry.tally.statuses.get(VERSION) in _KNOWN_BY:
+        if (
+            self.check_run.request_counts.last_statuses.get(VERSION)
+            in _AUTHENTICATED_STATUSES
+        ):
             return True
-        poller = self.inquiry.member.poller
+        poller = self.check_run.panel_task.poller
         if poller.inventory.selection.configured:
-            return any(w.state.server for w in poller.store.servers.values())
+            return any(entry.state.server for entry in poller.store.servers.values())
         return error is None
 
-    def _doubted(self, error: PanelError | None) -> None:
+    def _record_not_authenticated(self, error: PanelError | None) -> None:
         """Note that whoever answers does not behave like a panel."""
         if error is None or isinstance(error, NotFound | Undecodable):
-            status = self.inquiry.tally.statuses.get(VERSION)
-            said = self._doubt or error or f"the version: HTTP {status}"
-            self.inquiry.note(ADDRESS, StepStatus.FAILED, str(said), hint=ADDRESS_HINT)
+            status = self.check_run.request_counts.last_statuses.get(VERSION)
+            reason = self._version_error or error or f"the version: HTTP {status}"
+            self.check_run.record(
+                ADDRESS, StepStatus.FAILED, str(reason), hint=ADDRESS_HINT
+            )
             return
-        self._reached()
-        self.inquiry.note_error(INVENTORY, StepStatus.FAILED, error, VIRTUAL_MACHINES)
+        self._record_reachable()
+        self.check_run.record_error(
+            INVENTORY, StepStatus.FAILED, error, VIRTUAL_MACHINES
+        )
 
-    def _reached(self) -> None:
-        seconds = self.inquiry.tally.latency_seconds()
-        self.inquiry.note(ADDRESS, StepStatus.OK, f"answers in {seconds:.2f} s")
-        self._note_tls()
+    def _record_reachable(self) -> None:
+        seconds = self.check_run.request_counts.latency_seconds()
+        self.check_run.record(ADDRESS, StepStatus.OK, f"answers in {seconds:.2f} s")
+        self._record_tls()
 
-    def _secure(self) -> bool:
-        return self.inquiry.member.panel.url.scheme == "https"
+    def _uses_tls(self) -> bool:
+        return self.check_run.panel_task.panel.url.scheme == "https"
 
-    def _note_tls(self) -> None:
-        if not self._secure():
+    def _record_tls(self) -> None:
+        if not self._uses_tls():
             text = "plain HTTP: who is on the way can read the credentials"
-            self.inquiry.note(TLS, StepStatus.OFF, text)
-        elif self.inquiry.member.panel.tls.insecure_skip_verify:
+            self.check_run.record(TLS, StepStatus.OFF, text)
+        elif self.check_run.panel_task.panel.tls.insecure_skip_verify:
             text = "the certificate is not looked at (insecure_skip_verify)"
-            self.inquiry.note(TLS, StepStatus.OFF, text)
+            self.check_run.record(TLS, StepStatus.OFF, text)
         else:
-            self.inquiry.note(TLS, StepStatus.OK, "the certificate is trusted")
+            self.check_run.record(TLS, StepStatus.OK, "the certificate is trusted")
 
-    def _note_version(self) -> None:
+    def _record_version(self) -> None:
         if self.version is not None:
-            self.inquiry.note(VERSION, StepStatus.OK, self.version, resource=VERSION)
+            self.check_run.record(
+                VERSION, StepStatus.OK, self.version, resource=VERSION
+            )
             return
-        status = self.inquiry.tally.statuses.get(VERSION)
-        if self._doubt is not None:
+        status = self.check_run.request_counts.last_statuses.get(VERSION)
+        if self._version_error is not None:
             # A panel whose version cannot be read counts as down (onapp_up).
-            self.inquiry.note_error(VERSION, StepStatus.FAILED, self._doubt, VERSION)
+            self.check_run.record_error(
+                VERSION, StepStatus.FAILED, self._version_error, VERSION
+            )
         else:
             hint = permission_hint(VERSION) if status == 403 else NotFound.hint
             text = f"not told (HTTP {status})"
-            self.inquiry.note(
+            self.check_run.record(
                 VERSION, StepStatus.DEGRADED, text, hint=hint, resource=VERSION
             )
 
-    def _note_inventory(self) -> None:
-        poller = self.inquiry.member.poller
+    def _record_inventory(self) -> None:
+        poller = self.check_run.panel_task.poller
         status, hint = StepStatus.OK, ""
         if poller.inventory.look_up_errors:
-            status, hint = self._missed()
+            status, hint = self._missing_servers()
         elif not poller.store.servers_listed:
             status = StepStatus.DEGRADED
             hint = NO_SERVERS_HINT
         elif not poller.store.inventory_succeeded:
             status, hint = StepStatus.DEGRADED, "the panel counts more than it lists"
-        self.inquiry.note(
-            INVENTORY, status, self._servers(), hint=hint, resource=VIRTUAL_MACHINES
+        self.check_run.record(
+            INVENTORY,
+            status,
+            self._servers_text(),
+            hint=hint,
+            resource=VIRTUAL_MACHINES,
         )
 
-    def _missed(self) -> tuple[StepStatus, str]:
-        poller = self.inquiry.member.poller
+    def _missing_servers(self) -> tuple[StepStatus, str]:
+        poller = self.check_run.panel_task.poller
         if any(
-            w.reason == Forbidden.reason
-            for w in poller.inventory.look_up_errors.values()
+            error.reason == Forbidden.reason
+            for error in poller.inventory.look_up_errors.values()
         ):
             return StepStatus.DEGRADED, permission_hint(VIRTUAL_MACHINES)
-        nothing = not any(w.state.server for w in poller.store.servers.values())
-        return StepStatus.FAILED if nothing else StepStatus.DEGRADED, (
+        none_found = not any(
+            entry.state.server for entry in poller.store.servers.values()
+        )
+        return StepStatus.FAILED if none_found else StepStatus.DEGRADED, (
             "check virtual_machines: they may be gone, or hidden from this account"
         )
 
-    def _servers(self) -> str:
-        poller = self.inquiry.member.poller
+    def _servers_text(self) -> str:
+        poller = self.check_run.panel_task.poller
         selection = poller.inventory.selection
         text = counted(poller.store.servers_listed or 0, "server")
         if selection.configured:
@@ -201,10 +220,10 @@ class ConnectSteps:
         if poller.inventory.shard.total > 1:
             text = f"{text}, {len(poller.store.servers)} of them this shard's"
         missed = [
-            f"{name} ({why.reason})"
-            for name, why in poller.inventory.look_up_errors.items()
+            f"{name} ({error.reason})"
+            for name, error in poller.inventory.look_up_errors.items()
         ]
         if missed:
-            more = ", …" if len(missed) > _MOST_NAMED else ""
-            text = f"{text}; not found: {', '.join(missed[:_MOST_NAMED])}{more}"
+            more = ", …" if len(missed) > _MAX_NAMED_SERVERS else ""
+            text = f"{text}; not found: {', '.join(missed[:_MAX_NAMED_SERVERS])}{more}"
         return text

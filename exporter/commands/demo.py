@@ -16,16 +16,16 @@ from ..model.selection import Shard
 from ..signals import install_signal_handlers
 
 _NAME = "demo"
-_SHOWN = (
+_SAMPLE_METRICS = (
     "onapp_up",
     "onapp_vm_backups",
     "onapp_target_last_success_timestamp_seconds",
     "onapp_target_oldest_unbuilt_timestamp_seconds",
 )
-_MOST_LINES = 4
+_MAX_SAMPLE_LINES = 4
 
 
-async def demonstrate(flags: Flags) -> int:
+async def run_demo(flags: Flags) -> int:
     """Serve the simulated cloud until told to end; return the exit status."""
     panel = await demo_panel()
     try:
@@ -42,7 +42,9 @@ async def demonstrate(flags: Flags) -> int:
             asyncio.TaskGroup() as tasks,
         ):
             introduction = tasks.create_task(
-                _introduce(exporter, _shortest(addresses), flags.telemetry_path, panel)
+                _print_introduction(
+                    exporter, _shown_address(addresses), flags.telemetry_path, panel
+                )
             )
             await exporter.stop_requested
             introduction.cancel()
@@ -60,25 +62,25 @@ def _config(url: str, username: str, password: str) -> Config:
         "discovery": {"interval": "30s"},
         "poll": {"interval": "15s"},
     }
-    return config.build(schema.keys({"panels": [panel]}, "demo"), "demo")
+    return config.build(schema.decode({"panels": [panel]}, "demo"), "demo")
 
 
-def _shortest(addresses: list[str]) -> str:
+def _shown_address(addresses: list[str]) -> str:
     """Choose the address to show: IPv4's are easier to type."""
     return min(addresses, key=lambda address: (address.startswith("["), address))
 
 
-async def _introduce(
+async def _print_introduction(
     exporter: Exporter, address: str, telemetry_path: str, panel: SimulatedPanel
 ) -> None:
     """Print where to look, and a piece of what is to be seen."""
     host, _, port = address.rpartition(":")
-    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
-    scheme = "http" if exporter.access.context is None else "https"
-    base = f"{scheme}://{everywhere.get(host, host)}:{port}"
+    loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
+    scheme = "http" if exporter.access.ssl_context is None else "https"
+    base = f"{scheme}://{loopback.get(host, host)}:{port}"
     while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
         await asyncio.sleep(0.05)
-    sample = exporter.exposition.render(TEXT, frozenset(_SHOWN)).decode()
+    sample = exporter.exposition.render(TEXT, frozenset(_SAMPLE_METRICS)).decode()
     print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
     print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
     print("\n".join(_excerpt(sample)))
@@ -96,8 +98,8 @@ def _excerpt(text: str) -> list[str]:
     shown = 0
     for line in text.splitlines():
         shown = 0 if line.startswith("# HELP") else shown + 1
-        if shown <= _MOST_LINES:
+        if shown <= _MAX_SAMPLE_LINES:
             lines.append(f"  {line}")
-        elif shown == _MOST_LINES + 1:
+        elif shown == _MAX_SAMPLE_LINES + 1:
             lines.append("  …")
     return lines

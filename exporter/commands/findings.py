@@ -30,18 +30,18 @@ class StepStatus(enum.StrEnum):
     """Backups cannot be watched."""
 
 
-_GRAVITY = {StepStatus.DEGRADED: 1, StepStatus.FAILED: 2}
+_EXIT_STATUSES = {StepStatus.DEGRADED: 1, StepStatus.FAILED: 2}
 
 
-def gravity(status: StepStatus) -> int:
+def exit_status(status: StepStatus) -> int:
     """Return the exit status that a status stands for: 0, 1 or 2."""
-    return _GRAVITY.get(status, 0)
+    return _EXIT_STATUSES.get(status, 0)
 
 
-def worst(statuses: Iterable[StepStatus]) -> StepStatus:
+def worst_status(statuses: Iterable[StepStatus]) -> StepStatus:
     """Return the worst of them: ok, degraded or failed."""
-    bad = max(statuses, key=gravity, default=StepStatus.OK)
-    return bad if gravity(bad) else StepStatus.OK
+    result = max(statuses, key=exit_status, default=StepStatus.OK)
+    return result if exit_status(result) else StepStatus.OK
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 
 _HOUR_SECONDS = 3600.0
-_ONE_AFTER_ANOTHER = (VERSION, VIRTUAL_MACHINES)
+_SEQUENTIAL = (VERSION, VIRTUAL_MACHINES)
 """Asked before anything else can be."""
 
 
@@ -112,38 +112,45 @@ class Workload:
     """How much there is to ask for."""
 
     servers: int
-    once: Mapping[str, int]
+    discovery_requests: Mapping[str, int]
     """Requests for what is read at the discovery interval: pages, or servers named."""
     log_pages: int = 1
     """How far back the log of transactions is read at first."""
-    one_by_one: frozenset[str] = frozenset()
+    per_server: frozenset[str] = frozenset()
     """What is asked with each server's backups."""
 
 
-def cost(panel: Panel, work: Workload, latency: Callable[[str], float]) -> Cost:
+def estimate_cost(
+    panel: Panel, workload: Workload, latency: Callable[[str], float]
+) -> Cost:
     """Estimate what the configuration asks of a panel.
 
     ``latency`` returns the seconds to an answer about a resource.
     """
-    each_server = (BACKUPS, *sorted(work.one_by_one))
-    a_pass = {**work.once, **dict.fromkeys(each_server, work.servers)}
+    per_server = (BACKUPS, *sorted(workload.per_server))
+    requests_per_pass = {
+        **workload.discovery_requests,
+        **dict.fromkeys(per_server, workload.servers),
+    }
     intervals: dict[str, float] = {
-        **dict.fromkeys(work.once, panel.discovery_interval),
-        **dict.fromkeys(each_server, panel.poll.interval),
+        **dict.fromkeys(workload.discovery_requests, panel.discovery_interval),
+        **dict.fromkeys(per_server, panel.poll.interval),
     }
     if panel.collectors.transactions:
-        a_pass[TRANSACTIONS] = work.log_pages
+        requests_per_pass[TRANSACTIONS] = workload.log_pages
         # Later readings end where the one before began: on the first page, mostly.
-        often = transactions_interval_seconds(panel) * work.log_pages
-        intervals[TRANSACTIONS] = often
-    first = sum(a_pass.get(r, 0) * latency(r) for r in _ONE_AFTER_ANOTHER)
-    rest = sum(n * latency(r) for r, n in a_pass.items() if r not in _ONE_AFTER_ANOTHER)
+        log_interval = transactions_interval_seconds(panel) * workload.log_pages
+        intervals[TRANSACTIONS] = log_interval
+    sequential = sum(requests_per_pass.get(r, 0) * latency(r) for r in _SEQUENTIAL)
+    concurrent = sum(
+        n * latency(r) for r, n in requests_per_pass.items() if r not in _SEQUENTIAL
+    )
     return Cost(
-        requests_per_pass=a_pass,
+        requests_per_pass=requests_per_pass,
         requests_per_hour={
             resource: round(number * _HOUR_SECONDS / intervals[resource], 1)
-            for resource, number in a_pass.items()
+            for resource, number in requests_per_pass.items()
         },
-        seconds_per_pass=round(first + rest / panel.poll.concurrency, 3),
+        seconds_per_pass=round(sequential + concurrent / panel.poll.concurrency, 3),
         concurrency=panel.poll.concurrency,
     )

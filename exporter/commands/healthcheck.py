@@ -16,26 +16,26 @@ from collections.abc import Iterator
 from ..config.flags import PROGRAM
 
 _TIMEOUT_SECONDS = 5.0
-_EVERYWHERE = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104  # what it may listen on
+_LOOPBACK = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104  # what it may listen on
 
 
 class _NoTls(Exception):
     """Whoever answered does not speak TLS."""
 
 
-def healthcheck(listen_addresses: tuple[str, ...], *, guarded: bool = False) -> int:
+def healthcheck(listen_addresses: tuple[str, ...], *, web_config: bool = False) -> int:
     """Return 0 when ``/-/healthy`` answers on one of the addresses, else 1.
 
     The answer must be 200. Where a web configuration guards the exporter, 401 is as
     good, and so is a TLS handshake that ends because no certificate was sent.
     """
-    troubles = []
+    problems = []
     for host, port in _targets(listen_addresses):
-        trouble = _trouble(host, port, guarded=guarded)
-        if trouble is None:
+        problem = _problem(host, port, web_config=web_config)
+        if problem is None:
             return 0
-        troubles.append(f"{host} port {port}: {trouble}")
-    print("not healthy: " + "; ".join(troubles), file=sys.stderr)
+        problems.append(f"{host} port {port}: {problem}")
+    print("not healthy: " + "; ".join(problems), file=sys.stderr)
     return 1
 
 
@@ -43,25 +43,25 @@ def _targets(listen_addresses: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     for address in listen_addresses:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
-        for target in _EVERYWHERE.get(host, (host,)):
+        for target in _LOOPBACK.get(host, (host,)):
             yield target, int(port)
 
 
-def _trouble(host: str, port: int, *, guarded: bool) -> str | None:
+def _problem(host: str, port: int, *, web_config: bool) -> str | None:
     """Return why the exporter there is not healthy, or None when it is."""
     try:
-        if guarded:
+        if web_config:
             try:
-                return _answer_in_tls(host, port)
+                return _tls_problem(host, port)
             except _NoTls:
                 pass  # the file may ask for users alone
         with socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain:
-            return _answer(plain, guarded=guarded)
+            return _answer_problem(plain, web_config=web_config)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
 
 
-def _answer_in_tls(host: str, port: int) -> str | None:
+def _tls_problem(host: str, port: int) -> str | None:
     # No secret is sent: whose certificate it is makes no difference.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -79,17 +79,17 @@ def _answer_in_tls(host: str, port: int) -> str | None:
                 raise _NoTls from error
             return None
         try:
-            return _answer(secure, guarded=True)
+            return _answer_problem(secure, web_config=True)
         except (ssl.SSLError, ConnectionError):
             return None  # TLS 1.3 asks for the certificate after the handshake
 
 
-def _answer(connected: socket.socket, *, guarded: bool) -> str | None:
+def _answer_problem(connected: socket.socket, *, web_config: bool) -> str | None:
     connection = http.client.HTTPConnection("localhost")
     connection.sock = connected
     connection.request("GET", "/-/healthy")
     response = connection.getresponse()
     refused = response.status == 401 and response.headers.get("Server") == PROGRAM
-    if response.status == 200 or (guarded and refused):
+    if response.status == 200 or (web_config and refused):
         return None
     return f"HTTP {response.status}"

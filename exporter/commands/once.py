@@ -24,13 +24,13 @@ from ..metrics.family import AgeFamily
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..polling.poller import Poller
-from .findings import StepStatus, gravity, worst
-from .output import check_writable, to_file, to_stdout
+from .findings import StepStatus, exit_status, worst_status
+from .output import check_writable, replace_file, write_stdout
 from .report import Progress
 
 log = structlog.get_logger()
 
-LASTING = frozenset(
+FILE_METRICS = frozenset(
     [
         *(family.name for family in FAMILIES if not isinstance(family, AgeFamily)),
         *(family.name for family in OWN_FAMILIES),
@@ -38,7 +38,7 @@ LASTING = frozenset(
 )
 """What a file may hold: neither this process, nor what is true at one moment only."""
 
-_LOOK_SECONDS = 0.05
+_PROGRESS_SECONDS = 0.05
 
 
 async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> int:
@@ -49,11 +49,11 @@ async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> 
     if flags.output is not None:
         check_writable(flags.output)
     exporter = Exporter(load=load, shard=Shard(flags.shard, flags.total_shards))
-    status = await take(exporter, flags.timeout, progress, flags.output)
-    return gravity(status)
+    status = await poll_once(exporter, flags.timeout, progress, flags.output)
+    return exit_status(status)
 
 
-async def take(
+async def poll_once(
     exporter: Exporter, limit_seconds: float, progress: Progress, file: Path | None
 ) -> StepStatus:
     """Run an exporter for one pass and write what it has learned.
@@ -62,50 +62,50 @@ async def take(
     """
     async with exporter.running(()):
         try:
-            whole = await _first_pass(exporter, limit_seconds, progress)
+            complete = await _first_pass(exporter, limit_seconds, progress)
         finally:
             progress.clear()
         await exporter.manager.stop()
-        if not whole:
+        if not complete:
             log.error("not everything polled in time", seconds=limit_seconds)
-        for member in exporter.manager.panel_tasks.values():
-            _give_up(member.poller)
-        names = frozenset() if file is None else LASTING
+        for panel_task in exporter.manager.panel_tasks.values():
+            _fail_untried(panel_task.poller)
+        names = frozenset() if file is None else FILE_METRICS
         content = exporter.exposition.render(TEXT, names)
         if file is None:
-            to_stdout(content)
+            write_stdout(content)
         else:
-            to_file(content, file)
+            replace_file(content, file)
         now = Now(exporter.clock.time(), exporter.clock.monotonic())
         stores = exporter.store.panels.values()
-        return worst(_status(store, now) for store in stores)
+        return worst_status(_panel_status(store, now) for store in stores)
 
 
 async def _first_pass(
     exporter: Exporter, limit_seconds: float, progress: Progress
 ) -> bool:
     """Wait for the end of every panel's first pass; tell whether it came in time."""
-    over = asyncio.Event()
-    async with _watching(exporter, progress, over):
-        await exporter.clock.wait(over, limit_seconds)
+    finished = asyncio.Event()
+    async with _showing_progress(exporter, progress, finished):
+        await exporter.clock.wait(finished, limit_seconds)
     if exporter.stop_requested.done():
         exporter.stop_requested.result()  # raises what has ended a poller
-    return over.is_set()
+    return finished.is_set()
 
 
 @asynccontextmanager
-async def _watching(
-    exporter: Exporter, progress: Progress, over: asyncio.Event
+async def _showing_progress(
+    exporter: Exporter, progress: Progress, finished: asyncio.Event
 ) -> AsyncIterator[None]:
     """Show the progress, and set ``over`` when nothing more is to be waited for."""
 
-    async def look() -> None:
+    async def update() -> None:
         while not (exporter.store.ready() or exporter.stop_requested.done()):
-            progress.show(_progress(exporter.store.panels.values()))
-            await asyncio.sleep(_LOOK_SECONDS)
-        over.set()
+            progress.show(_progress_text(exporter.store.panels.values()))
+            await asyncio.sleep(_PROGRESS_SECONDS)
+        finished.set()
 
-    task = asyncio.create_task(look())
+    task = asyncio.create_task(update())
     try:
         yield
     finally:
@@ -114,35 +114,35 @@ async def _watching(
             await task
 
 
-def _progress(stores: Iterable[PanelStore]) -> str:
+def _progress_text(stores: Iterable[PanelStore]) -> str:
     panels = list(stores)
-    watches = [watch for store in panels for watch in store.servers.values()]
-    tried = sum(watch.failing is not None for watch in watches)
+    entries = [entry for store in panels for entry in store.servers.values()]
+    tried = sum(entry.failing is not None for entry in entries)
     done = sum(store.first_pass_ended for store in panels)
     return (
-        f"polling: {tried} of {len(watches)} servers, {done} of {len(panels)} panels "
+        f"polling: {tried} of {len(entries)} servers, {done} of {len(panels)} panels "
         "done"
     )
 
 
-def _give_up(poller: Poller) -> None:
+def _fail_untried(poller: Poller) -> None:
     """Count as failed what was not tried: in time, or at all."""
     store = poller.store
     if store.reachable is None:
         store.reachable = False
     if store.inventory_succeeded is None:
         store.inventory_answered = store.inventory_succeeded = False
-    for vm_id, watch in store.servers.items():
-        if watch.failing is None:
+    for vm_id, entry in store.servers.items():
+        if entry.failing is None:
             store.record_failure(vm_id)
-    for errand in poller.collectors.job_queue.jobs:
-        if not errand.tried:
-            errand.status.mark_unread()
+    for job in poller.collectors.job_queue.jobs:
+        if not job.tried:
+            job.status.mark_unread()
 
 
-def _status(store: PanelStore, now: Now) -> StepStatus:
+def _panel_status(store: PanelStore, now: Now) -> StepStatus:
     """Return how a panel's pass went."""
-    fresh = [store.is_fresh(watch, now.monotonic) for watch in store.servers.values()]
+    fresh = [store.is_fresh(entry, now.monotonic) for entry in store.servers.values()]
     if not store.up(now.monotonic) or (fresh and not any(fresh)):
         return StepStatus.FAILED
     backups = store.backups_succeeded() is not False
@@ -151,5 +151,5 @@ def _status(store: PanelStore, now: Now) -> StepStatus:
         backups,
         *store.collectors_succeeded().values(),
     )
-    whole = all(collectors) and store.servers_listed != 0
-    return StepStatus.OK if whole else StepStatus.DEGRADED
+    complete = all(collectors) and store.servers_listed != 0
+    return StepStatus.OK if complete else StepStatus.DEGRADED

@@ -9,11 +9,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-_READABLE_BY_ALL = 0o644
-_NO_FILE = "it is no regular file; leave out --output to write to standard output"
+_FILE_MODE = 0o644
+_NOT_REGULAR = "it is no regular file; leave out --output to write to standard output"
 
 
-def to_stdout(content: bytes) -> None:
+def write_stdout(content: bytes) -> None:
     """Write bytes as they are; a reader that has seen enough is no error."""
     try:
         sys.stdout.buffer.write(content)
@@ -29,40 +29,40 @@ def check_writable(file: Path) -> None:
     """Raise OSError, before any work is done, if ``to_file`` could not write."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.stat().st_mode):
-            raise OSError(_NO_FILE)
+            raise OSError(_NOT_REGULAR)
     if Path("/dev") in file.absolute().parents:
-        raise OSError(_NO_FILE)
-    descriptor, path = _temporary(file)
+        raise OSError(_NOT_REGULAR)
+    descriptor, path = _temporary_file(file)
     os.close(descriptor)
     path.unlink()
 
 
-def to_file(content: bytes, file: Path) -> None:
+def replace_file(content: bytes, file: Path) -> None:
     """Replace a file in one step, readable by all; raise OSError and leave the old.
 
     What is written meanwhile has a name of its own that no pattern for the file meets.
     """
-    descriptor, path = _temporary(file)
+    descriptor, path = _temporary_file(file)
     try:
         with open(descriptor, "wb") as stream:  # noqa: PTH123  # a descriptor is no path
             stream.write(content)
             stream.flush()
-            os.fchmod(descriptor, _READABLE_BY_ALL)
+            os.fchmod(descriptor, _FILE_MODE)
             os.fsync(descriptor)
         path.replace(file.resolve())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    _sync_folder(path.parent)
 
 
-def _temporary(file: Path) -> tuple[int, Path]:
+def _temporary_file(file: Path) -> tuple[int, Path]:
     target = file.resolve()
     descriptor, name = tempfile.mkstemp(".tmp", f".{target.name}.", target.parent)
     return descriptor, Path(name)
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Let the new name survive a crash, too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -16,13 +16,13 @@ import msgspec
 from ..onapp.error_body import printable
 from .findings import CheckReport, PanelReport, StepResult, StepStatus
 
-_ERASE = "\r\x1b[K"
-_NARROWEST = 20
+_ERASE_LINE = "\r\x1b[K"
+_MIN_TEXT_COLUMNS = 20
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Return a number of things in words: 1 panel, 2 panels."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def columns(stream: TextIO) -> int | None:
@@ -36,7 +36,7 @@ def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
         return [first + text]
     return textwrap.wrap(
         text,
-        max(width, _NARROWEST + max(len(first), len(rest))),
+        max(width, _MIN_TEXT_COLUMNS + max(len(first), len(rest))),
         initial_indent=first,
         subsequent_indent=rest,
     )
@@ -59,14 +59,14 @@ class Progress:
         if text == self._shown or self.dumb or not self.stream.isatty():
             return
         width = os.get_terminal_size(self.stream.fileno()).columns or 80
-        self.stream.write(_ERASE + _clipped(printable(text), width - 1))
+        self.stream.write(_ERASE_LINE + _clipped(printable(text), width - 1))
         self.stream.flush()
         self._shown = text
 
     def clear(self) -> None:
         """Leave nothing behind."""
         if self._shown:
-            self.stream.write(_ERASE)
+            self.stream.write(_ERASE_LINE)
             self.stream.flush()
         self._shown = ""
 
@@ -82,55 +82,59 @@ class Progress:
 
 def _clipped(text: str, width: int) -> str:
     """Return the beginning of a text that is no wider than a line."""
-    taken = ""
+    clipped = ""
     for character in text:
-        wide = unicodedata.east_asian_width(character) in "WF"
-        width -= 2 if wide else 1
+        is_wide = unicodedata.east_asian_width(character) in "WF"
+        width -= 2 if is_wide else 1
         if width < 0:
             break
-        taken += character
-    return taken
+        clipped += character
+    return clipped
 
 
 _STEP_COLUMNS = 16
 _STATUS_COLUMNS = 10
-_NARROW = 60
-_LOUD = (StepStatus.DEGRADED, StepStatus.FAILED)
+_NARROW_COLUMNS = 60
+_UPPERCASE_STATUSES = (StepStatus.DEGRADED, StepStatus.FAILED)
 
 
-def as_json(findings: CheckReport) -> str:
+def as_json(report: CheckReport) -> str:
     """Return everything as one JSON object; its keys are documented."""
-    text = msgspec.json.encode(findings)
+    text = msgspec.json.encode(report)
     return msgspec.json.format(text, indent=2).decode() + "\n"
 
 
-def as_table(findings: PanelReport, width: int | None) -> str:
+def as_table(report: PanelReport, width: int | None) -> str:
     """Return one panel's table, no wider than asked; None: as wide as it gets."""
-    heading = f"{printable(findings.panel)}  {printable(findings.url)}"
+    heading = f"{printable(report.panel)}  {printable(report.url)}"
     lines = [*wrapped(heading, "", "  ", width)]
-    for check in findings.checks:
+    for check in report.checks:
         if check.status != StepStatus.UNTRIED:
             lines += _row(check, width)
-    untried = [c.step for c in findings.checks if c.status == StepStatus.UNTRIED]
+    untried = [c.step for c in report.checks if c.status == StepStatus.UNTRIED]
     if untried:
         head = f"  {'not tried':<{_STEP_COLUMNS}}"
         lines += wrapped(", ".join(untried), head, "    ", width)
     return "\n".join(lines) + "\n"
 
 
-def summary(findings: CheckReport) -> str:
+def summary_line(report: CheckReport) -> str:
     """Return the last line: how it stands as a whole."""
-    counts = Counter(panel.status for panel in findings.panels)
-    kinds = (StepStatus.OK, *_LOUD)
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
-    return f"{counted(len(findings.panels), 'panel')}: {told}\n"
+    counts = Counter(panel.status for panel in report.panels)
+    statuses = (StepStatus.OK, *_UPPERCASE_STATUSES)
+    counts_text = ", ".join(
+        f"{counts[status]} {status}" for status in statuses if counts[status]
+    )
+    return f"{counted(len(report.panels), 'panel')}: {counts_text}\n"
 
 
 def _row(check: StepResult, width: int | None) -> Iterator[str]:
-    status = check.status.upper() if check.status in _LOUD else check.status
+    status = (
+        check.status.upper() if check.status in _UPPERCASE_STATUSES else check.status
+    )
     head = f"  {check.step:<{_STEP_COLUMNS}}{status:<{_STATUS_COLUMNS}}"
     indent = " " * len(head)
-    if width is not None and width < _NARROW:
+    if width is not None and width < _NARROW_COLUMNS:
         yield head.rstrip()
         head = indent = "    "
     yield from wrapped(check.text, head, indent, width)

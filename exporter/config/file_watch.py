@@ -18,7 +18,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Fingerprint = tuple[int, int, int, int, int] | None
 
-_SHORTEST_PAUSE_SECONDS = 1.0
+_CHECK_INTERVAL_SECONDS = 1.0
 _SETTLED_SECONDS = 2.0
 
 
@@ -26,38 +26,38 @@ _SETTLED_SECONDS = 2.0
 class FileSet:
     """Which files a value was made of, and how they looked just before."""
 
-    now: float
+    read_at: float
     """The Unix time of the making."""
-    seen: dict[Path, Fingerprint] = field(default_factory=dict)
+    fingerprints: dict[Path, Fingerprint] = field(default_factory=dict)
     settled: bool = True
     """Whether none was so new that it may be written again without a new time."""
 
-    def note(self, path: Path) -> Path:
+    def add(self, path: Path) -> Path:
         """Take note of a file that is about to be read."""
-        found = self.seen[path] = _fingerprint(path)
-        if found is not None:
-            changed_at = max(found[3:]) / 1e9
-            self.settled &= abs(self.now - changed_at) > _SETTLED_SECONDS
+        fingerprint = self.fingerprints[path] = _fingerprint(path)
+        if fingerprint is not None:
+            changed_at = max(fingerprint[3:]) / 1e9
+            self.settled &= abs(self.read_at - changed_at) > _SETTLED_SECONDS
         return path
 
     def changed(self) -> bool:
         """Tell whether one looks different now, or may be."""
         return not self.settled or any(
-            _fingerprint(path) != before for path, before in self.seen.items()
+            _fingerprint(path) != old for path, old in self.fingerprints.items()
         )
 
 
 def _fingerprint(path: Path) -> Fingerprint:
     try:
-        found = os.stat(path)  # noqa: PTH116  # three times faster than Path.stat
+        status = os.stat(path)  # noqa: PTH116  # three times faster than Path.stat
     except (OSError, ValueError):
         return None
     return (
-        found.st_dev,
-        found.st_ino,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
     )
 
 
@@ -66,7 +66,7 @@ class FileWatcher(Generic[T]):
 
     def __init__(
         self,
-        what: str,
+        subject: str,
         make: Callable[[FileSet, T | None], T],
         clock: Clock,
     ) -> None:
@@ -74,30 +74,33 @@ class FileWatcher(Generic[T]):
 
         ``make`` is given the old value, and notes each file before it reads it.
         """
-        self._what, self._make, self._clock = what, make, clock
+        self._subject, self._make, self._clock = subject, make, clock
         self._files = FileSet(clock.time())
         self._value = make(self._files, None)
-        self._looked = clock.monotonic()
-        self._trouble: str | None = None
+        self._checked_at = clock.monotonic()
+        self._last_error: str | None = None
 
     def current(self) -> T:
         """Return the value; look for changes, but not more often than once a second."""
         now = self._clock.monotonic()
-        if now - self._looked >= _SHORTEST_PAUSE_SECONDS:
-            self._looked = now
+        if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
+            self._checked_at = now
             if self._files.changed():
-                self._renew()
+                self._reload()
         return self._value
 
-    def _renew(self) -> None:
-        before, self._files = self._files.seen, FileSet(self._clock.time())
+    def _reload(self) -> None:
+        old_fingerprints, self._files = (
+            self._files.fingerprints,
+            FileSet(self._clock.time()),
+        )
         try:
             self._value = self._make(self._files, self._value)
         except ConfigError as error:
-            if str(error) != self._trouble:
-                log.error("not read again", what=self._what, error=str(error))  # noqa: TRY400  # a traceback says no more
-            self._trouble = str(error)
+            if str(error) != self._last_error:
+                log.error("not read again", what=self._subject, error=str(error))  # noqa: TRY400  # a traceback says no more
+            self._last_error = str(error)
             return
-        if self._trouble is not None or self._files.seen != before:
-            log.info("read again", what=self._what)
-        self._trouble = None
+        if self._last_error is not None or self._files.fingerprints != old_fingerprints:
+            log.info("read again", what=self._subject)
+        self._last_error = None

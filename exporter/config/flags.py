@@ -17,17 +17,17 @@ from .. import __version__
 from .units import Duration
 
 
-def truth(text: str) -> bool:
+def boolean(text: str) -> bool:
     """Read a switch; raise ValueError."""
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"{text!r} is not one of true, false")
     return text.lower() in ("true", "1")
 
 
-def address(text: str) -> str:
+def listen_address(text: str) -> str:
     """Read ``[host]:port``."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[1]) >= 2**16:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match[1]) >= 2**16:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not [host]:port, such as :10058, 127.0.0.1:10058 or "
             "[::1]:10058"
@@ -38,17 +38,17 @@ def address(text: str) -> str:
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
 
 
-def path(text: str) -> str:
+def metrics_path(text: str) -> str:
     """Read the path of the metrics."""
-    if not _PATH.fullmatch(text) or text in _TAKEN:
+    if not _PATH.fullmatch(text) or text in _RESERVED_PATHS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a path such as /metrics, or is one of {', '.join(_TAKEN)}"
+            f"{text!r} is not a path such as /metrics, or is one of {', '.join(_RESERVED_PATHS)}"
         )
     return text
 
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?")
-_TAKEN = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
+_RESERVED_PATHS = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
 
 
 def timeout(text: str) -> Duration:
@@ -62,13 +62,13 @@ def timeout(text: str) -> Duration:
     return duration
 
 
-def at_least(least: int) -> Any:
+def at_least(minimum: int) -> Any:
     """Return what reads a whole number that is not too small."""
 
     def number(text: str) -> int:
-        if not _NUMBER.fullmatch(text) or int(text) < least:
+        if not _NUMBER.fullmatch(text) or int(text) < minimum:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {least} on"
+                f"{text!r} is not a whole number from {minimum} on"
             )
         return int(text)
 
@@ -80,13 +80,13 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 def ordinal(text: str) -> int:
     """Read a whole number, alone or at the end of a name such as exporter-2."""
-    found = _ORDINAL.fullmatch(text)
-    if found is None:
+    match = _ORDINAL.fullmatch(text)
+    if match is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a whole number from 0 on, nor a name that ends in one, "
             "such as exporter-2"
         )
-    return int(found[1])
+    return int(match[1])
 
 
 _ORDINAL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")
@@ -108,7 +108,7 @@ COMMANDS = {
     "healthcheck": "ask the running exporter whether it is healthy",
 }
 _DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
-_ONLY = {
+_COMMANDS_OF_FLAG = {
     "--config.check": (None,),
     "--format": ("check",),
     "--output": ("once",),
@@ -116,7 +116,7 @@ _ONLY = {
     "--timeout": ("check", "once"),
 }
 """The commands that flags go with which do not go with all; None: to serve."""
-_HIDDEN = {
+_HIDDEN_FLAGS = {
     "demo": ("--config.",),
     "check": ("--web.",),
     "once": ("--web.",),
@@ -126,7 +126,7 @@ _HIDDEN = {
     ),
 }
 """The beginnings of flags that make no difference to a command."""
-_QUIET = {"check": "error", "once": "warn"}
+_DEFAULT_LOG_LEVELS = {"check": "error", "once": "warn"}
 """The log level of commands that tell by themselves how they fared."""
 
 
@@ -155,63 +155,69 @@ class Flags:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """Return the flags; exit with a message, as argparse does, if they are wrong."""
-    named = (argument for argument in arguments if argument in COMMANDS)
-    parser = build_parser(next(named, None))
+    commands_named = (argument for argument in arguments if argument in COMMANDS)
+    parser = build_parser(next(commands_named, None))
     _refuse_unknown(parser, arguments)
-    given = parser.parse_args(arguments)  # --help, --version: whatever variables say
-    if given.command == "demo" and (given.config_file or given.config_check):
+    options_given = parser.parse_args(
+        arguments
+    )  # --help, --version: whatever variables say
+    if options_given.command == "demo" and (
+        options_given.config_file or options_given.config_check
+    ):
         parser.error(
             "demo watches its own cloud: leave out demo, or --config.file and "
             "--config.check"
         )
-    if given.web_systemd_socket and given.listen_address:
+    if options_given.web_systemd_socket and options_given.listen_address:
         parser.error(
             "--web.systemd-socket: the .socket unit says where to listen; leave out "
             "--web.listen-address"
         )
-    for flag, commands in _ONLY.items():
-        _refuse_elsewhere(parser, given, flag, commands)
-    for action in actions(parser):
-        if given.command in _ONLY.get(action.option_strings[-1], (given.command,)):
-            _take_environment(parser, action, environment)
-    found = parser.parse_args(arguments)
-    shard = _shard(parser, found)
+    for flag, commands in _COMMANDS_OF_FLAG.items():
+        _refuse_misplaced(parser, options_given, flag, commands)
+    for action in flag_actions(parser):
+        if options_given.command in _COMMANDS_OF_FLAG.get(
+            action.option_strings[-1], (options_given.command,)
+        ):
+            _apply_variable(parser, action, environment)
+    options = parser.parse_args(arguments)
+    shard = _shard(parser, options)
     return Flags(
-        command=found.command,
-        config_file=found.config_file,
-        config_check=found.config_check,
-        listen_addresses=tuple(found.listen_address or [":10058"]),
-        systemd_socket=found.web_systemd_socket,
-        telemetry_path=found.telemetry_path,
-        max_requests=found.max_requests,
-        web_config_file=found.web_config_file,
-        log_level=found.log_level or _QUIET.get(found.command, "info"),
-        log_format=found.log_format,
+        command=options.command,
+        config_file=options.config_file,
+        config_check=options.config_check,
+        listen_addresses=tuple(options.listen_address or [":10058"]),
+        systemd_socket=options.web_systemd_socket,
+        telemetry_path=options.telemetry_path,
+        max_requests=options.max_requests,
+        web_config_file=options.web_config_file,
+        log_level=options.log_level or _DEFAULT_LOG_LEVELS.get(options.command, "info"),
+        log_format=options.log_format,
         shard=shard,
-        total_shards=found.total_shards,
-        output_format=found.format or "table",
-        output=found.output,
-        timeout=found.timeout or Duration.parse("15m"),
+        total_shards=options.total_shards,
+        output_format=options.format or "table",
+        output=options.output,
+        timeout=options.timeout or Duration.parse("15m"),
     )
 
 
-def _shard(parser: argparse.ArgumentParser, found: argparse.Namespace) -> int:
+def _shard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Return which share to read; it must be said, or all would read the first."""
-    highest = found.total_shards - 1
-    if found.shard is None and highest > 0:
-        parser.error(f"--total-shards {highest + 1}: --shard is missing")
-    shard: int = found.shard or 0
-    if shard > highest:
+    last_shard = options.total_shards - 1
+    if options.shard is None and last_shard > 0:
+        parser.error(f"--total-shards {last_shard + 1}: --shard is missing")
+    shard: int = options.shard or 0
+    if shard > last_shard:
         parser.error(
-            f"--shard {shard}: must be from 0 to {highest}, one less than "
+            f"--shard {shard}: must be from 0 to {last_shard}, one less than "
             "--total-shards"
         )
     return shard
 
 
-def _refuse_elsewhere(
+def _refuse_misplaced(
     parser: argparse.ArgumentParser,
-    given: argparse.Namespace,
+    options_given: argparse.Namespace,
     flag: str,
     commands: tuple[str | None, ...],
 ) -> None:
@@ -219,10 +225,12 @@ def _refuse_elsewhere(
 
     Its variable is only left alone: commands share an environment.
     """
-    value = getattr(given, flag.removeprefix("--").replace(".", "_").replace("-", "_"))
-    if value and given.command not in commands:
+    value = getattr(
+        options_given, flag.removeprefix("--").replace(".", "_").replace("-", "_")
+    )
+    if value and options_given.command not in commands:
         names = [name or "no command, which is to serve" for name in commands]
-        named = given.command or "no command, which is to serve"
+        named = options_given.command or "no command, which is to serve"
         parser.error(f"{flag}: goes with {' and '.join(names)}; not with {named}")
 
 
@@ -232,8 +240,8 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     for argument in arguments:
         flag = argument.partition("=")[0]
         if flag.startswith("--") and flag not in known:
-            close = difflib.get_close_matches(flag, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close_matches = difflib.get_close_matches(flag, known, n=1)
+            hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
             parser.error(f"{flag}: unknown flag{hint}")
 
 
@@ -259,7 +267,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         "ONAPP_VIRTUAL_MACHINES, a comma-separated list.",
         allow_abbrev=False,
     )
-    commands = "; ".join(f"{name}: {does}" for name, does in COMMANDS.items())
+    commands = "; ".join(f"{name}: {purpose}" for name, purpose in COMMANDS.items())
     parser.add_argument(
         "command", nargs="?", choices=[*COMMANDS], metavar="command", help=commands
     )
@@ -272,20 +280,22 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         "--version", action="version", version=f"{PROGRAM} {__version__}"
     )
     if command is not None:
-        _hide_others(parser, command)
+        _hide_irrelevant(parser, command)
     return parser
 
 
-def _hide_others(parser: argparse.ArgumentParser, command: str) -> None:
+def _hide_irrelevant(parser: argparse.ArgumentParser, command: str) -> None:
     """Leave out of the help what makes no difference to a command."""
-    hidden = ("command", *_HIDDEN[command])
+    hidden_flags = ("command", *_HIDDEN_FLAGS[command])
     for action in parser._actions:  # noqa: SLF001  # argparse has no public list
         flag = (action.option_strings or [action.dest])[-1]
-        if flag.startswith(hidden) or command not in _ONLY.get(flag, (command,)):
+        if flag.startswith(hidden_flags) or command not in _COMMANDS_OF_FLAG.get(
+            flag, (command,)
+        ):
             action.help = argparse.SUPPRESS
 
 
-def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def flag_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """Return the flags that have a variable."""
     return [
         action
@@ -316,7 +326,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         dest="listen_address",
         metavar="ADDRESS",
         action="append",
-        type=address,
+        type=listen_address,
         help="[host]:port to serve on; may be repeated (default: :10058)",
     )
     parser.add_argument(
@@ -329,7 +339,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         "--web.telemetry-path",
         dest="telemetry_path",
         metavar="PATH",
-        type=path,
+        type=metrics_path,
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
@@ -404,7 +414,7 @@ def _add_command_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _take_environment(
+def _apply_variable(
     parser: argparse.ArgumentParser,
     action: argparse.Action,
     environment: Mapping[str, str],
@@ -415,16 +425,16 @@ def _take_environment(
     if not text:
         return
     try:
-        parser.set_defaults(**{action.dest: _value(action, text)})
+        parser.set_defaults(**{action.dest: _parsed_variable(action, text)})
     except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(f"{name}: {error}")
 
 
-def _value(action: argparse.Action, text: str) -> Any:
+def _parsed_variable(action: argparse.Action, text: str) -> Any:
     if action.nargs == 0:
-        return truth(text)
+        return boolean(text)
     if action.dest == "listen_address":
-        return Replaceable(address(part.strip()) for part in text.split(","))
+        return Replaceable(listen_address(part.strip()) for part in text.split(","))
     if action.choices is not None and text not in action.choices:
         raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
     return text if action.type is None else action.type(text)  # type: ignore[operator]  # a callable, in this parser

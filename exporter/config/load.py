@@ -31,105 +31,107 @@ from .schema import (
     TlsKeys,
     is_host,
 )
-from .secrets import CONTROL, Account, FileSecret, LiteralSecret, Secret
+from .secrets import CONTROL_CHARACTERS, Account, FileSecret, LiteralSecret, Secret
 from .units import Duration, Size
 
 
-def account(place: Location, keys: BasicAuthKeys) -> Account:
+def _account(location: Location, keys: BasicAuthKeys) -> Account:
     """Return who asks; raise ConfigError unless there is a name and a secret."""
     if not keys.username:
-        raise (place / "username").error(
+        raise (location / "username").error(
             "is missing: the account's e-mail address or login"
         )
-    if ":" in keys.username or CONTROL.search(keys.username):
-        raise (place / "username").error(
+    if ":" in keys.username or CONTROL_CHARACTERS.search(keys.username):
+        raise (location / "username").error(
             "must hold no colon, no line end and no other control character"
         )
-    return Account(keys.username, _secret(place, keys))
+    return Account(keys.username, _secret(location, keys))
 
 
-def _secret(place: Location, keys: BasicAuthKeys) -> Secret:
-    here, file = place / "password", place / "password_file"
+def _secret(location: Location, keys: BasicAuthKeys) -> Secret:
+    password, password_file = location / "password", location / "password_file"
     if keys.password is not None and keys.password_file is not None:
-        raise here.error(f"is given beside {file}: keep one")
+        raise password.error(f"is given beside {password_file}: keep one")
     if keys.password is not None:
-        return _literal(here, keys.password)
+        return _literal_secret(password, keys.password)
     if not keys.password_file:
-        raise file.error(
-            f"is missing: the file that holds the API key; or give the key as {here}"
+        raise password_file.error(
+            f"is missing: the file that holds the API key; or give the key as {password}"
         )
-    secret = FileSecret(place.folder / keys.password_file)
+    secret = FileSecret(location.folder / keys.password_file)
     try:
         secret.load()
     except (OSError, ValueError) as error:
-        raise file.unreadable(secret.path, error) from None
+        raise password_file.unreadable(secret.path, error) from None
     return secret
 
 
-def _literal(place: Location, password: str) -> Secret:
+def _literal_secret(location: Location, password: str) -> Secret:
     if not password:
-        raise place.error("must not be empty")
-    if CONTROL.search(password):
-        raise place.error("must hold no line end and no other control character")
+        raise location.error("must not be empty")
+    if CONTROL_CHARACTERS.search(password):
+        raise location.error("must hold no line end and no other control character")
     return LiteralSecret(password)
 
 
-def tls(place: Location, keys: TlsKeys) -> Tls:
+def _tls(location: Location, keys: TlsKeys) -> Tls:
     """Return whom to trust and who to be; raise ConfigError if a file is no use."""
     if bool(keys.cert_file) != bool(keys.key_file):
-        raise place.error("cert_file and key_file go together")
+        raise location.error("cert_file and key_file go together")
     if keys.server_name and not is_host(keys.server_name):
-        raise (place / "server_name").error(
+        raise (location / "server_name").error(
             f"must be the name of a host, not {keys.server_name!r}"
         )
     digest = hashlib.sha256()
-    made = Tls(
-        ca_file=_file(place / "ca_file", keys.ca_file, digest),
-        cert_file=_file(place / "cert_file", keys.cert_file, digest),
-        key_file=_file(place / "key_file", keys.key_file, digest),
+    settings = Tls(
+        ca_file=_readable_file(location / "ca_file", keys.ca_file, digest),
+        cert_file=_readable_file(location / "cert_file", keys.cert_file, digest),
+        key_file=_readable_file(location / "key_file", keys.key_file, digest),
         server_name=keys.server_name or None,
         insecure_skip_verify=bool(keys.insecure_skip_verify),
         digest=digest.digest(),
     )
     try:
-        if made.ca_file or made.cert_file:
-            made.context()
+        if settings.ca_file or settings.cert_file:
+            settings.ssl_context()
     except ssl.SSLError as error:
-        why = (error.reason or "not PEM").replace("_", " ").lower()
-        raise place.error(
-            f"is not usable ({why}): ca_file, cert_file and key_file must be PEM "
+        reason = (error.reason or "not PEM").replace("_", " ").lower()
+        raise location.error(
+            f"is not usable ({reason}): ca_file, cert_file and key_file must be PEM "
             "files, and the key must be the certificate's and have no passphrase"
         ) from None
-    return made
+    return settings
 
 
-def _file(place: Location, name: str | None, digest: hashlib._Hash) -> Path | None:
+def _readable_file(
+    location: Location, name: str | None, digest: hashlib._Hash
+) -> Path | None:
     """Return the path of a file that can be read, and take in what it holds."""
     if not name:
         return None
-    path = place.folder / name
+    path = location.folder / name
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise place.unreadable(path, error) from None
+        raise location.unreadable(path, error) from None
     digest.update(hashlib.sha256(content).digest())
     return path
 
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_INTERVAL = Duration(900)
-_TIMEOUT = Duration(30)
-_CONCURRENCY = 8
-_MAX_AGE = Duration(3600)
-_MAX_BODY = Size(16 * 1024**2)
-_DISCOVERY_INTERVAL = Duration(600)
-_POLL: Mapping[str, Any] = {
-    "interval": _INTERVAL,
-    "timeout": _TIMEOUT,
-    "concurrency": _CONCURRENCY,
+_SERVER_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SERVER_NUMBER = re.compile(r"[0-9]{1,18}")
+_DEFAULT_INTERVAL = Duration(900)
+_DEFAULT_TIMEOUT = Duration(30)
+_DEFAULT_CONCURRENCY = 8
+_DEFAULT_MAX_AGE = Duration(3600)
+_DEFAULT_MAX_BODY = Size(16 * 1024**2)
+_DEFAULT_DISCOVERY_INTERVAL = Duration(600)
+_POLL_DEFAULTS: Mapping[str, Any] = {
+    "interval": _DEFAULT_INTERVAL,
+    "timeout": _DEFAULT_TIMEOUT,
+    "concurrency": _DEFAULT_CONCURRENCY,
     "max_age": None,  # _MAX_AGE, or more where servers are read seldom
-    "max_body": _MAX_BODY,
+    "max_body": _DEFAULT_MAX_BODY,
 }
 _PollSection: TypeAlias = tuple[Location, schema.PollKeys | None]
 VARIABLES = {
@@ -156,7 +158,7 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Config:
         raise ConfigError(
             f"both {file} (--config.file) and ONAPP_URL name panels: remove one of them"
         )
-    return build(schema.keys(document.load(file), str(file)), str(file), file.parent)
+    return build(schema.decode(document.load(file), str(file)), str(file), file.parent)
 
 
 def build(keys: schema.FileKeys, source: str, folder: Path = Path()) -> Config:
@@ -164,39 +166,39 @@ def build(keys: schema.FileKeys, source: str, folder: Path = Path()) -> Config:
 
     ``source`` is what errors name; relative paths begin at ``folder``.
     """
-    top = Location(source, folder.absolute())
+    root = Location(source, folder.absolute())
     if not keys.panels:
-        raise (top / "panels").error("must list at least one panel")
+        raise (root / "panels").error("must list at least one panel")
     panels = tuple(
-        _panel((top / "panels")[number], panel, (top / "poll", keys.poll))
+        _panel((root / "panels")[number], panel, (root / "poll", keys.poll))
         for number, panel in enumerate(keys.panels)
     )
-    _check_names(top / "panels", panels)
-    return Config(panels, _detail(top / "detail", keys.detail or schema.DetailKeys()))
+    _check_names(root / "panels", panels)
+    return Config(panels, _detail(root / "detail", keys.detail or schema.DetailKeys()))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Config:
     source = "environment"
-    given = {
-        place.rpartition(".")[2]: environment.get(name) or None
-        for place, name in VARIABLES.items()
+    values = {
+        key_path.rpartition(".")[2]: environment.get(name) or None
+        for key_path, name in VARIABLES.items()
     }
-    for (_, name), value in zip(VARIABLES.items(), given.values(), strict=True):
+    for (_, name), value in zip(VARIABLES.items(), values.values(), strict=True):
         if value is not None and not value.isascii() and not _is_utf8(value):
             raise ConfigError(f"{source}: {name}: is not UTF-8 text")
     panel: dict[str, Any] = {
-        "url": given["url"],
-        "basic_auth": {k: given[k] for k in schema.BasicAuthKeys.__struct_fields__},
+        "url": values["url"],
+        "basic_auth": {k: values[k] for k in schema.BasicAuthKeys.__struct_fields__},
     }
-    servers = given["virtual_machines"]
+    servers = values["virtual_machines"]
     if servers is not None:
         panel["virtual_machines"] = [s.strip() for s in servers.split(",") if s.strip()]
     try:
-        return build(schema.keys({"panels": [panel]}, source), source)
+        return build(schema.decode({"panels": [panel]}, source), source)
     except ConfigError as error:
         message = str(error)
-        for place, name in VARIABLES.items():
-            message = message.replace(place, name)
+        for key_path, name in VARIABLES.items():
+            message = message.replace(key_path, name)
         raise ConfigError(message) from None
 
 
@@ -209,90 +211,92 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _check_names(place: Location, panels: tuple[Panel, ...]) -> None:
-    first: dict[str, int] = {}
+def _check_names(location: Location, panels: tuple[Panel, ...]) -> None:
+    first_index: dict[str, int] = {}
     for number, panel in enumerate(panels):
-        if first.setdefault(panel.name, number) != number:
-            raise (place[number] / "name").error(
-                f"{panel.name!r} is the name of {place[first[panel.name]]} too: give "
+        if first_index.setdefault(panel.name, number) != number:
+            raise (location[number] / "name").error(
+                f"{panel.name!r} is the name of {location[first_index[panel.name]]} too: give "
                 "each panel a name of its own"
             )
 
 
-def _detail(place: Location, keys: schema.DetailKeys) -> Detail:
+def _detail(location: Location, keys: schema.DetailKeys) -> Detail:
     newest = keys.newest_per_target or 0
     if newest < 0:
-        raise (place / "newest_per_target").error(
+        raise (location / "newest_per_target").error(
             f"must be 0 (all) or more, not {newest}"
         )
     return Detail(keys.backups is not False, newest)
 
 
-def _panel(place: Location, keys: schema.PanelKeys, poll: _PollSection) -> Panel:
+def _panel(location: Location, keys: schema.PanelKeys, poll: _PollSection) -> Panel:
     if keys.url.user is not None or keys.url.password is not None:
-        login = place / "basic_auth"
-        raise (place / "url").error(
-            f"must not hold credentials: they go into {login / 'username'} and "
-            f"{login / 'password_file'}"
+        basic_auth = location / "basic_auth"
+        raise (location / "url").error(
+            f"must not hold credentials: they go into {basic_auth / 'username'} and "
+            f"{basic_auth / 'password_file'}"
         )
     name = (keys.url.host or "") if keys.name is None else keys.name
     if not name.strip() or not name.isprintable():
-        raise (place / "name").error(f"must be printable and not empty, not {name!r}")
+        raise (location / "name").error(
+            f"must be printable and not empty, not {name!r}"
+        )
     discovery = keys.discovery or schema.DiscoveryKeys()
-    (place / "discovery" / "interval").check_shortest(discovery.interval)
+    (location / "discovery" / "interval").check_duration(discovery.interval)
     return Panel(
         name=name,
         url=keys.url,
-        account=account(
-            place / "basic_auth", keys.basic_auth or schema.BasicAuthKeys()
+        account=_account(
+            location / "basic_auth", keys.basic_auth or schema.BasicAuthKeys()
         ),
-        form=keys.format or "json",
-        tls=tls(place / "tls_config", keys.tls_config or schema.TlsKeys()),
+        body_format=keys.format or "json",
+        tls=_tls(location / "tls_config", keys.tls_config or schema.TlsKeys()),
         proxy_url=keys.proxy_url,
-        selection=_selection(place, keys),
-        discovery_interval=discovery.interval or _DISCOVERY_INTERVAL,
+        selection=_selection(location, keys),
+        discovery_interval=discovery.interval or _DEFAULT_DISCOVERY_INTERVAL,
         collectors=_collectors(keys.collectors),
-        poll=_poll((place / "poll", keys.poll), poll),
+        poll=_poll((location / "poll", keys.poll), poll),
     )
 
 
 def _poll(own: _PollSection, common: _PollSection) -> Poll:
     """Take each key from the panel's section, or else from the common one."""
-    places: dict[str, Location] = {}
-    given: dict[str, Any] = {}
-    for key, default in _POLL.items():
-        places[key], given[key] = common[0] / key, default
-        for place, keys in (common, own):
+    locations: dict[str, Location] = {}
+    values: dict[str, Any] = {}
+    for key, default in _POLL_DEFAULTS.items():
+        locations[key], values[key] = common[0] / key, default
+        for location, keys in (common, own):
             value = getattr(keys, key, None)
             if value is not None:
-                places[key], given[key] = place / key, value
-    if given["max_age"] is None:
-        given["max_age"] = max(_MAX_AGE, Duration(2 * given["interval"]))
-    poll = Poll(**given)
-    _check_poll(poll, places)
+                locations[key], values[key] = location / key, value
+    if values["max_age"] is None:
+        values["max_age"] = max(_DEFAULT_MAX_AGE, Duration(2 * values["interval"]))
+    poll = Poll(**values)
+    _check_poll(poll, locations)
     return poll
 
 
-def _check_poll(poll: Poll, places: Mapping[str, Location]) -> None:
-    places["interval"].check_shortest(poll.interval)
-    places["timeout"].check_shortest(poll.timeout)
+def _check_poll(poll: Poll, locations: Mapping[str, Location]) -> None:
+    locations["interval"].check_duration(poll.interval)
+    locations["timeout"].check_duration(poll.timeout)
     for key in ("concurrency", "max_body"):
         if getattr(poll, key) < 1:
-            raise places[key].error(f"must be at least 1, not {getattr(poll, key)}")
-    longest_gap = Duration(2 * poll.interval)
-    if poll.max_age < longest_gap:
-        raise places["max_age"].error(
-            f"must be at least twice {places['interval']}, which makes {longest_gap}, "
+            raise locations[key].error(f"must be at least 1, not {getattr(poll, key)}")
+    two_intervals = Duration(2 * poll.interval)
+    if poll.max_age < two_intervals:
+        raise locations["max_age"].error(
+            f"must be at least twice {locations['interval']}, which makes {two_intervals}, "
             f"not {poll.max_age}"
         )
 
 
-def _selection(place: Location, keys: schema.PanelKeys) -> Selection:
+def _selection(location: Location, keys: schema.PanelKeys) -> Selection:
     discovery = keys.discovery or schema.DiscoveryKeys()
     required = keys.backup_required or schema.RequiredKeys()
-    include = _filter(place / "discovery" / "include", discovery.include)
-    exclude = _filter(place / "discovery" / "exclude", discovery.exclude)
-    servers = place / "virtual_machines"
+    include = _filter(location / "discovery" / "include", discovery.include)
+    exclude = _filter(location / "discovery" / "exclude", discovery.exclude)
+    servers = location / "virtual_machines"
     if keys.virtual_machines is not None and (include or exclude):
         raise servers.error(
             "cannot be combined with discovery.include or discovery.exclude: list the "
@@ -302,8 +306,8 @@ def _selection(place: Location, keys: schema.PanelKeys) -> Selection:
         raise servers.error(
             "must list at least one server; leave it out to discover every server"
         )
-    (place / "expected_interval").check_shortest(keys.expected_interval)
-    demanded = place / "backup_required"
+    (location / "expected_interval").check_duration(keys.expected_interval)
+    backup_required = location / "backup_required"
     return Selection(
         configured=tuple(
             _server(servers[number], server)
@@ -311,35 +315,45 @@ def _selection(place: Location, keys: schema.PanelKeys) -> Selection:
         ),
         include=include,
         exclude=exclude,
-        required=_filter(demanded / "include", required.include),
-        not_required=_filter(demanded / "exclude", required.exclude),
+        required=_filter(backup_required / "include", required.include),
+        not_required=_filter(backup_required / "exclude", required.exclude),
         fallback_interval_seconds=keys.expected_interval,
     )
 
 
-def _server(place: Location, given: int | str | schema.ServerKeys) -> ConfiguredServer:
-    keys = given if isinstance(given, schema.ServerKeys) else schema.ServerKeys(given)
+def _server(
+    location: Location, configured: int | str | schema.ServerKeys
+) -> ConfiguredServer:
+    keys = (
+        configured
+        if isinstance(configured, schema.ServerKeys)
+        else schema.ServerKeys(configured)
+    )
     vm_id = keys.id
-    if isinstance(vm_id, str) and _NUMBER.fullmatch(vm_id):
+    if isinstance(vm_id, str) and _SERVER_NUMBER.fullmatch(vm_id):
         vm_id = int(vm_id)
-    good = vm_id > 0 if isinstance(vm_id, int) else _IDENTIFIER.fullmatch(vm_id)
-    if not good:
-        raise place.error(
+    valid = vm_id > 0 if isinstance(vm_id, int) else _SERVER_IDENTIFIER.fullmatch(vm_id)
+    if not valid:
+        raise location.error(
             f"must be a server's number or its identifier, not {keys.id!r}"
         )
-    (place / "expected_interval").check_shortest(keys.expected_interval)
+    (location / "expected_interval").check_duration(keys.expected_interval)
     return ConfiguredServer(vm_id, keys.expected_interval)
 
 
 def _collectors(keys: schema.CollectorKeys | None) -> CollectorSwitches:
-    given = {} if keys is None else msgspec.structs.asdict(keys)
-    return CollectorSwitches(**{key: on for key, on in given.items() if on is not None})
+    switches = {} if keys is None else msgspec.structs.asdict(keys)
+    return CollectorSwitches(
+        **{key: on for key, on in switches.items() if on is not None}
+    )
 
 
-def _filter(place: Location, keys: schema.FilterKeys | None) -> Filter:
+def _filter(location: Location, keys: schema.FilterKeys | None) -> Filter:
     if keys is None:
         return Filter()
     if keys.user_id == []:
-        raise (place / "user_id").error("must list at least one user, or be left out")
+        raise (location / "user_id").error(
+            "must list at least one user, or be left out"
+        )
     users = None if keys.user_id is None else tuple(keys.user_id)
     return Filter(keys.label, keys.hostname, keys.identifier, users)

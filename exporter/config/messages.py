@@ -19,14 +19,14 @@ import msgspec
 from ..errors import ConfigError
 from .units import Duration
 
-_KINDS = {
+_TYPE_NAMES = {
     "str": "text in quotes",
     "int": "a whole number",
     "bool": "true or false",
     "array": "a list",
     "object": "a section with keys of its own",
 }
-_LONGEST_SHOWN = 80
+_MAX_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,87 +35,98 @@ class ErrorMessages:
 
     sections: Mapping[str, type[msgspec.Struct]]
     """What stands under each key that has keys of its own; ``""`` is the file."""
-    delicate: re.Pattern[str]
+    secret_paths: re.Pattern[str]
     """Found in the places where secrets may stand."""
-    example: str
+    example_key: str
     """A key at the top level."""
     choices: tuple[str, ...] = ()
     """The values of its one enumeration."""
 
-    def problem(self, error: msgspec.ValidationError, content: Any) -> str:
+    def describe(self, error: msgspec.ValidationError, content: Any) -> str:
         """Turn an error into place, value and what would be right."""
         message = str(error)
-        placed = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
-        said, path = placed.groups() if placed else (message, "")
-        unknown = re.fullmatch(r"Object contains unknown field `(.*)`", said, re.DOTALL)
+        with_path = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
+        problem, path = with_path.groups() if with_path else (message, "")
+        unknown = re.fullmatch(
+            r"Object contains unknown field `(.*)`", problem, re.DOTALL
+        )
         if unknown is not None:
-            return self._unknown(path, unknown[1])
-        missing = re.fullmatch(r"Object missing required field `(.*)`", said)
+            return self._unknown_key(path, unknown[1])
+        missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
         if missing is not None:
-            return f"{_join(path, missing[1])}: is missing"
-        if said.startswith("Invalid enum value"):
-            said = "must be " + " or ".join(self.choices)
+            return f"{_join_path(path, missing[1])}: is missing"
+        if problem.startswith("Invalid enum value"):
+            problem = "must be " + " or ".join(self.choices)
         if not path:
-            return f"must begin with keys, such as {self.example}"
-        return f"{path}: {_right(said)}{self._shown(path, _value(content, path))}"
+            return f"must begin with keys, such as {self.example_key}"
+        return f"{path}: {_requirement(problem)}{self._rejected(path, _value_at(content, path))}"
 
-    def _unknown(self, path: str, key: str) -> str:
+    def _unknown_key(self, path: str, key: str) -> str:
         """Say where the key belongs, or what it is taken for, or what there is."""
-        own = self.sections[_name(path)].__struct_fields__
-        others = [
+        known_keys = self.sections[_last_key(path)].__struct_fields__
+        other_sections = [
             name
             for name, keys in self.sections.items()
             if key in keys.__struct_fields__
         ]
-        close = difflib.get_close_matches(key, own, n=1)
-        hint = f"here are {', '.join(own)}"
-        if others:
-            names = (f"under {name}" if name else "at the top level" for name in others)
+        close_matches = difflib.get_close_matches(key, known_keys, n=1)
+        hint = f"here are {', '.join(known_keys)}"
+        if other_sections:
+            names = (
+                f"under {name}" if name else "at the top level"
+                for name in other_sections
+            )
             hint = f"it belongs {' or '.join(names)}; {hint}"
-        elif close:
-            hint = f"did you mean {close[0]}?"
+        elif close_matches:
+            hint = f"did you mean {close_matches[0]}?"
         # A password in braces not quoted ends at a comma, and goes on as a key.
-        if self.delicate.search(path) and not others:
+        if self.secret_paths.search(path) and not other_sections:
             return f"{path}: unknown key (not shown here); {hint}"
-        return f"{_join(path, key)}: unknown key; {hint}"
+        return f"{_join_path(path, key)}: unknown key; {hint}"
 
-    def _shown(self, path: str, value: Any) -> str:
+    def _rejected(self, path: str, value: Any) -> str:
         if value is None:
             return "; it is empty"
-        section = _name(path) in self.sections and "virtual_machines[" not in path
-        if section or isinstance(value, (dict, list)):
+        is_section = (
+            _last_key(path) in self.sections and "virtual_machines[" not in path
+        )
+        if is_section or isinstance(value, (dict, list)):
             return ""
-        return shown(value, hidden=self.delicate.search(path) is not None)
+        return rejected(value, hidden=self.secret_paths.search(path) is not None)
 
 
-def shown(value: Any, *, hidden: bool = False) -> str:
+def rejected(value: Any, *, hidden: bool = False) -> str:
     """Return the end of an error about a value: what it is, if that may be seen."""
     text = repr(value)
     if hidden or "@" in text or "://" in text:
         return ", not this value (not shown here)"
-    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-    return f", not {cut}"
+    clipped = (
+        text
+        if len(text) <= _MAX_SHOWN_CHARACTERS
+        else f"{text[:_MAX_SHOWN_CHARACTERS]}…"
+    )
+    return f", not {clipped}"
 
 
-def _right(said: str) -> str:
+def _requirement(problem: str) -> str:
     """Return what the value must be, in our words."""
-    expected = re.match(r"Expected `([^`]*)`", said)
+    expected = re.match(r"Expected `([^`]*)`", problem)
     if expected is None:
-        return said
-    kinds = [kind for kind in expected[1].split(" | ") if kind != "null"]
-    return "must be " + " or ".join(_KINDS.get(kind, kind) for kind in kinds)
+        return problem
+    types = [name for name in expected[1].split(" | ") if name != "null"]
+    return "must be " + " or ".join(_TYPE_NAMES.get(name, name) for name in types)
 
 
-def _join(path: str, key: str) -> str:
+def _join_path(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _name(path: str) -> str:
+def _last_key(path: str) -> str:
     """Return the last key of a path."""
     return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
 
 
-def _value(content: Any, path: str) -> Any:
+def _value_at(content: Any, path: str) -> Any:
     for step in re.findall(r"[^.\[\]]+", path):
         content = content[int(step)] if isinstance(content, list) else content[step]
     return content
@@ -149,18 +160,18 @@ class Location:
 
     def unreadable(self, file: Path, error: OSError | ValueError) -> ConfigError:
         """Return an error about a file that is named here and cannot be read."""
-        why = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         if "\0" in str(file):
-            why = "no path holds a null byte"  # Python's versions disagree on words
+            reason = "no path holds a null byte"  # Python's versions disagree on words
         if os.path.lexists(file):
-            return self.error(f"{file} cannot be read: {why}")
+            return self.error(f"{file} cannot be read: {reason}")
         # What is no file's name may be the secret itself, put into the wrong key.
         return self.error(
-            f"names no file that can be read (not shown here): {why}; a relative path "
+            f"names no file that can be read (not shown here): {reason}; a relative path "
             f"begins at {self.folder}"
         )
 
-    def check_shortest(self, duration: Duration | None) -> None:
+    def check_duration(self, duration: Duration | None) -> None:
         """Refuse what is given here, if anything is, when it is under a second."""
         if duration is not None and duration < 1:
             raise self.error(f"must be at least 1s, not {duration}")

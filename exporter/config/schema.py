@@ -203,10 +203,10 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 """What stands under each key that has keys of its own; ``""`` is the file."""
 
-_SAYING = ErrorMessages(
+_MESSAGES = ErrorMessages(
     sections=SECTIONS,
-    delicate=re.compile(r"basic_auth|password|url"),
-    example="panels",
+    secret_paths=re.compile(r"basic_auth|password|url"),
+    example_key="panels",
     choices=get_args(BodyFormat),
 )
 _HOST = re.compile(
@@ -214,19 +214,19 @@ _HOST = re.compile(
 )
 
 
-def keys(content: Any, source: str) -> FileKeys:
+def decode(content: Any, source: str) -> FileKeys:
     """Check the content of a configuration; raise ConfigError when it is wrong."""
     if content is None:
         raise ConfigError(f"{source}: is empty; list at least one panel under panels")
     try:
-        return msgspec.convert(content, FileKeys, dec_hook=_hook)
+        return msgspec.convert(content, FileKeys, dec_hook=_convert)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_SAYING.problem(error, content)}") from None
+        raise ConfigError(f"{source}: {_MESSAGES.describe(error, content)}") from None
 
 
-def _hook(kind: type, value: Any) -> Any:
+def _convert(target: type, value: Any) -> Any:
     """Convert to the types that YAML does not know; raise ValueError with the mend."""
-    return _READERS[getattr(kind, "__origin__", kind)](value)
+    return _CONVERTERS[getattr(target, "__origin__", target)](value)
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
@@ -263,7 +263,7 @@ def is_host(text: str) -> bool:
         return _HOST.fullmatch(text) is not None
 
 
-_READERS: Mapping[Any, Callable[[Any], Any]] = {
+_CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
     Duration: Duration.parse,
     Size: Size.parse,
     re.Pattern: _pattern,
@@ -294,7 +294,7 @@ class Tls:
     digest: bytes = field(default=b"", repr=False)
     """Of the files' content: a renewed certificate is another configuration."""
 
-    def context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """Return what connections are opened with; raise OSError if a file is wrong."""
         context = ssl.create_default_context(cafile=self.ca_file)
         if self.cert_file is not None:
@@ -324,7 +324,7 @@ class Panel:
     name: str
     url: yarl.URL
     account: Account
-    form: BodyFormat
+    body_format: BodyFormat
     tls: Tls
     proxy_url: yarl.URL | None = field(repr=False)
     """It may hold a password."""
@@ -351,7 +351,7 @@ class Config:
     detail: Detail
 
 
-def effective(config: Config) -> str:
+def effective_config(config: Config) -> str:
     """Write a configuration as the file that would make it, secrets hidden."""
     content = {
         "detail": {
@@ -363,7 +363,7 @@ def effective(config: Config) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # PyYAML folds unprinted characters such as U+0085 unless they must be escaped.
     style = None if text.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
@@ -374,7 +374,7 @@ class _Dumper(yaml.SafeDumper):
 
     yaml_representers: ClassVar[dict[type, Callable[[Any, Any], yaml.Node]]] = {
         **yaml.SafeDumper.yaml_representers,
-        str: _written,
+        str: _represent_text,
     }
 
 
@@ -383,10 +383,10 @@ def _panel(panel: Panel) -> dict[str, Any]:
     content = {
         "name": panel.name,
         "url": str(panel.url),
-        "format": panel.form,
+        "format": panel.body_format,
         "basic_auth": _basic_auth(panel),
         "tls_config": _tls(panel.tls),
-        "proxy_url": _proxy(panel),
+        "proxy_url": _proxy_url(panel),
         "virtual_machines": [_server(server) for server in selection.configured],
         "discovery": {
             "interval": str(panel.discovery_interval),
@@ -432,7 +432,7 @@ def _tls(tls: Tls) -> dict[str, Any]:
     }
 
 
-def _proxy(panel: Panel) -> str | None:
+def _proxy_url(panel: Panel) -> str | None:
     proxy = panel.proxy_url
     if proxy is None or proxy.raw_authority.rpartition("@")[0] == "":
         return _text(proxy)

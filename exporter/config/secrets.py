@@ -20,10 +20,10 @@ import structlog
 log = structlog.get_logger()
 
 HIDDEN = "<secret>"
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 """What RFC 7617 keeps out of user names and passwords."""
 
-_LONGEST_BYTES = 65_536
+_MAX_SECRET_BYTES = 65_536
 _SETTLED_SECONDS = 2.0
 
 
@@ -55,44 +55,44 @@ class FileSecret:
     """
 
     path: Path
-    now: Callable[[], float] = field(default=time.time, repr=False, compare=False)
+    unix_time: Callable[[], float] = field(default=time.time, repr=False, compare=False)
     _value: str = field(default="", repr=False, compare=False)
-    _seen: os.stat_result | None = field(default=None, repr=False, compare=False)
-    _lost: bool = field(default=False, repr=False, compare=False)
+    _last_status: os.stat_result | None = field(default=None, repr=False, compare=False)
+    _unreadable: bool = field(default=False, repr=False, compare=False)
 
     def reveal(self) -> str:
         """Return the file's content, trimmed of white space around it."""
         try:
             self.load()
         except (OSError, ValueError) as error:
-            if not self._lost:
-                why = error.strerror if isinstance(error, OSError) else str(error)
+            if not self._unreadable:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
                 log.warning(
                     "secret not read, the last one stays in use",
                     file=str(self.path),
-                    why=why,
+                    why=reason,
                 )
-            self._lost = True
+            self._unreadable = True
             return self._value
-        if self._lost:
+        if self._unreadable:
             log.info("secret read again", file=str(self.path))
-        self._lost = False
+        self._unreadable = False
         return self._value
 
     def load(self) -> None:
         """Read the file if it changed; raise OSError or ValueError if that fails."""
         status = os.stat(self.path)  # noqa: PTH116  # three times faster than Path.stat
-        if self._seen is not None and _same(status, self._seen):
+        if self._last_status is not None and _same_file(status, self._last_status):
             return
         self._value = self._read(status)
         # A file just written may be written once more without a new time.
-        age = self.now() - max(status.st_mtime, status.st_ctime)
-        self._seen = status if age > _SETTLED_SECONDS else None
+        age = self.unix_time() - max(status.st_mtime, status.st_ctime)
+        self._last_status = status if age > _SETTLED_SECONDS else None
 
     def _read(self, status: os.stat_result) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is no regular file")
-        if status.st_size > _LONGEST_BYTES:
+        if status.st_size > _MAX_SECRET_BYTES:
             raise ValueError("it is too long for a secret")
         try:
             value = self.path.read_text(encoding="utf-8").strip()
@@ -100,12 +100,12 @@ class FileSecret:
             raise ValueError("it is not UTF-8 text") from None
         if not value:
             raise ValueError("it is empty")
-        if CONTROL.search(value):
+        if CONTROL_CHARACTERS.search(value):
             raise ValueError("it holds more than one line, or control characters")
         return value
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
+def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (
         one.st_ino == other.st_ino
         and one.st_dev == other.st_dev
@@ -125,20 +125,20 @@ class Credentials(NamedTuple):
         """Hide the password wherever the pair is printed."""
         return f"Credentials(username={self.username!r}, password={HIDDEN})"
 
-    def disguises(self) -> list[str]:
+    def password_forms(self) -> list[str]:
         """Return the forms in which somebody may repeat the password, longest first."""
-        plain = self.password
+        password = self.password
         forms = {
-            plain,
-            html.escape(plain),
-            html.escape(plain, quote=False),
-            quote(plain),
-            quote(plain, safe=""),
-            quote_plus(plain),
-            json.dumps(plain)[1:-1],
-            json.dumps(plain, ensure_ascii=False)[1:-1],
-            repr(plain)[1:-1],
-            b64encode(plain.encode()).decode(),
+            password,
+            html.escape(password),
+            html.escape(password, quote=False),
+            quote(password),
+            quote(password, safe=""),
+            quote_plus(password),
+            json.dumps(password)[1:-1],
+            json.dumps(password, ensure_ascii=False)[1:-1],
+            repr(password)[1:-1],
+            b64encode(password.encode()).decode(),
             b64encode(":".join(self).encode()).decode(),
         }
         return sorted(forms, key=len, reverse=True)

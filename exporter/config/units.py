@@ -16,7 +16,7 @@ _UNIT_MILLISECONDS = {
 _DURATION = re.compile(
     "".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _UNIT_MILLISECONDS)
 )
-_LONGEST_MILLISECONDS = 100 * _UNIT_MILLISECONDS["y"]
+_MAX_MILLISECONDS = 100 * _UNIT_MILLISECONDS["y"]
 _SIZE = re.compile(r"([0-9]{1,15}) *(B|KiB|MiB|GiB)?")
 _UNIT_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -29,23 +29,23 @@ class Duration(float):
     @classmethod
     def parse(cls, text: object) -> Duration:
         """Read a duration; raise ValueError that says what one looks like."""
-        found = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
-        if found is None:
+        match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
+        if match is None:
             raise ValueError("must be a duration such as 30s, 15m, 1h30m or 7d")
-        parts = zip(found.groups("0"), _UNIT_MILLISECONDS.values(), strict=True)
+        parts = zip(match.groups("0"), _UNIT_MILLISECONDS.values(), strict=True)
         milliseconds = sum(int(number) * unit for number, unit in parts)
-        if milliseconds > _LONGEST_MILLISECONDS:
+        if milliseconds > _MAX_MILLISECONDS:
             raise ValueError("must be at most 100y")
         return cls(milliseconds / 1000)
 
     def __str__(self) -> str:
         """Write the duration in the largest units that keep it exact."""
-        left = round(self * 1000)
+        remaining = round(self * 1000)
         text = ""
         for unit, milliseconds in _UNIT_MILLISECONDS.items():
             if unit in ("y", "w"):
                 continue  # 7d is what people expect to read, not 1w
-            number, left = divmod(left, milliseconds)
+            number, remaining = divmod(remaining, milliseconds)
             text += f"{number}{unit}" if number else ""
         return text or "0s"
 
@@ -58,13 +58,13 @@ class Size(int):
     @classmethod
     def parse(cls, text: object) -> Size:
         """Read a size; raise ValueError that says what one looks like."""
-        plain = isinstance(text, (str, int)) and not isinstance(text, bool)
-        found = _SIZE.fullmatch(str(text)) if plain else None
-        if found is None:
+        convertible = isinstance(text, (str, int)) and not isinstance(text, bool)
+        match = _SIZE.fullmatch(str(text)) if convertible else None
+        if match is None:
             raise ValueError(
                 "must be a size such as 512KiB, 16MiB or a number of bytes"
             )
-        return cls(int(found[1]) * _UNIT_BYTES[found[2]])
+        return cls(int(match[1]) * _UNIT_BYTES[match[2]])
 
     def __str__(self) -> str:
         """Write the size in the largest unit that keeps it exact."""

@@ -15,20 +15,20 @@ import yaml
 
 from ..errors import ConfigError
 
-_NAMES = ("map", "seq", "str", "int", "float", "bool", "null")
-_WRITTEN = ("str", "int", "float", "bool", "timestamp", "merge", "value")
-_TAG = "tag:yaml.org,2002:"
-_KINDS = {f"{_TAG}{kind}" for kind in _NAMES}
-_KEY_TAGS = (f"{_TAG}str", f"{_TAG}merge")
-_DATE = f"{_TAG}timestamp"
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|<<")
-_HALF_A_CHARACTER = re.compile(r"[\ud800-\udfff]")
-_HARMLESS = re.compile(
+_ALLOWED_TYPES = ("map", "seq", "str", "int", "float", "bool", "null")
+_SCALAR_TYPES = ("str", "int", "float", "bool", "timestamp", "merge", "value")
+_TAG_PREFIX = "tag:yaml.org,2002:"
+_ALLOWED_TAGS = {f"{_TAG_PREFIX}{kind}" for kind in _ALLOWED_TYPES}
+_KEY_TAGS = (f"{_TAG_PREFIX}str", f"{_TAG_PREFIX}merge")
+_TIMESTAMP_TAG = f"{_TAG_PREFIX}timestamp"
+_KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|<<")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SAFE_MESSAGE = re.compile(
     r"""(?:[^'"]|'[],}:?-]'|'<(?:(?:block|flow|stream|document)\ \w+(?:\ start)?
     |scalar|alias|anchor|tag|directive)>')*""",
     re.VERBOSE,
 )
-_MENDS = {
+_CLEARER_MESSAGES = {
     "but found another document": "a second document begins: keep one",
     "found character '\\t' that cannot start any token": "a tab: indent with spaces",
 }
@@ -39,7 +39,7 @@ class Scalar:
     """A value as it is written: ``no``, ``0x10`` and ``"no"`` are three of them."""
 
     text: str
-    kind: str
+    yaml_type: str
     """What YAML takes it for: str, int, float, bool or timestamp."""
     plain: bool
     """Whether it stands without quotes."""
@@ -72,7 +72,7 @@ def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
         return yaml.load(text, loader)  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{path}: {_problem(error)}") from None
+        raise ConfigError(f"{path}: {_error_text(error)}") from None
     except yaml.YAMLError:
         raise ConfigError(f"{path}: not YAML: it has forbidden characters") from None
     except RecursionError:
@@ -92,16 +92,16 @@ class _Loader(yaml.SafeLoader):
     yaml_constructors = {  # noqa: RUF012  # PyYAML's
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
-        if tag is None or tag in _KINDS
+        if tag is None or tag in _ALLOWED_TAGS
     }
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's
-        first: [known for known in resolvers if known[0] != _DATE]
+        first: [known for known in resolvers if known[0] != _TIMESTAMP_TAG]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def is_key(self, node: yaml.Node) -> bool:
         """Tell whether this may stand before a colon."""
-        return node.tag in _KEY_TAGS and _KEY.fullmatch(node.value) is not None
+        return node.tag in _KEY_TAGS and _KEY_NAME.fullmatch(node.value) is not None
 
     def construct_mapping(
         self,
@@ -130,7 +130,7 @@ class _Loader(yaml.SafeLoader):
             raise _Refused("no such number or word: quote it as text", node) from None
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise _Refused("the number is too large", node)
-        if isinstance(value, str) and _HALF_A_CHARACTER.search(value):
+        if isinstance(value, str) and _SURROGATE.search(value):
             raise _Refused("the text holds half a character (a surrogate)", node)
         return value
 
@@ -159,22 +159,22 @@ class _ScalarLoader(_Loader):
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> Any:
         """Return the value; a scalar as it is written."""
-        kind = node.tag.removeprefix(_TAG)
-        if not isinstance(node, yaml.ScalarNode) or kind not in _WRITTEN:
+        yaml_type = node.tag.removeprefix(_TAG_PREFIX)
+        if not isinstance(node, yaml.ScalarNode) or yaml_type not in _SCALAR_TYPES:
             return super().construct_object(node, deep)
-        if _HALF_A_CHARACTER.search(node.value):
+        if _SURROGATE.search(node.value):
             raise _Refused("the text holds half a character (a surrogate)", node)
-        return Scalar(node.value, kind, plain=node.style is None)
+        return Scalar(node.value, yaml_type, plain=node.style is None)
 
 
-def _problem(error: yaml.MarkedYAMLError) -> str:
+def _error_text(error: yaml.MarkedYAMLError) -> str:
     mark, problem = error.problem_mark, error.problem or "not YAML"
     where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     if isinstance(error, _Refused):
         return where + problem
-    if problem in _MENDS:
-        return where + _MENDS[problem]
-    if not _HARMLESS.fullmatch(problem):  # PyYAML quotes pieces of the line
+    if problem in _CLEARER_MESSAGES:
+        return where + _CLEARER_MESSAGES[problem]
+    if not _SAFE_MESSAGE.fullmatch(problem):  # PyYAML quotes pieces of the line
         problem = re.sub(r"(['\"]).*\1", "…", problem, flags=re.DOTALL)
     return (
         f"{where}{problem}; mind the indentation, and quote values that hold special "

@@ -240,14 +240,16 @@ class Client:
         if response.status in (401, 407):
             return ""
         body = await _read_at_most(response, _MAX_ERROR_BYTES)
-        secrets = [*credentials.disguises(), *self._other_secrets()]
+        secrets = [*credentials.password_forms(), *self._other_secrets()]
         return error_text(body, self.body_format, secrets=secrets)
 
     def _other_secrets(self) -> Iterator[str]:
         """Yield what else goes with a request: the proxy's account, cookies."""
         proxy = yarl.URL(self.proxy_url or "")
         if proxy.user or proxy.password:
-            yield from Credentials(proxy.user or "", proxy.password or "").disguises()
+            yield from Credentials(
+                proxy.user or "", proxy.password or ""
+            ).password_forms()
         for cookie in self.sessions.keep_alive.cookie_jar:
             if len(cookie.value) >= _MIN_SESSION_LENGTH:
                 yield cookie.value
@@ -379,7 +381,7 @@ def _ssl_context(panel: Panel) -> ssl.SSLContext | bool:
     if panel.url.scheme == "http":
         return True  # never used: reading the system's authorities takes its time
     try:
-        return panel.tls.context()
+        return panel.tls.ssl_context()
     except OSError as error:
         raise ConfigError(
             f"panel {panel.name}: tls_config is not usable any more: {error}"

@@ -162,7 +162,7 @@ class PollerManager:
         client = Client(
             sessions=sessions,
             url=panel.url,
-            body_format=panel.form,
+            body_format=panel.body_format,
             timeout_seconds=panel.poll.timeout,
             max_body_bytes=panel.poll.max_body,
             observer=counters,

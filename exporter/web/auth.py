@@ -28,22 +28,22 @@ from ..config.flags import PROGRAM
 from ..errors import ConfigError
 from .config_file import WebConfig, load
 
-_LONGEST_PASSWORD_BYTES = 72
+_MAX_PASSWORD_BYTES = 72
 """bcrypt looks at no more, and its libraries disagree on whether to say so."""
-_MOST_REMEMBERED = 100
-_MOST_WAITING = 16
-_NOBODYS = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
+_MAX_REMEMBERED = 100
+_MAX_PENDING = 16
+_DUMMY_SALT_AND_DIGEST = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
 """Salt and digest for users that do not exist; no password is known for them."""
 
 Login = tuple[bytes, bytes]
 """A name and a password."""
 
 
-class Busy(Exception):
+class TooManyChecks(Exception):
     """Too many passwords wait to be checked."""
 
 
-def login(authorization: str | None) -> Login | None:
+def basic_auth_login(authorization: str | None) -> Login | None:
     """Return what a header ``Authorization: Basic`` says, or None."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -60,89 +60,89 @@ def login(authorization: str | None) -> Login | None:
 class PasswordChecker:
     """Checks passwords, and remembers what came of it."""
 
-    check: Callable[[bytes, bytes], bool] = bcrypt.checkpw
+    verify: Callable[[bytes, bytes], bool] = bcrypt.checkpw
     """Tells whether a password has a hash."""
-    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    _good: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    _digest_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _accepted: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     # Apart, so that no flood of wrong passwords drives the right ones out.
-    _bad: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    _checking: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict)
-    _pool: ThreadPoolExecutor = field(
+    _rejected: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    _pending: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict)
+    _executor: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "bcrypt")
     )
 
-    async def match(self, users: Mapping[bytes, bytes], given: Login) -> bool:
+    async def matches(self, users: Mapping[bytes, bytes], login: Login) -> bool:
         """Tell whether this is the password of one of the users.
 
         A user that does not exist costs what one with a wrong password costs. Raises
         Busy when too many wait already.
         """
-        name, password = given
-        known = users.get(name)
-        hashed = _like(users) if known is None else known
-        key = self._key(name, hashed, password)
-        for remembered, answer in ((self._good, True), (self._bad, False)):
-            if key in remembered:
-                remembered.move_to_end(key)
-                return answer
-        checking = self._checking.get(key)
-        if checking is None:
-            if len(self._checking) >= _MOST_WAITING:
-                raise Busy
-            checking = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._check, hashed, password, known is not None
+        name, password = login
+        user_hash = users.get(name)
+        hashed = _dummy_hash(users) if user_hash is None else user_hash
+        key = self._cache_key(name, hashed, password)
+        for results, matched in ((self._accepted, True), (self._rejected, False)):
+            if key in results:
+                results.move_to_end(key)
+                return matched
+        pending = self._pending.get(key)
+        if pending is None:
+            if len(self._pending) >= _MAX_PENDING:
+                raise TooManyChecks
+            pending = asyncio.get_running_loop().run_in_executor(
+                self._executor, self._verify, hashed, password, user_hash is not None
             )
-            self._checking[key] = checking
-            checking.add_done_callback(partial(self._settle, key))
+            self._pending[key] = pending
+            pending.add_done_callback(partial(self._store_result, key))
         # Whoever hangs up ends no other's check.
-        return await asyncio.shield(checking)
+        return await asyncio.shield(pending)
 
     def close(self) -> None:
         """Check no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _settle(self, key: bytes, checking: asyncio.Future[bool]) -> None:
+    def _store_result(self, key: bytes, check: asyncio.Future[bool]) -> None:
         """Remember what came of a check in the moment in which it ends."""
-        del self._checking[key]
-        if not checking.cancelled() and checking.exception() is None:
-            _remember(self._good if checking.result() else self._bad, key)
+        del self._pending[key]
+        if not check.cancelled() and check.exception() is None:
+            _remember(self._accepted if check.result() else self._rejected, key)
 
-    def _check(self, hashed: bytes, password: bytes, known: bool) -> bool:  # noqa: FBT001  # through an executor
+    def _verify(self, hashed: bytes, password: bytes, user_exists: bool) -> bool:  # noqa: FBT001  # through an executor
         # A hash with letters that bcrypt has not is no password's.
         with suppress(ValueError):
-            matched = self.check(password[:_LONGEST_PASSWORD_BYTES], hashed)
-            return matched and known
+            matched = self.verify(password[:_MAX_PASSWORD_BYTES], hashed)
+            return matched and user_exists
         return False
 
-    def _key(self, *parts: bytes) -> bytes:
+    def _cache_key(self, *parts: bytes) -> bytes:
         """Return what to remember instead of a password."""
-        digest = hashlib.blake2b(key=self._secret)
+        digest = hashlib.blake2b(key=self._digest_key)
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.digest()
 
 
-def _like(users: Mapping[bytes, bytes]) -> bytes:
+def _dummy_hash(users: Mapping[bytes, bytes]) -> bytes:
     """Return nobody's hash, as costly as the users' own."""
     cost = max(hashed[4:6] for hashed in users.values())
-    return b"$2b$" + cost + b"$" + _NOBODYS
+    return b"$2b$" + cost + b"$" + _DUMMY_SALT_AND_DIGEST
 
 
 def _remember(results: OrderedDict[bytes, None], key: bytes) -> None:
     results[key] = None
-    while len(results) > _MOST_REMEMBERED:
+    while len(results) > _MAX_REMEMBERED:
         results.popitem(last=False)
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_LONGEST_HEADERS_BYTES = 16_384
-_LARGEST_BODY_BYTES = 65_536
+_MAX_HEADERS_BYTES = 16_384
+_MAX_BODY_BYTES = 65_536
 _RETRY_SECONDS = "1"
-_WHAT = "web configuration"
+_SUBJECT = "web configuration"
 
 
-def _open() -> WebConfig:
+def _empty_config() -> WebConfig:
     return WebConfig()
 
 
@@ -150,44 +150,44 @@ def _open() -> WebConfig:
 class AccessControl:
     """Guards the front doors."""
 
-    config: Callable[[], WebConfig] = _open
+    config: Callable[[], WebConfig] = _empty_config
     """Returns the web configuration of this moment."""
-    passwords: PasswordChecker = field(default_factory=PasswordChecker)
+    password_checker: PasswordChecker = field(default_factory=PasswordChecker)
 
     @property
-    def context(self) -> ssl.SSLContext | None:
+    def ssl_context(self) -> ssl.SSLContext | None:
         """What to answer the next connection with; None: plain HTTP."""
-        return self.config().context
+        return self.config().ssl_context
 
-    def dress(self, response: web.StreamResponse) -> None:
+    def add_headers(self, response: web.StreamResponse) -> None:
         """Put on an answer what every one carries."""
         response.headers.update(self.config().headers)
         # Which libraries answer, in which version, is nobody's business.
         response.headers["Server"] = PROGRAM
 
-    def guarded(self, handler: Handler) -> Handler:
+    def protected(self, handler: Handler) -> Handler:
         """Return a handler that answers those alone who may ask."""
 
-        async def guard(request: web.BaseRequest) -> web.StreamResponse:
-            refusal = _too_much(request)
+        async def protected_handler(request: web.BaseRequest) -> web.StreamResponse:
+            refusal = _size_refusal(request)
             if refusal is None:
                 refusal = await self._refusal(request)
             if refusal is None:
                 return await handler(request)
-            self.dress(refusal)
+            self.add_headers(refusal)
             return refusal
 
-        return guard
+        return protected_handler
 
     async def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         users = self.config().users
         if not users:
             return None
-        given = login(request.headers.get("Authorization"))
+        login = basic_auth_login(request.headers.get("Authorization"))
         try:
-            if given is not None and await self.passwords.match(users, given):
+            if login is not None and await self.password_checker.matches(users, login):
                 return None
-        except Busy:
+        except TooManyChecks:
             return web.Response(
                 status=503,
                 text="Too many passwords to check.\n",
@@ -198,21 +198,23 @@ class AccessControl:
         )
 
 
-def _too_much(request: web.BaseRequest) -> web.Response | None:
+def _size_refusal(request: web.BaseRequest) -> web.Response | None:
     """Return an answer to a request that asks for more than any page needs."""
     refusal = None
     # Each counts for a little more than its letters, as in HTTP/2: it is an object.
-    length = sum(len(name) + len(value) + 32 for name, value in request.raw_headers)
-    if length > _LONGEST_HEADERS_BYTES:
+    headers_bytes = sum(
+        len(name) + len(value) + 32 for name, value in request.raw_headers
+    )
+    if headers_bytes > _MAX_HEADERS_BYTES:
         refusal = web.Response(status=431, text="The headers are too long.\n")
-    elif (request.content_length or 0) > _LARGEST_BODY_BYTES:
+    elif (request.content_length or 0) > _MAX_BODY_BYTES:
         refusal = web.Response(status=413, text="The body is too large.\n")
     if refusal is not None:
         refusal.force_close()
     return refusal
 
 
-def watching(path: Path, clock: Clock) -> Callable[[], WebConfig]:
+def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
     """Return what returns the web configuration of each moment.
 
     Raises ConfigError when the file cannot be used. One that turns bad later leaves
@@ -225,7 +227,7 @@ def watching(path: Path, clock: Clock) -> Callable[[], WebConfig]:
             _check_change(path, old, new)
         return new
 
-    return FileWatcher(_WHAT, make, clock).current
+    return FileWatcher(_SUBJECT, make, clock).current
 
 
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:

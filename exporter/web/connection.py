@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import StreamReader, http_exceptions, web
 
-_Cut = Callable[[], object]
-_END = b"\r\n\r\n"
+_Abort = Callable[[], object]
+_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,56 +42,56 @@ class Limits:
 class ConnectionPool:
     """The connections that there are, in the order in which they became idle."""
 
-    most: int
-    _idle: OrderedDict[object, _Cut] = field(default_factory=OrderedDict)
-    _busy: dict[object, _Cut] = field(default_factory=dict)
+    limit: int
+    _idle: OrderedDict[object, _Abort] = field(default_factory=OrderedDict)
+    _busy: dict[object, _Abort] = field(default_factory=dict)
 
-    def has_room(self) -> bool:
+    def make_room(self) -> bool:
         """Tell whether one more may come, after an idle one was sent away for it."""
-        if len(self._idle) + len(self._busy) < self.most:
+        if len(self._idle) + len(self._busy) < self.limit:
             return True
-        return self.send_away()
+        return self.abort_longest_idle()
 
-    def send_away(self) -> bool:
+    def abort_longest_idle(self) -> bool:
         """Cut the connection that has been idle for longest; tell if there was one."""
         if not self._idle:
             return False
-        _, cut = self._idle.popitem(last=False)
-        cut()
+        _, abort = self._idle.popitem(last=False)
+        abort()
         return True
 
-    def enter(self, one: object, cut: _Cut) -> None:
+    def add(self, connection: object, abort: _Abort) -> None:
         """Count a connection as idle; ``cut`` ends it."""
-        self._idle[one] = cut
+        self._idle[connection] = abort
 
-    def leave(self, one: object) -> None:
+    def remove(self, connection: object) -> None:
         """Count a connection no more."""
-        self._idle.pop(one, None)
-        self._busy.pop(one, None)
+        self._idle.pop(connection, None)
+        self._busy.pop(connection, None)
 
-    def begin(self, one: object) -> None:
+    def mark_busy(self, connection: object) -> None:
         """Count a connection as busy: it is being answered."""
-        cut = self._idle.pop(one, None)
-        if cut is not None:
-            self._busy[one] = cut
+        abort = self._idle.pop(connection, None)
+        if abort is not None:
+            self._busy[connection] = abort
 
-    def end(self, one: object) -> None:
+    def mark_idle(self, connection: object) -> None:
         """Count a connection as idle again, from now on."""
-        cut = self._busy.pop(one, None)
-        if cut is not None:
-            self._idle[one] = cut
+        abort = self._busy.pop(connection, None)
+        if abort is not None:
+            self._idle[connection] = abort
 
 
 class Connection(web.RequestHandler):
     """Speaks HTTP with one client, and not for ever."""
 
     __slots__ = (
+        "_add_headers",
+        "_awaiting_head",
         "_body_bytes",
-        "_crowd",
-        "_dress",
-        "_expecting",
         "_head_bytes",
         "_limits",
+        "_pool",
         "_timer",
         "_unread",
     )
@@ -100,8 +100,8 @@ class Connection(web.RequestHandler):
         self,
         server: web.Server,
         limits: Limits,
-        crowd: ConnectionPool,
-        dress: Callable[[web.StreamResponse], None],
+        pool: ConnectionPool,
+        add_headers: Callable[[web.StreamResponse], None],
     ) -> None:
         """Belong to a server; ``dress`` is put on answers to what is no request."""
         super().__init__(
@@ -112,53 +112,53 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's way to have none
         )
-        self._limits, self._crowd, self._dress = limits, crowd, dress
+        self._limits, self._pool, self._add_headers = limits, pool, add_headers
         self._timer: asyncio.TimerHandle | None = None
         self._head_bytes = self._body_bytes = 0
-        self._expecting = True
+        self._awaiting_head = True
         self._unread: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a first request, for so long."""
         super().connection_made(transport)
-        self._crowd.enter(self, self.cut)
-        self._expect_head()
+        self._pool.add(self, self.abort)
+        self._start_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Be counted no more."""
         self._stop_timer()
-        self._crowd.leave(self)
+        self._pool.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it is too much for a head, or for a body nobody reads."""
         if self._unread is not None:
             self._body_bytes += len(data)
-        elif self._expecting:
-            self._expect_head()
-            if _END not in data:
+        elif self._awaiting_head:
+            self._start_timer()
+            if _HEAD_END not in data:
                 self._head_bytes += len(data)
         if (
             self._head_bytes > self._limits.head_bytes
             or self._body_bytes > self._limits.body_bytes
         ):
-            self.cut()
+            self.abort()
             return
         super().data_received(data)
         if self._unread is not None and self._unread.is_eof():
-            self._unread, self._expecting = None, True
+            self._unread, self._awaiting_head = None, True
         if self._messages:
             # A whole head: what follows is a body, also before an answer is begun.
-            self._expecting = False
+            self._awaiting_head = False
 
-    def begin(self) -> None:
+    def head_received(self) -> None:
         """Take note that a whole head was read, and is being answered."""
         self._stop_timer()
-        self._expecting, self._unread = False, None
+        self._awaiting_head, self._unread = False, None
         self._head_bytes = self._body_bytes = 0
-        self._crowd.begin(self)
+        self._pool.mark_busy(self)
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Hang up at once."""
         transport = self.transport
         self.force_close()
@@ -176,13 +176,13 @@ class Connection(web.RequestHandler):
             async with asyncio.timeout(self._limits.sending_seconds):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
-            self.cut()
+            self.abort()
             raise ConnectionResetError("the answer was not read") from None
         finally:
             # What is left of a body is not the head of the next request.
             self._unread = None if request.content.is_eof() else request.content
-            self._expecting = self._unread is None and not self._messages
-            self._crowd.end(self)
+            self._awaiting_head = self._unread is None and not self._messages
+            self._pool.mark_idle(self)
 
     def handle_error(
         self,
@@ -201,14 +201,14 @@ class Connection(web.RequestHandler):
         response = web.Response(
             status=status, text=f"{http.HTTPStatus(status).phrase}.\n"
         )
-        self._dress(response)
+        self._add_headers(response)
         response.force_close()
         return response
 
-    def _expect_head(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._limits.head_seconds, self.cut)
+            self._timer = loop.call_later(self._limits.head_seconds, self.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -16,15 +16,15 @@ from ..status.query import BadQuery, Query, parse_page, parse_query
 from ..status.views import Views
 
 _RETRY_SECONDS = "1"
-_LONGEST_SENDING_SECONDS = 60.0
+_MAX_SENDING_SECONDS = 60.0
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {
     **_HEADERS,
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-_MOST_ON_A_PAGE = 100
-_MOST_IN_JSON = 1000
+_MAX_PAGE_ROWS = 100
+_MAX_JSON_ROWS = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -37,16 +37,16 @@ class Handlers:
     telemetry_path: str
     max_requests: int
     """Scrapes served at once; 0: no limit."""
-    effective: Callable[[], str]
+    effective_config: Callable[[], str]
     """Returns the configuration in force, without secrets."""
     reload: Callable[[], Awaitable[None]]
     """Loads the configuration again; raises ConfigError and keeps the old one."""
-    _scrapes: int = field(default=0, init=False)
-    _made: Scrapes = field(init=False)
+    _active_scrapes: int = field(default=0, init=False)
+    _scrapes: Scrapes = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare to make scrapes."""
-        self._made = Scrapes(self.exposition)
+        self._scrapes = Scrapes(self.exposition)
 
     def application(self) -> web.Application:
         """Return the application that serves them."""
@@ -59,40 +59,46 @@ class Handlers:
         app.router.add_get("/-/ready", self._ready)
         app.router.add_post("/-/reload", self._reload)
         app.router.add_get("/config", self._config)
-        app.cleanup_ctx.extend((self._scraping, self._viewing))
+        app.cleanup_ctx.extend((self._run_scrapes, self._run_views))
         return app
 
-    async def _scraping(self, _: web.Application) -> AsyncIterator[None]:
-        async with self._made.running():
+    async def _run_scrapes(self, _: web.Application) -> AsyncIterator[None]:
+        async with self._scrapes.running():
             yield
 
-    async def _viewing(self, _: web.Application) -> AsyncIterator[None]:
+    async def _run_views(self, _: web.Application) -> AsyncIterator[None]:
         async with self.views.running():
             yield
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        if 0 < self.max_requests <= self._scrapes:
+        if 0 < self.max_requests <= self._active_scrapes:
             return web.Response(
                 status=503,
                 text=f"More than {self.max_requests} scrapes at once "
                 "(--web.max-requests).\n",
                 headers={**_HEADERS, "Retry-After": _RETRY_SECONDS},
             )
-        self._scrapes += 1
+        self._active_scrapes += 1
         try:
             # Not before it is sent is a scrape over: until then it holds its memory.
             return await self._scrape(request)
         finally:
-            self._scrapes -= 1
+            self._active_scrapes -= 1
 
     async def _scrape(self, request: web.Request) -> web.StreamResponse:
-        kind = negotiate_media_type(",".join(request.headers.getall("Accept", [])))
+        content_type = negotiate_media_type(
+            ",".join(request.headers.getall("Accept", []))
+        )
         names = frozenset(request.query.getall("name[]", []))
         compressed = accepts_gzip(
             ",".join(request.headers.getall("Accept-Encoding", []))
         )
-        body = await self._made.body(kind, names, compressed=compressed)
-        headers = {**_HEADERS, "Content-Type": kind, "Vary": "Accept, Accept-Encoding"}
+        body = await self._scrapes.body(content_type, names, compressed=compressed)
+        headers = {
+            **_HEADERS,
+            "Content-Type": content_type,
+            "Vary": "Accept, Accept-Encoding",
+        }
         if compressed:
             headers["Content-Encoding"] = "gzip"
         response = web.StreamResponse(headers=headers)
@@ -102,17 +108,17 @@ class Handlers:
 
     async def _overview(self, request: web.Request) -> web.Response:
         try:
-            wanted = self._wanted(request, _MOST_ON_A_PAGE)
+            parsed = self._parsed_query(request, _MAX_PAGE_ROWS)
         except BadQuery as error:
-            return _refused(error)
-        return self._page(await self.views.overview(wanted))
+            return _bad_query(error)
+        return self._page(await self.views.overview(parsed))
 
     async def _server(self, request: web.Request) -> web.Response:
         panel, vm_id = (request.query.get(name, "") for name in ("panel", "vm_id"))
         try:
             page = parse_page(request.query)
         except BadQuery as error:
-            return _refused(error)
+            return _bad_query(error)
         text = await self.views.server(panel, vm_id, page)
         if text is None:
             text = "There is no such server here: it is gone, or another shard's.\n"
@@ -121,17 +127,17 @@ class Handlers:
 
     async def _status(self, request: web.Request) -> web.Response:
         try:
-            wanted = self._wanted(request, _MOST_IN_JSON)
+            parsed = self._parsed_query(request, _MAX_JSON_ROWS)
         except BadQuery as error:
-            return _refused(error)
-        body = await self.views.status(wanted)
+            return _bad_query(error)
+        body = await self.views.status(parsed)
         return web.Response(
             body=body, content_type="application/json", headers=_HEADERS
         )
 
-    def _wanted(self, request: web.Request, most: int) -> Query:
+    def _parsed_query(self, request: web.Request, max_rows: int) -> Query:
         panels = self.exposition.store.panels
-        return parse_query(request.query, panels=panels, max_per_page=most)
+        return parse_query(request.query, panels=panels, max_per_page=max_rows)
 
     def _page(self, text: str) -> web.Response:
         headers = _PAGE_HEADERS | {
@@ -162,18 +168,18 @@ class Handlers:
 
     async def _config(self, _: web.Request) -> web.Response:
         return web.Response(
-            text=self.effective(), content_type="text/plain", headers=_HEADERS
+            text=self.effective_config(), content_type="text/plain", headers=_HEADERS
         )
 
 
-def _refused(error: BadQuery) -> web.Response:
+def _bad_query(error: BadQuery) -> web.Response:
     return web.Response(status=400, text=f"{error}\n", headers=_HEADERS)
 
 
 async def _send(request: web.Request, response: web.StreamResponse, body: Body) -> None:
     """Send a whole response, or hang up on a reader that is gone or too slow."""
     try:
-        async with asyncio.timeout(_LONGEST_SENDING_SECONDS):
+        async with asyncio.timeout(_MAX_SENDING_SECONDS):
             await response.prepare(request)
             for chunk in body.chunks() if request.method != "HEAD" else ():
                 await response.write(chunk)

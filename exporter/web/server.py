@@ -28,10 +28,10 @@ _SHUTDOWN_SECONDS = 0.5
 """aiohttp waits twice so long for what is being answered."""
 _BACKLOG = 1024
 _RETRY_SECONDS = 0.5
-_SENT_AWAY = 16
+_IDLE_CLOSED_PER_RETRY = 16
 """So many idle connections make room for those to panels too."""
-_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_SWITCHED_OFF = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_FAMILY_DISABLED = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 Listener: TypeAlias = str | socket.socket
@@ -41,7 +41,7 @@ Listener: TypeAlias = str | socket.socket
 @asynccontextmanager
 async def serving(
     app: web.Application,
-    places: tuple[Listener, ...],
+    listeners: tuple[Listener, ...],
     access: AccessControl | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[list[str]]:
@@ -50,47 +50,51 @@ async def serving(
     Raises OSError, with the address in it, when one cannot be bound.
     """
     access = access or AccessControl()
-    app.on_response_prepare.append(_dressing(access))
+    app.on_response_prepare.append(_adding_headers(access))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     assert runner.server is not None  # noqa: S101  # since it is set up
-    runner.server.request_handler = _answering(access, runner.server)
-    doors: list[socket.socket] = []
+    runner.server.request_handler = _request_handler(access, runner.server)
+    sockets: list[socket.socket] = []
     try:
-        for place in places:
-            doors += [place] if isinstance(place, socket.socket) else await _bind(place)
+        for listener in listeners:
+            sockets += (
+                [listener]
+                if isinstance(listener, socket.socket)
+                else await _bind(listener)
+            )
         limits = limits or Limits()
-        porter = _Acceptor(
+        acceptor = _Acceptor(
             runner.server, access, limits, ConnectionPool(limits.connections)
         )
-        async with porter.working(doors):
-            yield [_written(door) for door in doors]
+        async with acceptor.accepting(sockets):
+            yield [_bound_address(listening_socket) for listening_socket in sockets]
     finally:
-        for door in doors:
-            door.close()
+        for listening_socket in sockets:
+            listening_socket.close()
         await runner.cleanup()
-        access.passwords.close()
+        access.password_checker.close()
 
 
-def _dressing(
+def _adding_headers(
     access: AccessControl,
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    async def dress(_: web.Request, response: web.StreamResponse) -> None:
-        access.dress(response)
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        access.add_headers(response)
 
-    return dress
+    return add_headers
 
 
-def _answering(access: AccessControl, server: web.Server) -> Handler:
+def _request_handler(access: AccessControl, server: web.Server) -> Handler:
     """Return what answers requests, from the moment that their heads are read."""
-    guarded = access.guarded(server.request_handler)
+    protected = access.protected(server.request_handler)
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if isinstance(request.protocol, Connection):
-            request.protocol.begin()
-        return await guarded(request)
+            request.protocol.head_received()
+        return await protected(request)
 
-    return answer
+    return handle
 
 
 async def _bind(address: str) -> list[socket.socket]:
@@ -98,47 +102,49 @@ async def _bind(address: str) -> list[socket.socket]:
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(
+        resolved = await loop.getaddrinfo(
             host.strip("[]") or None,
             int(port),
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
-        return _listening([(family, target) for family, *_, target in found])
+        return _listening_sockets([(family, target) for family, *_, target in resolved])
     except OSError as error:
         raise OSError(f"{address}: {error.strerror}") from error
 
 
-def _listening(found: list[tuple[int, Any]]) -> list[socket.socket]:
+def _listening_sockets(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
     """Listen on all of a host's addresses, but for families that are switched off."""
-    doors: list[socket.socket] = []
-    problem: OSError | None = None
+    sockets: list[socket.socket] = []
+    last_error: OSError | None = None
     try:
-        for family, target in dict.fromkeys(found):
+        for family, target in dict.fromkeys(addresses):
             try:
-                door = socket.create_server(target, family=family, backlog=_BACKLOG)
+                listening_socket = socket.create_server(
+                    target, family=family, backlog=_BACKLOG
+                )
             except OSError as error:
-                problem = OSError(error.errno, os.strerror(error.errno or 0).lower())
-                if error.errno not in _SWITCHED_OFF:
-                    raise problem from error
+                last_error = OSError(error.errno, os.strerror(error.errno or 0).lower())
+                if error.errno not in _FAMILY_DISABLED:
+                    raise last_error from error
             else:
-                door.settimeout(0)
-                doors.append(door)
-        if problem is not None and not doors:
-            raise problem
+                listening_socket.settimeout(0)
+                sockets.append(listening_socket)
+        if last_error is not None and not sockets:
+            raise last_error
     except OSError:
-        for door in doors:
-            door.close()
+        for listening_socket in sockets:
+            listening_socket.close()
         raise
-    return doors
+    return sockets
 
 
-def _written(door: socket.socket) -> str:
+def _bound_address(listening_socket: socket.socket) -> str:
     """Return an address as it is written in URLs; of a Unix socket, its path."""
-    if door.family not in (socket.AF_INET, socket.AF_INET6):
-        name = door.getsockname()
+    if listening_socket.family not in (socket.AF_INET, socket.AF_INET6):
+        name = listening_socket.getsockname()
         return name if isinstance(name, str) else f"@{name[1:].decode()}"
-    host, port = door.getsockname()[:2]
+    host, port = listening_socket.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -149,14 +155,17 @@ class _Acceptor:
     server: web.Server
     access: AccessControl
     limits: Limits
-    crowd: ConnectionPool
-    _full: bool = False
+    pool: ConnectionPool
+    _out_of_files: bool = False
     _handshakes: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
-    async def working(self, doors: list[socket.socket]) -> AsyncIterator[None]:
+    async def accepting(self, sockets: list[socket.socket]) -> AsyncIterator[None]:
         """Let people in until the body ends."""
-        tasks = [asyncio.create_task(self._mind(door)) for door in doors]
+        tasks = [
+            asyncio.create_task(self._accept_connections(listening_socket))
+            for listening_socket in sockets
+        ]
         try:
             yield
         finally:
@@ -165,59 +174,59 @@ class _Acceptor:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
 
-    async def _mind(self, door: socket.socket) -> None:
+    async def _accept_connections(self, listening_socket: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                guest, _ = await loop.sock_accept(door)
+                client_socket, _ = await loop.sock_accept(listening_socket)
             except OSError as error:
-                await self._wait(error)
+                await self._pause(error)
                 continue
-            self._full = False
-            self._let_in(guest)
+            self._out_of_files = False
+            self._admit(client_socket)
             # Whoever is inside is served, however many stand before the door.
             await asyncio.sleep(0)
 
-    async def _wait(self, error: OSError) -> None:
+    async def _pause(self, error: OSError) -> None:
         """Go on after a moment, with files set free if it is those that lack."""
-        if error.errno in _NO_MORE_FILES:
-            if not self._full:
+        if error.errno in _OUT_OF_FILES:
+            if not self._out_of_files:
                 log.warning("no connection can be accepted", error=error.strerror)
-            self._full = True
-            for _ in range(_SENT_AWAY):
-                self.crowd.send_away()
+            self._out_of_files = True
+            for _ in range(_IDLE_CLOSED_PER_RETRY):
+                self.pool.abort_longest_idle()
         await asyncio.sleep(_RETRY_SECONDS)
 
-    def _let_in(self, guest: socket.socket) -> None:
-        if not self.crowd.has_room():
-            guest.close()
+    def _admit(self, client_socket: socket.socket) -> None:
+        if not self.pool.make_room():
+            client_socket.close()
             return
-        task = asyncio.create_task(self._welcome(guest))
+        task = asyncio.create_task(self._connect(client_socket))
         self._handshakes.add(task)
-        self.crowd.enter(task, task.cancel)
-        task.add_done_callback(self._welcomed)
+        self.pool.add(task, task.cancel)
+        task.add_done_callback(self._handshake_ended)
 
-    def _welcomed(self, task: asyncio.Task[None]) -> None:
+    def _handshake_ended(self, task: asyncio.Task[None]) -> None:
         self._handshakes.discard(task)
-        self.crowd.leave(task)
+        self.pool.remove(task)
 
-    async def _welcome(self, guest: socket.socket) -> None:
-        context = self.access.context
-        seconds = None if context is None else self.limits.handshake_seconds
+    async def _connect(self, client_socket: socket.socket) -> None:
+        ssl_context = self.access.ssl_context
+        timeout_seconds = None if ssl_context is None else self.limits.handshake_seconds
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Connection(
-                    self.server, self.limits, self.crowd, self.access.dress
+                    self.server, self.limits, self.pool, self.access.add_headers
                 ),
-                guest,
-                ssl=context,
-                ssl_handshake_timeout=seconds,
-                ssl_shutdown_timeout=seconds,
+                client_socket,
+                ssl=ssl_context,
+                ssl_handshake_timeout=timeout_seconds,
+                ssl_shutdown_timeout=timeout_seconds,
             )
         except OSError as error:
             # What a client cannot do is its own affair, and anybody can be one.
             log.debug("no connection", error=str(error))
-            guest.close()
+            client_socket.close()
         except asyncio.CancelledError:
-            guest.close()
+            client_socket.close()
             raise

@@ -55,7 +55,7 @@ CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
 }
 """What each type asks of a client; None: Python cannot do that."""
 
-_OLD_SUITES = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
+_LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +66,23 @@ class ServerTls:
     key_file: Path
     client_ca_file: Path | None = None
     client_auth: ssl.VerifyMode = ssl.CERT_NONE
-    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
-    maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-    suites: tuple[str, ...] = ()
+    min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    cipher_suites: tuple[str, ...] = ()
     """Keys of ``CIPHERS``; none: the library's own choice."""
     curve: str | None = None
     """OpenSSL's name of the only curve; None: the library's own choice."""
-    prefer_own_suites: bool = True
+    prefer_server_suites: bool = True
 
-    def context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """Return what connections are answered with.
 
         Raises OSError, of which SSLError is one, when the certificate, its key or the
         client's authorities cannot be used.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._choose_versions(context)
-        self._choose_suites(context)
+        self._set_versions(context)
+        self._set_ciphers(context)
         # Without a passphrase given, OpenSSL would ask the terminal for it.
         context.load_cert_chain(self.cert_file, self.key_file, password="")
         context.verify_mode = self.client_auth
@@ -93,26 +93,28 @@ class ServerTls:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _choose_versions(self, context: ssl.SSLContext) -> None:
+    def _set_versions(self, context: ssl.SSLContext) -> None:
         with warnings.catch_warnings():
             # Whoever asks for TLS 1.0 has clients that know nothing else.
             warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = self.minimum
-            context.maximum_version = self.maximum
+            context.minimum_version = self.min_version
+            context.maximum_version = self.max_version
 
-    def _choose_suites(self, context: ssl.SSLContext) -> None:
-        old = self.minimum < ssl.TLSVersion.TLSv1_2
-        chosen = [name for suite in self.suites if (name := CIPHERS[suite])]
-        if chosen:
-            context.set_ciphers(":".join(["@SECLEVEL=0", *chosen] if old else chosen))
-        elif self.suites:
+    def _set_ciphers(self, context: ssl.SSLContext) -> None:
+        allows_legacy = self.min_version < ssl.TLSVersion.TLSv1_2
+        ciphers = [name for suite in self.cipher_suites if (name := CIPHERS[suite])]
+        if ciphers:
+            context.set_ciphers(
+                ":".join(["@SECLEVEL=0", *ciphers] if allows_legacy else ciphers)
+            )
+        elif self.cipher_suites:
             # With suites of TLS 1.3 alone, older versions have none left.
             context.minimum_version = ssl.TLSVersion.TLSv1_3
-        elif old:
-            context.set_ciphers(_OLD_SUITES)
+        elif allows_legacy:
+            context.set_ciphers(_LEGACY_CIPHERS)
         if self.curve is not None:
             context.set_ecdh_curve(self.curve)
-        if self.prefer_own_suites:
+        if self.prefer_server_suites:
             context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         else:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE

@@ -102,7 +102,7 @@ def _run(orders: Connection, panel: dict[str, Any]) -> None:
 
 async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
     exporter = Exporter(
-        load=lambda: config.build(schema.keys({"panels": [panel]}, "bench"), "bench")
+        load=lambda: config.build(schema.decode({"panels": [panel]}, "bench"), "bench")
     )
     freeze_garbage_collector()
     before = _status(os.getpid(), "VmRSS")

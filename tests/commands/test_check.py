@@ -25,7 +25,7 @@ from harness import NOW, SteppedClock, write_config
 
 from exporter.commands.check import Check
 from exporter.commands.findings import CheckReport, PanelReport, StepResult
-from exporter.commands.report import Progress, as_json, as_table, summary
+from exporter.commands.report import Progress, as_json, as_table, summary_line
 from exporter.config import load as config
 from exporter.config.units import Duration
 from exporter.demo.cloud.simulation import SimulatedCloud
@@ -532,7 +532,7 @@ async def test_the_summary_counts_panels(panel: Panel, tmp_path: Path) -> None:
             file.write_text(yaml.safe_dump({"panels": sections}))
             found = await checked(file)
 
-    assert summary(found) == "2 panels: 1 ok, 1 failed\n"
+    assert summary_line(found) == "2 panels: 1 ok, 1 failed\n"
     assert found.status == "failed"
 
 

@@ -20,7 +20,7 @@ from exporter.commands.healthcheck import healthcheck
 
 async def verdict(address: str, *, behind: bool = True) -> int:
     """Return the exit status of the check."""
-    return await asyncio.to_thread(healthcheck, (address,), guarded=behind)
+    return await asyncio.to_thread(healthcheck, (address,), web_config=behind)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from structlog.testing import capture_logs
 
 from exporter.app import Exporter
 from exporter.commands.findings import StepStatus
-from exporter.commands.once import LASTING, take
-from exporter.commands.output import check_writable, to_file
+from exporter.commands.once import FILE_METRICS, poll_once
+from exporter.commands.output import check_writable, replace_file
 from exporter.commands.report import Progress
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import SimulatedCloud
@@ -82,7 +82,7 @@ class Once:
     async def ends(self, limit: float = 900.0) -> StepStatus:
         """Run it to its end."""
         progress = Progress(io.StringIO())
-        return await take(self.exporter, limit, progress, self.file)
+        return await poll_once(self.exporter, limit, progress, self.file)
 
     @property
     def text(self) -> str:
@@ -138,7 +138,7 @@ async def test_a_file_holds_neither_the_process_nor_the_moment(
     assert not [n for n in families if n.startswith(("process_", "python_"))]
     assert "onapp_backup_age_seconds" not in families
     assert {"onapp_up", "onapp_backup_built_timestamp_seconds"} <= families
-    assert families <= {name.removesuffix("_total") for name in LASTING}
+    assert families <= {name.removesuffix("_total") for name in FILE_METRICS}
 
 
 async def test_promtool_finds_nothing_wrong(panel: Panel, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     """Whoever reads meanwhile sees the old one or the new one, whole."""
     file = tmp_path / "onapp.prom"
     contents = [bytes([letter]) * 100_000 for letter in b"ab"]
-    to_file(contents[0], file)
+    replace_file(contents[0], file)
     over = threading.Event()
     seen: list[bytes] = []
 
@@ -308,7 +308,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(50):
-        to_file(contents[number % 2], file)
+        replace_file(contents[number % 2], file)
     over.set()
     reader.join()
 
@@ -320,7 +320,7 @@ def test_a_file_is_readable_by_all_whatever_the_mask(tmp_path: Path) -> None:
     """node_exporter runs as another user."""
     before = os.umask(0o077)
     try:
-        to_file(b"x", tmp_path / "onapp.prom")
+        replace_file(b"x", tmp_path / "onapp.prom")
     finally:
         os.umask(before)
 
@@ -336,7 +336,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     file.mkdir()
     (file / "content").touch()
     with pytest.raises(OSError, match="onapp"):
-        to_file(b"x", file)
+        replace_file(b"x", file)
 
     assert [path.name for path in tmp_path.iterdir()] == ["onapp.prom"]
 
@@ -345,7 +345,7 @@ def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     """Its target is replaced."""
     link, target = tmp_path / "link.prom", tmp_path / "target.prom"
     link.symlink_to(target)
-    to_file(b"x", link)
+    replace_file(b"x", link)
 
     assert link.is_symlink()
     assert target.read_bytes() == b"x"

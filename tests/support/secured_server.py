@@ -17,7 +17,7 @@ from harness import SteppedClock
 from stores import a_backup, a_panel, a_server, a_store, add_server
 from web_handlers import handlers_for
 
-from exporter.web.auth import AccessControl, PasswordChecker, watching
+from exporter.web.auth import AccessControl, PasswordChecker, watched_config
 from exporter.web.server import serving
 
 PASSWORD = "correct horse"
@@ -95,12 +95,12 @@ async def secured(
     # The clock starts when the file was written, as after a fresh change.
     clock = SteppedClock(start=file.stat().st_mtime)
     pages = handlers_for(store)
-    access = AccessControl(watching(file, clock), PasswordChecker(counted))
+    access = AccessControl(watched_config(file, clock), PasswordChecker(counted))
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
         serving(pages.application(), ("127.0.0.1:0",), access) as (address,),
     ):
-        scheme = "https" if access.context else "http"
+        scheme = "https" if access.ssl_context else "http"
         yield SecuredServer(f"{scheme}://{address}", file, clock, checks)
 
 

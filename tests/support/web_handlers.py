@@ -54,6 +54,6 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
         Views(exposition, shard, errors, _status_pages(telemetry_path, shard)),
         telemetry_path,
         max_requests,
-        effective=effective,
+        effective_config=effective,
         reload=reload,
     )

@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 
 from exporter.config.file_watch import FileSet, FileWatcher
 from exporter.errors import ConfigError
-from exporter.web.auth import PasswordChecker, login, watching
+from exporter.web.auth import PasswordChecker, basic_auth_login, watched_config
 
 PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
 _LINE = 16
@@ -259,8 +259,8 @@ async def test_no_password_is_kept_or_logged(folder: Path) -> None:
     passwords = PasswordChecker()
     users = {b"alice": HASH.encode()}
     with capture_logs() as logs:
-        assert await passwords.match(users, (b"alice", PASSWORD.encode()))
-        assert not await passwords.match(users, (b"alice", b"wrong horse"))
+        assert await passwords.matches(users, (b"alice", PASSWORD.encode()))
+        assert not await passwords.matches(users, (b"alice", b"wrong horse"))
         async with secured(folder, USERS) as server:
             await server.status(password="wrong horse")
     passwords.close()
@@ -284,7 +284,7 @@ def test_a_login_is_all_before_the_first_colon_and_all_after(
     header: str | None, expected: tuple[bytes, bytes] | None
 ) -> None:
     """RFC 7617: names hold no colon, passwords may."""
-    assert login(header) == expected
+    assert basic_auth_login(header) == expected
 
 
 # TLS
@@ -518,7 +518,7 @@ def test_a_new_file_is_read_until_it_is_two_seconds_old(tmp_path: Path) -> None:
     ages: list[float] = []
 
     def make(files: FileSet, _: object) -> float:
-        files.note(file)
+        files.add(file)
         ages.append(0.5 + clock.elapsed)
         return ages[-1]
 
@@ -536,4 +536,4 @@ def test_a_bad_file_at_the_start_is_an_error(folder: Path) -> None:
     file.write_text("nonsense: 1")
 
     with pytest.raises(ConfigError, match=r"web\.yml: nonsense: unknown key"):
-        watching(file, SteppedClock())
+        watched_config(file, SteppedClock())

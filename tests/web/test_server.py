@@ -25,7 +25,7 @@ from web_handlers import handlers_for
 
 from exporter.clock import SystemClock
 from exporter.metrics.exposition import TEXT, accepts_gzip, negotiate_media_type
-from exporter.web.auth import AccessControl, watching
+from exporter.web.auth import AccessControl, watched_config
 from exporter.web.connection import Connection, Limits
 from exporter.web.server import serving
 
@@ -291,7 +291,7 @@ def _secure(folder: Path) -> AccessControl:
     write_certificates(folder)
     file = folder / "web.yml"
     file.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}")
-    return AccessControl(watching(file, SystemClock()))
+    return AccessControl(watched_config(file, SystemClock()))
 
 
 def _trusting(folder: Path) -> ssl.SSLContext:

@@ -65,7 +65,7 @@ def written(folder: Path, text: str) -> Path:
 
 def read(path: Path) -> WebConfig:
     """Read a web configuration as the exporter does."""
-    return load(path, FileSet(now=0.0))
+    return load(path, FileSet(read_at=0.0))
 
 
 def test_the_corpus_is_there() -> None:
@@ -149,7 +149,7 @@ def test_an_empty_file_asks_for_nothing(folder: Path) -> None:
     found = read(written(folder, ""))
 
     assert found == WebConfig()
-    assert found.context is None
+    assert found.ssl_context is None
 
 
 def test_no_secret_shows_in_an_error_or_a_repr(folder: Path) -> None:
@@ -201,7 +201,7 @@ def agreed(
     folder: Path, keys: str, **client: ssl.TLSVersion
 ) -> tuple[str, str | None] | None:
     """Shake hands with a server of these keys; return cipher and version, or None."""
-    server = read(written(folder, _TLS + keys)).context
+    server = read(written(folder, _TLS + keys)).ssl_context
     assert server is not None
     context = ssl.create_default_context(cafile=folder / "ca.pem")
     context.set_ciphers("ALL:@SECLEVEL=0")

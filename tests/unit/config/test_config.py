@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import load as config
-from exporter.config.schema import SECTIONS, Config, Detail, Poll, effective
+from exporter.config.schema import SECTIONS, Config, Detail, Poll, effective_config
 from exporter.config.secrets import HIDDEN, LiteralSecret
 from exporter.config.units import Duration, Size
 from exporter.errors import ConfigError
@@ -91,7 +91,7 @@ def outcome(folder: Path, content: object) -> str:
         loaded = load(folder, content)
     except ConfigError as error:
         return str(error)
-    return repr((effective(loaded), loaded))
+    return repr((effective_config(loaded), loaded))
 
 
 def with_secrets(text: str, config: Config) -> Any:
@@ -131,7 +131,7 @@ def test_the_effective_form_of_a_good_file_makes_the_same_configuration(
 ) -> None:
     """What ``--config.check`` prints, secrets put back, is a file of equal meaning."""
     loaded = config.load(Path(shutil.copy(path, folder)), {})
-    shown = effective(loaded)
+    shown = effective_config(loaded)
 
     assert load(folder / "sub", with_secrets(shown, loaded)) == loaded
     assert not re.search(f"hunter2|{KEY}", shown + repr(loaded))
@@ -155,7 +155,7 @@ def test_a_small_file_gets_every_default(folder: Path) -> None:
     panel = loaded.panels[0]
 
     assert panel.name == "cp.example.com"
-    assert panel.form == "json"
+    assert panel.body_format == "json"
     assert panel.account.secret.reveal() == KEY
     assert panel.discovery_interval == Duration(600)
     assert panel.poll == Poll(
@@ -200,7 +200,7 @@ def test_relative_paths_begin_at_the_folder_of_the_file(
     loaded = config.load(Path("exporter.yml"), {})
     monkeypatch.chdir("/")
 
-    assert f"password_file: {folder}/key\n" in effective(loaded)
+    assert f"password_file: {folder}/key\n" in effective_config(loaded)
     assert loaded.panels[0].account.secret.reveal() == KEY
 
 
@@ -258,7 +258,7 @@ def test_good_certificates_are_taken(folder: Path, certificates: Path) -> None:
     loaded = load(folder, {"panels": [{**PANEL, "tls_config": files}]})
 
     assert loaded.panels[0].tls.cert_file == certificates / "one.pem"
-    assert load(folder, with_secrets(effective(loaded), loaded)) == loaded
+    assert load(folder, with_secrets(effective_config(loaded), loaded)) == loaded
 
 
 @pytest.mark.parametrize("key", ["two.key", "locked.key", "one.pem"])
@@ -503,7 +503,7 @@ def test_any_environment_is_taken_or_refused(
     """Variables may hold anything; what stands for a secret is not shown."""
     environment["ONAPP_PASSWORD"] = secret
     try:
-        shown = effective(config.load(None, environment))
+        shown = effective_config(config.load(None, environment))
     except ConfigError as error:
         shown = str(error)
 
@@ -546,7 +546,7 @@ def test_every_effective_configuration_loads_to_the_same(
     """Names, patterns and numbers come through whatever characters they hold."""
     loaded = load(folder, {"panels": [panel]})
 
-    assert load(folder, effective(loaded)) == loaded
+    assert load(folder, effective_config(loaded)) == loaded
 
 
 # The page.

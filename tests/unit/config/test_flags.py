@@ -13,8 +13,8 @@ from checkout import DOCS
 from exporter.config.flags import (
     COMMANDS,
     Flags,
-    actions,
     build_parser,
+    flag_actions,
     parse,
     variable,
 )
@@ -100,7 +100,7 @@ def test_without_flags_and_variables_everything_has_its_default() -> None:
 
 def test_every_flag_is_tried_below() -> None:
     """A new flag needs its line in the table."""
-    flags = [action.option_strings[-1] for action in actions(build_parser())]
+    flags = [action.option_strings[-1] for action in flag_actions(build_parser())]
 
     assert [flag for flag, *_ in EVERY_FLAG] == flags
     assert {"command", *(name for _, name, *_ in EVERY_FLAG)} == {
@@ -418,7 +418,7 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
     """Nothing can be asked for that is not on the page."""
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
     names = [*COMMANDS, "--help", "--version"]
-    for action in actions(build_parser()):
+    for action in flag_actions(build_parser()):
         names += [action.option_strings[-1], variable(action.option_strings[-1])]
 
     assert [name for name in names if f"`{name}" not in page] == []

@@ -219,7 +219,7 @@ def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
             Counted.reads += 1
             return super()._read(status)
 
-    secret = Counted(path, now=lambda: path.stat().st_ctime + 3600)
+    secret = Counted(path, unix_time=lambda: path.stat().st_ctime + 3600)
     for _ in range(3):
         secret.reveal()
 
@@ -280,7 +280,7 @@ def test_accounts_compare_by_where_their_secret_comes_from(
 
 def test_a_secret_is_known_in_all_its_disguises() -> None:
     """As others may repeat it: plain, quoted, escaped, or as the header had it."""
-    forms = Credentials("ops", 'p"&/é').disguises()
+    forms = Credentials("ops", 'p"&/é').password_forms()
 
     assert {
         'p"&/é',
