@@ -1,7 +1,7 @@
-"""Wiring only: a configuration becomes pollers, a store and a server.
+"""Wiring: a configuration becomes a store, pollers and a web server.
 
-``Exporter`` is one exporter without its process: what tests and simulations start.
-``serve`` is the process: signals, port, exit status.
+``Exporter`` is one exporter without its process; tests and simulations start it.
+``serve`` is the process: signals, sockets, exit status.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Exporter:
-    """Everything between panels and ``/metrics``, wired."""
+    """One exporter: from the panels to ``/metrics``."""
 
     load: Callable[[], Config]
-    """Reads the configuration anew; raises ConfigError."""
+    """Loads the configuration, at the start and at each reload; raises ConfigError."""
     shard: Shard = field(default_factory=Shard)
     clock: Clock = field(default_factory=SystemClock)
     telemetry_path: str = "/metrics"
@@ -61,7 +61,7 @@ class Exporter:
     stop_requested: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """Ends when told to, or with the error of a poller that ended by itself."""
+    """Done after ``request_stop``, or with the error of a poller that crashed."""
     _config: Config = field(init=False)
     _reload_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -69,13 +69,13 @@ class Exporter:
     async def running(
         self, listeners: tuple[Listener, ...]
     ) -> AsyncIterator[list[str]]:
-        """Serve and poll; yield the addresses as bound.
+        """Serve and poll; yield the bound addresses.
 
-        The ports come first: an exporter that cannot serve must not ask a panel, least
-        of all with a wrong key and again at every restart. Raises ConfigError and
-        OSError.
+        The ports are bound first: an exporter that cannot serve must not send requests
+        to a panel, least of all with a wrong key at every restart. Raises ConfigError
+        and OSError.
         """
-        # A file may keep its reader waiting, as a pipe does; signals are obeyed then.
+        # Reading a file may block, a pipe for example; signals still work then.
         config = await asyncio.to_thread(self.load)
         self.access = await asyncio.to_thread(self._access_control)
         self.own_metrics = ExporterMetrics(version=__version__, shard=self.shard)
@@ -102,7 +102,7 @@ class Exporter:
                 async with self.notifier.notifying():
                     yield addresses
             finally:
-                # A reload under way ends first, and none begins from here on.
+                # A reload in progress ends first, and no other one starts.
                 await self._reload_lock.acquire()
                 await self.manager.stop()
                 self.stop_requested.cancel()
@@ -113,7 +113,7 @@ class Exporter:
         return AccessControl(watched_config(self.web_config_file, self.clock))
 
     def _connection_limits(self) -> Limits:
-        # Whoever allows many scrapes at once must have room for as many readers.
+        # Many parallel scrapes need as many connections.
         limits = Limits()
         connections = max(limits.connections, 2 * self.max_requests)
         return replace(limits, connections=connections)
@@ -136,7 +136,7 @@ class Exporter:
         ).application()
 
     async def reload(self) -> None:
-        """Load the configuration again; raise ConfigError and keep the old one."""
+        """Load the configuration again; on ConfigError, raised, keep the old one."""
         async with self._reload_lock:
             with self.notifier.reloading():
                 await self._reload()
@@ -157,7 +157,7 @@ class Exporter:
         self.own_metrics.record_reload(time=self.clock.time())
 
     def request_stop(self) -> None:
-        """Let whoever waits for the end go on."""
+        """Complete ``stop_requested``; may be called repeatedly."""
         if not self.stop_requested.done():
             self.stop_requested.set_result(None)
 
@@ -203,9 +203,9 @@ def _listeners(flags: Flags, environment: Mapping[str, str]) -> tuple[Listener, 
 
 
 def freeze_garbage_collector() -> None:
-    """Keep the garbage collector from going through all modules again and again.
+    """Exclude what is loaded by now from garbage collection.
 
-    They stay as they are, but are half of all that it looks at while nothing else runs.
+    Modules never become garbage, but are half of all objects that it would traverse.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""From the command line to an exit status: 0 for well, 1 for not, 2 for wrong usage."""
+"""The entry point: runs what the command line says; returns the exit status."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .config.flags import PROGRAM, Flags, parse
 
 
 def main() -> None:
-    """Run as a program; what is said to a stream that is closed goes nowhere."""
-    # Else the next file that is opened would take its place.
+    """Run as a program; output to a closed stream is discarded."""
+    # Otherwise the next file that is opened would get the stream's descriptor.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process runs
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the same
     sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command; return the exit status."""
     flags = parse(arguments, environment)
-    # Imported when needed: --version and healthcheck must answer at once.
+    # Imported when needed: --version and healthcheck must be quick.
     if flags.command == "healthcheck":
         from .commands.healthcheck import healthcheck
 
@@ -64,7 +64,7 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
 
 
 def _run_to_completion(flags: Flags, environment: Mapping[str, str]) -> int:
-    """Run a command whose result goes to standard output, and all else to the other."""
+    """Run a command that writes its result to standard output, the rest to stderr."""
     from .commands.check import check
     from .commands.once import once
     from .commands.report import Progress
@@ -89,6 +89,6 @@ def _check_config(flags: Flags, environment: Mapping[str, str]) -> int:
     text = effective_config(load(flags.config_file, environment))
     if flags.web_config_file is not None:
         watched_config(flags.web_config_file, SystemClock())
-    # UTF-8 as in a file, whatever the terminal's encoding is.
+    # UTF-8 as in a file, whatever the terminal's encoding.
     write_stdout(text.encode())
     return 0

@@ -1,4 +1,4 @@
-"""The time, as an argument: tests and simulations bring a clock of their own."""
+"""Time as an argument: simulations and tests pass a clock of their own."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 _OVERRUN_GRACE_SECONDS = 60.0
-"""A machine may be busy: what is later than this will not come."""
+"""A busy machine wakes tasks late; a wait that overruns by more counts as hung."""
 _MAX_WORK_SECONDS = 600.0
-"""From one wait to the next, as to decode the longest of answers."""
+"""Between two waits, for example to decode a very long answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The moment of a scrape: Unix time to show, monotonic time to judge by."""
+    """Moment of a scrape: Unix time to show, monotonic time to compute ages with."""
 
     time: float
     monotonic: float
 
 
 class Clock(Protocol):
-    """Two readings of time, and a way to let it pass."""
+    """Wall time, monotonic time, and waiting."""
 
     def time(self) -> float:
-        """Return the Unix time in seconds: for what is shown."""
+        """Return the Unix time in seconds, to be shown."""
 
     def monotonic(self) -> float:
-        """Return seconds since some moment: for what is planned and measured."""
+        """Return seconds since some moment, to plan and to measure."""
 
     async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
         """Return when ``wake`` is set or ``seconds`` have passed."""
@@ -40,7 +40,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine."""
+    """Clock of the operating system and the event loop."""
 
     def time(self) -> float:
         """Return the Unix time in seconds."""
@@ -65,23 +65,24 @@ class SystemClock:
 
 @dataclass(slots=True, eq=False)
 class Heartbeat:
-    """What one poller waits for, and until when: whether it turns.
+    """Heartbeat of one poller: whether its loop still runs.
 
-    Whoever waits says how long at most. That a panel is down or refuses credentials
-    is no matter here: to find that out, and to wait for better times, is to turn.
+    Every wait declares its longest duration. Whether the panel answers does not matter
+    here: a poller that waits for a panel that is down runs as it should.
     """
 
     clock: Clock
     _deadlines: dict[object, float] = field(default_factory=dict)
+    """Of the waits that are in progress."""
     _last_beat_at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with a beat."""
+        """Start with a beat."""
         self._last_beat_at = self.clock.monotonic()
 
     @contextmanager
     def waiting(self, seconds: float | None) -> Iterator[None]:
-        """Promise that the body ends in time; None: when another wait does."""
+        """Declare that the body ends within ``seconds``; None: with another wait."""
         wait = object()
         self._last_beat_at = self.clock.monotonic()
         if seconds is not None:
@@ -93,7 +94,7 @@ class Heartbeat:
             self._last_beat_at = self.clock.monotonic()
 
     def is_alive(self) -> bool:
-        """Tell whether every wait ended in time, and there was one lately."""
+        """Return whether no wait overran and the last one was not too long ago."""
         now = self.clock.monotonic()
         if self._deadlines:
             return now <= min(self._deadlines.values()) + _OVERRUN_GRACE_SECONDS

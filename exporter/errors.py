@@ -1,18 +1,18 @@
-"""Everything that can go wrong with a panel or a configuration, as one tree.
+"""Errors of panels and of the configuration, as one tree.
 
 ExporterError
-├── ConfigError           a configuration that cannot be used; says where and what to do
-├── NotSent               a request was not sent: the panel must be left alone now
-└── PanelError            one request to a panel brought nothing usable
-    ├── TimedOut          no whole answer in time
+├── ConfigError           a configuration that cannot be used: where, and what to do
+├── NotSent               a request that was not sent: the panel must not be asked now
+└── PanelError            a request that brought nothing usable
+    ├── TimedOut          no complete answer in time
     ├── Unreachable       no connection: DNS, TCP, closed early
     ├── TlsFailed         no trusted connection
-    ├── Unauthorized      401: credentials refused; trying again may lock the account
+    ├── Unauthorized      401: credentials refused; more attempts may lock the account
     ├── Forbidden         403: the role lacks a permission
-    ├── NotFound          404: no such object, or an endpoint too new
+    ├── NotFound          404: no such object, or an endpoint that is too new
     ├── UnexpectedStatus  any other status
     │   ├── ProxyRefused  407, or a proxy's own refusal
-    │   └── Unprocessable 422: an answer, though not to the question
+    │   └── Unprocessable 422: the credentials are accepted, the request is not
     ├── Redirected        3xx: never followed, the credentials are for one address
     ├── TooLarge          the body is longer than ``poll.max_body``
     └── Undecodable       not what the API promises: content type, syntax, shape
@@ -27,18 +27,19 @@ import traceback
 from typing import ClassVar
 
 ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
-"""What to do when whoever answers does not seem to be a panel."""
+"""What to do when the answer does not seem to come from a panel."""
 _MAX_CHAIN_LENGTH = 5
+"""Of exceptions that caused each other."""
 
 
 class ExporterError(Exception):
     """The root of the tree."""
 
     hint: ClassVar[str] = ""
-    """What whoever runs the exporter can do."""
+    """What the operator can do; may be empty."""
 
     def log_fields(self, hint: str = "") -> dict[str, str]:
-        """Return what a log line says of it; ``hint`` where the place knows better."""
+        """Return the fields of a log line; ``hint`` overrides the general one."""
         hint = hint or self.hint
         return {"error": str(self)} | ({"hint": hint} if hint else {})
 
@@ -48,21 +49,21 @@ class ConfigError(ExporterError):
 
 
 class NotSent(ExporterError):
-    """A request was not sent: the panel must be left alone now."""
+    """A request was not sent: the panel must not be asked now."""
 
 
 class PanelError(ExporterError):
-    """One request to a panel brought nothing usable."""
+    """A request to a panel brought nothing usable."""
 
     reason: ClassVar[str] = "bug"
     authenticated: ClassVar[bool] = False
-    """Whether the panel has accepted the credentials when it answers like this."""
+    """Whether such an answer shows that the panel accepts the credentials."""
     retry_after_seconds: float | None = None
-    """How long the panel asked to be left alone."""
+    """From ``Retry-After``; None: the panel sent none."""
 
 
 class TimedOut(PanelError):
-    """No whole answer came in time."""
+    """No complete answer came in time."""
 
     reason = "timeout"
     hint = (
@@ -119,7 +120,7 @@ class NotFound(PanelError):
 
 
 class UnexpectedStatus(PanelError):
-    """The panel answered with a status that promises nothing."""
+    """The panel answered with a status that has no error of its own here."""
 
     reason = "status"
     hint = "the panel is in trouble or under maintenance: look there, or try later"
@@ -131,27 +132,27 @@ class UnexpectedStatus(PanelError):
         status: int,
         retry_after_seconds: float | None = None,
     ) -> None:
-        """Keep the status, and how long the panel asked to be left alone."""
+        """Keep the status and the seconds of ``Retry-After``."""
         super().__init__(message)
         self.status = status
         self.retry_after_seconds = retry_after_seconds
 
 
 class ProxyRefused(UnexpectedStatus):
-    """The proxy before the panel let nothing through."""
+    """The proxy in front of the panel refused the request."""
 
     hint = "check proxy_url, and the account in it"
 
 
 class Unprocessable(UnexpectedStatus):
-    """The panel understood who asks, and refuses what was asked: 422."""
+    """The panel accepted the credentials and refused the request: 422."""
 
     authenticated = True
     hint = "collectors switches off what the panel does not give"
 
 
 class Redirected(PanelError):
-    """The panel sends its caller elsewhere."""
+    """The panel redirects to another address."""
 
     reason = "redirect"
     hint = "url must be the address that answers, not one that leads to it"
@@ -173,7 +174,7 @@ class Undecodable(PanelError):
     hint = "look for a proxy that answers in the panel's place; else report a bug"
 
     def __init__(self, message: str, *, rows_skipped: int = 0) -> None:
-        """Keep how many rows there were of which none could be used."""
+        """Keep the number of rows, of which none could be used."""
         super().__init__(message)
         self.rows_skipped = rows_skipped
 
@@ -186,13 +187,13 @@ def reasons() -> tuple[str, ...]:
 
 
 def retry_after(error: ExporterError | None) -> float:
-    """Return how long a panel asked to be left alone."""
+    """Return the seconds of the panel's ``Retry-After``; 0 if it sent none."""
     asked = error.retry_after_seconds if isinstance(error, PanelError) else None
     return asked or 0.0
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """Return a traceback without messages: a bug's may quote what a panel sent."""
+    """Return a traceback without messages, which may quote what a panel sent."""
     parts: list[str] = []
     current: BaseException | None = error
     while current is not None and len(parts) < _MAX_CHAIN_LENGTH:

@@ -1,4 +1,4 @@
-"""What is logged, how, and what must never be: structured lines on standard error.
+"""Logging: structured lines on standard error, without secrets.
 
 Every event is one line, whatever a panel, a file or a library has put into it.
 """
@@ -25,24 +25,24 @@ LEVELS = {
 }
 _FIRST_KEYS = ("ts", "level", "msg")
 _LOGGERS_QUOTING_HEADERS = ("aiohttp.client", "aiohttp.internal")
-"""Their warnings are about a panel's headers, and quote them."""
+"""Their warnings quote the headers of a panel's answer."""
 _UNQUOTED = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
 class Sink(Protocol):
-    """Where lines go."""
+    """A stream that log lines are written to."""
 
     def write(self, text: str, /) -> object:
-        """Take a piece of text."""
+        """Write text."""
 
     def flush(self) -> object:
-        """Let it be seen."""
+        """Pass on what was written."""
 
 
 def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
-    """Write logfmt or JSON lines of at least ``level`` from now on.
+    """Log events of at least ``level`` as logfmt or JSON lines.
 
-    The standard library's logging (asyncio, aiohttp) goes the same way.
+    The standard library's logging (asyncio, aiohttp) is written the same way.
     """
     stream = stream or sys.stderr
     pre_chain: list[Processor] = [
@@ -79,14 +79,14 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
 def _log_uncaught(
     error_type: type[BaseException], error: BaseException, _: TracebackType | None
 ) -> None:
-    """Log what nobody has caught, where Python would print its message too."""
+    """Log an uncaught exception without its message, which Python would print."""
     if issubclass(error_type, KeyboardInterrupt):
         return
     structlog.get_logger().error("ended by a bug in the exporter", exc_info=error)
 
 
 def _redact_traceback(_: object, __: str, event: EventDict) -> EventDict:
-    """Write an exception as where it came from, and nothing of what it holds."""
+    """Replace an exception by its traceback without messages."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
@@ -118,7 +118,7 @@ def _ordered(event: EventDict) -> EventDict:
 
 
 def _logfmt_value(value: object) -> str:
-    """Write a value; in quotes, escaped as JSON, unless it is one plain word."""
+    """Return a value for logfmt: quoted as JSON unless it is one plain word."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = str(value)

@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGINT and SIGHUP do: to an exporter that serves, and to a command."""
+"""Signals: SIGTERM, SIGINT and SIGHUP for the server, the first two for commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import suppress
 from .errors import ConfigError
 
 _SHUTDOWN_TIMEOUT_SECONDS = 1.8
+"""After that the process exits, whatever still runs."""
 
 
 def run_command(work: Coroutine[object, object, int]) -> int:
-    """Run a command; return its exit status, or 128 and the number of a signal."""
+    """Run a command; return its exit status, or 128 plus the number of a signal."""
     return asyncio.run(_run_until_signal(work))
 
 
@@ -33,7 +34,7 @@ async def _run_until_signal(work: Coroutine[object, object, int]) -> int:
         status = await task
     except asyncio.CancelledError:
         status = exit_statuses[0]
-    # Threads cannot be ended: one may wait for a name server for long.
+    # Threads cannot be cancelled: one may wait long for a name server.
     loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, status)
     return status
 
@@ -41,17 +42,17 @@ async def _run_until_signal(work: Coroutine[object, object, int]) -> int:
 def install_signal_handlers(
     request_stop: Callable[[], None], reload: Callable[[], Awaitable[None]]
 ) -> None:
-    """Call ``end`` on SIGTERM and SIGINT, ``reload`` on SIGHUP."""
+    """Call ``request_stop`` on SIGTERM and SIGINT, ``reload`` on SIGHUP."""
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
     def stop() -> None:
         request_stop()
-        # Threads cannot be ended: one may wait for a name server or a file for long.
+        # Threads cannot be cancelled: one may wait long for a name server or a file.
         loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, 0)
 
     async def run_reload() -> None:
-        with suppress(ConfigError):  # logged and counted where it happened
+        with suppress(ConfigError):  # logged and counted by ``reload``
             await reload()
 
     def start_reload() -> None:

@@ -1,7 +1,7 @@
-"""What systemd hands to a service, and what it is told: sockets and a few words.
+"""systemd: socket activation, readiness and status notifications, the watchdog.
 
-Both are environment variables and a system call or two, for which no library is
-loaded. Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+All of it is environment variables and a few system calls, so no library is loaded.
+Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _FIRST_SOCKET_FD = 3
 _SOCKET_COUNT = re.compile("[0-9]{1,3}")
 _MICROSECONDS = re.compile("[0-9]{1,18}")
 _SEND_TIMEOUT_SECONDS = 1.0
-"""systemd may have much to read when everything starts at once."""
+"""systemd may read slowly when many units start at once."""
 
 
 def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
-    """Return the sockets that a ``.socket`` unit listens on; raise ConfigError.
+    """Return the listening sockets of a ``.socket`` unit; raises ConfigError.
 
-    They are not passed on to programs that this process may start.
+    Programs that this process starts do not inherit them.
     """
     sockets = [_listening_socket(fd) for fd in _socket_fds(environment)]
     if not sockets:
@@ -45,17 +45,15 @@ def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
 
 
 def has_passed_sockets(environment: Mapping[str, str]) -> bool:
-    """Tell whether systemd passed sockets to this process, wanted or not."""
+    """Return whether systemd passed sockets to this process, used or not."""
     for_this_process = environment.get("LISTEN_PID") == str(os.getpid())
     return for_this_process and environment.get("LISTEN_FDS", "0") != "0"
 
 
 def _socket_fds(environment: Mapping[str, str]) -> range:
-    """Return the file numbers of the sockets."""
-    listen_pid, listen_fds = (
-        environment.get("LISTEN_PID"),
-        environment.get("LISTEN_FDS", "0"),
-    )
+    """Return the file descriptors of the sockets."""
+    listen_pid = environment.get("LISTEN_PID")
+    listen_fds = environment.get("LISTEN_FDS", "0")
     if listen_pid not in (None, str(os.getpid())):
         raise ConfigError(
             f"--web.systemd-socket: the sockets are for process {listen_pid} and this "
@@ -94,17 +92,17 @@ def _is_listening(sock: socket.socket) -> bool:
 
 @dataclass(slots=True, eq=False)
 class NotifySocket:
-    """Whoever started this process and wants to know how it fares, if anybody does."""
+    """Socket for sd_notify(3) messages, if the service manager passed one."""
 
     address: str = ""
-    """A path, or ``@`` and a name; empty: nobody asks."""
+    """A path, or ``@`` and an abstract name; empty: no notifications."""
     watchdog_seconds: float | None = None
-    """After so long without a word it restarts this process; None: never."""
+    """systemd restarts the process after so long without ``WATCHDOG=1``."""
     _send_failed: bool = field(default=False, init=False)
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> NotifySocket:
-        """Return who asks; raise ConfigError."""
+        """Return the socket that ``NOTIFY_SOCKET`` names; raises ConfigError."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address:
             return NotifySocket()
@@ -113,7 +111,7 @@ class NotifySocket:
         return NotifySocket(address, _watchdog_timeout(environment))
 
     def send(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``; what cannot be sent is logged once."""
+        """Send assignments such as ``READY=1``; log the first failure in a row."""
         if not self.address:
             return
         address = self.address
@@ -143,23 +141,23 @@ def _watchdog_timeout(environment: Mapping[str, str]) -> float | None:
 
 _STATUS_INTERVAL_SECONDS = 15.0
 _HUNG_RECHECK_SECONDS = 1.0
-"""What was late a moment ago, on a busy machine, must not cost a whole beat."""
+"""A poller that was only late on a busy machine must not cost a whole interval."""
 
 
 @dataclass(slots=True, eq=False)
 class SystemdNotifier:
-    """Speaks for one exporter to its supervisor."""
+    """Reports the state of one exporter to systemd."""
 
     notify_socket: NotifySocket
     store: Store
     clock: Clock
     hung_panels: Callable[[], list[str]]
-    """Returns the names of the panels whose poller does not turn."""
+    """Returns the names of the panels whose poller should run and does not."""
     _hung: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def notifying(self) -> AsyncIterator[None]:
-        """Say that the exporter is ready, then how it fares, at last that it ends."""
+        """Report readiness on entry, the status meanwhile, and the stop on exit."""
         if not self.notify_socket.address:
             yield
             return
@@ -174,7 +172,7 @@ class SystemdNotifier:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Say that the configuration is being loaded again, and when that is over."""
+        """Report a reload of the configuration, and readiness after it."""
         microseconds = int(self.clock.monotonic() * 1e6)
         self.notify_socket.send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
         try:
@@ -188,7 +186,10 @@ class SystemdNotifier:
             await self.clock.wait(never, self._notify())
 
     def _notify(self) -> float:
-        """Feed the watchdog if all is well; return when to do so again."""
+        """Send the status, and ``WATCHDOG=1`` if no poller hangs.
+
+        Returns after how many seconds to do so again.
+        """
         hung, reported = self.hung_panels(), self._hung
         self._hung = hung
         for name in hung:
@@ -234,5 +235,5 @@ class SystemdNotifier:
 
 
 def _unread_servers(panel: PanelStore) -> int:
-    """Return how many servers could not be read when they were last tried."""
+    """Return the number of servers whose last read failed."""
     return sum(entry.failing is True for entry in panel.servers.values())

@@ -1,4 +1,4 @@
-"""The commands beside serving: ``check``, ``once``, ``demo``, ``healthcheck``.
+"""The commands besides serving: ``check``, ``once``, ``demo``, ``healthcheck``.
 
 Takes the flags; gives a report, a file or an exit status.
 """

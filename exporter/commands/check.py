@@ -1,4 +1,4 @@
-"""The command ``check``: try every panel in turn, and say how it went."""
+"""The command ``check``: try every panel in turn, and report each step."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ from .report import Progress, as_json, as_table, columns, counted, summary_line
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """Tries panels; keeps what it found."""
+    """Checks all panels, one after the other."""
 
     shard: Shard
     progress: Progress
     timeout: Duration
-    """How long all panels together may take."""
+    """For all panels together."""
     clock: Clock = field(default_factory=SystemClock)
     request_counts: RequestCountsByPanel = field(default_factory=RequestCountsByPanel)
 
     async def run(
         self, config: Config, show: Callable[[PanelReport], None]
     ) -> CheckReport:
-        """Try one panel after the other; ``show`` is told of each when it is done.
+        """Check every panel; ``show`` is called with each report when it is ready.
 
-        Raises ConfigError when one cannot even be tried.
+        Raises ConfigError when a panel's settings make requests impossible.
         """
         reports: list[PanelReport] = []
         deadline = asyncio.get_running_loop().time() + self.timeout
@@ -96,14 +96,14 @@ class Check:
 
 
 def _raise(error: BaseException) -> None:
-    """Nothing polls here, so that nothing can end by itself."""
+    """Stand in for the handler of crashed pollers: no poller runs here."""
     raise error
 
 
 async def check(flags: Flags, load: Callable[[], Config], progress: Progress) -> int:
-    """Try what is configured and print it; return 0, 1 or 2.
+    """Check the configured panels and print a report; return the exit status.
 
-    Raises ConfigError, when there is nothing to try.
+    Raises ConfigError.
     """
     json_output = flags.output_format == "json"
     try:
@@ -129,7 +129,7 @@ def _print_table(report: PanelReport) -> None:
 
 
 def _print_nothing(report: PanelReport) -> None:
-    """JSON comes as one object, at the end."""
+    """Print nothing: JSON is one object, printed at the end."""
 
 
 CLOCK = "clock"
@@ -149,14 +149,14 @@ STEPS = (
     CLOCK,
     COST,
 )
-"""What is found out about a panel, in the order in which it is shown."""
+"""The steps of a panel's check, in the order of the report."""
 
 _MAX_CLOCK_SKEW_SECONDS = 300.0
 
 
 @dataclass(slots=True, eq=False)
 class PanelCheck:
-    """Tries one panel, one request at a time."""
+    """Checks one panel, one request at a time."""
 
     check_run: CheckRun
     _connect_steps: ConnectSteps = field(init=False)
@@ -165,12 +165,12 @@ class PanelCheck:
     _collectors_checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nothing found."""
+        """Make the steps share one ``CheckRun``."""
         self._connect_steps = ConnectSteps(self.check_run)
         self._collector_steps = CollectorSteps(self.check_run)
 
     async def run(self) -> None:
-        """Try everything; what the panel's answer makes pointless is left untried.
+        """Run all steps; those that an earlier failure makes pointless stay untried.
 
         Credentials that were refused once are not tried again.
         """
@@ -196,7 +196,7 @@ class PanelCheck:
             breaker.release_trial()
 
     def record_timeout(self, timeout: str) -> None:
-        """Note that there was no time for the rest."""
+        """Record that the first step without a result was not tried in time."""
         step = next((s for s in STEPS if s not in self.check_run.results), COST)
         self.check_run.record(
             step,
@@ -206,7 +206,7 @@ class PanelCheck:
         )
 
     def report(self) -> PanelReport:
-        """Return what was found out so far."""
+        """Return the results so far."""
         panel = self.check_run.panel_task.panel
         poller = self.check_run.panel_task.poller
         results = self.check_run.results
@@ -251,8 +251,8 @@ class PanelCheck:
         text = (
             f"a pass: {counted(requests, 'request')}, at least "
             f"{cost.seconds_per_pass:.1f} s with {cost.concurrency} at once; an "
-            f"hour: {sum(hourly.values()):.0f} ({by_resource}), and one for each backup "
-            "that begins or ends"
+            f"hour: {sum(hourly.values()):.0f} ({by_resource}), and one for each "
+            "backup that begins or ends"
         )
         if cost.seconds_per_pass > panel.poll.interval:
             hint = (

@@ -1,4 +1,4 @@
-"""Asking a panel step by step, and noting what each step has shown."""
+"""The requests and results of one panel's check."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .findings import StepResult, StepStatus, worst_status
 
 @dataclass(slots=True, eq=False)
 class RequestCounts:
-    """What one panel was asked, by resource, and how it answered."""
+    """Counts of one panel's answers, by resource."""
 
     answers: Counter[str] = field(default_factory=Counter)
-    """The answers that came."""
+    """Requests that were answered, with whatever status."""
     total_seconds: dict[str, float] = field(default_factory=dict)
     last_statuses: dict[str, int] = field(default_factory=dict)
-    """The HTTP status of the last answer."""
+    """HTTP status of the last answer."""
     unreadable_rows: Counter[str] = field(default_factory=Counter)
     """Rows that could not be used."""
 
@@ -35,14 +35,14 @@ class RequestCounts:
         self.last_statuses[resource] = status
 
     def observe_error(self, resource: str, reason: str) -> None:
-        """Leave failures to whoever asked."""
+        """Ignore it: the caller records the error."""
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
         self.unreadable_rows[resource] += rows
 
     def latency_seconds(self, resource: str | None = None) -> float:
-        """Return the mean time to an answer, of a resource if it was asked at all."""
+        """Return the mean latency of a resource, of all if it has no answers."""
         if resource is not None and self.answers[resource]:
             return self.total_seconds[resource] / self.answers[resource]
         return sum(self.total_seconds.values()) / max(1, self.answers.total())
@@ -50,16 +50,16 @@ class RequestCounts:
 
 @dataclass(slots=True, eq=False)
 class RequestCountsByPanel:
-    """A tally for each panel."""
+    """The request counts of each panel."""
 
     by_panel: dict[str, RequestCounts] = field(default_factory=dict)
 
     def panel(self, name: str) -> RequestCounts:
-        """Return a panel's."""
+        """Return a panel's counts."""
         return self.by_panel.setdefault(name, RequestCounts())
 
     def forget(self, panel: str) -> None:
-        """Drop a panel's."""
+        """Drop a panel's counts."""
         self.by_panel.pop(panel, None)
 
 
@@ -71,18 +71,18 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class CheckRun:
-    """One panel's, under way."""
+    """The check of one panel while it runs."""
 
     panel_task: PanelTask
-    """Its poller is asked through and never runs."""
+    """Used for its API client; its poller never runs."""
     request_counts: RequestCounts
     clock: Clock
     show_progress: Callable[[str], None]
-    """Is told what is being done."""
+    """Called with what is being done."""
     results: dict[str, StepResult] = field(default_factory=dict)
 
     async def ask(self, activity: str, request: Callable[[], Awaitable[T]]) -> T:
-        """Ask, after a short pause if the panel needs one; raise ExporterError."""
+        """Make a request, after a pause if the breaker is open; raise ExporterError."""
         self.show_progress(f"{self.panel_task.panel.name}: {activity}")
         breaker = self.panel_task.poller.breaker
         seconds = breaker.open_seconds()
@@ -101,7 +101,7 @@ class CheckRun:
         hint: str = "",
         resource: str = "",
     ) -> None:
-        """Note what a step has shown; rows that were no use make it less than good."""
+        """Record a step's result; unreadable rows make it at least ``degraded``."""
         unreadable_rows = self.request_counts.unreadable_rows[resource]
         if unreadable_rows:
             status = worst_status((status, StepStatus.DEGRADED))
@@ -109,14 +109,14 @@ class CheckRun:
                 f"{text}; {unreadable_rows} rows cannot be read",
                 hint or _LOG_HINT,
             )
-        text = printable(text)  # a panel may have said it
+        text = printable(text)  # it may come from a panel
         http_status = self.request_counts.last_statuses.get(resource)
         self.results[step] = StepResult(step, status, text, hint or None, http_status)
 
     def record_error(
         self, step: str, status: StepStatus, error: ExporterError, resource: str = ""
     ) -> None:
-        """Note why a step failed, and what to do about it."""
+        """Record an error as a step's result, with its hint."""
         hint = error.hint
         if isinstance(error, NotSent):
             hint = UnexpectedStatus.hint
@@ -126,5 +126,5 @@ class CheckRun:
 
 
 def panel_may_be_down(error: PanelError) -> bool:
-    """Tell whether a failure may be the panel's, and not a word of it."""
+    """Return whether the error does not prove that the panel answers requests."""
     return not error.authenticated

@@ -1,4 +1,4 @@
-"""The further steps of an inquiry: backups, and what each collector needs."""
+"""The further steps of a check: backups, and what each collector reads."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .findings import Sample, StepStatus, Workload
 from .report import counted
 
 SAMPLE_SIZE = 10
-"""So many servers are read, spread over all of them."""
+"""Servers whose backups are read, spread over all servers."""
 _MAX_FAILURES = 3
-"""So many failures in a row, or refusals, tell enough."""
+"""In a row; then no more servers are tried."""
 _MAX_NAMED_ERRORS = 3
 
 
 @dataclass(slots=True, eq=False)
 class CollectorSteps:
-    """Finds out what of a panel can be read, and how much there is."""
+    """Finds out what can be read from a panel, and how many requests it needs."""
 
     check_run: CheckRun
     sample: Sample | None = None
@@ -45,10 +45,7 @@ class CollectorSteps:
     _per_server: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Try everything that the configuration asks for.
-
-        Raises Unauthorized and NotSent.
-        """
+        """Try every collector that is switched on; raise Unauthorized and NotSent."""
         await self._check_backups()
         collectors = self.check_run.panel_task.panel.collectors
         steps: tuple[tuple[str, bool, Callable[[], Awaitable[None]]], ...] = (
@@ -71,7 +68,7 @@ class CollectorSteps:
                 )
 
     def workload(self) -> Workload:
-        """Return how much there is to ask for."""
+        """Return how many requests the collectors need."""
         poller = self.check_run.panel_task.poller
         if poller.inventory.shard.total > 1 and DISKS in self._per_server:
             self._per_server.add(SCHEDULES)
@@ -92,7 +89,7 @@ class CollectorSteps:
         return configured if 0 < configured <= ROWS_PER_PAGE else max(1, answers)
 
     def _sampled_servers(self) -> list[int]:
-        """Return servers from all over the list."""
+        """Return servers at equal distances in the list."""
         server_ids = sorted(self.check_run.panel_task.poller.store.servers)
         step = max(1.0, len(server_ids) / SAMPLE_SIZE)
         return [
@@ -147,7 +144,7 @@ class CollectorSteps:
         )
 
     async def _check_panel_list(self, resource: str) -> None:
-        """Look at the list of the whole panel, or else at one server's."""
+        """Try the panel-wide list; if it is refused, one server's list."""
         if has_few_servers(self.check_run.panel_task.panel):
             await self._check_server_list(resource, "readable, server by server")
             return
@@ -171,7 +168,7 @@ class CollectorSteps:
             self._record_readable(resource, f"readable ({counted(pages, 'page')})")
 
     async def _check_server_list(self, resource: str, text: str) -> None:
-        """Look at the list of one server."""
+        """Try the list of one server."""
         api = self.check_run.panel_task.poller.api
         requests: dict[str, Callable[[int], Awaitable[Any]]] = {
             SCHEDULES: api.schedules_of,
@@ -184,7 +181,7 @@ class CollectorSteps:
                 resource, StepStatus.UNTRIED, "there is no server to ask for"
             )
             return
-        for vm_id in sampled[:_MAX_FAILURES]:  # one may just have been destroyed
+        for vm_id in sampled[:_MAX_FAILURES]:  # a server may just have been destroyed
             request = partial(requests[resource], vm_id)
             try:
                 await self.check_run.ask(resource, request)
@@ -214,7 +211,7 @@ class CollectorSteps:
         await self._check_server_list(RECOVERY_POINTS, "readable, server by server")
 
     async def _check_first_page(self, resource: str) -> int:
-        """Look at the first page of a list; return how many there seem to be."""
+        """Read the first page of a list; return how many pages there seem to be."""
         request = partial(self.check_run.panel_task.poller.api.page_count, resource)
         try:
             pages = await self.check_run.ask(resource, request)

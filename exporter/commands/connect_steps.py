@@ -1,4 +1,4 @@
-"""The first steps of an inquiry: who answers, is it the panel, and does it know us."""
+"""The first steps of a check: address, TLS, credentials, version and inventory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREDENTIALS = "credentials"
 
 _MAX_NAMED_SERVERS = 5
 _AUTHENTICATED_STATUSES = (403, 422)
-"""What only somebody is answered whom the panel knows."""
+"""HTTP statuses that a panel gives only after it accepted the credentials."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,10 +40,10 @@ class ConnectSteps:
     check_run: CheckRun
     version: str | None = None
     _version_error: PanelError | None = field(default=None, init=False)
-    """What the panel answered when asked for its version, if it was no version."""
+    """Why the version in the panel's answer could not be read."""
 
     async def run(self) -> bool:
-        """Ask for version and inventory; tell whether to go on.
+        """Read version and inventory; return whether the next steps make sense.
 
         Raises Unauthorized and NotSent.
         """
@@ -66,7 +66,7 @@ class ConnectSteps:
         return True
 
     def record_refused(self, error: Unauthorized | NotSent) -> None:
-        """Note that the credentials are no good, now or as an earlier panel said."""
+        """Record that the credentials were refused, here or for another section."""
         if isinstance(error, Unauthorized):
             self._record_reachable()
             self.check_run.record_error(CREDENTIALS, StepStatus.FAILED, error)
@@ -100,7 +100,7 @@ class ConnectSteps:
         return None
 
     def _record_unreachable(self, error: PanelError) -> None:
-        """Note that nobody answered, or somebody that cannot help."""
+        """Record why the version could not be read."""
         if isinstance(error, TlsFailed):
             self.check_run.record(ADDRESS, StepStatus.OK, "takes connections")
             self.check_run.record_error(TLS, StepStatus.FAILED, error)
@@ -113,7 +113,7 @@ class ConnectSteps:
             self.check_run.record_error(ADDRESS, StepStatus.FAILED, error)
 
     def _is_authenticated(self, error: PanelError | None) -> bool:
-        """Tell whether any answer can only be that of a panel that knows us."""
+        """Return whether some answer proves that the credentials were accepted."""
         if self.version is not None or isinstance(error, Forbidden | Unprocessable):
             return True
         if (
@@ -127,7 +127,7 @@ class ConnectSteps:
         return error is None
 
     def _record_not_authenticated(self, error: PanelError | None) -> None:
-        """Note that whoever answers does not behave like a panel."""
+        """Record that no answer proves a panel that accepts the credentials."""
         if error is None or isinstance(error, NotFound | Undecodable):
             status = self.check_run.request_counts.last_statuses.get(VERSION)
             reason = self._version_error or error or f"the version: HTTP {status}"

@@ -1,4 +1,4 @@
-"""The command ``demo``: a simulated cloud on loopback, and the exporter watching it."""
+"""The command ``demo``: a simulated cloud on loopback, and an exporter for it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import sys
 
 from ..app import Exporter
-from ..config import load as config
 from ..config import schema
 from ..config.flags import PROGRAM, Flags
+from ..config.load import build
 from ..config.schema import Config
 from ..demo.panel.server import SimulatedPanel, demo_panel
 from ..metrics.exposition import TEXT
@@ -26,7 +26,7 @@ _MAX_SAMPLE_LINES = 4
 
 
 async def run_demo(flags: Flags) -> int:
-    """Serve the simulated cloud until told to end; return the exit status."""
+    """Serve the simulated cloud until SIGTERM or SIGINT; return the exit status."""
     panel = await demo_panel()
     try:
         exporter = Exporter(
@@ -54,7 +54,7 @@ async def run_demo(flags: Flags) -> int:
 
 
 def _config(url: str, username: str, password: str) -> Config:
-    """Watch the simulated panel closely, so that something moves while one looks."""
+    """Poll the simulated panel often, so that changes can be seen soon."""
     panel = {
         "name": _NAME,
         "url": url,
@@ -62,18 +62,18 @@ def _config(url: str, username: str, password: str) -> Config:
         "discovery": {"interval": "30s"},
         "poll": {"interval": "15s"},
     }
-    return config.build(schema.decode({"panels": [panel]}, "demo"), "demo")
+    return build(schema.decode({"panels": [panel]}, "demo"), "demo")
 
 
 def _shown_address(addresses: list[str]) -> str:
-    """Choose the address to show: IPv4's are easier to type."""
+    """Return the address to show: preferably IPv4, which is easier to type."""
     return min(addresses, key=lambda address: (address.startswith("["), address))
 
 
 async def _print_introduction(
     exporter: Exporter, address: str, telemetry_path: str, panel: SimulatedPanel
 ) -> None:
-    """Print where to look, and a piece of what is to be seen."""
+    """Print the addresses, a sample of the metrics, and commands to try."""
     host, _, port = address.rpartition(":")
     loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
     scheme = "http" if exporter.access.ssl_context is None else "https"

@@ -1,6 +1,6 @@
-"""What was found out about a panel, as values: what ``check`` prints.
+"""The report of ``check``, and the estimate of what the polling costs a panel.
 
-The names of the fields are the keys of ``check --format json``: a contract.
+The fields of the structs are the keys of ``check --format json``: a contract.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from ..polling.manager import transactions_interval_seconds
 
 
 class StepStatus(enum.StrEnum):
-    """How something stands."""
+    """The result of a step, a panel or a whole check."""
 
     OK = "ok"
     OFF = "off"
-    """Not wanted, or not used."""
+    """Switched off, or not used."""
     UNTRIED = "untried"
-    """Something before it failed."""
+    """An earlier step failed."""
     DEGRADED = "degraded"
-    """Something is missing, the rest works."""
+    """Something cannot be read, the rest works."""
     FAILED = "failed"
-    """Backups cannot be watched."""
+    """Backups cannot be monitored."""
 
 
 _EXIT_STATUSES = {StepStatus.DEGRADED: 1, StepStatus.FAILED: 2}
 
 
 def exit_status(status: StepStatus) -> int:
-    """Return the exit status that a status stands for: 0, 1 or 2."""
+    """Return the exit status of the process: 0, 1 or 2."""
     return _EXIT_STATUSES.get(status, 0)
 
 
 def worst_status(statuses: Iterable[StepStatus]) -> StepStatus:
-    """Return the worst of them: ok, degraded or failed."""
+    """Return the worst status: ok, degraded or failed; the others count as ok."""
     result = max(statuses, key=exit_status, default=StepStatus.OK)
     return result if exit_status(result) else StepStatus.OK
 
 
 class StepResult(msgspec.Struct, frozen=True):
-    """What one step has shown."""
+    """The result of one step."""
 
     step: str
     status: StepStatus
@@ -53,11 +53,11 @@ class StepResult(msgspec.Struct, frozen=True):
     hint: str | None = None
     """What to do about it."""
     http_status: int | None = None
-    """The last answer's; None: there was none."""
+    """Of the last answer; None: there was none."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The servers whose backups were read to see whether that works."""
+    """How reading the backups of some servers went."""
 
     servers: int
     failed: int
@@ -65,19 +65,19 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What the polling asks of a panel, by resource."""
+    """The requests that polling makes, by resource."""
 
     requests_per_pass: dict[str, int]
-    """Everything once, as a first pass does."""
+    """To read everything once, as the first pass does."""
     requests_per_hour: dict[str, float]
     seconds_per_pass: float
-    """At the latency of one request at a time: the least it takes."""
+    """A lower bound: with the latency of one request at a time."""
     concurrency: int
-    """``poll.concurrency``, so many requests at once."""
+    """``poll.concurrency``: requests at once."""
 
 
 class PanelReport(msgspec.Struct, frozen=True):
-    """What was found out about one panel."""
+    """The result of one panel's check."""
 
     panel: str
     url: str
@@ -88,12 +88,12 @@ class PanelReport(msgspec.Struct, frozen=True):
     """Servers to be read by this exporter, which may be one of several shards."""
     sample: Sample | None = None
     clock_skew_seconds: float | None = None
-    """The panel's clock minus ours."""
+    """The panel's clock minus this host's."""
     cost: Cost | None = None
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """What was found out in all."""
+    """The result of the whole check."""
 
     exporter_version: str
     status: StepStatus
@@ -104,28 +104,28 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 _HOUR_SECONDS = 3600.0
 _SEQUENTIAL = (VERSION, VIRTUAL_MACHINES)
-"""Asked before anything else can be."""
+"""Read one after the other, before anything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """How much there is to ask for."""
+    """How many requests it takes to read a panel."""
 
     servers: int
     discovery_requests: Mapping[str, int]
-    """Requests for what is read at the discovery interval: pages, or servers named."""
+    """Requests by resource for the lists that are read at the discovery interval."""
     log_pages: int = 1
-    """How far back the log of transactions is read at first."""
+    """Pages of the transaction log that the first pass reads."""
     per_server: frozenset[str] = frozenset()
-    """What is asked with each server's backups."""
+    """The resources that are read of each server, besides its backups."""
 
 
 def estimate_cost(
     panel: Panel, workload: Workload, latency: Callable[[str], float]
 ) -> Cost:
-    """Estimate what the configuration asks of a panel.
+    """Estimate the requests that the configuration makes to a panel.
 
-    ``latency`` returns the seconds to an answer about a resource.
+    ``latency`` returns the mean latency of a resource in seconds.
     """
     per_server = (BACKUPS, *sorted(workload.per_server))
     requests_per_pass = {
@@ -138,7 +138,7 @@ def estimate_cost(
     }
     if panel.collectors.transactions:
         requests_per_pass[TRANSACTIONS] = workload.log_pages
-        # Later readings end where the one before began: on the first page, mostly.
+        # Later reads stop at entries that are known: on the first page, mostly.
         log_interval = transactions_interval_seconds(panel) * workload.log_pages
         intervals[TRANSACTIONS] = log_interval
     sequential = sum(requests_per_pass.get(r, 0) * latency(r) for r in _SEQUENTIAL)

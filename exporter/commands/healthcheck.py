@@ -1,8 +1,8 @@
 """The command ``healthcheck``: ask the exporter on this host whether it is healthy.
 
-It knows no password and has no certificate, and needs none: behind a web configuration
-"who are you?" is the answer of a process that serves as much as "Healthy." is. Nor
-does it read that file: a bad one must not make a running exporter look dead.
+It needs neither password nor certificate: with a web configuration, 401 proves as much
+as "Healthy." that the exporter serves. It does not read the web configuration either:
+an invalid file must not make a running exporter look unhealthy.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LOOPBACK = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)
 
 
 class _NoTls(Exception):
-    """Whoever answered does not speak TLS."""
+    """The other side does not speak TLS."""
 
 
 def healthcheck(listen_addresses: tuple[str, ...], *, web_config: bool = False) -> int:
     """Return 0 when ``/-/healthy`` answers on one of the addresses, else 1.
 
-    The answer must be 200. Where a web configuration guards the exporter, 401 is as
-    good, and so is a TLS handshake that ends because no certificate was sent.
+    The answer must be 200. With a web configuration, 401 counts too, and so does a TLS
+    handshake that fails because no client certificate was sent.
     """
     problems = []
     for host, port in _targets(listen_addresses):
@@ -54,7 +54,7 @@ def _problem(host: str, port: int, *, web_config: bool) -> str | None:
             try:
                 return _tls_problem(host, port)
             except _NoTls:
-                pass  # the file may ask for users alone
+                pass  # the web configuration may have users, but no TLS
         with socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain:
             return _answer_problem(plain, web_config=web_config)
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -62,7 +62,7 @@ def _problem(host: str, port: int, *, web_config: bool) -> str | None:
 
 
 def _tls_problem(host: str, port: int) -> str | None:
-    # No secret is sent: whose certificate it is makes no difference.
+    # No secret is sent, so that the certificate need not be verified.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -75,7 +75,7 @@ def _tls_problem(host: str, port: int) -> str | None:
         try:
             secure.do_handshake()
         except ssl.SSLError as error:
-            if secure.cipher() is None:  # not even an agreement on a cipher
+            if secure.cipher() is None:  # not even a cipher was agreed on
                 raise _NoTls from error
             return None
         try:

@@ -1,7 +1,7 @@
-"""The command ``once``: one whole pass over every panel, written once.
+"""The command ``once``: one pass over every panel, and the metrics written once.
 
-It is the polling that serves, with no port open, until every first pass has ended.
-What was not tried by then counts as failed, so that the result says so.
+It polls as the exporter does, without a port, until every first pass has ended. What
+was not tried by then counts as failed, so that the metrics show it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ FILE_METRICS = frozenset(
         *(family.name for family in OWN_FAMILIES),
     ]
 )
-"""What a file may hold: neither this process, nor what is true at one moment only."""
+"""Metrics for a file: none of this process, and no ages, which are soon wrong."""
 
 _PROGRESS_SECONDS = 0.05
 
 
 async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> int:
-    """Poll everything once and write it; return 0, 1 or 2.
+    """Poll everything once and write the metrics; return the exit status.
 
     Raises ConfigError and OSError; then nothing was written.
     """
@@ -56,7 +56,7 @@ async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> 
 async def poll_once(
     exporter: Exporter, limit_seconds: float, progress: Progress, file: Path | None
 ) -> StepStatus:
-    """Run an exporter for one pass and write what it has learned.
+    """Run an exporter for one pass and write its metrics; return how it went.
 
     Raises ConfigError and OSError; then nothing was written.
     """
@@ -84,12 +84,12 @@ async def poll_once(
 async def _first_pass(
     exporter: Exporter, limit_seconds: float, progress: Progress
 ) -> bool:
-    """Wait for the end of every panel's first pass; tell whether it came in time."""
+    """Wait for the end of every first pass; return whether it came in time."""
     finished = asyncio.Event()
     async with _showing_progress(exporter, progress, finished):
         await exporter.clock.wait(finished, limit_seconds)
     if exporter.stop_requested.done():
-        exporter.stop_requested.result()  # raises what has ended a poller
+        exporter.stop_requested.result()  # raises the error of a poller that crashed
     return finished.is_set()
 
 
@@ -97,7 +97,7 @@ async def _first_pass(
 async def _showing_progress(
     exporter: Exporter, progress: Progress, finished: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Show the progress, and set ``over`` when nothing more is to be waited for."""
+    """Show the progress; set ``finished`` after the first passes or a crash."""
 
     async def update() -> None:
         while not (exporter.store.ready() or exporter.stop_requested.done()):
@@ -126,7 +126,7 @@ def _progress_text(stores: Iterable[PanelStore]) -> str:
 
 
 def _fail_untried(poller: Poller) -> None:
-    """Count as failed what was not tried: in time, or at all."""
+    """Mark as failed what was not tried."""
     store = poller.store
     if store.reachable is None:
         store.reachable = False
@@ -141,7 +141,7 @@ def _fail_untried(poller: Poller) -> None:
 
 
 def _panel_status(store: PanelStore, now: Now) -> StepStatus:
-    """Return how a panel's pass went."""
+    """Return the result of a panel's first pass."""
     fresh = [store.is_fresh(entry, now.monotonic) for entry in store.servers.values()]
     if not store.up(now.monotonic) or (fresh and not any(fresh)):
         return StepStatus.FAILED

@@ -1,4 +1,4 @@
-"""Where results go: standard output, or a file that is never seen half written."""
+"""Output of results: to standard output, or to a file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _NOT_REGULAR = "it is no regular file; leave out --output to write to standard o
 
 
 def write_stdout(content: bytes) -> None:
-    """Write bytes as they are; a reader that has seen enough is no error."""
+    """Write bytes; a reader that closes the pipe early is no error."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # At its end Python would try to write the rest, and complain too.
+        # At exit, Python would flush the rest and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise
 
 
 def check_writable(file: Path) -> None:
-    """Raise OSError, before any work is done, if ``to_file`` could not write."""
+    """Raise OSError, before any work is done, if ``replace_file`` would fail."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.stat().st_mode):
             raise OSError(_NOT_REGULAR)
@@ -38,9 +38,10 @@ def check_writable(file: Path) -> None:
 
 
 def replace_file(content: bytes, file: Path) -> None:
-    """Replace a file in one step, readable by all; raise OSError and leave the old.
+    """Replace a file atomically, readable by all; raise OSError and keep the old one.
 
-    What is written meanwhile has a name of its own that no pattern for the file meets.
+    The temporary file's name begins with a dot and ends in ``.tmp``, so that collectors
+    do not read it.
     """
     descriptor, path = _temporary_file(file)
     try:
@@ -63,7 +64,7 @@ def _temporary_file(file: Path) -> tuple[int, Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a crash, too."""
+    """Make the new name survive a crash of the host."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Findings as a table for people, and as JSON for programs."""
+"""Reports of ``check`` as a table or as JSON, and progress on a terminal."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _MIN_TEXT_COLUMNS = 20
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things in words: 1 panel, 2 panels."""
+    """Return a number with its noun: 1 panel, 2 panels."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def columns(stream: TextIO) -> int | None:
-    """Return how wide a terminal is; None: it is none, and lines may be long."""
+    """Return the width of a terminal; None: the stream is not a terminal."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
-    """Return lines that begin with ``first``, then ``rest``, no wider than asked."""
+    """Return the text in lines; ``first`` and ``rest`` are their beginnings."""
     if width is None:
         return [first + text]
     return textwrap.wrap(
@@ -44,18 +44,18 @@ def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)  # structlog locks each stream
 class Progress:
-    """One line on a terminal that is written over; nothing anywhere else.
+    """A progress line on a terminal, overwritten each time; elsewhere nothing is shown.
 
-    What else goes to the same terminal, such as the log, is written through here.
+    Other output to the same terminal, such as the log, must be written through it.
     """
 
     stream: TextIO
     dumb: bool = False
-    """Whether the terminal understands nothing but text."""
+    """Whether the terminal has no control sequences (``TERM=dumb``)."""
     _shown: str = field(default="", init=False)
 
     def show(self, text: str) -> None:
-        """Show what is being done now."""
+        """Replace the progress line."""
         if text == self._shown or self.dumb or not self.stream.isatty():
             return
         width = os.get_terminal_size(self.stream.fileno()).columns or 80
@@ -64,24 +64,24 @@ class Progress:
         self._shown = text
 
     def clear(self) -> None:
-        """Leave nothing behind."""
+        """Erase the progress line."""
         if self._shown:
             self.stream.write(_ERASE_LINE)
             self.stream.flush()
         self._shown = ""
 
     def write(self, text: str) -> int:
-        """Write something that stays."""
+        """Write other output, after the progress line is erased."""
         self.clear()
         return self.stream.write(text)
 
     def flush(self) -> None:
-        """Let it be seen."""
+        """Flush the stream."""
         self.stream.flush()
 
 
 def _clipped(text: str, width: int) -> str:
-    """Return the beginning of a text that is no wider than a line."""
+    """Return the beginning of a text that fits into so many columns."""
     clipped = ""
     for character in text:
         is_wide = unicodedata.east_asian_width(character) in "WF"
@@ -99,13 +99,13 @@ _UPPERCASE_STATUSES = (StepStatus.DEGRADED, StepStatus.FAILED)
 
 
 def as_json(report: CheckReport) -> str:
-    """Return everything as one JSON object; its keys are documented."""
+    """Return the report as one JSON object; its keys are documented."""
     text = msgspec.json.encode(report)
     return msgspec.json.format(text, indent=2).decode() + "\n"
 
 
 def as_table(report: PanelReport, width: int | None) -> str:
-    """Return one panel's table, no wider than asked; None: as wide as it gets."""
+    """Return one panel's table; width None: lines are not wrapped."""
     heading = f"{printable(report.panel)}  {printable(report.url)}"
     lines = [*wrapped(heading, "", "  ", width)]
     for check in report.checks:
@@ -119,7 +119,7 @@ def as_table(report: PanelReport, width: int | None) -> str:
 
 
 def summary_line(report: CheckReport) -> str:
-    """Return the last line: how it stands as a whole."""
+    """Return the last line: the number of panels by status."""
     counts = Counter(panel.status for panel in report.panels)
     statuses = (StepStatus.OK, *_UPPERCASE_STATUSES)
     counts_text = ", ".join(

@@ -1,4 +1,4 @@
-"""A value made of files, made again when one of them has changed."""
+"""A value that is loaded from files, and loaded again when one of them changes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ _SETTLED_SECONDS = 2.0
 
 @dataclass(slots=True)
 class FileSet:
-    """Which files a value was made of, and how they looked just before."""
+    """The files that a value was loaded from, with their fingerprints."""
 
     read_at: float
-    """The Unix time of the making."""
+    """Unix time."""
     fingerprints: dict[Path, Fingerprint] = field(default_factory=dict)
     settled: bool = True
-    """Whether none was so new that it may be written again without a new time."""
+    """Whether a later change of any file is sure to change its fingerprint.
+
+    File times are coarse: a file just written may change without a new time.
+    """
 
     def add(self, path: Path) -> Path:
-        """Take note of a file that is about to be read."""
+        """Remember a file's fingerprint; call it before the file is read."""
         fingerprint = self.fingerprints[path] = _fingerprint(path)
         if fingerprint is not None:
             changed_at = max(fingerprint[3:]) / 1e9
@@ -41,7 +44,7 @@ class FileSet:
         return path
 
     def changed(self) -> bool:
-        """Tell whether one looks different now, or may be."""
+        """Return whether a file has changed, or may have."""
         return not self.settled or any(
             _fingerprint(path) != old for path, old in self.fingerprints.items()
         )
@@ -62,7 +65,7 @@ def _fingerprint(path: Path) -> Fingerprint:
 
 
 class FileWatcher(Generic[T]):
-    """Keeps a value up to date; what cannot be made leaves the old one in place."""
+    """A value that follows its files; if they become unusable, it stays as it was."""
 
     def __init__(
         self,
@@ -70,9 +73,10 @@ class FileWatcher(Generic[T]):
         make: Callable[[FileSet, T | None], T],
         clock: Clock,
     ) -> None:
-        """Make the value; raise ConfigError if that fails.
+        """Load the value; raise ConfigError if that fails.
 
-        ``make`` is given the old value, and notes each file before it reads it.
+        ``make`` is given the old value, and adds each file before it reads it.
+        ``subject`` names the value in the log.
         """
         self._subject, self._make, self._clock = subject, make, clock
         self._files = FileSet(clock.time())
@@ -81,7 +85,7 @@ class FileWatcher(Generic[T]):
         self._last_error: str | None = None
 
     def current(self) -> T:
-        """Return the value; look for changes, but not more often than once a second."""
+        """Return the value; check for changes at most once a second."""
         now = self._clock.monotonic()
         if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
             self._checked_at = now

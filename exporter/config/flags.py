@@ -1,6 +1,6 @@
 """The command line: commands, flags, and the environment variable of each flag.
 
-Light on imports, so that ``--version`` and ``--help`` answer at once.
+It imports little, so that ``--version`` and ``--help`` answer at once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .units import Duration
 
 
 def boolean(text: str) -> bool:
-    """Read a switch; raise ValueError."""
+    """Parse a boolean variable; raise ValueError."""
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"{text!r} is not one of true, false")
     return text.lower() in ("true", "1")
 
 
 def listen_address(text: str) -> str:
-    """Read ``[host]:port``."""
+    """Check ``[host]:port``."""
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match[1]) >= 2**16:
         raise argparse.ArgumentTypeError(
@@ -39,10 +39,11 @@ _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1
 
 
 def metrics_path(text: str) -> str:
-    """Read the path of the metrics."""
+    """Check the path of the metrics."""
     if not _PATH.fullmatch(text) or text in _RESERVED_PATHS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a path such as /metrics, or is one of {', '.join(_RESERVED_PATHS)}"
+            f"{text!r} is not a path such as /metrics, or is one of "
+            f"{', '.join(_RESERVED_PATHS)}"
         )
     return text
 
@@ -52,7 +53,7 @@ _RESERVED_PATHS = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
 
 
 def timeout(text: str) -> Duration:
-    """Read a duration of a second or more."""
+    """Parse a duration of a second or more."""
     try:
         duration = Duration.parse(text)
     except ValueError as error:
@@ -63,7 +64,7 @@ def timeout(text: str) -> Duration:
 
 
 def at_least(minimum: int) -> Any:
-    """Return what reads a whole number that is not too small."""
+    """Return a parser of whole numbers from a minimum on."""
 
     def number(text: str) -> int:
         if not _NUMBER.fullmatch(text) or int(text) < minimum:
@@ -79,7 +80,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def ordinal(text: str) -> int:
-    """Read a whole number, alone or at the end of a name such as exporter-2."""
+    """Parse a whole number, alone or at the end of a name such as exporter-2."""
     match = _ORDINAL.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(
@@ -115,7 +116,7 @@ _COMMANDS_OF_FLAG = {
     "--web.systemd-socket": (None,),
     "--timeout": ("check", "once"),
 }
-"""The commands that flags go with which do not go with all; None: to serve."""
+"""Flags that only some commands have; None: no command, that is to serve."""
 _HIDDEN_FLAGS = {
     "demo": ("--config.",),
     "check": ("--web.",),
@@ -125,22 +126,22 @@ _HIDDEN_FLAGS = {
         *("--web.telemetry-path", "--web.max-requests"),
     ),
 }
-"""The beginnings of flags that make no difference to a command."""
+"""Prefixes of the flags that a command does not use, left out of its help."""
 _DEFAULT_LOG_LEVELS = {"check": "error", "once": "warn"}
-"""The log level of commands that tell by themselves how they fared."""
+"""Of commands that report their result themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What the command line and the environment ask for."""
+    """The flags, from the command line and the environment."""
 
     command: str | None
-    """None: serve."""
+    """None: to serve."""
     config_file: Path | None
     config_check: bool
     listen_addresses: tuple[str, ...]
     systemd_socket: bool
-    """Whether the sockets that systemd passes are used instead."""
+    """Whether to use the sockets that systemd passes instead."""
     telemetry_path: str
     max_requests: int
     web_config_file: Path | None
@@ -154,7 +155,7 @@ class Flags:
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
-    """Return the flags; exit with a message, as argparse does, if they are wrong."""
+    """Parse the flags; exit with a message, as argparse does, if they are wrong."""
     commands_named = (argument for argument in arguments if argument in COMMANDS)
     parser = build_parser(next(commands_named, None))
     _refuse_unknown(parser, arguments)
@@ -202,7 +203,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
 
 
 def _shard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Return which share to read; it must be said, or all would read the first."""
+    """Return the shard; with several it must be given, or all would read the first."""
     last_shard = options.total_shards - 1
     if options.shard is None and last_shard > 0:
         parser.error(f"--total-shards {last_shard + 1}: --shard is missing")
@@ -221,9 +222,9 @@ def _refuse_misplaced(
     flag: str,
     commands: tuple[str | None, ...],
 ) -> None:
-    """Refuse a flag that would make no difference to this command.
+    """Refuse a flag that this command does not have.
 
-    Its variable is only left alone: commands share an environment.
+    Its variable is ignored instead, because commands share an environment.
     """
     value = getattr(
         options_given, flag.removeprefix("--").replace(".", "_").replace("-", "_")
@@ -235,7 +236,7 @@ def _refuse_misplaced(
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Name a flag that does not exist; argparse would name the word after it."""
+    """Refuse an unknown flag; argparse's message would name the word after it."""
     known = [*parser._option_string_actions]  # noqa: SLF001  # argparse has no public list
     for argument in arguments:
         flag = argument.partition("=")[0]
@@ -246,7 +247,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
 
 
 def variable(flag: str) -> str:
-    """Return the environment variable that stands for a flag."""
+    """Return the name of a flag's environment variable."""
     name = flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
     return f"ONAPP_EXPORTER_{name}"
 
@@ -254,7 +255,7 @@ def variable(flag: str) -> str:
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser; its help is the reference of the command line.
 
-    With a command, the help has the flags that make a difference to it.
+    With a command, the help shows only the flags that it uses.
     """
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -285,7 +286,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def _hide_irrelevant(parser: argparse.ArgumentParser, command: str) -> None:
-    """Leave out of the help what makes no difference to a command."""
+    """Leave flags that the command does not use out of the help."""
     hidden_flags = ("command", *_HIDDEN_FLAGS[command])
     for action in parser._actions:  # noqa: SLF001  # argparse has no public list
         flag = (action.option_strings or [action.dest])[-1]
@@ -419,7 +420,7 @@ def _apply_variable(
     action: argparse.Action,
     environment: Mapping[str, str],
 ) -> None:
-    """Let a flag's variable be its default, checked as the flag would be."""
+    """Make a flag's variable its default, checked like the flag."""
     name = variable(action.option_strings[-1])
     text = environment.get(name)
     if not text:

@@ -1,7 +1,7 @@
 """The configuration file or the environment → one frozen Config.
 
-Every default stands here. Nothing else in the exporter reads configuration or the
-environment's ``ONAPP_*`` variables.
+All defaults are here. No other module reads the configuration or the environment's
+``ONAPP_*`` variables.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import msgspec
 
 from ..errors import ConfigError
 from ..model.selection import ConfiguredServer, Filter, Selection
-from . import schema
-from . import yaml_file as document
+from . import schema, yaml_file
 from .messages import Location
 from .schema import (
     BasicAuthKeys,
@@ -36,7 +35,7 @@ from .units import Duration, Size
 
 
 def _account(location: Location, keys: BasicAuthKeys) -> Account:
-    """Return who asks; raise ConfigError unless there is a name and a secret."""
+    """Return the panel's account; raise ConfigError without a name and a secret."""
     if not keys.username:
         raise (location / "username").error(
             "is missing: the account's e-mail address or login"
@@ -56,7 +55,8 @@ def _secret(location: Location, keys: BasicAuthKeys) -> Secret:
         return _literal_secret(password, keys.password)
     if not keys.password_file:
         raise password_file.error(
-            f"is missing: the file that holds the API key; or give the key as {password}"
+            "is missing: the file that holds the API key; or give the key as "
+            f"{password}"
         )
     secret = FileSecret(location.folder / keys.password_file)
     try:
@@ -75,7 +75,7 @@ def _literal_secret(location: Location, password: str) -> Secret:
 
 
 def _tls(location: Location, keys: TlsKeys) -> Tls:
-    """Return whom to trust and who to be; raise ConfigError if a file is no use."""
+    """Return the client's TLS settings; raise ConfigError if a file is unusable."""
     if bool(keys.cert_file) != bool(keys.key_file):
         raise location.error("cert_file and key_file go together")
     if keys.server_name and not is_host(keys.server_name):
@@ -106,7 +106,7 @@ def _tls(location: Location, keys: TlsKeys) -> Tls:
 def _readable_file(
     location: Location, name: str | None, digest: hashlib._Hash
 ) -> Path | None:
-    """Return the path of a file that can be read, and take in what it holds."""
+    """Return the path of a readable file; add its content to the digest."""
     if not name:
         return None
     path = location.folder / name
@@ -130,7 +130,7 @@ _POLL_DEFAULTS: Mapping[str, Any] = {
     "interval": _DEFAULT_INTERVAL,
     "timeout": _DEFAULT_TIMEOUT,
     "concurrency": _DEFAULT_CONCURRENCY,
-    "max_age": None,  # _MAX_AGE, or more where servers are read seldom
+    "max_age": None,  # _DEFAULT_MAX_AGE, or twice the interval if that is longer
     "max_body": _DEFAULT_MAX_BODY,
 }
 _PollSection: TypeAlias = tuple[Location, schema.PollKeys | None]
@@ -141,7 +141,7 @@ VARIABLES = {
     "panels[0].basic_auth.password": "ONAPP_PASSWORD",
     "panels[0].virtual_machines": "ONAPP_VIRTUAL_MACHINES",
 }
-"""Where the variable's value would stand in a file: the longer place comes first."""
+"""The key that each variable is equal to; a key precedes those it begins with."""
 
 
 def load(file: Path | None, environment: Mapping[str, str]) -> Config:
@@ -158,13 +158,13 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Config:
         raise ConfigError(
             f"both {file} (--config.file) and ONAPP_URL name panels: remove one of them"
         )
-    return build(schema.decode(document.load(file), str(file)), str(file), file.parent)
+    return build(schema.decode(yaml_file.load(file), str(file)), str(file), file.parent)
 
 
 def build(keys: schema.FileKeys, source: str, folder: Path = Path()) -> Config:
-    """Fill in the defaults; raise ConfigError when values do not go together.
+    """Add the defaults; raise ConfigError when a value or a combination is wrong.
 
-    ``source`` is what errors name; relative paths begin at ``folder``.
+    ``source`` is named in errors; relative paths begin at ``folder``.
     """
     root = Location(source, folder.absolute())
     if not keys.panels:
@@ -203,7 +203,7 @@ def _from_environment(environment: Mapping[str, str]) -> Config:
 
 
 def _is_utf8(text: str) -> bool:
-    """Tell whether a variable was text: what is not comes as surrogates."""
+    """Return whether a variable is UTF-8; Python decodes other bytes as surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -216,8 +216,8 @@ def _check_names(location: Location, panels: tuple[Panel, ...]) -> None:
     for number, panel in enumerate(panels):
         if first_index.setdefault(panel.name, number) != number:
             raise (location[number] / "name").error(
-                f"{panel.name!r} is the name of {location[first_index[panel.name]]} too: give "
-                "each panel a name of its own"
+                f"{panel.name!r} is the name of {location[first_index[panel.name]]} "
+                "too: give each panel a name of its own"
             )
 
 
@@ -261,7 +261,7 @@ def _panel(location: Location, keys: schema.PanelKeys, poll: _PollSection) -> Pa
 
 
 def _poll(own: _PollSection, common: _PollSection) -> Poll:
-    """Take each key from the panel's section, or else from the common one."""
+    """Return the settings: the panel's section overrides the common one."""
     locations: dict[str, Location] = {}
     values: dict[str, Any] = {}
     for key, default in _POLL_DEFAULTS.items():
@@ -286,8 +286,8 @@ def _check_poll(poll: Poll, locations: Mapping[str, Location]) -> None:
     two_intervals = Duration(2 * poll.interval)
     if poll.max_age < two_intervals:
         raise locations["max_age"].error(
-            f"must be at least twice {locations['interval']}, which makes {two_intervals}, "
-            f"not {poll.max_age}"
+            f"must be at least twice {locations['interval']}, which makes "
+            f"{two_intervals}, not {poll.max_age}"
         )
 
 

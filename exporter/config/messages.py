@@ -1,7 +1,7 @@
-"""What is said of a configuration that has not the keys and types that it should.
+"""Error messages about keys and values of a configuration file.
 
-An error names the file, the place in it, the value and what would be right. Values
-are shown only where no secret can be: a password put into the wrong place stays hidden.
+A message names the file, the key, the value and what would be right. Values are shown
+only where no secret can be: a password under the wrong key stays hidden.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _MAX_SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessages:
-    """Speaks of one kind of file."""
+    """Turns msgspec's validation errors into messages about one kind of file."""
 
     sections: Mapping[str, type[msgspec.Struct]]
-    """What stands under each key that has keys of its own; ``""`` is the file."""
+    """The keys of each section; ``""`` is the file itself."""
     secret_paths: re.Pattern[str]
-    """Found in the places where secrets may stand."""
+    """Matches the paths under which values may be secrets."""
     example_key: str
     """A key at the top level."""
     choices: tuple[str, ...] = ()
-    """The values of its one enumeration."""
+    """The values of the only enumeration in the file."""
 
     def describe(self, error: msgspec.ValidationError, content: Any) -> str:
-        """Turn an error into place, value and what would be right."""
+        """Return the key, what is right for it, and the value given."""
         message = str(error)
         with_path = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
         problem, path = with_path.groups() if with_path else (message, "")
@@ -59,10 +59,11 @@ class ErrorMessages:
             problem = "must be " + " or ".join(self.choices)
         if not path:
             return f"must begin with keys, such as {self.example_key}"
-        return f"{path}: {_requirement(problem)}{self._rejected(path, _value_at(content, path))}"
+        value = _value_at(content, path)
+        return f"{path}: {_requirement(problem)}{self._rejected(path, value)}"
 
     def _unknown_key(self, path: str, key: str) -> str:
-        """Say where the key belongs, or what it is taken for, or what there is."""
+        """Return where the key belongs, a similar key, or the keys that exist."""
         known_keys = self.sections[_last_key(path)].__struct_fields__
         other_sections = [
             name
@@ -79,7 +80,7 @@ class ErrorMessages:
             hint = f"it belongs {' or '.join(names)}; {hint}"
         elif close_matches:
             hint = f"did you mean {close_matches[0]}?"
-        # A password in braces not quoted ends at a comma, and goes on as a key.
+        # A password with braces and a comma, if not quoted, is parsed as keys.
         if self.secret_paths.search(path) and not other_sections:
             return f"{path}: unknown key (not shown here); {hint}"
         return f"{_join_path(path, key)}: unknown key; {hint}"
@@ -96,7 +97,7 @@ class ErrorMessages:
 
 
 def rejected(value: Any, *, hidden: bool = False) -> str:
-    """Return the end of an error about a value: what it is, if that may be seen."""
+    """Return the end of a message: the value, unless it may hold a secret."""
     text = repr(value)
     if hidden or "@" in text or "://" in text:
         return ", not this value (not shown here)"
@@ -109,7 +110,7 @@ def rejected(value: Any, *, hidden: bool = False) -> str:
 
 
 def _requirement(problem: str) -> str:
-    """Return what the value must be, in our words."""
+    """Return what the value must be, in the words of YAML instead of msgspec's."""
     expected = re.match(r"Expected `([^`]*)`", problem)
     if expected is None:
         return problem
@@ -122,7 +123,7 @@ def _join_path(path: str, key: str) -> str:
 
 
 def _last_key(path: str) -> str:
-    """Return the last key of a path."""
+    """Return the last key of a path, without indices."""
     return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
 
 
@@ -134,20 +135,20 @@ def _value_at(content: Any, path: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place; ``place / "key"`` and ``place[number]`` are places within it."""
+    """Where a value is: ``location / "key"`` and ``location[number]`` are within it."""
 
     source: str
-    """The file's name, or what else errors are to name."""
+    """What errors name: the file, or the environment."""
     folder: Path
     """Where relative paths begin."""
     path: str = ""
 
     def __truediv__(self, key: str) -> Location:
-        """Return the place of a key."""
+        """Return the location of a key."""
         return replace(self, path=f"{self.path}.{key}" if self.path else key)
 
     def __getitem__(self, number: int) -> Location:
-        """Return the place of an item of a list."""
+        """Return the location of an item of a list."""
         return replace(self, path=f"{self.path}[{number}]")
 
     def __str__(self) -> str:
@@ -155,23 +156,23 @@ class Location:
         return self.path
 
     def error(self, problem: str) -> ConfigError:
-        """Return an error that says what is wrong here."""
+        """Return an error about the value at this location."""
         return ConfigError(f"{self.source}: {self.path}: {problem}")
 
     def unreadable(self, file: Path, error: OSError | ValueError) -> ConfigError:
-        """Return an error about a file that is named here and cannot be read."""
+        """Return an error about a file, named here, that cannot be read."""
         reason = error.strerror if isinstance(error, OSError) else error
         if "\0" in str(file):
-            reason = "no path holds a null byte"  # Python's versions disagree on words
+            reason = "no path holds a null byte"  # Python versions word it differently
         if os.path.lexists(file):
             return self.error(f"{file} cannot be read: {reason}")
-        # What is no file's name may be the secret itself, put into the wrong key.
+        # The name of a file that does not exist may be the secret itself.
         return self.error(
-            f"names no file that can be read (not shown here): {reason}; a relative path "
-            f"begins at {self.folder}"
+            f"names no file that can be read (not shown here): {reason}; a relative "
+            f"path begins at {self.folder}"
         )
 
     def check_duration(self, duration: Duration | None) -> None:
-        """Refuse what is given here, if anything is, when it is under a second."""
+        """Raise ConfigError if a duration is given and shorter than a second."""
         if duration is not None and duration < 1:
             raise self.error(f"must be at least 1s, not {duration}")

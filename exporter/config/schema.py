@@ -1,4 +1,7 @@
-"""The keys of the configuration file, and the types of their values."""
+"""The keys of the configuration file, and the frozen values that are made of them.
+
+The descriptions of the keys are the tables of ``docs/configuration.md``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ BodyFormat = Literal["json", "xml"]
 
 
 class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``poll``: how a panel is asked."""
+    """``poll``: intervals and limits of the requests to a panel."""
 
     interval: Duration | None = None
     """how often each server's backups are read; at least ``1s``. Requests are spread
@@ -43,7 +46,7 @@ class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DetailKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``detail``: how much is exposed of single backups."""
+    """``detail``: which series of single backups are exposed."""
 
     backups: bool | None = None
     """whether there are series for single backups (``onapp_backup_*``). No alert needs
@@ -54,7 +57,7 @@ class DetailKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BasicAuthKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``basic_auth``: who asks."""
+    """``basic_auth``: the account's credentials."""
 
     username: str | None = None
     """the login, or for an API key the account's e-mail address; without a colon
@@ -68,7 +71,7 @@ class BasicAuthKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TlsKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``tls_config``: whom to trust, and who to be."""
+    """``tls_config``: the authorities to trust, and the client's certificate."""
 
     ca_file: str | None = None
     """PEM file of the authorities to trust, and no others (default: the system's
@@ -86,7 +89,7 @@ class TlsKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FilterKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``include``, ``exclude``: patterns on what the inventory says of a server."""
+    """``include``, ``exclude``: patterns on a server's attributes."""
 
     label: re.Pattern[str] | None = None
     """regular expression on the server's label (default: any)"""
@@ -99,7 +102,7 @@ class FilterKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DiscoveryKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``discovery``: which servers are found, and how often they are looked for."""
+    """``discovery``: which servers are monitored, and how often they are listed."""
 
     interval: Duration | None = None
     """how often the panel is asked which servers there are; at least ``1s``"""
@@ -129,7 +132,7 @@ class ServerKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CollectorKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``collectors``: what a panel is asked for beside servers and backups."""
+    """``collectors``: what is read from a panel besides servers and backups."""
 
     schedules: bool | None = None
     """schedules and disks: what should have been backed up"""
@@ -201,7 +204,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "include": FilterKeys,
     "exclude": FilterKeys,
 }
-"""What stands under each key that has keys of its own; ``""`` is the file."""
+"""The keys of each section; ``""`` is the file itself."""
 
 _MESSAGES = ErrorMessages(
     sections=SECTIONS,
@@ -225,7 +228,7 @@ def decode(content: Any, source: str) -> FileKeys:
 
 
 def _convert(target: type, value: Any) -> Any:
-    """Convert to the types that YAML does not know; raise ValueError with the mend."""
+    """Convert to a type that YAML lacks; raise ValueError that says what is right."""
     return _CONVERTERS[getattr(target, "__origin__", target)](value)
 
 
@@ -234,7 +237,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # msgspec's way
     try:
         with warnings.catch_warnings():
-            # What Python warns of will match something else one day.
+            # Python warns about patterns whose meaning will change.
             warnings.simplefilter("error")
             return re.compile(value)
     except (re.error, OverflowError, RecursionError, Warning) as error:
@@ -256,7 +259,7 @@ def _url(value: Any) -> yarl.URL:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a text is the name or the address of a host."""
+    """Return whether a text is the name or the address of a host."""
     try:
         return bool(ipaddress.ip_address(text))
     except ValueError:
@@ -273,7 +276,7 @@ _CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How a panel is asked."""
+    """Intervals and limits of the requests to a panel."""
 
     interval: Duration
     timeout: Duration
@@ -284,7 +287,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Whom to trust, and who to be."""
+    """The TLS settings of requests to a panel."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -292,10 +295,10 @@ class Tls:
     server_name: str | None = None
     insecure_skip_verify: bool = False
     digest: bytes = field(default=b"", repr=False)
-    """Of the files' content: a renewed certificate is another configuration."""
+    """Of the files' content, so that a renewed certificate changes the value."""
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return what connections are opened with; raise OSError if a file is wrong."""
+        """Return a new context for requests; raise OSError if a file is wrong."""
         context = ssl.create_default_context(cafile=self.ca_file)
         if self.cert_file is not None:
             # Without a passphrase given, OpenSSL would ask the terminal for it.
@@ -308,7 +311,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class CollectorSwitches:
-    """What is read beside the inventory and the backups."""
+    """Which collectors run besides the inventory and the backups."""
 
     schedules: bool = True
     transactions: bool = True
@@ -319,7 +322,7 @@ class CollectorSwitches:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One control panel and the servers of it that matter."""
+    """A control panel, with its servers that are monitored."""
 
     name: str
     url: yarl.URL
@@ -336,23 +339,23 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """How much is exposed of single backups."""
+    """Which series of single backups are exposed."""
 
     backups: bool = True
     newest_per_target: int = 0
-    """0: all; else so many by ``created_at``, and every unbuilt one."""
+    """The newest by ``created_at``, besides every unbuilt one; 0: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration."""
+    """The configuration, checked, with all defaults."""
 
     panels: tuple[Panel, ...]
     detail: Detail
 
 
 def effective_config(config: Config) -> str:
-    """Write a configuration as the file that would make it, secrets hidden."""
+    """Return the configuration as YAML that would load the same; secrets are hidden."""
     content = {
         "detail": {
             "backups": config.detail.backups,
@@ -370,7 +373,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text so that it reads the same, whatever characters it holds."""
+    """Writes text so that it is read back unchanged, whatever characters it has."""
 
     yaml_representers: ClassVar[dict[type, Callable[[Any, Any], yaml.Node]]] = {
         **yaml.SafeDumper.yaml_representers,

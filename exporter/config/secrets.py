@@ -1,4 +1,4 @@
-"""Secrets that can change while the process runs, and never show themselves."""
+"""Credentials, which may change while the process runs and are never shown."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = structlog.get_logger()
 
 HIDDEN = "<secret>"
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
-"""What RFC 7617 keeps out of user names and passwords."""
+"""RFC 7617 forbids them in user names and passwords."""
 
 _MAX_SECRET_BYTES = 65_536
 _SETTLED_SECONDS = 2.0
 
 
 class Secret(Protocol):
-    """Something that must not be shown, and may change."""
+    """A value that must not be shown, and may change."""
 
     def reveal(self) -> str:
-        """Return the value of this moment."""
+        """Return the current value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class LiteralSecret:
 class FileSecret:
     """A secret in a file, read again when the file changes.
 
-    A file that cannot be read any more, or is empty (as it is for a moment while it
-    is being rewritten), leaves the last good value in place; the log tells when that
-    begins and ends.
+    If the file cannot be read any more or is empty, as it is for a moment while it is
+    being rewritten, the last good value stays in use; the log says when that begins
+    and ends.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class FileSecret:
     _unreadable: bool = field(default=False, repr=False, compare=False)
 
     def reveal(self) -> str:
-        """Return the file's content, trimmed of white space around it."""
+        """Return the file's content without surrounding white space."""
         try:
             self.load()
         except (OSError, ValueError) as error:
@@ -85,7 +85,7 @@ class FileSecret:
         if self._last_status is not None and _same_file(status, self._last_status):
             return
         self._value = self._read(status)
-        # A file just written may be written once more without a new time.
+        # A file just written may be written again without a new time.
         age = self.unix_time() - max(status.st_mtime, status.st_ctime)
         self._last_status = status if age > _SETTLED_SECONDS else None
 
@@ -116,17 +116,17 @@ def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 class Credentials(NamedTuple):
-    """A login, or an account's e-mail address, with its password or API key."""
+    """A login with its password, or an e-mail address with its API key."""
 
     username: str
     password: str
 
     def __repr__(self) -> str:
-        """Hide the password wherever the pair is printed."""
+        """Hide the password."""
         return f"Credentials(username={self.username!r}, password={HIDDEN})"
 
     def password_forms(self) -> list[str]:
-        """Return the forms in which somebody may repeat the password, longest first."""
+        """Return the encodings in which a text may hold the password, longest first."""
         password = self.password
         forms = {
             password,
@@ -146,11 +146,11 @@ class Credentials(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who asks a panel."""
+    """The account that requests to a panel are made with."""
 
     username: str
     secret: Secret
 
     def credentials(self) -> Credentials:
-        """Return the pair to send with a request made now."""
+        """Return the credentials with the current secret."""
         return Credentials(self.username, self.secret.reveal())

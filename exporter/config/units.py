@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them, read and written."""
+"""Durations and sizes in the notation of Prometheus: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Duration(float):
 
     @classmethod
     def parse(cls, text: object) -> Duration:
-        """Read a duration; raise ValueError that says what one looks like."""
+        """Parse a duration; raise ValueError that gives examples."""
         match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
         if match is None:
             raise ValueError("must be a duration such as 30s, 15m, 1h30m or 7d")
@@ -39,7 +39,7 @@ class Duration(float):
         return cls(milliseconds / 1000)
 
     def __str__(self) -> str:
-        """Write the duration in the largest units that keep it exact."""
+        """Format the duration exactly, in units up to days."""
         remaining = round(self * 1000)
         text = ""
         for unit, milliseconds in _UNIT_MILLISECONDS.items():
@@ -57,7 +57,7 @@ class Size(int):
 
     @classmethod
     def parse(cls, text: object) -> Size:
-        """Read a size; raise ValueError that says what one looks like."""
+        """Parse a size; raise ValueError that gives examples."""
         convertible = isinstance(text, (str, int)) and not isinstance(text, bool)
         match = _SIZE.fullmatch(str(text)) if convertible else None
         if match is None:
@@ -67,7 +67,7 @@ class Size(int):
         return cls(int(match[1]) * _UNIT_BYTES[match[2]])
 
     def __str__(self) -> str:
-        """Write the size in the largest unit that keeps it exact."""
+        """Format the size in the largest unit that is exact."""
         number, unit = int(self), "B"
         for larger in ("KiB", "MiB", "GiB"):
             if number == 0 or number % 1024:

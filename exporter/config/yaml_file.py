@@ -1,6 +1,6 @@
-"""A YAML file, read strictly: what YAML would drop or change silently is refused.
+"""Strict YAML: what a YAML parser would drop or change silently is an error.
 
-Errors name the line. They never quote it, because a line may hold a password.
+Errors name the line but never quote it, because it may hold a password.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ _CLEARER_MESSAGES = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scalar:
-    """A value as it is written: ``no``, ``0x10`` and ``"no"`` are three of them."""
+    """A value as it is written: ``no``, ``0x10`` and ``"no"`` are different scalars."""
 
     text: str
     yaml_type: str
-    """What YAML takes it for: str, int, float, bool or timestamp."""
+    """The type that YAML resolves it to: str, int, float, bool or timestamp."""
     plain: bool
-    """Whether it stands without quotes."""
+    """Whether it is written without quotes."""
 
     def __repr__(self) -> str:
-        """Show it as text."""
+        """Show the text alone, as error messages quote it."""
         return repr(self.text)
 
 
 def load(path: Path) -> Any:
-    """Return what the file says; raise ConfigError when it cannot be read."""
+    """Return the file's content; raise ConfigError when it cannot be parsed."""
     return _load(path, _Loader)
 
 
 def load_scalars(path: Path) -> Any:
-    """Return what the file says: mappings with any keys, lists, ``Scalar``, and None.
+    """Return the content as mappings with any keys, lists, ``Scalar`` and None.
 
-    Raises ConfigError when it cannot be read.
+    Raises ConfigError when the file cannot be parsed.
     """
     return _load(path, _ScalarLoader)
 
@@ -80,14 +80,14 @@ def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """What YAML would take, and we do not."""
+    """YAML allows this, the exporter does not."""
 
     def __init__(self, problem: str, node: yaml.Node) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows keys, lists, text, numbers, true, false and null; a date stays text."""
+    """Accepts mappings, lists, text, numbers, booleans and null; a date stays text."""
 
     yaml_constructors = {  # noqa: RUF012  # PyYAML's
         tag: constructor
@@ -100,7 +100,7 @@ class _Loader(yaml.SafeLoader):
     }
 
     def is_key(self, node: yaml.Node) -> bool:
-        """Tell whether this may stand before a colon."""
+        """Return whether a node may be a key."""
         return node.tag in _KEY_TAGS and _KEY_NAME.fullmatch(node.value) is not None
 
     def construct_mapping(
@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> dict[Hashable, Any]:
-        """Return the mapping; refuse a key given twice, and what cannot be one."""
+        """Return the mapping; refuse duplicate keys and nodes that cannot be keys."""
         seen: set[str] = set()
         for key, _ in node.value:
             if not self.is_key(key):
@@ -123,7 +123,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.Node,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> Any:
-        """Return the value; refuse what is not what it says, or fits nowhere."""
+        """Return the value; refuse what does not fit its type, or is too large."""
         try:
             value = super().construct_object(node, deep)
         except (ValueError, LookupError):  # such as 0x_, or !!bool maybe
@@ -136,12 +136,12 @@ class _Loader(yaml.SafeLoader):
 
 
 class _ScalarLoader(_Loader):
-    """Leaves it to the reader of a value what to make of it."""
+    """Keeps scalars as they are written; whoever reads a value interprets it."""
 
     yaml_implicit_resolvers = yaml.SafeLoader.yaml_implicit_resolvers
 
     def is_key(self, node: yaml.Node) -> bool:
-        """Tell whether this may stand before a colon: names of users may be numbers."""
+        """Return whether a node may be a key: names of users may be numbers."""
         return isinstance(node, yaml.ScalarNode)
 
     def construct_mapping(
@@ -149,7 +149,7 @@ class _ScalarLoader(_Loader):
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> dict[Hashable, Any]:
-        """Return the mapping, its keys as they are written."""
+        """Return the mapping with its keys as they are written."""
         mapping = super().construct_mapping(node, deep)
         return {getattr(key, "text", "~"): value for key, value in mapping.items()}
 
@@ -158,7 +158,7 @@ class _ScalarLoader(_Loader):
         node: yaml.Node,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> Any:
-        """Return the value; a scalar as it is written."""
+        """Return the value, a scalar as it is written."""
         yaml_type = node.tag.removeprefix(_TAG_PREFIX)
         if not isinstance(node, yaml.ScalarNode) or yaml_type not in _SCALAR_TYPES:
             return super().construct_object(node, deep)

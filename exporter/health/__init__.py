@@ -1,4 +1,4 @@
-"""The one judgement: how well a server is protected, and how well a panel is read.
+"""Health: how well each server is protected, and how well each panel is polled.
 
-Takes frozen values of the store and a moment; gives conditions with their severity.
+Takes frozen values of the store and a moment; returns conditions with severities.
 """

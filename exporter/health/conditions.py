@@ -1,7 +1,7 @@
-"""What can be wrong with a server's backups or with a panel, and from when on it is.
+"""Conditions of servers and panels, their severities, and their thresholds.
 
-The alerts in ``deploy/prometheus`` say the same of the metrics; tests compare both,
-each threshold and what comes out.
+The alerts in ``deploy/prometheus`` express the same conditions over the metrics; tests
+compare the thresholds and the results of both.
 """
 
 from __future__ import annotations
@@ -18,50 +18,50 @@ _HOUR = 3600.0
 _DAY = 24 * _HOUR
 
 NEW_SECONDS = 26 * _HOUR
-"""So old a server may get without a backup."""
+"""A younger server need not have a backup yet."""
 NEW_INTERVALS = 1.5
-"""Or so many of its expected intervals, where that is longer than a day."""
+"""The same in expected intervals, where one is longer than NEW_INTERVAL_MIN_SECONDS."""
 NEW_INTERVAL_MIN_SECONDS = _DAY
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
 QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
-"""So long more, for the panel's queue, the last success may be ago."""
+"""Added to the age limits of backups, which may wait in the panel's queue."""
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR
 SCHEDULE_OVERDUE_SECONDS = 3 * _HOUR
 LOCKED_SECONDS = 3 * _DAY
 DATA_OLD_INTERVALS = 2
 DATA_OLD_SECONDS = 1200.0
-"""So long after that many poll intervals what was read is too old to judge by."""
+"""Data are too old after DATA_OLD_INTERVALS poll intervals and these seconds."""
 LAGGING_INTERVALS = 2
 CLOCK_SKEW_SECONDS = 300.0
 QUEUE_JAM_SECONDS = 6 * _HOUR
 QUEUE_JAM_RUNS = 2
-"""One take that waits alone is no jam."""
+"""A single waiting backup run is no jam."""
 
 
 class Severity(enum.IntEnum):
-    """How grave something is, as the severities of alerts."""
+    """The severity of a condition, on the scale of the alerts."""
 
     FINE = 0
     NOTICE = 1
-    """To be seen by who looks; no alert."""
+    """Shown on the status page; not worth an alert yet."""
     WARNING = 2
     CRITICAL = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One thing that can be said of a server, a target or a panel."""
+    """A named condition of a server, a target or a panel."""
 
     key: str
-    """In the API and in addresses: stable."""
+    """Stable: part of the API and of URLs."""
     title: str
     severity: Severity
     alert: str = ""
-    """The alert that tells of it; empty: none does."""
+    """The alert that fires for it; empty: none does."""
     hint: str = ""
-    """What is to be done, where no alert's runbook tells."""
+    """What to do, where there is no alert with a runbook."""
 
 
 UNPROTECTED = Condition(
@@ -106,7 +106,7 @@ INTERVAL_UNKNOWN = Condition(
     hint="let the account read schedules and disks, set expected_interval, or exclude "
     "the server in backup_required: until then no alert tells that a backup is too old",
 )
-"""Nothing tells when the next backup is due: the last may be of any age."""
+"""No source says when the next backup is due, so none can be late."""
 FINE = Condition("fine", "Fine", Severity.FINE)
 SUSPENDED = Condition("suspended", "Suspended", Severity.FINE)
 NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
@@ -133,7 +133,7 @@ SERVER_CONDITIONS = (
     SUSPENDED,
     NOT_REQUIRED,
 )
-"""The states of servers, the worst first."""
+"""All conditions of servers, worst first."""
 SERVER_CONDITION_RANK = {
     condition: rank for rank, condition in enumerate(SERVER_CONDITIONS)
 }
@@ -169,7 +169,7 @@ READS_FAILING = Condition(
 NO_SERVERS = Condition(
     "no_servers", "No servers", Severity.NOTICE, hint=NO_SERVERS_HINT
 )
-"""A panel of which nothing is watched is not as it should be, as far as is known."""
+"""Not UP: most panels have servers that the account should see."""
 UP = Condition("up", "Up", Severity.FINE)
 
 PANEL_CONDITIONS = (
@@ -188,16 +188,16 @@ PANEL_CONDITIONS = (
     NO_SERVERS,
     UP,
 )
-"""The states of panels, the worst first."""
+"""All conditions of panels, worst first."""
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
-    """Something that is wrong, and where."""
+    """A condition that holds for a panel, a server or one of its targets."""
 
     condition: Condition
     target: Target | None = None
     """None: the server as a whole, or the panel."""
     since: float | None = None
-    """Unix time: of what it is measured from; None: not known."""
+    """Unix time that its duration is measured from; None: unknown."""
     about: str = ""
-    """Which schedule, collector, action or backup server; a number or a name."""
+    """Which schedule, collector, action or backup server, or how many servers."""

@@ -1,7 +1,7 @@
-"""Whether a panel is polled as it should be, at one moment.
+"""Problems of a panel at one moment: contact, polling, queue and backup servers.
 
-The same as the alerts in ``deploy/prometheus/exporter.rules.yml``; those that compare
-with the past (a shrunken inventory) are Prometheus' alone.
+They mirror the alerts in ``deploy/prometheus/exporter.rules.yml``. Alerts that compare
+with the past, such as a shrunken inventory, exist in Prometheus only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .server import overdue_schedules
 
 
 def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...]:
-    """Return what is wrong with a panel, the worst first."""
+    """Return the problems of a panel, worst first."""
     problems = [
         *_contact_problems(panel, now),
         *_queue_problems(panel, now),
@@ -63,12 +63,12 @@ def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...
 
 
 def panel_condition(problems: tuple[Problem, ...]) -> Condition:
-    """Return the worst of what is wrong."""
+    """Return the condition of the first, worst problem; UP if there is none."""
     return problems[0].condition if problems else UP
 
 
 def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
-    """Return how overdue the most overdue server is."""
+    """Return by how long the poll of the most overdue server is late."""
     since = panel.overdue_since_monotonic
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
@@ -84,14 +84,14 @@ def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
 
 
 def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
-    """Judge what follows from a panel that is down, and is told only of others."""
+    """Yield problems of polling; for a panel that is down they would be repetition."""
     if poll_lag_seconds(panel, now) > LAGGING_INTERVALS * panel.interval_seconds:
         yield Problem(LAGGING)
     outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collectors_succeeded()}
     for collector, succeeded in outcomes.items():
         if succeeded is False:
             yield Problem(COLLECTOR_FAILING, about=collector)
-    # Other shards read the others; how many of them do only Prometheus knows.
+    # Other shards read the other servers; only Prometheus sees all shards.
     if shard.total == 1 and panel.first_pass_ended:
         tried = sum(entry.failing is not None for entry in panel.servers.values())
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
@@ -105,7 +105,7 @@ def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Pro
 
 
 def _queue_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    """Judge whether the queue moves; takes of all kinds wait and end as one."""
+    """Yield jams of the queue, in which backup runs of all types wait together."""
     pending = panel.pending_transactions(now.monotonic)
     pending_runs = sum(
         len(rows) for action, rows in pending.items() if _is_backup_run(action)

@@ -1,8 +1,8 @@
-"""Whether a server's backups are as they should be: the one judgement in the code.
+"""Health of a server: the problems of its reads, backups and schedules at one moment.
 
-It says at one moment what the alerts in ``deploy/prometheus/backups.rules.yml`` say
-of the metrics, guard by guard. What they know from history it cannot know:
-docs/alerts.md names the differences.
+Each check mirrors an alert in ``deploy/prometheus/backups.rules.yml``, guard by guard.
+Alerts also use the history of metrics, which is not available here: docs/alerts.md
+lists the differences.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _NEVER = float("-inf")
 
 
 class ServerHealth(msgspec.Struct, frozen=True, gc=False):
-    """What is to be said of one server; the findings with the worst first."""
+    """The worst condition of a server, and its problems, worst first."""
 
     condition: Condition
     problems: tuple[Problem, ...] = ()
@@ -74,13 +74,13 @@ class ServerHealth(msgspec.Struct, frozen=True, gc=False):
 _FINE, _SUSPENDED = ServerHealth(FINE), ServerHealth(SUSPENDED)
 _NOT_REQUIRED = ServerHealth(NOT_REQUIRED)
 UNRESOLVED = ServerHealth(DATA_OLD, (Problem(DATA_OLD),))
-"""Of a configured identifier that no server is known for: nothing could be read."""
+"""Health of a configured identifier that matches no known server."""
 
 
 def judge_server(
     panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
 ) -> ServerHealth:
-    """Judge a server by what is known of it; ``verdict`` is None where that is old."""
+    """Return the health of a server; ``summary`` is None without fresh backups."""
     state = entry.state
     if state.server is not None and state.server.suspended:
         return _SUSPENDED
@@ -99,7 +99,7 @@ def judge_server(
 def _read_problems(
     panel: PanelStore, entry: ServerEntry, now: Now
 ) -> Iterator[Problem]:
-    """Judge whether what was read is good to judge by."""
+    """Check whether the server's backups are read, successfully and recently."""
     if entry.failing is None and entry.read_at is None:
         yield Problem(NOT_READ)
         return
@@ -114,7 +114,7 @@ def _read_problems(
 
 
 def _is_fine(state: ServerState, summary: BackupSummary, time: float) -> bool:
-    """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
+    """Return whether no check can fail: a cheap test that most servers pass."""
     if state.failed_backups or not summary.targets:
         return False
     for target in summary.targets:
@@ -133,14 +133,14 @@ def _is_fine(state: ServerState, summary: BackupSummary, time: float) -> bool:
 
 @dataclass(slots=True)
 class _HealthCheck:
-    """One server's backups, at one moment."""
+    """The checks of one server's backups at one moment."""
 
     state: ServerState
     summary: BackupSummary
     time: float
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong, in any order."""
+        """Yield all problems, in no particular order."""
         server_problems = list(self._unprotected()) if self.summary.built == 0 else []
         yield from server_problems
         unprotected_disks = self._unprotected_disks()
@@ -160,7 +160,7 @@ class _HealthCheck:
             yield from self._failed()
 
     def _unprotected(self) -> Iterator[Problem]:
-        """Judge a server without a restore point; the first start is waited for."""
+        """Check a server without a restore point; its first run may be yet to start."""
         required = backup_required(self.state)
         if self.summary.last_success_at is not None or required is False:
             return
@@ -182,12 +182,12 @@ class _HealthCheck:
         )
 
     def _interval_unknown(self, unprotected_disks: set[Target]) -> Iterator[Problem]:
-        """Find what may have backups of any age, for nothing tells when one is due."""
+        """Find targets that no source gives an expected interval for."""
         targets, schedules = self.summary.targets, self.state.schedules or ()
         expected = {t.target.type for t in targets if t.expected_interval is not None}
         if VIRTUAL_MACHINE in expected or backup_required(self.state) is False:
             return
-        # Schedules that are all disabled or given up are findings of their own.
+        # Schedules that are all disabled or failed are problems of their own.
         enabled = {s.target for s in schedules if s.enabled}
         not_enabled = {s.target for s in schedules} - enabled
         if not expected:
@@ -206,10 +206,10 @@ class _HealthCheck:
                 yield Problem(INTERVAL_UNKNOWN, target.target)
 
     def _unprotected_disks(self) -> set[Target]:
-        """Return the disks without a backup beside others with some.
+        """Return disks without backups of a server whose other disks have some.
 
-        Not where the server is backed up as a whole: that is expected, or happened
-        after the last backup of a disk.
+        Empty if the server is backed up as a whole: such a backup is expected, or is
+        newer than the last one of a disk.
         """
         targets = self.summary.targets
         disks = {t.target for t in targets if t.built == 0 and t.target.type == DISK}
@@ -240,13 +240,13 @@ class _HealthCheck:
             yield Problem(AWAITED, disk.target, next_start)
 
     def _stale(self, target: TargetSummary, interval: Interval) -> Iterator[Problem]:
-        """Judge how old a target's last success is, or for how long it has none."""
+        """Check the age of a target's last success, or for how long it has had none."""
         since = target.last_success_at
         if since is None:
             if self.summary.last_success_at is None:
-                if target.built:  # the panel does not tell when
+                if target.built:  # the panel does not say when
                     yield Problem(INTERVAL_UNKNOWN, target.target)
-                return  # or nothing at all: the server is unprotected
+                return  # without any backup, the server is unprotected
             since = target.oldest_unbuilt_at
         seconds = 0.0 if since is None else self.time - since
         from_history = interval.source == HISTORY
@@ -262,7 +262,7 @@ class _HealthCheck:
             yield Problem(condition, target.target, self._next_start(target))
 
     def _stuck(self, target: TargetSummary, pending_since: float) -> Iterator[Problem]:
-        """Judge a backup under way; it blocks nothing where the disk is over."""
+        """Check a backup in progress; one of a superseded disk blocks nothing."""
         if self.time - pending_since <= STUCK_SECONDS:
             return
         if not self._is_superseded(target, pending_since):
@@ -278,7 +278,7 @@ class _HealthCheck:
         return not self._is_superseded(target, failed_at)
 
     def _failed(self) -> Iterator[Problem]:
-        """Judge failed takes: of targets, or else one whose target is not known."""
+        """Check failed backup runs of targets, else the last of unknown target."""
         failed = [t for t in self.summary.targets if self._has_failed(t)]
         for target in failed:
             yield Problem(FAILED, target.target, target.last_failed_at)
@@ -294,7 +294,7 @@ class _HealthCheck:
             yield Problem(LOCKED, target.target, since)
 
     def _is_superseded(self, target: TargetSummary, at: float) -> bool:
-        """Tell whether the whole server was backed up since, and the disk is over."""
+        """Return whether backups of the whole server have replaced the disk's since."""
         return (
             target.target.type == DISK
             and target.expected_interval is None
@@ -302,7 +302,7 @@ class _HealthCheck:
         )
 
     def _last_success_at(self, target_type: str) -> float:
-        """Return the last success of all targets of a type."""
+        """Return the newest success of all targets of a type."""
         return max(
             (
                 target.last_success_at
@@ -328,7 +328,7 @@ class _HealthCheck:
         return server.created_at > self.time - max_age_seconds
 
     def _next_start(self, target: TargetSummary | None) -> float | None:
-        """Return the next start to come, of a target or of anything of the server."""
+        """Return the next scheduled start of a target, or of the server if None."""
         return min(
             (
                 schedule.next_start_at
@@ -345,7 +345,7 @@ class _HealthCheck:
 def judge_schedules(
     panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
 ) -> Iterator[Problem]:
-    """Judge whether schedules start backups when they should."""
+    """Check whether schedules are enabled and start backups on time."""
     schedules = entry.state.schedules
     if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
         return
@@ -366,7 +366,7 @@ def judge_schedules(
 
 
 def _is_on_time(schedule: Schedule, now: Now) -> bool:
-    """Tell whether nothing can be wrong: so it is with most, and quickly seen."""
+    """Return whether no check can fail: a cheap test that most schedules pass."""
     start = schedule.next_start_at
     return schedule.status == "enabled" and (start is None or start >= now.time)
 
@@ -374,9 +374,9 @@ def _is_on_time(schedule: Schedule, now: Now) -> bool:
 def overdue_schedules(
     panel: PanelStore, schedules: Iterable[Schedule], now: Now
 ) -> Iterator[Problem]:
-    """Find schedules whose start has passed, as of the last reading of the inventory.
+    """Find schedules whose start was overdue when the inventory was last read.
 
-    Schedules are read as often: what was started since cannot be known.
+    Schedules are read as often as the inventory: later starts are not known yet.
     """
     read_at = now.time if panel.inventory_read_at is None else panel.inventory_read_at
     for schedule in schedules:

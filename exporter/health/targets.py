@@ -1,7 +1,7 @@
-"""What a server's backups mean: last success, counts and expectation per target.
+"""Summaries of a server's backups: last success, counts, expected interval per target.
 
-Pure functions over values. The question "when did a good restore point last
-complete?" is one per target: a server with two disks can have one good and one stale.
+Pure functions over values. Each target has a last success of its own: of the two disks
+of a server, one can be backed up and the other stale.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ FALLBACK = "fallback"
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
-    """How often a target's backups are expected, and who says so."""
+    """The expected interval between a target's backups, and its source."""
 
     seconds: float
     source: str
 
 
 class TargetSummary(msgspec.Struct, frozen=True, gc=False):
-    """What one target's backups say; a target may have none."""
+    """Summary of one target's backups, of which there may be none."""
 
     target: Target
     last_success: Backup | None
@@ -53,13 +53,13 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     marked_for_delete: int
     oldest_unbuilt_at: float | None
     oldest_locked_at: float | None
-    """When the oldest locked row was complete: it is locked no longer than that."""
+    """When the oldest locked backup was complete: it cannot be locked for longer."""
     oldest_pending_at: float | None
-    """Of those rows only that are not left over, which may stay for ever."""
+    """The same without rows of failed or overtaken runs, which may stay forever."""
     expected_interval: Interval | None
     last_failed_at: float | None
     obsolete: bool
-    """Nothing more is to be expected of it: a disk that is gone, or was replaced."""
+    """No further backups are expected, as of a disk that is gone or was replaced."""
 
     @property
     def last_success_duration_seconds(self) -> float | None:
@@ -70,24 +70,24 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
 
 
 class BackupSummary(msgspec.Struct, frozen=True, gc=False):
-    """What all backups of one server say."""
+    """Summary of all backups of one server."""
 
     targets: tuple[TargetSummary, ...]
     built: int
     unbuilt: int
     size_bytes: int | None
-    """All rows together, those marked for delete too: the space they take."""
+    """Space used by all backups, those marked for delete included; None: unknown."""
     last_success_at: float | None
-    """Of the newest restore point, a plugin's too."""
+    """Of the newest restore point, including those of plugins."""
 
 
 def completed_at(backup: Backup) -> float | None:
-    """Return when a built backup was complete, or a moment surely before that."""
+    """Return when a built backup was complete, else when it was created: earlier."""
     return backup.created_at if backup.built_at is None else backup.built_at
 
 
 def summarize_backups(state: ServerState) -> BackupSummary:
-    """Judge what is known of one server; its backups must have been read."""
+    """Summarize the backups of one server, which must have been read."""
     backups = state.backups or ()
     target_of = attrgetter("target")
     by_target = {
@@ -115,7 +115,7 @@ def summarize_backups(state: ServerState) -> BackupSummary:
 
 
 def backup_required(state: ServerState) -> bool | None:
-    """Tell whether a server must have backups; None: nothing tells."""
+    """Return whether a server must have backups; None: unknown."""
     configured = state.expectation.backup_required
     if configured is not None or state.vm_id == NO_SERVER:
         return configured
@@ -127,7 +127,7 @@ def backup_required(state: ServerState) -> bool | None:
 
 
 def last_failed_at(state: ServerState) -> float | None:
-    """Return when the taking of a backup of the server last failed."""
+    """Return when a backup run of the server last failed."""
     return _latest(failed.failed_at for failed in state.failed_backups)
 
 
@@ -186,7 +186,7 @@ def _duration_seconds(backup: Backup) -> float | None:
 def _has_ended(
     created_at: float, last_success: Backup | None, failed_at: float | None
 ) -> bool:
-    """Tell whether an unbuilt row is left over: it failed, or a later one was built."""
+    """Return whether an unbuilt row is left over: failed, or a later one was built."""
     if failed_at is not None and failed_at >= created_at:
         return True
     if last_success is None or _duration_seconds(last_success) is None:
@@ -195,18 +195,18 @@ def _has_ended(
 
 
 def _complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
-    """Return the schedules, if there are certainly no more than these."""
+    """Return the schedules; None if there may be others."""
     return None if SCHEDULES in state.partial else state.schedules
 
 
 def _complete_disks(state: ServerState) -> tuple[Disk, ...] | None:
-    """Return the disks, if there are certainly no more than these."""
-    # No server is without disks: with an empty list the role may not see them.
+    """Return the disks; None if there may be others."""
+    # Every server has disks: if the list is empty, the role may not see them.
     return None if DISKS in state.partial else state.disks or None
 
 
 def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
-    """Return what should or could have backups, whether or not it has any."""
+    """Return targets that should or could have backups, even if they have none."""
     targets = {t for t in _scheduled_targets(state) if not _is_deleted_disk(state, t)}
     disks = state.disks or ()
     if _uses_disk_backups(state, disks, server_backup_at):
@@ -222,10 +222,10 @@ def _scheduled_targets(state: ServerState) -> set[Target]:
 def _uses_disk_backups(
     state: ServerState, disks: Iterable[Disk], server_backup_at: float
 ) -> bool:
-    """Tell whether a server's disks are backed up one by one.
+    """Return whether a server's disks are backed up one by one.
 
-    They no longer are when the server was backed up as a whole since, and no schedule
-    asks for more of them: then all that they have is over.
+    They no longer are if a backup of the whole server is newer and no enabled schedule
+    covers a disk.
     """
     if any(target.type == DISK for target in _scheduled_targets(state)):
         return True
@@ -242,7 +242,7 @@ def _uses_disk_backups(
 
 
 def _is_deleted_disk(state: ServerState, target: Target) -> bool:
-    """Tell whether a target is a disk that no longer exists."""
+    """Return whether a target is a disk that no longer exists."""
     disks = _complete_disks(state)
     if target.type != DISK or disks is None:
         return False
@@ -250,9 +250,9 @@ def _is_deleted_disk(state: ServerState, target: Target) -> bool:
 
 
 def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> bool:
-    """Tell whether nothing more is to be expected of a target.
+    """Return whether no further backups of a target are expected.
 
-    That is so for a disk that no longer exists, and for one without an enabled
+    That holds for a disk that no longer exists, and for one without an enabled
     schedule whose server has a newer backup as a whole.
     """
     if target.type != DISK:
@@ -263,9 +263,10 @@ def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> boo
 
 
 def _server_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
-    """Return when a backup last showed that the server is backed up as a whole now.
+    """Return when the last backup was complete that replaces those of the disks.
 
-    One taken by hand does not, where schedules cannot tell that the disks' have ended.
+    A manual backup of the whole server replaces them only if all schedules are known:
+    otherwise backups of disks may continue.
     """
     schedules_known = _complete_schedules(state) is not None
     return max(
@@ -286,10 +287,10 @@ def _restore_points(backups: Iterable[Backup]) -> Iterable[Backup]:
 def _expected_interval(
     state: ServerState, target: Target, backups: Iterable[Backup]
 ) -> Interval | None:
-    """Return the expected interval from the first source that tells."""
+    """Return the expected interval from the first source that has one."""
     expectation = state.expectation
     schedules = state.schedules or ()
-    # What is known of a target's schedules tells more than its past.
+    # Known schedules are better evidence than the history of backups.
     has_schedule = any(schedule.target == target for schedule in schedules)
     schedules_known = has_schedule or _complete_schedules(state) is not None
     manual_only = _is_manual_only(state, target, backups)
@@ -308,9 +309,9 @@ def _expected_interval(
 def _is_manual_only(
     state: ServerState, target: Target, backups: Iterable[Backup]
 ) -> bool:
-    """Tell whether backups of the whole server were only ever taken by hand.
+    """Return whether a whole server has only manual backups and its disks schedules.
 
-    And schedules ask for its disks: nobody meant the server to get a next one.
+    Then nobody expects another backup of the whole server.
     """
     return (
         target.type == VIRTUAL_MACHINE
@@ -338,7 +339,7 @@ def _shortest(intervals: Iterable[float | None]) -> float | None:
 
 
 def _sum_known(sizes: Iterable[int | None]) -> int | None:
-    """Return the sum of what is known; None when there is something, but unknown."""
+    """Return the sum of the known sizes; None if all of several are unknown."""
     every_size = list(sizes)
     known = [size for size in every_size if size is not None]
     return sum(known) if known or not every_size else None

@@ -1,9 +1,9 @@
-"""The table of every metric, and the bytes of a scrape.
+"""The table of all metrics, and the rendering of ``/metrics``.
 
-Takes frozen values of the store and what ``health`` says of them; gives ``/metrics``.
-A row of the table stands beside the function that makes its values, in the module of
-what it is about. Its class says what it is made from and so when it changes: with the
-panel's state or the clock (PanelFamily), with inventory, schedules and log
+Takes frozen values of the store and their health; returns the body of a scrape. Each
+family is declared beside the function that yields its rows, in the module of its
+subject. Its class says what it is computed from, and thus when it changes: with the
+panel's state or the clock (PanelFamily), with inventory, schedules and transaction log
 (ServerFamily), with a server's backups (BackupsFamily), or each second (AgeFamily).
 """
 
@@ -11,4 +11,4 @@ from . import backup, panel, server
 from .family import Family
 
 FAMILIES: tuple[Family, ...] = (*panel.FAMILIES, *server.FAMILIES, *backup.FAMILIES)
-"""What the collector, the exposition and ``docs/metrics.md`` read."""
+"""Read by the collector, the exposition and ``docs/metrics.md``."""

@@ -1,4 +1,4 @@
-"""The families about single backups, and about what plugins keep instead."""
+"""Families about single backups and the recovery points of plugins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def backup_rows(server: ServerView) -> Iterator[Row[Backup]]:
 
 
 def backup_info_rows(server: ServerView) -> Iterator[Row[int]]:
-    """Describe each backup."""
+    """Yield identifier, type, target and location of each backup."""
     panel, vm_id = server.labels
     for backup in server.detailed_backups:
         yield (
@@ -48,7 +48,7 @@ def backup_info_rows(server: ServerView) -> Iterator[Row[int]]:
 
 
 def age_seconds(time: float, timestamp: float) -> int:
-    """Return how long ago a moment was, in whole seconds: no panel says it finer."""
+    """Return the age of a timestamp in whole seconds, the resolution of panels."""
     return floor(time) - floor(timestamp)
 
 
@@ -122,7 +122,7 @@ _BACKUPS: tuple[Family, ...] = (
 
 
 def recovery_point_rows(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
-    """Yield what plugins keep of the server."""
+    """Yield the server's recovery points."""
     for point in server.state.recovery_points or ():
         yield (*server.labels, str(point.id)), point
 

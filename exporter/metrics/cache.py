@@ -1,9 +1,9 @@
-"""A panel's lines, kept compressed: written when a server changes, sent as they are.
+"""Render cache of a panel: lines are rendered when a server changes, kept compressed.
 
-A format wants the lines of a family together, so servers stand in blocks, and a block
-keeps one piece for each family. A changed server costs its own lines, and compressing
-those families of its block that came out otherwise. A server stays in its block
-whoever else comes and goes.
+The formats require all lines of a family together, so servers are grouped in blocks,
+and a block has one compressed text per family. A changed server costs rendering its own
+lines and compressing those families of its block whose text has changed. A server stays
+in its block when others are added or removed, unless small blocks are merged.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .gzip_member import DeflatedText, deflated_text
 from .text_format import CACHED_FAMILIES, ServerLines, server_lines
 
 SERVERS_PER_BLOCK = 16
-"""Servers in a block. Half as many take a sixth more memory, and longer to scrape; with
-more, a server that changes alone costs more."""
+"""With half as many, the cache needs a sixth more memory and scrapes take longer; with
+more, a single changed server costs more."""
 _MERGE_MAX_SERVERS = SERVERS_PER_BLOCK // 4
 _FAMILY_COUNT = len(CACHED_FAMILIES)
 _AGE_FAMILIES = frozenset(
@@ -34,41 +34,41 @@ _AGE_FAMILIES = frozenset(
 
 
 RenderInput: TypeAlias = tuple[ServerState, bool]
-"""What is known of a server, and whether its backups are fresh enough to show."""
+"""The state of a server, and whether its backups are fresh enough to expose."""
 
 
 @dataclass(slots=True, eq=False)
 class CacheEntry:
-    """A server's place in a block, and what its lines there were made from."""
+    """A server's block, and what its lines there were rendered from."""
 
     block: CacheBlock
     rendered_from: RenderInput | None = None
-    """None: nothing is written yet."""
+    """None: not rendered yet."""
     timestamps: bytes = b""
-    """What the ages in its lines are counted from; an array of type q."""
+    """Unix seconds that the ages in its lines are counted from; an array of type q."""
     summary: BackupSummary | None = None
-    """What its backups say; None: they are not fresh."""
+    """None: the backups are not fresh."""
 
 
 @dataclass(slots=True, eq=False)
 class CacheBlock:
-    """The lines of a few servers, by family."""
+    """The lines of a few servers as one compressed text per family."""
 
     entries: dict[int, CacheEntry] = field(default_factory=dict)
     texts: list[DeflatedText | None] = field(
         default_factory=lambda: [None] * _FAMILY_COUNT
     )
     _lengths: array[int] = field(default_factory=lambda: array("I"))
-    """Of each server's lines in bytes: server by server, family by family."""
+    """Of each server's lines in bytes: server by server, then family by family."""
 
     def add(self, vm_id: int) -> CacheEntry:
-        """Give a server a place."""
+        """Append a server, without lines yet."""
         self._lengths.extend([0] * _FAMILY_COUNT)
         entry = self.entries[vm_id] = CacheEntry(self)
         return entry
 
     def replace(self, changes: Mapping[int, ServerLines | None]) -> None:
-        """Put servers' lines in place of those that they had; None: take them out."""
+        """Replace the lines of servers; None removes a server."""
         positions = {vm_id: position for position, vm_id in enumerate(self.entries)}
         ordered = sorted((positions[vm_id], vm_id) for vm_id in changes)
         for index in range(_FAMILY_COUNT):
@@ -91,7 +91,7 @@ class CacheBlock:
                 entry.summary = lines.summary
 
     def merge(self, other: CacheBlock) -> None:
-        """Take in all servers of another block."""
+        """Append all servers of another block."""
         for entry in other.entries.values():
             entry.block = self
         self.entries |= other.entries
@@ -103,7 +103,7 @@ class CacheBlock:
                 )
 
     def text_at(self, index: int, time: float) -> DeflatedText | None:
-        """Return the piece of a family, its ages counted up to ``time``."""
+        """Return the text of a family with ages as of ``time``; None: no lines."""
         text = self.texts[index]
         if text is None or index not in _AGE_FAMILIES:
             return text
@@ -116,7 +116,7 @@ class CacheBlock:
         )
 
     def _splice(self, index: int, texts: Sequence[tuple[int, bytes]]) -> None:
-        """Write the piece of a family anew, if it comes out otherwise."""
+        """Replace servers' lines in the text of a family; compress it if it changed."""
         lengths = self._lengths[index::_FAMILY_COUNT]
         if not any(text or lengths[position] for position, text in texts):
             return
@@ -139,14 +139,14 @@ class CacheBlock:
 
 @dataclass(slots=True, eq=False)
 class RenderCache:
-    """The blocks of one panel; to be used by one thread at a time."""
+    """The blocks of one panel; not thread-safe."""
 
     detail: Detail
     blocks: list[CacheBlock] = field(default_factory=list)
     _entries: dict[int, CacheEntry] = field(default_factory=dict)
 
     def update(self, inputs: Mapping[int, RenderInput]) -> None:
-        """Hold these servers' lines; nothing is written of what is known already."""
+        """Hold the lines of exactly these servers; render those whose input changed."""
         self._remove(self._entries.keys() - inputs.keys())
         new = [vm_id for vm_id in inputs if vm_id not in self._entries]
         for vm_id, block in zip(new, self._free_blocks(), strict=False):
@@ -156,7 +156,7 @@ class RenderCache:
             entry = self._entries[vm_id]
             if entry.rendered_from == render_input:
                 entry.rendered_from = (
-                    render_input  # to be the same object is quicker to see
+                    render_input  # the same object compares faster next time
                 )
             else:
                 changed.setdefault(entry.block, {})[vm_id] = render_input
@@ -164,14 +164,14 @@ class RenderCache:
             self._render(block, block_inputs)
 
     def texts(self, index: int, time: float) -> Iterator[DeflatedText]:
-        """Yield what all servers have of a family, in pieces."""
+        """Yield the texts of a family, one per block that has lines of it."""
         for block in self.blocks:
             text = block.text_at(index, time)
             if text is not None:
                 yield text
 
     def summaries(self) -> dict[int, BackupSummary]:
-        """Return what the backups of those servers say whose backups are fresh."""
+        """Return the summaries of servers with fresh backups, by server."""
         return {
             vm_id: entry.summary
             for vm_id, entry in self._entries.items()
@@ -189,7 +189,7 @@ class RenderCache:
             block.entries[vm_id].rendered_from = render_input
 
     def _remove(self, gone: Iterable[int]) -> None:
-        """Drop servers, and blocks of which little is left."""
+        """Remove servers, and merge blocks that have become small."""
         blocks: dict[CacheBlock, dict[int, None]] = {}
         for vm_id in gone:
             blocks.setdefault(self._entries.pop(vm_id).block, {})[vm_id] = None
@@ -213,7 +213,7 @@ class RenderCache:
                 self.blocks.remove(block)
 
     def _free_blocks(self) -> Iterator[CacheBlock]:
-        """Yield a block with room for one more, again and again."""
+        """Yield a block with room for one more server, again and again."""
         for block in self.blocks:
             while len(block.entries) < SERVERS_PER_BLOCK:
                 yield block

@@ -1,6 +1,6 @@
-"""The table over the store as a standard prometheus-client Collector.
+"""The table of all metrics as a standard prometheus-client Collector.
 
-For embedding the exporter into another registry. ``/metrics`` itself is written by
+For embedding the exporter into another registry. ``/metrics`` itself is rendered by
 ``exposition`` from the same table, many times faster.
 """
 
@@ -32,7 +32,7 @@ from .family import (
 
 @dataclass(slots=True, eq=False)
 class BackupCollector(Collector):
-    """Makes new families of the store's content at every collection."""
+    """Builds all families from the store at every collection."""
 
     store: Store
     clock: Clock

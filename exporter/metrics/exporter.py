@@ -1,6 +1,6 @@
 """The exporter's own metrics: requests to panels, errors, reloads, the process.
 
-Counted with prometheus-client in a registry of their own. ``OWN`` declares each
+Kept by prometheus-client in a registry of their own. ``OWN_FAMILIES`` declares each
 family once; ``docs/metrics.md`` reads it too.
 """
 
@@ -119,10 +119,10 @@ _DURATION_BUCKETS_SECONDS = (
 
 
 class ExporterMetrics:
-    """Counts what the exporter does."""
+    """The exporter's own metrics, and the registry that holds them."""
 
     def __init__(self, *, version: str, shard: Shard) -> None:
-        """Make the families in a new registry."""
+        """Register all families in a new registry."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         # Described, so that name[] finds the process metrics too.
         self.registry = CollectorRegistry(auto_describe=True)
@@ -151,7 +151,7 @@ class ExporterMetrics:
         )
 
     def panel(self, name: str) -> PanelRequestMetrics:
-        """Return one panel's counters, every known one at 0."""
+        """Return the metrics of one panel, all known series at 0."""
         for resource in RESOURCES:
             for code in _SUCCESS_CODES:
                 self.requests.labels(name, resource, code)
@@ -162,7 +162,7 @@ class ExporterMetrics:
         return PanelRequestMetrics(self, name)
 
     def forget(self, panel: str) -> None:
-        """Drop the counters of a panel that is no longer configured."""
+        """Remove the series of a panel that is no longer configured."""
         families: tuple[MetricWrapperBase, ...] = (
             self.requests,
             self.errors,
@@ -173,7 +173,7 @@ class ExporterMetrics:
             family.remove_by_labels({"panel": panel})
 
     def panel_errors(self, panel: str) -> dict[str, int]:
-        """Return how many requests to a panel brought nothing usable, by reason."""
+        """Return the number of failed requests to a panel, by reason."""
         counts = dict.fromkeys(reasons(), 0)
         for metric in self.errors.collect():
             for sample in metric.samples:
@@ -182,7 +182,7 @@ class ExporterMetrics:
         return counts
 
     def record_reload(self, *, time: float | None) -> None:
-        """Note that the configuration was loaded at ``time``, or could not be."""
+        """Record a load of the configuration at ``time``; None: it failed."""
         self._reload_successful.set(time is not None)
         if time is not None:
             self._reload_timestamp.set(time)
@@ -190,7 +190,7 @@ class ExporterMetrics:
 
 @dataclass(frozen=True, slots=True)
 class PanelRequestMetrics:
-    """Counts the requests to one panel."""
+    """The metrics of requests to one panel."""
 
     own_metrics: ExporterMetrics
     panel: str
@@ -201,7 +201,7 @@ class PanelRequestMetrics:
         self.own_metrics.request_duration.labels(self.panel, resource).observe(seconds)
 
     def observe_error(self, resource: str, reason: str) -> None:
-        """Count a request that brought nothing usable."""
+        """Count a failed request."""
         self.own_metrics.errors.labels(self.panel, resource, reason).inc()
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:

@@ -1,7 +1,7 @@
-"""What ``/metrics`` says at one moment: the table over the store, in both formats.
+"""The body of ``/metrics`` at one moment, in both formats.
 
-A server's lines are written when it changes and kept compressed; a scrape puts them
-together, and writes only ages, the panels' own lines and the exporter's own metrics.
+A server's lines are rendered when it changes and kept compressed. A scrape joins them,
+and renders only ages, the lines of panels and the exporter's own metrics.
 Source: the Prometheus text format 0.0.4 and OpenMetrics 1.0.0. Gauges look the same
 in both; OpenMetrics names a counter's family without ``_total`` and ends in ``# EOF``.
 """
@@ -30,14 +30,14 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
-"""What the samples of a family may be called after its name."""
+"""What the names of samples may add to the name of their family."""
 _FAMILY_INDEXES = {family.name: index for index, family in enumerate(CACHED_FAMILIES)}
 _CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that is known at one moment; nothing in it changes any more."""
+    """The state of all panels at one moment; it does not change later."""
 
     now: Now
     panels: tuple[PanelStore, ...]
@@ -46,14 +46,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A whole scrape, to be sent in chunks."""
+    """The body of a response, to be sent in chunks."""
 
     length: int
     parts: tuple[DeflatedText | bytes, ...]
-    """What is still compressed becomes text when its turn comes."""
+    """A DeflatedText is inflated only when it is sent."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body in pieces of a size that is good to send."""
+        """Yield the body in chunks of about 256 KiB."""
         buffered: list[bytes] = []
         length = 0
         for part in self.parts:
@@ -68,20 +68,20 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What one scrape shows: families and their lines, in no format yet."""
+    """The content of one scrape: families and their lines, in no format yet."""
 
     own_registry: CollectorRegistry
     names: frozenset[str]
-    """The families and samples that are wanted; empty: all."""
+    """The requested families and samples; empty: all."""
     families: Mapping[Family, list[DeflatedText]]
 
     def plain(self, media_type: str) -> Body:
-        """Return it as text."""
+        """Return the body as plain text."""
         texts = tuple(self._texts(media_type))
         return Body(sum(text.length for text in texts), texts)
 
     def compressed(self, media_type: str) -> Body:
-        """Return it as one gzip member."""
+        """Return the body as one gzip member."""
         parts = tuple(gzip_member(self._texts(media_type)))
         return Body(sum(map(len, parts)), parts)
 
@@ -109,22 +109,22 @@ class Scrape:
 
 @dataclass(slots=True, eq=False)
 class Exposition:
-    """Writes what ``/metrics`` answers."""
+    """Renders ``/metrics`` from the store."""
 
     store: Store
     clock: Clock
     detail: Detail
     own_registry: CollectorRegistry
-    """The exporter's own metrics, which prometheus-client writes."""
+    """The exporter's own metrics, which prometheus-client renders."""
     _caches: dict[str, RenderCache] = field(default_factory=dict)
     _caches_lock: Lock = field(default_factory=Lock)
 
     def set_detail(self, detail: Detail) -> None:
-        """Expose so much of single backups from now on."""
+        """Set which single backups are exposed from now on."""
         self.detail = detail
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now: quickly, so that a thread can do the rest."""
+        """Copy the current state: fast, so that a thread can do the rest."""
         return Snapshot(
             Now(self.clock.time(), self.clock.monotonic()),
             tuple(panel.copy() for panel in self.store.panels.values()),
@@ -132,12 +132,12 @@ class Exposition:
         )
 
     def update(self, snapshot: Snapshot) -> None:
-        """Write what has changed since the last time, and drop what is gone."""
+        """Render what has changed since the last update, and drop what is gone."""
         with self._caches_lock:
             self._update(snapshot)
 
     def summaries(self, snapshot: Snapshot) -> dict[str, dict[int, BackupSummary]]:
-        """Return what each server's backups say, by panel: judged when they changed."""
+        """Return the summaries of fresh backups, by panel and server."""
         with self._caches_lock:
             self._update(snapshot)
             return {
@@ -146,7 +146,7 @@ class Exposition:
             }
 
     def scrape(self, snapshot: Snapshot, names: frozenset[str] = frozenset()) -> Scrape:
-        """Return what is shown of a moment, by any thread."""
+        """Return the content of a scrape at the snapshot; thread-safe."""
         with self._caches_lock:
             self._update(snapshot)
             families = self._family_texts(snapshot, names)
@@ -215,7 +215,7 @@ _TEXT_RANGES = ("text/plain", "text/*", "*/*")
 
 
 def negotiate_media_type(accept: str) -> str:
-    """Choose OpenMetrics or text, whichever ``Accept`` weighs more."""
+    """Return OpenMetrics or text, whichever ``Accept`` prefers; text if neither."""
     weights = {OPENMETRICS: 0.0, TEXT: 0.0}
     for media_range, parameters in _header_entries(accept):
         weight = _quality(parameters)
@@ -233,7 +233,7 @@ def negotiate_media_type(accept: str) -> str:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the answer may be compressed, and is not liked better as it is."""
+    """Return whether gzip is accepted and ``identity`` is not preferred."""
     weights = {
         coding: _quality(parameters)
         for coding, parameters in _header_entries(accept_encoding)

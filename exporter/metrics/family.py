@@ -1,7 +1,7 @@
-"""The kinds of metric families: what each is made from, and so when it changes.
+"""Types of metric families: what each is computed from, and thus when it changes.
 
-A row of the table is a family: name, help, labels, and pure functions that give its
-samples. An unknown value yields no sample.
+A family has a name, help, labels, and pure functions that return its samples. An
+unknown value gives no sample.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Subject = TypeVar("Subject")
 T = TypeVar("T")
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
-"""The values of the family's labels, in its order, and the sample's value."""
+"""Label values in the order of the family's labels, and the sample's value."""
 Row: TypeAlias = tuple[tuple[str, ...], T]
-"""The same labels, and what values are made of: families may share their rows."""
+"""The same label values, and what a family computes its value from."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """One server's knowledge, judged."""
+    """The state of one server and the summary of its backups."""
 
     state: ServerState
     summary: BackupSummary
     detailed_backups: tuple[Backup, ...]
-    """The backups that get series of their own."""
+    """The backups with series of their own."""
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -44,7 +44,7 @@ class ServerView:
 
 
 def server_view(state: ServerState, detail: Detail) -> ServerView:
-    """Judge a server's backups and choose those with series of their own."""
+    """Summarize a server's backups and select those with series of their own."""
     backups = tuple(state.backups or ())  # unpacked once
     unpacked = msgspec.structs.replace(state, backups=backups)
     return ServerView(
@@ -71,7 +71,7 @@ def _detailed_backups(backups: tuple[Backup, ...], detail: Detail) -> Iterable[B
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What all families have; ``name`` is the name of the samples."""
+    """What all families have; ``name`` is that of the samples."""
 
     name: str
     help: str
@@ -82,51 +82,51 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class PanelFamily(Family, Generic[T]):
-    """Made from the state of a panel's polling, at every scrape."""
+    """Computed from the state of a panel at every scrape."""
 
     rows: Callable[[PanelStore, Now], Iterable[Row[T]]]
-    """Families with the same share their labels."""
+    """Families with the same function share rendered labels."""
     value: Callable[[T], float | None]
-    """Returns None where the value is not known: then there is no sample."""
+    """Returns None if the value is unknown: then there is no sample."""
 
     def samples(self, panel: PanelStore, now: Now) -> Iterator[Sample]:
-        """Yield what is known."""
+        """Yield a sample for each known value."""
         return _samples(self.rows(panel, now), self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class PanelCounter(PanelFamily[T]):
-    """The same, of what only ever grows."""
+    """A PanelFamily whose values only increase."""
 
     type = "counter"
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFamily(Family, Generic[Subject, T]):
-    """Made of rows of a server; families with the same ``rows`` share their labels."""
+    """Computed from one server; rendered when the server changes, then cached."""
 
     rows: Callable[[Subject], Iterable[Row[T]]]
     value: Callable[[T], float | None]
-    """Returns None where the value is not known: then there is no sample."""
+    """Returns None if the value is unknown: then there is no sample."""
 
     def samples(self, subject: Subject) -> Iterator[Sample]:
-        """Yield what is known."""
+        """Yield a sample for each known value."""
         return _samples(self.rows(subject), self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFamily(CachedFamily[ServerState, T]):
-    """Made from what else than its backups is known of a server."""
+    """Computed from a server's state except its backups."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupsFamily(CachedFamily[ServerView, T]):
-    """Made from a server's backups, as long as they are fresh."""
+    """Computed from a server's backups while they are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgeFamily(BackupsFamily[T]):
-    """The same, but of moments (Unix time): its values are their ages."""
+    """A BackupsFamily of Unix times, which are exposed as ages."""
 
 
 def _samples(
@@ -139,15 +139,15 @@ def _samples(
 
 
 def identity(value: float) -> float:
-    """Return the value of a row that is nothing but its value."""
+    """Return the value of a row that holds nothing else."""
     return value
 
 
 def label_value(value: object | None) -> str:
-    """Return a label's value; empty when it is not known."""
+    """Return a value as a label; empty if it is unknown."""
     return "" if value is None else str(value)
 
 
 def backup_server_label(backup_server_id: int | None) -> str:
-    """Return the value of the label ``backup_server_id``."""
+    """Return the label ``backup_server_id``: ``none`` for backups on hypervisors."""
     return "none" if backup_server_id is None else str(backup_server_id)

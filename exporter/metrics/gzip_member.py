@@ -1,8 +1,8 @@
-"""Text kept compressed, in pieces that stand side by side in one gzip member.
+"""Compressed texts that are joined into one gzip member as they are.
 
-A piece is a raw deflate stream that ends on a byte boundary and refers to nothing
-before it; the checksum of a whole is combined from those of its pieces. Clients read
-such a member as any other: some stop silently after the first of several.
+Each text is a raw deflate stream that ends on a byte boundary and refers to nothing
+before it; the checksum of the member is combined from those of the texts. One member
+and not one per text: some clients silently stop after the first of several.
 Source: RFC 1951 §2.3 and RFC 1952 §2.3.
 """
 
@@ -16,19 +16,19 @@ from isal import isal_zlib
 from ..model.packed import FINAL_BLOCK, deflated, inflated
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""Deflated, no name, no time, no system."""
+"""Method deflate; no file name, time or operating system."""
 
 
 class DeflatedText(msgspec.Struct, frozen=True, gc=False):
-    """Compressed text."""
+    """A text as a raw deflate stream, with its checksum."""
 
     deflated: bytes
     crc: int
     length: int
-    """Of the text, in bytes."""
+    """Of the uncompressed text, in bytes."""
 
     def inflate(self) -> bytes:
-        """Return the text."""
+        """Return the uncompressed text."""
         return inflated(self.deflated, self.length)
 
 
@@ -38,7 +38,7 @@ def deflated_text(text: bytes) -> DeflatedText:
 
 
 def gzip_member(texts: Iterable[DeflatedText]) -> Iterator[bytes]:
-    """Yield the parts of the gzip member that holds the pieces' texts."""
+    """Yield the parts of a gzip member that holds the texts."""
     yield _HEADER
     crc = length = 0
     for text in texts:

@@ -1,4 +1,4 @@
-"""The families about a panel as a whole: its polling, backup servers, transactions."""
+"""Families about a panel: its polling, backup servers and transactions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
 def panel_value_rows(
     value: Callable[[PanelStore, Now], float | None],
 ) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
-    """Make rows of a value that a panel has."""
+    """Return a function that yields the one row of a panel, if its value is known."""
 
     def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
         known = value(panel, now)
@@ -37,13 +37,13 @@ def panel_value_rows(
 
 
 def panel_info_rows(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
-    """Describe the panel, once it has answered."""
+    """Yield the panel's URL and version, once it has answered."""
     if panel.last_proven_at_monotonic is not None:
         yield (panel.name, panel.url, label_value(panel.version)), 1
 
 
 def collector_success_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
-    """Tell of each collector whether its last run succeeded."""
+    """Yield the outcome of each collector's last run."""
     outcomes = (
         (INVENTORY, panel.inventory_succeeded),
         (BACKUPS, panel.backups_succeeded()),
@@ -127,13 +127,13 @@ def backup_server_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer
 
 
 def backup_server_info_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
-    """Describe each backup server."""
+    """Yield the label of each backup server."""
     for server in panel.fresh_backup_servers(now.monotonic):
         yield (panel.name, str(server.id), server.label), 1
 
 
 def usage_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
-    """Yield what the backups on each backup server amount to."""
+    """Yield number and size of the backups on each backup server."""
     for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
         yield (panel.name, backup_server_label(backup_server_id)), usage
 
@@ -182,20 +182,20 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
 
 
 def transaction_count_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
-    """Count the backup transactions by how they ended."""
+    """Yield the number of ended transactions, by action and final status."""
     if panel.transaction_log is not None:
         for (action, status), count in panel.transaction_log.counts.items():
             yield (panel.name, action, status), count
 
 
 def pending_count_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
-    """Count the backup transactions that wait or run."""
+    """Yield the number of pending and running transactions, by action."""
     for action, rows in panel.pending_transactions(now.monotonic).items():
         yield (panel.name, action), len(rows)
 
 
 def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
-    """Tell when the oldest backup transaction that waits or runs was created."""
+    """Yield when the oldest pending or running transaction was created, by action."""
     for action, rows in panel.pending_transactions(now.monotonic).items():
         created_times = [row.created_at for row in rows if row.created_at is not None]
         if created_times:

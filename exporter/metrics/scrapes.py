@@ -1,4 +1,4 @@
-"""Scrapes that are under way: made by threads, and shared by those who ask alike."""
+"""Scrapes in progress: rendered by threads, and shared by identical requests."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .exposition import Body, Exposition, Snapshot
 _THREADS = 2
 _UPDATE_INTERVAL_SECONDS = 1.0
 _SWITCH_INTERVAL_SECONDS = 0.0005
-"""After so long a thread lets another one go on, if it waits for its turn.
+"""Python's switch interval between threads while scrapes are served.
 
-Python's default, ten times that, is waited for several times in answering a request.
+One request waits for it several times; the default is ten times as long.
 """
 
 ScrapeRequest: TypeAlias = tuple[str, frozenset[str], bool]
-"""The media type, the names (none: all), and whether it shall be compressed."""
+"""The media type, the names (none: all), and whether to compress."""
 
 
 @dataclass(slots=True, eq=False)
 class Scrapes:
-    """Makes the bodies of scrapes without holding up the event loop."""
+    """Renders scrapes without blocking the event loop."""
 
     exposition: Exposition
     _in_progress: dict[ScrapeRequest, tuple[Snapshot, asyncio.Task[Body]]] = field(
@@ -35,13 +35,13 @@ class Scrapes:
     )
     _queued: dict[ScrapeRequest, asyncio.Task[Body]] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(
-        # Threads of their own: look-ups of panels' names can block all the others.
+        # Threads of their own: DNS look-ups can block all of the default executor.
         default_factory=lambda: ThreadPoolExecutor(_THREADS, "scrape")
     )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write what changes soon after it did, so that no scrape has much to write."""
+        """Render changes soon after they happen, to leave little for scrapes."""
         task = asyncio.create_task(self._update_periodically())
         previous_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -59,7 +59,7 @@ class Scrapes:
     async def body(
         self, media_type: str, names: frozenset[str], *, compressed: bool
     ) -> Body:
-        """Return a scrape that shows everything known when it was asked for."""
+        """Return a scrape of a state no older than the request."""
         request = (media_type, names, compressed)
         snapshot, task = self._in_progress.get(request, (None, None))
         if task is None or not _same_content(snapshot, self.exposition.snapshot()):
@@ -67,7 +67,7 @@ class Scrapes:
         if task is None:
             task = asyncio.create_task(self._run(request))
             self._queued[request] = task
-        # Others may wait for the same one: who goes away must not end it.
+        # Others may wait for the same task: a disconnect must not cancel it.
         return await asyncio.shield(task)
 
     async def _run(self, request: ScrapeRequest) -> Body:
@@ -96,13 +96,13 @@ class Scrapes:
             update = loop.run_in_executor(
                 self._threads, self.exposition.update, snapshot
             )
-            # What cannot be written fails every scrape too, and that is logged.
+            # What cannot be rendered fails every scrape too, and that is logged.
             await asyncio.gather(update, return_exceptions=True)
             await asyncio.sleep(_UPDATE_INTERVAL_SECONDS)
 
 
 def _same_content(one: Snapshot | None, other: Snapshot) -> bool:
-    """Tell whether a scrape of one moment shows the same as one of the other."""
+    """Return whether scrapes of both snapshots have the same content."""
     return (
         one is not None
         and floor(one.now.time) == floor(other.now.time)

@@ -1,4 +1,4 @@
-"""The families about servers: their reading, what they are, schedules, targets."""
+"""Families about servers: polls, inventory, schedules, backups and targets."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _VM_LABELS = ("panel", "vm_id")
 _SCHEDULE_LABELS = ("panel", "schedule_id")
 _TARGET_LABELS = ("panel", "vm_id", "target_type", "target_id")
 
-# How the reading of each server's backups goes
+# Polls of each server's backups
 
 PollOutcome: TypeAlias = tuple[bool | None, float | None]
-"""Whether the last read succeeded and is fresh, and the moment of the last good one."""
+"""Whether the last poll succeeded and is fresh, and when one last succeeded."""
 
 
 def poll_rows(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
-    """Yield how the reading of each server's backups goes."""
+    """Yield the outcome of the polls of each server's backups."""
     for vm_id, entry in panel.servers.items():
         succeeded = None
         if entry.failing is not None:
@@ -65,16 +65,16 @@ _POLLS: tuple[Family, ...] = (
 )
 
 
-# What inventory and log say of each server
+# Inventory and last failed backup of each server
 
 
 def server_rows(state: ServerState) -> Iterator[Row[ServerState]]:
-    """Yield the server as far as the inventory and the log tell of it."""
+    """Yield the state of the server."""
     yield (state.panel, str(state.vm_id)), state
 
 
 def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
-    """Describe the server, if the inventory does."""
+    """Yield the server's attributes, if the inventory lists it."""
     server = state.server
     if server is not None:
         yield (
@@ -92,12 +92,12 @@ def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
 
 
 def server_created_at(state: ServerState) -> float | None:
-    """Return when the server was created."""
+    """Return when the server was created; None: unknown."""
     return None if state.server is None else state.server.created_at
 
 
 def server_suspended(state: ServerState) -> bool | None:
-    """Tell whether the server is suspended."""
+    """Return whether the server is suspended; None: unknown."""
     return None if state.server is None else state.server.suspended
 
 
@@ -153,7 +153,7 @@ def schedule_rows(state: ServerState) -> Iterator[Row[Schedule]]:
 
 
 def schedule_status_rows(state: ServerState) -> Iterator[Row[float]]:
-    """Tell of each schedule which status it has."""
+    """Yield 1 for the current status of each schedule and 0 for the others."""
     for schedule in state.schedules or ():
         for status in _SCHEDULE_STATUSES:
             labels = (state.panel, str(schedule.id), status)
@@ -161,7 +161,7 @@ def schedule_status_rows(state: ServerState) -> Iterator[Row[float]]:
 
 
 def schedule_info_rows(state: ServerState) -> Iterator[Row[int]]:
-    """Describe each schedule."""
+    """Yield server, target and period of each schedule."""
     vm_id = "" if state.vm_id == NO_SERVER else str(state.vm_id)
     for schedule in state.schedules or ():
         target = schedule.target
@@ -224,16 +224,16 @@ _SCHEDULES: tuple[Family, ...] = (
 )
 
 
-# What a server's backups say together
+# Backups of a server, over all its targets
 
 
 def summary_rows(server: ServerView) -> Iterator[Row[BackupSummary]]:
-    """Yield what the server's backups say together."""
+    """Yield the summary of the server's backups."""
     yield server.labels, server.summary
 
 
 def backup_count_rows(server: ServerView) -> Iterator[Row[int]]:
-    """Count the server's backups by state."""
+    """Yield the number of the server's backups, by state."""
     yield (*server.labels, "built"), server.summary.built
     yield (*server.labels, "unbuilt"), server.summary.unbuilt
 
@@ -265,17 +265,17 @@ _SERVER_SUMMARIES: tuple[Family, ...] = (
 )
 
 
-# What the backups of each target say
+# Backups of each target
 
 
 def target_rows(server: ServerView) -> Iterator[Row[TargetSummary]]:
-    """Yield what the backups of each target say."""
+    """Yield the summary of each target's backups."""
     for summary in server.summary.targets:
         yield _target_labels(server, summary.target), summary
 
 
 def target_count_rows(server: ServerView) -> Iterator[Row[int]]:
-    """Count each target's backups by state."""
+    """Yield the number of each target's backups, by state."""
     for summary in server.summary.targets:
         labels = _target_labels(server, summary.target)
         yield (*labels, "built"), summary.built
@@ -283,7 +283,7 @@ def target_count_rows(server: ServerView) -> Iterator[Row[int]]:
 
 
 def interval_source_rows(server: ServerView) -> Iterator[Row[int]]:
-    """Name the source of each target's expected interval."""
+    """Yield the source of each target's expected interval."""
     for summary in server.summary.targets:
         if summary.expected_interval is not None:
             labels = _target_labels(server, summary.target)
@@ -291,12 +291,12 @@ def interval_source_rows(server: ServerView) -> Iterator[Row[int]]:
 
 
 def last_success_size_bytes(summary: TargetSummary) -> int | None:
-    """Return the size of the target's last success."""
+    """Return the size of the target's last success; None: none, or unknown."""
     return None if summary.last_success is None else summary.last_success.size_bytes
 
 
 def expected_interval_seconds(summary: TargetSummary) -> float | None:
-    """Return the target's expected interval."""
+    """Return the target's expected interval; None: unknown, or none is expected."""
     interval = summary.expected_interval
     return None if interval is None else interval.seconds
 

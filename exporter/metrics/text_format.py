@@ -1,4 +1,4 @@
-"""Rows as lines of text: what both formats of a scrape have in common.
+"""Rows as lines of text, the same in both exposition formats.
 
 Source: the Prometheus text format 0.0.4 and OpenMetrics 1.0.0, in which gauges and the
 samples of counters look the same.
@@ -33,30 +33,30 @@ from .family import (
 CACHED_FAMILIES: tuple[CachedFamily[Any, Any], ...] = tuple(
     family for family in FAMILIES if isinstance(family, CachedFamily)
 )
-"""Those that are written when a server changes, and kept."""
+"""Families that are rendered when a server changes, and cached."""
 
 _SPECIAL_CHARACTERS = ("\\", "\n", '"', "%")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "%": "%%"})
-"""The formats' own, and that of the templates that labels become part of."""
+"""Those of the formats, and ``%`` because labels become part of templates."""
 _INTEGER_TYPES = frozenset({int, bool})
 
 _LabelledRows: TypeAlias = tuple[list[str], list[Any]]
-"""The written labels of rows, and what values are made of."""
+"""The rendered labels of rows, and what values are computed from."""
 
 
 class ServerLines(msgspec.Struct, frozen=True):
-    """The lines of one server."""
+    """The rendered lines of one server."""
 
     by_family: tuple[bytes, ...]
-    """By family, as in ROW_FAMILIES; of ages templates, with ``%d`` for the age."""
+    """In the order of CACHED_FAMILIES; ages are ``%d`` in the lines of AgeFamilies."""
     timestamps: array[int]
-    """Unix seconds: what the ages in the templates are counted from."""
+    """Unix seconds that these ages are counted from, in the order of the lines."""
     summary: BackupSummary | None = None
-    """What its backups say; None: they are not fresh."""
+    """None: the backups are not fresh."""
 
 
 def server_lines(state: ServerState, detail: Detail, *, fresh: bool) -> ServerLines:
-    """Write a server's lines; those made from its backups only if they are fresh."""
+    """Render a server's lines; those about its backups only if they are fresh."""
     view = server_view(state, detail) if fresh else None
     labelled: dict[Any, _LabelledRows] = {}
     by_family: list[bytes] = []
@@ -81,7 +81,7 @@ def server_lines(state: ServerState, detail: Detail, *, fresh: bool) -> ServerLi
 def panel_lines(
     panel: PanelStore, now: Now, families: Iterable[Family]
 ) -> dict[str, bytes]:
-    """Write the lines that a panel has itself, by the name of the family."""
+    """Render the lines of PanelFamilies, by the name of the family."""
     labelled: dict[Any, _LabelledRows] = {}
     by_family: dict[str, bytes] = {}
     for family in families:
@@ -113,7 +113,7 @@ def _family_text(
 def _known_values(
     family: CachedFamily[Any, Any] | PanelFamily[Any], labelled: _LabelledRows
 ) -> tuple[list[str], list[Any]]:
-    """Return the labels and the values of those rows that have one."""
+    """Return labels and values of the rows whose value is known."""
     labels, subjects = labelled
     values = list(map(family.value, subjects))
     if None not in values:
@@ -123,7 +123,7 @@ def _known_values(
 
 
 def _lines_template(name: str, labels: list[str], placeholder: str) -> str:
-    """Return the lines of a family with a mark for each value: quicker than lines."""
+    """Return all lines with placeholders for values: faster than line by line."""
     return (
         name + f"{placeholder}\n{name}".join(labels) + f"{placeholder}\n"
         if labels
@@ -132,7 +132,7 @@ def _lines_template(name: str, labels: list[str], placeholder: str) -> str:
 
 
 def _label_rows(labels: tuple[str, ...], rows: Iterable[Row[Any]]) -> _LabelledRows:
-    """Write the labels of rows, with the blank after them, to be put in a template."""
+    """Render the labels of rows, with a space after them, for use in a template."""
     found = list(rows)
     if not found:
         return [], []
@@ -150,6 +150,6 @@ def _label_template(labels: tuple[str, ...]) -> str:
 
 
 def _format_number(value: float) -> str:
-    """Write whole numbers without a fraction: shorter, and the same value."""
+    """Format whole numbers without a fraction: shorter, and the same value."""
     integer = int(value)
     return str(integer) if integer == value else repr(value)

@@ -1,5 +1,5 @@
-"""What is known of a cloud: frozen values, and the store of the last good ones.
+"""The state of the panels: frozen values, and the store of the last good ones.
 
-Takes what ``onapp`` has decoded and ``polling`` hands over; gives copies that do not
-change while they are judged and written.
+Takes the values that ``onapp`` decodes and ``polling`` writes; returns copies that do
+not change during a scrape.
 """

@@ -1,7 +1,7 @@
-"""What a panel knows about servers and their backups, in our words: frozen values.
+"""The objects of a panel (servers, backups, schedules, …) as frozen values.
 
-Moments are Unix seconds (UTC, fractions kept), sizes are bytes, and what the panel
-did not say is None. Nothing here does I/O.
+Times are Unix seconds with their fractions, sizes are bytes, and None is what the
+panel did not send. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ RESOURCES = (
     BACKUP_SERVERS,
     RECOVERY_POINTS,
 )
-"""What can be asked for: the values of the label ``resource``."""
+"""The resources of the API: the values of the label ``resource``."""
 
 INVENTORY = "inventory"
-"""The collector that reads the servers; the others are called as what they read."""
+"""The collector of the servers; the others are named after their resource."""
 
 NORMAL = "normal"
 INCREMENTAL = "incremental"
 
 MANUAL = "manual"
-"""What initiated a backup that no schedule asked for."""
+"""The value of ``initiated`` for a backup without a schedule."""
 
 DISK = "Disk"
 VIRTUAL_MACHINE = "VirtualMachine"
 
 AUTOBACKUP = "autobackup"
-"""The only action of a schedule that concerns us."""
+"""The action of schedules that start backups."""
 
 PERIOD_SECONDS = {
     "days": 86_400,
@@ -52,7 +52,7 @@ PERIOD_SECONDS = {
     "months": 31 * 86_400,
     "years": 366 * 86_400,
 }
-"""The longest that each of OnApp's periods can last: nothing is due earlier."""
+"""The maximum length of each period: a backup is never overdue too early."""
 
 
 class Target(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
@@ -63,43 +63,43 @@ class Target(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False)
 
 
 class Backup(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of a server's list of backups."""
+    """A backup of a server or of one of its disks."""
 
     id: int
     target: Target
     built: bool
     locked: bool
     marked_for_delete: bool
-    """Rotation's victim: still listed, no longer a restore point."""
+    """Rotation will delete it: it is still listed, but no longer a restore point."""
     size_bytes: int | None
-    """0 is legitimate: an incremental backup without changes."""
+    """0 is valid: an incremental backup without changes."""
     created_at: int | float | None
     built_at: int | float | None
-    """None while the panel is still taking it."""
+    """None until the backup run has ended."""
     backup_type: str
     """``normal`` or ``incremental``."""
     initiated: str
-    """``manual`` or the period (``days``, …); empty when not said."""
+    """``manual`` or the period (``days``, …); empty if unknown."""
     identifier: str
     backup_server_id: int | None
     """None: stored on the hypervisor."""
 
 
 Backups: TypeAlias = Collection[Backup]
-"""Those of one server; they may be made anew at each look."""
+"""The backups of one server; each iteration may create the objects again."""
 
 
 class BackupServerUsage(msgspec.Struct, frozen=True, gc=False):
-    """What one server's backups take on one backup server."""
+    """Number and size of one server's backups on one backup server."""
 
     backup_server_id: int | None
-    """None: on the hypervisors."""
+    """None: stored on the hypervisors."""
     backup_count: int
     size_bytes: int
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A virtual server as the inventory lists it."""
+    """A virtual server in the inventory."""
 
     id: int
     identifier: str
@@ -112,16 +112,16 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """When something is to be done with a target."""
+    """A recurring action on a target."""
 
     id: int
     action: str
-    """``autobackup``, or what does not concern us."""
+    """``autobackup``, or an action that is no backup."""
     target: Target
     period: str
-    """``days``, ``weeks``, ``months`` or ``years``; empty when not said."""
+    """``days``, ``weeks``, ``months`` or ``years``; empty if unknown."""
     duration: int | None
-    """Every how many periods."""
+    """The number of periods from one start to the next."""
     status: str
     """``enabled``, ``disabled`` or ``failed``."""
     next_start_at: float | None
@@ -129,13 +129,13 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def interval_seconds(self) -> float | None:
-        """Return how long it is from one start to the next, at most."""
+        """The longest time from one start to the next."""
         period = PERIOD_SECONDS.get(self.period)
         return period * self.duration if period and self.duration else None
 
     @property
     def enabled(self) -> bool:
-        """Tell whether it starts backups."""
+        """Whether the panel starts it."""
         return self.status == "enabled"
 
 
@@ -145,13 +145,13 @@ class Disk(msgspec.Struct, frozen=True):
     id: int
     vm_id: int | None
     is_swap: bool
-    """Swap is never backed up."""
+    """Swap disks are never backed up."""
     has_autobackups: bool
-    """Whether the owner wants backups of it."""
+    """Whether its owner enabled automatic backups."""
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """One task of the panel, such as the taking of a backup."""
+    """A task of the panel, such as a backup run."""
 
     id: int
     action: str
@@ -164,7 +164,7 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 class BackupServer(msgspec.Struct, frozen=True):
-    """A machine that stores backups."""
+    """A host that stores backups."""
 
     id: int
     label: str
@@ -173,7 +173,7 @@ class BackupServer(msgspec.Struct, frozen=True):
 
 
 class RecoveryPoint(msgspec.Struct, frozen=True):
-    """A backup that a plugin took of a whole server."""
+    """A backup of a whole server made by a backup plugin."""
 
     id: int
     vm_id: int

@@ -1,4 +1,4 @@
-"""Takes of backups that failed: what each was to protect, and which are kept."""
+"""Failed backup runs: their targets, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ _MAX_WITHOUT_TARGET = 8
 
 
 class FailedBackup(msgspec.Struct, frozen=True):
-    """A backup that failed, as the panel's log tells."""
+    """A failed backup run from the transaction log."""
 
     backup_id: int | None
     failed_at: float
+    """Unix time."""
     target: Target | None = None
-    """None: the backup's row was never seen."""
+    """None: unknown, as the backup was never listed."""
 
 
 def with_targets(
     failures: tuple[FailedBackup, ...], *backup_lists: Iterable[Backup] | None
 ) -> tuple[FailedBackup, ...]:
-    """Return takes with the target of those whose row is in one of the lists."""
+    """Return the failures; the backup lists supply targets that are unknown."""
     if all(failure.target is not None for failure in failures):
         return failures
     targets = {
@@ -38,7 +39,7 @@ def with_targets(
 
 
 def newest_per_target(failures: Iterable[FailedBackup]) -> tuple[FailedBackup, ...]:
-    """Return the newest failed take of each target, and a few of unknown ones."""
+    """Return the newest failure of each target, and a few without a target."""
     newest_first = sorted(failures, key=lambda failure: failure.failed_at, reverse=True)
     kept: dict[Target | int, FailedBackup] = {}
     without_target = 0

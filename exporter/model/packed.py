@@ -1,7 +1,7 @@
-"""Backups kept as few bytes: a cloud has hundreds of thousands, rarely looked at.
+"""Compressed lists of backups: a cloud has hundreds of thousands of backups.
 
-As objects they take ten times as much. They are looked at when they change, when what
-is expected of them does, and when a transaction asks for the target of one.
+As objects they need ten times the memory. They are unpacked rarely: when they or
+their expectation change, and to find the target of a failed backup.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from .entities import Backup, BackupServerUsage
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[Backup, ...])
 _COMPRESSION_LEVEL = 1
-"""Higher ones of ISA-L take three times as long to save a hundredth."""
+"""Higher levels of ISA-L need three times as long and save one percent."""
 _RAW_WINDOW_BITS = -15
+"""Negative: raw deflate without header and checksum."""
 FINAL_BLOCK = b"\x03\x00"
-"""An empty block that says that it is the last."""
+"""An empty deflate block that is marked as the last."""
 
 
 class PackedBackups(msgspec.Struct, frozen=True, gc=False):
-    """The backups of one server; equal where all rows are, in the same order."""
+    """The backups of one server; equal if they have equal rows in the same order."""
 
     compressed_rows: bytes
     uncompressed_length: int
-    """Of the rows before they were compressed, in bytes."""
+    """Bytes of the rows before compression."""
     backup_server_usage: tuple[BackupServerUsage, ...]
-    """Where the backups are; counted while they are at hand."""
+    """Computed before compression, so as not to unpack the rows for it."""
 
     def __iter__(self) -> Iterator[Backup]:
-        """Make the rows anew."""
+        """Unpack the rows."""
         return iter(self._unpacked())
 
     def __len__(self) -> int:
-        """Count the rows; ``tuple`` and ``bool`` ask, so nothing is unpacked."""
+        """Count the rows without unpacking them: ``tuple`` and ``bool`` call this."""
         return sum(usage.backup_count for usage in self.backup_server_usage)
 
     def __contains__(self, row: object) -> bool:
-        """Tell whether a row is among them."""
+        """Return whether a row is contained; unpacks all."""
         return row in self._unpacked()
 
     def _unpacked(self) -> tuple[Backup, ...]:
@@ -48,7 +49,7 @@ class PackedBackups(msgspec.Struct, frozen=True, gc=False):
 
 
 def packed(backups: Iterable[Backup]) -> PackedBackups:
-    """Pack the backups of one server; their numbers must have 64 bits at most."""
+    """Pack the backups of one server; their ids must not exceed 64 bits."""
     values = tuple(backups)
     rows = _ENCODER.encode(values)
     return PackedBackups(deflated(rows), len(rows), _backup_server_usage(values))
@@ -64,7 +65,7 @@ def _backup_server_usage(backups: Iterable[Backup]) -> tuple[BackupServerUsage, 
 
 
 def deflated(content: bytes) -> bytes:
-    """Compress, up to a byte boundary but without an end."""
+    """Return raw deflate data up to a byte boundary, without a final block."""
     compressor = isal_zlib.compressobj(
         _COMPRESSION_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW_BITS
     )
@@ -74,7 +75,7 @@ def deflated(content: bytes) -> bytes:
 
 
 def inflated(compressed: bytes, length: int) -> bytes:
-    """Return what was compressed, which has so many bytes."""
+    """Return the ``length`` bytes that ``deflated`` compressed."""
     content: bytes = isal_zlib.decompress(
         compressed + FINAL_BLOCK, _RAW_WINDOW_BITS, length
     )

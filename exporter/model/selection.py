@@ -1,4 +1,4 @@
-"""Which servers an exporter cares for, and what is expected of each."""
+"""Which servers an exporter monitors, and what it expects of their backups."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NO_SERVERS_HINT = (
     "the role may see its own user's servers only, or discovery.include and "
     "discovery.exclude leave none"
 )
-"""What to look at where a panel lists no servers; that all is well would be a guess."""
+"""The hint for a panel that lists no servers, which is seldom intended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Patterns on what the inventory says of a server; they match whole values."""
+    """Patterns for the fields of a server in the inventory; they match whole values."""
 
     label: re.Pattern[str] | None = None
     hostname: re.Pattern[str] | None = None
@@ -27,18 +27,18 @@ class Filter:
     user_id: tuple[int, ...] | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether there is any pattern at all."""
+        """Return whether there is any pattern."""
         return any(
             part is not None
             for part in (self.label, self.hostname, self.identifier, self.user_id)
         )
 
     def matches_all(self, server: Server) -> bool:
-        """Tell whether every pattern matches; none at all matches everything."""
+        """Return whether all patterns match; an empty filter matches everything."""
         return all(self._matches(server))
 
     def matches_any(self, server: Server) -> bool:
-        """Tell whether one pattern matches."""
+        """Return whether at least one pattern matches."""
         return any(self._matches(server))
 
     def _matches(self, server: Server) -> list[bool]:
@@ -60,12 +60,12 @@ class ConfiguredServer:
     """A server named in the configuration."""
 
     id: int | str
-    """Its number, or its identifier."""
+    """Its numeric id or its identifier."""
     expected_interval_seconds: float | None = None
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
-    """What is expected of one server's backups; None: nothing was said."""
+    """What the configuration expects of a server's backups; None: nothing is set."""
 
     own_interval_seconds: float | None = None
     fallback_interval_seconds: float | None = None
@@ -76,14 +76,14 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
 class Shard:
     """One exporter's share of all servers.
 
-    Rendezvous hashing: with one shard more, only the servers it takes over move.
+    Rendezvous hashing: an additional shard only moves the servers that it gets.
     """
 
     number: int = 0
     total: int = 1
 
     def owns(self, panel: str, vm_id: int | str) -> bool:
-        """Tell whether a server is this shard's."""
+        """Return whether a server belongs to this shard."""
 
         def weight(shard: int) -> bytes:
             name = f"{shard}/{vm_id}/{panel}".encode()
@@ -94,10 +94,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What one panel's configuration says about its servers."""
+    """The servers of one panel that the configuration selects."""
 
     configured: tuple[ConfiguredServer, ...] = ()
-    """These and no others; empty: every server that the filters let through."""
+    """Only these servers; empty: all servers that the filters select."""
     include: Filter = Filter()
     exclude: Filter = Filter()
     required: Filter = Filter()
@@ -106,11 +106,11 @@ class Selection:
 
     @property
     def partial(self) -> bool:
-        """Tell whether only some of the panel's servers are wanted."""
+        """Whether only some of the panel's servers may be selected."""
         return bool(self.configured or self.include or self.exclude)
 
     def selects(self, server: Server) -> bool:
-        """Tell whether a discovered server is to be watched."""
+        """Return whether a discovered server is to be monitored."""
         if self.include and not self.include.matches_all(server):
             return False
         return not (self.exclude and self.exclude.matches_any(server))
@@ -118,7 +118,7 @@ class Selection:
     def expectation(
         self, server: Server | None, own_interval_seconds: float | None = None
     ) -> Expectation:
-        """Return what is expected of a server, as far as it is known."""
+        """Return the expectation for a server; None: it is not known yet."""
         return Expectation(
             own_interval_seconds=own_interval_seconds,
             fallback_interval_seconds=self.fallback_interval_seconds,

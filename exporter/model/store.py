@@ -1,7 +1,8 @@
-"""The last good reading of each server, and how fresh it is.
+"""The last good data of each server, and how fresh they are.
 
-What is known of a server is one frozen value, replaced whole: no scrape sees half of
-it. ``monotonic`` moments decide on freshness, Unix moments are shown.
+The state of a server is one frozen value that is replaced as a whole, so a scrape
+never sees half an update. Freshness is computed from monotonic times; Unix times are
+shown.
 """
 
 from __future__ import annotations
@@ -30,51 +31,51 @@ from .transaction_log import TransactionLog
 
 
 class LastError(msgspec.Struct, frozen=True):
-    """An error in the words of the log, which never quote a secret."""
+    """An error with the text of its log message, which never contains a secret."""
 
     reason: str
-    """As in ``onapp_api_errors_total``."""
+    """The label ``reason`` of ``onapp_api_errors_total``; empty for other errors."""
     error: str
     hint: str
-    """What to do about it; may be empty."""
+    """What to do about the error; may be empty."""
     at: float
     """Unix time."""
 
     @classmethod
     def of(cls, error: ExporterError, at: float, hint: str = "") -> LastError:
-        """Describe an error; ``hint`` where the place knows better."""
+        """Describe an error; ``hint`` overrides the hint of its class."""
         reason = error.reason if isinstance(error, PanelError) else ""
         return cls(reason, str(error), hint or error.hint, at)
 
 
 _MAX_UNASSIGNED_FAILURES = 1_000
 NO_SERVER = 0
-"""The number of no server."""
+"""An id that no server has."""
 
 
 class ServerState(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one server; the same object as long as nothing changes."""
+    """The state of one server; the same object as long as nothing changes."""
 
     panel: str
     vm_id: int
     expectation: Expectation
     server: Server | None = None
-    """None: the inventory does not tell (no permission, or not read yet)."""
+    """None: not in the inventory (no permission, or not read yet)."""
     backups: Backups | None = None
     """None: never read."""
     schedules: tuple[Schedule, ...] | None = None
-    """Of the server and its disks; None: cannot be read."""
+    """Of the server and its disks; None: unknown."""
     disks: tuple[Disk, ...] | None = None
-    """None: cannot be read."""
+    """None: unknown."""
     recovery_points: tuple[RecoveryPoint, ...] | None = None
-    """None: cannot or shall not be read."""
+    """None: unknown, or their collector is off."""
     failed_backups: tuple[FailedBackup, ...] = ()
     partial: frozenset[str] = frozenset()
-    """Which of these lists may lack rows: what is not in one may exist."""
+    """The names of the lists above that may lack rows."""
 
 
 class ServerEntry(msgspec.Struct, frozen=True, gc=False):
-    """A server's knowledge, and how the reading of its backups goes."""
+    """The state of a server, and the outcome of the last reads of its backups."""
 
     state: ServerState
     failing: bool | None = None
@@ -83,61 +84,64 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
     backup_server_usage: tuple[BackupServerUsage, ...] = ()
-    """Where its backups are."""
     last_error: LastError | None = None
-    """Why a read last failed; kept when later ones succeed."""
+    """The last failure of a read; kept when later reads succeed."""
 
 
 @dataclass(slots=True)
 class PanelStore:
-    """What is known of one panel; written by its poller only."""
+    """The state of one panel and its servers; only its poller writes it."""
 
     name: str
     url: str
     interval_seconds: float
     max_age_seconds: float
     longest_silence_seconds: float
-    """Without an authenticated answer for so long, the panel is down."""
+    """After so long without an authenticated answer the panel is down."""
     servers: dict[int, ServerEntry] = field(default_factory=dict)
+    """The monitored servers, by ``vm_id``."""
     unresolved: tuple[str, ...] = ()
-    """Configured identifiers that no server is known for."""
+    """Configured identifiers whose server is unknown."""
     look_up_errors: Mapping[str, LastError] = field(default_factory=dict)
-    """Why configured servers could not be looked up, by number or identifier."""
+    """The errors of look-ups of configured servers, by numeric id or identifier."""
     version: str | None = None
     reachable: bool | None = None
-    """Whether the panel answered when last asked for itself; None: no contact yet."""
+    """Whether the last contact with the panel succeeded; None: no contact yet."""
     last_error: LastError | None = None
-    """Why the panel is lost; None: it is not, or nobody has asked yet."""
+    """Why the panel cannot be read; None: it can, or there was no contact yet."""
     last_proven_at_monotonic: float | None = None
-    """When the panel last answered somebody whom it knows."""
+    """When the panel last answered an authenticated request."""
     skew_seconds: float | None = None
+    """The panel's clock minus the local one."""
     servers_listed: int | None = None
-    """How many servers the whole inventory holds, after include and exclude."""
+    """The number of servers in the inventory, after include and exclude."""
     inventory_answered: bool | None = None
-    """Whether the last read of the inventory brought any of it."""
+    """Whether the last read of the inventory returned at least a part of it."""
     inventory_succeeded: bool | None = None
-    """Whether it brought all of it."""
+    """Whether it returned all of it."""
     inventory_read_at: float | None = None
+    """Unix time of the last complete read."""
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """Whether the last run of each part of each further collector succeeded."""
+    """Whether the last run succeeded, by collector and its part; without inventory."""
     unassigned_schedules: ServerState | None = None
-    """Schedules of which no server is known, as if they were NOBODY's."""
+    """Schedules whose server is unknown, as the state of a server NO_SERVER."""
     backup_servers: tuple[BackupServer, ...] = ()
     backup_servers_until: float | None = None
-    """Until when they may be shown (monotonic); None: they are not asked for."""
+    """Monotonic time until which they are fresh; None: their collector is off."""
     transaction_log: TransactionLog | None = None
-    """What became of transactions; None: they are not asked for."""
+    """None: the collector of transactions is off."""
     unassigned_failures: dict[int, tuple[FailedBackup, ...]] = field(
         default_factory=dict
     )
-    """Failed takes of servers that are not watched yet."""
+    """Failed backups of servers that are not monitored yet, by ``vm_id``."""
     overdue_since_monotonic: float | None = None
+    """When the server that is due first is or was due; None: there is none."""
     next_request_monotonic: float | None = None
-    """When the panel is to be asked for something next; None: nobody has begun."""
+    """When the next request is due; None: polling has not begun."""
     first_pass_ended: bool = False
 
     def copy(self) -> PanelStore:
-        """Return the store as it is now: what the poller does later changes nothing."""
+        """Return a copy that later updates by the poller do not change."""
         servers, outcomes = self.servers.copy(), self.outcomes.copy()
         transaction_log = self.transaction_log and self.transaction_log.copy()
         return replace(
@@ -145,7 +149,7 @@ class PanelStore:
         )
 
     def up(self, monotonic: float) -> bool | None:
-        """Tell whether the panel answers; None before the first contact."""
+        """Return whether the panel answers; None before the first contact."""
         if not self.reachable:
             return self.reachable
         if self.inventory_answered is False:
@@ -154,19 +158,19 @@ class PanelStore:
         return silence <= self.longest_silence_seconds
 
     def is_fresh(self, entry: ServerEntry, monotonic: float) -> bool:
-        """Tell whether a server's backups may still be shown."""
+        """Return whether a server's backups are recent enough to be shown."""
         read_at = entry.read_at_monotonic
         return read_at is not None and monotonic - read_at <= self.max_age_seconds
 
     def backups_succeeded(self) -> bool | None:
-        """Tell whether every server's last read succeeded; None before the first."""
+        """Return whether the last reads of all servers succeeded; None before any."""
         outcomes = {entry.failing for entry in self.servers.values()} - {None}
         if self.unresolved or True in outcomes:
             return False
         return True if outcomes else None
 
     def collectors_succeeded(self) -> dict[str, bool]:
-        """Tell of each further collector that has run whether all of it succeeded."""
+        """Return by collector whether the last runs of all its parts succeeded."""
         succeeded_by_collector: dict[str, bool] = {}
         for (collector, _), succeeded in sorted(self.outcomes.items()):
             succeeded_by_collector[collector] = (
@@ -175,21 +179,21 @@ class PanelStore:
         return succeeded_by_collector
 
     def server_states(self) -> Iterator[ServerState]:
-        """Yield what is known of each server, and of nobody."""
+        """Yield the state of each server, then that of the unassigned schedules."""
         for entry in self.servers.values():
             yield entry.state
         if self.unassigned_schedules is not None:
             yield self.unassigned_schedules
 
     def fresh_backup_servers(self, monotonic: float) -> tuple[BackupServer, ...]:
-        """Return the backup servers, as long as what is known of them is fresh."""
+        """Return the backup servers; none if their list is too old."""
         fresh = monotonic <= (self.backup_servers_until or 0.0)
         return self.backup_servers if fresh else ()
 
     def backup_server_usage(
         self, monotonic: float
     ) -> dict[int | None, BackupServerUsage]:
-        """Add up what the servers' backups take on each backup server."""
+        """Sum up the usage of each backup server by all servers with fresh data."""
         if self.backup_servers_until is None:
             return {}
         listed = self.fresh_backup_servers(monotonic) if self.first_pass_ended else ()
@@ -206,7 +210,7 @@ class PanelStore:
         }
 
     def pending_transactions(self, monotonic: float) -> dict[str, list[Transaction]]:
-        """Return the transactions under way by action, if that is known freshly."""
+        """Return the pending and running transactions by action; none if unknown."""
         return (
             {}
             if self.transaction_log is None
@@ -216,7 +220,7 @@ class PanelStore:
     def register_server(
         self, vm_id: int, server: Server | None, expectation: Expectation
     ) -> None:
-        """Begin to watch a server, or take in what the inventory now says of it."""
+        """Add a server, or update its inventory data and expectation."""
         entry = self.servers.get(vm_id)
         if entry is None:
             failures = self.unassigned_failures.pop(vm_id, ())
@@ -235,7 +239,7 @@ class PanelStore:
     def record_backups(
         self, vm_id: int, backups: PackedBackups, *, time: float, monotonic: float
     ) -> None:
-        """Take in a server's backups."""
+        """Store the backups of a server after a successful read."""
         entry = self.servers[vm_id]
         state = entry.state
         if state.backups != backups:
@@ -247,7 +251,7 @@ class PanelStore:
                 ),
             )
         self.servers[vm_id] = (
-            ServerEntry(  # fields by position: this runs once a request
+            ServerEntry(  # by position, for speed: this runs on every read
                 state,
                 False,  # noqa: FBT003
                 time,
@@ -260,13 +264,13 @@ class PanelStore:
     def update(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
     ) -> None:
-        """Take in what else was read of a server: a field of its ServerState.
+        """Set the field ``name`` of a server's ServerState.
 
-        A partial list may lack rows; when it holds none, nothing is known.
+        A partial list may lack rows; if it is empty, the field becomes None: unknown.
         """
         entry = self.servers.get(vm_id)
         if entry is None:
-            return  # gone while it was being read
+            return  # removed while the request was in flight
         state = entry.state
         values = None if partial and not values else values
         partial = partial and values is not None
@@ -277,7 +281,7 @@ class PanelStore:
         self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
     def record_failed_backup(self, transaction: Transaction) -> None:
-        """Take in that the taking of a backup has failed."""
+        """Record a failed backup run; its server may be found later."""
         failed_at = (
             transaction.created_at
             if transaction.updated_at is None
@@ -301,18 +305,18 @@ class PanelStore:
             del self.unassigned_failures[next(iter(self.unassigned_failures))]
 
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
-        """Remember that a read failed, and why; the last good data stay."""
+        """Record a failed read of a server; its last good data are kept."""
         entry = self.servers[vm_id]
         self.servers[vm_id] = msgspec.structs.replace(
             entry, failing=True, last_error=last_error
         )
 
     def forget(self, vm_id: int) -> None:
-        """Drop a server that is gone."""
+        """Remove a server."""
         del self.servers[vm_id]
 
     def take_over(self, other: PanelStore) -> None:
-        """Begin with what another store knows of the same panel."""
+        """Continue from another store of the same panel."""
         self.servers = other.servers
         self.unassigned_schedules = other.unassigned_schedules
         self.backup_servers = other.backup_servers
@@ -339,15 +343,15 @@ class Store:
     _ready: bool = False
 
     def ready(self) -> bool:
-        """Tell whether every panel's first pass has ended, well or badly.
+        """Return whether the first pass of every panel has ended, successfully or not.
 
-        A panel that a reload adds later does not take it back.
+        Once true it stays true, even if a reload adds a panel.
         """
         ended = [panel.first_pass_ended for panel in self.panels.values()]
         self._ready = self._ready or (bool(ended) and all(ended))
         return self._ready
 
     def replace(self, panels: dict[str, PanelStore]) -> None:
-        """Hold these panels from now on."""
-        self.ready()  # what was ready before stays so, asked or not
+        """Replace all panels after a reload."""
+        self.ready()  # so that what was ready before stays ready
         self.panels = panels

@@ -1,9 +1,9 @@
-"""What has become of backup transactions: pure bookkeeping over a panel's log.
+"""The backup transactions of a panel: which are pending, and how many have ended.
 
-The log comes newest first, is cleaned at times, and may begin anew with lower ids.
-Each transaction counts once, when it is first seen in a final status; those that were
-final before the first reading count nothing. One that ends before its server is found
-is held back for a while. Memory is bounded whatever the panel does. Moments are
+The panel lists its log newest first, cleans it at times, and may restart it with lower
+ids. Each transaction is counted once, when it is first seen in a final status, but not
+if it was final at the first read of the log. One that ends before its server is known
+is deferred for a while. Memory is bounded whatever the panel sends. Times are
 monotonic seconds.
 """
 
@@ -23,7 +23,7 @@ ACTIONS = (
     "convert_backup",
     "destroy_backup",
 )
-"""The actions that concern backups."""
+"""All actions on backups."""
 FAILED = "failed"
 FINAL_STATUSES = ("complete", FAILED, "cancelled")
 PENDING_STATUSES = ("pending", "running")
@@ -31,68 +31,70 @@ PENDING_STATUSES = ("pending", "running")
 _MAX_KNOWN_IDS = 2_000
 _MAX_OPEN = 10_000
 _MAX_UNOWNED = 1_000
-"""Of servers that are not watched, or not yet: open ones, and ended ones."""
+"""Kept transactions of servers that are not monitored: open ones, and deferred ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogExcerpt:
-    """What one reading of the log has shown, by id."""
+    """The transactions that one read of the log returned, by id."""
 
     head: Mapping[int, Transaction]
-    """The newest, back to those that were known."""
+    """The newest ones, back to those of the last read."""
     below_head: Mapping[int, Transaction]
-    """Where open ones were looked for."""
+    """From older pages, which were read to find open transactions."""
     absent: set[int]
-    """Open ones that are certainly not in the log."""
+    """Ids of open transactions that are certainly not in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogChanges:
-    """What one reading of the log brought."""
+    """What changed with one read of the log."""
 
     changed_servers: tuple[int, ...]
-    """Servers of which something has begun or ended."""
+    """Servers with a transaction that started or ended."""
     failed_backups: tuple[Transaction, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Deferred:
-    """One that has ended, of a server that is not watched, or not yet."""
+    """A transaction as it was read; deferred if its server is not monitored yet."""
 
     row: Transaction
     counted: bool
+    """Whether the counters include it, once its server is known."""
     expires_at: float
 
 
 @dataclass(slots=True)
 class TransactionLog:
-    """The state between two readings of the log."""
+    """What is known of the log from all reads so far."""
 
     counts: dict[tuple[str, str], int] = field(
         default_factory=lambda: dict.fromkeys(product(ACTIONS, FINAL_STATUSES), 0)
     )
+    """Ended transactions, by action and final status."""
     last_ended_at: dict[str, float] = field(default_factory=dict)
-    """When a transaction was last seen to end, by action."""
+    """When the last transaction was found to have ended, by action."""
     has_been_read: bool = False
     open_transactions: dict[int, Transaction] = field(default_factory=dict)
-    """Those that were not final when last seen, whosever they are."""
+    """Those without a final status when last seen, of all servers, by id."""
     _open_expires_at: dict[int, float] = field(default_factory=dict)
-    """Until when open ones may be shown as they were last seen."""
+    """Until when each open transaction may be shown as it was last seen."""
     _expires_at: float = 0.0
-    """Until when the last reading as a whole may be shown."""
+    """Until when the last read may be shown."""
     _deferred: dict[int, _Deferred] = field(default_factory=dict)
     _created_at_by_id: dict[int, float | None] = field(default_factory=dict)
-    """When the newest transactions were created, by id."""
+    """The creation times of the newest transactions, by id."""
     _lowest_known_id: int = 0
-    """Lower ids are older than what is kept of the log."""
+    """Lower ids belong to older transactions."""
     _latest_created_at: float = 0.0
     _missing_once: set[int] = field(default_factory=set)
-    """Open ones that were not found when they were last looked for."""
+    """Open transactions that were absent when they were last looked for."""
     _counted_open: set[int] = field(default_factory=set)
-    """Those of the open ones that count here, as of the last reading."""
+    """The open transactions of monitored servers, as of the last read."""
 
     def copy(self) -> TransactionLog:
-        """Return what can be shown of it; later readings change nothing there."""
+        """Return a copy to show, which later updates do not change."""
         return replace(
             self,
             counts=self.counts.copy(),
@@ -103,7 +105,7 @@ class TransactionLog:
         )
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
-        """Tell whether rows, newest first, reach back to what was read before."""
+        """Return whether rows, newest first, reach back to those of the last read."""
         return self.has_been_read and not all(map(self._is_new, rows))
 
     def update(
@@ -114,11 +116,11 @@ class TransactionLog:
         now: float,
         expires_at: float,
     ) -> LogChanges:
-        """Take in one reading of the log.
+        """Update the log with the result of one read.
 
-        ``owns`` tells whether the transactions of a server count here; ``until`` is
-        when what was seen now is too old to be shown, or to be told of a server that
-        is found later.
+        ``owns`` returns whether a server's transactions are counted here. After
+        ``expires_at`` this read is too old to be shown, and transactions that it
+        deferred are dropped.
         """
         first_read = not self.has_been_read
         ended = self._pop_owned(owns, now)
@@ -159,10 +161,10 @@ class TransactionLog:
         )
 
     def pending(self, now: float) -> dict[str, list[Transaction]]:
-        """Return the transactions that wait or run, by action; nothing if not known.
+        """Return the pending and running transactions by action; none if unknown.
 
-        One that was not found for long, as a panel without pages lists no more than
-        its newest, is not known to wait any longer.
+        Those not seen for long are left out: a panel without paging lists only its
+        newest transactions.
         """
         if now > self._expires_at:
             return {}
@@ -176,7 +178,7 @@ class TransactionLog:
         return pending
 
     def _defer(self, transaction: _Deferred) -> None:
-        """Keep what has ended in case its server is found soon."""
+        """Keep an ended transaction in case its server is found soon."""
         if (
             transaction.row.status not in FINAL_STATUSES
             or transaction.row.vm_id is None
@@ -189,7 +191,7 @@ class TransactionLog:
     def _pop_owned(
         self, owns: Callable[[int | None], bool], now: float
     ) -> list[_Deferred]:
-        """Return what was held back of servers that have been found since."""
+        """Remove and return deferred transactions whose server was found since."""
         deferred = [each for each in self._deferred.values() if now <= each.expires_at]
         owned = [each for each in deferred if owns(each.row.vm_id)]
         unowned = (each for each in deferred if not owns(each.row.vm_id))
@@ -197,7 +199,7 @@ class TransactionLog:
         return owned
 
     def _update_open(self, row: Transaction) -> Transaction | None:
-        """Note whether a transaction is open; return what it was before."""
+        """Update the open transactions with a row; return its previous version."""
         before = self.open_transactions.pop(row.id, None)
         if row.status not in FINAL_STATUSES:
             self.open_transactions[row.id] = row
@@ -206,7 +208,7 @@ class TransactionLog:
     def _relevant_rows(
         self, head: Mapping[int, Transaction], below_head: Mapping[int, Transaction]
     ) -> list[Transaction]:
-        """Return backup transactions that are new or were open, oldest first."""
+        """Return the backup transactions that are new or were open, oldest first."""
         rows_by_id = {
             row.id: row
             for rows in (below_head, head)
@@ -221,20 +223,23 @@ class TransactionLog:
         return before is not None and before.created_at == row.created_at
 
     def _is_new(self, row: Transaction) -> bool:
-        """Tell whether a row was not there at the last reading."""
+        """Return whether a row was added to the log since the last read."""
         if not self.has_been_read:
             return True
         later = row.created_at is not None and row.created_at > self._latest_created_at
         if row.id in self._created_at_by_id:
             before = self._created_at_by_id[row.id]
             return later and before is not None and row.created_at != before
-        # A lower id is old, unless the log has begun anew.
+        # A lower id is old, unless the log was restarted.
         return later or row.id > self._lowest_known_id
 
     def _drop_missing(
         self, absent: set[int], listed: set[int], owns: Callable[[int | None], bool]
     ) -> None:
-        """Forget open ones that are gone; one may slip between two pages once."""
+        """Drop open transactions that are absent for the second time in a row.
+
+        One that moves from one page to the next during a read is missed only once.
+        """
         for number in absent & self._missing_once:
             self.open_transactions.pop(number, None)
         self._missing_once = (
@@ -251,7 +256,7 @@ class TransactionLog:
     def _remember_head(self, head: Mapping[int, Transaction]) -> None:
         highest = max(self._created_at_by_id, default=0)
         if head and max(head) < highest and any(map(self._is_new, head.values())):
-            self._created_at_by_id = {}  # the log has begun anew
+            self._created_at_by_id = {}  # the log was restarted
         known = self._created_at_by_id | {
             row.id: row.created_at for row in head.values()
         }

@@ -1,5 +1,5 @@
 """The control panel's API: HTTP, paging, decoding.
 
-Takes a panel's address and credentials; gives values of ``model``, or a ``PanelError``.
-Knows nothing of when to ask.
+Takes a panel's address and credentials; returns values of ``model`` or raises
+``PanelError``. When to send a request is decided in ``polling``.
 """

@@ -1,7 +1,7 @@
-"""Which requests make one reading of a panel, and what a failed one costs.
+"""The operations of a panel's API as methods: each returns values of ``model``.
 
-Every request to a panel passes through ``Reader._ask``: there the gate is asked, the
-ETag sent, the answer decoded, and the outcome counted.
+All requests pass through ``PanelApi._request``, which asks the circuit breaker, sends
+the ETag, decodes the answer and records the outcome.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ from .resources import (
 )
 
 _MAX_LOGGED_ROWS = 20
-"""Of the unusable rows of one answer: it can hold a million."""
+"""Unusable rows logged per answer, which can have a million rows."""
 _MAX_INLINE_BYTES: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1024}
-"""Bytes that are decoded in a few milliseconds, and so without a thread."""
+"""Bodies up to this size are decoded in a few milliseconds, without a thread."""
 
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[bytes, BodyFormat], Parsed[Any]]
@@ -81,18 +81,18 @@ log = structlog.get_logger()
 
 
 class ReadObserver(Protocol):
-    """Is told what became of every request."""
+    """Observes the errors of requests, and the rows that cannot be used."""
 
     def observe_error(self, resource: str, reason: str) -> None:
-        """Note a request that brought nothing usable."""
+        """Record a failed request; ``reason`` is that of the PanelError."""
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
-        """Note rows that could not be used."""
+        """Record a number of rows that cannot be used."""
 
 
 @dataclass(slots=True, eq=False)
 class PanelApi:
-    """Reads one panel."""
+    """The API of one panel."""
 
     panel: str
     client: Client
@@ -100,19 +100,20 @@ class PanelApi:
     account: Account
     observer: ReadObserver
     max_pages: int = 10_000
-    """A list that still goes on then is taken for cut short."""
+    """A list with more pages than this is returned as truncated."""
     skew_seconds: float | None = None
-    """The panel's clock minus ours, at its last answer."""
+    """The panel's clock minus the local one, at the last answer."""
     _cache: dict[str, DecodedResponse[Any]] = field(default_factory=dict)
+    """The last response for each path, for requests with its ETag."""
     _decode_executor: Executor = field(
-        # Its own: look-ups of panels' names can block the event loop's.
+        # Not the event loop's default executor: DNS look-ups can block that one.
         default_factory=lambda: ThreadPoolExecutor(1, "decode")
     )
     _logged_rows: dict[str, frozenset[SkippedRow]] = field(default_factory=dict)
-    """The unusable rows of each list that are in the log already."""
+    """The unusable rows of each list that were logged before."""
 
     async def version(self) -> str | None:
-        """Return the panel's version, or None when the role may not read it."""
+        """Return the panel's version, or None if the role may not read it."""
         try:
             response = await self._request(
                 VERSION,
@@ -138,9 +139,9 @@ class PanelApi:
         return response.content
 
     async def backups(self, vm_id: int) -> PackedBackups:
-        """Return a server's backups: the same object as long as the panel says 304."""
+        """Return a server's backups; the same object while the answer is HTTP 304."""
         parse = partial(decode_backups, vm_id=vm_id)
-        # By contract a list in which a row cannot be used is all that there is.
+        # Skipped rows do not make this list incomplete.
         path = _server_path(vm_id, "backups")
         response = await self._read_rows(BACKUPS, path, parse, vm_id=vm_id)
         if not response.has_paging_headers or is_last_page(
@@ -174,7 +175,7 @@ class PanelApi:
         return await self._server_list(DISKS, vm_id, "disks", decode_disks)
 
     async def recovery_points_of(self, vm_id: int) -> Listed[RecoveryPoint]:
-        """Return what plugins keep of a server."""
+        """Return the recovery points that backup plugins have of a server."""
         path = "backups/recovery_points"
         parse = partial(decode_recovery_points, vm_id=vm_id)
         return await self._server_list(RECOVERY_POINTS, vm_id, path, parse)
@@ -184,9 +185,9 @@ class PanelApi:
         return await self._panel_list(BACKUP_SERVERS)
 
     async def page_count(self, resource: str) -> int:
-        """Look at the first page of a whole list; return how many there are.
+        """Request the first page of a panel-wide list; return the number of pages.
 
-        Without paging headers, as on old panels, that page is all there is.
+        Without paging headers, as on old panels, there is only that page.
         """
         path, parse = _PANEL_LISTS[resource]
         response = await self._read_rows(resource, path, parse, page=1)
@@ -194,7 +195,7 @@ class PanelApi:
         return 1 if not (response.total and limit) else -(-response.total // limit)
 
     async def transactions(self, page: int) -> Page[Transaction]:
-        """Return a page of the panel's log, newest first."""
+        """Return one page of the transaction log, newest first."""
         response = await self._read_rows(
             TRANSACTIONS, "transactions", decode_transactions, page=page
         )
@@ -203,7 +204,7 @@ class PanelApi:
         return Page(tuple(response.content.values), is_last_page(response, rows_seen))
 
     def forget(self, vm_id: int) -> None:
-        """Drop what is remembered of a server that is gone."""
+        """Drop the cached responses of a server that was removed."""
         for subpath in ("backups", "schedules", "disks", "backups/recovery_points"):
             path = _server_path(vm_id, subpath)
             for page in (None, *range(1, self.max_pages)):
@@ -212,13 +213,13 @@ class PanelApi:
                     break
 
     async def _panel_list(self, resource: str) -> Listed[Any]:
-        """Return a list of the whole panel."""
+        """Return a panel-wide list."""
         return await self._paged_list(resource, *_PANEL_LISTS[resource])
 
     async def _paged_list(
         self, resource: str, path: str, parse: Parse, vm_id: int | None = None
     ) -> Listed[Any]:
-        """Return a list page by page."""
+        """Return a list after reading all its pages."""
 
         def read_page(number: int) -> Awaitable[DecodedResponse[Parsed[Any]]]:
             return self._read_rows(resource, path, parse, page=number, vm_id=vm_id)
@@ -244,7 +245,7 @@ class PanelApi:
         page: int | None = None,
         vm_id: int | None = None,
     ) -> DecodedResponse[Parsed[Any]]:
-        """Read one list or page, and report the rows that cannot be used."""
+        """Return one list or page; report the rows that cannot be used."""
         response: DecodedResponse[Parsed[Any]] = await self._request(
             resource, path, lambda body: parse(body, self.client.body_format), page
         )
@@ -261,7 +262,7 @@ class PanelApi:
         skipped: tuple[SkippedRow, ...],
         context: Mapping[str, int],
     ) -> None:
-        """Count the rows that could not be used; log new ones, never their content."""
+        """Count the unusable rows; log the new ones, but never their content."""
         if skipped:
             self.observer.observe_skipped_rows(resource, len(skipped))
         before = self._logged_rows.pop(key, frozenset())
@@ -293,7 +294,7 @@ class PanelApi:
         parse: Callable[[bytes], T],
         page: int | None = None,
     ) -> DecodedResponse[T]:
-        """Send one request, if one may be sent, and learn from what comes of it."""
+        """Send a request, record its outcome; raise NotAsked if it is blocked."""
         credentials = self.breaker.admitted_credentials()
         if credentials is None:
             raise NotSent(f"{self.panel} is left alone for now")
@@ -331,7 +332,7 @@ class PanelApi:
         cached: DecodedResponse[T] | None,
         parse: Callable[[bytes], T],
     ) -> DecodedResponse[T]:
-        """Decode an answer; a long one in a thread, for all others to go on."""
+        """Decode an answer; in a thread if it would block the event loop for long."""
         if len(answer.body or b"") <= _MAX_INLINE_BYTES[self.client.body_format]:
             return decode_response(answer, cached, parse)
         return await asyncio.get_running_loop().run_in_executor(
@@ -346,7 +347,7 @@ _PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
     BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
     TRANSACTIONS: ("transactions", decode_transactions),
 }
-"""Where a panel lists everything of a kind."""
+"""The path and the decoder of each panel-wide list."""
 
 
 def _key(path: str, page: int | None) -> str:

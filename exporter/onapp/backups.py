@@ -1,9 +1,9 @@
-"""A panel's rows → the model; absorbs what differs between versions of the panel.
+"""Rows of servers and backups → the model, for all versions of the panel.
 
 Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp
-2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. On 2.x there is no
-``initiated`` and no target: the period stands in ``backup_type``
-(``days-autobackup``) and the disk in ``disk_id``; all backups are normal ones.
+2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. Version 2.x has no
+``initiated`` and no target: the period is in ``backup_type`` (``days-autobackup``)
+and the disk in ``disk_id``; all its backups are normal ones.
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _KIB = 1024
 _MAX_EXACT_FLOAT = 2**53
-"""A float holds larger numbers no longer exactly, and a sample is a float."""
+"""Samples are floats, which represent larger integers only approximately."""
 _LATEST_UNIX_SECONDS = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _MAX_UINT64 = 2**64 - 1
 DatabaseId = Annotated[int, msgspec.Meta(ge=-(2**63))]
-"""What a database's column can hold, with a sign or without; msgspec sees to the least
-alone."""
+"""A 64-bit id, signed or unsigned; msgspec can only check the minimum."""
 _AUTOBACKUP_SUFFIX = "-autobackup"
 
 
 class BackupRow(msgspec.Struct, gc=False):
-    """The fields that we use of a ``backup`` row."""
+    """The fields of a ``backup`` row that the exporter uses."""
 
     id: DatabaseId
     backup_size: int | None = None
@@ -63,7 +62,7 @@ class BackupRow(msgspec.Struct, gc=False):
     identifier: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are none of a database's."""
+        """Raise ValueError for ids of more than 64 bits."""
         if (
             self.id > _MAX_UINT64
             or (self.target_id or 0) > _MAX_UINT64
@@ -74,7 +73,7 @@ class BackupRow(msgspec.Struct, gc=False):
 
 
 class ServerRow(msgspec.Struct, gc=False):
-    """The fields that we use of a ``virtual_machine`` row."""
+    """The fields of a ``virtual_machine`` row that the exporter uses."""
 
     id: int
     identifier: str | None = None
@@ -87,12 +86,12 @@ class ServerRow(msgspec.Struct, gc=False):
 
 
 class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
-    """The usable rows of one answer, and those that had to be skipped."""
+    """The usable values of one answer, and its skipped rows."""
 
     values: Values
     skipped: tuple[SkippedRow, ...]
     row_count: int
-    """How many rows there were."""
+    """Of the answer, with those skipped."""
 
 
 _BACKUPS = RowDecoder("backup", BackupRow)
@@ -102,7 +101,7 @@ _SERVERS = RowDecoder("virtual_machine", ServerRow)
 def decode_backups(
     body: bytes, body_format: BodyFormat, *, vm_id: int
 ) -> Parsed[PackedBackups]:
-    """Read ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
+    """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
     decoded = _BACKUPS.decode(body, body_format)
     backups_by_id: dict[int, Backup] = {}
     repeated: list[SkippedRow] = []
@@ -118,9 +117,9 @@ def decode_backups(
 
 
 def decode_servers(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Server, ...]]:
-    """Read ``/virtual_machines``; raise Undecodable if it is no list.
+    """Decode ``/virtual_machines``; raise Undecodable if it is no list.
 
-    A server that stands there twice is one.
+    Of a server that is listed twice, the first row counts.
     """
     decoded = _SERVERS.decode(body, body_format)
     servers_by_id = {row.id: _server(row) for row in reversed(decoded.rows)}
@@ -129,7 +128,7 @@ def decode_servers(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Server,
 
 
 def decode_server(body: bytes, body_format: BodyFormat) -> Server:
-    """Read ``/virtual_machines/:id``; raise Undecodable if it shows no server."""
+    """Decode ``/virtual_machines/:id``; raise Undecodable if it has no server."""
     decoded = _SERVERS.decode(body, body_format)
     if not decoded.rows:
         raise Undecodable("no virtual_machine in the answer")
@@ -137,7 +136,7 @@ def decode_server(body: bytes, body_format: BodyFormat) -> Server:
 
 
 def decode_version(body: bytes, body_format: BodyFormat) -> str:
-    """Read ``/version``; raise Undecodable if it names none."""
+    """Decode ``/version``; raise Undecodable if it has no version."""
     value = _json_version(body) if body_format == "json" else _xml_version(body)
     if type(value) in (int, float):
         value = str(value)
@@ -162,7 +161,7 @@ def _xml_version(body: bytes) -> object:
 
 def _backup(row: BackupRow, vm_id: int) -> Backup:
     backup_type, initiated = _type_and_initiator(row)
-    return Backup(  # its fields by position: this runs for every row of every answer
+    return Backup(  # by position, for speed: this runs for every row of every answer
         row.id,
         _target(row, backup_type, vm_id),
         row.built is True,
@@ -179,7 +178,7 @@ def _backup(row: BackupRow, vm_id: int) -> Backup:
 
 
 def _type_and_initiator(row: BackupRow) -> tuple[str, str]:
-    """Return the backup's type and what initiated it."""
+    """Return the backup's type and what initiated it, both in the words of 6.x."""
     backup_type, initiated = row.backup_type or "", row.initiated or ""
     if backup_type in (NORMAL, INCREMENTAL):
         return backup_type, initiated
@@ -207,19 +206,19 @@ def _size_bytes(kib: int | None) -> int | None:
 
 
 def plausible(amount: Amount | None) -> Amount | None:
-    """Return an amount, or None when nothing can be that large or below zero.
+    """Return an amount, or None if it is negative or implausibly large.
 
-    An impossible one says nothing; the rest of its row may be good all the same.
+    The other fields of such a row can be used all the same.
     """
     return amount if amount is not None and 0 <= amount < _MAX_EXACT_FLOAT else None
 
 
 def unix_seconds(moment: datetime | None) -> int | float | None:
-    """Return a moment as Unix seconds, or None when it cannot be true.
+    """Return a moment in Unix seconds, or None if it is implausible.
 
-    Whole ones, as most are, are integers.
+    Whole seconds, as in most rows, are integers.
     """
-    # As a last success, a date like 9999-12-31 would say for ever that all is well.
+    # With a date like 9999-12-31 as its last success a server would never be stale.
     if moment is None:
         return None
     timestamp = moment.timestamp()

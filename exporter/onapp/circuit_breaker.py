@@ -1,8 +1,7 @@
-"""Whether a panel may be asked at this moment; learns from how each request ended.
+"""The circuit breaker of a panel: it decides whether a request may be sent.
 
-Two things must never happen: a panel in trouble is hammered, and refused credentials
-are tried until the account is locked. Source: wrong credentials lock an OnApp account
-after a few tries.
+It protects a failing panel from further load, and an account from being locked: OnApp
+locks an account after a few requests with wrong credentials.
 """
 
 from __future__ import annotations
@@ -24,24 +23,28 @@ _TOO_MANY_REQUESTS = 429
 
 
 class BreakerState(enum.Enum):
-    """What may be sent to a panel."""
+    """What a circuit breaker lets through."""
 
-    CLOSED = "any number of requests"
-    HALF_OPEN = "one request alone, to find out how the panel is"
-    OPEN = "nothing"
+    CLOSED = "closed"
+    """Any number of requests."""
+    HALF_OPEN = "half-open"
+    """One trial request at a time."""
+    OPEN = "open"
+    """No request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AuthFailures:
-    """What speaks against credentials."""
+    """The failed attempts to authenticate with one pair of credentials."""
 
     refusals: int = 0
-    """How often they were refused; what worked for an hour begins anew."""
+    """Refusals; after an hour of success the count starts at zero again."""
     cancellations: int = 0
-    """How often they were tried since, and nobody waited for the answer."""
+    """Consecutive trial requests that were cancelled before their answer."""
     retry_at: float = 0.0
+    """Monotonic time before which they must not be sent again."""
     refused: bool = False
-    """Whether they were refused when they were last tried."""
+    """Whether the last attempt was refused."""
 
 
 _NO_FAILURES = _AuthFailures()
@@ -49,38 +52,40 @@ _NO_FAILURES = _AuthFailures()
 
 @dataclass(slots=True, eq=False)
 class CredentialState:
-    """How credentials stand with one panel; shared by all who ask it.
+    """Which credentials one panel accepts and refuses.
 
-    ``sharers`` is how many exporters use the same account: each one's tries count
-    towards the same lock-out, so each waits longer.
+    All circuit breakers of the same panel share it, as all their attempts count
+    towards the same lock-out of the account.
     """
 
     now: Callable[[], float]
+    """Returns monotonic seconds."""
     jitter: Callable[[], float]
     """Returns a number from 0 to 1."""
     sharing_exporters: int = 1
+    """How many exporters use the same account: each waits that many times longer."""
     _accepted_by_username: dict[str, Credentials] = field(default_factory=dict)
-    """By user name."""
     _failures: dict[Credentials, _AuthFailures] = field(default_factory=dict)
     _trial_owners: dict[Credentials, object] = field(default_factory=dict)
+    """Who may send the trial request with credentials not yet accepted."""
 
     def accepted(self, credentials: Credentials) -> bool:
-        """Tell whether the panel knows them."""
+        """Return whether the panel accepted these credentials at the last attempt."""
         return self._accepted_by_username.get(credentials.username) == credentials
 
     def refused(self, credentials: Credentials) -> bool:
-        """Tell whether the panel refused them when they were last tried."""
+        """Return whether the panel refused these credentials at the last attempt."""
         return self._failures_of(credentials).refused
 
     def seconds_to_retry(self, credentials: Credentials) -> float:
-        """Return how long they are not to be tried again."""
+        """Return for how long these credentials must not be sent again."""
         return max(0.0, self._failures_of(credentials).retry_at - self.now())
 
     def record_success(self, credentials: Credentials) -> None:
-        """Learn that the panel knows them."""
+        """Record that the panel accepted these credentials."""
         failures = self._failures_of(credentials)
         if failures.refused and self.seconds_to_retry(credentials):
-            return  # asked before they were refused: that says nothing of now
+            return  # the request was sent before the refusal
         self._accepted_by_username[credentials.username] = credentials
         if failures.refusals:
             self._failures[credentials] = _AuthFailures(
@@ -90,10 +95,10 @@ class CredentialState:
             self._failures.pop(credentials, None)
 
     def record_refusal(self, credentials: Credentials) -> None:
-        """Learn that the panel refused them."""
+        """Record that the panel refused these credentials."""
         failures = self._failures_of(credentials)
         if failures.refused and self.seconds_to_retry(credentials):
-            return  # requests that were under way together count as one try
+            return  # requests that were in flight together count as one attempt
         earlier_refusals = failures.refusals
         if self.accepted(credentials):
             del self._accepted_by_username[credentials.username]
@@ -113,10 +118,10 @@ class CredentialState:
         )
 
     def record_cancellation(self, credentials: Credentials, owner: object) -> None:
-        """Learn that the answer to a request was not waited for.
+        """Record that a request was cancelled before its answer.
 
-        It may have been a refusal: one request alone finds out. If it was that one,
-        the next has to wait, longer each time.
+        The answer may have been a refusal, so a trial request has to find out. If the
+        trial request itself was cancelled, the next one waits, longer each time.
         """
         if self.accepted(credentials):
             del self._accepted_by_username[credentials.username]
@@ -132,15 +137,15 @@ class CredentialState:
             )
 
     def claim_trial(self, credentials: Credentials, owner: object) -> bool:
-        """Tell whether ``who`` may try them now; nobody else may until the release."""
+        """Claim the trial request; return whether it is now reserved for ``owner``."""
         return self._trial_owners.setdefault(credentials, owner) is owner
 
     def holds_trial(self, credentials: Credentials, owner: object) -> bool:
-        """Tell whether ``who`` is trying them."""
+        """Return whether ``owner`` has claimed the trial request."""
         return self._trial_owners.get(credentials) is owner
 
     def release_trial(self, owner: object) -> None:
-        """Let others try what ``who`` tried."""
+        """Release the trial requests that ``owner`` has claimed."""
         trials = self._trial_owners.items()
         self._trial_owners = {tried: by for tried, by in trials if by is not owner}
 
@@ -160,19 +165,19 @@ class CredentialState:
 
 @dataclass(slots=True, eq=False)
 class CircuitBreaker:
-    """Opens and closes one poller's way to its panel."""
+    """Allows or blocks the requests of one poller to its panel."""
 
     credentials: Callable[[], Credentials]
     credential_state: CredentialState
     longest_pause_seconds: float
     last_proven_at: float | None = None
-    """When the panel last answered somebody whom it knows."""
+    """Monotonic time of the last answer that proved the credentials; None: none yet."""
     _consecutive_failures: int = 0
     _consecutive_pauses: int = 0
     _paused_until: float = 0.0
 
     def take_over(self, other: CircuitBreaker) -> None:
-        """Begin with what another gate knows of the same panel."""
+        """Continue from another breaker of the same panel."""
         self.last_proven_at = other.last_proven_at
         self._consecutive_failures, self._consecutive_pauses = (
             other._consecutive_failures,
@@ -181,7 +186,7 @@ class CircuitBreaker:
         self._pause(other._paused_until - self.credential_state.now())
 
     def state(self) -> BreakerState:
-        """Return what may be sent now."""
+        """Compute the state of this moment."""
         credentials = self.credentials()
         if self._open_seconds(credentials):
             return BreakerState.OPEN
@@ -190,10 +195,10 @@ class CircuitBreaker:
         return BreakerState.CLOSED if closed else BreakerState.HALF_OPEN
 
     def admitted_credentials(self) -> Credentials | None:
-        """Return what a request may be sent with now; None: it may not be sent.
+        """Return the credentials for a request now; None: it must not be sent.
 
-        What is not proven goes with the one request that has claimed it, and with no
-        other that began when the secret was another.
+        Credentials that are not accepted yet are only for the owner of the trial
+        request, not for requests that were planned with an earlier secret.
         """
         credentials = self.credentials()
         if self._open_seconds(credentials):
@@ -203,33 +208,33 @@ class CircuitBreaker:
         return credentials if accepted or holds_trial else None
 
     def claim_trial(self) -> bool:
-        """Tell whether the one request that is permitted may come from here."""
+        """Claim the trial request; return whether this breaker may send it."""
         return self.credential_state.claim_trial(self.credentials(), self)
 
     def release_trial(self) -> None:
-        """Leave the one request that is permitted to whoever wants it."""
+        """Release the trial request for other breakers of the panel."""
         self.credential_state.release_trial(self)
 
     def credentials_refused(self) -> bool:
-        """Tell whether the present credentials are known to be refused."""
+        """Return whether the panel refused the current credentials."""
         return self.credential_state.refused(self.credentials())
 
     def credentials_backing_off(self) -> bool:
-        """Tell whether only other credentials would be tried now."""
+        """Return whether the current credentials must not be sent yet."""
         return self.credential_state.seconds_to_retry(self.credentials()) > 0
 
     def open_seconds(self) -> float:
-        """Return how long nothing will be permitted, if nothing changes."""
+        """Return for how long the breaker stays open if the secret does not change."""
         return self._open_seconds(self.credentials())
 
     def record_success(self, credentials: Credentials) -> None:
-        """Learn that the panel answered somebody whom it knows."""
+        """Record an answer that proves the credentials."""
         self.last_proven_at = self.credential_state.now()
         self.credential_state.record_success(credentials)
         self._consecutive_failures = self._consecutive_pauses = 0
 
     def record_failure(self, credentials: Credentials, error: PanelError) -> None:
-        """Learn that a request brought nothing."""
+        """Record a failed request; some errors still prove the credentials."""
         if isinstance(error, Unauthorized):
             self.credential_state.record_refusal(credentials)
         elif error.authenticated:
@@ -238,7 +243,7 @@ class CircuitBreaker:
             self._count_failure(credentials, error)
 
     def record_cancellation(self, credentials: Credentials) -> None:
-        """Learn that a request was given up before its end."""
+        """Record that a request was cancelled."""
         self.credential_state.record_cancellation(credentials, self)
 
     def _open_seconds(self, credentials: Credentials) -> float:
@@ -246,7 +251,7 @@ class CircuitBreaker:
         return max(paused_seconds, self.credential_state.seconds_to_retry(credentials))
 
     def _count_failure(self, credentials: Credentials, error: PanelError) -> None:
-        """Suspect the panel; pause when it was not just one server's trouble."""
+        """Count a failure; open the breaker unless only one server may be affected."""
         self._consecutive_failures += 1
         trips = (
             self._consecutive_failures >= _FAILURE_THRESHOLD
@@ -255,7 +260,7 @@ class CircuitBreaker:
         )
         retry_after_seconds = error.retry_after_seconds
         if retry_after_seconds is not None:
-            # One server, or the whole panel? One request will tell.
+            # It may concern one server or the whole panel: a trial request finds out.
             self._consecutive_failures = max(
                 self._consecutive_failures, _FAILURE_THRESHOLD
             )
@@ -276,5 +281,5 @@ class CircuitBreaker:
 
 
 def _is_rate_limit(error: PanelError) -> bool:
-    """Tell whether the panel counts requests, whatever they ask for."""
+    """Return whether the panel limits the rate of all requests."""
     return isinstance(error, UnexpectedStatus) and error.status == _TOO_MANY_REQUESTS

@@ -1,9 +1,8 @@
-"""Ask a panel: address, credentials, time-out, size. Knows HTTP, not backups.
+"""The HTTP client of one panel: authentication, time-out, size limit, errors.
 
-Source: the control panel API as documented and recorded: HTTP Basic on every
-request, a session cookie to reuse, ETags, errors in three JSON shapes.
-aiohttp itself sends a GET once more when a reused connection turns out closed, but
-perhaps on another that is closed too.
+The API, as documented and recorded, uses HTTP Basic on every request, a session
+cookie, ETags, and errors in three JSON shapes. When a reused connection turns out to
+be closed, aiohttp retries a GET once, but possibly on another closed connection.
 """
 
 from __future__ import annotations
@@ -53,40 +52,40 @@ _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 4096
 _MIN_SESSION_LENGTH = 8
-"""A shorter cookie opens nothing, and may be a word."""
+"""A shorter cookie is no session secret, and may be a common word."""
 
 
 class ResponseObserver(Protocol):
-    """Is told of every answer."""
+    """Observes every HTTP response of a panel."""
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
-        """Note one answer: its HTTP status and how long it took."""
+        """Record the HTTP status of a response and the seconds until its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A panel's good answer."""
+    """A successful response of a panel, or 304."""
 
     body: bytes | None
-    """None: 304, what the ETag stands for is still true."""
+    """None: HTTP 304, the response with the same ETag is still valid."""
     etag: str | None
     limit: int | None
-    """``X-Limit``: rows a page, as the panel counted."""
+    """``X-Limit``: the panel's number of rows per page."""
     total: int | None
-    """``X-Total``: rows in all."""
+    """``X-Total``: the number of rows on all pages."""
     has_paging_headers: bool
-    """Whether any paging header was there; without one the list is complete."""
+    """Whether there was any paging header; without one the list is complete."""
     skew_seconds: float | None
-    """The panel's clock minus ours."""
+    """The panel's clock minus the local one."""
 
 
 class Sessions(NamedTuple):
-    """Two ways to one panel, with the same cookies."""
+    """The HTTP sessions of one panel; they share their cookies."""
 
     keep_alive: aiohttp.ClientSession
-    """Uses its connections again, and notes that in the Attempt."""
+    """Reuses connections, and sets ``Attempt.reused`` when it does."""
     single_use: aiohttp.ClientSession
-    """Opens a connection for each request."""
+    """Opens a new connection for each request."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -96,15 +95,15 @@ class Sessions(NamedTuple):
 
 @dataclass(slots=True)
 class Attempt:
-    """One request, while it is being sent."""
+    """The trace context of one request."""
 
     reused: bool = False
-    """Whether its connection had been used before."""
+    """Whether its connection was used before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Sends GET requests to one panel, and its credentials to nowhere else."""
+    """Sends GET requests to one panel; the credentials go nowhere else."""
 
     sessions: Sessions
     url: yarl.URL
@@ -115,9 +114,9 @@ class Client:
     clock: Clock
     heartbeat: Heartbeat
     proxy_url: str | None = field(default=None, repr=False)
-    """It may hold a password."""
+    """May contain a password."""
     server_name: str | None = None
-    """What the panel's certificate must be for, when not the host of ``url``."""
+    """The name that the panel's certificate must have; None: the host of ``url``."""
 
     async def get(
         self,
@@ -128,7 +127,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         etag: str | None = None,
     ) -> Answer:
-        """Return the answer to ``GET path``; raise PanelError and nothing else."""
+        """Return the answer to ``GET path``; raises only PanelError."""
         try:
             async with self._timeout():
                 headers = self._headers(credentials, etag)
@@ -144,7 +143,7 @@ class Client:
                 f"the proxy answered HTTP {error.status}", status=error.status
             ) from None
         except aiohttp.ClientError as error:
-            # Their texts quote headers and bodies.
+            # Not the text of the error: it quotes headers and bodies.
             raise Unreachable(
                 f"the answer broke off or is not HTTP ({type(error).__name__})"
             ) from None
@@ -185,7 +184,7 @@ class Client:
     async def _send(
         self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None
     ) -> aiohttp.ClientResponse:
-        """Send a request, on a new connection if old ones turn out to be closed."""
+        """Send a request; retry on a new connection if a reused one was closed."""
         attempt = Attempt()
 
         def send(session: aiohttp.ClientSession) -> _PendingResponse:
@@ -218,7 +217,7 @@ class Client:
     async def _read_body(
         self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> bytes | None:
-        """Take the body whole or not at all: status, type, size."""
+        """Return the body if status, type and size are right; None for 304."""
         if response.status == 304:
             return None
         if not 200 <= response.status < 300:
@@ -236,7 +235,7 @@ class Client:
     async def _read_error(
         self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> str:
-        """Return what the panel says, unless it speaks of the credentials."""
+        """Return the panel's error message; empty if it is about the credentials."""
         if response.status in (401, 407):
             return ""
         body = await _read_at_most(response, _MAX_ERROR_BYTES)
@@ -244,7 +243,7 @@ class Client:
         return error_text(body, self.body_format, secrets=secrets)
 
     def _other_secrets(self) -> Iterator[str]:
-        """Yield what else goes with a request: the proxy's account, cookies."""
+        """Yield the other secrets of a request: the proxy's account and cookies."""
         proxy = yarl.URL(self.proxy_url or "")
         if proxy.user or proxy.password:
             yield from Credentials(
@@ -259,14 +258,14 @@ _PAGING_HEADERS = ("Page", "Limit", "Total")
 
 
 def _connection_error(error: OSError) -> str:
-    """Return what the system calls it, where it has a number for it."""
+    """Return the system's text for the error number, or else the error's own."""
     if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
         return f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
     return one_line(str(error)) or type(error).__name__
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Return at most ``most`` bytes of the body."""
+    """Return the first ``max_bytes`` of the body."""
     chunks: list[bytes] = []
     remaining = max_bytes
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
@@ -307,7 +306,7 @@ def _integer(headers: CIMultiDictProxy[str], name: str) -> int | None:
 
 
 def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
-    """Return the seconds of ``Retry-After``, which may also be a date (RFC 9110)."""
+    """Return ``Retry-After`` in seconds; it may also be a date (RFC 9110)."""
     seconds = _integer(headers, "Retry-After")
     if seconds is not None:
         return float(seconds)
@@ -320,11 +319,11 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
 
 def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | None:
     panel_time = _unix_seconds(headers.get("Date"))
-    # The header is cut to whole seconds: half a second is its mean error.
+    # The header has whole seconds: on average it is half a second too low.
     return None if panel_time is None else panel_time + 0.5 - local_time
 
 
-@lru_cache(maxsize=8)  # answers come many a second
+@lru_cache(maxsize=8)  # many responses have the same second
 def _unix_seconds(value: str | None) -> float | None:
     try:
         return None if value is None else parsedate_to_datetime(value).timestamp()
@@ -336,10 +335,10 @@ _USER_AGENT = "onapp-backup-exporter/{version}"
 
 
 def open_sessions(panel: Panel, version: str) -> Sessions:
-    """Return sessions for one panel alone; raise ConfigError if its TLS is unusable.
+    """Return the sessions of one panel; raise ConfigError if its TLS is unusable.
 
-    They keep the panel's session cookie, also where the panel is named by address:
-    every request without it would open a new session there.
+    They keep the panel's session cookie, even if the host is an IP address: without
+    it each request would open a new session on the panel.
     """
     ssl_context = _ssl_context(panel)
     cookies = aiohttp.CookieJar(unsafe=True)
@@ -364,7 +363,7 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
 
 
 def _reuse_tracing() -> aiohttp.TraceConfig:
-    """Return what tells an Attempt whether its connection was used before."""
+    """Return a trace configuration that sets ``Attempt.reused``."""
 
     async def set_reused(context: SimpleNamespace, *, reused: bool) -> None:
         context.trace_request_ctx.reused = reused
@@ -379,7 +378,7 @@ def _reuse_tracing() -> aiohttp.TraceConfig:
 
 def _ssl_context(panel: Panel) -> ssl.SSLContext | bool:
     if panel.url.scheme == "http":
-        return True  # never used: reading the system's authorities takes its time
+        return True  # not used: loading the system's CA certificates is slow
     try:
         return panel.tls.ssl_context()
     except OSError as error:

@@ -1,10 +1,10 @@
-"""A panel's bytes → typed rows, from JSON and XML alike; knows no backup semantics.
+"""Response bodies → typed rows, from JSON and XML alike; no backup semantics.
 
-Only the fields that a row type names become values: server lists carry root passwords,
-which end here. A row that cannot be decoded costs that row only.
-Shapes accepted: a list of one-key objects (what every recorded panel sends), a list
-of bare rows, one wrapped row; in XML also the list whose fields stand directly in
-the root (as the vendor's page prints it) and Rails' ``nil-classes`` for "empty".
+Only the fields of the row type are decoded: lists of servers contain root passwords,
+which go no further. A row that cannot be decoded is skipped, the others are kept.
+Accepted shapes: a list of one-key objects (as all recorded panels send), a list of
+bare rows, one wrapped row; in XML also a list whose fields are directly in the root
+(as on the vendor's page) and Rails' ``nil-classes`` for an empty list.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .xml_filter import FieldFilter, SafeExpat
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
+"""What msgspec raises for a body that it cannot decode."""
 UNKNOWN_ID = "?"
-"""The id of a row that does not say it readably."""
+"""Stands for the id of a row whose id is unreadable."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
 _KNOWN_ROOTS = ("html", "error", "errors", "hash", "objects")
-"""What an error may name; anything else may be any text."""
+"""Root elements that an error message may name; others could be any text."""
 _STRIPPED_TYPES = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRow:
-    """A row that could not be used; never holds anything of its body but the id."""
+    """A row that cannot be used: only its id and the error, nothing else of it."""
 
     row_id: str
     message: str
@@ -45,23 +45,23 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[Row]):
-    """What one answer listed."""
+    """The rows of one answer."""
 
     rows: tuple[Row, ...]
     skipped: tuple[SkippedRow, ...] = ()
 
 
 class _RowId(msgspec.Struct):
-    """All that is looked at of a row that cannot be used."""
+    """The id of a row that cannot be used."""
 
     id: Any = None
 
 
 class RowDecoder(Generic[Row]):
-    """Decodes lists of one kind of row, called ``name`` on the wire."""
+    """Decodes lists of one row type; ``name`` is that of its element or key."""
 
     def __init__(self, name: str, row: type[Row]) -> None:
-        """Prepare the decoders once: building them costs more than a body does."""
+        """Build the decoders once: that takes longer than decoding a body."""
         self.name = name
         self.row = row
         self._field_filter = FieldFilter(frozenset(row.__struct_encode_fields__))
@@ -79,12 +79,12 @@ class RowDecoder(Generic[Row]):
             wrapped, strict=False
         )
         self._list_decoder: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(
-            list[wrapped],  # type: ignore[valid-type]  # made at run time
+            list[wrapped],  # type: ignore[valid-type]  # created at run time
             strict=False,
         )
 
     def decode(self, body: bytes, body_format: BodyFormat) -> Rows[Row]:
-        """Return the rows of ``body``; raise Undecodable when it is no list of them."""
+        """Return the rows of ``body``; raise Undecodable if it is no list of them."""
         return (
             self._decode_json(body) if body_format == "json" else self._decode_xml(body)
         )
@@ -96,7 +96,7 @@ class RowDecoder(Generic[Row]):
             return self._collect(self._raw_rows(body), self._json_row)
 
     def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
-        """Split a list whose rows are not all in order."""
+        """Split a list into rows, as some of them cannot be decoded."""
         try:
             root = msgspec.json.decode(
                 body, type=list[msgspec.Raw] | dict[str, msgspec.Raw]
@@ -131,10 +131,10 @@ class RowDecoder(Generic[Row]):
             return self._lenient_row(fields.get(self.name, fields))
 
     def _lenient_row(self, fields: Any) -> Row:
-        """Read a row some of whose values are not written as they should be."""
+        """Decode a row that has values in an unexpected notation."""
         if not isinstance(fields, dict):
             raise msgspec.ValidationError("no object")
-        # Only what is used: a list of servers carries passwords too.
+        # Only the fields in use: a list of servers contains passwords too.
         used = {
             key: _normalized(fields[key])
             for key in self.row.__struct_encode_fields__
@@ -148,7 +148,7 @@ class RowDecoder(Generic[Row]):
         )
 
     def _row_elements(self, root: tuple[str, Any]) -> list[Any]:
-        """Find the rows below the root element, whichever way they are written."""
+        """Return the rows below the root element, in any of the accepted shapes."""
         tag, content = root
         if tag == self.name:
             return [content]
@@ -171,7 +171,7 @@ class RowDecoder(Generic[Row]):
             return self._attributed_xml_row(element)
 
     def _attributed_xml_row(self, element: dict[str, Any]) -> Row:
-        """Read a row some of whose fields have attributes that matter."""
+        """Decode a row some of whose fields have XML attributes."""
         fields = {
             key: xml_value(element[key])
             for key in self.row.__struct_encode_fields__
@@ -191,7 +191,7 @@ class RowDecoder(Generic[Row]):
             except DECODE_ERRORS as error:
                 skipped.append(SkippedRow(self._row_id(item), str(error)))
         if skipped and not rows:
-            # As an empty list it would claim that there is nothing.
+            # An empty list would mean that there are no rows.
             first = skipped[0]
             raise Undecodable(
                 f"no {self.name} row readable; id {first.row_id}: {first.message}",
@@ -200,7 +200,7 @@ class RowDecoder(Generic[Row]):
         return Rows(tuple(rows), tuple(skipped))
 
     def _row_id(self, item: Any) -> str:
-        """Name a row for the log, if it has a number at all."""
+        """Return a row's id for the log, or UNKNOWN_ID."""
         if isinstance(item, msgspec.Raw):
             try:
                 item = msgspec.to_builtins(self._id_decoder.decode(item))
@@ -218,9 +218,9 @@ def _row_ids(item: Any, name: str) -> Iterator[int]:
 
 
 def _normalized(value: Any) -> Any:
-    """Return a value as its type is written: nothing is null, no second is a 61st.
+    """Return a string without white space around it; None if it is empty.
 
-    Python's times know no leap seconds; such a one is taken for the second before.
+    A leap second becomes the second before: Python's datetime does not support it.
     """
     if not isinstance(value, str):
         return value
@@ -232,7 +232,7 @@ def _normalized(value: Any) -> Any:
 
 
 def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
-    """Return the root element's name and its content as xmltodict reads it."""
+    """Return the root element's name, and its content as xmltodict parses it."""
     try:
         document = xmltodict.parse(
             body, strip_whitespace=False, encoding=None, expat=expat_module
@@ -244,7 +244,7 @@ def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
 
 
 def xml_value(value: Any) -> Any:
-    """Return an element's text, or None when it is nil or empty."""
+    """Return an element's text; None if it is nil or empty."""
     if not isinstance(value, dict):
         return value
     if str(value.get("@nil", "")).lower() == "true":

@@ -1,4 +1,4 @@
-"""What a panel says when it refuses: its error bodies → one short line.
+"""Error bodies of a panel → one short line for the log.
 
 Source: recorded bodies ``{"error": "…"}``, ``{"errors": ["…"]}``,
 ``{"errors": {"base": ["…"]}}``, ``<errors><error>…</error></errors>``, and HTML.
@@ -19,9 +19,9 @@ _MAX_LENGTH = 200
 
 
 def error_text(body: bytes, body_format: BodyFormat, *, secrets: Iterable[str]) -> str:
-    """Return what an error body says, or nothing when it is in no known shape.
+    """Return the message in an error body; empty if its shape is unknown.
 
-    ``hide`` are the forms in which the panel may repeat a secret.
+    ``secrets`` are removed, as the panel may repeat them in any of these forms.
     """
     try:
         text = "; ".join(_texts(_errors(body, body_format)))
@@ -33,12 +33,12 @@ def error_text(body: bytes, body_format: BodyFormat, *, secrets: Iterable[str]) 
 
 
 def one_line(text: str) -> str:
-    """Return the beginning of a text that somebody else wrote, fit for the log."""
+    """Return the beginning of an untrusted text as one printable line."""
     return printable(" ".join(text.split())[:_MAX_LENGTH])
 
 
 def printable(text: str) -> str:
-    """Blank out what could move a cursor, or turn the direction of writing."""
+    """Replace control characters and changes of the writing direction by spaces."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
@@ -53,7 +53,7 @@ def _errors(body: bytes, body_format: BodyFormat) -> Any:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text, however deep the panel has put it."""
+    """Yield all non-empty texts in nested objects and lists."""
     if isinstance(value, str):
         yield from filter(None, [value.strip()])
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Answers that are decoded, and the lists that come in pages of them."""
+"""Decoded responses, and lists that are read page by page."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .client import Answer
 from .decode import UNKNOWN_ID
 
 ROWS_PER_PAGE = 100
-"""Rows asked for at once; a panel may cap it."""
+"""Requested rows per page; the panel may return fewer."""
 
 
 T = TypeVar("T")
 
 
 class Identified(Protocol):
-    """A row of a list."""
+    """A value with an id that is unique in its list."""
 
     @property
     def id(self) -> int:
-        """Return what no other row of the list has."""
+        """Return the id."""
 
 
 Value = TypeVar("Value", bound=Identified)
@@ -34,32 +34,32 @@ Value = TypeVar("Value", bound=Identified)
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[Value]):
-    """What a panel lists, over all pages."""
+    """The rows of all pages of a list."""
 
     values: tuple[Value, ...]
     skipped_ids: tuple[str, ...] = ()
-    """The ids, if they have any, of rows without use: they exist all the same."""
+    """The ids of rows that cannot be used; UNKNOWN_ID where the id is unreadable."""
     truncated: bool = False
-    """Whether the panel has more than it listed, or never came to an end."""
+    """Whether the panel has more rows than it listed."""
     changed_while_read: bool = False
-    """Whether rows came or went between pages: one may have slipped through."""
+    """Whether rows were added or removed between pages: one may be missing."""
 
     @property
     def complete(self) -> bool:
-        """Tell whether what is not among these is gone."""
+        """Whether a row that is not listed does not exist."""
         return not (self.skipped_ids or self.truncated or self.changed_while_read)
 
     def raise_if_truncated(self) -> None:
-        """Raise Undecodable when the panel has more; what there is counts still."""
+        """Raise Undecodable if rows are missing; those listed can still be used."""
         if self.truncated:
             raise Undecodable("the panel has more rows than it lists")
 
     def ids(self) -> frozenset[int]:
-        """Return the ids of all."""
+        """Return the ids of the rows."""
         return frozenset(value.id for value in self.values)
 
     def may_omit(self, row_id: int) -> bool:
-        """Tell whether a row that is not among these may exist all the same."""
+        """Return whether a row that is not listed may exist nevertheless."""
         any_row = (
             self.truncated or self.changed_while_read or UNKNOWN_ID in self.skipped_ids
         )
@@ -68,15 +68,15 @@ class Listed(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list."""
+    """One page of a list."""
 
     values: tuple[T, ...]
     is_last: bool
-    """Whether nothing comes after it."""
+    """Whether no page follows."""
 
 
 class DecodedResponse(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    """One answer, decoded, with what its headers said."""
+    """A decoded answer with its headers."""
 
     content: T
     etag: str | None
@@ -84,17 +84,19 @@ class DecodedResponse(msgspec.Struct, Generic[T], frozen=True, gc=False):
     total: int | None
     has_paging_headers: bool
     digest: bytes
-    """Of the body: an equal one is not decoded again."""
+    """SHA-256 of the body: an equal body is not decoded again."""
     had_body: bool
-    """Whether the last answer had a body, though it may have been an equal one."""
+    """Whether the last answer had a body; False: it was HTTP 304."""
 
 
 def decode_response(
     answer: Answer, cached: DecodedResponse[T] | None, parse: Callable[[bytes], T]
 ) -> DecodedResponse[T]:
-    """Decode an answer, or return what was known when that is still true."""
+    """Decode an answer; reuse the cached content if it is unchanged."""
     if answer.body is not None:
-        digest = sha256(answer.body).digest()  # processors have it built in
+        digest = sha256(
+            answer.body
+        ).digest()  # fast: processors have instructions for it
         if cached is not None and cached.digest == digest:
             content = cached.content
         else:
@@ -110,7 +112,7 @@ def decode_response(
         )
     if cached is None or cached.etag is None:
         raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
-    # The page is the same, but others may follow it now: no total is remembered.
+    # The page is unchanged, but others may follow now: the old total is not kept.
     return DecodedResponse(
         cached.content,
         answer.etag or cached.etag,
@@ -123,11 +125,11 @@ def decode_response(
 
 
 def is_last_page(response: DecodedResponse[Parsed[Any]], rows_seen: int) -> bool:
-    """Tell whether a list ends with this page.
+    """Return whether a list ends with this page.
 
-    Without any paging header it was all of it; but when it is just as long as was
-    asked for, the headers may be what is missing. A page may be shorter than it says,
-    so the total decides, if it can be true.
+    Without paging headers the page is the whole list, unless it has exactly the
+    requested number of rows: then only the headers may be missing. A page may have
+    fewer rows than its limit, so the total decides if it is plausible.
     """
     if rows_seen == response.total:
         return True
@@ -141,7 +143,7 @@ def is_last_page(response: DecodedResponse[Parsed[Any]], rows_seen: int) -> bool
 async def read_all_pages(
     read_page: Callable[[int], Awaitable[DecodedResponse[Parsed[Any]]]], max_pages: int
 ) -> Listed[Any]:
-    """Read a list page by page, from the first on."""
+    """Read the pages of a list until the last, or until one repeats earlier rows."""
     values: dict[int, Any] = {}
     totals: set[int] = set()
     skipped_ids: list[str] = []

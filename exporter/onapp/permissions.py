@@ -1,4 +1,4 @@
-"""What a role must be permitted, by resource, and what to do where it is not."""
+"""The permissions that a role needs by resource, and hints if one is missing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from ..model.entities import (
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A permission, as OnApp 6 calls it."""
+    """A permission of a role, by its name in OnApp 6."""
 
     names: str
     without: str
+    """What does not work without it."""
 
 
 PERMISSIONS: Mapping[str, Permission] = {
@@ -53,7 +54,7 @@ _ALWAYS_REQUESTED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
 
 
 def permission_hint(resource: str) -> str:
-    """Return what to do where the role may not read something."""
+    """Return the hint for a resource that the role may not read."""
     permission = PERMISSIONS[resource]
     hint = f"give the role {permission.names}; without it {permission.without}"
     if resource in _ALWAYS_REQUESTED:
@@ -62,7 +63,7 @@ def permission_hint(resource: str) -> str:
 
 
 def backups_hint(error: ExporterError) -> str:
-    """Return what to do where the backups of a known server cannot be read."""
+    """Return the hint for a known server whose backups cannot be read."""
     if isinstance(error, Forbidden):
         return permission_hint(BACKUPS)
     if isinstance(error, NotFound):
@@ -74,7 +75,7 @@ def backups_hint(error: ExporterError) -> str:
 
 
 def look_up_hint(error: ExporterError) -> str:
-    """Return what to do where a server that is configured cannot be looked up."""
+    """Return the hint for a configured server that cannot be looked up."""
     if isinstance(error, Forbidden):
         return permission_hint(VIRTUAL_MACHINES)
     if isinstance(error, NotFound):

@@ -1,8 +1,8 @@
-"""A panel's rows about what happens around backups → the model.
+"""Rows of the other resources → the model.
 
-Schedules, disks, transactions, backup servers and recovery points; servers and their
-backups are ``parser``'s. Source: vendor's pages and recorded answers of OnApp 2.2 to
-6.x. Logs (``log_output``), addresses and parameters are never decoded.
+Schedules, disks, transactions, backup servers and recovery points; for servers and
+backups see ``backups``. Source: the vendor's pages and recorded answers of OnApp 2.2
+to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SERVER_TYPES = (VIRTUAL_MACHINE, "VirtualServer", None)
 
 
 class ScheduleRow(msgspec.Struct):
-    """The fields that we use of a ``schedule`` row."""
+    """The fields of a ``schedule`` row that the exporter uses."""
 
     id: int
     target_type: str | None = None
@@ -49,7 +49,7 @@ class ScheduleRow(msgspec.Struct):
 
 
 class DiskRow(msgspec.Struct):
-    """The fields that we use of a ``disk`` row."""
+    """The fields of a ``disk`` row that the exporter uses."""
 
     id: int
     virtual_machine_id: int | None = None
@@ -58,7 +58,7 @@ class DiskRow(msgspec.Struct):
 
 
 class TransactionRow(msgspec.Struct):
-    """The fields that we use of a ``transaction`` row."""
+    """The fields of a ``transaction`` row that the exporter uses."""
 
     id: int
     action: str | None = None
@@ -72,7 +72,7 @@ class TransactionRow(msgspec.Struct):
 
 
 class BackupServerRow(msgspec.Struct):
-    """The fields that we use of a ``backup_server`` row."""
+    """The fields of a ``backup_server`` row that the exporter uses."""
 
     id: int
     label: str | None = None
@@ -81,7 +81,7 @@ class BackupServerRow(msgspec.Struct):
 
 
 class RecoveryPointRow(msgspec.Struct):
-    """The fields that we use of a ``recovery_point`` row."""
+    """The fields of a ``recovery_point`` row that the exporter uses."""
 
     id: int
     size: int | None = None
@@ -99,33 +99,33 @@ _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
 def decode_schedules(
     body: bytes, body_format: BodyFormat
 ) -> Parsed[tuple[Schedule, ...]]:
-    """Read a list of schedules, whatever they start."""
+    """Decode a list of schedules, of any action."""
     return _decode(_SCHEDULES, body, body_format, _schedule)
 
 
 def decode_disks(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Disk, ...]]:
-    """Read a list of disks."""
+    """Decode a list of disks."""
     return _decode(_DISKS, body, body_format, _disk)
 
 
 def decode_transactions(
     body: bytes, body_format: BodyFormat
 ) -> Parsed[tuple[Transaction, ...]]:
-    """Read a list of transactions."""
+    """Decode a list of transactions."""
     return _decode(_TRANSACTIONS, body, body_format, _transaction)
 
 
 def decode_backup_servers(
     body: bytes, body_format: BodyFormat
 ) -> Parsed[tuple[BackupServer, ...]]:
-    """Read ``/settings/backup_servers``."""
+    """Decode ``/settings/backup_servers``."""
     return _decode(_BACKUP_SERVERS, body, body_format, _backup_server)
 
 
 def decode_recovery_points(
     body: bytes, body_format: BodyFormat, *, vm_id: int
 ) -> Parsed[tuple[RecoveryPoint, ...]]:
-    """Read ``/virtual_machines/:id/backups/recovery_points``."""
+    """Decode ``/virtual_machines/:id/backups/recovery_points``."""
     return _decode(
         _RECOVERY_POINTS, body, body_format, lambda row: _recovery_point(row, vm_id)
     )
@@ -143,7 +143,7 @@ def _decode(
     for value in map(convert, decoded.rows):
         values_by_id.setdefault(
             value.id, value
-        )  # two of an id would be the same series twice
+        )  # a second one would duplicate its series
     return Parsed(tuple(values_by_id.values()), decoded.skipped, row_count)
 
 

@@ -1,7 +1,7 @@
-"""A parser of XML for xmltodict that passes on only the fields that are wanted.
+"""A filter between expat and xmltodict that passes on only the wanted fields.
 
-A row has twice as many fields as we use, and each costs xmltodict more than all else
-that is done with it. Nested lists and the passwords of servers are not even kept.
+Rows have twice as many fields as the exporter uses, and xmltodict is the slowest part
+of decoding. The filter also drops nested lists and the passwords of servers.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any
 from xml.parsers import expat
 
 _FIELDS_DEPTH = 2
-"""Of fields, in rows, in the root; what stands higher is always passed on."""
+"""The depth of fields, below rows and the root, which are always passed on."""
 _REDUNDANT_TYPES = ("integer", "boolean", "datetime", "dateTime")
-"""Types that the name of a field tells: as attributes they cost much, for nothing."""
+"""Types that are clear from the field's name: such attributes only cost time."""
 
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 
 
 class SafeExpat:
-    """Takes the place of the module expat in ``xmltodict.parse``: plain documents only.
+    """Replaces the module expat in ``xmltodict.parse``; refuses document types.
 
-    A panel declares no document type. Entities and default attributes, which stand
-    in one, turn a short answer into one without end.
+    A panel declares none. Entities and default attributes, which are declared in a
+    document type, can expand a short answer without limit.
     """
 
     @staticmethod
     def ParserCreate(  # noqa: N802  # as xmltodict calls it
         encoding: str | None, namespace_separator: str | None
     ) -> expat.XMLParserType:
-        """Return a parser."""
+        """Create a parser that raises ValueError for unexpected declarations."""
         parser = expat.ParserCreate(encoding, namespace_separator)
         parser.StartDoctypeDeclHandler = _refuse_document_type
         parser.XmlDeclHandler = _refuse_encoding
@@ -41,25 +41,25 @@ def _refuse_document_type(*_: object) -> None:
 
 
 def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
-    # For any other, expat would run whichever codec of Python's has that name.
+    # For any other encoding expat would call the Python codec of that name.
     if encoding is not None and encoding.lower() not in _ENCODINGS:
         raise ValueError("its encoding is none that a panel uses")
 
 
 class FieldFilter:
-    """Takes the place of the module expat in ``xmltodict.parse``."""
+    """Replaces the module expat in ``xmltodict.parse``; drops unwanted fields."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
-        """Pass on fields with these names."""
+        """Keep only fields with these names."""
         self.wanted = wanted
 
     def ParserCreate(self, *arguments: Any) -> _FilteringParser:  # noqa: N802  # expat's
-        """Make a parser."""
+        """Create a parser that filters."""
         return _FilteringParser(SafeExpat.ParserCreate(*arguments), self.wanted)
 
 
 class _FilteringParser:
-    """An expat parser whose handlers hear only of what is wanted."""
+    """An expat parser that calls its handlers only for wanted fields."""
 
     StartElementHandler: Callable[[str, Any], None]
     EndElementHandler: Callable[[str], None]
@@ -71,7 +71,7 @@ class _FilteringParser:
         self.__dict__.update(_parser=parser, _wanted=wanted)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Keep the handlers of what is sifted; all else is the parser's."""
+        """Keep the handlers that are filtered; pass all else on to the parser."""
         if name in _FilteringParser.__annotations__:
             self.__dict__[name] = value
         else:
@@ -81,7 +81,7 @@ class _FilteringParser:
         return getattr(self._parser, name)
 
     def Parse(self, body: bytes, final: bool) -> int:  # noqa: FBT001, N802  # expat's
-        """Parse, and tell the handlers."""
+        """Parse a body and call the handlers."""
         parser, wanted = self._parser, self._wanted
         start_element, end_element = self.StartElementHandler, self.EndElementHandler
         character_data = self.CharacterDataHandler
@@ -107,7 +107,7 @@ class _FilteringParser:
             else:
                 depth -= 1
                 end_element(name)
-            # What stands between fields is white space.
+            # Between fields there is only white space.
             parser.CharacterDataHandler = (
                 character_data if depth < _FIELDS_DEPTH else None
             )

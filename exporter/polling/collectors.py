@@ -1,6 +1,7 @@
-"""What one panel is asked for beside its servers' backups.
+"""The collectors of one panel: everything that is read besides inventory and backups.
 
-Errands concern the panel as a whole, particulars are read with each server.
+Panel-wide ones are jobs with an interval of their own; per-server ones are read right
+after a server's backups.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from .per_server import PerServerCollector
 from .schedules import ScheduleCollector
 
 _EXPIRY_CHECK_SECONDS = 60.0
-"""Less often than this nothing is found to be too old."""
+"""How often data are checked for their age."""
 
 
 @dataclass(slots=True, eq=False)
 class Collectors:
-    """Everything that one panel is asked for but inventory and backups."""
+    """The enabled collectors of one panel."""
 
     job_queue: JobQueue
     per_server: tuple[PerServerCollector, ...]
     schedules: ScheduleCollector | None
     store: PanelStore
     enabled: frozenset[str]
-    """Those that are switched on."""
+    """Names of the collectors that the configuration switches on."""
     clock: Clock
     _expiry_checked_at: float = 0.0
 
     def drop_disabled(self) -> None:
-        """Drop what the store holds of collectors that are switched off."""
+        """Remove from the store what a reload left of disabled collectors."""
         enabled = (collector for collector in self.per_server if collector.enabled)
         running = {job.status.key for job in self.job_queue.jobs}
         running |= {collector.status.key for collector in enabled}
@@ -62,26 +63,25 @@ class Collectors:
             self.store.backup_servers_until = 0.0
 
     async def read_server(self, vm_id: int) -> None:
-        """Read what belongs to one server; raise Unauthorized and nothing else."""
+        """Read the lists of one server; raises no error but Unauthorized."""
         self._assign_schedules(vm_id)
         for collector in self.per_server:
             await collector.read(vm_id)
-            self._assign_schedules(
-                vm_id
-            )  # its disks may tell which schedules are its own
+            # Its disks may show which schedules are its own.
+            self._assign_schedules(vm_id)
 
     def _assign_schedules(self, vm_id: int) -> None:
         if self.schedules is not None:
             self.schedules.assign(vm_id)
 
     def expire_server(self, vm_id: int) -> None:
-        """Drop what was read of a server too long ago."""
+        """Drop the lists of a server that are too old."""
         for collector in self.per_server:
             if collector.enabled:
                 collector.expire(vm_id)
 
     def expire_all(self) -> None:
-        """Drop all that was read too long ago, though nothing is read any more."""
+        """Drop all lists that are too old; works once a minute at most."""
         now = self.clock.monotonic()
         if now - self._expiry_checked_at < _EXPIRY_CHECK_SECONDS:
             return
@@ -92,6 +92,6 @@ class Collectors:
             self.expire_server(vm_id)
 
     def remove_server(self, vm_id: int) -> None:
-        """Forget a server that is gone."""
+        """Drop the state of a server that is gone."""
         for collector in self.per_server:
             collector.remove(vm_id)

@@ -1,7 +1,7 @@
-"""Which servers of a panel are read: those configured, or those discovered.
+"""Inventory: which servers of a panel are polled, those configured or all discovered.
 
-A server is gone only when a complete inventory no longer lists it; a failed or
-cut-short one takes nothing away. A configured server is never gone.
+A discovered server is removed only when a complete inventory no longer lists it; a
+failed or cut-short one removes nothing. A configured server is never removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Inventory:
-    """Keeps the servers of one panel's store and timetable."""
+    """Adds and removes the servers of one panel's store and scheduler."""
 
     store: PanelStore
     api: PanelApi
@@ -36,17 +36,17 @@ class Inventory:
     shard: Shard
     scheduler: Scheduler
     on_removed: Callable[[int], None]
-    """Is told of each server that is gone."""
+    """Called with each server that was removed."""
     _resolved_ids: dict[str, int] = field(default_factory=dict)
-    """What configured identifiers were resolved to."""
+    """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
-    """Why configured servers could not be looked up: logged when it changes."""
+    """Why configured servers could not be looked up; logged when the reason changes."""
 
     def add_known_servers(self) -> None:
-        """Let servers be read that are known before the panel describes them.
+        """Add the servers that are known before the first inventory.
 
-        These are the ones configured by number, and what a reload has left in the
-        store, as far as it is still wanted.
+        They are those configured by ID, and those that the store kept over a reload,
+        if they are still selected.
         """
         for known_id, entry in self.store.servers.items():
             if entry.state.server is not None:
@@ -68,9 +68,9 @@ class Inventory:
         return server is None or self.selection.selects(server)
 
     async def read(self) -> bool:
-        """Read the inventory and tell whether all of it came.
+        """Read the inventory; return whether it was complete.
 
-        Raises PanelError or NotSent when none of it did.
+        Raises PanelError or NotSent when nothing of it could be read.
         """
         try:
             if self.selection.configured:
@@ -93,7 +93,7 @@ class Inventory:
         known = self.store.servers
         for server in selected:
             entry = known.get(server.id)
-            # A watched server is expected what enter_known or its entry said.
+            # An unchanged server keeps the expectation that it was added with.
             if entry is None or entry.state.server != server:
                 self._add_or_update(server.id, server, None)
         kept = {server.id for server in selected}
@@ -118,9 +118,9 @@ class Inventory:
         return not inventory.truncated
 
     async def _look_up(self) -> bool:
-        """Look up what is configured, one by one or, when that is less, in a list.
+        """Look up the configured servers one by one, or in a list if that is shorter.
 
-        What could not be found the last time comes last: it may close the gate.
+        Those that failed the last time come last: they may open the circuit breaker.
         """
         listed: dict[int | str, Server] = {}
         if len(self.selection.configured) > ROWS_PER_PAGE:
@@ -158,7 +158,7 @@ class Inventory:
             str(n): error for n, error in self.look_up_errors.items()
         }
         self.store.servers_listed = len(kept.keys() - not_found)
-        # A single failure may be that server's own: it says nothing of the panel.
+        # A single failure may be about that server only, not about the panel.
         if len(errors) == len(self.selection.configured) > 1:
             _raise_unless_authenticated(errors)
         return not errors
@@ -172,7 +172,7 @@ class Inventory:
             raise
         except PanelError as error:
             if not isinstance(error, NotFound):
-                errors.append(error)  # else it is an answer: there is no such server
+                errors.append(error)  # 404 is an answer: there is no such server
             previous, hint = self.look_up_errors.get(vm_id), look_up_hint(error)
             if previous is None or previous.reason != error.reason:
                 log.warning(

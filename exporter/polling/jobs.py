@@ -1,8 +1,8 @@
-"""What is read of a panel as a whole: when, and how it goes.
+"""Panel-wide jobs, such as the list of all schedules: when they run and how they fare.
 
-A collector is one kind of reading. One that the panel refuses (no permission, no such
-address) is off: it is tried again now and then. Anything else that goes wrong is tried
-again soon, then later each time. The log speaks when that changes.
+A job runs at its interval. After a failure it runs again after 15 s, doubled each time
+up to its interval. A collector that the panel refuses (no permission, no such address)
+is disabled for an hour. Messages are logged when the state of a collector changes.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from ..onapp.backoff import exponential_pause
 log = structlog.get_logger()
 
 REFUSED = (Forbidden, NotFound, Unprocessable)
-"""What a panel answers when it never will, as it is."""
+"""Errors that the next attempt would meet again: something has to be changed."""
 DISABLED_SECONDS = 3600.0
-"""How long a refused collector is off."""
+"""How long a refused collector is not tried again."""
 _FIRST_RETRY_SECONDS = 15.0
 
 
 @dataclass(slots=True, eq=False)
 class CollectorStatus:
-    """How a collector fares, or one part of it."""
+    """Outcome of a collector, or of one part of it, in the store and in the log."""
 
     store: PanelStore
     collector: str
     part: str = ""
     _logged_errors: set[type[ExporterError]] = field(default_factory=set)
-    """What the log has told of since it last worked."""
+    """Error types that were logged since the last success."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return where the store holds the outcome."""
+        """Key of the outcome in the store."""
         return self.collector, self.part
 
     def record_success(self) -> None:
-        """Note a run that succeeded."""
+        """Store that the last run succeeded."""
         self.store.outcomes[self.key] = True
         self._log_recovery()
 
     def mark_unread(self) -> None:
-        """Note that nothing is known, because something better was refused."""
+        """Store a failure, without an error, until the first run succeeds."""
         self.store.outcomes[self.key] = False
 
     def clear(self) -> None:
-        """Note that it is no longer needed."""
+        """Remove the outcome: the collector is no longer used."""
         self.store.outcomes.pop(self.key, None)
         self._log_recovery()
 
@@ -64,7 +64,7 @@ class CollectorStatus:
         self._logged_errors.clear()
 
     def record_failure(self, error: ExporterError, **context: int) -> None:
-        """Note a run that failed, and log it if that is news."""
+        """Store that the last run failed; log an error type that is new."""
         self.store.outcomes[self.key] = False
         if type(error) in self._logged_errors:
             return
@@ -80,37 +80,38 @@ class CollectorStatus:
 
 @dataclass(slots=True, eq=False)
 class PanelJob:
-    """One reading of the panel as a whole that is repeated."""
+    """A periodic read of one panel-wide list."""
 
     status: CollectorStatus
     interval_seconds: float
     run: Callable[[], Awaitable[None]]
     due: float = 0.0
+    """Monotonic time of the next run."""
     tried: bool = False
-    """Whether it has ever run to its end, well or badly."""
+    """Whether it has run once, successfully or not."""
     _in_progress: bool = False
     _failures: int = 0
 
     def is_waiting(self) -> bool:
-        """Tell whether it is not being run."""
+        """Return whether the job is not in progress."""
         return not self._in_progress
 
     def mark_started(self) -> None:
-        """Take it in hand."""
+        """Set the job in progress."""
         self._in_progress = True
 
     def put_back(self) -> None:
-        """Return it undone: it stays due."""
+        """Leave the job due: its request was not sent."""
         self._in_progress = False
 
     def record_success(self, now: float) -> None:
-        """Plan the next run after a good one."""
+        """Plan the next run after a successful one."""
         self._in_progress, self.tried, self._failures = False, True, 0
         self.due = now + self.interval_seconds
         self.status.record_success()
 
     def record_failure(self, now: float, error: ExporterError) -> None:
-        """Plan the next run after a bad one."""
+        """Plan the next run after a failed one."""
         self._in_progress, self.tried = False, True
         self.status.record_failure(error)
         if isinstance(error, REFUSED):
@@ -125,12 +126,12 @@ class PanelJob:
 
 @dataclass(slots=True, eq=False)
 class JobQueue:
-    """All errands to one panel."""
+    """All jobs of one panel."""
 
     jobs: tuple[PanelJob, ...] = field(default=())
 
     def pop_due(self, now: float) -> PanelJob | None:
-        """Hand out the one that is due longest, if any is."""
+        """Return the most overdue job, then in progress; None: none is due."""
         job = self._first()
         if job is None or job.due > now:
             return None
@@ -138,14 +139,14 @@ class JobQueue:
         return job
 
     def next_due(self) -> float | None:
-        """Return when the next one is due."""
+        """Return when the next waiting job is due; None: none waits."""
         first = self._first()
         return None if first is None else first.due
 
     def all_tried(self) -> bool:
-        """Tell whether each has run to its end once, well or badly."""
+        """Return whether each job has run once, successfully or not."""
         return all(job.tried for job in self.jobs)
 
     def _first(self) -> PanelJob | None:
         waiting = (job for job in self.jobs if job.is_waiting())
-        return min(waiting, key=lambda errand: errand.due, default=None)
+        return min(waiting, key=lambda job: job.due, default=None)

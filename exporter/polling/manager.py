@@ -1,4 +1,8 @@
-"""The pollers that run, one a panel: started, and replaced when the file changes."""
+"""Manager of the pollers: one per panel, replaced when the configuration changes.
+
+``PollerManager`` starts and stops them; ``CollectorFactory`` says which collectors a
+panel has, from its configuration.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,9 @@ from ..model.entities import (
 from ..model.selection import Shard
 from ..model.store import PanelStore, Store
 from ..model.transaction_log import TransactionLog
-from ..onapp import api as reader
-from ..onapp import client
-from ..onapp.api import PanelApi
+from ..onapp.api import PanelApi, ReadObserver
 from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
-from ..onapp.client import Client, Sessions, open_sessions
+from ..onapp.client import Client, ResponseObserver, Sessions, open_sessions
 from ..onapp.paging import ROWS_PER_PAGE, Listed
 from .collectors import Collectors
 from .inventory import Inventory
@@ -36,25 +38,26 @@ from .schedules import ListCollector, ScheduleCollector
 from .transactions import TransactionCollector
 
 _MAX_PAUSE_SECONDS = 300.0
+"""Of a circuit breaker, unless the polling interval is shorter."""
 
 
-class RequestCounter(client.ResponseObserver, reader.ReadObserver, Protocol):
-    """Counts the requests to one panel."""
+class RequestCounter(ResponseObserver, ReadObserver, Protocol):
+    """Counts the requests to one panel, and what became of them."""
 
 
 class RequestCounters(Protocol):
-    """Has a counter for each panel."""
+    """The request counters of all panels."""
 
     def panel(self, name: str) -> RequestCounter:
-        """Return one panel's."""
+        """Return the counter of a panel."""
 
     def forget(self, panel: str) -> None:
-        """Drop one panel's."""
+        """Remove the counter of a panel."""
 
 
 @dataclass(slots=True, eq=False)
 class PanelTask:
-    """One panel's poller, at work once it has a task."""
+    """One panel's poller with its HTTP sessions; it runs once ``task`` is set."""
 
     panel: Panel
     sessions: Sessions
@@ -63,13 +66,13 @@ class PanelTask:
     _stopping: bool = False
 
     def is_hung(self) -> bool:
-        """Tell whether the poller does not turn though it should."""
+        """Return whether the poller should run and does not."""
         if self.task is None or (self.task.done() and self._stopping):
             return False
         return self.task.done() or not self.poller.heartbeat.is_alive()
 
     async def stop(self) -> None:
-        """End the polling and close the connections."""
+        """Stop the poller and close its connections."""
         self._stopping = True
         if self.task is not None:
             self.task.cancel()
@@ -79,23 +82,23 @@ class PanelTask:
 
 @dataclass(slots=True, eq=False)
 class PollerManager:
-    """Keeps one poller running for each panel of the configuration."""
+    """Runs one poller for each panel of the configuration."""
 
     store: Store
     counters: RequestCounters
     clock: Clock
     shard: Shard
     on_crash: Callable[[BaseException], None]
-    """Is called when a poller ends by itself, which it never should."""
+    """Called with the exception of a poller that ended by itself, a bug."""
     jitter: Callable[[], float]
     panel_tasks: dict[str, PanelTask] = field(default_factory=dict)
     _credential_states: dict[str, CredentialState] = field(default_factory=dict)
-    """By the address of the panel; kept, so that no reload makes a bad key new."""
+    """By the panel's address; kept, so that no reload retries a refused key."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
-        """Run pollers for just these panels; an unchanged one is not disturbed.
+        """Run pollers for exactly these panels; unchanged ones keep running.
 
-        Raises ConfigError, and changes nothing, when one of them cannot be asked.
+        Raises ConfigError, and changes nothing, when one of them cannot be created.
         """
         kept = {
             panel.name: self.panel_tasks[panel.name]
@@ -132,11 +135,11 @@ class PollerManager:
             self._start(task)
 
     def hung_panels(self) -> list[str]:
-        """Return the names of the panels whose poller does not turn."""
+        """Return the names of the panels whose poller should run and does not."""
         return [name for name, task in self.panel_tasks.items() if task.is_hung()]
 
     async def stop(self) -> None:
-        """End all polling."""
+        """Stop all pollers."""
         await asyncio.gather(*(task.stop() for task in self.panel_tasks.values()))
 
     def _start(self, panel_task: PanelTask) -> None:
@@ -149,9 +152,9 @@ class PollerManager:
             self.on_crash(error)
 
     def panel_task(self, panel: Panel) -> PanelTask:
-        """Return a panel's poller, not at work yet; raise ConfigError if none can be.
+        """Return a panel's poller, not running yet; raises ConfigError.
 
-        What is learned of credentials is shared by all that ask the same address.
+        Panels with the same address share what is known of their credentials.
         """
         sessions = open_sessions(panel, __version__)
         return PanelTask(panel, sessions, self._poller(panel, sessions))
@@ -223,7 +226,7 @@ class PollerManager:
         )
 
     def _take_over(self, panel_task: PanelTask) -> None:
-        """Give a new member what was known of the same panel until now."""
+        """Give a new poller what was known of the same panel until now."""
         previous = self.panel_tasks.get(panel_task.panel.name)
         if previous is not None and previous.panel.url == panel_task.panel.url:
             panel_task.poller.store.take_over(previous.poller.store)
@@ -239,18 +242,18 @@ _MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
 
 
 def has_few_servers(panel: Panel) -> bool:
-    """Tell whether so few servers are named that a whole cloud is too much."""
+    """Return whether the configured servers are few enough to be read one by one."""
     return 0 < len(panel.selection.configured) <= ROWS_PER_PAGE
 
 
 def transactions_interval_seconds(panel: Panel) -> float:
-    """Return how often the log of transactions is read."""
+    """Return the interval at which the transaction log is read."""
     return min(_MAX_TRANSACTIONS_INTERVAL_SECONDS, panel.poll.interval)
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorFactory:
-    """Makes the programme of one panel."""
+    """Creates the collectors of one panel: a new list is added here."""
 
     panel: Panel
     store: PanelStore
@@ -260,7 +263,7 @@ class CollectorFactory:
     scheduler: Scheduler
 
     def collectors(self) -> Collectors:
-        """Return what the configuration asks for."""
+        """Return the collectors that the configuration enables."""
         switches = self.panel.collectors
         schedules = self._schedule_collector() if switches.schedules else None
         per_server: list[PerServerCollector] = []
@@ -272,7 +275,7 @@ class CollectorFactory:
             recovery_points = self._per_server_collector(
                 RECOVERY_POINTS, RECOVERY_POINTS, fetch
             )
-            recovery_points.exclusive = False  # plugins number their own
+            recovery_points.exclusive = False  # IDs repeat: each plugin has its own
             per_server.append(recovery_points)
         return Collectors(
             JobQueue(tuple(self._jobs(schedules))),
@@ -313,7 +316,7 @@ class CollectorFactory:
             )
 
     def _owns(self, vm_id: int | None) -> bool:
-        """Tell whether a server's transactions are counted here."""
+        """Return whether the transactions of a server are counted by this exporter."""
         if self.panel.selection.partial:
             return vm_id in self.store.servers
         return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
@@ -326,7 +329,7 @@ class CollectorFactory:
         listed.raise_if_truncated()
 
     def _max_age_seconds(self) -> float:
-        """Return how old what is read at the discovery interval may become."""
+        """Return how old a panel-wide list may become."""
         return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
 
     def _schedule_collector(self) -> ScheduleCollector:
@@ -350,7 +353,7 @@ class CollectorFactory:
         name: str,
         collector: str,
         fetch: Callable[[int], Awaitable[Listed[Any]]],
-        enabled: bool = True,  # noqa: FBT001, FBT002  # what the field is called
+        enabled: bool = True,  # noqa: FBT001, FBT002  # as in PerServerCollector
     ) -> PerServerCollector:
         return PerServerCollector(
             name=name,

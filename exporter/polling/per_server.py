@@ -1,8 +1,10 @@
-"""Lists that belong to one server beside its backups, asked for in the same slot.
+"""Lists of one server besides its backups, read in the same slot as these.
 
-What goes wrong here touches the reading of the backups by the time that it takes only:
-a server whose list failed is asked for it again later each time, and all are left alone
-while it fails everywhere.
+A failure costs the backups nothing but time. A server whose list failed is asked again
+after half an interval, doubled each time. After three failures without a success
+between them all servers pause for a minute, doubled each time; then a single one is
+asked. A refused server pauses for an hour; three in a row, while none has ever
+succeeded, pause all.
 """
 
 from __future__ import annotations
@@ -19,20 +21,20 @@ from ..onapp.paging import Listed
 from .jobs import DISABLED_SECONDS, REFUSED, CollectorStatus
 
 _REFUSALS_BEFORE_PAUSE = 3
-"""So many servers in a row without the list: the panel does not give it at all."""
+"""So many servers in a row were refused: the panel refuses the list to all."""
 _FAILURES_BEFORE_PAUSE = 3
-"""So many failures in a row: it would only keep the backups waiting."""
+"""So many failures in a row: more would only delay the backups."""
 _FIRST_PAUSE_SECONDS = 60.0
 _MAX_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(slots=True, eq=False)
 class _ServerProgress:
-    """How the reading of one server's list goes."""
+    """State of one server's list."""
 
     read_at: float
     complete_at: float
-    """When the list last came without a gap."""
+    """When the list was last complete."""
     failures: int = 0
     """In a row."""
     paused_until: float = 0.0
@@ -41,7 +43,7 @@ class _ServerProgress:
 
 @dataclass(slots=True, eq=False)
 class PerServerCollector:
-    """One such list; ``name`` is the field of ServerState that it becomes."""
+    """Reads one such list; ``name`` is its field of ServerState."""
 
     name: str
     store: PanelStore
@@ -49,34 +51,34 @@ class PerServerCollector:
     status: CollectorStatus
     fetch: Callable[[int], Awaitable[Listed[Any]]]
     enabled: bool = True
-    """Whether it is asked for, and not known otherwise."""
+    """Whether the list is requested; otherwise a panel-wide list has it."""
     exclusive: bool = True
-    """Whether a row is one server's alone: one in two lists has moved."""
+    """Whether a row belongs to one server only: one in two lists has moved."""
     _started_at: float = 0.0
-    """When it was made or last began: whatever was known then was young."""
+    """When it was created or enabled: what was known then counts as just read."""
     _all_paused_until: float = 0.0
     _progress_of: dict[int, _ServerProgress] = field(default_factory=dict)
     _failing_servers: set[int] = field(default_factory=set)
     _refused_in_row: set[int] = field(default_factory=set)
-    """The servers that were refused since the last that was not."""
+    """Servers that were refused since the last success."""
     _failing_alone: set[int] = field(default_factory=set)
-    """Servers that failed while another did not: they tell nothing of all."""
+    """Servers that failed while another succeeded: they do not pause all."""
     _failures_in_row: int = 0
     _next_pause_seconds: float = _FIRST_PAUSE_SECONDS
-    """How long the next pause of all servers will be."""
+    """Length of the next pause of all servers."""
     _probing: bool = False
-    """Whether one server is asked alone, after a pause."""
+    """Whether a single server is asked, after a pause."""
     _ever_succeeded: bool = False
-    """Whether any server ever had it: then the panel does give it."""
+    """Whether it was read of any server: then the panel does not refuse it to all."""
     _row_owners: dict[int, int] | None = None
-    """Which server has each row; None: as the store tells."""
+    """Server of each row; None: to be taken from the store."""
 
     def __post_init__(self) -> None:
-        """Begin with what is known by now."""
+        """Start now: what the store holds counts as just read."""
         self._started_at = self.clock.monotonic()
 
     async def read(self, vm_id: int) -> None:
-        """Read the list of one server; raise Unauthorized and nothing else."""
+        """Read the list of one server; raises no error but Unauthorized."""
         if not self.enabled:
             return
         if self._is_paused(vm_id):
@@ -90,10 +92,10 @@ class PerServerCollector:
             self._probing &= not is_probe
 
     def expire(self, vm_id: int) -> None:
-        """Drop what is known of a server, if it is too old by now."""
+        """Drop the list of a server if it is too old."""
         entry = self.store.servers.get(vm_id)
         if entry and not self.store.is_fresh(entry, self.clock.monotonic()):
-            # It is not asked for without its backups: how it failed is long ago.
+            # Without its backups the list is not read: an old failure says nothing.
             self._failing_servers.discard(vm_id)
         if not self._is_fresh(self._progress(vm_id).read_at):
             if self._known_rows(vm_id):
@@ -101,7 +103,7 @@ class PerServerCollector:
             self.store.update(vm_id, self.name, None)
 
     def set_enabled(self, *, enabled: bool) -> bool:
-        """Ask for it from now on, or no longer; tell whether that changed."""
+        """Start or stop requesting the list; return whether that changed."""
         changed = enabled != self.enabled
         self.enabled = enabled
         if changed and enabled:
@@ -122,7 +124,7 @@ class PerServerCollector:
         return changed
 
     def remove(self, vm_id: int) -> None:
-        """Forget a server."""
+        """Drop the state of a server that is gone."""
         self._row_owners = None
         self._progress_of.pop(vm_id, None)
         for servers in (
@@ -148,11 +150,11 @@ class PerServerCollector:
                 self._record_success(vm_id, listed)
 
     def _is_still_needed(self, vm_id: int) -> bool:
-        """Tell whether an answer is of use: much can end while it is awaited."""
+        """Return whether an answer is of use: this may have changed meanwhile."""
         return self.enabled and vm_id in self.store.servers
 
     def _is_paused(self, vm_id: int) -> bool:
-        """Tell whether a server is not to be asked now."""
+        """Return whether a server is not to be asked now."""
         until = max(self._all_paused_until, self._progress(vm_id).paused_until)
         return self._probing or self.clock.monotonic() < until
 
@@ -168,7 +170,7 @@ class PerServerCollector:
         self._refused_in_row.clear()
         if not self._ever_succeeded:
             for other in self._progress_of.values():
-                if other.refused:  # perhaps only as all were
+                if other.refused:  # perhaps because the panel refused all
                     other.paused_until = 0.0
         self._ever_succeeded = True
         self._failing_servers.discard(vm_id)
@@ -189,7 +191,7 @@ class PerServerCollector:
             self.status.record_success()
 
     def _store_rows(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
-        """Let a server have these rows, and no other: one may have moved."""
+        """Store a server's rows; remove them from others, as a row may have moved."""
         if not self.exclusive:
             self.store.update(vm_id, self.name, rows, partial=partial)
             return
@@ -220,7 +222,7 @@ class PerServerCollector:
         return (entry and getattr(entry.state, self.name)) or ()
 
     def _retained_rows(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
-        """Return rows that were known, and may only be missing in the list."""
+        """Return the known rows that may only be missing from an incomplete list."""
         ids = listed.ids()
         return tuple(
             row
@@ -242,17 +244,17 @@ class PerServerCollector:
         self.expire(vm_id)
 
     def _pause_server(self, progress: _ServerProgress) -> None:
-        """Leave a server alone: first until its next turn, then for longer."""
+        """Pause one server: first until its next slot, then longer each time."""
         first = self.store.interval_seconds / 2
         seconds = exponential_pause(first, progress.failures, _MAX_PAUSE_SECONDS)
         progress.failures += 1
         progress.paused_until = self.clock.monotonic() + seconds
 
     def _pause_all(self) -> None:
-        """Leave all alone after several failures, each time for longer."""
+        """Pause all servers after several failures in a row, longer each time."""
         now = self.clock.monotonic()
         self._failures_in_row += 1
-        # Those that were under way when a pause began do not make it longer.
+        # Requests that were in flight when a pause began do not extend it.
         if (
             now < self._all_paused_until
             or self._failures_in_row < _FAILURES_BEFORE_PAUSE
@@ -266,7 +268,7 @@ class PerServerCollector:
         self._next_pause_seconds = _FIRST_PAUSE_SECONDS
 
     def _record_refusal(self, vm_id: int, progress: _ServerProgress) -> None:
-        """Leave a server alone, or all: one may be refused, or just be destroyed."""
+        """Pause the server for an hour; after several, all: one may just be deleted."""
         until = self.clock.monotonic() + DISABLED_SECONDS
         progress.paused_until = until
         self._refused_in_row.add(vm_id)
@@ -274,7 +276,7 @@ class PerServerCollector:
             not self._ever_succeeded
             and len(self._refused_in_row) >= _REFUSALS_BEFORE_PAUSE
         ):
-            # After the pause all others come first, and find out for these too.
+            # After the pause the others come first: their success ends it for these.
             for other in self._refused_in_row:
                 later = until + self.store.interval_seconds
                 self._progress_of[other].paused_until = later

@@ -1,8 +1,8 @@
-"""When to read: the panel itself first, then each server in its turn.
+"""Main loop of one panel: starts what is due, sleeps until something else is.
 
-One poller a panel. It starts what is due while slots are free, then sleeps until a
-request ends or something else is due. The log speaks when things change, not each
-time they are as they were.
+The circuit breaker decides whether any number of requests may be sent, one, or none.
+The panel itself (version and inventory) comes first, then panel-wide jobs, then
+servers. A message is logged when a state changes, not at every attempt.
 """
 
 from __future__ import annotations
@@ -39,23 +39,27 @@ from .scheduler import FirstPass, Scheduler
 log = structlog.get_logger()
 
 _SECRET_CHECK_SECONDS = 5.0
+"""While refused credentials wait, how often the secret's file is checked."""
 _CLAIM_RETRY_SECONDS = 1.0
+"""While another poller tries the same credentials, how often this one asks again."""
 _FIRST_RETRY_SECONDS = 15.0
 _MAX_RETRY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class PollIntervals:
-    """How often, and how much at once, a panel is asked."""
+    """How often a panel is asked, and by how many requests at once."""
 
     interval_seconds: float
+    """Between two reads of the same server."""
     discovery_seconds: float
+    """Between two reads of the inventory."""
     concurrency: int
 
 
 @dataclass(slots=True, eq=False)
 class Poller:
-    """Reads one panel for as long as it runs."""
+    """Polls one panel until it is cancelled."""
 
     store: PanelStore
     api: PanelApi
@@ -67,11 +71,14 @@ class Poller:
     collectors: Collectors
     heartbeat: Heartbeat
     sleeping: bool = field(default=False, init=False)
-    """Whether nothing is due: simulations move on when nothing is in flight too."""
+    """Whether the loop waits for something to become due; simulations ask for it."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _contact_task: asyncio.Task[None] | None = field(default=None, init=False)
+    """The one of them that reads version and inventory."""
     _logged_error: type[ExporterError] | None = field(default=None, init=False)
+    """The panel's error that was logged last; None since it recovered."""
     _logged_bug: str = field(default="", init=False)
+    """The traceback that was logged last."""
     _first_pass: FirstPass = field(init=False)
     _contact_retries: int = field(default=0, init=False)
     _contact_retry_at: float = field(default=0.0, init=False)
@@ -79,18 +86,18 @@ class Poller:
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nothing read."""
+        """Start the first pass with nothing tried."""
         self._first_pass = FirstPass(
             self.store, self.scheduler, self.collectors.job_queue
         )
 
     @property
     def in_flight(self) -> int:
-        """How many readings are under way."""
+        """Number of tasks that are running."""
         return len(self._tasks)
 
     async def run(self) -> None:
-        """Poll until cancelled; then end every request under way."""
+        """Poll until cancelled; then cancel the requests in flight."""
         self._inventory_due = self._contact_retry_at = self.clock.monotonic()
         self.inventory.add_known_servers()
         self.collectors.drop_disabled()
@@ -110,13 +117,14 @@ class Poller:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_due(self) -> None:
-        """Start what the gate permits and the clock demands."""
+        """Start what is due, as far as the circuit breaker permits."""
         permit = self.breaker.state()
         if permit is BreakerState.OPEN:
-            # Refused is an end too; after a pause the first pass goes on.
+            # Refused credentials end the first pass; it continues after the pause.
             self.store.first_pass_ended |= self.breaker.credentials_refused()
             if self.breaker.credentials_refused() and self.store.reachable is not False:
-                # Not by this one's try; its turn comes as soon as another is let in.
+                # Another poller's request was refused. The inventory is read as soon as
+                # requests are permitted again.
                 self._inventory_due = min(self._inventory_due, self.clock.monotonic())
                 self._credentials_refused(
                     Unauthorized("HTTP 401 for another section's request")
@@ -152,7 +160,7 @@ class Poller:
         return vm_id is not None
 
     def _may_run_jobs(self) -> bool:
-        """Tell whether the inventory was read once, or cannot be for now."""
+        """Return whether the inventory was read once, or cannot be read for now."""
         return self._first_pass.has_inventory or self.store.first_pass_ended
 
     def _start_contact(self) -> None:
@@ -187,7 +195,7 @@ class Poller:
             on_error(error)
         except Exception as error:
             # The only broad except: a bug must not stop the polling.
-            # Its message may quote a panel's answer; its name and place do not.
+            # Its message may quote a panel's answer, its type and traceback do not.
             bug = redacted_traceback(error)
             if bug != self._logged_bug:
                 log.exception("bug in the exporter", panel=self.store.name)
@@ -197,7 +205,7 @@ class Poller:
             on_error(failure)
 
     def _update_store(self) -> None:
-        """Let the store know how the polling goes."""
+        """Copy the state of the polling into the store; drop data that are too old."""
         self.collectors.expire_all()
         self.store.last_proven_at_monotonic = self.breaker.last_proven_at
         self.store.skew_seconds = self.api.skew_seconds
@@ -209,9 +217,9 @@ class Poller:
         self.store.first_pass_ended |= self._first_pass.has_ended()
 
     async def _contact_panel(self) -> None:
-        """Ask for the version, as a sign of life, and for the inventory when due."""
+        """Read the version, to see that the panel answers, and the inventory if due."""
         steps = (self._read_version, self._read_inventory)
-        # After a failed version in turns: it alone may be what fails.
+        # After a failure the order alternates: perhaps only the version fails.
         inventory_first = self.store.reachable is False and self._contact_retries % 2
         for step in reversed(steps) if inventory_first else steps:
             await step()
@@ -233,7 +241,7 @@ class Poller:
             raise
         self.store.version = version or self.store.version
         self.store.reachable = True
-        self._wake.set()  # the gate may have opened
+        self._wake.set()  # the circuit breaker may have closed
 
     async def _read_inventory(self) -> None:
         now = self.clock.monotonic()
@@ -254,24 +262,24 @@ class Poller:
         self._first_pass.mark_tried(vm_id)
 
     def _contact_failed(self, error: ExporterError) -> None:
-        """Take in that the panel itself did not say what it was asked for."""
+        """Plan the next contact after version or inventory could not be read."""
         if isinstance(error, NotSent):
             self._inventory_due = min(self._inventory_due, self.clock.monotonic())
-            return  # the gate tells when to try again
+            return  # the circuit breaker says when to try again
         self.store.first_pass_ended = True
         self._record_panel_error(error)
         self._contact_retry_at = self.clock.monotonic() + self._back_off(error)
         self._inventory_due = min(self._inventory_due, self._contact_retry_at)
 
     def _back_off(self, error: ExporterError | None) -> float:
-        """Return how long to wait this time: longer each time."""
+        """Count a retry, and return how long to wait before it."""
         seconds = exponential_pause(_FIRST_RETRY_SECONDS, self._contact_retries)
         self._contact_retries += 1
         most = min(_MAX_RETRY_SECONDS, self.intervals.discovery_seconds)
         return min(max(seconds, retry_after(error)), most)
 
     def _record_panel_error(self, error: ExporterError) -> None:
-        """Keep the panel's trouble; log it when it begins or becomes another."""
+        """Store the panel's error; log it when its type is a new one."""
         hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
         self.store.last_error = LastError.of(error, self.clock.time(), hint)
         if type(error) is not self._logged_error:
@@ -294,7 +302,7 @@ class Poller:
         backups = await self.api.backups(vm_id)
         entry = self.store.servers.get(vm_id)
         if entry is None:
-            self.api.forget(vm_id)  # gone while it was being read
+            self.api.forget(vm_id)  # removed while it was being read
             self._reschedule(vm_id, failed=False)
             return
         if entry.failing:
@@ -330,13 +338,13 @@ class Poller:
         self._record_panel_error(error)
 
     def _contact_due(self) -> float:
-        """Return when to ask for the panel itself: on time, and after a silence."""
+        """Return when the panel is due: with its inventory, or after a silence."""
         last_answer_at = self.breaker.last_proven_at or self.clock.monotonic()
         silence_ends_at = last_answer_at + self.intervals.interval_seconds
         return max(self._contact_retry_at, min(self._inventory_due, silence_ends_at))
 
     def _seconds_to_sleep(self) -> float | None:
-        """Return how long nothing can be due; None: until a request ends."""
+        """Return how long to sleep; None: until a task ends."""
         permit = self.breaker.state()
         if permit is BreakerState.OPEN:
             pause_seconds = self.breaker.open_seconds()
@@ -345,14 +353,14 @@ class Poller:
                 min(pause_seconds, _SECRET_CHECK_SECONDS) if resting else pause_seconds
             )
         if permit is BreakerState.HALF_OPEN:
-            return None if self._tasks else _CLAIM_RETRY_SECONDS  # another's turn
+            return None if self._tasks else _CLAIM_RETRY_SECONDS
         if len(self._tasks) >= self.intervals.concurrency:
             return None
         due = self._next_due()
         return None if due is None else max(0.0, due - self.clock.monotonic())
 
     def _next_due(self) -> float | None:
-        """Return when something is due; None: when a request has ended."""
+        """Return when the next request is due; None: not before a task ends."""
         moments = [self.scheduler.next_due()]
         if self._may_run_jobs():
             moments.append(self.collectors.job_queue.next_due())

@@ -1,9 +1,13 @@
-"""When each server is due: at once, then in a slot of its own in every interval.
+"""When each server is read: at once, then in its own slot of every interval.
 
-Slots are spread evenly by a hash, so that requests to a panel do not come in bursts
-and a server keeps its slot when others come and go. A server that changed is due before
-that, many that did so together one after another. A failed read is tried again before
-the next slot, later each time. Moments are monotonic seconds.
+A new server is due at once. After a successful read it is due in its next slot; slots
+are spread evenly over the interval by a hash of the server, so that requests do not
+come in bursts and a server keeps its slot when others come and go.
+
+After a failed read it is due again after 1/16, 1/8 and 1/4 of the interval, or in its
+next slot if that comes first; after that only in its slots. A panel's ``Retry-After``
+postpones that, by an interval at most. A server that changed (``poll_soon``) is due
+before its slot. All moments are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -17,50 +21,51 @@ from ..model.store import PanelStore
 from .jobs import JobQueue
 
 _FIRST_RETRY_SHARE = 1 / 16
-"""Of the interval: a minute, nearly, when servers are read every 15."""
+"""First retry, as a share of the interval: about a minute of 15."""
 _MAX_EARLY_RETRIES = 3
-"""A fourth would come just before the next slot."""
+"""In a row, before the next slot; a fourth one would come just before it."""
 _BURST_SECONDS = 30.0
-"""Over so long are those spread that changed together."""
+"""Servers that changed together are spread over this time."""
 _UNDELAYED_POLLS = 8
-"""So many that changed together are not kept waiting."""
+"""So many of them are due at once."""
 _MIN_POLLS_PER_SECOND = 2
-"""Nor are others longer than it takes to read those before them at this pace."""
+"""The others wait no longer than the earlier ones take at this rate."""
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SLOT_TOLERANCE = 1e-6
-"""A slot nearer than this share of the interval is the one just used."""
+"""A slot nearer than this share of the interval is the one that was just used."""
 
 
 @dataclass(slots=True, eq=False)
 class Scheduler:
-    """The servers of one panel, each waiting or in hand."""
+    """Queue of one panel's servers, each either waiting or in progress."""
 
     panel: str
     interval_seconds: float
     requested_early: set[int] = field(default_factory=set)
-    """Those that were hastened, until they are done."""
+    """Servers for which ``poll_soon`` was called, until they are read."""
     _due: dict[int, float] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
     _in_progress: set[int] = field(default_factory=set)
     _changed_in_progress: set[int] = field(default_factory=set)
-    """Those in hand that have changed meanwhile."""
+    """Servers in progress for which ``poll_soon`` was called meanwhile."""
     _not_before: dict[int, float] = field(default_factory=dict)
-    """Until when failing ones, and those that asked for it, are left alone."""
+    """Earliest time of the next read; ``poll_soon`` respects it."""
     _queue: list[tuple[float, int]] = field(default_factory=list)
+    """Heap of due time and server; entries that are not current are skipped."""
     _burst_count: int = 0
-    """How many were hastened within the last moments."""
+    """How many servers the present burst of ``poll_soon`` has."""
     _burst_ends_at: float = 0.0
 
     def add(self, vm_id: int, now: float) -> None:
-        """Make a new server due at once; one that is here keeps its time."""
+        """Make a new server due at once; a known one keeps its time."""
         if vm_id not in self._due:
             self._enqueue(vm_id, now)
 
     def poll_soon(self, vm_id: int, now: float) -> None:
-        """Make a server due soon; one in hand, as soon as it is done.
+        """Make a server due before its slot; one in progress, right after that.
 
-        A few are due at once, many within half a minute. One that is left alone is due
-        when that ends.
+        A few servers are due at once, many within half a minute. One that waits for a
+        retry or for ``Retry-After`` stays due at that time.
         """
         if vm_id in self._due:
             self.requested_early.add(vm_id)
@@ -74,7 +79,7 @@ class Scheduler:
             )
 
     def remove(self, vm_id: int) -> None:
-        """Forget a server; one in hand is not given out again."""
+        """Remove a server, waiting or in progress."""
         self._due.pop(vm_id, None)
         self._failures.pop(vm_id, None)
         self._not_before.pop(vm_id, None)
@@ -82,7 +87,10 @@ class Scheduler:
         self.requested_early.discard(vm_id)
 
     def pop_due(self, now: float) -> int | None:
-        """Hand out the server that is due longest, until it is done or put back."""
+        """Return the most overdue server, then in progress; None: none is due.
+
+        The caller ends that with ``reschedule`` or ``put_back``.
+        """
         if self.next_due() is None or self._queue[0][0] > now:
             return None
         _, vm_id = heapq.heappop(self._queue)
@@ -91,7 +99,7 @@ class Scheduler:
         return vm_id
 
     def put_back(self, vm_id: int) -> None:
-        """Return a server unread: it stays as overdue as it was."""
+        """Put back a server that was not asked: it stays as overdue as it was."""
         self._in_progress.discard(vm_id)
         if vm_id in self._due:
             self._enqueue(vm_id, self._due[vm_id])
@@ -99,9 +107,9 @@ class Scheduler:
     def reschedule(
         self, vm_id: int, now: float, *, failed: bool, retry_after_seconds: float = 0.0
     ) -> None:
-        """Give a server that was read, or could not be, its next time.
+        """Plan the next read of a server after one that succeeded or failed.
 
-        ``rest_seconds`` is how long it is to be left alone, an interval at most.
+        ``retry_after_seconds`` is what the panel asked for; an interval at most counts.
         """
         self._in_progress.discard(vm_id)
         if vm_id not in self._due:
@@ -122,13 +130,13 @@ class Scheduler:
         self._enqueue(vm_id, due)
 
     def next_due(self) -> float | None:
-        """Return when the first waiting server is due."""
+        """Return when the next waiting server is due; None: none waits."""
         while self._queue and not self._is_current(*self._queue[0]):
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
     def overdue_since(self) -> float | None:
-        """Return when the most overdue server, waiting or in hand, was due."""
+        """Return the earliest due time of all servers, those in progress included."""
         due = [self._due[vm_id] for vm_id in self._in_progress if vm_id in self._due]
         waiting = self.next_due()
         return min(due if waiting is None else [*due, waiting], default=None)
@@ -141,10 +149,10 @@ class Scheduler:
         return vm_id not in self._in_progress and self._due.get(vm_id) == due
 
     def _burst_delay_seconds(self, now: float) -> float:
-        """Return how long the next of those that are hastened together is to wait.
+        """Return how long the next server of a burst waits.
 
-        How many there will be is not known: multiples of the golden ratio lie evenly
-        spread however many they are, over a span that grows with their number.
+        The size of the burst is not known beforehand: multiples of the golden ratio
+        are spread evenly whatever their number, over a span that grows with it.
         """
         if now >= self._burst_ends_at:
             self._burst_count, self._burst_ends_at = 0, now + _BURST_SECONDS
@@ -161,27 +169,27 @@ class Scheduler:
 
 @dataclass(slots=True, eq=False)
 class FirstPass:
-    """Everything that is due at once when a poller starts, each tried once.
+    """First pass of a poller: ends when every server and every job was tried once.
 
-    A server may be due twice: read before it was clear that its schedules have to be
-    asked for one by one, it is read again.
+    A server may be read twice: the first time it may not have been known that its
+    schedules have to be requested per server.
     """
 
     store: PanelStore
     scheduler: Scheduler
     job_queue: JobQueue
     _untried: set[int] | None = field(default=None, init=False)
-    """Servers of the first inventory that were not read yet; None: not known."""
+    """Servers of the inventory that were not tried yet; None: no inventory yet."""
     _untried_is_final: bool = field(default=False, init=False)
-    """Whether no server is to be read again for the first pass's sake."""
+    """Whether no further read of a server is added to the first pass."""
 
     @property
     def has_inventory(self) -> bool:
-        """Tell whether the inventory was read once."""
+        """Return whether the inventory was read once."""
         return self._untried is not None
 
     def update_servers(self) -> None:
-        """Take in which servers there are, after an inventory."""
+        """Follow the servers of the store after an inventory."""
         servers = self.store.servers
         if self._untried is None:
             self._untried = {
@@ -190,16 +198,16 @@ class FirstPass:
         self._untried &= servers.keys()
 
     def mark_tried(self, vm_id: int) -> None:
-        """Take in that a server was read, or could not be."""
+        """Count a server as tried, unless it is due again soon."""
         if self._untried is not None and vm_id not in self.scheduler.requested_early:
             self._untried.discard(vm_id)
 
     def has_ended(self) -> bool:
-        """Tell whether everything was tried."""
+        """Return whether everything was tried."""
         if self._untried is None or not self.job_queue.all_tried():
             return False
         if not self._untried_is_final:
-            # By now it is clear what must be asked server by server.
+            # Now it is known what has to be requested per server.
             self._untried |= {
                 vm_id
                 for vm_id in self.scheduler.requested_early

@@ -1,8 +1,11 @@
-"""What should be backed up: schedules and disks, and whose they are.
+"""Schedules and disks: the lists of the whole panel, divided among its servers.
 
-A panel is asked for all of them at once, where it permits that; otherwise each server
-is asked for its own. Without the list of disks a disk's schedule is tied to its server
-by the server's own list, or by the backups of that disk.
+Where a panel permits it, all schedules and all disks are read at once
+(``ListCollector``); where it refuses, each server is asked for its own
+(``PerServerCollector``). ``ScheduleCollector`` then assigns them: a schedule belongs to
+a server, or to a disk and so to the disk's server. If the panel does not list a disk,
+the server is inferred from the server's own list of disks, or from a backup of that
+disk. What fits no server is stored as unassigned.
 """
 
 from __future__ import annotations
@@ -39,19 +42,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """What the lists of a whole panel say, by whom it concerns."""
+    """The panel-wide lists, by target and by server."""
 
     schedules_by_target: Mapping[Target, tuple[Schedule, ...]]
     disks_by_server: Mapping[int, tuple[Disk, ...]]
-    """By server."""
     disk_owners: Mapping[int, int]
-    """The servers of disks."""
+    """Server of each disk."""
     ownerless_disks: frozenset[Target]
-    """The disks with a schedule that no server is known to have."""
+    """Disks that have a schedule and no listed server."""
 
     @classmethod
     def build(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
-        """Sort rows by whom they concern."""
+        """Group the rows by target and by server."""
         by_target = _grouped_by(schedules, attrgetter("target"))
         by_server = _grouped_by(disks, attrgetter("vm_id"))
         by_server.pop(None, None)
@@ -61,7 +63,7 @@ class _Index:
         return cls(by_target, by_server, owners, ownerless)
 
     def changed_servers(self, other: _Index) -> set[int]:
-        """Return the servers of which another index says something else."""
+        """Return the servers of which the other index has other rows."""
         if other is self:
             return set()
         changed = _changed_keys(self.disks_by_server, other.disks_by_server)
@@ -78,27 +80,27 @@ class _Index:
 
 @dataclass(slots=True, eq=False)
 class ScheduleCollector:
-    """The schedules and disks of one panel."""
+    """Reads the schedules and disks of one panel and assigns them to servers."""
 
     store: PanelStore
     shard: Shard
     schedules: ListCollector[Schedule]
     disks: ListCollector[Disk]
     poll_soon: Callable[[int], None]
-    """Is told of each server that is to be read anew."""
+    """Called with each server whose lists must be requested now."""
     _indexed_lists: tuple[object, object] = (None, None)
-    """The lists that the index is of."""
+    """The lists that ``_index`` was built from."""
     _index: _Index = field(default_factory=lambda: _Index.build((), ()))
     _unassigned_disks: set[Target] = field(default_factory=set)
     _inferred_owners: dict[int, int] = field(default_factory=dict)
-    """The servers of disks that the panel does not list: the first of each."""
+    """Server of each disk that the panel does not list: the first that has it."""
     _assigned_servers: set[int] = field(default_factory=set)
-    """The servers that know what was said of them the last time."""
+    """Servers that have what the index holds of them."""
     _list_flags: tuple[tuple[bool, ...], ...] = ()
-    """In which manner that was said."""
+    """Flags of the lists at that time."""
 
     async def read(self) -> None:
-        """Read what the panel gives at once, and tell the servers."""
+        """Read the panel-wide lists and assign them to the servers."""
         errors: list[PanelError] = []
         for collector in (self.schedules, self.disks):
             try:
@@ -108,7 +110,7 @@ class ScheduleCollector:
             except NotSent:
                 if not errors:
                     raise
-                break  # what failed before has closed the gate: that is the news
+                break  # the first error has opened the circuit breaker: report that
             except PanelError as error:
                 errors.append(error)
         self._switch_per_server()
@@ -117,12 +119,12 @@ class ScheduleCollector:
             raise errors[0]
 
     def expire(self) -> None:
-        """Drop what was read too long ago, when the panel cannot be asked."""
+        """Drop lists that are too old, as the panel could not be read since."""
         if self.schedules.expire() | self.disks.expire():
             self._assign_changed()
 
     def assign(self, vm_id: int) -> None:
-        """Tell one server what the panel's lists say of it."""
+        """Give one server its share of the panel-wide lists."""
         unassigned = self._unassigned_disks.copy()
         self._assign_lists(vm_id)
         if self._unassigned_disks != unassigned:
@@ -134,7 +136,7 @@ class ScheduleCollector:
         self._publish_unassigned()
 
     def _servers_to_assign(self) -> Iterable[int]:
-        """Take in the lists, and return the servers that are to be told."""
+        """Update the index; return the servers whose share may have changed."""
         old_index, lists = self._index, (self.schedules.listed, self.disks.listed)
         if any(
             new is not old for new, old in zip(lists, self._indexed_lists, strict=True)
@@ -146,7 +148,8 @@ class ScheduleCollector:
             self._list_flags,
             (self.schedules.flags, self.disks.flags),
         )
-        # What may be missing depends on time, whose a disk is on all its claimants.
+        # Incomplete lists age, and an inferred owner depends on all servers: then all
+        # of them are assigned again.
         complete = self.schedules.complete and self.disks.complete
         inferring = ownerless or self._unassigned_disks or self._inferred_owners
         if complete and not inferring and self._list_flags == old_flags:
@@ -162,14 +165,14 @@ class ScheduleCollector:
             return
         self._assigned_servers.add(vm_id)
         if self.disks.in_use:
-            # A server without any disk is one whose disks the role cannot see.
+            # No disk at all means that the role cannot see the disks.
             disks = self._index.disks_by_server.get(vm_id, ())
             disks += self.disks.retained(entry.state.disks)
             partial = not self.disks.complete
             self.store.update(vm_id, DISKS, disks or None, partial=partial)
         if self.schedules.in_use and (self.disks.settled or not self._owners_unknown()):
             schedules = self._schedules_of(vm_id, entry.state)
-            # A schedule of a disk that is not listed may be this server's too.
+            # An unlisted disk may belong to this server, and so may its schedule.
             owner_missing = not self.disks.complete and bool(
                 self._index.ownerless_disks
             )
@@ -177,10 +180,10 @@ class ScheduleCollector:
             self.store.update(vm_id, SCHEDULES, schedules, partial=partial)
 
     def _switch_per_server(self) -> None:
-        """Decide which lists are asked for server by server from now on."""
+        """Switch lists that the panel refuses to requests per server, and back."""
         owners_unknown = self.shard.total > 1 and self.disks.refused
         modes = (
-            # A shard that does not know whose a disk is cannot leave it to its owner.
+            # Without disks a shard cannot know which disk is another shard's.
             (self.schedules.per_server, self.schedules.refused or owners_unknown),
             (self.disks.per_server, self.disks.refused),
         )
@@ -198,7 +201,7 @@ class ScheduleCollector:
                     self.poll_soon(vm_id)
 
     def _owners_unknown(self) -> bool:
-        """Tell whether a disk may be another shard's for all that is known."""
+        """Return whether any disk may belong to a server of another shard."""
         return self.shard.total > 1 and self.disks.listed is None
 
     def _schedules_of(
@@ -215,9 +218,9 @@ class ScheduleCollector:
         return _sorted_by_id((self.schedules.retained(state.schedules), *found))
 
     def _inferred_disks(self, vm_id: int, state: ServerState) -> Iterator[Target]:
-        """Yield disks that the panel does not list, but that the server has or had."""
+        """Yield disks that the panel does not list but the server has or had."""
         if self.shard.total > 1:
-            return  # another shard could not know, and would show them too
+            return  # other shards would infer their own owner, and show them too
         if not (self._unassigned_disks or self._inferred_owners):
             return
         targets = self._seen_targets(state)
@@ -242,7 +245,7 @@ class ScheduleCollector:
     def _release_disks(
         self, vm_id: int, state: ServerState, targets: set[Target]
     ) -> None:
-        """Let others claim the disks of which the server has nothing any more."""
+        """End the ownership of disks of which the server has nothing any more."""
         for target in (
             _targets(state.schedules) - targets
         ) & self._index.ownerless_disks:
@@ -251,7 +254,7 @@ class ScheduleCollector:
                 self._unassigned_disks.add(target)
 
     def _publish_unassigned(self) -> None:
-        """Show schedules whose server is not known, each from one shard."""
+        """Store the schedules of unknown servers; each belongs to one shard."""
         if not self.schedules.settled:
             return
         name = self.store.name
@@ -294,52 +297,52 @@ def _changed_keys(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
 
 @dataclass(slots=True, eq=False)
 class ListCollector(Generic[Value]):
-    """A list that a panel gives for all servers at once, or else one by one."""
+    """A list read for the whole panel, or per server where that is refused."""
 
     fetch_all: Callable[[], Awaitable[Listed[Value]]]
     per_server: PerServerCollector
     clock: Clock
     max_age_seconds: float
     listed: Listed[Value] | None = None
-    """What there is of all servers: the same object until it changes; None: unknown."""
+    """The last list: the same object until it changes; None: unknown."""
     settled: bool = False
-    """Whether that is the panel's word; until then what a reload left stays."""
+    """Whether ``listed`` counts; until then the store keeps what a reload left."""
     refused: bool = False
-    """Whether the panel does not give the whole list: until it has given it."""
+    """Whether the panel refuses the list; stays until it is read in full."""
     recently_complete: bool = True
-    """Whether it was complete, or began, not too long ago."""
+    """Whether it was complete within ``max_age_seconds``."""
     _listed_ids: frozenset[int] = frozenset()
     _read_at: float = field(init=False)
     _complete_at: float = field(init=False)
-    """When it was last complete; at first, when it began."""
+    """When the list was last complete; at first, when this was created."""
     _refused_until: float = 0.0
 
     def __post_init__(self) -> None:
-        """Begin: what a reload left is young."""
+        """Start now: what a reload left counts as just read."""
         self._read_at = self._complete_at = self.clock.monotonic()
 
     @property
     def flags(self) -> tuple[bool, ...]:
-        """Return on what it depends, beside the rows, what a server is told."""
+        """What an assignment depends on besides the rows."""
         return self.settled, self.listed is not None, self.complete
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """Return what is listed: nothing, when that is not known."""
+        """The rows of the list; empty if unknown."""
         return () if self.listed is None else self.listed.values
 
     @property
     def complete(self) -> bool:
-        """Tell whether what is not listed does not exist."""
+        """Whether a row that is not listed does not exist."""
         return self.listed is None or self.listed.complete
 
     @property
     def in_use(self) -> bool:
-        """Tell whether it tells the servers what is theirs."""
+        """Whether servers get their rows from this list."""
         return self.settled and not self.per_server.enabled
 
     async def read(self) -> None:
-        """Read the list of the whole panel; refused, let each server be asked."""
+        """Read the panel-wide list; raises PanelError unless it is refused."""
         now = self.clock.monotonic()
         if now < self._refused_until:
             return
@@ -356,7 +359,7 @@ class ListCollector(Generic[Value]):
             listed.raise_if_truncated()
 
     def expire(self) -> bool:
-        """Drop what was read too long ago; tell whether there was any."""
+        """Drop a list that is too old; return whether there was one."""
         age = self.clock.monotonic() - self._read_at
         known = self.listed is not None or not self.settled
         if not known or age <= self.max_age_seconds:
@@ -365,7 +368,7 @@ class ListCollector(Generic[Value]):
         return True
 
     def retained(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
-        """Return what was known, and may only be missing in the list."""
+        """Return the previous rows that may only be missing from an incomplete list."""
         if self.listed is None or self.complete or not self.recently_complete:
             return ()
         return tuple(

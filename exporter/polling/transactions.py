@@ -1,9 +1,9 @@
-"""Reading a panel's log of transactions: which pages, and what follows from them.
+"""Collector of a panel's transaction log: which pages are read, and what follows.
 
-The head is read back to what is known, on a few pages at most. Transactions that were
-open may be far down by now: the page where one was last is asked first, and then those
-around it, as the log is sorted. That takes a part of the time between two readings,
-and is done in turns where it does not suffice.
+Each run reads the head of the log back to the rows that are known, on a limited number
+of pages. Transactions that were open may be far down by then: as the log is sorted, the
+page where one was seen last is read first, then those around it. That search may take a
+share of the interval; what it does not reach is searched first in the next run.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from ..onapp.paging import ROWS_PER_PAGE, Page
 log = structlog.get_logger()
 
 _MAX_PAGES = 50
-"""The head is read no further, 5,000 transactions a minute; nor as many below it."""
+"""Limit of the head: 5,000 transactions a minute; and of the search below it."""
 MAX_FIRST_PAGES = 10
-"""The first reading goes back no further: it only finds what is open."""
+"""Limit of the first run, which only finds what is open."""
 _MAX_FIRST_ATTEMPTS = 3
-"""After so many it goes back only as far as the panel lets it."""
+"""The last attempt at the first run accepts that a page cannot be read."""
 _FULL_PAGE_SIZES = (10, ROWS_PER_PAGE)
-"""A page of so many rows need not be the last, if a panel sends no paging headers."""
+"""Without paging headers a page of so many rows need not be the last."""
 _SEARCH_SHARE = 1 / 4
-"""So much of the interval may go by while open ones are looked for below the head."""
+"""Share of the interval that the search below the head may take."""
 _MIN_SEARCH_PAGES = 3
-"""So many pages are read for that however slow the panel is."""
+"""So many pages are searched however slow the panel is."""
 
 
 @dataclass(slots=True, eq=False)
 class TransactionCollector:
-    """Follows the log of one panel."""
+    """Follows the transaction log of one panel."""
 
     store: PanelStore
     api: PanelApi
     clock: Clock
     owns: Callable[[int | None], bool]
-    """Tells whether the transactions of a server count here."""
+    """Returns whether the transactions of a server count here."""
     poll_soon: Callable[[int], None]
-    """Is told of each server that is to be read at once."""
+    """Called with each server of which a transaction has begun or ended."""
     interval_seconds: float
     max_age_seconds: float
-    """How long what was seen once may be shown."""
+    """How long a row that was seen may be shown."""
     _positions: dict[int, float] = field(default_factory=dict)
-    """How many pages down each open transaction is, or is to be looked for next."""
+    """Page, with fraction, where each open transaction is or is searched next."""
     _highest_id: int = 0
-    """The highest id that was listed last."""
+    """Highest ID of the last run."""
     _gap_logged: bool = False
-    """Whether the log has said that rows were missed."""
+    """Whether it was logged that transactions were missed."""
     _last_checked: dict[int, int] = field(default_factory=dict)
-    """In which reading each was last found or looked for."""
+    """The run in which each open transaction was last found or searched."""
     _run_numbers: count[int] = field(default_factory=count)
     _first_attempts: int = 0
-    """How often the first reading has begun."""
+    """How often the first run has been tried."""
 
     async def read(self) -> None:
-        """Read what is new, and what has become of what was open."""
+        """Read new transactions, and the state of those that were open."""
         transaction_log = self.store.transaction_log
         if transaction_log is None:
             return
@@ -73,7 +73,7 @@ class TransactionCollector:
         head = dict(pages.rows)
         self._shift_positions(pages)
         error = await self._find_open(transaction_log, pages)
-        # Nothing was awaited since the last answer: the journal changes in one step.
+        # Without an await from here on: the transaction log changes in one step.
         older = {n: row for n, row in pages.rows.items() if n not in head}
         absent = {
             number
@@ -114,7 +114,7 @@ class TransactionCollector:
         return pages
 
     async def _read_first(self, pages: _LogPages) -> None:
-        """Read what there is; if need be, as far as it is readable."""
+        """Read the first pages; after several failures, as far as possible."""
         self._first_attempts += 1
         page = await self.api.transactions(1)
         pages.add(1, page)
@@ -141,9 +141,9 @@ class TransactionCollector:
     async def _find_open(
         self, transaction_log: TransactionLog, pages: _LogPages
     ) -> PanelError | None:
-        """Read pages on which open transactions are or would be.
+        """Read the pages on which open transactions are or would be.
 
-        Returns the error of a page that cannot be read: what is above it counts.
+        Returns the error of a page that cannot be read: the earlier pages count.
         """
         run = next(self._run_numbers)
         self._last_checked.update(dict.fromkeys(pages.rows, run))
@@ -168,7 +168,7 @@ class TransactionCollector:
         return None
 
     def _shift_positions(self, pages: _LogPages) -> None:
-        """Take into account how far the new rows have pushed down the others."""
+        """Move the positions down by the number of new rows."""
         shift = (
             sum(number > self._highest_id for number in pages.rows) / pages.page_size
         )
@@ -178,7 +178,7 @@ class TransactionCollector:
         }
 
     def _search_order(self, transaction_log: TransactionLog) -> list[int]:
-        """Return open transactions: those that count, then those checked long ago."""
+        """Return the open transactions: first those that count and wait longest."""
 
         def rank(number: int) -> tuple[bool, int, int]:
             foreign = not self.owns(transaction_log.open_transactions[number].vm_id)
@@ -201,26 +201,26 @@ class TransactionCollector:
 
 @dataclass(slots=True, eq=False)
 class _LogPages:
-    """The pages of one reading: the log is sorted, the highest id comes first."""
+    """The pages of one run; the log is sorted by ID, the highest first."""
 
     rows: dict[int, Transaction] = field(default_factory=dict)
     positions: dict[int, float] = field(default_factory=dict)
-    """On which page each row was, and how far down on it."""
+    """Page of each row; the fraction is how far down on it."""
     page_size: int = 1
-    """How many rows the fullest page has."""
+    """Number of rows of the fullest page."""
     id_ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """The lowest and the highest id of each page; of an empty one (0, 0)."""
+    """Lowest and highest ID of each page; (0, 0) of an empty one."""
     _last_page: int | None = None
     repeated_page: int | None = None
-    """A page that only repeats others: the panel lists no more than them."""
+    """A page that only repeats others: the panel lists no more rows."""
 
     @property
     def reached_end(self) -> bool:
-        """Tell whether nothing comes after what was read."""
+        """Whether the last page of the log was read."""
         return self._last_page is not None
 
     def add(self, number: int, page: Page[Transaction]) -> None:
-        """Take in a page; a row that slid on from an earlier one is the same row."""
+        """Add a page; a row that moved here from an earlier one replaces it."""
         ids = [row.id for row in page.values]
         self.id_ranges[number] = (min(ids, default=0), max(ids, default=0))
         self.page_size = max(self.page_size, len(ids))
@@ -233,7 +233,7 @@ class _LogPages:
             self.positions[row.id] = number + index / len(ids)
 
     def next_page(self, row_id: int, hint: float | None) -> int | None:
-        """Return the page to ask for a row; None: it is clear whether it exists."""
+        """Return the page to read for a row; None: it is known whether it exists."""
         before = max(
             (n for n, (low, _) in self.id_ranges.items() if low > row_id), default=0
         )
@@ -251,7 +251,7 @@ class _LogPages:
         return middle if middle > before else None
 
     def is_missing(self, row_id: int) -> bool:
-        """Tell whether the log certainly does not hold a row."""
+        """Return whether the log certainly does not contain a row."""
         lowest = min((low for low, _ in self.id_ranges.values()), default=0)
         unlisted = self.repeated_page is not None and row_id < lowest
         known = not unlisted and self.next_page(row_id, None) is None

@@ -1,4 +1,4 @@
-"""From what was judged to what is shown, by the page and by ``/api/v1/status``."""
+"""The response of ``/api/v1/status``, which the status page shows too."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from .schema import (
 from .select import JudgedServer, StatusSelection, next_start_at
 
 MAX_RECENT_SIZES = 12
-"""So many sizes are shown of a target."""
+"""The newest of each target."""
 ErrorCounts = Callable[[str], Mapping[str, int]]
-"""Counts the requests to a panel that brought nothing usable, by reason."""
+"""Returns the number of failed requests to a panel, by reason."""
 
 
 def status_response(
     selection: StatusSelection, error_counts: ErrorCounts
 ) -> StatusResponse:
-    """Return what is to be shown of all panels and of the servers asked for."""
+    """Return the status of all panels and of the selected servers."""
     return StatusResponse(
         generated_at=utc_datetime(selection.now.time),
         version=__version__,
@@ -71,7 +71,7 @@ def panel_status(
     now: Now,
     errors: Mapping[str, int],
 ) -> PanelStatus:
-    """Return what is to be shown of a panel."""
+    """Return the status of a panel."""
     entries = panel.servers.values()
     read_times = [entry.read_at for entry in entries if entry.read_at is not None]
     failing = sum(entry.failing is True for entry in entries)
@@ -105,7 +105,7 @@ def panel_status(
 
 
 def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
-    """Return what is to be shown of a server."""
+    """Return the status of a server."""
     state = None if judged.entry is None else judged.entry.state
     server = None if state is None else state.server
     summary, health = judged.summary, judged.health
@@ -144,7 +144,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
 
 
 def utc_datetime(time: float | None) -> datetime | None:
-    """Return a Unix time as a moment, in whole seconds; None where no calendar does."""
+    """Return a Unix time in whole seconds; None if it is unknown or out of range."""
     if time is None:
         return None
     try:
@@ -198,14 +198,14 @@ def _target_status(
 
 
 def _target_condition(judged: JudgedServer, summary: TargetSummary) -> Condition:
-    """Return the worst of what is said of a target, or of its server as a whole."""
+    """Return the worst condition of a target, or of its server as a whole."""
     for problem in judged.health.problems:
         if problem.target in (None, summary.target):
             return problem.condition
     condition = judged.health.condition
     if condition.severity == FINE.severity and condition is not FINE:
         return condition
-    # Where nobody knew whether something is expected, a finding would say it.
+    # Whether backups are expected is known here: otherwise there would be a problem.
     expected = summary.expected_interval is not None
     return FINE if expected and summary.last_success_at is not None else NOT_REQUIRED
 

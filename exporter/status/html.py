@@ -1,7 +1,7 @@
-"""The pages for people: values → HTML, in which no text of a panel is ever markup.
+"""The HTML pages, in which every text from a panel is escaped.
 
-Self-contained, and without JavaScript as good as with it but for comfort. Addresses
-are relative, so that the pages work below any prefix that a proxy adds.
+Self-contained, and fully usable without JavaScript. Links are relative, so that the
+pages work below any prefix that a proxy adds.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ RUNBOOKS_URL = (
 )
 BACKUPS_PER_PAGE = 200
 _MAX_TARGETS = 3
-"""Of each server among others; its own page shows all."""
+"""Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
-"""Of each panel, before its servers: thousands of schedules may be nobody's."""
+"""Of each panel on the overview: thousands of schedules may have no known server."""
 _MAX_NAME_LENGTH = 80
 _COLUMNS = (
     ("state", "State"),
@@ -68,13 +68,13 @@ class BackupPage:
 
 @dataclass(slots=True, eq=False)
 class StatusPages:
-    """Writes the pages."""
+    """Renders the pages."""
 
     telemetry_path: str
     shard: Shard
     _environment: jinja2.Environment = field(init=False)
     content_security_policy: str = field(init=False)
-    """The Content-Security-Policy under which they are to be served."""
+    """The header that the pages are served with."""
 
     def __post_init__(self) -> None:
         """Load the templates."""
@@ -119,7 +119,7 @@ class StatusPages:
         )
 
     def overview(self, status: StatusResponse, query: Query, *, ready: bool) -> str:
-        """Write the page of all panels and of the servers that are wanted."""
+        """Render the page of all panels and of the selected servers."""
         shown_query = replace(query, page=status.page)
         return self._environment.get_template("overview.html").render(
             status=status,
@@ -142,13 +142,13 @@ class StatusPages:
         *,
         fresh: bool,
     ) -> str:
-        """Write the page of one server."""
+        """Render the page of one server."""
         template = self._environment.get_template("server.html")
         return template.render(server=server, backups=backups, now=now, fresh=fresh)
 
 
 def backup_page(backups: Sequence[Backup], page: int) -> BackupPage:
-    """Cut a page out of a server's backups, the newest first."""
+    """Return one page of a server's backups, newest first."""
     newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
     pages = max(1, -(-len(newest) // BACKUPS_PER_PAGE))
     page = min(page, pages)
@@ -160,13 +160,13 @@ def backup_page(backups: Sequence[Backup], page: int) -> BackupPage:
 def _template_source(
     environment: jinja2.Environment, loader: jinja2.BaseLoader, name: str
 ) -> str:
-    """Return a file that becomes part of each page as it is."""
+    """Return a file that is embedded in each page as it is."""
     text, _, _ = loader.get_source(environment, name)
     return text
 
 
 def _clip(name: str) -> str:
-    """Return a name as far as it is shown among others: panels send any length."""
+    """Shorten a name for the overview: panels send names of any length."""
     return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1]}…"
 
 
@@ -176,7 +176,7 @@ def _csp_hash(text: str) -> str:
 
 
 def _servers_link(query: Query, **changes: Any) -> str:
-    """Return the address of the servers with something changed; from the first page."""
+    """Return the URL of the overview for a changed query, on its first page."""
     changed = replace(query, **{"page": 1, **changes})
     pairs = [
         ("q", changed.text),
@@ -214,7 +214,7 @@ def _ago(at: datetime, now: datetime) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """Write a duration in its two largest units."""
+    """Format a duration in its two largest units."""
     if seconds is None:
         return "-"
     left, parts = int(seconds), []
@@ -239,7 +239,7 @@ def _bytes(size: int | None) -> str:
 
 
 def _bars(sizes: Sequence[BackupSize]) -> str:
-    """Draw sizes as bars, the largest as high as there is room."""
+    """Return an SVG path of bars, the largest at full height."""
     largest = max((size.bytes for size in sizes), default=0) or 1
     heights = (max(1, round(_BAR_HEIGHT * size.bytes / largest)) for size in sizes)
     return "".join(

@@ -1,4 +1,4 @@
-"""What is asked of the status page and of its API: parameters → one value."""
+"""The query parameters of the status page and of its API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from ..health.conditions import SERVER_CONDITIONS
 
 ANY_PROBLEM = "trouble"
-"""For ``state``: every server that an alert could tell of, or that needs a look."""
+"""For ``state``: servers whose condition has an alert or is a warning or worse."""
 STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
 SORTS = ("state", "server", "panel", "last_success", "size", "interval", "next_start")
 ORDERS = ("asc", "desc")
@@ -20,17 +20,17 @@ _MAX_PAGE_DIGITS = 9
 
 
 class BadQuery(ValueError):
-    """A parameter that means nothing; says which, and what would be right."""
+    """An invalid parameter; the message names it and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which servers are wanted, in which order, and which page of them."""
+    """Which servers to show, in which order, and which page of them."""
 
     text: str = ""
-    """In a label, host name, identifier or number; case does not matter."""
+    """Part of a label, host name, identifier or ID; case does not matter."""
     states: tuple[str, ...] = ()
-    """One of these; none: all."""
+    """Any of these; empty: all."""
     panels: tuple[str, ...] = ()
     sort: str = SORTS[0]
     descending: bool = False
@@ -41,10 +41,10 @@ class Query:
 def parse_query(
     parameters: MultiMapping[str], *, panels: Collection[str], max_per_page: int
 ) -> Query:
-    """Read the parameters of a request; raise BadQuery.
+    """Parse the parameters of a request; raise BadQuery.
 
-    A name that is none of ``panels`` would look as if all of it were well; ``most``
-    servers a page.
+    A name that is not in ``panels`` is an error: an empty result would look as if all
+    of that panel were fine.
     """
     states = _selected(parameters, "state")
     for state in states:
@@ -68,12 +68,12 @@ def parse_query(
 
 
 def parse_page(parameters: MultiMapping[str]) -> int:
-    """Read the number of a page; raise BadQuery."""
+    """Parse the number of a page; raise BadQuery."""
     return _positive_number(parameters, "page", 1, None)
 
 
 def _selected(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
-    """Return what is chosen of a list; an empty value is a form's word for all."""
+    """Return the values of a parameter; a form sends an empty one for all."""
     return tuple(dict.fromkeys(filter(None, parameters.getall(name, []))))
 
 
@@ -95,7 +95,7 @@ def _positive_number(
 
 
 def parse_number(text: str, max_digits: int) -> int | None:
-    """Return what is written in so many digits at most, or None."""
-    # int() would take other scripts' digits too.
+    """Return the number; None unless it is one to ``max_digits`` ASCII digits."""
+    # int() would accept digits of other scripts too.
     valid = text.isascii() and text.isdecimal() and len(text) <= max_digits
     return int(text) if valid else None

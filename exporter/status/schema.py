@@ -1,6 +1,6 @@
 """The documented keys of ``/api/v1/status``, which the status page shows too.
 
-Moments are RFC 3339 in UTC, sizes bytes, durations seconds; what is not known is null.
+Times are RFC 3339 in UTC, sizes bytes, durations seconds; unknown values are null.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class LastErrorStatus(msgspec.Struct, frozen=True):
-    """Why something could last not be read."""
+    """Why a panel is unreachable, or why a read of a server last failed."""
 
     at: datetime | None
     reason: str
@@ -21,7 +21,7 @@ class LastErrorStatus(msgspec.Struct, frozen=True):
 
 
 class ProblemStatus(msgspec.Struct, frozen=True):
-    """Something that is wrong."""
+    """A problem of a panel or a server."""
 
     state: str
     title: str
@@ -32,7 +32,7 @@ class ProblemStatus(msgspec.Struct, frozen=True):
     about: str | None
     """Which schedule, collector, action or backup server."""
     hint: str | None
-    """What to do; null: the alert's runbook tells."""
+    """What to do; null: see the alert's runbook."""
     since: datetime | None
 
 
@@ -90,7 +90,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     backup_size_bytes: int | None
     read_at: datetime | None
     read_succeeded: bool | None
-    """Of the last try; null: not tried yet."""
+    """Whether the last read succeeded; null: not tried yet."""
     trouble: LastErrorStatus | None
     targets: tuple[TargetStatus, ...]
 
@@ -107,14 +107,14 @@ class PanelStatus(msgspec.Struct, frozen=True):
     level: str
     findings: tuple[ProblemStatus, ...]
     servers: int
-    """That are read by this exporter."""
+    """Those that this exporter reads."""
     servers_listed: int | None
     """In the whole inventory."""
     servers_failing: int
     first_pass_ended: bool
     inventory_read_at: datetime | None
     oldest_read_at: datetime | None
-    """Every server that could be read was read since."""
+    """Every server that could be read has been read since."""
     newest_read_at: datetime | None
     next_request_at: datetime | None
     poll_interval_seconds: float
@@ -125,7 +125,7 @@ class PanelStatus(msgspec.Struct, frozen=True):
 
 
 class StatusResponse(msgspec.Struct, frozen=True):
-    """Everything that is asked for."""
+    """The whole response."""
 
     generated_at: datetime | None
     version: str
@@ -133,7 +133,7 @@ class StatusResponse(msgspec.Struct, frozen=True):
     total_shards: int
     panels: tuple[PanelStatus, ...]
     states: Mapping[str, int]
-    """How many servers each state is said of; one can count several times."""
+    """Servers by state; one with several problems counts for each."""
     total: int
     matching: int
     page: int

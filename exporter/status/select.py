@@ -1,7 +1,7 @@
-"""All servers judged at one moment, and those of them that are asked for.
+"""Selection of the servers to show: all are judged, then filtered, sorted, paginated.
 
-Every server is judged, for what is shown first depends on all; what else is shown of
-one is made for the servers of the page alone.
+Counts and order depend on the health of every server. What else is shown of a server
+is computed for those on the page only.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ from ..model.store import PanelStore, ServerEntry
 from .query import ANY_PROBLEM, Query, parse_number
 
 _MAX_VM_ID_DIGITS = 19
-"""No number of one has more."""
+"""No ID of a server has more."""
 
 Summaries = Mapping[str, Mapping[int, BackupSummary]]
 """By panel and server."""
 
 
 class JudgedServer(msgspec.Struct, frozen=True, gc=False):
-    """One server, judged."""
+    """A server with its health."""
 
     panel: PanelStore
     vm_id: str
     health: ServerHealth
     entry: ServerEntry | None = None
-    """None: a configured identifier that no server is known for."""
+    """None: a configured identifier that matches no known server."""
     summary: BackupSummary | None = None
-    """None: its backups are not known, or too old."""
+    """None: its backups are unknown or not fresh."""
 
     @property
     def label(self) -> str:
-        """Return what the server is called, as far as is known."""
+        """Return the server's label; empty if it is unknown."""
         server = self.entry and self.entry.state.server
         return server.label if server else ""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSelection:
-    """What is to be shown at one moment."""
+    """The panels and the page of servers to show."""
 
     now: Now
     shard: Shard
     panels: tuple[tuple[PanelStore, tuple[Problem, ...]], ...]
     total: int
-    """Servers, before anything was chosen."""
+    """Servers before filtering."""
     counts: Mapping[Condition, int]
-    """How many servers each thing is said of; one can count several times."""
+    """Servers by condition; one with several problems counts for each."""
     matching: int
     query: Query
-    """With the page that is shown: the last, where there are not so many."""
+    """Its page is the one shown: the last, if there are not as many."""
     pages: int
     servers: tuple[JudgedServer, ...]
-    """Of this page."""
+    """Those on the page."""
 
 
 def select_servers(
     snapshot: Snapshot, summaries: Summaries, shard: Shard, query: Query
 ) -> StatusSelection:
-    """Judge everything, then choose, sort and cut."""
+    """Judge all servers, then filter, sort and paginate."""
     all_servers = list(_judge_all(snapshot, summaries))
     counts = Counter(chain.from_iterable(map(_conditions, all_servers)))
     matching = [judged for judged in all_servers if _matches(judged, query)]
@@ -119,7 +119,7 @@ def find_server(
 def next_start_at(
     judged: JudgedServer, now: Now, target: Target | None = None
 ) -> float | None:
-    """Return when the next backup of a server, or of a target, is to start."""
+    """Return the next scheduled start of a server, or of one of its targets."""
     schedules = () if judged.entry is None else judged.entry.state.schedules or ()
     starts = (
         schedule.next_start_at
@@ -183,7 +183,7 @@ def _searched_texts(judged: JudgedServer) -> Iterable[str]:
 
 
 def _sorted(servers: list[JudgedServer], query: Query, now: Now) -> list[JudgedServer]:
-    """Sort; what is not known comes last either way, equals by state and name."""
+    """Sort; unknown values come last in any order, equal ones by condition and name."""
     servers = sorted(servers, key=_by_state)
     if query.sort == "state":
         return servers[::-1] if query.descending else servers
@@ -201,7 +201,7 @@ def _by_state(judged: JudgedServer) -> tuple[int, str, str, str]:
 
 
 def _shortest_interval(judged: JudgedServer) -> float | None:
-    """Return the shortest interval that is expected of any target."""
+    """Return the shortest expected interval of the server's targets."""
     targets = () if judged.summary is None else judged.summary.targets
     intervals = (t.expected_interval for t in targets)
     return min((i.seconds for i in intervals if i is not None), default=None)

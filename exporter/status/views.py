@@ -1,7 +1,7 @@
-"""What people and their tools look at: made by a thread, one after another.
+"""The status page and its API, rendered in a thread, one request after another.
 
-A look at thousands of servers must not keep health checks waiting, and many looks at
-once must not keep scrapes waiting.
+A page about thousands of servers must not delay health checks, and many requests at
+once must not delay scrapes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Views:
-    """Makes the bodies of the status page, of its API and of servers' pages."""
+    """Renders the status page, its JSON and the pages of servers."""
 
     exposition: Exposition
     shard: Shard
@@ -40,14 +40,14 @@ class Views:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """End the thread with the body."""
+        """Shut the thread down at the end."""
         try:
             yield
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def overview(self, query: Query) -> str:
-        """Return the page of all panels and of the servers that are wanted."""
+        """Return the page of all panels and of the selected servers."""
         ready = self.exposition.store.ready()
 
         def render(snapshot: Snapshot) -> str:

@@ -1,6 +1,6 @@
-"""Who is let in, and what every answer carries: the web configuration at work.
+"""Access control: basic authentication, request limits and response headers.
 
-It stands before the whole application: no path, known or not, is answered without it.
+It wraps the whole application: every path passes it, also those that do not exist.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from ..errors import ConfigError
 from .config_file import WebConfig, load
 
 _MAX_PASSWORD_BYTES = 72
-"""bcrypt looks at no more, and its libraries disagree on whether to say so."""
+"""bcrypt ignores the rest; some of its versions raise an error instead."""
 _MAX_REMEMBERED = 100
 _MAX_PENDING = 16
 _DUMMY_SALT_AND_DIGEST = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
-"""Salt and digest for users that do not exist; no password is known for them."""
+"""For users that do not exist; no password matching it is known."""
 
 Login = tuple[bytes, bytes]
-"""A name and a password."""
+"""User name and password."""
 
 
 class TooManyChecks(Exception):
-    """Too many passwords wait to be checked."""
+    """Too many password checks are pending."""
 
 
 def basic_auth_login(authorization: str | None) -> Login | None:
-    """Return what a header ``Authorization: Basic`` says, or None."""
+    """Return the login in an ``Authorization: Basic`` header; None: there is none."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -58,13 +58,13 @@ def basic_auth_login(authorization: str | None) -> Login | None:
 
 @dataclass(slots=True, eq=False)
 class PasswordChecker:
-    """Checks passwords, and remembers what came of it."""
+    """Password checks in a thread of their own; results are cached."""
 
     verify: Callable[[bytes, bytes], bool] = bcrypt.checkpw
-    """Tells whether a password has a hash."""
+    """Whether a password, the first argument, has the hash given as the second."""
     _digest_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _accepted: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    # Apart, so that no flood of wrong passwords drives the right ones out.
+    # Separate, so that many wrong passwords do not evict the right ones.
     _rejected: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _pending: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict)
     _executor: ThreadPoolExecutor = field(
@@ -72,10 +72,9 @@ class PasswordChecker:
     )
 
     async def matches(self, users: Mapping[bytes, bytes], login: Login) -> bool:
-        """Tell whether this is the password of one of the users.
+        """Return whether the login is one of the users'.
 
-        A user that does not exist costs what one with a wrong password costs. Raises
-        Busy when too many wait already.
+        An unknown user costs as much time as a wrong password. Raises TooManyChecks.
         """
         name, password = login
         user_hash = users.get(name)
@@ -94,28 +93,28 @@ class PasswordChecker:
             )
             self._pending[key] = pending
             pending.add_done_callback(partial(self._store_result, key))
-        # Whoever hangs up ends no other's check.
+        # Others may wait for the same check: a client that disconnects must not end it.
         return await asyncio.shield(pending)
 
     def close(self) -> None:
-        """Check no more."""
+        """Cancel the pending checks and stop the thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _store_result(self, key: bytes, check: asyncio.Future[bool]) -> None:
-        """Remember what came of a check in the moment in which it ends."""
+        """Cache the result of a check as soon as it ends."""
         del self._pending[key]
         if not check.cancelled() and check.exception() is None:
             _remember(self._accepted if check.result() else self._rejected, key)
 
     def _verify(self, hashed: bytes, password: bytes, user_exists: bool) -> bool:  # noqa: FBT001  # through an executor
-        # A hash with letters that bcrypt has not is no password's.
+        # bcrypt raises ValueError for a hash with characters outside its alphabet.
         with suppress(ValueError):
             matched = self.verify(password[:_MAX_PASSWORD_BYTES], hashed)
             return matched and user_exists
         return False
 
     def _cache_key(self, *parts: bytes) -> bytes:
-        """Return what to remember instead of a password."""
+        """Return a keyed digest, so that no password is kept in memory."""
         digest = hashlib.blake2b(key=self._digest_key)
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -123,7 +122,7 @@ class PasswordChecker:
 
 
 def _dummy_hash(users: Mapping[bytes, bytes]) -> bytes:
-    """Return nobody's hash, as costly as the users' own."""
+    """Return a hash for unknown users, as costly as the costliest of the users."""
     cost = max(hashed[4:6] for hashed in users.values())
     return b"$2b$" + cost + b"$" + _DUMMY_SALT_AND_DIGEST
 
@@ -148,25 +147,25 @@ def _empty_config() -> WebConfig:
 
 @dataclass(slots=True, eq=False)
 class AccessControl:
-    """Guards the front doors."""
+    """Authentication, request limits and headers, as the web configuration says."""
 
     config: Callable[[], WebConfig] = _empty_config
-    """Returns the web configuration of this moment."""
+    """Returns the web configuration in force."""
     password_checker: PasswordChecker = field(default_factory=PasswordChecker)
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What to answer the next connection with; None: plain HTTP."""
+        """TLS context for the next connection; None: plain HTTP."""
         return self.config().ssl_context
 
     def add_headers(self, response: web.StreamResponse) -> None:
-        """Put on an answer what every one carries."""
+        """Add the headers that every response has."""
         response.headers.update(self.config().headers)
-        # Which libraries answer, in which version, is nobody's business.
+        # aiohttp's default would disclose the versions of Python and aiohttp.
         response.headers["Server"] = PROGRAM
 
     def protected(self, handler: Handler) -> Handler:
-        """Return a handler that answers those alone who may ask."""
+        """Return a handler that refuses large and unauthenticated requests."""
 
         async def protected_handler(request: web.BaseRequest) -> web.StreamResponse:
             refusal = _size_refusal(request)
@@ -199,9 +198,9 @@ class AccessControl:
 
 
 def _size_refusal(request: web.BaseRequest) -> web.Response | None:
-    """Return an answer to a request that asks for more than any page needs."""
+    """Return the response to a request that is too large; None: it is not."""
     refusal = None
-    # Each counts for a little more than its letters, as in HTTP/2: it is an object.
+    # Each header has an overhead of 32 bytes, as in HTTP/2: it becomes an object.
     headers_bytes = sum(
         len(name) + len(value) + 32 for name, value in request.raw_headers
     )
@@ -215,10 +214,10 @@ def _size_refusal(request: web.BaseRequest) -> web.Response | None:
 
 
 def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
-    """Return what returns the web configuration of each moment.
+    """Return a function that returns the web configuration in force.
 
-    Raises ConfigError when the file cannot be used. One that turns bad later leaves
-    the old one in place, and so does one that turns empty, or TLS on or off.
+    Raises ConfigError when the file cannot be used. If it becomes invalid or empty
+    later, or switches TLS on or off, the old configuration stays in force.
     """
 
     def make(files: FileSet, old: WebConfig | None) -> WebConfig:
@@ -231,9 +230,9 @@ def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
 
 
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:
-    """Refuse what must not happen while it serves."""
+    """Raise ConfigError for a change that needs a restart."""
     if new.empty and not old.empty:
-        # As a file is for a moment while it is being written.
+        # A file is empty for a moment while it is being rewritten.
         raise ConfigError(f"{path}: is empty: to do without TLS and users, restart")
     if (new.tls is None) != (old.tls is None):
         raise ConfigError(

@@ -1,6 +1,6 @@
 """The web configuration file → TLS, headers and users, as frozen values.
 
-Everything that the file names is read and tried: what is returned can serve.
+Every file that it names is read, and the TLS context is made: what loads can serve.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tls import CIPHERS, CLIENT_AUTH, CURVES, VERSIONS, ServerTls
 
 
 class Text(str):
-    """Any scalar, as it is written."""
+    """A scalar of any type, as it is written in the file."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class Boolean(int):
 
 
 class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``tls_server_config``: who the server is, and whom it lets in."""
+    """``tls_server_config``: certificate, client authentication and versions."""
 
     cert_file: Text | None = None
     key_file: Text | None = None
@@ -49,7 +49,7 @@ class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class HttpServerKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``http_server_config``: how answers are sent."""
+    """``http_server_config``: protocol and response headers."""
 
     http2: Boolean | None = None
     headers: dict[str, Any] | None = None
@@ -77,7 +77,7 @@ _FALSE = ("false", "no", "off", "n")
 
 
 def decode(content: Any, source: str) -> WebKeys:
-    """Check what ``document.load_scalars`` returned; raise ConfigError if wrong."""
+    """Check the result of ``yaml_file.load_scalars``; raise ConfigError if wrong."""
     if content is None:
         return WebKeys()
     try:
@@ -119,7 +119,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
-"""The headers that can be set, with their values where there are only some."""
+"""The headers that can be set, with the values allowed; none: any value."""
 
 _BCRYPT_HASH = re.compile(
     r"\$[\x00-2](?:\$|[^$].)(?P<cost>[0-9]{2}).(?P<rest>.*)", re.DOTALL
@@ -131,20 +131,20 @@ _BCRYPT_COSTS = range(4, 32)
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """How the exporter serves."""
+    """The web configuration, checked."""
 
     empty: bool = True
-    """Whether the file says nothing at all."""
+    """Whether the file has no content."""
     tls: ServerTls | None = None
     ssl_context: ssl.SSLContext | None = field(default=None, compare=False)
-    """Made of ``tls``; None: plain HTTP."""
+    """Made from ``tls``; None: plain HTTP."""
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
-    """Names and bcrypt hashes, which begin with ``$2b$``; empty: everybody may read."""
+    """User names and bcrypt hashes, as ``$2b$…``; empty: no authentication."""
 
 
 def load(path: Path, files: FileSet) -> WebConfig:
-    """Read the file and all that it names; raise ConfigError when it cannot be used."""
+    """Read the file and those that it names; raise ConfigError if one is unusable."""
     content = yaml_file.load_scalars(files.add(path))
     keys = decode(content, str(path))
     location = Location(str(path), path.parent.absolute())
@@ -263,8 +263,8 @@ def _ssl_context(location: Location, tls: ServerTls | None) -> ssl.SSLContext | 
         without_client_auth.ssl_context()
     except OSError as error:
         raise location.error(
-            f"cert_file and key_file are not usable ({_reason(error)}): both must be PEM "
-            "files, the key must be the certificate's, have no passphrase and, for "
+            f"cert_file and key_file are not usable ({_reason(error)}): both must be "
+            "PEM files, the key must be the certificate's, have no passphrase and, for "
             "RSA, 2048 bits or more"
         ) from None
     try:
@@ -317,9 +317,9 @@ def _text(location: Location, value: Any) -> str:
 
 
 def _hash(location: Location, text: str) -> bytes:
-    """Return a bcrypt hash in the one notation that libraries agree on.
+    """Return a bcrypt hash with the version ``2b``, which every library accepts.
 
-    As in the toolkit, the letter of the version makes no difference.
+    Like Prometheus' exporter-toolkit, it accepts every version letter.
     """
     match = _BCRYPT_HASH.fullmatch(text)
     too_short = len(text.encode()) < _MIN_HASH_BYTES

@@ -1,4 +1,4 @@
-"""One connection to a front door: how long it may take, and how many there may be."""
+"""HTTP connections: their limits and time-outs, and how many may be open."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ _HEAD_END = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may take."""
+    """Limits on what a client may use."""
 
     handshake_seconds: float = 10.0
-    """From the connection to the end of its TLS handshake."""
+    """From the connection to the end of the TLS handshake."""
     head_seconds: float = 15.0
-    """From a connection, or the first byte of a request, to its last header."""
+    """From the connection, or a request's first byte, to its last header."""
     idle_seconds: float = 330.0
-    """From an answer to the next request; Prometheus itself closes after 300 s."""
+    """From a response to the next request; Prometheus itself closes after 300 s."""
     sending_seconds: float = 60.0
-    """From an answer to its last byte."""
+    """To send a whole response."""
     lingering_seconds: float = 0.5
     """For a body that nobody reads, so that the answer to it can be."""
     head_bytes: int = 65_536
     body_bytes: int = 1_048_576
     """Of a body that nobody reads, after the answer."""
     connections: int = 128
-    """At once; a new one drives out the one that has been idle for longest.
+    """Open at once; beyond that, a new one replaces the one idle for longest.
 
-    Under TLS each takes a third of a megabyte, asyncio's buffer above all.
+    With TLS, each needs a third of a megabyte, most of it asyncio's buffer.
     """
 
 
 @dataclass(slots=True, eq=False)
 class ConnectionPool:
-    """The connections that there are, in the order in which they became idle."""
+    """The open connections; the idle ones in the order in which they became idle."""
 
     limit: int
     _idle: OrderedDict[object, _Abort] = field(default_factory=OrderedDict)
     _busy: dict[object, _Abort] = field(default_factory=dict)
 
     def make_room(self) -> bool:
-        """Tell whether one more may come, after an idle one was sent away for it."""
+        """Return whether there is room, if need be by aborting an idle connection."""
         if len(self._idle) + len(self._busy) < self.limit:
             return True
         return self.abort_longest_idle()
 
     def abort_longest_idle(self) -> bool:
-        """Cut the connection that has been idle for longest; tell if there was one."""
+        """Return whether there was an idle connection to abort."""
         if not self._idle:
             return False
         _, abort = self._idle.popitem(last=False)
@@ -61,29 +61,29 @@ class ConnectionPool:
         return True
 
     def add(self, connection: object, abort: _Abort) -> None:
-        """Count a connection as idle; ``cut`` ends it."""
+        """Add a connection, as idle; ``abort`` closes it."""
         self._idle[connection] = abort
 
     def remove(self, connection: object) -> None:
-        """Count a connection no more."""
+        """Remove a connection, idle or busy."""
         self._idle.pop(connection, None)
         self._busy.pop(connection, None)
 
     def mark_busy(self, connection: object) -> None:
-        """Count a connection as busy: it is being answered."""
+        """Protect a connection from being aborted: a request is being answered."""
         abort = self._idle.pop(connection, None)
         if abort is not None:
             self._busy[connection] = abort
 
     def mark_idle(self, connection: object) -> None:
-        """Count a connection as idle again, from now on."""
+        """Make a connection the most recent of the idle ones."""
         abort = self._busy.pop(connection, None)
         if abort is not None:
             self._idle[connection] = abort
 
 
 class Connection(web.RequestHandler):
-    """Speaks HTTP with one client, and not for ever."""
+    """An HTTP connection with time-outs and a limit on the request head."""
 
     __slots__ = (
         "_add_headers",
@@ -103,7 +103,7 @@ class Connection(web.RequestHandler):
         pool: ConnectionPool,
         add_headers: Callable[[web.StreamResponse], None],
     ) -> None:
-        """Belong to a server; ``dress`` is put on answers to what is no request."""
+        """``add_headers`` completes responses to requests that cannot be parsed."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -119,13 +119,13 @@ class Connection(web.RequestHandler):
         self._unread: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for a first request, for so long."""
+        """Join the pool and wait for the first request."""
         super().connection_made(transport)
         self._pool.add(self, self.abort)
         self._start_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Be counted no more."""
+        """Leave the pool."""
         self._stop_timer()
         self._pool.remove(self)
         super().connection_lost(exc)
@@ -159,7 +159,7 @@ class Connection(web.RequestHandler):
         self._pool.mark_busy(self)
 
     def abort(self) -> None:
-        """Hang up at once."""
+        """Close the connection at once, unsent data included."""
         transport = self.transport
         self.force_close()
         if transport is not None:
@@ -171,7 +171,7 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer, or hang up on a reader that is too slow."""
+        """Send a response; abort the connection if the client reads too slowly."""
         try:
             async with asyncio.timeout(self._limits.sending_seconds):
                 return await super().finish_response(request, resp, start_time)
@@ -191,7 +191,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # it may quote the request
     ) -> web.StreamResponse:
-        """Answer what went wrong in a few words, none of them about the inside."""
+        """Return an error response that discloses nothing of the exporter."""
         if status >= 500:
             self.log_exception("a request could not be answered", exc_info=exc)
         if request.writer.output_size > 0:

@@ -1,4 +1,4 @@
-"""The HTTP side: metrics, status page, health, readiness, reload, configuration."""
+"""The routes: metrics, status page, health, readiness, reload and configuration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_JSON_ROWS = 1000
 
 @dataclass(slots=True, eq=False)
 class Handlers:
-    """Answers every path."""
+    """The handler of each route."""
 
     store: Store
     exposition: Exposition
@@ -45,11 +45,11 @@ class Handlers:
     _scrapes: Scrapes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare to make scrapes."""
+        """Share one ``Scrapes`` between all requests."""
         self._scrapes = Scrapes(self.exposition)
 
     def application(self) -> web.Application:
-        """Return the application that serves them."""
+        """Return the application with all routes."""
         app = web.Application()
         app.router.add_get(self.telemetry_path, self._metrics)
         app.router.add_get("/", self._overview)
@@ -80,7 +80,7 @@ class Handlers:
             )
         self._active_scrapes += 1
         try:
-            # Not before it is sent is a scrape over: until then it holds its memory.
+            # A scrape counts until it is sent: until then its body is in memory.
             return await self._scrape(request)
         finally:
             self._active_scrapes -= 1
@@ -177,13 +177,13 @@ def _bad_query(error: BadQuery) -> web.Response:
 
 
 async def _send(request: web.Request, response: web.StreamResponse, body: Body) -> None:
-    """Send a whole response, or hang up on a reader that is gone or too slow."""
+    """Send a whole response; abort the connection if the client reads too slowly."""
     try:
         async with asyncio.timeout(_MAX_SENDING_SECONDS):
             await response.prepare(request)
             for chunk in body.chunks() if request.method != "HEAD" else ():
                 await response.write(chunk)
-                await asyncio.sleep(0)  # a quick reader must not keep all others out
+                await asyncio.sleep(0)  # lets others run, however fast the client
             await response.write_eof()
     except (TimeoutError, ConnectionError):
         if request.transport is not None:

@@ -1,8 +1,8 @@
-"""The front doors: addresses listened on, and whoever comes let in, a crowd at most.
+"""Listening: addresses are bound, and connections accepted up to a limit.
 
-The loop that accepts is our own for what asyncio's has no place for: a TLS context
-for each connection, a count of those whose handshake has not ended, room made for a
-newcomer, and an operating system that has no more files for the moment.
+asyncio's own accept loop cannot do what is needed here: use a new TLS context for each
+connection, count connections during their handshake, abort an idle connection when a
+new one needs its place, and wait when the process has no file descriptors left.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .connection import Connection, ConnectionPool, Limits
 log = structlog.get_logger()
 
 _SHUTDOWN_SECONDS = 0.5
-"""aiohttp waits twice so long for what is being answered."""
+"""aiohttp waits twice as long for responses in progress."""
 _BACKLOG = 1024
 _RETRY_SECONDS = 0.5
 _IDLE_CLOSED_PER_RETRY = 16
-"""So many idle connections make room for those to panels too."""
+"""Several, so that connections to panels get file descriptors too."""
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FAMILY_DISABLED = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 Listener: TypeAlias = str | socket.socket
-"""``[host]:port`` to listen on, or what listens already."""
+"""``[host]:port`` to bind, or a socket that listens already."""
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def serving(
     access: AccessControl | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[list[str]]:
-    """Serve an application at these doors; yield their addresses as bound.
+    """Serve an application on these listeners; yield their addresses as bound.
 
     Raises OSError, with the address in it, when one cannot be bound.
     """
@@ -86,7 +86,7 @@ def _adding_headers(
 
 
 def _request_handler(access: AccessControl, server: web.Server) -> Handler:
-    """Return what answers requests, from the moment that their heads are read."""
+    """Return the server's handler, with access control and pool accounting."""
     protected = access.protected(server.request_handler)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -98,7 +98,7 @@ def _request_handler(access: AccessControl, server: web.Server) -> Handler:
 
 
 async def _bind(address: str) -> list[socket.socket]:
-    """Listen on an address, on every one of its host's; raise OSError."""
+    """Listen on every address that the host resolves to; raise OSError."""
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     try:
@@ -114,7 +114,7 @@ async def _bind(address: str) -> list[socket.socket]:
 
 
 def _listening_sockets(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
-    """Listen on all of a host's addresses, but for families that are switched off."""
+    """Listen on all addresses, except those of families that the host has disabled."""
     sockets: list[socket.socket] = []
     last_error: OSError | None = None
     try:
@@ -140,7 +140,7 @@ def _listening_sockets(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
 
 
 def _bound_address(listening_socket: socket.socket) -> str:
-    """Return an address as it is written in URLs; of a Unix socket, its path."""
+    """Return ``host:port`` as in URLs; of a Unix socket, its path."""
     if listening_socket.family not in (socket.AF_INET, socket.AF_INET6):
         name = listening_socket.getsockname()
         return name if isinstance(name, str) else f"@{name[1:].decode()}"
@@ -150,7 +150,7 @@ def _bound_address(listening_socket: socket.socket) -> str:
 
 @dataclass(slots=True, eq=False)
 class _Acceptor:
-    """Lets in whoever comes, as far as there is room."""
+    """Accepts connections while the pool has room."""
 
     server: web.Server
     access: AccessControl
@@ -161,7 +161,7 @@ class _Acceptor:
 
     @asynccontextmanager
     async def accepting(self, sockets: list[socket.socket]) -> AsyncIterator[None]:
-        """Let people in until the body ends."""
+        """Accept connections until the body ends, then abort the handshakes."""
         tasks = [
             asyncio.create_task(self._accept_connections(listening_socket))
             for listening_socket in sockets
@@ -184,11 +184,11 @@ class _Acceptor:
                 continue
             self._out_of_files = False
             self._admit(client_socket)
-            # Whoever is inside is served, however many stand before the door.
+            # Lets open connections be served while many more wait to be accepted.
             await asyncio.sleep(0)
 
     async def _pause(self, error: OSError) -> None:
-        """Go on after a moment, with files set free if it is those that lack."""
+        """Wait before the next try; free file descriptors if there are none left."""
         if error.errno in _OUT_OF_FILES:
             if not self._out_of_files:
                 log.warning("no connection can be accepted", error=error.strerror)
@@ -224,7 +224,7 @@ class _Acceptor:
                 ssl_shutdown_timeout=timeout_seconds,
             )
         except OSError as error:
-            # What a client cannot do is its own affair, and anybody can be one.
+            # Any client can cause this, so that it must not fill the log.
             log.debug("no connection", error=str(error))
             client_socket.close()
         except asyncio.CancelledError:

@@ -1,6 +1,7 @@
-"""TLS as the web configuration asks for it, in the terms of Python's ``ssl``.
+"""TLS of the server: the names of the web configuration → Python's ``ssl``.
 
-Names are those of Go's ``crypto/tls``. Suites of TLS 1.3 are fixed in both.
+The names are those of Go's ``crypto/tls``. Neither Go nor Python lets the cipher
+suites of TLS 1.3 be chosen.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ CURVES: Mapping[str, str] = {
 }
 CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
     "NoClientCert": ssl.CERT_NONE,
-    # Whoever comes is let in, with any certificate or none: no need to ask for one.
+    # Go accepts any certificate or none here, so that none need be requested.
     "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
@@ -53,14 +54,14 @@ CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
     "RequireAnyClientCert": None,
     "RequireClientCert": None,
 }
-"""What each type asks of a client; None: Python cannot do that."""
+"""How a client's certificate is verified; None: Python does not support it."""
 
 _LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """Who the server is, whom it lets in, and what it speaks."""
+    """The TLS settings of the server."""
 
     cert_file: Path
     key_file: Path
@@ -69,16 +70,16 @@ class ServerTls:
     min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
     cipher_suites: tuple[str, ...] = ()
-    """Keys of ``CIPHERS``; none: the library's own choice."""
+    """Keys of ``CIPHERS``; empty: OpenSSL's default."""
     curve: str | None = None
-    """OpenSSL's name of the only curve; None: the library's own choice."""
+    """OpenSSL's name of the only curve; None: OpenSSL's default."""
     prefer_server_suites: bool = True
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return what connections are answered with.
+        """Return a new context for the server side.
 
-        Raises OSError, of which SSLError is one, when the certificate, its key or the
-        client's authorities cannot be used.
+        Raises OSError (SSLError is a subclass) when the certificate, its key or the
+        authorities of client certificates cannot be used.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._set_versions(context)
@@ -95,7 +96,7 @@ class ServerTls:
 
     def _set_versions(self, context: ssl.SSLContext) -> None:
         with warnings.catch_warnings():
-            # Whoever asks for TLS 1.0 has clients that know nothing else.
+            # TLS 1.0 is deprecated, but was asked for explicitly.
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = self.min_version
             context.maximum_version = self.max_version
@@ -108,7 +109,7 @@ class ServerTls:
                 ":".join(["@SECLEVEL=0", *ciphers] if allows_legacy else ciphers)
             )
         elif self.cipher_suites:
-            # With suites of TLS 1.3 alone, older versions have none left.
+            # Only suites of TLS 1.3 are listed: older versions have none.
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         elif allows_legacy:
             context.set_ciphers(_LEGACY_CIPHERS)
