@@ -94,18 +94,18 @@ def text() -> str:
 
 def _row(action: argparse.Action) -> str:
     flag = action.option_strings[-1]
-    said, default = _split(action)
+    output, default = _split(action)
     if action.nargs != 0:
         flag += f" {action.metavar or flag.lstrip('-').rpartition('.')[2].upper()}"
     if action.choices is not None:
-        said += f": {', '.join(action.choices)}"
+        output += f": {', '.join(action.choices)}"
     return (
-        f"| `{flag}` | `{variable(action.option_strings[-1])}` | {default} | {said} |"
+        f"| `{flag}` | `{variable(action.option_strings[-1])}` | {default} | {output} |"
     )
 
 
 def _split(action: argparse.Action) -> tuple[str, str]:
     """Return what a flag does and its default, which its help names in brackets."""
-    said = (action.help or "") % {"default": action.default}
-    found = re.fullmatch(r"(.*) \(default: (.*)\)", said)
-    return (found[1], f"`{found[2]}`") if found else (said, "")
+    output = (action.help or "") % {"default": action.default}
+    found = re.fullmatch(r"(.*) \(default: (.*)\)", output)
+    return (found[1], f"`{found[2]}`") if found else (output, "")

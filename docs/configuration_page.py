@@ -80,8 +80,8 @@ def _default(section: str, key: str, named: str | None) -> str:
         effective_config(config.build(file, "example"))
     )
     panel = shown["panels"][0]
-    places = {"": shown, "detail": shown["detail"], "panels": panel}
+    locations = {"": shown, "detail": shown["detail"], "panels": panel}
     if key in schema.SECTIONS:
         return "`{}`"
-    value = (places.get(section) or panel.get(section, {})).get(key)
+    value = (locations.get(section) or panel.get(section, {})).get(key)
     return "none" if value is None else f"`{yaml.safe_dump(value).splitlines()[0]}`"

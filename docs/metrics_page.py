@@ -163,7 +163,7 @@ def _series(servers: int, targets: int, backups: int) -> int:
         panel.register_server(vm_id, server, Expectation(backup_required=True))
         rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
         panel.record_backups(vm_id, packed(rows), time=0.0, monotonic=0.0)
-    collector = BackupCollector(Store({"cp": panel}), _Standing(), Detail())
+    collector = BackupCollector(Store({"cp": panel}), _Status(), Detail())
     return sum(len(metric.samples) for metric in collector.collect())
 
 
@@ -195,7 +195,7 @@ def _samples(telemetry: ExporterMetrics) -> int:
     return sum(len(metric.samples) for metric in telemetry.registry.collect())
 
 
-class _Standing:
+class _Status:
     """A clock that stands at 0."""
 
     def time(self) -> float:

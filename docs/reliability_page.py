@@ -137,12 +137,12 @@ def _link(title: str) -> str:
 
 def _section(effect: str) -> str:
     head = [f"## {_TITLES[effect]}\n", f"{_ABOUT[effect]}\n"]
-    said = EFFECTS[effect]
+    output = EFFECTS[effect]
     if effect == UNAUTHORIZED:
-        (one,) = set(said.values())
+        (one,) = set(output.values())
         return "\n".join([*head, f"- {one.text}.", f"- Later {one.long_text}."])
-    rows = list(_rows(effect, said))
-    if any(one.long_text for one in said.values()):
+    rows = list(_rows(effect, output))
+    if any(one.long_text for one in output.values()):
         return "\n".join(
             [
                 *head,
@@ -154,8 +154,8 @@ def _section(effect: str) -> str:
     return "\n".join([*head, "| where | what is said |", "|---|---|", *rows])
 
 
-def _rows(effect: str, said: Mapping[str, Expectation]) -> Iterator[str]:
-    for name, one in said.items():
+def _rows(effect: str, output: Mapping[str, Expectation]) -> Iterator[str]:
+    for name, one in output.items():
         usual = EFFECTS[FAILED][name]
         if effect in (WAITING, REFUSED) and one.text == usual.text:
             continue
@@ -168,10 +168,10 @@ def _rows(effect: str, said: Mapping[str, Expectation]) -> Iterator[str]:
 def _contents() -> Iterator[str]:
     for fault in FAULTS.values():
         if fault.effect == CONTENT:
-            places: dict[str, list[str]] = {}
+            locations: dict[str, list[str]] = {}
             for name, one in fault.expected.items():
-                places.setdefault(one.text, []).append(name)
-            for words, names in places.items():
+                locations.setdefault(one.text, []).append(name)
+            for words, names in locations.items():
                 if words == ALL:
                     continue  # goes without saying
                 yield f"| {fault.name} | {_shown(names)} | {words} |"
@@ -179,11 +179,11 @@ def _contents() -> Iterator[str]:
 
 def _never(never: Mapping[tuple[str, str], str]) -> Iterator[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
-    for (fault, place), why in never.items():
-        reasons.setdefault((fault, why), []).append(place)
-    for (fault, why), places in reasons.items():
-        single = len(places) == len(SCOPES) - 1
-        where = "any single place" if single else _shown(places)
+    for (fault, location), why in never.items():
+        reasons.setdefault((fault, why), []).append(location)
+    for (fault, why), locations in reasons.items():
+        single = len(locations) == len(SCOPES) - 1
+        where = "any single place" if single else _shown(locations)
         yield f"| {fault} | {where} | {why} |"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from . import frame, look
+from . import frame, style
 from .queries import DATA_OLD, FRESH, NOTHING_DUE, STUCK_LONG, Scope
 
 _SCOPE = Scope(matchers='panel=~"$panel"', users=True)
@@ -14,9 +14,9 @@ _LINKS = {"links": [{"title": "This server's backups", "url": frame.SERVER_LINK}
 _FOREVER_SECONDS = 10 * 366 * 86400
 
 
-def _of_roster(expression: str) -> str:
+def _of_listed_servers(expression: str) -> str:
     """Leave out the servers of users that were not chosen."""
-    return f"({expression})\nand ignoring ({_NAMES}) {_SCOPE.roster()}"
+    return f"({expression})\nand ignoring ({_NAMES}) {_SCOPE.listed_servers()}"
 
 
 def _count(condition: str) -> str:
@@ -32,14 +32,14 @@ def _by_panel(expression: str) -> str:
     return f"sum without (vm_id) (\n{expression}\n)"
 
 
-_STATES = look.figures(
+_STATES = style.figures(
     "Servers by state",
     "Can every server be restored? Critical: nothing to restore from, a backup much "
     "too old, or one that is stuck for a day. Warning: too old, failed, stuck, a disk "
     "without any, or no more due. Not known: not read for long, so that nothing can be "
     "said.",
     {
-        "Critical": (_count(f">= {STUCK_LONG}"), look.ZERO_IS_GOOD, "none"),
+        "Critical": (_count(f">= {STUCK_LONG}"), style.ZERO_IS_GOOD, "none"),
         "Not known": (
             _count(f"== {DATA_OLD}"),
             [(None, "green"), (1, "purple")],
@@ -50,13 +50,13 @@ _STATES = look.figures(
             [(None, "green"), (1, "orange")],
             "none",
         ),
-        "Fresh": (_count(f"== {FRESH}"), look.GREEN, "none"),
+        "Fresh": (_count(f"== {FRESH}"), style.GREEN, "none"),
         "Others": (_count(f"< {FRESH}"), [(None, "text")], "none"),
     },
 )
 
 _READ = _SCOPE.most("onapp_vm_last_poll_success_timestamp_seconds")
-_TRUST = look.figures(
+_TRUST = style.figures(
     "What this is worth",
     "Nothing above is newer than what was last read: for how long the server that was "
     "longest not read has not been, and how many panels do not answer.",
@@ -68,34 +68,36 @@ _TRUST = look.figures(
         ),
         "Panels down": (
             f"count ({_SCOPE.most('onapp_up')} == 0) or vector(0)",
-            look.ZERO_IS_GOOD,
+            style.ZERO_IS_GOOD,
             "none",
         ),
     },
 )
 
-_WORST = look.rows(
+_WORST = style.rows(
     "Servers, worst first",
     "Every server with the gravest that is true of it, by the thresholds of the "
     "alerts; the link in the first columns leads to its dashboard. Waited: for how "
     "many of its intervals the target that waits longest has had no good backup.",
     [
         _STATE,
-        _of_roster(
+        _of_listed_servers(
             f"time() - {_SCOPE.most('onapp_vm_last_success_timestamp_seconds')}"
         ),
-        _of_roster(
+        _of_listed_servers(
             "max without (target_type, target_id) (\n"
             f"{_SCOPE.waited()} / {_SCOPE.interval()}\n)"
         ),
-        _of_roster(_SCOPE.most("onapp_vm_backups", 'state="built"', besides="state")),
-        _of_roster(_SCOPE.most("onapp_vm_backup_size_bytes")),
+        _of_listed_servers(
+            _SCOPE.most("onapp_vm_backups", 'state="built"', besides="state")
+        ),
+        _of_listed_servers(_SCOPE.most("onapp_vm_backup_size_bytes")),
     ],
     {
         "A": (
             "State",
             {
-                "mappings": look.texts(look.STATES),
+                "mappings": style.texts(style.STATES),
                 "custom.cellOptions": {"type": "color-background", "mode": "basic"},
                 "custom.width": 130,
             },
@@ -112,7 +114,7 @@ _WORST = look.rows(
                 "unit": "none",
                 "decimals": 1,
                 "custom.cellOptions": {"type": "color-text"},
-                "thresholds": look.steps(
+                "thresholds": style.steps(
                     [(None, "green"), (1.5, "orange"), (2.5, "red")]
                 ).build(),
             },
@@ -128,7 +130,7 @@ _FIRED = 'ALERTS{alertname=~"OnApp.+", job=~"$job", panel=~"$panel|"}'
 _FIRING = _FIRED.replace("}", ', alertstate="firing"}')
 _ALERTING = f"max without (alertstate) (2 * {_FIRING} or {_FIRED})"
 _ALERTS_STATES = {2: ("firing", "red"), 1: ("pending", "yellow")}
-_ALERTS = look.rows(
+_ALERTS = style.rows(
     "Alerts",
     "What fires, or will if it lasts, where the rules of the exporter are loaded; "
     "without them this is empty, and the table of servers is not.",
@@ -139,7 +141,7 @@ _ALERTS = look.rows(
         "A": (
             "State",
             {
-                "mappings": look.texts(_ALERTS_STATES),
+                "mappings": style.texts(_ALERTS_STATES),
                 "custom.cellOptions": {"type": "color-background", "mode": "basic"},
                 "custom.width": 90,
             },
@@ -156,13 +158,13 @@ _ALERTS = look.rows(
     empty="Nothing fires, or the rules are not loaded",
 )
 
-_USERS = look.rows(
+_USERS = style.rows(
     "By panel and user",
     "Who has how many servers, how many of them are in trouble (a state of warning or "
     "worse), and what their backups take; the growth is that over the time shown.",
     [
         _by_user(f"({_STATE}) >= bool {NOTHING_DUE}"),
-        _by_user(_SCOPE.roster()),
+        _by_user(_SCOPE.listed_servers()),
         _by_user(_SCOPE.named(_SCOPE.most("onapp_vm_backup_size_bytes"))),
         _by_user(
             _SCOPE.named(
@@ -179,7 +181,7 @@ _USERS = look.rows(
             {
                 "unit": "none",
                 "custom.cellOptions": {"type": "color-text"},
-                "thresholds": look.steps([(None, "green"), (1, "orange")]).build(),
+                "thresholds": style.steps([(None, "green"), (1, "orange")]).build(),
             },
         ),
         "B": ("Servers", {"unit": "none"}),
@@ -189,7 +191,7 @@ _USERS = look.rows(
     sort=[("In trouble", True), ("Space", True)],
 )
 
-_TROUBLE = look.graph(
+_PROBLEM = style.graph(
     "Servers in trouble",
     "Servers whose state is a warning, critical or not known: is it getting better?",
     {
@@ -199,7 +201,7 @@ _TROUBLE = look.graph(
     unit="none",
 ).max_data_points(60)  # every moment judges every server anew
 
-_ENDED = look.graph(
+_ENDED = style.graph(
     "Backup tasks that ended",
     "Tasks of taking, deleting, restoring and converting backups by how they ended, as "
     "the panels' transactions tell.",
@@ -215,7 +217,7 @@ _ENDED = look.graph(
     stacked=True,
 )
 
-_SPACE = look.graph(
+_SPACE = style.graph(
     "Space of all backups",
     "What the backups of all servers take together, by panel.",
     {"{{panel}}": _by_panel(_SCOPE.most("onapp_vm_backup_size_bytes"))},
@@ -242,7 +244,7 @@ _FULL_IN = (
     f"clamp_max(\nclamp_min({_ROOM} - {_used()}, 0)\n"
     f"/ clamp_min({_GROWN}, 0) * $__range_s,\n{_FOREVER_SECONDS})"
 )
-_STORES = look.rows(
+_STORES = style.rows(
     "Backup servers: room and forecast",
     "How full each backup server is, and when it will be full if it goes on as in the "
     "time shown (choose a week or more). None: backups on the hypervisors themselves. "
@@ -267,7 +269,7 @@ _STORES = look.rows(
                 "min": 0,
                 "max": 1,
                 "custom.cellOptions": {"type": "gauge", "mode": "basic"},
-                "thresholds": look.steps(
+                "thresholds": style.steps(
                     [(None, "green"), (0.8, "orange"), (0.9, "red")]
                 ).build(),
             },
@@ -277,9 +279,9 @@ _STORES = look.rows(
             "Full in",
             {
                 "unit": "dtdurations",
-                "mappings": look.texts({_FOREVER_SECONDS: ("not growing", "green")}),
+                "mappings": style.texts({_FOREVER_SECONDS: ("not growing", "green")}),
                 "custom.cellOptions": {"type": "color-text"},
-                "thresholds": look.steps(
+                "thresholds": style.steps(
                     [(None, "red"), (14 * 86400, "orange"), (60 * 86400, "green")]
                 ).build(),
             },
@@ -305,7 +307,7 @@ def board() -> Dashboard:
         [
             ("Is everything restorable?", [(_STATES, 16, 5), (_TRUST, 8, 5)]),
             ("What is in trouble?", _TROUBLED),
-            ("Is it getting better?", [(_TROUBLE, 12, 8), (_ENDED, 12, 8)]),
+            ("Is it getting better?", [(_PROBLEM, 12, 8), (_ENDED, 12, 8)]),
             ("Is there room?", [(_SPACE, 10, 8), (_STORES, 14, 8)]),
         ],
         since="now-7d",

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
 from . import queries
-from .look import SOURCE, TAG
+from .style import SOURCE, TAG
 
 Section = tuple[str, Sequence[tuple[Builder[model.Panel], int, int]]]
 """A heading, and the panels under it with width, of 24, and height."""

@@ -126,7 +126,7 @@ class Scope:
         ignored = f"{_REPLICA}, identifier, hypervisor_id"
         return f"({newest}\nand ignoring ({ignored}) {theirs})"
 
-    def roster(self) -> str:
+    def listed_servers(self) -> str:
         """Return 1 for each server, with its name where that is known."""
         info = self.any("onapp_vm_info", besides=_DESCRIBED)
         return (
@@ -139,7 +139,7 @@ class Scope:
         ignored = f"{besides}, {_NAMES}" if besides else _NAMES
         return (
             f"({expression})\n"
-            f"* ignoring ({ignored}) group_left ({_NAMES}) {self.roster()}"
+            f"* ignoring ({ignored}) group_left ({_NAMES}) {self.listed_servers()}"
         )
 
     def success(self) -> str:
@@ -152,8 +152,8 @@ class Scope:
         What the rules have learned of a guessed interval counts, where they are loaded.
         """
         learned = self.recorded("target:onapp_backup_interval:seconds")
-        told = self.least("onapp_target_expected_interval_seconds")
-        return f"({learned} or {told})"
+        reported = self.least("onapp_target_expected_interval_seconds")
+        return f"({learned} or {reported})"
 
     def waited(self) -> str:
         """Return for how many seconds each target has waited for a good backup.

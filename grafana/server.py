@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from . import frame, look
+from . import frame, style
 from .queries import STALE_INTERVALS, VERY_STALE_INTERVALS, Scope
 
 _SCOPE = Scope(matchers='panel="$panel", vm_id="$vm"')
@@ -13,11 +13,11 @@ _TARGET = "{{target_type}} {{target_id}}"
 _AGE = {"unit": "s", "decimals": 1}
 _MOMENT = {"unit": "dateTimeAsLocal"}
 _YES_IS_BAD = {
-    "mappings": look.texts({1: ("yes", "orange"), 0: ("no", "text")}),
+    "mappings": style.texts({1: ("yes", "orange"), 0: ("no", "text")}),
     "custom.cellOptions": {"type": "color-text"},
 }
 
-_STATE = look.rows(
+_STATE = style.rows(
     "State",
     "The gravest that is true of the server, by the thresholds of the alerts, and "
     "what the panel calls it.",
@@ -33,7 +33,7 @@ _STATE = look.rows(
         "A": (
             "State",
             {
-                "mappings": look.texts(look.STATES),
+                "mappings": style.texts(style.STATES),
                 "custom.cellOptions": {"type": "color-background", "mode": "basic"},
             },
         ),
@@ -47,12 +47,12 @@ _STATE = look.rows(
         "E": ("Space", {"unit": "bytes"}),
         "F": (
             "Needs backups",
-            {"mappings": look.texts({1: ("yes", "text"), 0: ("no", "text")})},
+            {"mappings": style.texts({1: ("yes", "text"), 0: ("no", "text")})},
         ),
     },
 )
 
-_TARGETS = look.rows(
+_TARGETS = style.rows(
     "Targets",
     "Each disk, or the server as a whole, that has backups: how often one is expected "
     "and by whose word, what the last good one was, when a take last failed.",
@@ -79,7 +79,7 @@ _TARGETS = look.rows(
                 "unit": "none",
                 "decimals": 1,
                 "custom.cellOptions": {"type": "color-text"},
-                "thresholds": look.steps(
+                "thresholds": style.steps(
                     [(None, "green"), (1.5, "orange"), (2.5, "red")]
                 ).build(),
             },
@@ -97,7 +97,7 @@ _TARGETS = look.rows(
     sort=[("Waited", True)],
 )
 
-_FRESHNESS = look.graph(
+_FRESHNESS = style.graph(
     "Age of the last good backup",
     "How long ago each target was last backed up well, and from when on it is too old: "
     "the limits of the alerts, one and a half and two and a half intervals and three "
@@ -109,7 +109,7 @@ _FRESHNESS = look.graph(
     },
     unit="s",
 )
-_SIZES = look.graph(
+_SIZES = style.graph(
     "Sizes",
     "The size of the last good backup of each target, and what all of the server's "
     "backups take: did a backup collapse or explode?",
@@ -119,7 +119,7 @@ _SIZES = look.graph(
     },
     unit="bytes",
 )
-_DURATIONS = look.graph(
+_DURATIONS = style.graph(
     "Durations",
     "How long the last good backup of each target took, with its time in the queue.",
     {_TARGET: _SCOPE.most("onapp_target_last_success_duration_seconds")},
@@ -144,7 +144,7 @@ _STATUS = "max without (instance, pod, node, status) ({})".format(
 )
 _STATUSES = {0: ("enabled", "green"), 1: ("disabled", "orange"), 2: ("failed", "red")}
 
-_SCHEDULES = look.rows(
+_SCHEDULES = style.rows(
     "Schedules",
     "When the panel means to back this server up, and how often it has failed to.",
     [
@@ -162,7 +162,7 @@ _SCHEDULES = look.rows(
         "A": (
             "Status",
             {
-                "mappings": look.texts(_STATUSES),
+                "mappings": style.texts(_STATUSES),
                 "custom.cellOptions": {"type": "color-background", "mode": "basic"},
             },
         ),
@@ -174,7 +174,7 @@ _SCHEDULES = look.rows(
             {
                 "unit": "none",
                 "custom.cellOptions": {"type": "color-text"},
-                "thresholds": look.steps([(None, "text"), (1, "orange")]).build(),
+                "thresholds": style.steps([(None, "text"), (1, "orange")]).build(),
             },
         ),
     },
@@ -186,7 +186,7 @@ _DETAILS = (
     "Empty where details of backups are switched off (detail.backups in the exporter's "
     "configuration)."
 )
-_BACKUPS = look.rows(
+_BACKUPS = style.rows(
     "Each backup",
     f"Every backup that the panel lists, the newest first. {_DETAILS}",
     [
@@ -208,7 +208,7 @@ _BACKUPS = look.rows(
         "C": (
             "Built",
             {
-                "mappings": look.texts({1: ("yes", "green"), 0: ("no", "orange")}),
+                "mappings": style.texts({1: ("yes", "green"), 0: ("no", "orange")}),
                 "custom.cellOptions": {"type": "color-text"},
             },
         ),
@@ -222,7 +222,7 @@ _BACKUPS = look.rows(
     sort=[("Created", True)],
     empty="No backups, or their details are switched off",
 )
-_LIVES = look.timeline(
+_LIVES = style.timeline(
     "Each backup over time",
     "From when to when each backup was there, and what it was then: are they taken, "
     f"built and rotated as they should be? {_DETAILS}",
@@ -242,7 +242,7 @@ _LIVES = look.timeline(
 
 def board() -> Dashboard:
     """Return the dashboard."""
-    servers = Scope(matchers=_PANEL).roster()
+    servers = Scope(matchers=_PANEL).listed_servers()
     server = frame.choice(
         "vm",
         "Server",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from . import frame, look
+from . import frame, style
 from .queries import Scope, select
 
 _SCOPE = Scope(matchers='panel=~"$panel"')
 _WHERE = "{{instance}} {{panel}}"
 
 _LOADED = "onapp_exporter_config_last_reload_success_timestamp_seconds"
-_EXPORTERS = look.rows(
+_EXPORTERS = style.rows(
     "Exporters",
     "Which exporters run: version, share of the servers, and whether the last load of "
     "the configuration succeeded; one that failed goes on with the old one.",
@@ -33,7 +33,7 @@ _EXPORTERS = look.rows(
         "D": (
             "Configuration loaded",
             {
-                "mappings": look.texts({1: ("yes", "green"), 0: ("no", "red")}),
+                "mappings": style.texts({1: ("yes", "green"), 0: ("no", "red")}),
                 "custom.cellOptions": {"type": "color-background", "mode": "basic"},
             },
         ),
@@ -42,13 +42,13 @@ _EXPORTERS = look.rows(
     },
 )
 
-_ANSWERS = look.timeline(
+_ANSWERS = style.timeline(
     "Panels that answer",
     "Whether each panel answers each exporter: version, inventory and account.",
     {_WHERE: _SCOPE.series("onapp_up")},
     {1: ("answers", "green"), 0: ("does not", "red")},
 )
-_AGE = look.graph(
+_AGE = style.graph(
     "Age of the data",
     "For how long servers have not been read: the one that is oldest, and the median. "
     "Up to the poll's interval is as it should be; what is older than poll.max_age is "
@@ -62,7 +62,7 @@ _AGE = look.graph(
     },
     unit="s",
 )
-_LAG = look.graph(
+_LAG = style.graph(
     "Poll lag",
     "How overdue the poll of the most overdue server is, in intervals: an alert from "
     "two on.",
@@ -73,14 +73,14 @@ _LAG = look.graph(
     unit="none",
     levels=[(None, "green"), (2, "red")],
 )
-_COLLECTORS = look.timeline(
+_COLLECTORS = style.timeline(
     "Collectors",
     "What can be read besides the inventory: a collector that fails lacks a "
     "permission, or the panel is too old for it.",
     {f"{_WHERE} {{{{collector}}}}": _SCOPE.series("onapp_collector_success")},
     {1: ("works", "green"), 0: ("fails", "red")},
 )
-_SKEW = look.graph(
+_SKEW = style.graph(
     "Clock skew",
     "By how much the clocks of panel and exporter differ: ages are wrong by that; an "
     "alert from five minutes on.",
@@ -98,7 +98,7 @@ def _latency(quantile: float) -> str:
     )
 
 
-_LATENCY = look.graph(
+_LATENCY = style.graph(
     "Time until a panel's answer is complete",
     "How slow the panels are, by what is asked: the median, and what one answer of a "
     "hundred takes longer than.",
@@ -108,7 +108,7 @@ _LATENCY = look.graph(
     },
     unit="s",
 )
-_REQUESTS = look.graph(
+_REQUESTS = style.graph(
     "Requests",
     "What the panels are asked, by the status of the answer.",
     {
@@ -118,7 +118,7 @@ _REQUESTS = look.graph(
     unit="reqps",
     stacked=True,
 )
-_ERRORS = look.graph(
+_ERRORS = style.graph(
     "Errors",
     "Requests that brought nothing usable, by reason, and rows of answers that could "
     "not be used.",
@@ -131,25 +131,25 @@ _ERRORS = look.graph(
     unit="ops",
     stacked=True,
 )
-_CPU = look.graph(
+_CPU = style.graph(
     "CPU",
     "How much of one core each exporter takes.",
     {"{{instance}}": f"rate({select('process_cpu_seconds_total')}[$__rate_interval])"},
     unit="percentunit",
 )
-_MEMORY = look.graph(
+_MEMORY = style.graph(
     "Memory",
     "What each exporter holds of the machine's memory.",
     {"{{instance}}": select("process_resident_memory_bytes")},
     unit="bytes",
 )
-_SCRAPES = look.graph(
+_SCRAPES = style.graph(
     "Scrapes",
     "How long Prometheus takes to scrape each exporter.",
     {"{{instance}}": select("scrape_duration_seconds")},
     unit="s",
 )
-_SERIES = look.graph(
+_SERIES = style.graph(
     "Series",
     "How many series each exporter has: what it costs Prometheus.",
     {"{{instance}}": select("scrape_samples_scraped")},

@@ -69,13 +69,13 @@ def floors(text: bytes, body: bytes) -> Floors:
         ]
 
     kept = [deflated_text(template) for template in templates]
-    said = [
+    output = [
         (head, int(vm_id), float(value))
         for head, vm_id, value in _READING.findall(text.decode())
     ]
 
     def readings() -> bytes:
-        lines = [f'{head}{vm_id}"}} {value!r}\n' for head, vm_id, value in said]
+        lines = [f'{head}{vm_id}"}} {value!r}\n' for head, vm_id, value in output]
         return "".join(lines).encode()
 
     own = ExporterMetrics(version=__version__, shard=Shard())

@@ -141,7 +141,7 @@ _SCRAPES: Sequence[_Row] = (
     ("size, gzip, prometheus-client", lambda w: _mb(w.other_gzip.bytes)),
     ("size, plain", lambda w: _mb(w.plain.bytes)),
 )
-_LOOKS: Sequence[_Row] = (
+_VIEWS: Sequence[_Row] = (
     ("page", lambda w: _ms(w.page_times.seconds)),
     ("page, sorted", lambda w: _ms(w.page_times.sorted_seconds)),
     ("JSON", lambda w: _ms(w.page_times.json_seconds)),
@@ -193,7 +193,7 @@ def page(worlds: Sequence[World], polled: Mapping[str, Polls], machine: str) -> 
     return _PAGE.format(
         machine=machine,
         scrapes=_by_size(worlds, _SCRAPES),
-        looks=_by_size(worlds, _LOOKS),
+        looks=_by_size(worlds, _VIEWS),
         floors=_by_size(worlds, _FLOORS),
         memory=_by_size(worlds, _MEMORY) + _slope(worlds),
         polls=_polls(polled),

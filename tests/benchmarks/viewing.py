@@ -41,7 +41,7 @@ def page_times(
             cloud.change(vm_id)
             subject.cpu_of_a_pass([vm_id])
             time.sleep(_SECONDS_BETWEEN)
-            found.append(asyncio.run(_look(url + path)))
+            found.append(asyncio.run(_view(url + path)))
     medians = {path: median(s for s, _ in found) for path, found in timed.items()}
     return PageTimes(
         medians[_PAGE],
@@ -52,7 +52,7 @@ def page_times(
     )
 
 
-async def _look(url: str) -> tuple[float, int]:
+async def _view(url: str) -> tuple[float, int]:
     """Return how long a page took, and how many bytes it has."""
     async with aiohttp.ClientSession(timeout=_EVER) as session:
         started = time.perf_counter()
@@ -63,12 +63,12 @@ async def _look(url: str) -> tuple[float, int]:
 
 
 def _health(url: str, seconds: float) -> Health:
-    async def look_on() -> None:
+    async def ask_repeatedly() -> None:
         ends = time.perf_counter() + seconds
         while time.perf_counter() < ends:
-            await _look(url + _PAGE)
+            await _view(url + _PAGE)
 
     with pinging(url) as results:
-        asyncio.run(look_on())
+        asyncio.run(ask_repeatedly())
     took = sorted(results)
     return Health(median(took), quantiles(took, n=100)[98], took[-1])

@@ -87,7 +87,7 @@ def step(found: PanelReport, name: str) -> StepResult:
 
 
 @contextmanager
-def port_of_nobody() -> Iterator[int]:
+def unused_port() -> Iterator[int]:
     """Yield a port that refuses connections."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -210,10 +210,10 @@ async def test_servers_named_in_the_file_are_looked_up(
     found = await check_one(panel, tmp_path, virtual_machines=[2, 77, "nosuchserver12"])
 
     assert found.status == "degraded"
-    told = step(found, "inventory")
-    assert "not found: 77 (not_found), nosuchserver12 (not_found)" in told.text
-    assert told.hint is not None
-    assert "virtual_machines" in told.hint
+    reported = step(found, "inventory")
+    assert "not found: 77 (not_found), nosuchserver12 (not_found)" in reported.text
+    assert reported.hint is not None
+    assert "virtual_machines" in reported.hint
 
 
 # Each trouble has a name.
@@ -221,7 +221,7 @@ async def test_servers_named_in_the_file_are_looked_up(
 
 async def test_a_refused_connection_is_named(tmp_path: Path, panel: Panel) -> None:
     """Nobody listens: nothing else is tried."""
-    with port_of_nobody() as port:
+    with unused_port() as port:
         panel.url = f"http://127.0.0.1:{port}"
         file = tmp_path / "onapp.yml"
         write_config(file, panel, {}, {})
@@ -266,7 +266,7 @@ async def test_an_authority_that_nobody_trusts_is_named(
     assert blind.status == "ok"
 
 
-TROUBLES = [
+PROBLEMS = [
     (faults.html(), "address", "check that url is the address"),
     (faults.status(404), "address", "check that url is the address"),
     (faults.redirect("/users/sign_in"), "address", "not one that leads to it"),
@@ -279,7 +279,7 @@ TROUBLES = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "name", "hint"), TROUBLES)
+@pytest.mark.parametrize(("fault", "name", "hint"), PROBLEMS)
 async def test_a_trouble_of_the_whole_panel_fails_one_step(
     panel: Panel, tmp_path: Path, fault: Fault, name: str, hint: str
 ) -> None:
@@ -474,8 +474,8 @@ async def test_neither_key_nor_root_password_is_shown(
 ) -> None:
     """Whatever the panel says, or repeats."""
     panel.password = "the-very-key"
-    said = json.dumps({"errors": ["the-very-key is not welcome"]}).encode()
-    panel.faults.add(faults.answer(403, None, said), resource="transactions")
+    output = json.dumps({"errors": ["the-very-key is not welcome"]}).encode()
+    panel.faults.add(faults.answer(403, None, output), resource="transactions")
     found = await check_one(panel, tmp_path)
     findings = CheckReport("1", found.status, None, (found,))
     text = as_json(findings) + as_table(found, None)
@@ -491,8 +491,8 @@ async def test_what_a_panel_says_cannot_move_the_cursor(
     """Escapes, bells, and the marks that turn the direction of writing."""
     hostile = "6.1\x1b[2J\x07\u009b31m\u202e"
     panel.version = hostile
-    said = json.dumps({"errors": [f"no{hostile}pe"]}).encode()
-    panel.faults.add(faults.answer(422, None, said), resource="backup_servers")
+    output = json.dumps({"errors": [f"no{hostile}pe"]}).encode()
+    panel.faults.add(faults.answer(422, None, output), resource="backup_servers")
     found = await check_one(panel, tmp_path)
     findings = CheckReport("1", found.status, None, (found,))
 
@@ -517,7 +517,7 @@ async def test_a_table_is_as_wide_as_the_terminal(
 
 async def test_the_summary_counts_panels(panel: Panel, tmp_path: Path) -> None:
     """The worst of them is the exit status."""
-    with port_of_nobody() as port:
+    with unused_port() as port:
         async with panel:
             account = {"username": panel.username, "password": panel.password}
             sections = [

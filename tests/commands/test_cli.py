@@ -81,10 +81,10 @@ def serving(status: int) -> Iterator[str]:
 
 
 @contextmanager
-def port_taken() -> Iterator[str]:
+def port_in_use() -> Iterator[str]:
     """Yield an address that somebody listens on, without ever answering."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as accepted:
+        yield f"127.0.0.1:{accepted.getsockname()[1]}"
 
 
 # Version, help, usage.
@@ -215,7 +215,7 @@ def test_the_environment_is_a_configuration(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("command", [[], ["demo"]])
 def test_a_port_that_is_taken_ends_with_1_and_its_address(command: list[str]) -> None:
     """The reason is the last line, without a traceback."""
-    with port_taken() as address:
+    with port_in_use() as address:
         ended = run(
             SCRIPT,
             *(*command, "--web.listen-address", address, "--log.level", "error"),
@@ -236,7 +236,7 @@ def test_a_port_that_is_taken_ends_with_1_and_its_address(command: list[str]) ->
 
 def test_the_health_check_ends_with_0_when_the_exporter_is_well() -> None:
     """On any of the addresses that the exporter was told to listen on."""
-    with serving(200) as address, port_taken() as _:
+    with serving(200) as address, port_in_use() as _:
         assert cli.run(["healthcheck", "--web.listen-address", address], {}) == 0
 
 
@@ -274,10 +274,10 @@ def test_the_health_check_ends_with_1_when_nobody_is_there(
         address = f"{host}:{port}"
         status = cli.run(["healthcheck", "--web.listen-address", address], {})
 
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert status == 1
-    assert said.startswith(f"not healthy: {host} port {port}: ")
-    assert said.count("\n") == 1
+    assert output.startswith(f"not healthy: {host} port {port}: ")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config.check"], ["demo"]])
@@ -291,11 +291,11 @@ def test_a_bad_web_configuration_ends_with_1_and_its_reason(
     flags = ["--web.config.file", str(web), "--web.listen-address", "127.0.0.1:0"]
 
     ended = run(*MODULE, *arguments, *config_file, *flags)
-    said = ended.stderr
+    output = ended.stderr
 
-    assert (ended.returncode, said.count("\n")) == (1, 1)
-    assert f"{web}: basic_auth_users.alice: must be a bcrypt hash" in said
-    assert "hunter2" not in said
+    assert (ended.returncode, output.count("\n")) == (1, 1)
+    assert f"{web}: basic_auth_users.alice: must be a bcrypt hash" in output
+    assert "hunter2" not in output
 
 
 def test_a_good_web_configuration_passes_the_check(

@@ -18,7 +18,7 @@ from exporter.commands import healthcheck as command
 from exporter.commands.healthcheck import healthcheck
 
 
-async def verdict(address: str, *, behind: bool = True) -> int:
+async def outcome(address: str, *, behind: bool = True) -> int:
     """Return the exit status of the check."""
     return await asyncio.to_thread(healthcheck, (address,), web_config=behind)
 
@@ -47,7 +47,7 @@ async def test_an_exporter_that_serves_is_healthy_whatever_it_demands(
     async with secured(tmp_path, text) as server:
         _, _, address = server.base.partition("://")
 
-        assert await verdict(address) == 0
+        assert await outcome(address) == 0
         assert server.checks == []
 
 
@@ -60,7 +60,7 @@ async def test_a_web_configuration_that_turned_bad_makes_nobody_look_dead(
         server.write_web_config("nonsense: true")
         _, _, address = server.base.partition("://")
 
-        assert await verdict(address) == 0
+        assert await outcome(address) == 0
 
 
 async def test_without_a_web_configuration_401_is_no_health(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_without_a_web_configuration_401_is_no_health(tmp_path: Path) -> N
     async with secured(tmp_path, USERS) as server:
         _, _, address = server.base.partition("://")
 
-        assert await verdict(address, behind=False) == 1
+        assert await outcome(address, behind=False) == 1
 
 
 @contextmanager
@@ -79,15 +79,15 @@ def peer(answer: bytes | None, context: ssl.SSLContext | None) -> Iterator[str]:
     def serve(server: socket.socket) -> None:
         while True:
             try:
-                guest, _ = server.accept()
-                held.append(guest)
+                client, _ = server.accept()
+                held.append(client)
                 if context is not None:
-                    guest = context.wrap_socket(guest, server_side=True)
-                    held.append(guest)
+                    client = context.wrap_socket(client, server_side=True)
+                    held.append(client)
                 if answer is not None:
-                    guest.recv(1000)
-                    guest.sendall(answer)
-                    guest.shutdown(socket.SHUT_RDWR)
+                    client.recv(1000)
+                    client.sendall(answer)
+                    client.shutdown(socket.SHUT_RDWR)
             except ssl.SSLError:
                 continue
             except OSError:
@@ -129,7 +129,7 @@ async def test_what_hangs_or_answers_something_else_is_not_healthy(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "both.pem")
     with peer(answer, context) as address:
-        assert await verdict(address) == 1
+        assert await outcome(address) == 1
 
 
 async def test_nobody_there_is_not_healthy() -> None:
@@ -138,4 +138,4 @@ async def test_nobody_there_is_not_healthy() -> None:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
 
-        assert await verdict(address) == 1
+        assert await outcome(address) == 1

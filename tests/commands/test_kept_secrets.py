@@ -85,8 +85,8 @@ def echo(status: int, form: str, *, headers: dict[str, str] | None = None) -> Fa
             )
         body = json.dumps({"errors": {"base": [f"no: {word}" for word in words]}})
         if form == "xml":
-            said = "".join(f"<error>{html.escape(word)}</error>" for word in words)
-            body = f"<errors>{said}</errors>"
+            printed = "".join(f"<error>{html.escape(word)}</error>" for word in words)
+            body = f"<errors>{printed}</errors>"
         return web.Response(
             status=status,
             text=body,
@@ -130,7 +130,7 @@ def bodies(form: str) -> Iterator[str]:
             )
 
 
-def troubles(form: str) -> Iterator[Fault]:
+def problems(form: str) -> Iterator[Fault]:
     """Yield ways to fail, each with secrets in it."""
     kind = {"Content-Type": f"application/{form}"}
     yield from (
@@ -193,17 +193,19 @@ async def test_a_faulty_run_says_no_secret(
 ) -> None:
     """Each trouble at every request, one after the other, and well in between."""
     panel = a_panel()
-    said: dict[str, str] = {}
+    printed: dict[str, str] = {}
     happened, up = 0, 'onapp_up{panel="cp"} 1\n'
     often = {"interval": "5m"}
     async with monitored(
         panel, tmp_path, format=form, discovery=often, poll=often
     ) as cloud:
         cookies = sessions(panel)
-        for number, trouble in enumerate(troubles(form)):
-            placed = panel.faults.add(trouble)
+        for number, problem in enumerate(problems(form)):
+            placed = panel.faults.add(problem)
             await cloud.advance(INTERVAL)
-            said |= {f"{p} {number}": t for p, t in (await pages(cloud.base)).items()}
+            printed |= {
+                f"{p} {number}": t for p, t in (await pages(cloud.base)).items()
+            }
             happened += placed.happened > 0
             placed.remove()
             panel.authenticator.locked.clear()
@@ -211,12 +213,12 @@ async def test_a_faulty_run_says_no_secret(
             while up not in await cloud.metrics():
                 await cloud.advance(INTERVAL)  # a refused key has to wait
         cookies |= sessions(panel)
-    said["log"] = log.getvalue()
+    printed["log"] = log.getvalue()
 
     assert happened == number + 1
     assert cookies
-    assert said["log"].count("panel lost") >= 10
-    assert leaks(said, {*SECRETS, *cookies}) == []
+    assert printed["log"].count("panel lost") >= 10
+    assert leaks(printed, {*SECRETS, *cookies}) == []
 
 
 class Quoting(PanelApi):
@@ -244,14 +246,14 @@ async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(
             sound.panel, sound.client, sound.breaker, sound.account, sound.observer
         )
         await cloud.advance(4 * INTERVAL)
-        said = {"log": log.getvalue(), **await pages(cloud.base)}
+        printed = {"log": log.getvalue(), **await pages(cloud.base)}
 
-    assert leaks(said, SECRETS) == []
-    assert "test_kept_secrets.py" in said["log"]
-    assert "in backups" in said["log"]
-    assert "LookupError" in said["log"]
-    assert "ValueError" in said["log"]
-    assert said["log"].count('bug in the exporter"') == 1
+    assert leaks(printed, SECRETS) == []
+    assert "test_kept_secrets.py" in printed["log"]
+    assert "in backups" in printed["log"]
+    assert "LookupError" in printed["log"]
+    assert "ValueError" in printed["log"]
+    assert printed["log"].count('bug in the exporter"') == 1
 
 
 async def test_a_task_that_fails_unseen_says_no_more(log: io.StringIO) -> None:
@@ -302,9 +304,9 @@ async def test_no_object_of_a_run_shows_a_secret(tmp_path: Path) -> None:
             *(cloud.exporter, replace(client), member.panel.tls),
             member.panel.account.credentials(),
         )
-        said = {type(thing).__name__: repr(thing) for thing in objects}
+        printed = {type(thing).__name__: repr(thing) for thing in objects}
 
-    assert leaks(said, SECRETS) == []
+    assert leaks(printed, SECRETS) == []
 
 
 # The real process.
@@ -375,7 +377,7 @@ async def test_a_faulty_process_says_no_secret(tmp_path: Path) -> None:
     for _ in range(8):
         panels[4].cloud.add_server()
     panels[4].faults.add(faults.bad_rows(0.5), resource="virtual_machines")
-    said: dict[str, str] = {}
+    printed: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(refusing_proxy())
         for panel in panels:
@@ -400,33 +402,35 @@ async def test_a_faulty_process_says_no_secret(tmp_path: Path) -> None:
         )
         base = await process.base_url()
         await poll_until(base + "/-/ready", lambda status, _: status == 200)
-        said |= await pages(base)
+        printed |= await pages(base)
         key.unlink()
         await process.wait_for("secret not read")
         refused = 0
         for number, text in enumerate(misplaced()):
             file.write_text(text)
-            status, said[f"reload {number}"] = await fetch(base + "/-/reload", "POST")
+            status, printed[f"reload {number}"] = await fetch(
+                base + "/-/reload", "POST"
+            )
             refused += status == 500
         process.send(signal.SIGHUP)
         await process.wait_for("configuration not reloaded")
         key.write_text(KEY)
         file.write_text(good)
         await process.wait_for("secret read again")
-        reloaded, said["reloaded"] = await fetch(base + "/-/reload", "POST")
-        said |= {f"{path} later": text for path, text in (await pages(base)).items()}
-        said["arguments"] = arguments(process.process.pid)
+        reloaded, printed["reloaded"] = await fetch(base + "/-/reload", "POST")
+        printed |= {f"{path} later": text for path, text in (await pages(base)).items()}
+        printed["arguments"] = arguments(process.process.pid)
         process.send(signal.SIGTERM)
         status = await process.wait()
         cookies = {cookie for panel in panels for cookie in sessions(panel)}
-    said |= {"out": "".join(process.out), "err": "".join(process.err)}
+    printed |= {"out": "".join(process.out), "err": "".join(process.err)}
 
     assert (status, reloaded) == (0, 200)
     assert refused == number + 1
-    assert len(re.findall("msg=.panel lost", said["err"])) >= 3
-    assert "row skipped" in said["err"]
-    assert "listen-address" in said["arguments"]
-    assert leaks(said, {*SECRETS, *cookies}) == []
+    assert len(re.findall("msg=.panel lost", printed["err"])) >= 3
+    assert "row skipped" in printed["err"]
+    assert "listen-address" in printed["arguments"]
+    assert leaks(printed, {*SECRETS, *cookies}) == []
 
 
 @pytest.mark.parametrize("number", [0, 8, 10])

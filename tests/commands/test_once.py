@@ -145,7 +145,7 @@ async def test_promtool_finds_nothing_wrong(panel: Panel, tmp_path: Path) -> Non
     """It reads with the parser that node_exporter reads with."""
     once = Once(panel, tmp_path)
     await once.ends()
-    told = await asyncio.to_thread(
+    reported = await asyncio.to_thread(
         subprocess.run,
         ["promtool", "check", "metrics"],
         input=once.text,
@@ -154,7 +154,7 @@ async def test_promtool_finds_nothing_wrong(panel: Panel, tmp_path: Path) -> Non
         check=False,
     )
 
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    assert (reported.returncode, reported.stdout, reported.stderr) == (0, "", "")
 
 
 async def test_schedules_that_are_asked_one_by_one_are_all_there(
@@ -441,8 +441,8 @@ async def test_a_stream_that_is_closed_is_no_trouble(
     panel: Panel, command: str, streams: str
 ) -> None:
     """Whoever closes it wants to hear nothing; all else is as it would be."""
-    async with exporter_process(command, environment=environment(panel)) as heard:
-        status = await heard.wait()
+    async with exporter_process(command, environment=environment(panel)) as received:
+        status = await received.wait()
     line = f'exec "$0" -m exporter {command} {streams}'
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", line, sys.executable),
@@ -452,13 +452,13 @@ async def test_a_stream_that_is_closed_is_no_trouble(
     )
     try:
         async with asyncio.timeout(60):
-            _, said = await process.communicate()
+            _, printed = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
 
-    assert (process.returncode, said) == (status, b"")
+    assert (process.returncode, printed) == (status, b"")
 
 
 @pytest.mark.parametrize("command", ["once", "check"])
@@ -471,11 +471,11 @@ async def test_a_result_that_nobody_can_take_is_a_failure(
         env={**os.environ, "PYTHONUNBUFFERED": "", **environment(panel)},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    _, printed = await process.communicate()
 
     assert process.returncode == 2
-    assert b"cannot write the result: " in said
-    assert said.count(b"\n") == 1
+    assert b"cannot write the result: " in printed
+    assert printed.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("command", ["once", "check"])

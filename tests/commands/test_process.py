@@ -174,13 +174,13 @@ async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
         written(tmp_path, panel, detail={"backups": False})
         process.send(signal.SIGHUP)
         await process.wait_for('level=info msg="configuration reloaded"')
-        _, taken = await fetch(base + "/metrics")
+        _, accepted = await fetch(base + "/metrics")
 
     assert samples(refused, result) == {"": 0}
     assert len(samples(refused, "onapp_backup_built")) == 2
-    assert samples(taken, result) == {"": 1}
-    assert samples(taken, "onapp_backup_built") == {}
-    assert len(samples(taken, "onapp_vm_backups")) == 4
+    assert samples(accepted, result) == {"": 1}
+    assert samples(accepted, "onapp_backup_built") == {}
+    assert len(samples(accepted, "onapp_vm_backups")) == 4
 
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])
@@ -234,10 +234,10 @@ async def test_no_secret_is_ever_said(panel: Panel, tmp_path: Path) -> None:
         pages += [(await fetch(base + path))[1] for path in paths]
         process.send(signal.SIGTERM)
         await process.wait()
-    said = process.output + "".join(pages)
+    printed = process.output + "".join(pages)
 
     assert panel.requests[-1].authorization is not None
-    assert [secret for secret in (_SECRET, *_ROOT_PASSWORDS) if secret in said] == []
+    assert [secret for secret in (_SECRET, *_ROOT_PASSWORDS) if secret in printed] == []
 
 
 async def test_secrets_from_the_environment_stay_there(panel: Panel) -> None:

@@ -38,11 +38,11 @@ _RECORDED = r"\b\w+:\w+:\w+"
 
 def test_what_is_shipped_is_valid() -> None:
     """Prometheus and Alertmanager load the example configurations with the rules."""
-    said = run_tool("promtool", "check", "config", RULES_FOLDER / "prometheus.yml")
+    output = run_tool("promtool", "check", "config", RULES_FOLDER / "prometheus.yml")
     checked = run_tool("promtool", "check", "rules", "--lint-fatal", *RULES)
     routed = run_tool("amtool", "check-config", RULES_FOLDER / "alertmanager.yml")
 
-    assert said.count("rules found") == len(RULES)
+    assert output.count("rules found") == len(RULES)
     assert checked.count("SUCCESS") == len(RULES)
     assert "inhibit rules" in routed
 
@@ -141,18 +141,19 @@ def test_an_alert_says_how_grave_it_is_what_is_in_trouble_and_where_to_read_on(
     alert: dict[str, Any],
 ) -> None:
     """The conventions of mixins; a restart of the exporter ends no alert."""
-    said = alert["annotations"]
+    output = alert["annotations"]
     page = f"/docs/runbooks/{alert['alert']}.md"
 
     assert alert["labels"].keys() in ({"severity"}, {"severity", "shard"})
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert alert["keep_firing_for"]
-    assert said.keys() == {"summary", "description", "runbook_url"}
-    assert "{{" not in said["summary"]
+    assert output.keys() == {"summary", "description", "runbook_url"}
+    assert "{{" not in output["summary"]
     assert (
-        "$labels.panel" in said["description"] or "$labels.job" in said["description"]
+        "$labels.panel" in output["description"]
+        or "$labels.job" in output["description"]
     )
-    assert said["runbook_url"].endswith(page)
+    assert output["runbook_url"].endswith(page)
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

@@ -41,7 +41,7 @@ _DESCRIBING = {
     *("source", "backup_type", "initiated"),
 }
 """Labels by which no row is told from another."""
-_TOLD = {
+_REPORTED = {
     "hr-unprotected": "Unprotected",
     "crm-stale": "Very stale",
     "ci-failed": "Very stale",
@@ -365,7 +365,7 @@ def test_every_query_has_an_answer_with_everything_chosen_and_for_some_of_each_c
         if asked.dashboard == board:
             found[asked.location, variable] += len(rows)
 
-    assert [place for place, count in found.items() if not count] == []
+    assert [spot for spot, count in found.items() if not count] == []
 
 
 @pytest.mark.parametrize("board", shipped_dashboards.DASHBOARDS)
@@ -454,10 +454,10 @@ def test_as_many_are_in_trouble_over_time_as_there_are_now(answers: Answers) -> 
 
 def test_the_overview_says_of_each_server_what_is_wrong(answers: Answers) -> None:
     """With the rules loaded, and the same without them."""
-    told = _states(answers.of("onapp-cloud", "Servers, worst first"))
+    reported = _states(answers.of("onapp-cloud", "Servers, worst first"))
 
-    assert {name: told.get(name) for name in _TOLD} == _TOLD
-    assert _states(answers.bare) == told
+    assert {name: reported.get(name) for name in _REPORTED} == _REPORTED
+    assert _states(answers.bare) == reported
 
 
 @pytest.mark.parametrize("name", _ALERTED)
@@ -465,8 +465,8 @@ def test_the_overview_calls_a_server_what_the_alerts_call_it(
     name: str, answers: Answers
 ) -> None:
     """The thresholds are those of the rules."""
-    told = _states(answers.of("onapp-cloud", "Servers, worst first"))
-    states = {told.get(answers.servers[one]) for one in answers.recorded[name]}
+    reported = _states(answers.of("onapp-cloud", "Servers, worst first"))
+    states = {reported.get(answers.servers[one]) for one in answers.recorded[name]}
 
     assert answers.recorded[name]
     assert states <= _ALERTED[name]

@@ -40,7 +40,7 @@ class Receiver:
     def __init__(self) -> None:
         """Begin without having been told anything."""
         self.url = ""
-        self.told: list[dict[str, Any]] = []
+        self.notifications: list[dict[str, Any]] = []
         self._more = asyncio.Event()
 
     @asynccontextmanager
@@ -48,7 +48,7 @@ class Receiver:
         """Take notifications; it is gone afterwards."""
         port = free_port()
         application = web.Application()
-        application.router.add_post("/", self._take)
+        application.router.add_post("/", self._backup_run)
         runner = web.AppRunner(application)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -58,17 +58,17 @@ class Receiver:
         finally:
             await runner.cleanup()
 
-    async def _take(self, request: web.Request) -> web.Response:
-        self.told.append(await request.json())
+    async def _backup_run(self, request: web.Request) -> web.Response:
+        self.notifications.append(await request.json())
         self._more.set()
         return web.Response()
 
     async def has(self, count: int) -> list[dict[str, Any]]:
         """Wait until there are so many notifications."""
-        while len(self.told) < count:
+        while len(self.notifications) < count:
             self._more.clear()
             await self._more.wait()
-        return self.told
+        return self.notifications
 
 
 def _shipped(name: str) -> Any:
@@ -213,12 +213,15 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(tmp_path: Path) -> 
             await _until(started, "ALERTS", lambda found: not found)
     finally:
         await panel.stop()
-    said = [(one["status"], one["groupLabels"]["alertname"]) for one in receiver.told]
+    output = [
+        (one["status"], one["groupLabels"]["alertname"])
+        for one in receiver.notifications
+    ]
     (alert,) = broken["alerts"]
     page = alert["annotations"].pop("runbook_url").partition("/docs/")[2]
 
     assert healthy == []
-    assert said == [
+    assert output == [
         ("firing", "OnAppBackupVeryStale"),
         ("resolved", "OnAppBackupVeryStale"),
     ]

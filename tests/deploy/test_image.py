@@ -79,12 +79,12 @@ def test_nothing_that_builds_or_installs_is_in_the_image(image: Image) -> None:
 
 def test_the_image_is_as_large_as_the_manual_says(image: Image) -> None:
     """What it adds to its base, in MB, within a tenth."""
-    said = re.search(r"adds ([0-9]+) MB", PAGE.read_text("utf-8"))
+    printed = re.search(r"adds ([0-9]+) MB", PAGE.read_text("utf-8"))
     files = (image.files / ENVIRONMENT).rglob("*")
     size = sum(file.lstat().st_size for file in files) / 1e6
 
-    assert said is not None
-    assert float(said[1]) == pytest.approx(size, rel=0.1)
+    assert printed is not None
+    assert float(printed[1]) == pytest.approx(size, rel=0.1)
 
 
 async def test_the_demo_runs_unprivileged_and_read_only(

@@ -45,7 +45,7 @@ _EXPORTER_DOWN = alert("OnAppExporterDown", "critical")
 _SHARD_DOWN = alert("OnAppExporterDown", "critical", shard="0", total_shards="2")
 _SHARD_UNSEEN = _SHARD_DOWN | {"shard": "unseen"}
 
-TROUBLES: dict[str, tuple[list[Labels], list[Labels]]] = {
+PROBLEMS: dict[str, tuple[list[Labels], list[Labels]]] = {
     "too old, then much too old": ([_VERY_STALE, _STALE], [_VERY_STALE]),
     "stuck": ([_STUCK, _STALE], [_STUCK]),
     "stuck long": ([_STUCK_LONG, _STUCK, _VERY_STALE, _STALE], [_STUCK_LONG]),
@@ -70,7 +70,7 @@ class Alertmanager:
         self.alerts = f"http://127.0.0.1:{port}/api/v2/alerts"
         self.session = session
 
-    async def told(self, alerts: list[Labels]) -> list[Labels]:
+    async def reported(self, alerts: list[Labels]) -> list[Labels]:
         """Let alerts fire; return those that nothing inhibits."""
         await self._send([*alerts, _VERY_STALE | _LAST, _STALE | _LAST])
         while True:
@@ -80,8 +80,8 @@ class Alertmanager:
             if any(one["labels"].get("panel") == _LAST["panel"] for one in inhibited):
                 break  # alerts are taken in one by one, and these were the last
             await asyncio.sleep(0.05)
-        told = [one["labels"] for one in found if one not in inhibited]
-        return [labels for labels in told if labels.get("panel") != _LAST["panel"]]
+        reported = [one["labels"] for one in found if one not in inhibited]
+        return [labels for labels in reported if labels.get("panel") != _LAST["panel"]]
 
     async def _send(self, alerts: list[Labels]) -> None:
         body = [{"labels": labels} for labels in alerts]
@@ -111,14 +111,14 @@ def _lines(alerts: list[Labels]) -> list[str]:
 async def test_one_trouble_is_told_once(tmp_path: Path) -> None:
     """The cause where it is known, the graver one, and never none."""
     sent, expected = [], []
-    for trouble, (alerts, told) in TROUBLES.items():
-        where = {"job": "onapp", "panel": trouble}
+    for problem, (alerts, reported) in PROBLEMS.items():
+        where = {"job": "onapp", "panel": problem}
         sent += [labels | where for labels in alerts]
-        expected += [labels | where for labels in told]
+        expected += [labels | where for labels in reported]
     async with alerting(tmp_path) as started:
-        told = await started.told(sent)
+        reported = await started.reported(sent)
 
-    assert _lines(expected) == _lines(told)
+    assert _lines(expected) == _lines(reported)
 
 
 async def test_another_target_server_panel_or_cloud_is_told_too(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ async def test_another_target_server_panel_or_cloud_is_told_too(tmp_path: Path) 
     ]
     sent = [_VERY_STALE | home, _STALE | home, *others]
     async with alerting(tmp_path) as started:
-        told = await started.told(sent)
+        reported = await started.reported(sent)
 
-    assert _lines([_VERY_STALE | home, *others]) == _lines(told)
+    assert _lines([_VERY_STALE | home, *others]) == _lines(reported)
 
 
 async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
@@ -150,14 +150,14 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
         *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
     ]
     async with alerting(tmp_path) as started:
-        told = await started.told(sent)
+        reported = await started.reported(sent)
 
     assert _lines(
         [
             _EXPORTER_DOWN | all_down,
             *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
         ]
-    ) == _lines(told)
+    ) == _lines(reported)
 
 
 def test_inhibition_speaks_of_alerts_that_exist() -> None:
@@ -165,7 +165,7 @@ def test_inhibition_speaks_of_alerts_that_exist() -> None:
     shipped = {(one["alert"], one["labels"]["severity"]) for one in alerting_rules()}
     used = {
         (labels["alertname"], labels["severity"])
-        for alerts, _ in TROUBLES.values()
+        for alerts, _ in PROBLEMS.values()
         for labels in alerts
     }
 

@@ -288,9 +288,9 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
             kind = secret["metadata"]["name"].removeprefix("onapp-backup-exporter-")
             (tmp_path / kind / name).write_text(content)
             text = content if name == "onapp.yml" else text
-    place = "/etc/onapp-backup-exporter/credentials"
+    location = "/etc/onapp-backup-exporter/credentials"
     file = tmp_path / "config" / "onapp.yml"
-    file.write_text(text.replace(place, str(tmp_path / "credentials")))
+    file.write_text(text.replace(location, str(tmp_path / "credentials")))
     variables = environment(manifests, "onapp-backup-exporter-0")
     async with exporter_process(
         "--config.check",
@@ -298,7 +298,7 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
     ) as process:
         status = await process.wait()
 
-    assert place in text
+    assert location in text
     assert status == 0
     assert "https://cp.lon1.example.com" in process.output
     assert "the-api-key" not in process.output

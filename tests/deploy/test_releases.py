@@ -55,21 +55,21 @@ def test_actionlint_would_find_what_is_wrong(tmp_path: Path) -> None:
     wrong.write_text(
         text.replace("matrix.python", "matrix.snake") + "      - run: echo $X >$Y\n"
     )
-    status, said = judged("actionlint", wrong)
+    status, output = judged("actionlint", wrong)
 
     assert status == 1
-    assert "snake" in said
-    assert "SC2086" in said
+    assert "snake" in output
+    assert "SC2086" in output
 
 
 def test_zizmor_finds_no_weakness() -> None:
     """Permissions, injections, pins, credentials that stay behind."""
-    status, said = judged(
+    status, output = judged(
         *(beside_python("zizmor"), "--offline", "--no-progress", "--quiet"),
         ROOT / ".github",
     )
 
-    assert status == 0, said
+    assert status == 0, output
 
 
 def test_hadolint_finds_nothing_wrong() -> None:
@@ -187,10 +187,10 @@ def test_the_notes_are_the_section_of_the_version(project: Path) -> None:
 
 def test_a_tag_that_is_not_the_version_is_not_released(project: Path) -> None:
     """The program would call itself something else than the package."""
-    status, said = notes(project, "v9.9.9")
+    status, output = notes(project, "v9.9.9")
 
     assert status == 1
-    assert f"tag v9.9.9, but exporter/__init__.py says version {__version__}" in said
+    assert f"tag v9.9.9, but exporter/__init__.py says version {__version__}" in output
 
 
 @pytest.mark.parametrize("section", ["", f"## [{__version__}] - 2026-12-01\n\n"])
@@ -199,7 +199,7 @@ def test_a_version_without_a_changelog_is_not_released(
 ) -> None:
     """Neither without a section nor with an empty one."""
     (project / "CHANGELOG.md").write_text(f"## [Unreleased]\n\n- Later.\n\n{section}")
-    status, said = notes(project, f"v{__version__}")
+    status, output = notes(project, f"v{__version__}")
 
     assert status == 1
-    assert f"no section [{__version__}] with a date" in said
+    assert f"no section [{__version__}] with a date" in output

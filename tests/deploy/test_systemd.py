@@ -78,27 +78,27 @@ class Manager:
             address if address[0] == "/" else address.replace("@", "\0", 1)
         )
         self._socket.settimeout(0)
-        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._messages: asyncio.Queue[str] = asyncio.Queue()
         # Read at once: what is full keeps the one who speaks.
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def _read(self) -> None:
-        self._said.put_nowait(self._socket.recv(4096).decode())
+        self._messages.put_nowait(self._socket.recv(4096).decode())
 
-    async def hears(self, pattern: str) -> str:
+    async def receives(self, pattern: str) -> str:
         """Wait for a message that matches; return it."""
         async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
             while True:
-                said = await self._said.get()
-                if re.search(pattern, said):
-                    return said
+                printed = await self._messages.get()
+                if re.search(pattern, printed):
+                    return printed
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return what was said meanwhile, without waiting."""
         with suppress(BlockingIOError):
             while True:
                 self._read()
-        return [self._said.get_nowait() for _ in range(self._said.qsize())]
+        return [self._messages.get_nowait() for _ in range(self._messages.qsize())]
 
     def close(self) -> None:
         """Listen no longer."""
@@ -155,13 +155,13 @@ async def test_it_is_ready_when_its_port_is_open_though_the_panel_hangs(
     panel.faults.add(hang())
     variables = environment(panel, NOTIFY_SOCKET=manager.address)
     async with exporter_process(ANYWHERE, environment=variables) as process:
-        said = await manager.hears("READY=1")
+        printed = await manager.receives("READY=1")
         base = await process.base_url()
         async with aiohttp.request("GET", base + "/-/healthy") as answer:
             healthy = answer.status
 
-    assert said.splitlines()[0] == "READY=1"
-    assert re.search("STATUS=0 of 1 panels up; .*first pass under way", said)
+    assert printed.splitlines()[0] == "READY=1"
+    assert re.search("STATUS=0 of 1 panels up; .*first pass under way", printed)
     assert healthy == 200
 
 
@@ -174,10 +174,10 @@ async def test_a_reload_is_told_and_so_is_the_end(
         base = await process.base_url()
         async with aiohttp.request("POST", base + "/-/reload") as answer:
             assert answer.status == 200
-        reloading = await listening.hears("RELOADING=1")
-        ready = await listening.hears("READY=1")
+        reloading = await listening.receives("RELOADING=1")
+        ready = await listening.receives("READY=1")
         process.process.terminate()
-        stopping = await listening.hears("STOPPING=1")
+        stopping = await listening.receives("STOPPING=1")
         status = await process.wait()
 
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d{6,}", reloading)
@@ -197,8 +197,8 @@ async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) ->
         file.write_text("panels: nonsense")
         async with aiohttp.request("POST", base + "/-/reload") as answer:
             status = answer.status
-        await listening.hears("RELOADING=1")
-        ready = await listening.hears("READY=1")
+        await listening.receives("RELOADING=1")
+        ready = await listening.receives("READY=1")
 
     assert status == 500
     assert ready.startswith("READY=1")
@@ -224,12 +224,12 @@ async def test_the_status_line_tells_of_panels_and_servers(
     """`systemctl status` answers what one asks first."""
     async with supervised(listening, panel, tmp_path) as cloud:
         await cloud.advance(10)
-        said = listening.heard()[-1]
+        printed = listening.received()[-1]
 
     assert re.fullmatch(
         r"WATCHDOG=1\nSTATUS=1 of 1 panels up; 2 servers, 0 of them not read; "
         r"last answer \d\d:\d\d:\d\d UTC",
-        said,
+        printed,
     )
 
 
@@ -238,9 +238,9 @@ async def test_the_watchdog_is_fed_at_half_its_time(
 ) -> None:
     """One late word must not cost a restart."""
     async with supervised(listening, panel, tmp_path) as cloud:
-        listening.heard()
+        listening.received()
         await cloud.advance(100)
-        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
 
     assert len(fed) == 10
 
@@ -252,9 +252,9 @@ async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
     """A restart would only try the bad key again, and no other panel be polled."""
     panel.faults.add(fault())
     async with supervised(listening, panel, tmp_path) as cloud:
-        listening.heard()
+        listening.received()
         await cloud.advance(1800)
-        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
         up = await cloud.value("onapp_up")
 
     assert up == 0
@@ -267,9 +267,9 @@ async def test_a_request_that_may_take_an_hour_does_not_starve_the_watchdog(
     """Whoever configured so long a wait gets it."""
     panel.faults.add(hang())
     async with supervised(listening, panel, tmp_path, timeout="1h") as cloud:
-        listening.heard()
+        listening.received()
         await cloud.advance(1800)
-        fed = [said for said in listening.heard() if "WATCHDOG=1" in said]
+        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
 
     assert panel.requests
     assert len(fed) == 180
@@ -281,15 +281,15 @@ async def test_a_poller_that_hangs_starves_the_watchdog(
     """Nothing else than a restart would help; the status names the panel."""
     async with supervised(listening, panel, tmp_path) as cloud:
         member = cloud.exporter.manager.panel_tasks["cp"]
-        listening.heard()
+        listening.received()
         stuck = Stuck(cloud.clock)
         member.poller.clock = stuck
         await cloud.advance(3600)
-        said = listening.heard()
+        printed = listening.received()
 
     assert stuck.asked
-    assert "WATCHDOG=1" in said[0]
-    assert said[-1] == "STATUS=polling hangs: cp"
+    assert "WATCHDOG=1" in printed[0]
+    assert printed[-1] == "STATUS=polling hangs: cp"
 
 
 async def test_a_poller_that_is_gone_starves_the_watchdog(
@@ -301,11 +301,11 @@ async def test_a_poller_that_is_gone_starves_the_watchdog(
         assert task is not None
         task.cancel()
         await asyncio.wait([task])
-        listening.heard()
+        listening.received()
         await cloud.advance(30)
-        said = listening.heard()
+        printed = listening.received()
 
-    assert {*said} == {"STATUS=polling hangs: cp"}
+    assert {*printed} == {"STATUS=polling hangs: cp"}
 
 
 @asynccontextmanager
@@ -326,7 +326,7 @@ async def activated(
         yield process
 
 
-def a_door() -> socket.socket:
+def a_listener() -> socket.socket:
     """Listen on a free port, as a `.socket` unit does."""
     return socket.create_server(("127.0.0.1", 0))
 
@@ -351,9 +351,9 @@ async def test_it_serves_on_every_socket_that_it_is_passed(
     local = socket.socket(socket.AF_UNIX)
     local.bind(path)
     local.listen()
-    with a_door() as first, a_door() as second, local:
-        doors = [server.fileno() for server in (first, second, local)]
-        async with activated(doors, variables=environment(panel)) as process:
+    with a_listener() as first, a_listener() as second, local:
+        listeners = [server.fileno() for server in (first, second, local)]
+        async with activated(listeners, variables=environment(panel)) as process:
             await process.wait_for(f"listening address={re.escape(path)}")
             answers = [
                 await fetch(f"http://127.0.0.1:{port(server)}/-/healthy")
@@ -361,12 +361,12 @@ async def test_it_serves_on_every_socket_that_it_is_passed(
             ]
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"GET /-/healthy HTTP/1.0\r\n\r\n")
-            said = await reader.read()
+            printed = await reader.read()
             writer.close()
             inherited = [closes_on_exec(process.process.pid, n) for n in (3, 4, 5)]
 
     assert answers == [(200, "Healthy.\n")] * 2
-    assert b"200 OK" in said
+    assert b"200 OK" in printed
     assert inherited == [True] * 3
 
 
@@ -375,7 +375,7 @@ async def test_it_speaks_tls_on_a_passed_socket(panel: Panel, tmp_path: Path) ->
     write_certificates(tmp_path)
     (tmp_path / "web.yml").write_text(TLS)
     context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    with a_door() as server:
+    with a_listener() as server:
         web = f"--web.config.file={tmp_path / 'web.yml'}"
         async with activated(
             [server.fileno()], web, variables=environment(panel)
@@ -389,22 +389,22 @@ async def test_it_speaks_tls_on_a_passed_socket(panel: Panel, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("passed", "meant_for", "said"),
+    ("passed", "meant_for", "printed"),
     [
         ("", "", "systemd passed no socket; start the .socket unit"),
-        ("door", "1", "the sockets are for process 1 and this is"),
+        ("stream", "1", "the sockets are for process 1 and this is"),
         ("datagram", "", "file 3 that systemd passed is no socket that listens"),
         ("pipe", "", "file 3 that systemd passed cannot be used"),
     ],
     ids=["none", "another's", "datagram", "pipe"],
 )
 async def test_a_socket_that_cannot_be_used_is_refused(
-    passed: str, meant_for: str, said: str, panel: Panel
+    passed: str, meant_for: str, printed: str, panel: Panel
 ) -> None:
     """With what is wrong in the units, and before a panel is asked."""
     reading, writing = os.pipe()
-    with a_door() as server, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        numbers = {"door": server.fileno(), "datagram": datagram.fileno()}
+    with a_listener() as server, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        numbers = {"stream": server.fileno(), "datagram": datagram.fileno()}
         starting = (
             activated(
                 [numbers.get(passed, reading)],
@@ -422,13 +422,13 @@ async def test_a_socket_that_cannot_be_used_is_refused(
     os.close(writing)
 
     assert status == 1
-    assert said in process.output
+    assert printed in process.output
     assert not panel.requests
 
 
 async def test_a_socket_that_nobody_asked_for_is_mentioned(panel: Panel) -> None:
     """Else its port seems to be in use by nobody."""
-    with a_door() as server:
+    with a_listener() as server:
         number = server.fileno()
         program = (sys.executable, "-c", _ACTIVATION, str(number), "", ANYWHERE)
         async with started_process(
@@ -458,17 +458,17 @@ def test_the_variable_of_the_address_is_left_alone_beside_the_sockets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "printed"),
     [
         ({"NOTIFY_SOCKET": "vsock:2:1"}, "NOTIFY_SOCKET: 'vsock:2:1'"),
         ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "often"}, "WATCHDOG_USEC: 'often'"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(
-    variables: dict[str, str], said: str
+    variables: dict[str, str], printed: str
 ) -> None:
     """A watchdog that is not fed kills: that must not come as a surprise."""
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(printed)):
         NotifySocket.from_environment(variables)
 
 

@@ -19,7 +19,7 @@ FILES = sorted(file for file in UNITS.rglob("*") if file.is_file())
 SERVICES = [file for file in FILES if file.suffix == ".service"]
 _MOST_EXPOSED = 15
 """In tenths, of 100: what systemd calls OK, and well below its limit for that."""
-_STANDING = (
+_STATUS = (
     *("basic", "multi-user", "network-online", "shutdown", "sockets", "sysinit"),
     *("time-set", "time-sync", "timers"),
 )
@@ -40,7 +40,7 @@ def installed(tmp_path: Path) -> Path:
             r"^(Exec\w+=)\S+", r"\1/bin/sh", unit.read_text(), flags=re.MULTILINE
         )
         unit.write_text(text)
-    for name in _STANDING:
+    for name in _STATUS:
         (folder / f"{name}.target").write_text(f"[Unit]\nDescription={name}\n")
     return folder
 
@@ -75,23 +75,23 @@ def test_systemd_would_find_what_is_wrong(installed: Path) -> None:
     unit.write_text(unit.read_text().replace("DynamicUser", "DynamikUser"))
     drop_in = installed / f"{PROGRAM}.service.d" / "socket.conf"
     drop_in.write_text(drop_in.read_text().replace("Requires=", "Requiers="))
-    _, said = analyze("verify", "--man=no", unit, folder=installed)
+    _, printed = analyze("verify", "--man=no", unit, folder=installed)
 
-    assert "DynamikUser" in said
-    assert "Requiers" in said
+    assert "DynamikUser" in printed
+    assert "Requiers" in printed
 
 
 @pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)
 def test_little_is_exposed(file: Path, installed: Path) -> None:
     """At most 1.5 of 10 by systemd's count."""
-    status, said = analyze(
+    status, printed = analyze(
         *("security", "--offline=yes", "--no-pager", f"--threshold={_MOST_EXPOSED}"),
         installed / file.name,
         folder=installed,
     )
 
-    assert "Overall exposure level" in said
-    assert status == 0, said
+    assert "Overall exposure level" in printed
+    assert status == 0, printed
 
 
 @pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)

@@ -28,7 +28,7 @@ COLLECTOR = "A collector is off"
 START = "The exporter does not start"
 ALL = None
 
-SAID: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
+EXPECTED_OUTPUT: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
     (PANEL, "HTTP 401"): (faults.unauthorized(), ALL),
     (PANEL, "HTTP 403"): (faults.forbidden(), "virtual_machines"),
     (PANEL, "HTTP 404"): (faults.status(404), ALL),
@@ -80,7 +80,7 @@ def quoted() -> set[tuple[str, str]]:
 
 def test_every_message_on_the_page_is_brought_about_by_a_test() -> None:
     """And no test is left of one that is there no more."""
-    assert quoted() == {*SAID} | OTHERS
+    assert quoted() == {*EXPECTED_OUTPUT} | OTHERS
 
 
 def a_panel() -> Panel:
@@ -93,12 +93,12 @@ def a_panel() -> Panel:
     return Panel(world)
 
 
-@pytest.mark.parametrize(("section", "message"), SAID, ids=lambda text: text)
+@pytest.mark.parametrize(("section", "message"), EXPECTED_OUTPUT, ids=lambda text: text)
 async def test_the_log_and_the_metrics_say_what_the_page_says(
     section: str, message: str, tmp_path: Path
 ) -> None:
     """Each row of the page, against a panel with that fault."""
-    fault, resource = SAID[section, message]
+    fault, resource = EXPECTED_OUTPUT[section, message]
     panel = a_panel()
     panel.faults.add(fault, resource=resource)
     with capture_logs() as logs:
@@ -106,15 +106,15 @@ async def test_the_log_and_the_metrics_say_what_the_page_says(
             await cloud.advance(60)
             values = await cloud.series(SYMPTOMS[section])
 
-    said = [f"{line['event']} {line.get('error', '')}" for line in logs]
-    assert any(message in line and EVENTS.get(section, "") in line for line in said)
+    printed = [f"{line['event']} {line.get('error', '')}" for line in logs]
+    assert any(message in line and EVENTS.get(section, "") in line for line in printed)
     assert message == "row skipped" or 0 in values.values()
 
 
 async def test_a_port_that_nobody_listens_on() -> None:
     """The panel's web server does not run."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     variables = account(f"http://127.0.0.1:{port}")
     async with exporter_process("check", environment=variables) as process:
         await process.wait()
@@ -148,19 +148,19 @@ async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 async def test_what_keeps_it_from_starting() -> None:
     """Each in its one line on standard error."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        taken = f"--web.listen-address=127.0.0.1:{door.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepted = f"--web.listen-address=127.0.0.1:{listener.getsockname()[1]}"
         variables = account("http://127.0.0.1:9")
         cases = {
             "no panel is configured": ((), {}),
-            "address already in use": ((taken,), variables),
+            "address already in use": ((accepted,), variables),
             "systemd passed no socket": (("--web.systemd-socket",), variables),
         }
-        said = {}
+        printed = {}
         for message, (arguments, environment) in cases.items():
             async with exporter_process(*arguments, environment=environment) as process:
                 await process.wait()
-            said[message] = process.output
+            printed[message] = process.output
 
-    assert {(START, message) for message in said} <= OTHERS
-    assert all(message in words for message, words in said.items())
+    assert {(START, message) for message in printed} <= OTHERS
+    assert all(message in words for message, words in printed.items())

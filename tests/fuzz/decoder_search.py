@@ -147,11 +147,11 @@ def search_with_atheris(seconds: int) -> None:
         check(*parse_input(data))
 
     def other(data: bytes, longest: int, number: int) -> bytes:
-        dice = random.Random(number)  # noqa: S311  # no secret
-        if dice.random() < _SHARE_OF_SWAPS:
+        rng = random.Random(number)  # noqa: S311  # no secret
+        if rng.random() < _SHARE_OF_SWAPS:
             body, form = parse_input(data)
             body = malformed_answers.with_value_replaced(
-                body, form, dice.getrandbits(16), number
+                body, form, rng.getrandbits(16), number
             )
             return saved_input(body, form)[:longest]
         return bytes(atheris.Mutate(data, longest))

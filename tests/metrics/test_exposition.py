@@ -209,7 +209,9 @@ def test_every_family_has_a_name_of_its_own() -> None:
 # What is written again, and when
 
 
-def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) -> None:
+def put_noting(
+    panel: PanelStore, observations: list[str], server: Server, **row: Any
+) -> None:
     """Enter a server that notes each time when its backups are looked at."""
 
     class Noting(PackedBackups, frozen=True):
@@ -217,7 +219,7 @@ def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) 
 
         def __iter__(self) -> Iterator[Backup]:
             """Note the look."""
-            looks.append(server.label)
+            observations.append(server.label)
             return super().__iter__()
 
     panel.register_server(server.id, server, Expectation())
@@ -225,61 +227,61 @@ def put_noting(panel: PanelStore, looks: list[str], server: Server, **row: Any) 
     panel.record_backups(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
 
 
-def two_servers(looks: list[str]) -> PanelStore:
+def two_servers(observations: list[str]) -> PanelStore:
     """Return a panel with server 1, which notes the looks at its backup, and 2."""
     panel = a_panel()
-    put_noting(panel, looks, a_server(id=1, label="one"), id=11)
+    put_noting(panel, observations, a_server(id=1, label="one"), id=11)
     add_server(panel, a_server(id=2, label="two"), a_backup(id=22))
     return panel
 
 
 def test_an_unchanged_server_is_not_looked_at_again() -> None:
     """A scrape costs what has changed; the rest is joined."""
-    looks: list[str] = []
-    panel = two_servers(looks)
+    observations: list[str] = []
+    panel = two_servers(observations)
     scrape = exposition(a_store(panel))
     first = scrape.render(TEXT)
-    looks.clear()
+    observations.clear()
 
     add_server(panel, a_server(id=2, label="two"), a_backup(id=22, size_bytes=5))
     second = scrape.render(TEXT)
     scrape.render(OPENMETRICS)
 
-    assert looks == []
+    assert observations == []
     assert b'onapp_backup_size_bytes{panel="cp",vm_id="2",backup_id="22"} 5\n' in second
     assert second != first
 
 
 def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
     """304 keeps the very object: only the moment of the poll moves."""
-    looks: list[str] = []
-    panel = two_servers(looks)
+    observations: list[str] = []
+    panel = two_servers(observations)
     scrape = exposition(a_store(panel))
     scrape.render(TEXT)
-    looks.clear()
+    observations.clear()
 
     same = panel.servers[1].state.backups
     assert isinstance(same, PackedBackups)
     panel.record_backups(1, same, time=TIME + 900, monotonic=50_900.0)
     text = scrape.render(TEXT).decode()
 
-    assert looks == []
+    assert observations == []
     moment = 'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"}'
     assert f"{moment} 1800000900\n" in text
 
 
 def test_a_changed_server_is_written_anew() -> None:
     """The control of the tests above: a look does leave its mark."""
-    looks: list[str] = []
-    panel = two_servers(looks)
+    observations: list[str] = []
+    panel = two_servers(observations)
     scrape = exposition(a_store(panel))
     scrape.render(TEXT)
-    looks.clear()
+    observations.clear()
 
-    put_noting(panel, looks, a_server(id=1, label="one"), id=12)
+    put_noting(panel, observations, a_server(id=1, label="one"), id=12)
     text = scrape.render(TEXT).decode()
 
-    assert looks != []
+    assert observations != []
     assert 'backup_id="12"' in text
     assert 'backup_id="11"' not in text
 

@@ -115,7 +115,7 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     user, wrong = _login("correct horse"), _login("wrong horse")
-    nobody, somebody = _secure("ca.pem"), _secure("ca.pem", "client.pem")
+    no_user, somebody = _secure("ca.pem"), _secure("ca.pem", "client.pem")
     async with (
         monitored(Panel(demo_cloud(NOW)), tmp_path, web_config_file=strict) as cloud,
         monitored(Panel(demo_cloud(NOW)), elsewhere, web_config_file=lax) as other,
@@ -125,11 +125,11 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
             "good": somebody | user,
             "no_user": somebody,
             "wrong_password": somebody | wrong,
-            "no_certificate": nobody | user,
+            "no_certificate": no_user | user,
             "strange_certificate": _secure("ca.pem", "stranger.pem") | user,
             "no_tls": user,
-            "lax_good": there | nobody | user,
-            "lax_no_user": there | nobody,
+            "lax_good": there | no_user | user,
+            "lax_no_user": there | no_user,
             "lax_no_trust": there | {"scheme": "https"} | user,
         }
         async with scraping(cloud, tmp_path, **jobs) as started:

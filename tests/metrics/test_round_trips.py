@@ -134,9 +134,9 @@ class Plan:
             world.add_server(created_at=NOW - 90 * DAY, **server)
         numbers = [*world.servers]
         for backup in self.backups:
-            place = numbers[backup["server"] % len(numbers)]
+            location = numbers[backup["server"] % len(numbers)]
             rest = {k: v for k, v in backup.items() if k not in ("server", "age")}
-            world.add_backup(place, created_at=NOW - backup["age"], **rest)
+            world.add_backup(location, created_at=NOW - backup["age"], **rest)
         disks = [*world.disks]
         for number, schedule in enumerate(self.schedules):
             if number < len(disks):

@@ -36,7 +36,7 @@ _LONGEST_REAL_WAIT_SECONDS = 60
 _UNWRITABLE = "half a character: \ud83d"
 
 
-class Door(Collector):
+class BlockingCollector(Collector):
     """Keeps every scrape waiting until it is opened."""
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Scraped:
         """Fill a store."""
         self.panel: PanelStore = a_panel(transaction_log=TransactionLog())
         add_server(self.panel, a_server(), a_backup())
-        self.door, self.clock = Door(), FixedClock()
+        self.blocker, self.clock = BlockingCollector(), FixedClock()
         own = CollectorRegistry()
-        own.register(self.door)
+        own.register(self.blocker)
         self.exposition = Exposition(a_store(self.panel), self.clock, Detail(), own)
         self.scrapes = Scrapes(self.exposition)
 
@@ -68,11 +68,11 @@ class Scraped:
         """Begin a scrape; the body of the context finds it before its end."""
         async with asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS), self.scrapes.running():
             first = await self.asked()
-            await asyncio.to_thread(self.door.reached.wait)
+            await asyncio.to_thread(self.blocker.reached.wait)
             try:
                 yield first
             finally:
-                self.door.opened.set()
+                self.blocker.opened.set()
 
     async def asked(self) -> asyncio.Task[Body]:
         """Ask for a scrape."""
@@ -103,7 +103,7 @@ class Scraped:
         self.exposition.set_detail(Detail(backups=False))
 
 
-def said(body: Body) -> bytes:
+def output(body: Body) -> bytes:
     """Return the text of a scrape."""
     return b"".join(body.chunks())
 
@@ -127,11 +127,11 @@ async def test_a_scrape_shows_all_that_was_known_when_it_was_asked_for(
     async with scraped.under_way() as first:
         change(scraped)
         second = await scraped.asked()
-        scraped.door.opened.set()
+        scraped.blocker.opened.set()
         before, after = await first, await second
 
-    assert said(after) == scraped.exposition.render(TEXT)
-    assert said(after) != said(before)
+    assert output(after) == scraped.exposition.render(TEXT)
+    assert output(after) != output(before)
 
 
 async def test_a_scrape_under_way_does_for_those_who_would_get_the_same() -> None:
@@ -139,7 +139,7 @@ async def test_a_scrape_under_way_does_for_those_who_would_get_the_same() -> Non
     scraped = Scraped()
     async with scraped.under_way() as first:
         others = [await scraped.asked() for _ in range(3)]
-        scraped.door.opened.set()
+        scraped.blocker.opened.set()
         bodies = await asyncio.gather(first, *others)
 
     assert len({id(body) for body in bodies}) == 1
@@ -152,17 +152,17 @@ async def test_who_goes_away_ends_no_scrape_of_others() -> None:
         second = await scraped.asked()
         first.cancel()
         await asyncio.wait([first])
-        scraped.door.opened.set()
+        scraped.blocker.opened.set()
         body = await second
 
     assert first.cancelled()
-    assert said(body) == scraped.exposition.render(TEXT)
+    assert output(body) == scraped.exposition.render(TEXT)
 
 
 async def test_a_scrape_that_fails_leaves_nothing_behind() -> None:
     """Whoever waits for it learns of it; the next one is as if nothing had been."""
     scraped = Scraped()
-    scraped.door.opened.set()
+    scraped.blocker.opened.set()
     add_server(scraped.panel, a_server(label=_UNWRITABLE), a_backup())
     async with scraped.scrapes.running():
         asked = [await scraped.asked() for _ in range(3)]
@@ -171,7 +171,7 @@ async def test_a_scrape_that_fails_leaves_nothing_behind() -> None:
         body = await (await scraped.asked())
 
     assert [type(each) for each in failed] == [UnicodeEncodeError] * 3
-    assert said(body) == scraped.exposition.render(TEXT)
+    assert output(body) == scraped.exposition.render(TEXT)
 
 
 async def test_what_changes_is_written_soon_though_something_could_not_be() -> None:

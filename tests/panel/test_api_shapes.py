@@ -44,7 +44,7 @@ def log() -> Iterator[Log]:
         yield entries
 
 
-def said(log: Log, event: str) -> list[dict[str, Any]]:
+def output(log: Log, event: str) -> list[dict[str, Any]]:
     """Return what was logged under a title, without title and level."""
     return [
         {key: entry[key] for key in entry.keys() - {"event", "log_level"}}
@@ -178,7 +178,7 @@ async def test_a_bad_row_costs_only_itself(form: str, log: Log, tmp_path: Path) 
         assert await skipped(cloud) == 1.0
         assert await errors(cloud) == {}
 
-    (entry,) = said(log, "row skipped")
+    (entry,) = output(log, "row skipped")
     assert {key: entry[key] for key in ("panel", "resource", "vm_id", "row_id")} == {
         "panel": "cp",
         "resource": "backups",
@@ -272,7 +272,7 @@ async def test_every_kind_of_bad_row_is_named_as_well_as_can_be(
         assert await numbers(cloud) == {"1001"}
         assert await skipped(cloud) == 1.0
 
-    assert [entry["row_id"] for entry in said(log, "row skipped")] == [row_id]
+    assert [entry["row_id"] for entry in output(log, "row skipped")] == [row_id]
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ async def test_a_json_list_may_hold_anything_beside_good_rows(
         assert await numbers(cloud) == {"1001"}
         assert await skipped(cloud) == 1.0
 
-    assert [entry["row_id"] for entry in said(log, "row skipped")] == [row_id]
-    assert said(log, "bug in the exporter") == []
+    assert [entry["row_id"] for entry in output(log, "row skipped")] == [row_id]
+    assert output(log, "bug in the exporter") == []
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ async def test_a_list_without_a_readable_row_is_refused(
         assert set(await errors(cloud)) == {"reason=decode"}
         assert await skipped(cloud) not in (None, 0.0)
 
-    assert "id 8" in said(log, "server not read")[0]["error"]
+    assert "id 8" in output(log, "server not read")[0]["error"]
     assert "soon" not in repr(log)
 
 
@@ -484,8 +484,8 @@ async def test_an_answer_that_is_no_list_is_refused_whole(
         assert await cloud.value("onapp_up") == 1.0
         assert set(await errors(cloud)) == {"reason=decode"}
 
-    assert said(log, "bug in the exporter") == []
-    (entry,) = said(log, "server not read")
+    assert output(log, "bug in the exporter") == []
+    (entry,) = output(log, "server not read")
     assert entry["error"].startswith(f"GET /virtual_machines/1/backups.{form}: ")
     assert len(entry["error"]) < 300
 
@@ -510,7 +510,7 @@ async def test_a_wrong_content_type_is_refused_before_decoding(
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await errors(cloud) == {"reason=decode": 1.0}
 
-    assert len(said(log, "server not read")[0]["error"]) < 400
+    assert len(output(log, "server not read")[0]["error"]) < 400
 
 
 @pytest.mark.parametrize(
@@ -568,7 +568,7 @@ async def test_what_a_panel_says_when_it_refuses_is_logged(
         assert await errors(cloud) == {"reason=not_found": 1.0}
 
     where = f"GET /virtual_machines/1/backups.{form}: HTTP 404"
-    assert [entry["error"] for entry in said(log, "server not read")] == [
+    assert [entry["error"] for entry in output(log, "server not read")] == [
         where if words is None else f"{where}: {words}"
     ]
 
@@ -590,7 +590,7 @@ async def test_a_long_refusal_is_cut_short(
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=status": 1.0}
 
-    (entry,) = said(log, "server not read")
+    (entry,) = output(log, "server not read")
     assert len(entry["error"]) < 260
     assert "\n" not in entry["error"]
 
@@ -612,8 +612,8 @@ async def test_a_refusal_that_repeats_the_secret_hides_it(
     async with monitored(panel, tmp_path, format=form):
         pass
 
-    assert len(said(log, "server not read")) == 1
-    assert "demo" not in said(log, "server not read")[0]["error"]
+    assert len(output(log, "server not read")) == 1
+    assert "demo" not in output(log, "server not read")[0]["error"]
 
 
 async def test_what_a_panel_says_of_the_credentials_is_not_logged(
@@ -626,7 +626,7 @@ async def test_what_a_panel_says_of_the_credentials_is_not_logged(
     async with monitored(panel, tmp_path):
         pass
 
-    assert len(said(log, "panel lost")) == 1
+    assert len(output(log, "panel lost")) == 1
     assert "Basic" not in repr(log)
 
 
@@ -639,7 +639,7 @@ async def test_the_simulated_panel_refuses_in_each_shape(
     async with monitored(panel, tmp_path):
         pass
 
-    assert [entry["error"] for entry in said(log, "server not read")] == [
+    assert [entry["error"] for entry in output(log, "server not read")] == [
         (
             "GET /virtual_machines/1/backups.json: HTTP 403: "
             "You do not have permissions for this action"
@@ -710,7 +710,7 @@ async def test_a_bad_server_row_is_a_server_all_the_same(
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
         assert await skipped(cloud, "virtual_machines") == 6.0
 
-    (entry,) = said(log, "row skipped")
+    (entry,) = output(log, "row skipped")
     assert entry["row_id"] == "2"
     assert entry["resource"] == "virtual_machines"
 
@@ -1135,7 +1135,7 @@ async def test_304_to_a_request_without_an_etag_is_an_error(
         assert await cloud.series("onapp_vm_backups") == {}
         assert await errors(cloud) == {"reason=status": 1.0}
 
-    assert "304" in said(log, "server not read")[0]["error"]
+    assert "304" in output(log, "server not read")[0]["error"]
 
 
 @in_both_formats
@@ -1188,7 +1188,7 @@ async def test_skipped_rows_are_counted_once_a_body(
 
         assert await skipped(cloud) == 1.0
 
-    assert len(said(log, "row skipped")) == 1
+    assert len(output(log, "row skipped")) == 1
 
 
 @pytest.mark.parametrize(
@@ -1237,4 +1237,4 @@ async def test_an_answer_without_a_version_is_no_sign_of_life(
         assert await cloud.value("onapp_up") == 0.0
         assert await errors(cloud, "version") == {"reason=decode": 1.0}
 
-    assert said(log, "bug in the exporter") == []
+    assert output(log, "bug in the exporter") == []

@@ -36,15 +36,18 @@ async def test_a_backup_server_has_every_family(tmp_path: Path, form: str) -> No
     async with monitored(Panel(a_world()), tmp_path, format=form) as cloud:
         text = await cloud.metrics()
 
-    def told(family: str) -> dict[str, float]:
+    def reported(family: str) -> dict[str, float]:
         return series(text, f"onapp_backup_server_{family}", panel="cp")
 
     first, second = "backup_server_id=1", "backup_server_id=2"
-    assert told("info") == {f"{first},label=store-1": 1, f"{second},label=store-2": 1}
-    assert told("enabled") == {first: 1, second: 0}
-    assert told("capacity_bytes") == {first: 100 * 1024**3, second: 200 * 1024**3}
-    assert told("backups") == {first: 5, second: 0, "backup_server_id=none": 1}
-    assert told("used_bytes") == {
+    assert reported("info") == {
+        f"{first},label=store-1": 1,
+        f"{second},label=store-2": 1,
+    }
+    assert reported("enabled") == {first: 1, second: 0}
+    assert reported("capacity_bytes") == {first: 100 * 1024**3, second: 200 * 1024**3}
+    assert reported("backups") == {first: 5, second: 0, "backup_server_id=none": 1}
+    assert reported("used_bytes") == {
         first: 4 * 1024**3,
         second: 0,
         "backup_server_id=none": 1024**3,
@@ -76,16 +79,16 @@ async def test_use_is_known_where_backup_servers_are_not(
 ) -> None:
     """Only the collector's own series are missing, and it says so once."""
     panel = Panel(a_world())
-    trouble = panel.faults.add(faults.status(code), resource="backup_servers")
+    problem = panel.faults.add(faults.status(code), resource="backup_servers")
 
     async with monitored(panel, tmp_path) as cloud:
         await cloud.advance(3000)
         text = await cloud.metrics()
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
         asked = [a for a in panel.requests if a.resource == "backup_servers"]
-        trouble.remove()
+        problem.remove()
         await cloud.advance(1000)
-        mended = await cloud.metrics()
+        fixed = await cloud.metrics()
 
     assert len(lines) == 1
     assert len(asked) <= (1 if code in (403, 404) else 11)
@@ -94,11 +97,11 @@ async def test_use_is_known_where_backup_servers_are_not(
         "backup_server_id=1": 5,
         "backup_server_id=none": 1,
     }
-    told = series(text, "onapp_collector_success", panel="cp")
-    assert told.pop("collector=backup_servers") == 0
-    assert set(told.values()) == {1}
+    reported = series(text, "onapp_collector_success", panel="cp")
+    assert reported.pop("collector=backup_servers") == 0
+    assert set(reported.values()) == {1}
     assert series(text, "onapp_up") == {"panel=cp": 1}
-    assert series(mended, "onapp_backup_server_info")
+    assert series(fixed, "onapp_backup_server_info")
 
 
 async def test_backup_servers_outlive_a_failure_but_not_for_ever(
@@ -168,7 +171,7 @@ async def test_a_list_that_is_cut_short_is_used_and_reported(tmp_path: Path) -> 
         await cloud.advance(60)
         whole = await cloud.metrics()
 
-    told = "onapp_collector_success"
-    assert series(cut, told, collector="backup_servers") == {"panel=cp": 0}
+    reported = "onapp_collector_success"
+    assert series(cut, reported, collector="backup_servers") == {"panel=cp": 0}
     assert len(series(cut, "onapp_backup_server_info")) == 2
-    assert series(whole, told, collector="backup_servers") == {"panel=cp": 1}
+    assert series(whole, reported, collector="backup_servers") == {"panel=cp": 1}

@@ -33,7 +33,7 @@ from harness import (
 )
 from harness import write_config as write_configuration
 
-from exporter.demo.cloud import pseudorandom as dice
+from exporter.demo.cloud import pseudorandom
 from exporter.demo.panel.auth import account_name
 
 MINUTE = 60
@@ -247,7 +247,8 @@ async def test_a_panel_that_refuses_every_other_request(tmp_path: Path) -> None:
     panel = a_cloud(40)
     numbers = count()
     every_other = where(
-        faults.unauthorized(), lambda _: dice.fraction("refused", next(numbers)) < 0.5
+        faults.unauthorized(),
+        lambda _: pseudorandom.fraction("refused", next(numbers)) < 0.5,
     )
     panel.faults.add(every_other)
     async with monitored(panel, tmp_path, poll={"concurrency": 4}) as cloud:
@@ -311,11 +312,13 @@ async def test_who_was_refused_for_another_section_is_down(tmp_path: Path) -> No
         await edit_and_reload(cloud, lambda content: content["panels"].append(more))
         await cloud.advance(15 * MINUTE)
         down = await cloud.series("onapp_up")
-        _, said, _ = await cloud.get("/api/v1/status")
+        _, output, _ = await cloud.get("/api/v1/status")
         await cloud.advance(20 * MINUTE)
 
         assert down == {"panel=one": 0.0, "panel=two": 0.0}
-        assert [p["state"] for p in json.loads(said)["panels"]] == ["unauthorized"] * 2
+        assert [p["state"] for p in json.loads(output)["panels"]] == [
+            "unauthorized"
+        ] * 2
         assert await cloud.series("onapp_up") == {"panel=one": 1.0, "panel=two": 1.0}
         assert refusals(panel) == [0, 10]
         panel.faults.add(faults.unauthorized(), times=1)

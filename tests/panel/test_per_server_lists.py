@@ -295,11 +295,11 @@ async def test_a_disk_that_moves_takes_its_schedule_to_one_server(
             text = await cloud.metrics()
             rows = [x for x in text.splitlines() if x.startswith("onapp_schedule_fai")]
             found.append(len(rows))
-        told = series(text, "onapp_schedule_info", panel="cp", schedule_id=501)
+        reported = series(text, "onapp_schedule_info", panel="cp", schedule_id=501)
         states = series(text, "onapp_target_backups", state="built", target_id=101)
 
     assert found == [2] * 5
-    assert [key.endswith("vm_id=2") for key in told] == [True]
+    assert [key.endswith("vm_id=2") for key in reported] == [True]
     assert [key.endswith("vm_id=2") for key in states] == [True]
 
 
@@ -339,10 +339,10 @@ async def test_a_servers_list_that_is_cut_short_is_used_and_reported(
         await cloud.advance(1000)
         whole = await cloud.metrics()
 
-    told = "onapp_collector_success"
-    assert series(cut, told, collector="schedules") == {"panel=cp": 0}
+    reported = "onapp_collector_success"
+    assert series(cut, reported, collector="schedules") == {"panel=cp": 0}
     assert series(cut, "onapp_schedule_info")
-    assert series(whole, told, collector="schedules") == {"panel=cp": 1}
+    assert series(whole, reported, collector="schedules") == {"panel=cp": 1}
 
 
 @in_both_formats
@@ -383,13 +383,13 @@ async def test_a_named_server_that_was_destroyed_does_not_fail_for_ever(
     async with monitored(
         panel, tmp_path, format=form, virtual_machines=[1, 2]
     ) as cloud:
-        told = "onapp_collector_success"
-        failing = await cloud.value(told, collector="schedules")
+        reported = "onapp_collector_success"
+        failing = await cloud.value(reported, collector="schedules")
         fault.remove()
         world.remove_server(2)
         await cloud.advance(3000)
-        soon = await cloud.value(told, collector="schedules")
+        soon = await cloud.value(reported, collector="schedules")
         await cloud.advance(3000)
-        late = await cloud.value(told, collector="schedules")
+        late = await cloud.value(reported, collector="schedules")
 
     assert (failing, soon, late) == (0, 0, 1)

@@ -369,13 +369,13 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
             panel.cloud.remove_server(server.id)
             await cloud.advance(MINUTE)
         await cloud.advance(INTERVAL)
-        timetable = poller.scheduler
+        server_scheduler = poller.scheduler
         kept = [
             len(poller.store.servers),
-            len(timetable._due),  # noqa: SLF001  # what must not grow
-            len(timetable._failures),  # noqa: SLF001  # the same
-            len(timetable._queue),  # noqa: SLF001  # the same
-            len(timetable._in_progress),  # noqa: SLF001  # the same
+            len(server_scheduler._due),  # noqa: SLF001  # what must not grow
+            len(server_scheduler._failures),  # noqa: SLF001  # the same
+            len(server_scheduler._queue),  # noqa: SLF001  # the same
+            len(server_scheduler._in_progress),  # noqa: SLF001  # the same
         ]
         remembered = {
             path

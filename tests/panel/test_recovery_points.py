@@ -53,13 +53,13 @@ async def test_a_recovery_point_has_every_family(start: Start) -> None:
     async with start(a_world()) as cloud:
         text = await cloud.metrics()
 
-    def told(family: str) -> dict[str, float]:
+    def reported(family: str) -> dict[str, float]:
         return series(text, f"onapp_recovery_point_{family}", panel="cp", vm_id=1)
 
     first, second = "recovery_point_id=9001", "recovery_point_id=9002"
-    assert told("size_bytes") == {first: 12345, second: 1024**3}
-    assert told("built") == {first: 1, second: 0}
-    assert told("created_timestamp_seconds") == {first: NOW - DAY, second: NOW - 60}
+    assert reported("size_bytes") == {first: 12345, second: 1024**3}
+    assert reported("built") == {first: 1, second: 0}
+    assert reported("created_timestamp_seconds") == {first: NOW - DAY, second: NOW - 60}
     assert series(text, "onapp_collector_success", collector="recovery_points") == {
         "panel=cp": 1
     }
@@ -88,7 +88,7 @@ async def test_refused_recovery_points_touch_nothing_else(
 
     async with start(world) as cloud:
         panel = cloud.panel
-        trouble = panel.faults.add(faults.status(code), resource="recovery_points")
+        problem = panel.faults.add(faults.status(code), resource="recovery_points")
         await cloud.advance(900)
         panel.requests.clear()
         await cloud.advance(1800)
@@ -97,20 +97,20 @@ async def test_refused_recovery_points_touch_nothing_else(
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
         await cloud.advance(2700)
         late = await cloud.metrics()
-        trouble.remove()
+        problem.remove()
         await cloud.advance(4500)
-        mended = await cloud.metrics()
+        fixed = await cloud.metrics()
 
     assert not asked
     assert len(lines) == 1
-    told = series(text, "onapp_collector_success", panel="cp")
-    assert told.pop("collector=recovery_points") == 0
-    assert set(told.values()) == {1}
+    reported = series(text, "onapp_collector_success", panel="cp")
+    assert reported.pop("collector=recovery_points") == 0
+    assert set(reported.values()) == {1}
     assert set(series(text, "onapp_vm_poll_success").values()) == {1}
     assert series(text, "onapp_recovery_point_built"), "still young enough"
     assert not series(late, "onapp_recovery_point_built")
-    assert series(mended, "onapp_recovery_point_built")
-    assert set(series(mended, "onapp_collector_success").values()) == {1}
+    assert series(fixed, "onapp_recovery_point_built")
+    assert set(series(fixed, "onapp_collector_success").values()) == {1}
 
 
 async def test_one_servers_failure_is_its_own(start: Start) -> None:
@@ -191,16 +191,16 @@ async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) ->
 
     async with start(world, poll={"concurrency": 2}) as cloud:
         panel = cloud.panel
-        trouble = panel.faults.add(faults.html_error(), resource="recovery_points")
+        problem = panel.faults.add(faults.html_error(), resource="recovery_points")
         panel.requests.clear()
         await cloud.advance(4 * 3600)
         asked = [a for a in panel.requests if a.resource == "recovery_points"]
-        trouble.remove()
+        problem.remove()
         await cloud.advance(5000)
-        mended = await cloud.series("onapp_recovery_point_built", panel="cp")
+        fixed = await cloud.series("onapp_recovery_point_built", panel="cp")
 
     assert len(asked) < 30
-    assert len(mended) == 40
+    assert len(fixed) == 40
 
 
 async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> None:

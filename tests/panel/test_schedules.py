@@ -289,9 +289,9 @@ async def test_what_cannot_be_read_leaves_required_unknown(
         text = await cloud.metrics()
 
     assert not series(text, "onapp_vm_backup_required")
-    told = series(text, "onapp_collector_success", panel="cp")
-    assert told.pop("collector=schedules") == 0
-    assert set(told.values()) == {1}
+    reported = series(text, "onapp_collector_success", panel="cp")
+    assert reported.pop("collector=schedules") == 0
+    assert set(reported.values()) == {1}
 
 
 async def test_the_configuration_decides_what_is_required(start: Start) -> None:
@@ -322,9 +322,9 @@ async def test_all_schedules_come_in_two_requests_and_their_pages(
 
     async with start(world) as cloud:
         paths = [asked.path for asked in cloud.panel.requests]
-        told = await cloud.series("onapp_schedule_failures", panel="cp")
+        reported = await cloud.series("onapp_schedule_failures", panel="cp")
 
-    assert len(told) == 130
+    assert len(reported) == 130
     assert sum("/settings/schedules" in path for path in paths) == 2
     assert sum("/settings/disks" in path for path in paths) == 2
     assert not any("virtual_machines/1/" in p and "backups" not in p for p in paths)
@@ -365,9 +365,9 @@ async def test_a_few_named_servers_are_asked_one_by_one(start: Start) -> None:
 
     async with start(world, virtual_machines=[2, 3]) as cloud:
         paths = {asked.path for asked in cloud.panel.requests}
-        told = await cloud.series("onapp_schedule_failures", panel="cp")
+        reported = await cloud.series("onapp_schedule_failures", panel="cp")
 
-    assert set(told) == {"schedule_id=502", "schedule_id=503"}
+    assert set(reported) == {"schedule_id=502", "schedule_id=503"}
     assert not any(
         "settings" in path and "backup_servers" not in path for path in paths
     )
@@ -427,19 +427,19 @@ async def test_schedules_outlive_a_failure_but_not_for_ever(start: Start) -> Non
     world.add_backup(1, created_at=NOW - DAY, initiated="days")
 
     async with start(world) as cloud:
-        trouble = cloud.panel.faults.add(faults.html_error(), resource="schedules")
+        problem = cloud.panel.faults.add(faults.html_error(), resource="schedules")
         await cloud.advance(1800)
         soon = await cloud.metrics()
         await cloud.advance(3600)
         late = await cloud.metrics()
-        trouble.remove()
+        problem.remove()
         await cloud.advance(600)
-        mended = await cloud.metrics()
+        fixed = await cloud.metrics()
 
     assert intervals(soon, "schedule")
     assert intervals(late, "history")
     assert not series(late, "onapp_schedule_info")
-    assert intervals(mended, "schedule")
+    assert intervals(fixed, "schedule")
 
 
 async def test_backups_tell_whose_a_disk_is_where_disks_cannot_be_read(
@@ -473,9 +473,9 @@ async def test_servers_that_are_not_watched_give_no_schedules(start: Start) -> N
 
     discovery = {"exclude": {"label": "test"}}
     async with start(world, discovery=discovery) as cloud:
-        told = await cloud.series("onapp_schedule_failures", panel="cp")
+        reported = await cloud.series("onapp_schedule_failures", panel="cp")
 
-    assert set(told) == {"schedule_id=501"}
+    assert set(reported) == {"schedule_id=501"}
 
 
 @pytest.mark.parametrize("disks_readable", [True, False])
@@ -583,10 +583,10 @@ async def test_a_cut_short_list_is_used_and_reported(tmp_path: Path) -> None:
         await cloud.advance(60)
         whole = await cloud.metrics()
 
-    told = "onapp_collector_success"
-    assert series(cut, told, collector="schedules") == {"panel=cp": 0}
+    reported = "onapp_collector_success"
+    assert series(cut, reported, collector="schedules") == {"panel=cp": 0}
     assert series(cut, "onapp_schedule_info")
-    assert series(whole, told, collector="schedules") == {"panel=cp": 1}
+    assert series(whole, reported, collector="schedules") == {"panel=cp": 1}
 
 
 async def test_one_refused_server_does_not_switch_off_the_others(
@@ -648,11 +648,11 @@ async def test_a_failed_retry_of_refused_lists_changes_nothing(start: Start) -> 
         await cloud.advance(700)
         panel.requests.clear()
         await cloud.advance(700)
-        mended = await cloud.metrics()
+        fixed = await cloud.metrics()
         paths = [asked.path for asked in panel.requests]
 
     assert intervals(failing, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
-    assert intervals(mended, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
+    assert intervals(fixed, "schedule") == {"target_id=101,target_type=Disk": 7 * DAY}
     assert not any("virtual_machines/1/schedules" in path for path in paths)
 
 
@@ -738,9 +738,9 @@ async def test_a_schedule_keeps_its_server_when_its_disk_cannot_be_read(
         fault = spoiled(102, virtual_machine_id="?")
         cloud.panel.faults.add(fault, path="/settings/disks")
         await cloud.advance(1000)
-        told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
+        reported = await cloud.series("onapp_schedule_info", panel="cp", period="days")
 
-    assert set(told) == {"schedule_id=501,target_id=102,target_type=Disk,vm_id=1"}
+    assert set(reported) == {"schedule_id=501,target_id=102,target_type=Disk,vm_id=1"}
 
 
 async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
@@ -759,11 +759,11 @@ async def test_a_shard_without_the_list_of_disks_shows_no_schedule_of_others(
             panel.faults.add(faults.html_error(), path="/settings/disks")
         async with start(panel, shard=Shard(number, 3)) as cloud:
             text = await cloud.metrics()
-        told = series(text, "onapp_schedule_failures", panel="cp")
-        found += told
+        reported = series(text, "onapp_schedule_failures", panel="cp")
+        found += reported
         if number == 0:
             required = series(text, "onapp_vm_backup_required")
-            assert not told
+            assert not reported
 
     assert len(found) == len(set(found))
     assert not required
@@ -780,9 +780,9 @@ async def test_asking_server_by_server_is_said_once_when_it_begins(
         await cloud.advance(3 * 3600)
         lines = capsys.readouterr().out.splitlines()
 
-    told = [line for line in lines if "server by server" in line]
-    assert len(told) == 2
-    assert ["disks" in line for line in told] == [False, True]
+    reported = [line for line in lines if "server by server" in line]
+    assert len(reported) == 2
+    assert ["disks" in line for line in reported] == [False, True]
 
 
 @pytest.mark.parametrize("normal", [False, True])
@@ -886,7 +886,8 @@ async def test_a_disk_that_moves_takes_its_schedule_along(
         other = await cloud.series("onapp_schedule_info", schedule_id=502)
 
     assert [
-        [key.endswith(f"vm_id={n}") for key in told] for n, told in enumerate(found, 1)
+        [key.endswith(f"vm_id={n}") for key in reported]
+        for n, reported in enumerate(found, 1)
     ] == [[True], [True]]
     assert len(other) == 1
 
@@ -911,10 +912,10 @@ async def test_a_server_found_later_is_told_what_was_read_before(
         await cloud.advance(660)
         world.servers[2].label = "yes"
         await cloud.advance(1300)
-        told = await cloud.series("onapp_schedule_failures", panel="cp")
+        reported = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert set(without) == {"schedule_id=502"}
-    assert set(told) == {"schedule_id=501", "schedule_id=502"}
+    assert set(reported) == {"schedule_id=501", "schedule_id=502"}
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -965,9 +966,9 @@ async def test_a_reload_does_not_let_schedules_outlive_an_outage(start: Start) -
     assert not late
 
 
-@pytest.mark.parametrize("place", ["/settings/schedules", "/settings/disks"])
+@pytest.mark.parametrize("location", ["/settings/schedules", "/settings/disks"])
 async def test_history_tells_of_a_target_whose_schedule_cannot_be_read(
-    start: Start, place: str
+    start: Start, location: str
 ) -> None:
     """Also on a server with another; what is known of a target's own goes before."""
     world = a_world(disks=3)
@@ -976,9 +977,9 @@ async def test_history_tells_of_a_target_whose_schedule_cannot_be_read(
         add: Any = {"start_at": NOW + 1000, "status": status}
         world.add_schedule("Disk", disk, **add)
     panel = Panel(world)
-    number = 502 if place == "/settings/schedules" else 102
+    number = 502 if location == "/settings/schedules" else 102
     fault = spoiled(number, start_at="soon", virtual_machine_id="?")
-    panel.faults.add(fault, path=place)
+    panel.faults.add(fault, path=location)
 
     async with start(panel) as cloud:
         text = await cloud.metrics()
@@ -1042,9 +1043,9 @@ async def test_a_schedule_outlives_the_last_backup_of_its_unlisted_disk(
         world.add_backup(1, target_id=501, created_at=NOW - DAY)
         world.drop_backup(backup.id)
         await cloud.advance(1000)
-        told = await cloud.series("onapp_schedule_info", panel="cp", period="days")
+        reported = await cloud.series("onapp_schedule_info", panel="cp", period="days")
 
-    assert set(told) == {
+    assert set(reported) == {
         "schedule_id=501,target_id=500,target_type=Disk,vm_id=",
         "schedule_id=502,target_id=501,target_type=Disk,vm_id=1",
     }

@@ -251,27 +251,27 @@ async def test_a_log_that_begins_anew_is_followed(start: Start) -> None:
 @pytest.mark.parametrize("seed", range(2))
 async def test_each_counts_once_in_any_rhythm(start: Start, seed: int) -> None:
     """Whatever begins and ends between two readings, and however many there are."""
-    dice = random.Random(seed)  # noqa: S311  # no secret
+    rng = random.Random(seed)  # noqa: S311  # no secret
     world = a_world(3)
     truth: Counter[tuple[str, str]] = Counter()
     under_way = []
 
     async with start(Panel(world, per_page_cap=7), poll={"interval": "7m"}) as cloud:
         for _ in range(25):
-            for _ in range(dice.choice((0, 1, 3, 30))):
+            for _ in range(rng.choice((0, 1, 3, 30))):
                 task = world.add_transaction(
-                    action=dice.choice((*ACTIONS, "edit_disk")),
+                    action=rng.choice((*ACTIONS, "edit_disk")),
                     status="pending",
-                    server_id=dice.choice((1, 2, 3)),
+                    server_id=rng.choice((1, 2, 3)),
                 )
                 under_way.append(task)
-            dice.shuffle(under_way)
-            for _ in range(dice.randrange(len(under_way) + 1)):
+            rng.shuffle(under_way)
+            for _ in range(rng.randrange(len(under_way) + 1)):
                 task = under_way.pop()
-                task.status = dice.choice(FINAL)
+                task.status = rng.choice(FINAL)
                 if task.action in ACTIONS:
                     truth[task.action, task.status] += 1
-            await cloud.advance(dice.choice((60, 61, 300)))
+            await cloud.advance(rng.choice((60, 61, 300)))
         await cloud.advance(60)
         text = await cloud.metrics()
 
@@ -311,8 +311,8 @@ async def test_a_reload_keeps_the_counters(start: Start) -> None:
         world.add_transaction(status="complete", server_id=1)
         await cloud.advance(60)
         cloud.file.write_text(cloud.file.read_text() + "  expected_interval: 3d\n")
-        status, said, _ = await cloud.get("/-/reload", method="POST")
-        assert status == 200, said
+        status, output, _ = await cloud.get("/-/reload", method="POST")
+        assert status == 200, output
         world.add_transaction(status="complete", server_id=1)
         await cloud.advance(60)
         text = await cloud.metrics()
@@ -399,18 +399,18 @@ async def test_a_server_is_never_read_twice_at_once(start: Start) -> None:
     panel = Panel(world)
 
     async with start(panel, poll={"interval": "10m"}) as cloud:
-        timetable = cloud.exporter.manager.panel_tasks["cp"].poller.scheduler
+        server_scheduler = cloud.exporter.manager.panel_tasks["cp"].poller.scheduler
         now = cloud.clock.monotonic()
-        timetable.poll_soon(1, now)
-        first = timetable.pop_due(now)
-        timetable.poll_soon(1, now)
-        twice = timetable.pop_due(now)
-        timetable.reschedule(1, now, failed=False)
-        again = timetable.pop_due(now)
-        timetable.reschedule(1, now, failed=False)
+        server_scheduler.poll_soon(1, now)
+        first = server_scheduler.pop_due(now)
+        server_scheduler.poll_soon(1, now)
+        twice = server_scheduler.pop_due(now)
+        server_scheduler.reschedule(1, now, failed=False)
+        again = server_scheduler.pop_due(now)
+        server_scheduler.reschedule(1, now, failed=False)
 
         assert (first, twice, again) == (1, None, 1)
-        assert timetable.pop_due(now) is None
+        assert server_scheduler.pop_due(now) is None
 
 
 @pytest.mark.parametrize("code", [403, 404])
@@ -421,25 +421,25 @@ async def test_refused_transactions_are_left_alone(
     world = a_world()
     world.add_backup(1, created_at=NOW - DAY)
     panel = Panel(world)
-    trouble = panel.faults.add(faults.status(code), resource="transactions")
+    problem = panel.faults.add(faults.status(code), resource="transactions")
 
     async with start(panel) as cloud:
         await cloud.advance(3500)
         text = await cloud.metrics()
         asked = [a for a in panel.requests if a.resource == "transactions"]
         lines = [n for n in capsys.readouterr().out.splitlines() if "collector" in n]
-        trouble.remove()
+        problem.remove()
         await cloud.advance(3700)
-        mended = await cloud.metrics()
+        fixed = await cloud.metrics()
 
     assert len(asked) == 1
     assert len(lines) == 1
-    told = series(text, "onapp_collector_success", panel="cp")
-    assert told.pop("collector=transactions") == 0
-    assert set(told.values()) == {1}
+    reported = series(text, "onapp_collector_success", panel="cp")
+    assert reported.pop("collector=transactions") == 0
+    assert set(reported.values()) == {1}
     assert not series(text, "onapp_transactions_pending")
     assert series(text, "onapp_up") == {"panel=cp": 1}
-    assert series(mended, "onapp_transactions_pending")
+    assert series(fixed, "onapp_transactions_pending")
 
 
 async def test_a_failed_reading_is_made_up_for(start: Start) -> None:
@@ -447,12 +447,12 @@ async def test_a_failed_reading_is_made_up_for(start: Start) -> None:
     world = a_world()
 
     async with start(world) as cloud:
-        trouble = cloud.panel.faults.add(faults.html_error(), resource="transactions")
+        problem = cloud.panel.faults.add(faults.html_error(), resource="transactions")
         for _ in range(5):
             world.add_transaction(status="complete", server_id=1)
             await cloud.advance(1000)
         meanwhile = await cloud.metrics()
-        trouble.remove()
+        problem.remove()
         await cloud.advance(60)
         text = await cloud.metrics()
 
@@ -472,9 +472,9 @@ async def test_a_server_that_is_found_later_has_its_failures(start: Start) -> No
         )
         failed_at = world.now
         await cloud.advance(700)
-        told = await cloud.series("onapp_vm_last_failed_backup_timestamp_seconds")
+        reported = await cloud.series("onapp_vm_last_failed_backup_timestamp_seconds")
 
-    assert told == {"panel=cp,vm_id=2": failed_at}
+    assert reported == {"panel=cp,vm_id=2": failed_at}
 
 
 async def test_each_transaction_counts_on_exactly_one_shard(start: Start) -> None:
@@ -724,8 +724,8 @@ async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> N
     async with start(panel) as cloud:
         far_down(world, 1)
         await cloud.advance(60)
-        trouble = beyond_page(2, faults.html_error())
-        fault = panel.faults.add(trouble, resource="transactions")
+        problem = beyond_page(2, faults.html_error())
+        fault = panel.faults.add(problem, resource="transactions")
         world.add_transaction(status="failed", server_id=1)
         await cloud.advance(60)
         during = await cloud.metrics()
@@ -745,39 +745,39 @@ class Turmoil:
     """A panel on which backups start, end and are forgotten, and what is true of it."""
 
     cloud: MonitoredCloud
-    dice: random.Random
+    rng: random.Random
     truth: Counter[tuple[str, str]] = field(default_factory=Counter)
     running: list[Transaction] = field(default_factory=list)
 
     def goes_on(self) -> None:
         """Start some backups, and end some."""
-        for _ in range(self.dice.choice((0, 0, 1, 3, 40))):
-            server = self.dice.choice((1, 2, 3))
+        for _ in range(self.rng.choice((0, 0, 1, 3, 40))):
+            server = self.rng.choice((1, 2, 3))
             task = self.cloud.world.add_transaction(status="pending", server_id=server)
             self.running.append(task)
-        self.dice.shuffle(self.running)
-        for _ in range(self.dice.randrange(len(self.running) + 1) // 2):
+        self.rng.shuffle(self.running)
+        for _ in range(self.rng.randrange(len(self.running) + 1) // 2):
             done = self.running.pop()
-            done.status = self.dice.choice(FINAL)
+            done.status = self.rng.choice(FINAL)
             self.truth[done.action, done.status] += 1
 
     async def is_followed(self) -> None:
         """Let the exporter read; at times the panel fails for a while."""
-        trouble = self.dice.choice((None, None, faults.html_error(), faults.cut()))
+        problem = self.rng.choice((None, None, faults.html_error(), faults.cut()))
         log = self.cloud.panel.faults
-        fault = None if trouble is None else log.add(trouble, resource="transactions")
-        await self.cloud.advance(self.dice.choice((60, 90, 400)))
+        fault = None if problem is None else log.add(problem, resource="transactions")
+        await self.cloud.advance(self.rng.choice((60, 90, 400)))
         if fault is not None:
             fault.remove()
             await self.cloud.advance(400)
 
     async def is_disturbed(self) -> None:
         """Clean the log, or load the configuration again; mostly neither."""
-        what = self.dice.choice(("clean", "reload", "", "", ""))
+        what = self.rng.choice(("clean", "reload", "", "", ""))
         if what == "clean":
             rows = self.cloud.world.transactions
             for row in [row for row in rows.values() if row.status in FINAL]:
-                if self.dice.random() < 0.5:
+                if self.rng.random() < 0.5:
                     del rows[row.id]
         elif what == "reload":
             self.cloud.file.write_text(self.cloud.file.read_text() + "# changed\n")
@@ -868,8 +868,8 @@ async def test_a_first_reading_that_the_panel_ends_begins_again(
     world = a_world()
     slow = far_down(world, 1)
     panel = Panel(world, per_page_cap=10)
-    trouble = beyond_page(1, faults.status(code, {"Retry-After": "600"}))
-    fault = panel.faults.add(trouble, resource="transactions")
+    problem = beyond_page(1, faults.status(code, {"Retry-After": "600"}))
+    fault = panel.faults.add(problem, resource="transactions")
 
     async with start(panel) as cloud:
         begun = await cloud.series("onapp_collector_success", collector="transactions")
@@ -990,10 +990,10 @@ async def test_a_change_does_not_cut_short_what_retry_after_says(start: Start) -
     """A server that asked to be left alone is, whatever its transactions do."""
     world = a_world(3)
     panel = Panel(world)
-    trouble = faults.status(503, {"Retry-After": "800"})
+    problem = faults.status(503, {"Retry-After": "800"})
 
     async with start(panel) as cloud:
-        panel.faults.add(trouble, resource="backups", server_id=2)
+        panel.faults.add(problem, resource="backups", server_id=2)
         world.add_transaction(status="complete", server_id=2)
         await cloud.advance(70)
         panel.requests.clear()

@@ -23,7 +23,7 @@ EVIL = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 LONG = "x" * 300
 TURNED = "\u202egnorw\u0301"
 
-LOOKS = [
+APPEARANCES = [
     pytest.param({"size": WIDE}, id="wide"),
     pytest.param({"size": NARROW}, id="narrow"),
     pytest.param({"size": WIDE, "color_scheme": "dark"}, id="dark"),
@@ -48,13 +48,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[str]:
     """Serve a panel whose texts want to be markup, or to be in the way."""
-    trouble = LastError("timeout", EVIL, EVIL, 0.0)
-    panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", last_error=trouble)
+    problem = LastError("timeout", EVIL, EVIL, 0.0)
+    panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", last_error=problem)
     for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
         server = a_server(id=number, label=text, hostname=text, identifier=text)
         row = a_backup(target=Target(text, number), identifier=text, initiated=text)
         add_server(panel, server, row)
-        panel.record_failure(number, trouble)
+        panel.record_failure(number, problem)
 
     @asynccontextmanager
     async def served() -> AsyncIterator[str]:
@@ -66,7 +66,7 @@ def hostile() -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("options", LOOKS)
+@pytest.mark.parametrize("options", APPEARANCES)
 def test_everybody_can_read_the_pages(
     browser: Browser, demo: str, options: dict[str, Any]
 ) -> None:
@@ -134,14 +134,14 @@ def test_servers_are_searched_filtered_and_sorted(
         page.get_by_role("columnheader").get_by_role("link", name="Size").click()
         page.wait_for_url("**order=desc*")
         descending = tab.server_names()
-        said = page.locator("th[aria-sort]").get_attribute("aria-sort")
+        output = page.locator("th[aria-sort]").get_attribute("aria-sort")
 
     assert searched == ["web-01", "web-02"]
     assert filtered == ["ci-failed", "crm-stale", "tracker-stuck"]
     assert kept == "very_stale"
     assert ascending == ["crm-stale", "tracker-stuck", "ci-failed"]
     assert descending == ascending[::-1]
-    assert said == "descending"
+    assert output == "descending"
     assert tab.browser_errors == []
 
 

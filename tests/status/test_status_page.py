@@ -112,7 +112,7 @@ class Looker:
         return [server["vm_id"] for server in found["servers"]]
 
 
-def a_fleet() -> Store:
+def many_servers() -> Store:
     """Return two panels with five servers, each in another state."""
     one, two = a_panel("lon1"), a_panel("ams1")
     daily = Expectation(own_interval_seconds=DAY, backup_required=True)
@@ -166,7 +166,7 @@ def _undated() -> Backup:
 
 async def test_the_worst_come_first() -> None:
     """Then by name; suspended servers and those that need none come last."""
-    async with served(a_fleet()) as looker:
+    async with served(many_servers()) as looker:
         found = await looker.status()
 
     assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [
@@ -219,7 +219,7 @@ async def test_parameters_choose_and_sort(
     parameters: dict[str, Any], expected: list[str]
 ) -> None:
     """Search, filters, order and pages; the same for the page and for JSON."""
-    async with served(a_fleet()) as looker:
+    async with served(many_servers()) as looker:
         _, page = await looker.get("/", **parameters)
         shown = re.findall(r'<a href="server\?panel=\w+&amp;vm_id=(\d+)"><bdi>', page)
 
@@ -247,7 +247,7 @@ async def test_what_means_nothing_is_refused_with_what_would_be_right(
     path: str, parameters: dict[str, str], expected: str
 ) -> None:
     """A filter that does nothing would look as if all were well."""
-    async with served(a_fleet()) as looker:
+    async with served(many_servers()) as looker:
         code, text = await looker.get(path, **parameters)
 
     assert code == 400
@@ -361,12 +361,12 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
     panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
-        trouble = await looker.ids(state="trouble")
+        problem = await looker.ids(state="trouble")
 
     assert found["state"] == expected
     assert {t["state"] for t in found["targets"]} <= {expected}
     quiet = {"interval_unknown", "new", "not_required", "fine"}
-    assert trouble == ([] if expected in quiet else ["1"])
+    assert problem == ([] if expected in quiet else ["1"])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -617,7 +617,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     async with monitored(panel, tmp_path, basic_auth=auth) as cloud:
         (found,) = (await _status(cloud))["panels"]
         _, page, _ = await cloud.get("/")
-        _, said, _ = await cloud.get("/api/v1/status")
+        _, output, _ = await cloud.get("/api/v1/status")
 
     assert (found["state"], found["up"]) == ("unauthorized", False)
     assert found["trouble"]["reason"] == "unauthorized"
@@ -626,7 +626,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
     assert f'href="{RUNBOOKS_URL}OnAppPanelUnauthorized.md"' in page
-    assert secret not in page + said
+    assert secret not in page + output
 
 
 async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
@@ -665,13 +665,13 @@ async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) ->
     async with monitored(panel, tmp_path, **named) as cloud:
         found = await _status(cloud)
         _, page, _ = await cloud.get("/server?panel=cp&vm_id=nobodys")
-    said = {s["vm_id"]: s["trouble"] for s in found["servers"]}
-    hints = {vm_id: trouble["hint"] for vm_id, trouble in said.items()}
+    output = {s["vm_id"]: s["trouble"] for s in found["servers"]}
+    hints = {vm_id: problem["hint"] for vm_id, problem in output.items()}
 
     assert "backups.read" in hints[str(forbidden.id)]
     assert "may just have been destroyed" in hints[str(gone.id)]
     assert "check virtual_machines" in hints["nobodys"]
-    assert said["nobodys"]["reason"] == "not_found"
+    assert output["nobodys"]["reason"] == "not_found"
     assert "What to do: check virtual_machines" in page
     assert "collectors" not in " ".join(hints.values())
 
@@ -694,11 +694,11 @@ async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
     async with monitored(panel, tmp_path) as cloud:
         (found,) = (await _status(cloud))["panels"]
         _, page, _ = await cloud.get("/")
-    (said,) = found["findings"]
+    (output,) = found["findings"]
 
     assert len(servers) == 2
-    assert (found["state"], found["level"], said["about"]) == (state, "notice", about)
-    assert f"What to do: {said['hint']}." in html.unescape(page)
+    assert (found["state"], found["level"], output["about"]) == (state, "notice", about)
+    assert f"What to do: {output['hint']}." in html.unescape(page)
     assert ">Up<" not in page
 
 
@@ -765,13 +765,13 @@ async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> 
 
 async def test_nothing_that_a_panel_says_becomes_markup() -> None:
     """Names, addresses, versions, errors and identifiers are text."""
-    trouble = LastError("timeout", EVIL, EVIL, TIME)
-    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", last_error=trouble)
+    problem = LastError("timeout", EVIL, EVIL, TIME)
+    panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", last_error=problem)
     panel.unresolved = (EVIL,)
     changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
     server = a_server(label=EVIL, hostname=EVIL, identifier=EVIL)
     add_server(panel, server, a_backup(identifier=EVIL, **changes))
-    panel.record_failure(1, trouble)
+    panel.record_failure(1, problem)
     async with served(a_store(panel)) as looker:
         pages = [
             await looker.get("/", q=EVIL),
@@ -791,7 +791,7 @@ async def test_nothing_that_a_panel_says_becomes_markup() -> None:
 async def test_pages_are_served_under_a_policy_that_lets_nothing_else_in() -> None:
     """No script but the page's own, nothing from anywhere, no frame around it."""
     async with (
-        served(a_fleet()) as looker,
+        served(many_servers()) as looker,
         looker.session.get(looker.base + "/") as response,
     ):
         text, headers = await response.text(), response.headers
@@ -850,7 +850,7 @@ async def test_a_shard_says_which_it_is() -> None:
 
 async def test_links_lead_where_they_should_below_any_path() -> None:
     """All are relative, so that a proxy may put a path before them."""
-    async with served(a_fleet(), telemetry_path="/all/metrics") as looker:
+    async with served(many_servers(), telemetry_path="/all/metrics") as looker:
         for page in ("/", "/server?panel=lon1&vm_id=1"):
             async with looker.session.get(looker.base + page) as response:
                 links = re.findall(r'(?:href|action)="([^"]*)"', await response.text())
@@ -956,15 +956,15 @@ def test_whatever_is_known_can_be_shown(store: Store) -> None:
     """Any text, moment and number: as HTML and as JSON."""
     views = handlers_for(store).views
     moment = views.exposition.snapshot()
-    verdicts = views.exposition.summaries(moment)
+    outcomes = views.exposition.summaries(moment)
     shown = status_response(
-        select_servers(moment, verdicts, Shard(), Query()), no_error_counts
+        select_servers(moment, outcomes, Shard(), Query()), no_error_counts
     )
     page = views.pages.overview(shown, Query(), ready=False)
-    said = json.loads(msgspec.json.encode(shown))
+    output = json.loads(msgspec.json.encode(shown))
 
     assert page.count("<script>") == 1
-    assert len(said["servers"]) == min(50, said["total"])
+    assert len(output["servers"]) == min(50, output["total"])
 
 
 # What it costs
@@ -994,9 +994,9 @@ def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
     views.exposition.update(views.exposition.snapshot())
     with counting_calls(summarize_backups, judge_server, server_status) as work:
         moment = views.exposition.snapshot()
-        verdicts = views.exposition.summaries(moment)
+        outcomes = views.exposition.summaries(moment)
         shown = status_response(
-            select_servers(moment, verdicts, Shard(), Query(text="web")),
+            select_servers(moment, outcomes, Shard(), Query(text="web")),
             no_error_counts,
         )
         page = views.pages.overview(shown, Query(), ready=True)
@@ -1040,12 +1040,12 @@ async def test_health_is_answered_while_a_look_is_made() -> None:
         in_time.append(released.wait(_LONGEST_REAL_WAIT_SECONDS))
         return no_error_counts(name)
 
-    async with served(a_fleet(), errors=held) as looker:
-        look = asyncio.create_task(looker.get("/"))
+    async with served(many_servers(), errors=held) as looker:
+        observe = asyncio.create_task(looker.get("/"))
         await asyncio.to_thread(begun.wait, _LONGEST_REAL_WAIT_SECONDS)
         healthy, _ = await looker.get("/-/healthy")
         released.set()
-        found, _ = await look
+        found, _ = await observe
 
     assert (healthy, found) == (200, 200)
     assert all(in_time)

@@ -175,7 +175,7 @@ def open_tab(browser: Browser, **options: Any) -> Iterator[Tab]:
     try:
         page = context.new_page()
         tab = Tab(page)
-        page.on("console", lambda said: tab.browser_errors.append(said.text))
+        page.on("console", lambda output: tab.browser_errors.append(output.text))
         page.on("pageerror", lambda error: tab.browser_errors.append(str(error)))
         page.on("requestfailed", lambda sent: tab.browser_errors.append(sent.url))
         if options.get("java_script_enabled", True):

@@ -44,9 +44,9 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
     port = server.sockets[0].getsockname()[1]
     account = Account("ops", LiteralSecret("key"))
     weeks = itertools.count(step=10**6)  # no pause is longer than from look to look
-    standing = CredentialState(lambda: float(next(weeks)), lambda: 0.0)
-    gate = CircuitBreaker(account.credentials, standing, 300.0)
-    gate.claim_trial()
+    credential_state = CredentialState(lambda: float(next(weeks)), lambda: 0.0)
+    breaker = CircuitBreaker(account.credentials, credential_state, 300.0)
+    breaker.claim_trial()
     async with server, aiohttp.ClientSession() as session:
         url = yarl.URL(f"http://127.0.0.1:{port}")
         ways = Sessions(keep_alive=session, single_use=session)
@@ -54,4 +54,4 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
         client = Client(
             ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)
         )
-        yield PanelApi("cp", client, gate, account, IgnoredCounts())
+        yield PanelApi("cp", client, breaker, account, IgnoredCounts())

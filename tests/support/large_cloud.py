@@ -22,11 +22,11 @@ def large_cloud(
             created_at=created_at,
             backup_server_id=store,
         )
-        _place(world, server, backups_per_server)
+        _location(world, server, backups_per_server)
     return world
 
 
-def _place(world: SimulatedCloud, server: Server, count: int) -> None:
+def _location(world: SimulatedCloud, server: Server, count: int) -> None:
     incremental = server.id % 2 == 0
     target = Target("VirtualMachine", server.id)
     if not incremental:

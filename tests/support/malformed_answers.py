@@ -65,16 +65,16 @@ def decode_all(body: bytes, form: BodyFormat) -> dict[str, Any]:
     Fails if a decoder raises anything but Undecodable, or if a message quotes CANARY.
     """
     found = {}
-    said = [error_text(body, form, secrets=[CANARY])]
+    output = [error_text(body, form, secrets=[CANARY])]
     for name, decode in DECODERS.items():
         try:
             found[name] = decode(body, form)
         except Undecodable as error:
-            said.append(str(error))
+            output.append(str(error))
     for parsed in found.values():
         if isinstance(parsed, Parsed):
-            said += (f"{row.row_id} {row.message}" for row in parsed.skipped)
-    assert [text for text in said if CANARY in text] == []
+            output += (f"{row.row_id} {row.message}" for row in parsed.skipped)
+    assert [text for text in output if CANARY in text] == []
     return found
 
 

@@ -130,9 +130,9 @@ def _skip_without(program: str) -> None:
 async def _process(
     log: Path, program: str, *arguments: str
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    with log.open("wb") as said:
+    with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            program, *arguments, stdout=said, stderr=said
+            program, *arguments, stdout=output, stderr=output
         )
     try:
         async with (

@@ -91,7 +91,7 @@ class RandomStores:
         return LastError(reason, "no answer", "", TIME - 60)
 
     def _transaction_log(self) -> TransactionLog:
-        journal = TransactionLog()
+        log = TransactionLog()
         head = {
             number: Transaction(
                 number,
@@ -107,8 +107,8 @@ class RandomStores:
             for number in range(1, self.random.randrange(1, 5))
         }
         seen = LogExcerpt(head, {}, set())
-        journal.update(seen, lambda _: True, now=MONOTONIC, expires_at=MONOTONIC + 60)
-        return journal
+        log.update(seen, lambda _: True, now=MONOTONIC, expires_at=MONOTONIC + 60)
+        return log
 
     def _server(self, panel: PanelStore, vm_id: int) -> None:
         chosen = self.random.choice

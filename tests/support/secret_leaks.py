@@ -34,9 +34,9 @@ def encodings(secret: str) -> set[str]:
     return found
 
 
-def leaks(said: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[str, str]]:
+def leaks(output: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[str, str]]:
     """Return which text holds which secret, ignoring case."""
-    lowered = {where: text.lower() for where, text in said.items()}
+    lowered = {where: text.lower() for where, text in output.items()}
     return [
         (where, secret)
         for secret in secrets

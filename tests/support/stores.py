@@ -255,16 +255,16 @@ def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
 @st.composite
 def transaction_logs(draw: st.DrawFn) -> TransactionLog:
     """Make a transaction log that was read twice."""
-    journal = TransactionLog()
+    log = TransactionLog()
     for _ in range(2):
         rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
-        journal.update(
+        log.update(
             LogExcerpt(rows, {}, set()),
             owns=lambda vm_id: vm_id != 1,
             now=MONOTONIC,
             expires_at=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
         )
-    return journal
+    return log
 
 
 @st.composite
@@ -272,7 +272,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
     """Make a server in any state: never read, failing, stale or fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
     kept = draw(st.none() | rows.map(packed))
-    knowledge = ServerState(
+    state = ServerState(
         panel,
         vm_id,
         draw(expectations),
@@ -285,7 +285,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
     )
     age = draw(ages)
     return ServerEntry(
-        knowledge,
+        state,
         draw(st.none() | flags),
         None if age is None else TIME - age,
         None if age is None else MONOTONIC - age,
@@ -298,7 +298,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
     """Make a panel in any state."""
     numbers = draw(st.lists(ids.filter(bool), max_size=3, unique=True))
     unresolved = st.lists(texts, max_size=2, unique=True).map(tuple)
-    taken = {str(number) for number in numbers}
+    accepted = {str(number) for number in numbers}
     nobodys = ServerState(name, NO_SERVER, Expectation(), schedules=draw(schedules(0)))
     return PanelStore(
         name=name,
@@ -307,7 +307,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         max_age_seconds=_MAX_AGE,
         longest_silence_seconds=_INTERVAL,
         servers={number: draw(server_entries(name, number)) for number in numbers},
-        unresolved=tuple(n for n in draw(unresolved) if n not in taken),
+        unresolved=tuple(n for n in draw(unresolved) if n not in accepted),
         version=draw(st.none() | texts),
         reachable=draw(st.none() | flags),
         last_proven_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),

@@ -106,11 +106,11 @@ def _users(library: str) -> set[str]:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_known_to_few(library: str) -> None:
     """Foreign types and errors stop at the edge."""
-    places = LIBRARIES[library]
+    locations = LIBRARIES[library]
     ways = {name: {name, name.partition(".")[0]} for name in _users(library)}
 
-    assert {name for name, way in ways.items() if not way & places} == set()
-    assert places <= {*chain(*ways.values())}, "some know it no more"
+    assert {name for name, way in ways.items() if not way & locations} == set()
+    assert locations <= {*chain(*ways.values())}, "some know it no more"
 
 
 def test_nothing_else_is_installed_for_it() -> None:

@@ -61,11 +61,11 @@ async def test_every_path_and_method_is_behind_the_door(
     """Who is not let in does not even learn which paths there are."""
     async with secured(folder, USERS) as server:
         refused = await server.request(path, method, user=None)
-        taken = await server.status(path, method)
+        accepted = await server.status(path, method)
 
     assert refused.status == 401
     assert refused.headers["WWW-Authenticate"] == "Basic"
-    assert taken != 401
+    assert accepted != 401
 
 
 async def test_an_expectation_is_not_answered_before_the_door(folder: Path) -> None:
@@ -358,14 +358,14 @@ async def test_the_headers_of_the_file_are_on_every_answer(
             *server.base.removeprefix("http://").split(":")
         )
         writer.write(b"no request\r\n\r\n")
-        said = (await reader.read()).decode()
+        output = (await reader.read()).decode()
         writer.close()
 
     assert {answer.headers.get("X-Frame-Options") for answer in answers} == {"deny"}
     assert {answer.headers["Server"] for answer in answers} == {"onapp-backup-exporter"}
     assert {200, 404, 405} <= {answer.status for answer in answers}
-    assert said.startswith("HTTP/1.0 400")
-    assert "X-Frame-Options: deny" in said
+    assert output.startswith("HTTP/1.0 400")
+    assert "X-Frame-Options: deny" in output
 
 
 async def test_a_header_of_the_file_goes_before_our_own(folder: Path) -> None:
@@ -386,12 +386,12 @@ async def test_a_changed_file_is_taken_with_the_next_request(folder: Path) -> No
         found = [await server.status(user=None)]
         server.write_web_config(USERS + HEADERS)
         found.append(await server.status(user=None))
-        dressed = await server.request()
+        with_headers = await server.request()
         server.write_web_config(HEADERS)
         found.append(await server.status(user=None))
 
     assert found == [200, 401, 200]
-    assert dressed.headers["X-Frame-Options"] == "deny"
+    assert with_headers.headers["X-Frame-Options"] == "deny"
 
 
 async def test_the_file_is_looked_at_once_a_second_at_most(folder: Path) -> None:
@@ -447,7 +447,7 @@ async def test_a_new_authority_decides_on_the_next_connection(
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "output"),
     [
         ("nonsense: true\n", "nonsense: unknown key"),
         ("basic_auth_users: {alice: x}\n", "must be a bcrypt hash"),
@@ -458,7 +458,7 @@ async def test_a_new_authority_decides_on_the_next_connection(
     ],
 )
 async def test_a_bad_file_keeps_the_old_one_and_is_logged_once(
-    bad: str | None, said: str, folder: Path
+    bad: str | None, output: str, folder: Path
 ) -> None:
     """When it turns bad, not with every request; and again when it is good."""
     with capture_logs() as logs:
@@ -479,7 +479,7 @@ async def test_a_bad_file_keeps_the_old_one_and_is_logged_once(
     assert kept == [401, 200] * 3
     assert after.headers["X-Frame-Options"] == "deny"
     assert [entry["event"] for entry in events] == ["not read again", "read again"]
-    assert said in events[0]["error"]
+    assert output in events[0]["error"]
 
 
 async def test_a_bad_certificate_keeps_the_old_one(folder: Path) -> None:
@@ -522,10 +522,10 @@ def test_a_new_file_is_read_until_it_is_two_seconds_old(tmp_path: Path) -> None:
         ages.append(0.5 + clock.elapsed)
         return ages[-1]
 
-    vigil = FileWatcher("test", make, clock)
+    watcher = FileWatcher("test", make, clock)
     for _ in range(10):
         clock.elapsed += 1
-        vigil.current()
+        watcher.current()
 
     assert ages == [0.5, 1.5, 2.5]
 

@@ -463,7 +463,7 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(
         after_bad = await cloud.value(result), await cloud.value("onapp_up")
         _, still, _ = await cloud.get("/config")
         cloud.file.write_text(good + "detail: {backups: false}\n", "utf-8")
-        taken = await cloud.get("/-/reload", method="POST")
+        accepted = await cloud.get("/-/reload", method="POST")
         after_good = await cloud.value(result), await cloud.value("onapp_up")
         detailed = await cloud.series("onapp_backup_built")
         _, now, _ = await cloud.get("/config")
@@ -472,7 +472,7 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(
     assert "nonsense: unknown key" in refused[1]
     assert after_bad == (0, 1)
     assert "backups: true" in still
-    assert taken[0] == 200
+    assert accepted[0] == 200
     assert after_good == (1, 1)
     assert detailed == {}
     assert "backups: false" in now
@@ -545,8 +545,8 @@ async def test_an_address_that_cannot_be_served_is_named(host: str) -> None:
 
 async def test_a_port_that_is_taken_costs_the_panel_nothing(tmp_path: Path) -> None:
     """A restart loop over a taken port must not try a wrong key again and again."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as accepted:
+        address = f"127.0.0.1:{accepted.getsockname()[1]}"
         async with Panel(SimulatedCloud(NOW)) as panel:
             write_config(tmp_path / "onapp.yml", panel, {}, {})
             exporter = Exporter(load=lambda: config.load(tmp_path / "onapp.yml", {}))

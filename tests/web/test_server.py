@@ -89,13 +89,13 @@ class Client:
 
     async def end(self) -> bytes:
         """Wait until the server hangs up; return what it said until then."""
-        said = b""
+        output = b""
         try:
             while piece := await self.reader.read(65_536):
-                said += piece
+                output += piece
         except ConnectionError:
             pass
-        return said
+        return output
 
 
 @asynccontextmanager
@@ -178,11 +178,11 @@ async def test_a_head_byte_by_byte_is_cut_while_it_comes() -> None:
 
         dripping = asyncio.create_task(drip())
         try:
-            said = await client.end()
+            output = await client.end()
         finally:
             dripping.cancel()
 
-    assert said == b""
+    assert output == b""
 
 
 async def test_a_second_head_that_never_ends_is_cut(
@@ -271,9 +271,9 @@ async def test_a_reader_that_does_not_read_is_cut() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(2 * SHORT)
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-        said = await client.end()
+        output = await client.end()
 
-    assert len(said) < 64 * 1024**2
+    assert len(output) < 64 * 1024**2
 
 
 async def test_a_handshake_that_never_ends_is_cut(tmp_path: Path) -> None:
@@ -306,12 +306,12 @@ async def test_what_is_no_tls_is_turned_away_from_a_tls_door(tmp_path: Path) -> 
         async with served(PATIENT, _secure(tmp_path)) as port:
             async with connected(port) as client:
                 client.send(GET)
-                said = await client.end()
+                output = await client.end()
             async with connected(port, ssl=_trusting(tmp_path)) as client:
                 client.send(GET)
                 status, *_ = await client.answer()
 
-    assert b"Healthy" not in said
+    assert b"Healthy" not in output
     assert status == 200
     assert {entry["log_level"] for entry in logs} <= {"debug"}
 
@@ -395,10 +395,10 @@ async def test_it_recovers_when_there_are_no_more_files() -> None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 for file in spare:
                     os.close(file)
-    said = [e for e in logs if e["event"] == "no connection can be accepted"]
+    output = [e for e in logs if e["event"] == "no connection can be accepted"]
 
     assert status == 200
-    assert [entry["error"] for entry in said] == [os.strerror(errno.EMFILE)]
+    assert [entry["error"] for entry in output] == [os.strerror(errno.EMFILE)]
 
 
 def _fill(files: list[int]) -> None:
@@ -619,7 +619,7 @@ async def test_what_is_no_request_is_told_so_and_no_more(request_: bytes) -> Non
             rest = await client.end()
 
     assert (status, body, rest) == (400, b"Bad Request.\n", b"")
-    _assert_says_nothing_of_the_inside(head + body)
+    _assert_no_internals(head + body)
     assert logs == []
 
 
@@ -633,7 +633,7 @@ async def test_other_methods_are_refused_with_those_there_are(method: str) -> No
 
     assert status == 405 or (method in ("CONNECT", "BREW") and status in (400, 404))
     assert status != 405 or b"\r\nAllow: GET,HEAD\r\n" in head
-    _assert_says_nothing_of_the_inside(head + body)
+    _assert_no_internals(head + body)
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -656,7 +656,7 @@ async def test_a_bug_shows_nothing_of_the_inside(
 
     for status, head, body in (plain, page):
         assert (status, body) == (500, b"Internal Server Error.\n")
-        _assert_says_nothing_of_the_inside(head + body)
+        _assert_no_internals(head + body)
     assert "ZeroDivisionError: secret of the inside" in caplog.text
 
 
@@ -670,12 +670,12 @@ async def test_no_answer_names_the_libraries_behind_it(path: str) -> None:
 
     assert b"\r\nServer: onapp-backup-exporter\r\n" in head
     if path != "/metrics":
-        _assert_says_nothing_of_the_inside(head + body)
+        _assert_no_internals(head + body)
 
 
-def _assert_says_nothing_of_the_inside(said: bytes) -> None:
+def _assert_no_internals(output: bytes) -> None:
     for word in (b"aiohttp", b"python", b"traceback", b".py", b"exception", b"secret"):
-        assert word not in said.lower()
+        assert word not in output.lower()
 
 
 # Work

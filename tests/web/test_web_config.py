@@ -23,7 +23,7 @@ BAD = sorted(CORPUS.glob("*.bad.yml"))
 HASH = "$2b$04$" + "A" * 53
 
 
-def _takes_x25519() -> bool:
+def _supports_x25519() -> bool:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve("X25519")
     except (ValueError, ssl.SSLError):
@@ -41,7 +41,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "two_documents.good.yml": "what the second document says would be ignored",
 } | (
     {}
-    if _takes_x25519()
+    if _supports_x25519()
     else {"curve_x25519.good.yml": "this Python can be told other curves only"}
 )
 """The files that promtool accepts and the exporter refuses, and why."""
@@ -107,9 +107,9 @@ def test_a_bad_file_is_refused_with_the_message_it_begins_with(
     with pytest.raises(ConfigError) as caught:
         read(file)
 
-    said = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
+    output = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
     expected = path.read_text(encoding="utf-8").partition("\n")[0]
-    assert _without_library(f"# {said}") == _without_library(expected)
+    assert _without_library(f"# {output}") == _without_library(expected)
 
 
 def _without_library(message: str) -> str:

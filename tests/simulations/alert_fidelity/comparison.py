@@ -91,7 +91,7 @@ class AlertComparison:
             counts[incident.kind] = counts.get(incident.kind, 0) + 1
         due_alerts = list(self.due_alerts())
         for due in due_alerts:
-            self._look_for(due, alerts, found)
+            self._match(due, alerts, found)
         for alert in alerts:
             wrong = self._wrong(alert, [d for d in due_alerts if d.explains(alert)])
             if wrong and self._is_documented(alert):
@@ -200,7 +200,7 @@ class AlertComparison:
             over = history.first("failed", incident.target, queued or incident.begins)
         return history.first("finished", incident.target, max(after, over or after))
 
-    def _look_for(
+    def _match(
         self, due: DueAlert, alerts: Sequence[FiredAlert], found: FidelityResult
     ) -> None:
         if not due.expected.required:

@@ -75,10 +75,10 @@ class BackupHistory:
     _ends: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, journal: Iterable[LoggedEvent]) -> BackupHistory:
+    def of(cls, transaction_log: Iterable[LoggedEvent]) -> BackupHistory:
         """Return the history that a world's journal tells."""
         found = cls()
-        for entry in journal:
+        for entry in transaction_log:
             if entry.target is None or entry.kind not in (*_MOMENTS, "backup stuck"):
                 continue
             if entry.kind == "backup stuck":
@@ -133,4 +133,8 @@ class BackupHistory:
         self, begins: float, ends: float
     ) -> Iterator[tuple[float, Target, int]]:
         """Yield moment, target and server of each backup queued in a period."""
-        return (take for take in self._queued_runs if begins <= take[0] < ends)
+        return (
+            backup_run
+            for backup_run in self._queued_runs
+            if begins <= backup_run[0] < ends
+        )

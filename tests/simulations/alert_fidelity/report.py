@@ -59,7 +59,7 @@ def page(plan: Plan, result: FidelityResult, seconds: float) -> list[str]:
         "",
         "## Troubles",
         "",
-        *_troubles(result),
+        *_problems(result),
         "",
         "## Look-alikes",
         "",
@@ -100,7 +100,7 @@ def _headline(plan: Plan, result: FidelityResult, seconds: float) -> Iterator[st
     )
 
 
-def _troubles(result: FidelityResult) -> Iterator[str]:
+def _problems(result: FidelityResult) -> Iterator[str]:
     yield (
         "| trouble | times | alert | told | delay, median | longest | bound | missed |"
     )

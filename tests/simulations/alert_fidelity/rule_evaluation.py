@@ -193,10 +193,10 @@ def _evaluated(
         # Saves a sixth of the time, at the price of memory.
         env={**os.environ, "GOGC": "400"},
     )
-    said = ended.stdout + ended.stderr
-    if not re.search("SUCCESS|FAILED", said) or _broken(said):
-        raise RuntimeError(f"promtool failed: {said[:2000]}")
-    return said
+    output = ended.stdout + ended.stderr
+    if not re.search("SUCCESS|FAILED", output) or _broken(output):
+        raise RuntimeError(f"promtool failed: {output[:2000]}")
+    return output
 
 
 def _seconds(time: str) -> int:

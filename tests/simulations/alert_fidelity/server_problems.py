@@ -18,7 +18,7 @@ Injection = Callable[[CloudAndPanel, ProtectedTarget, float], None]
 
 def _struck(
     kind: str,
-    misfortune: FailureKind,
+    failure: FailureKind,
     *,
     days: float | None = None,
     times: int | None = None,
@@ -31,7 +31,7 @@ def _struck(
             incident = cloud.begin_incident(kind, protected)
             cloud.reset_failure_count(protected)
             placed = cloud.world.inject_failure(
-                misfortune, target=protected.target, times=times, factor=factor
+                failure, target=protected.target, times=times, factor=factor
             )
             if days is not None:
                 cloud.world.call_at(at + days * DAY, lambda: end_problem(incident))
@@ -64,9 +64,12 @@ def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injectio
             world.call_at(at + days * DAY, lambda: release(incident))
 
         def release(incident: Incident) -> None:
-            for take in list(world.backup_queue.runs.values()):
-                if take.backup.target == protected.target and take.stage == "stuck":
-                    world.end_backup(take.backup.id)
+            for backup_run in list(world.backup_queue.runs.values()):
+                if (
+                    backup_run.backup.target == protected.target
+                    and backup_run.stage == "stuck"
+                ):
+                    world.end_backup(backup_run.backup.id)
             cloud.end_incident(incident)
 
         world.call_at(at, begin)

@@ -214,11 +214,11 @@ def _big() -> HostileContent:
             ),
         }
     )
-    taken = "a row like any other"
+    accepted = "a row like any other"
     expected = _expected(
         {
-            **dict.fromkeys(_LISTS, taken),
-            "inventory": f"{taken}; the backups of such a server are asked for",
+            **dict.fromkeys(_LISTS, accepted),
+            "inventory": f"{accepted}; the backups of such a server are asked for",
             PANEL: ALL,
         },
         rules,

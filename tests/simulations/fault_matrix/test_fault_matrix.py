@@ -61,7 +61,7 @@ _AFTER_SHORT_PAUSE_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Timing:
     """When a cell's exporter is looked at: in seconds of its clock."""
 
     interval: float
@@ -84,7 +84,7 @@ class Rhythm:
 
 
 @dataclass(frozen=True)
-class Look:
+class Observed:
     """One scrape, and the moment of it."""
 
     text: str
@@ -92,32 +92,32 @@ class Look:
     elapsed: float
 
 
-Looks = dict[str, Look]
+Observations = dict[str, Observed]
 _ALWAYS_ASKED = ("version", "inventory", "one server", "every server")
 Begin = Callable[[MonitoredCloud], Any]
 
 
-def rhythm(fault: FaultCase, scope: str, form: str) -> Rhythm:
+def timing(fault: FaultCase, scope: str, form: str) -> Timing:
     """Return the rhythm in which a fault can be seen to come and go."""
     long = fault.representative and form == fault.forms[0]
     if fault.effect == REFUSED and scope not in _ALWAYS_ASKED:
-        return Rhythm(600.0, _AFTER_REFUSED_SECONDS, long=long)
+        return Timing(600.0, _AFTER_REFUSED_SECONDS, long=long)
     after = _RECOVERY_SECONDS
     if fault.effect == UNAUTHORIZED:
         after = _AFTER_UNAUTHORIZED_SECONDS
     elif scope in ("recovery_points", PANEL):
         after = _AFTER_PAUSE_SECONDS if long else _AFTER_SHORT_PAUSE_SECONDS
-    return Rhythm(60.0, after, long=long)
+    return Timing(60.0, after, long=long)
 
 
 @asynccontextmanager
 async def looking(
-    panel: RestartablePanel, folder: Path, form: str, rhythm: Rhythm, **keys: Any
+    panel: RestartablePanel, folder: Path, form: str, timing: Timing, **keys: Any
 ) -> AsyncIterator[MonitoredCloud]:
     """Watch a cloud with every collector."""
     poll = {
-        "interval": f"{rhythm.interval:.0f}s",
-        "max_age": f"{rhythm.max_age:.0f}s",
+        "interval": f"{timing.interval:.0f}s",
+        "max_age": f"{timing.max_age:.0f}s",
         "timeout": f"{TIMEOUT_SECONDS:.0f}s",
         "max_body": MOST_BYTES,
     }
@@ -134,25 +134,25 @@ async def looking(
         yield cloud
 
 
-async def look(
-    cloud: MonitoredCloud, rhythm: Rhythm, begin: Begin, end: Begin
-) -> Looks:
+async def observe(
+    cloud: MonitoredCloud, timing: Timing, begin: Begin, end: Begin
+) -> Observations:
     """Scrape before, during and after a fault."""
-    looks: Looks = {}
+    observations: Observations = {}
     began = 0.0
-    for name, seconds in rhythm.moments():
+    for name, seconds in timing.moments():
         if name == "after":
             await end(cloud)
         await cloud.advance(seconds)
         text = (await cloud.metrics()).replace(LONG, SHORT)
         text = text.replace(cloud.panel.url, "URL")
         now = cloud.clock.time()
-        looks[name] = Look(text, now, now - (began or now))
+        observations[name] = Observed(text, now, now - (began or now))
         if name == "before":
             began = now
             change_everything(cloud.panel)
             await begin(cloud)
-    return looks
+    return observations
 
 
 async def nothing(_: MonitoredCloud) -> None:
@@ -160,7 +160,7 @@ async def nothing(_: MonitoredCloud) -> None:
 
 
 @pytest.fixture(scope="module")
-def twins() -> dict[tuple[str, Rhythm], Looks]:
+def twins() -> dict[tuple[str, Timing], Observations]:
     """Keep what was said where there is no fault."""
     return {}
 
@@ -181,9 +181,9 @@ class Cell:
     folder: Path
 
     @property
-    def rhythm(self) -> Rhythm:
+    def timing(self) -> Timing:
         """Return the rhythm in which the fault can be seen to come and go."""
-        return rhythm(self.fault, self.scope, self.form)
+        return timing(self.fault, self.scope, self.form)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def a_cell(request: pytest.FixtureRequest, tmp_path: Path) -> Cell:
 @pytest.mark.parametrize("a_cell", cells(), ids="-".join, indirect=True)
 async def test_a_fault_changes_what_it_must_and_nothing_else(
     a_cell: Cell,
-    twins: dict[tuple[str, Rhythm], Looks],
+    twins: dict[tuple[str, Timing], Observations],
     ran: set[tuple[str, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -204,34 +204,36 @@ async def test_a_fault_changes_what_it_must_and_nothing_else(
     fault = a_cell.fault
     reference = await a_twin(twins, a_cell)
     if fault.effect == CONNECTION:
-        panel, looks = await without_connections(a_cell, monkeypatch)
+        panel, observations = await without_connections(a_cell, monkeypatch)
     else:
-        panel, looks = await with_wrong_answers(a_cell)
+        panel, observations = await with_wrong_answers(a_cell)
     ran.add((fault.name, a_cell.scope, a_cell.form))
 
     if fault.effect == UNAUTHORIZED:
-        assert asked_after_refusal(panel, looks) == []
-    assert list(wrong(a_cell, reference, looks)) == []
-    assert answers(looks["after"].text) == Counter(
+        assert asked_after_refusal(panel, observations) == []
+    assert list(wrong(a_cell, reference, observations)) == []
+    assert answers(observations["after"].text) == Counter(
         (asked.resource, asked.status)
         for asked in panel.requests
         if asked.status is not None
     )
 
 
-async def a_twin(twins: dict[tuple[str, Rhythm], Looks], cell: Cell) -> Looks:
+async def a_twin(
+    twins: dict[tuple[str, Timing], Observations], cell: Cell
+) -> Observations:
     """Return what is said where there is no fault; cells of one rhythm share it."""
-    key = cell.form, cell.rhythm
+    key = cell.form, cell.timing
     if key not in twins:
         folder = cell.folder / "twin"
         folder.mkdir()
         panel = RestartablePanel(small_cloud())
         async with looking(panel, folder, *key) as cloud:
-            twins[key] = await look(cloud, cell.rhythm, nothing, nothing)
+            twins[key] = await observe(cloud, cell.timing, nothing, nothing)
     return twins[key]
 
 
-async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Looks]:
+async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Observations]:
     """Run a cell whose fault is in the panel's answers."""
     panel = RestartablePanel(small_cloud())
 
@@ -245,13 +247,13 @@ async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Looks]:
         assert placed.happened
         placed.remove()
 
-    async with looking(panel, cell.folder, cell.form, cell.rhythm) as cloud:
-        return panel, await look(cloud, cell.rhythm, begin, end)
+    async with looking(panel, cell.folder, cell.form, cell.timing) as cloud:
+        return panel, await observe(cloud, cell.timing, begin, end)
 
 
 async def without_connections(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> tuple[RestartablePanel, Looks]:
+) -> tuple[RestartablePanel, Observations]:
     """Run a cell whose fault keeps connections from being made."""
     names = NameServer({HOST})
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
@@ -289,8 +291,8 @@ async def without_connections(
 
     keys = {"tls_config": {"ca_file": str(file)}} if good else {}
     with placeholder:
-        async with looking(panel, cell.folder, cell.form, cell.rhythm, **keys) as cloud:
-            return panel, await look(cloud, cell.rhythm, begin, end)
+        async with looking(panel, cell.folder, cell.form, cell.timing, **keys) as cloud:
+            return panel, await observe(cloud, cell.timing, begin, end)
 
 
 @dataclass
@@ -329,7 +331,9 @@ def context(
     return made
 
 
-def wrong(cell: Cell, reference: Looks, looks: Looks) -> Iterator[str]:
+def wrong(
+    cell: Cell, reference: Observations, observations: Observations
+) -> Iterator[str]:
     """Yield what a cell's scrapes say wrongly."""
     scope = SCOPES[cell.scope]
     expected = cell.fault.expected_at(scope, cell.form)
@@ -340,15 +344,15 @@ def wrong(cell: Cell, reference: Looks, looks: Looks) -> Iterator[str]:
         "long": (*counted, *expected.long),
         "after": (*expected.after, *AFTER),
     }
-    before = parse_scrape(looks["before"].text)
-    last = parse_scrape([*looks.values()][-2].text)
-    for name, seen in looks.items():
+    before = parse_scrape(observations["before"].text)
+    last = parse_scrape([*observations.values()][-2].text)
+    for name, seen in observations.items():
         observation = Observation(
             last if name == "after" else before,
             parse_scrape(reference[name].text),
             seen.now,
             seen.elapsed,
-            recent_seconds=2 * cell.rhythm.interval,
+            recent_seconds=2 * cell.timing.interval,
         )
         found = parse_scrape(seen.text)
         for what in differences(found, observation, (*ALWAYS, *rules[name], IN_STEP)):
@@ -359,9 +363,11 @@ def wrong(cell: Cell, reference: Looks, looks: Looks) -> Iterator[str]:
             yield f"{name}: other families"
 
 
-def asked_after_refusal(panel: RestartablePanel, looks: Looks) -> list[str]:
+def asked_after_refusal(
+    panel: RestartablePanel, observations: Observations
+) -> list[str]:
     """Return what was asked between the first 401 and the end of the fault."""
-    end = looks["long"].now
+    end = observations["long"].now
     refused_at = min(asked.at for asked in panel.requests if asked.status == 401)
     return [a.path for a in panel.requests if refused_at < a.at <= end]
 

@@ -85,7 +85,7 @@ class RandomFaults:
         for entry in [entry for entry in self._active if entry[0] <= now]:
             self._end(entry)
         if self.rng.random() < 0.5:
-            self._place(now)
+            self._location(now)
 
     def clear(self) -> None:
         """End all faults."""
@@ -98,7 +98,7 @@ class RandomFaults:
         placed.remove()
         self.affected_requests[kind] += placed.happened
 
-    def _place(self, now: float) -> None:
+    def _location(self, now: float) -> None:
         rng = self.rng
         functions = fault_kinds()
         kind = rng.choice(sorted(functions))

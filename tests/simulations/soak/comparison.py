@@ -44,8 +44,8 @@ def differences(
         wanted |= expected.samples(now) | expected.pending(failed)
         wrong += _poll_moments(found, expected, now)
         wrong += _failures(found, expected)
-    told_of = {k: v for k, v in found.items() if k.family not in NOT_IN_ROWS}
-    return wrong + differing_samples(told_of, wanted, "the world")
+    reported_by = {k: v for k, v in found.items() if k.family not in NOT_IN_ROWS}
+    return wrong + differing_samples(reported_by, wanted, "the world")
 
 
 def _poll_moments(

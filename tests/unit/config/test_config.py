@@ -118,9 +118,9 @@ def test_a_bad_file_is_refused_with_the_message_it_begins_with(
     with pytest.raises(ConfigError) as caught:
         config.load(file, {})
 
-    said = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
+    output = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
     expected = path.read_text(encoding="utf-8").partition("\n")[0]
-    assert f"# {said}" == expected
+    assert f"# {output}" == expected
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_starts(
         "cert_file": str(certificates / "one.pem"),
         "key_file": str(certificates / key),
     }
-    said = refusal(folder, {"panels": [{**PANEL, "tls_config": files}]})
+    output = refusal(folder, {"panels": [{**PANEL, "tls_config": files}]})
 
-    assert re.sub(r"\(.*\)", "(…)", said) == (
+    assert re.sub(r"\(.*\)", "(…)", output) == (
         "panels[0].tls_config: is not usable (…): ca_file, cert_file and key_file must "
         "be PEM files, and the key must be the certificate's and have no passphrase"
     )
@@ -335,10 +335,10 @@ def test_an_error_in_the_environment_names_the_variable(
     with pytest.raises(ConfigError) as caught:
         config.load(None, {**ENVIRONMENT, f"ONAPP_{name}": value})
 
-    said = str(caught.value)
-    assert said.startswith(f"environment: ONAPP_{message}")
-    assert "panels[" not in said
-    assert "hunter2" not in said
+    output = str(caught.value)
+    assert output.startswith(f"environment: ONAPP_{message}")
+    assert "panels[" not in output
+    assert "hunter2" not in output
 
 
 def test_without_any_panel_the_ways_to_name_one_are_said() -> None:
@@ -443,7 +443,7 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-PLACES = [
+LOCATIONS = [
     (name, key) for name, keys in SECTIONS.items() for key in keys.__struct_fields__
 ]
 
@@ -463,12 +463,12 @@ def placed(section: str, key: str, value: object) -> object:
 
 
 @settings(max_examples=150, deadline=None)
-@given(place=st.sampled_from(PLACES), value=VALUES)
+@given(location=st.sampled_from(LOCATIONS), value=VALUES)
 def test_any_value_at_any_place_is_taken_or_refused(
-    place: tuple[str, str], value: object, folder: Path
+    location: tuple[str, str], value: object, folder: Path
 ) -> None:
     """Nothing but ConfigError comes of a wrong value, and it is one line."""
-    assert outcome(folder, placed(*place, value)).isprintable()
+    assert outcome(folder, placed(*location, value)).isprintable()
 
 
 @settings(max_examples=150, deadline=None)

@@ -216,13 +216,13 @@ def test_what_is_no_address_is_refused(
 ) -> None:
     """The message shows what one looks like."""
     if by_variable:
-        said = refusal(capsys, ONAPP_EXPORTER_WEB_LISTEN_ADDRESS=address)
+        printed = refusal(capsys, ONAPP_EXPORTER_WEB_LISTEN_ADDRESS=address)
         where = "ONAPP_EXPORTER_WEB_LISTEN_ADDRESS"
     else:
-        said = refusal(capsys, f"--web.listen-address={address}")
+        printed = refusal(capsys, f"--web.listen-address={address}")
         where = "argument --web.listen-address"
 
-    assert said == (
+    assert printed == (
         f"onapp-backup-exporter: error: {where}: {address!r} is not [host]:port, such "
         "as :10058, 127.0.0.1:10058 or [::1]:10058"
     )
@@ -239,9 +239,9 @@ def test_a_path_that_is_none_or_taken_is_refused(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Braces and question marks would mean something else to the server."""
-    said = refusal(capsys, f"--web.telemetry-path={path}")
+    printed = refusal(capsys, f"--web.telemetry-path={path}")
 
-    assert said.startswith(
+    assert printed.startswith(
         "onapp-backup-exporter: error: argument --web.telemetry-path: "
         f"{path!r} is not a path such as /metrics, or is one of /, /config,"
     )
@@ -311,10 +311,10 @@ def test_a_wrong_variable_is_named(
     name: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nobody who set a variable looks for a flag."""
-    said = refusal(capsys, **{f"ONAPP_EXPORTER_{name}": value})
+    printed = refusal(capsys, **{f"ONAPP_EXPORTER_{name}": value})
 
-    assert said.startswith(f"onapp-backup-exporter: error: ONAPP_EXPORTER_{name}: ")
-    assert said.endswith(message)
+    assert printed.startswith(f"onapp-backup-exporter: error: ONAPP_EXPORTER_{name}: ")
+    assert printed.endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,9 @@ def test_a_flag_of_another_command_is_refused(
     line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It would be ignored silently; the message says where it belongs."""
-    said = refusal(capsys, line)
+    printed = refusal(capsys, line)
 
-    assert said.startswith(f"onapp-backup-exporter: error: {message}")
+    assert printed.startswith(f"onapp-backup-exporter: error: {message}")
 
 
 def test_a_variable_of_another_command_is_left_alone() -> None:
@@ -370,14 +370,14 @@ def test_the_help_of_a_command_has_its_flags_alone(
     """Nobody reads what makes no difference."""
     with pytest.raises(SystemExit):
         parsed(f"{command} --help")
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
 
-    assert said.startswith(f"usage: onapp-backup-exporter {command} [flags]")
-    assert ("--output" in said) == (command == "once")
-    assert ("--format" in said) == (command == "check")
-    assert ("--timeout" in said) == (command in ("check", "once"))
-    assert ("--web.listen-address" in said) == (command in ("demo", "healthcheck"))
-    assert ("--config.file FILE" in said) == (command in ("check", "once"))
+    assert printed.startswith(f"usage: onapp-backup-exporter {command} [flags]")
+    assert ("--output" in printed) == (command == "once")
+    assert ("--format" in printed) == (command == "check")
+    assert ("--timeout" in printed) == (command in ("check", "once"))
+    assert ("--web.listen-address" in printed) == (command in ("demo", "healthcheck"))
+    assert ("--config.file FILE" in printed) == (command in ("check", "once"))
 
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])
@@ -425,7 +425,7 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         (["--config.fil", "/x.yml"], "--config.fil: unknown flag; did you mean"),
         (["--config.fil=/x.yml"], "--config.fil: unknown flag; did you mean"),
@@ -435,11 +435,11 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
     ],
 )
 def test_a_flag_that_does_nothing_is_refused(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its own name, not by the word after it; none is silently ignored."""
     with pytest.raises(SystemExit) as end:
         parse(arguments, {})
 
     assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    assert printed in capsys.readouterr().err

@@ -591,12 +591,12 @@ async def test_bodies_may_be_chunked_or_compressed(panel: Panel, ask: Ask) -> No
     """And the connection closed after each."""
     plain = await ask("/virtual_machines/1/backups.json")
     panel.chunked, panel.gzip, panel.keep_alive = True, True, False
-    dressed = await ask("/virtual_machines/1/backups.json")
+    with_headers = await ask("/virtual_machines/1/backups.json")
 
-    assert dressed.rows == plain.rows
-    assert dressed.headers["Transfer-Encoding"] == "chunked"
-    assert dressed.headers["Content-Encoding"] in {"gzip", "deflate"}
-    assert dressed.headers["Connection"] == "close"
+    assert with_headers.rows == plain.rows
+    assert with_headers.headers["Transfer-Encoding"] == "chunked"
+    assert with_headers.headers["Content-Encoding"] in {"gzip", "deflate"}
+    assert with_headers.headers["Connection"] == "close"
 
 
 async def test_a_panel_may_live_below_a_path() -> None:

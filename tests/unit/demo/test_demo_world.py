@@ -360,10 +360,10 @@ def test_a_stalled_schedule_is_overdue_until_it_is_mended() -> None:
     """Its start stays in the past, and happens when the stall ends."""
     world = SimulatedCloud(START)
     _, schedule = a_daily(world)
-    trouble = world.inject_failure("stall")
+    problem = world.inject_failure("stall")
     world.advance(START + DAY)
     start_while_stalled = schedule.start_at
-    world.end_failure(trouble)
+    world.end_failure(problem)
     world.advance(START + DAY + 1)
 
     assert start_while_stalled == START + HOUR

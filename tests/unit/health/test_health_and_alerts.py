@@ -152,14 +152,14 @@ def test_kinds_name_alerts_at_their_severity() -> None:
     shipped = {(a["alert"], a["labels"]["severity"]) for a in alerting_rules()}
     alerts = {alert for alert, _ in shipped}
     every = {*conditions.SERVER_CONDITIONS, *conditions.PANEL_CONDITIONS}
-    told = {
+    reported = {
         (k.alert, k.severity.name.lower())
         for k in every
         if k.severity > Severity.NOTICE
     }
 
-    assert {alert for alert, _ in told} <= alerts | {""}
-    assert {pair for pair in told if pair[0]} <= shipped
+    assert {alert for alert, _ in reported} <= alerts | {""}
+    assert {pair for pair in reported if pair[0]} <= shipped
     assert {k.alert for k in every} - {""} <= alerts
 
 
@@ -224,8 +224,8 @@ def _judged(store: Store) -> Iterator[str]:
             yield from _alerts(panel, finding)
         for vm_id, watch in panel.servers.items():
             fresh = panel.is_fresh(watch, NOW.monotonic)
-            verdict = server_view(watch.state, Detail()).summary if fresh else None
-            for finding in judge_server(panel, watch, verdict, NOW).problems:
+            outcome = server_view(watch.state, Detail()).summary if fresh else None
+            for finding in judge_server(panel, watch, outcome, NOW).problems:
                 yield from _alerts(panel, finding, str(vm_id))
         for name in panel.unresolved:
             for finding in UNRESOLVED.problems:
@@ -235,9 +235,9 @@ def _judged(store: Store) -> Iterator[str]:
 def _alerts(panel: PanelStore, finding: Problem, vm_id: str = "") -> Iterator[str]:
     kind = finding.condition
     also = _EACH_ALSO.get(kind)
-    for told in (kind,) if also is None else (kind, also):
-        if told.alert and told is not conditions.LOCKED:
-            yield _labels(panel.name, vm_id, told, finding)
+    for reported in (kind,) if also is None else (kind, also):
+        if reported.alert and reported is not conditions.LOCKED:
+            yield _labels(panel.name, vm_id, reported, finding)
 
 
 def _labels(panel: str, vm_id: str, kind: Condition, finding: Problem) -> str:

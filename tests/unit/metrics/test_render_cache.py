@@ -116,7 +116,7 @@ class Scrapes(RuleBasedStateMachine):
         self._compare(media_type)
 
     @invariant()
-    def a_scrape_says_what_the_collector_does(self) -> None:
+    def a_scrape_equals_the_collector(self) -> None:
         """Compare it, plain and compressed."""
         self._compare(TEXT)
 
@@ -151,13 +151,13 @@ TestScrapes.settings = settings(
 
 def test_each_thread_shows_its_own_moment() -> None:
     """Scrapes are made by threads, in any order, while polls bring other things."""
-    dice = Random(1)  # noqa: S311  # no secrets
+    rng = Random(1)  # noqa: S311  # no secrets
     panel, clock = a_panel(), FixedClock()
     made = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
 
     def change() -> None:
-        vm_id, number = dice.randint(1, 3 * SERVERS_PER_BLOCK), dice.randint(1, 1000)
-        if dice.random() < 0.2:
+        vm_id, number = rng.randint(1, 3 * SERVERS_PER_BLOCK), rng.randint(1, 1000)
+        if rng.random() < 0.2:
             panel.servers.pop(vm_id, None)
         else:
             add_server(
@@ -182,7 +182,7 @@ def test_each_thread_shows_its_own_moment() -> None:
             for _ in range(16):
                 for _ in range(5):
                     change()
-                clock.elapsed += dice.choice([0.0, 0.5, 1.0])
+                clock.elapsed += rng.choice([0.0, 0.5, 1.0])
                 moment = made.snapshot()
                 asked.append((moment, threads.submit(scraped, moment)))
     finally:
@@ -203,73 +203,77 @@ def states(*vm_ids: int, label: str = "server") -> dict[int, RenderInput]:
     return {vm_id: (watch.state, True) for vm_id, watch in panel.servers.items()}
 
 
-def housed(shelf: RenderCache) -> list[list[int]]:
+def housed(render_cache: RenderCache) -> list[list[int]]:
     """Return which servers stand in which block."""
-    return [list(block.entries) for block in shelf.blocks]
+    return [list(block.entries) for block in render_cache.blocks]
 
 
-def said(shelf: RenderCache) -> list[bytes]:
+def output(render_cache: RenderCache) -> list[bytes]:
     """Return all lines, in an order that does not matter."""
     pieces = [
-        each for i in range(len(CACHED_FAMILIES)) for each in shelf.texts(i, TIME)
+        each
+        for i in range(len(CACHED_FAMILIES))
+        for each in render_cache.texts(i, TIME)
     ]
     return sorted(b"".join(each.inflate() for each in pieces).splitlines())
 
 
-def said_at_once(known: dict[int, RenderInput]) -> list[bytes]:
+def written_at_once(known: dict[int, RenderInput]) -> list[bytes]:
     """Return the lines of a shelf without a past."""
-    shelf = RenderCache(Detail())
-    shelf.update(known)
-    return said(shelf)
+    render_cache = RenderCache(Detail())
+    render_cache.update(known)
+    return output(render_cache)
 
 
 def test_a_server_keeps_its_block_while_others_come_and_go() -> None:
     """Else each that goes would cost the writing of all behind it."""
-    shelf = RenderCache(Detail())
+    render_cache = RenderCache(Detail())
     everyone = states(*range(1, 2 * SERVERS_PER_BLOCK + 1))
-    shelf.update(everyone)
-    before = housed(shelf)
-    shelf.update({vm_id: state for vm_id, state in everyone.items() if vm_id != 1})
+    render_cache.update(everyone)
+    before = housed(render_cache)
+    render_cache.update(
+        {vm_id: state for vm_id, state in everyone.items() if vm_id != 1}
+    )
 
     assert before == [
         list(range(1, SERVERS_PER_BLOCK + 1)),
         list(range(SERVERS_PER_BLOCK + 1, 2 * SERVERS_PER_BLOCK + 1)),
     ]
-    assert housed(shelf) == [before[0][1:], before[1]]
+    assert housed(render_cache) == [before[0][1:], before[1]]
 
 
 @pytest.mark.parametrize("left", [1, SERVERS_PER_BLOCK // 4])
 def test_blocks_of_which_little_is_left_become_one(left: int) -> None:
     """Else a cloud whose servers come and go would end in blocks of one."""
-    shelf = RenderCache(Detail())
+    render_cache = RenderCache(Detail())
     everyone = states(*range(1, 3 * SERVERS_PER_BLOCK + 1))
-    shelf.update(everyone)
+    render_cache.update(everyone)
     rest = {
         n: state for n, state in everyone.items() if (n - 1) % SERVERS_PER_BLOCK < left
     }
-    shelf.update(rest)
+    render_cache.update(rest)
 
-    merged = housed(shelf)
+    merged = housed(render_cache)
     changed = rest | states(max(rest), label="changed")
-    shelf.update(changed)
+    render_cache.update(changed)
     del changed[min(rest)]
-    shelf.update(changed)
+    render_cache.update(changed)
 
     assert [sorted(block) for block in merged] == [sorted(rest)]
-    assert said(shelf) == said_at_once(changed)
+    assert output(render_cache) == written_at_once(changed)
 
 
 def test_a_new_server_takes_the_place_of_one_that_went() -> None:
     """Blocks stay full, and the memory stays what it was."""
-    shelf = RenderCache(Detail())
+    render_cache = RenderCache(Detail())
     everyone = states(*range(1, 2 * SERVERS_PER_BLOCK + 1))
-    shelf.update(everyone)
+    render_cache.update(everyone)
     del everyone[3]
-    shelf.update(everyone)
-    shelf.update(everyone | states(99))
+    render_cache.update(everyone)
+    render_cache.update(everyone | states(99))
 
-    assert [len(block) for block in housed(shelf)] == [
+    assert [len(block) for block in housed(render_cache)] == [
         SERVERS_PER_BLOCK,
         SERVERS_PER_BLOCK,
     ]
-    assert 99 in housed(shelf)[0]
+    assert 99 in housed(render_cache)[0]

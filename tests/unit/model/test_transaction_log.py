@@ -13,7 +13,7 @@ BURST = 1_200
 KEPT = 1_000
 
 
-def a_take(number: int, status: str, vm_id: int = 2) -> Transaction:
+def a_transaction(number: int, status: str, vm_id: int = 2) -> Transaction:
     """Return a transaction that takes a backup."""
     return Transaction(
         id=number,
@@ -31,90 +31,90 @@ def owning(*servers: int) -> Callable[[int | None], bool]:
     return lambda vm_id: vm_id in servers
 
 
-def read(journal: TransactionLog, *rows: Transaction, own: tuple[int, ...]) -> None:
+def read(log: TransactionLog, *rows: Transaction, own: tuple[int, ...]) -> None:
     """Let a journal read the head of a log."""
     head = {row.id: row for row in rows}
-    journal.update(LogExcerpt(head, {}, set()), owning(*own), now=0.0, expires_at=1.0)
+    log.update(LogExcerpt(head, {}, set()), owning(*own), now=0.0, expires_at=1.0)
 
 
 def test_open_ones_of_servers_not_watched_are_bounded() -> None:
     """A cloud of others costs no more than a thousand rows; the newest are kept."""
-    journal = TransactionLog()
-    read(journal, own=(1,))
+    log = TransactionLog()
+    read(log, own=(1,))
 
-    read(journal, *(a_take(n, "running") for n in range(BURST)), own=(1,))
+    read(log, *(a_transaction(n, "running") for n in range(BURST)), own=(1,))
 
-    assert sorted(journal.open_transactions) == list(range(BURST - KEPT, BURST))
+    assert sorted(log.open_transactions) == list(range(BURST - KEPT, BURST))
 
 
 def test_ended_ones_of_servers_not_watched_are_bounded() -> None:
     """The newest thousand wait for their server to be found."""
-    journal = TransactionLog()
-    read(journal, own=(1,))
+    log = TransactionLog()
+    read(log, own=(1,))
 
-    read(journal, *(a_take(n, "failed") for n in range(BURST)), own=(1,))
-    read(journal, own=(1, 2))
-    read(journal, own=(1, 2))
+    read(log, *(a_transaction(n, "failed") for n in range(BURST)), own=(1,))
+    read(log, own=(1, 2))
+    read(log, own=(1, 2))
 
-    assert journal.counts["take_backup", "failed"] == KEPT
+    assert log.counts["take_backup", "failed"] == KEPT
 
 
 def test_own_ones_are_kept_over_those_of_others() -> None:
     """However many others there are."""
-    journal = TransactionLog()
-    read(journal, own=(1,))
+    log = TransactionLog()
+    read(log, own=(1,))
 
-    own = a_take(1, "running", vm_id=1)
-    others = (a_take(n, "running") for n in range(2, BURST))
-    read(journal, own, *others, own=(1,))
+    own = a_transaction(1, "running", vm_id=1)
+    others = (a_transaction(n, "running") for n in range(2, BURST))
+    read(log, own, *others, own=(1,))
 
-    assert 1 in journal.open_transactions
+    assert 1 in log.open_transactions
 
 
 def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
     """It is followed until it was looked for in vain twice in a row."""
-    journal = TransactionLog()
+    log = TransactionLog()
     own = owning(1)
-    read(journal, a_take(5, "running", vm_id=1), own=(1,))
+    read(log, a_transaction(5, "running", vm_id=1), own=(1,))
 
-    for absent, rows in (({5}, {}), (set(), {5: a_take(5, "running", vm_id=1)})):
-        journal.update(LogExcerpt(rows, {}, absent), own, now=0.0, expires_at=1.0)
-    journal.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
-    followed = 5 in journal.open_transactions
-    journal.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
+    for absent, rows in (({5}, {}), (set(), {5: a_transaction(5, "running", vm_id=1)})):
+        log.update(LogExcerpt(rows, {}, absent), own, now=0.0, expires_at=1.0)
+    log.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
+    followed = 5 in log.open_transactions
+    log.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
 
     assert followed
-    assert 5 not in journal.open_transactions
+    assert 5 not in log.open_transactions
 
 
 def test_an_older_one_of_the_same_number_is_another() -> None:
     """A log that was restored from long ago ends nothing that is open now."""
-    journal = TransactionLog()
-    read(journal, a_take(5, "running", vm_id=1), own=(1,))
+    log = TransactionLog()
+    read(log, a_transaction(5, "running", vm_id=1), own=(1,))
 
-    older = msgspec.structs.replace(a_take(5, "failed", vm_id=1), created_at=1.0)
-    read(journal, older, own=(1,))
+    older = msgspec.structs.replace(a_transaction(5, "failed", vm_id=1), created_at=1.0)
+    read(log, older, own=(1,))
 
-    assert journal.counts["take_backup", "failed"] == 0
+    assert log.counts["take_backup", "failed"] == 0
 
 
 def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
     """A scrape is written by a thread while servers come and go."""
     watched: set[int | None] = {1}
-    journal = TransactionLog()
-    rows = {5: a_take(5, "running", vm_id=1)}
-    journal.update(
+    log = TransactionLog()
+    rows = {5: a_transaction(5, "running", vm_id=1)}
+    log.update(
         LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
     )
-    frozen = journal.copy()
+    frozen = log.copy()
     before = frozen.pending(0.0)["take_backup"]
 
     watched.clear()
     after = frozen.pending(0.0)["take_backup"]
-    journal.update(
+    log.update(
         LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
     )
     read_again = frozen.pending(0.0)["take_backup"]
 
     assert [before, after, read_again] == [[rows[5]]] * 3
-    assert journal.pending(0.0)["take_backup"] == []
+    assert log.pending(0.0)["take_backup"] == []
