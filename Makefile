@@ -83,6 +83,11 @@ golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
 	$(HELPERS) $(VENV)/bin/python tests/fuzz/decoder_search.py $(ARGS)
 
+.PHONY: compare
+compare: $(VENV)/.dev  ## Is all that people read the same as at another revision? (ARGS=main)
+	@tests/tools.sh libfaketime
+	@$(VENV)/bin/python tests/support/compare_revisions.py $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (ARGS=--upgrade: the newest)
 	$(LOCK) --output-file requirements.lock pyproject.toml $(ARGS)
