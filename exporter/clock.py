@@ -36,7 +36,7 @@ class Clock(Protocol):
         """Return when ``wake`` is set or ``seconds`` have passed."""
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Return what ends its body with TimeoutError when ``seconds`` have passed."""
+        """Return a context manager that raises TimeoutError after ``seconds``."""
 
 
 class SystemClock:
@@ -59,7 +59,7 @@ class SystemClock:
             return
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Return what ends its body with TimeoutError when ``seconds`` have passed."""
+        """Return a context manager that raises TimeoutError after ``seconds``."""
         return asyncio.timeout(seconds)
 
 

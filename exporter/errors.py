@@ -53,7 +53,7 @@ class NotSent(ExporterError):
 
 
 class PanelError(ExporterError):
-    """A request to a panel brought nothing usable."""
+    """A request to a panel failed, or its answer is unusable."""
 
     reason: ClassVar[str] = "bug"
     authenticated: ClassVar[bool] = False

@@ -1,7 +1,8 @@
 """The configuration file or the environment → one frozen Config.
 
-All defaults are here. No other module reads the configuration or the environment's
-``ONAPP_*`` variables.
+The defaults of ``poll``, ``discovery.interval`` and ``format`` are here; those of
+switches, TLS and detail are in ``schema``. No other module reads the configuration or
+the environment's ``ONAPP_*`` variables.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     oldest_locked_at: float | None
     """When the oldest locked backup was complete: it cannot be locked for longer."""
     oldest_pending_at: float | None
-    """The same without rows of failed or overtaken runs, which may stay forever."""
+    """When the oldest unbuilt backup was created, without failed and overtaken runs.
+
+    Their rows may stay for ever.
+    """
     expected_interval: Interval | None
     last_failed_at: float | None
     obsolete: bool

@@ -141,7 +141,7 @@ class PanelApi:
     async def backups(self, vm_id: int) -> PackedBackups:
         """Return a server's backups; the same object while the answer is HTTP 304."""
         parse = partial(decode_backups, vm_id=vm_id)
-        # Skipped rows do not make this list incomplete.
+        # One unreadable row must not hide the other backups: not `listed.complete`.
         path = _server_path(vm_id, "backups")
         response = await self._read_rows(BACKUPS, path, parse, vm_id=vm_id)
         if not response.has_paging_headers or is_last_page(
@@ -294,7 +294,7 @@ class PanelApi:
         parse: Callable[[bytes], T],
         page: int | None = None,
     ) -> DecodedResponse[T]:
-        """Send a request, record its outcome; raise NotAsked if it is blocked."""
+        """Send a request, record its outcome; raise NotSent if it is blocked."""
         credentials = self.breaker.admitted_credentials()
         if credentials is None:
             raise NotSent(f"{self.panel} is left alone for now")

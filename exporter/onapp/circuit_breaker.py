@@ -2,6 +2,13 @@
 
 It protects a failing panel from further load, and an account from being locked: OnApp
 locks an account after a few requests with wrong credentials.
+
+What happens on HTTP 401? ``client`` raises Unauthorized, ``PanelApi`` records it here:
+``CredentialState.record_refusal`` blocks these credentials for ten minutes, doubled up
+to an hour, for all pollers of the same address. Other failures block for a second,
+doubled up to ``longest_pause_seconds``. Then a single trial request decides. ``Poller``
+shows the panel as unreachable, and reads the secret's file every five seconds: a
+changed secret gets its trial request at once.
 """
 
 from __future__ import annotations

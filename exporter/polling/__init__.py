@@ -30,10 +30,12 @@ sent, and what was due stays due (``NotSent``).
 What does a new list from the panel take?
 
 - ``model``: a value and its name (``entities``), a field (``store``);
-- ``onapp``: its decoder (``resources``), request (``api``) and ``permissions``;
+- ``onapp``: its decoder (``resources``), its request and what is forgotten with a
+  server (``api``), its permission (``permissions``);
 - ``config.schema``: its switch below ``collectors``;
 - here: a ``PanelJob`` (panel-wide) or a ``PerServerCollector`` (per server) in
   ``manager.CollectorFactory``, and in ``Collectors.drop_disabled`` what a reload that
   switches it off removes from the store;
-- ``metrics`` and ``commands.check``: what is shown of it, and how it is tried.
+- ``metrics``: what is shown of it;
+- ``commands``: how it is tried (``collector_steps``), and in which order (``check``).
 """

@@ -131,7 +131,7 @@ class JobQueue:
     jobs: tuple[PanelJob, ...] = field(default=())
 
     def pop_due(self, now: float) -> PanelJob | None:
-        """Return the most overdue job, then in progress; None: none is due."""
+        """Return the most overdue job and mark it as in progress; None: none is due."""
         job = self._first()
         if job is None or job.due > now:
             return None

@@ -1,9 +1,9 @@
 """Lists of one server besides its backups, read in the same slot as these.
 
-A failure costs the backups nothing but time. A server whose list failed is asked again
-after half an interval, doubled each time. After three failures without a success
-between them all servers pause for a minute, doubled each time; then a single one is
-asked. A refused server pauses for an hour; three in a row, while none has ever
+A failure here does not fail the read of the backups. A server whose list failed is
+asked again after half an interval, doubled each time. After three failures without a
+success between them all servers pause for a minute, doubled each time; then a single
+one is asked. A refused server pauses for an hour; three in a row, while none has ever
 succeeded, pause all.
 """
 
@@ -43,7 +43,7 @@ class _ServerProgress:
 
 @dataclass(slots=True, eq=False)
 class PerServerCollector:
-    """Reads one such list; ``name`` is its field of ServerState."""
+    """Reads one list of each server; ``name`` is its field of ServerState."""
 
     name: str
     store: PanelStore
@@ -244,7 +244,7 @@ class PerServerCollector:
         self.expire(vm_id)
 
     def _pause_server(self, progress: _ServerProgress) -> None:
-        """Pause one server: first until its next slot, then longer each time."""
+        """Pause one server: half an interval, to use its next slot; then doubled."""
         first = self.store.interval_seconds / 2
         seconds = exponential_pause(first, progress.failures, _MAX_PAUSE_SECONDS)
         progress.failures += 1

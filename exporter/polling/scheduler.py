@@ -87,7 +87,7 @@ class Scheduler:
         self.requested_early.discard(vm_id)
 
     def pop_due(self, now: float) -> int | None:
-        """Return the most overdue server, then in progress; None: none is due.
+        """Return the most overdue server and mark it as in progress; None: none is due.
 
         The caller ends that with ``reschedule`` or ``put_back``.
         """

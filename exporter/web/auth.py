@@ -1,6 +1,6 @@
 """Access control: basic authentication, request limits and response headers.
 
-It wraps the whole application: every path passes it, also those that do not exist.
+It wraps the whole application, unknown paths included.
 """
 
 from __future__ import annotations

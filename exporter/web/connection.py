@@ -27,10 +27,10 @@ class Limits:
     sending_seconds: float = 60.0
     """To send a whole response."""
     lingering_seconds: float = 0.5
-    """For a body that nobody reads, so that the answer to it can be."""
+    """How long an unread request body is drained, so that its answer can be read."""
     head_bytes: int = 65_536
     body_bytes: int = 1_048_576
-    """Of a body that nobody reads, after the answer."""
+    """Of an unread request body, after its answer; then the client is disconnected."""
     connections: int = 128
     """Open at once; beyond that, a new one replaces the one idle for longest.
 
@@ -131,7 +131,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless it is too much for a head, or for a body nobody reads."""
+        """Feed the parser; disconnect a head or an unread body that is too long."""
         if self._unread is not None:
             self._body_bytes += len(data)
         elif self._awaiting_head:
