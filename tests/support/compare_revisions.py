@@ -90,17 +90,19 @@ def _checkout(revision: str) -> Iterator[Path]:
 
 
 def _everything(checkout: Path) -> dict[str, str]:
-    """Return what a checkout says, by what it was asked."""
-    said = {command: _run(checkout, command) for command in _COMMANDS}
-    said |= dict(_said_of_the_demo_cloud(checkout))
+    """Return all that a checkout puts out, by what it was asked."""
+    outputs = {command: _run(checkout, command) for command in _COMMANDS}
+    outputs |= dict(_demo_outputs(checkout))
     files = chain(checkout.glob("docs/*.md"), checkout.glob("grafana/dashboards/*"))
-    said |= {file.name: file.read_text("utf-8") for file in files}
+    outputs |= {file.name: file.read_text("utf-8") for file in files}
     for pattern, instead in _VARYING:
-        said = {name: re.sub(pattern, instead, text) for name, text in said.items()}
-    return said
+        outputs = {
+            name: re.sub(pattern, instead, text) for name, text in outputs.items()
+        }
+    return outputs
 
 
-def _said_of_the_demo_cloud(checkout: Path) -> Iterator[tuple[str, str]]:
+def _demo_outputs(checkout: Path) -> Iterator[tuple[str, str]]:
     address = ("--web.listen-address", "127.0.0.1:0")
     with subprocess.Popen(
         [sys.executable, "-m", "exporter", "demo", *address],
