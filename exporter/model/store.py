@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ExporterError, PanelError
+from ..errors import ExporterError, NotFound, PanelError
 from .entities import (
     Backups,
     BackupServer,
@@ -86,6 +86,12 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     backup_server_usage: tuple[BackupServerUsage, ...] = ()
     last_error: LastError | None = None
     """The last failure of a read; kept when later reads succeed."""
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the panel answered the last read with HTTP 404."""
+        error = self.last_error if self.failing else None
+        return error is not None and error.reason == NotFound.reason
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """Inventory: which servers of a panel are polled, those configured or all discovered.
 
-A discovered server is removed only when a complete inventory no longer lists it; a
-failed or cut-short one removes nothing. A configured server is never removed.
+Rows can slip between pages, so a discovered server is removed only when two complete
+inventories in a row do not list it, or one and HTTP 404 for its backups. A failed or
+cut-short inventory removes nothing. A server that the filters no longer select is
+removed at once, a configured one never.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class Inventory:
     """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up; logged when the reason changes."""
+    missing: set[int] = field(default_factory=set)
+    """Servers that the last complete inventory did not list."""
 
     def add_known_servers(self) -> None:
         """Add the servers that are known before the first inventory.
@@ -96,26 +100,50 @@ class Inventory:
             # An unchanged server keeps the expectation that it was added with.
             if entry is None or entry.state.server != server:
                 self._add_or_update(server.id, server, None)
-        kept = {server.id for server in selected}
+        listed_ids = {server.id for server in inventory.values}
         skipped_ids = {
             int(row_id) for row_id in inventory.skipped_ids if row_id.isdecimal()
         }
-        kept |= skipped_ids & self.store.servers.keys()
+        skipped_ids &= known.keys()
+        missing = known.keys() - listed_ids - skipped_ids
         at_least = 0
         if (
             inventory.truncated
             or inventory.changed_while_read
             or UNKNOWN_ID in inventory.skipped_ids
         ):
-            kept |= self.store.servers.keys() - {s.id for s in inventory.values}
+            self.missing -= listed_ids | skipped_ids
             at_least = self.store.servers_listed or 0
-        self._remove_others(kept)
-        listed = max(len(selected) + len(kept & skipped_ids), at_least)
+        else:
+            missing = self._remove_gone(missing)
+        selected_ids = {server.id for server in selected}
+        self._remove_others(selected_ids | skipped_ids | missing)
+        listed = max(len(selected) + len(skipped_ids), at_least)
         if not listed and self.store.servers_listed != 0:
             name, hint = self.store.name, NO_SERVERS_HINT
             log.warning("panel lists no servers", panel=name, hint=hint)
         self.store.servers_listed = listed
         return not inventory.truncated
+
+    def _remove_gone(self, missing: set[int]) -> set[int]:
+        """Remove the missing servers that are gone; return those that may not be."""
+        gone = {
+            vm_id
+            for vm_id in missing
+            if vm_id in self.missing or self.store.servers[vm_id].not_found
+        }
+        for vm_id in gone:
+            self._remove(vm_id)
+        now = self.clock.monotonic()
+        self.missing = missing - gone
+        for vm_id in self.missing:
+            self.scheduler.poll_soon(vm_id, now)
+        return self.missing
+
+    def remove_if_missing(self, vm_id: int) -> None:
+        """Remove a server whose backups were not found, unless it is still listed."""
+        if vm_id in self.missing:
+            self._remove(vm_id)
 
     async def _look_up(self) -> bool:
         """Look up the configured servers one by one, or in a list if that is shorter.
@@ -210,10 +238,14 @@ class Inventory:
 
     def _remove_others(self, kept: set[int]) -> None:
         for vm_id in self.store.servers.keys() - kept:
-            self.store.forget(vm_id)
-            self.scheduler.remove(vm_id)
-            self.api.forget(vm_id)
-            self.on_removed(vm_id)
+            self._remove(vm_id)
+
+    def _remove(self, vm_id: int) -> None:
+        self.missing.discard(vm_id)
+        self.store.forget(vm_id)
+        self.scheduler.remove(vm_id)
+        self.api.forget(vm_id)
+        self.on_removed(vm_id)
 
 
 def _raise_unless_authenticated(errors: list[ExporterError]) -> None:

@@ -250,7 +250,7 @@ class Poller:
         self._inventory_due = now + self.intervals.discovery_seconds
         if not await self.inventory.read():
             self._inventory_due = now + self._back_off(None)
-        self._first_pass.update_servers()
+        self._first_pass.update_servers(self.inventory.missing)
 
     def _reschedule(
         self, vm_id: int, *, failed: bool, retry_after_seconds: float = 0.0
@@ -324,6 +324,8 @@ class Poller:
         self.collectors.expire_server(vm_id)
         if isinstance(error, Unauthorized):
             self._credentials_refused(error)
+        if isinstance(error, NotFound):
+            self.inventory.remove_if_missing(vm_id)
         entry = self.store.servers.get(vm_id)
         if entry is None:
             return

@@ -188,14 +188,14 @@ class FirstPass:
         """Return whether the inventory was read once."""
         return self._untried is not None
 
-    def update_servers(self) -> None:
-        """Follow the servers of the store after an inventory."""
+    def update_servers(self, missing: set[int]) -> None:
+        """Follow the servers of the store after an inventory, which lacked some."""
         servers = self.store.servers
         if self._untried is None:
             self._untried = {
                 vm_id for vm_id, entry in servers.items() if entry.failing is None
             }
-        self._untried &= servers.keys()
+        self._untried &= servers.keys() - missing
 
     def mark_tried(self, vm_id: int) -> None:
         """Count a server as tried, unless it is due again soon."""

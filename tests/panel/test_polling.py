@@ -344,7 +344,7 @@ async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
         cloud.unanswered = 1
         await cloud.advance(INTERVAL)
         panel.visible = lambda server: server.id == 1
-        await cloud.advance(10 * MINUTE)
+        await cloud.advance(20 * MINUTE)
         panel.visible = lambda _: True
         fault.remove()
         cloud.unanswered = 0

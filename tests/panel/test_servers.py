@@ -19,7 +19,7 @@ from builders import (
     without_fields,
 )
 from faulty_panel import Panel
-from harness import BACKUPS_ONLY, NOW
+from harness import BACKUPS_ONLY, NOW, MonitoredCloud
 from harness import monitored as monitored_with
 from structlog.testing import capture_logs
 
@@ -676,3 +676,120 @@ async def test_a_server_may_lack_any_field_but_its_number(
         }
         assert await cloud.series("onapp_vm_created_timestamp_seconds") == {}
         assert await cloud.value("onapp_vm_suspended") == 0.0
+
+
+def replace_first_server(panel: Panel) -> None:
+    """Destroy the server with the lowest number, and create another one."""
+    panel.cloud.remove_server(min(panel.cloud.servers))
+    panel.cloud.add_server()
+
+
+async def series_of(cloud: MonitoredCloud, vm_id: int) -> set[str]:
+    """Return the names of the families that show a server."""
+    lines = await sample_lines(cloud, "onapp_vm_", "onapp_target_", "onapp_backup_")
+    return {line.split("{")[0] for line in lines if f'vm_id="{vm_id}"' in line}
+
+
+@in_both_formats
+@pytest.mark.parametrize("slips", [1, 2, 3])
+async def test_a_server_that_slips_between_two_pages_keeps_its_series(
+    form: str, slips: int, tmp_path: Path
+) -> None:
+    """One is destroyed, another created: the total is the same, and a row is missed."""
+    panel = a_cloud(8, per_page_cap=4)
+    panel.cloud.add_backup(5)
+
+    def change() -> None:
+        for _ in range(slips):
+            replace_first_server(panel)
+
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        before = await series_of(cloud, 5)
+        fault = faults.slipped_page(change)
+        panel.faults.add(fault, path="/virtual_machines", times=1)
+        await cloud.advance(600.0)
+        slipped = await series_of(cloud, 5)
+        listed = await cloud.value("onapp_panel_virtual_machines")
+        await cloud.advance(600.0)
+
+        assert slipped == await series_of(cloud, 5) == before
+        assert listed == 8.0
+        assert set(await cloud.series("onapp_vm_suspended", panel="cp")) == {
+            f"vm_id={number}" for number in panel.cloud.servers
+        }
+
+
+async def test_a_server_goes_when_two_complete_inventories_in_a_row_say_so(
+    tmp_path: Path,
+) -> None:
+    """Its backups can still be read; a failed inventory between them says nothing."""
+    panel = a_cloud(2)
+    async with monitored(panel, tmp_path) as cloud:
+        missing = answer_servers(panel, "json", a_server_row())
+        await cloud.advance(600.0)
+        once = await series_of(cloud, 2)
+        listed = await cloud.value("onapp_panel_virtual_machines")
+        failed = panel.faults.add(faults.status(503), path="/virtual_machines")
+        panel.faults.active.reverse()
+        await cloud.advance(600.0)
+        after_failure = await series_of(cloud, 2)
+        failed.remove()
+        await cloud.advance(600.0)
+        twice = await series_of(cloud, 2)
+        missing.remove()
+
+        assert listed == 1.0
+        assert once == after_failure != set()
+        assert twice == set()
+
+
+async def test_a_server_listed_in_between_is_not_gone(tmp_path: Path) -> None:
+    """Not in a row: every other inventory lacks it, and it stays."""
+    panel = a_cloud(2)
+    async with monitored(panel, tmp_path) as cloud:
+        for _ in range(3):
+            missing = answer_servers(panel, "json", a_server_row())
+            await cloud.advance(600.0)
+            lacking = await series_of(cloud, 2)
+            missing.remove()
+            await cloud.advance(600.0)
+
+            assert lacking == await series_of(cloud, 2) != set()
+
+
+@pytest.mark.parametrize("first", ["404", "inventory"])
+async def test_a_server_goes_when_one_inventory_and_a_404_say_so(
+    first: str, tmp_path: Path
+) -> None:
+    """Whichever comes first; a server that is missing is asked at once."""
+    panel = a_cloud(2)
+    async with monitored(panel, tmp_path, discovery={"interval": "20m"}) as cloud:
+        if first == "404":
+            panel.faults.add(faults.status(404), resource="backups", server_id=2)
+            await cloud.advance(1000.0)
+            listed = await series_of(cloud, 2)
+            answer_servers(panel, "json", a_server_row())
+            await cloud.advance(200.0)
+        else:
+            listed = await series_of(cloud, 2)
+            panel.cloud.remove_server(2)
+            await cloud.advance(1200.0)
+
+        assert listed != set()
+        assert await series_of(cloud, 2) == set()
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.status(403), faults.status(500), faults.hang(), faults.html()]
+)
+async def test_no_other_failure_proves_that_a_missing_server_is_gone(
+    fault: faults.Fault, tmp_path: Path
+) -> None:
+    """Only a 404 says that there is no such server."""
+    panel = a_cloud(2)
+    async with monitored(panel, tmp_path, unanswered=1) as cloud:
+        panel.faults.add(fault, resource="backups", server_id=2)
+        answer_servers(panel, "json", a_server_row())
+        await cloud.advance(600.0)
+
+        assert await series_of(cloud, 2) != set()

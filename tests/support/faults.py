@@ -323,6 +323,20 @@ def bad_rows(share: float = 1.0) -> Fault:
     return Fault(act)
 
 
+def slipped_page(change: Callable[[], None]) -> Fault:
+    """Change the cloud each time after the first page of a list was answered."""
+
+    async def act(
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
+        response = await proceed()
+        if context.request.query.get("page") == "1":
+            change()
+        return response
+
+    return Fault(act)
+
+
 def _corrupt(row: Fields) -> None:
     ways: tuple[Fields, ...] = (
         {"id": None},
