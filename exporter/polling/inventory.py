@@ -1,9 +1,9 @@
 """Inventory: which servers of a panel are polled, those configured or all discovered.
 
 Rows can slip between pages, so a discovered server is removed only when two complete
-inventories in a row do not list it, or one and HTTP 404 for its backups. A failed or
-cut-short inventory removes nothing. A server that the filters no longer select is
-removed at once, a configured one never.
+inventories in a row do not list it, or one and HTTP 404 for its backups. An empty
+inventory removes nothing without the latter; a failed or cut-short one nothing at all.
+A server that the filters no longer select is removed at once, a configured one never.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class Inventory:
     """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up; logged when the reason changes."""
-    missing: set[int] = field(default_factory=set)
-    """Servers that the last complete inventory did not list."""
+    missing: dict[int, bool] = field(default_factory=dict)
+    """Servers that the last complete inventory did not list, with whether it or the
+    one before listed others: an empty one is no reason to remove a server."""
 
     def add_known_servers(self) -> None:
         """Add the servers that are known before the first inventory.
@@ -112,10 +113,11 @@ class Inventory:
             or inventory.changed_while_read
             or UNKNOWN_ID in inventory.skipped_ids
         ):
-            self.missing -= listed_ids | skipped_ids
+            for vm_id in listed_ids | skipped_ids:
+                self.missing.pop(vm_id, None)
             at_least = self.store.servers_listed or 0
         else:
-            missing = self._remove_gone(missing)
+            missing = self._remove_gone(missing, empty=not inventory.values)
         selected_ids = {server.id for server in selected}
         self._remove_others(selected_ids | skipped_ids | missing)
         listed = max(len(selected) + len(skipped_ids), at_least)
@@ -125,20 +127,17 @@ class Inventory:
         self.store.servers_listed = listed
         return not inventory.truncated
 
-    def _remove_gone(self, missing: set[int]) -> set[int]:
+    def _remove_gone(self, missing: set[int], *, empty: bool) -> set[int]:
         """Remove the missing servers that are gone; return those that may not be."""
-        gone = {
-            vm_id
-            for vm_id in missing
-            if vm_id in self.missing or self.store.servers[vm_id].not_found
-        }
-        for vm_id in gone:
-            self._remove(vm_id)
-        now = self.clock.monotonic()
-        self.missing = missing - gone
-        for vm_id in self.missing:
-            self.scheduler.poll_soon(vm_id, now)
-        return self.missing
+        before, now = self.missing, self.clock.monotonic()
+        self.missing = {n: before.get(n, False) or not empty for n in missing}
+        for vm_id in missing:
+            missing_twice = before.get(vm_id, False) and not empty
+            if missing_twice or self.store.servers[vm_id].not_found:
+                self._remove(vm_id)
+            elif not empty:
+                self.scheduler.poll_soon(vm_id, now)
+        return set(self.missing)
 
     def remove_if_missing(self, vm_id: int) -> None:
         """Remove a server whose backups were not found, unless it is still listed."""
@@ -241,7 +240,7 @@ class Inventory:
             self._remove(vm_id)
 
     def _remove(self, vm_id: int) -> None:
-        self.missing.discard(vm_id)
+        self.missing.pop(vm_id, None)
         self.store.forget(vm_id)
         self.scheduler.remove(vm_id)
         self.api.forget(vm_id)

@@ -250,7 +250,7 @@ class Poller:
         self._inventory_due = now + self.intervals.discovery_seconds
         if not await self.inventory.read():
             self._inventory_due = now + self._back_off(None)
-        self._first_pass.update_servers(self.inventory.missing)
+        self._first_pass.update_servers(self.inventory.missing.keys())
 
     def _reschedule(
         self, vm_id: int, *, failed: bool, retry_after_seconds: float = 0.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import math
 import zlib
+from collections.abc import KeysView
 from dataclasses import dataclass, field
 
 from ..model.store import PanelStore
@@ -188,7 +189,7 @@ class FirstPass:
         """Return whether the inventory was read once."""
         return self._untried is not None
 
-    def update_servers(self, missing: set[int]) -> None:
+    def update_servers(self, missing: KeysView[int]) -> None:
         """Follow the servers of the store after an inventory, which lacked some."""
         servers = self.store.servers
         if self._untried is None:

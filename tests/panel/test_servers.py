@@ -793,3 +793,55 @@ async def test_no_other_failure_proves_that_a_missing_server_is_gone(
         await cloud.advance(600.0)
 
         assert await series_of(cloud, 2) != set()
+
+
+@in_both_formats
+@pytest.mark.parametrize("count", [1, 2, 12])
+async def test_an_empty_inventory_removes_nothing(
+    form: str, count: int, tmp_path: Path
+) -> None:
+    """However often: the servers can still be read, so they exist."""
+    panel = a_cloud(count, per_page_cap=5)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        empty = answer_servers(panel, form)
+        await cloud.advance(HOUR)
+        during = await cloud.series("onapp_vm_poll_success", panel="cp")
+        listed = await cloud.value("onapp_panel_virtual_machines")
+        empty.remove()
+        await cloud.advance(600.0)
+
+        assert during == {f"vm_id={n}": 1.0 for n in panel.cloud.servers}
+        assert listed == 0.0
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == during
+        assert await cloud.value("onapp_panel_virtual_machines") == count
+
+
+async def test_an_empty_inventory_is_not_one_of_two_in_a_row(tmp_path: Path) -> None:
+    """A panel that starts lists none, then some: that is one inventory."""
+    panel = a_cloud(3)
+    async with monitored(panel, tmp_path) as cloud:
+        answer_servers(panel, "json").times = 1
+        some = answer_servers(panel, "json", a_server_row())
+        await cloud.advance(1200.0)
+        after_one = await series_of(cloud, 2)
+        some.remove()
+        await cloud.advance(600.0)
+
+        assert after_one == await series_of(cloud, 2) != set()
+
+
+async def test_a_404_of_each_empties_a_panel_that_lists_none(tmp_path: Path) -> None:
+    """Servers are read in their slots, and those that are not found go."""
+    panel = a_cloud(4)
+    async with monitored(panel, tmp_path) as cloud:
+        stays = panel.cloud.servers[3]
+        panel.visible = lambda server: server is stays
+        answer_servers(panel, "json")
+        await cloud.advance(1800.0)
+        some = await cloud.series("onapp_vm_poll_success", panel="cp")
+        panel.visible = lambda _: False
+        await cloud.advance(900.0)
+
+        assert some == {"vm_id=3": 1.0}
+        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {}
+        assert await cloud.value("onapp_panel_virtual_machines") == 0.0
