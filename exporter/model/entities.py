@@ -110,6 +110,12 @@ class Server(msgspec.Struct, frozen=True):
     suspended: bool | None
     created_at: float | None
 
+    def is_other_than(self, other: Server) -> bool:
+        """Return whether the number was given to another server."""
+        identifiers = {self.identifier, other.identifier} - {""}
+        creation_times = {self.created_at, other.created_at} - {None}
+        return len(identifiers) > 1 or len(creation_times) > 1
+
 
 class Schedule(msgspec.Struct, frozen=True):
     """A recurring action on a target."""

@@ -286,6 +286,15 @@ class PanelStore:
         state = msgspec.structs.replace(state, **{name: values}, partial=partial_lists)
         self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
+    def is_other_server(self, vm_id: int, before: ServerEntry | None) -> bool:
+        """Return whether a server was removed, or its number given to another one."""
+        entry = self.servers.get(vm_id)
+        if entry is None:
+            return True
+        old = None if before is None else before.state.server
+        new = entry.state.server
+        return old is not None and new is not None and new.is_other_than(old)
+
     def record_failed_backup(self, transaction: Transaction) -> None:
         """Record a failed backup run; its server may be found later."""
         failed_at = (

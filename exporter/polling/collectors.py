@@ -91,6 +91,11 @@ class Collectors:
         for vm_id in tuple(self.store.servers):
             self.expire_server(vm_id)
 
+    def replace_server(self, vm_id: int) -> None:
+        """Drop what panel-wide lists have of a server whose number another one got."""
+        if self.schedules is not None:
+            self.schedules.drop(vm_id)
+
     def remove_server(self, vm_id: int) -> None:
         """Drop the state of a server that is gone."""
         for collector in self.per_server:

@@ -4,6 +4,7 @@ Rows can slip between pages, so a discovered server is removed only when two com
 inventories in a row do not list it, or one and HTTP 404 for its backups. An empty
 inventory removes nothing without the latter; a failed or cut-short one nothing at all.
 A server that the filters no longer select is removed at once, a configured one never.
+A number that was given to another server is that server from then on.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Inventory:
     scheduler: Scheduler
     on_removed: Callable[[int], None]
     """Called with each server that was removed."""
+    on_replaced: Callable[[int], None]
+    """Called with each server whose number was given to another one, before that."""
     _resolved_ids: dict[str, int] = field(default_factory=dict)
     """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
@@ -229,8 +232,11 @@ class Inventory:
         if not self.shard.owns(self.store.name, vm_id):
             return
         entry = self.store.servers.get(vm_id)
-        if server is None and entry is not None:
-            server = entry.state.server
+        known = None if entry is None else entry.state.server
+        if server is not None and known is not None and server.is_other_than(known):
+            self._remove(vm_id)
+            self.on_replaced(vm_id)
+        server = server or known
         expectation = self.selection.expectation(server, own_interval)
         self.store.register_server(vm_id, server, expectation)
         self.scheduler.add(vm_id, self.clock.monotonic())

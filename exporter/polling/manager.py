@@ -198,6 +198,7 @@ class PollerManager:
                 self.shard,
                 scheduler,
                 on_removed=collectors.remove_server,
+                on_replaced=collectors.replace_server,
             ),
             scheduler=scheduler,
             collectors=collectors,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..errors import NotSent, PanelError, Unauthorized
-from ..model.store import PanelStore
+from ..model.store import PanelStore, ServerEntry
 from ..onapp.backoff import exponential_pause
 from ..onapp.paging import Listed
 from .jobs import DISABLED_SECONDS, REFUSED, CollectorStatus
@@ -135,6 +135,7 @@ class PerServerCollector:
             servers.discard(vm_id)
 
     async def _fetch_and_record(self, vm_id: int) -> None:
+        before = self.store.servers.get(vm_id)
         try:
             listed = await self.fetch(vm_id)
         except NotSent:
@@ -143,15 +144,15 @@ class PerServerCollector:
             self.expire(vm_id)
             raise
         except PanelError as error:
-            if self._is_still_needed(vm_id):
+            if self._is_still_needed(vm_id, before):
                 self._record_failure(vm_id, error)
         else:
-            if self._is_still_needed(vm_id):
+            if self._is_still_needed(vm_id, before):
                 self._record_success(vm_id, listed)
 
-    def _is_still_needed(self, vm_id: int) -> bool:
+    def _is_still_needed(self, vm_id: int, before: ServerEntry | None) -> bool:
         """Return whether an answer is of use: this may have changed meanwhile."""
-        return self.enabled and vm_id in self.store.servers
+        return self.enabled and not self.store.is_other_server(vm_id, before)
 
     def _is_paused(self, vm_id: int) -> bool:
         """Return whether a server is not to be asked now."""

@@ -299,13 +299,13 @@ class Poller:
             self._credentials_refused(error)
 
     async def _read_server(self, vm_id: int) -> None:
-        backups = await self.api.backups(vm_id)
         entry = self.store.servers.get(vm_id)
-        if entry is None:
-            self.api.forget(vm_id)  # removed while it was being read
+        backups = await self.api.backups(vm_id)
+        if self.store.is_other_server(vm_id, entry):
+            self.api.forget(vm_id)  # removed or replaced while it was being read
             self._reschedule(vm_id, failed=False)
             return
-        if entry.failing:
+        if entry is not None and entry.failing:
             log.info("server read again", panel=self.store.name, vm_id=vm_id)
         time, monotonic = self.clock.time(), self.clock.monotonic()
         self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)

@@ -58,9 +58,14 @@ class Scheduler:
     _burst_ends_at: float = 0.0
 
     def add(self, vm_id: int, now: float) -> None:
-        """Make a new server due at once; a known one keeps its time."""
+        """Make a new server due at once; a known one keeps its time.
+
+        A read in progress is that of another server, which had its number.
+        """
         if vm_id not in self._due:
             self._enqueue(vm_id, now)
+            if vm_id in self._in_progress:
+                self._changed_in_progress.add(vm_id)
 
     def poll_soon(self, vm_id: int, now: float) -> None:
         """Make a server due before its slot; one in progress, right after that.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -129,6 +129,15 @@ class ScheduleCollector:
         self._assign_lists(vm_id)
         if self._unassigned_disks != unassigned:
             self._publish_unassigned()
+
+    def drop(self, vm_id: int) -> None:
+        """Drop the rows of a server: those under its number are another's from now."""
+        disks = self._index.disks_by_server.get(vm_id, ())
+        targets = {Target(DISK, disk.id) for disk in disks}
+        targets.add(Target(VIRTUAL_MACHINE, vm_id))
+        self.schedules.drop(lambda schedule: schedule.target in targets)
+        self.disks.drop(lambda disk: disk.vm_id == vm_id)
+        self._assign_changed()
 
     def _assign_changed(self) -> None:
         for vm_id in self._servers_to_assign():
@@ -366,6 +375,12 @@ class ListCollector(Generic[Value]):
             return False
         self.listed, self.settled = None, True
         return True
+
+    def drop(self, is_dropped: Callable[[Value], bool]) -> None:
+        """Drop rows of the list until it is read again."""
+        if self.listed is not None:
+            kept = tuple(value for value in self.values if not is_dropped(value))
+            self.listed = replace(self.listed, values=kept)
 
     def retained(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
         """Return the previous rows that may only be missing from an incomplete list."""

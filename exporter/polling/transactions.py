@@ -17,7 +17,7 @@ import structlog
 from ..clock import Clock
 from ..errors import PanelError, Unauthorized
 from ..model.entities import Transaction
-from ..model.store import PanelStore
+from ..model.store import NO_SERVER, PanelStore
 from ..model.transaction_log import LogExcerpt, TransactionLog
 from ..onapp.api import PanelApi
 from ..onapp.paging import ROWS_PER_PAGE, Page
@@ -86,11 +86,25 @@ class TransactionCollector:
         changes = transaction_log.update(excerpt, self.owns, now=now, expires_at=until)
         self._remember_positions(transaction_log.open_transactions, pages)
         for transaction in changes.failed_backups:
-            self.store.record_failed_backup(transaction)
+            if not self._is_before_server(transaction):
+                self.store.record_failed_backup(transaction)
         for vm_id in changes.changed_servers:
             self.poll_soon(vm_id)
         if error is not None:
             raise error
+
+    def _is_before_server(self, transaction: Transaction) -> bool:
+        """Return whether a transaction is of a server that had the number before.
+
+        A creation time in the future is none.
+        """
+        entry = self.store.servers.get(transaction.vm_id or NO_SERVER)
+        server = None if entry is None else entry.state.server
+        if server is None or server.created_at is None:
+            return False
+        now = self.clock.time() + (self.store.skew_seconds or 0.0)
+        started_at = transaction.created_at or transaction.updated_at or now
+        return started_at < server.created_at <= now
 
     async def _read_head(self, transaction_log: TransactionLog) -> _LogPages:
         pages = _LogPages()

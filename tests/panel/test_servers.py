@@ -845,3 +845,120 @@ async def test_a_404_of_each_empties_a_panel_that_lists_none(tmp_path: Path) -> 
         assert some == {"vm_id=3": 1.0}
         assert await cloud.series("onapp_vm_poll_success", panel="cp") == {}
         assert await cloud.value("onapp_panel_virtual_machines") == 0.0
+
+
+def a_server_that_fails(panel: Panel) -> None:
+    """Give server 1 a backup, a schedule, and a failure that is known."""
+    panel.cloud.add_backup(1, created_at=NOW - DAY)
+    panel.cloud.add_schedule("Disk", 101, start_at=NOW + 3 * DAY)
+    panel.cloud.add_schedule("VirtualMachine", 1, start_at=NOW + 3 * DAY)
+    panel.cloud.add_transaction(
+        status="failed", server_id=1, created_at=NOW - 60, parent_id=77
+    )
+    panel.cloud.add_transaction(status="pending", server_id=1, created_at=NOW - 30)
+
+
+def give_number_away(panel: Panel) -> None:
+    """Destroy server 1 and create another one under its number, without backups."""
+    panel.cloud.remove_server(1)
+    panel.cloud.add_server(number=1, disks=0)
+
+
+INHERITABLE = (
+    "onapp_vm_last_failed_backup_timestamp_seconds",
+    "onapp_target_",
+    "onapp_backup_built",
+    "onapp_schedule_",
+)
+
+
+@in_both_formats
+@pytest.mark.parametrize("keys", [{}, {"virtual_machines": [1]}])
+async def test_a_number_given_to_another_server_inherits_nothing(
+    form: str, keys: dict[str, Any], tmp_path: Path
+) -> None:
+    """Neither failures nor backups, schedules or disks, and not after a restart."""
+    panel = a_cloud()
+    panel.cloud.servers[1].created_at = NOW - 9 * DAY
+    a_server_that_fails(panel)
+    async with monitored_with(panel, tmp_path, format=form, **keys) as cloud:
+        old = await sample_lines(cloud, *INHERITABLE)
+        await cloud.advance(300.0)
+        give_number_away(panel)
+        new_server = panel.cloud.servers[1]
+        await cloud.advance(660.0)
+        replaced = await sample_lines(cloud, *INHERITABLE)
+        described = await sample_labels(cloud, "onapp_vm_info")
+        panel.cloud.transactions[5002].status = "failed"
+        panel.cloud.transactions[5002].updated_at = panel.cloud.now
+        await cloud.advance(120.0)
+        failed_later = await sample_lines(cloud, *INHERITABLE)
+        read = await cloud.value("onapp_vm_backups", vm_id=1, state="built")
+    async with monitored_with(panel, tmp_path, format=form, **keys) as cloud:
+        restarted = await sample_lines(cloud, *INHERITABLE)
+
+    assert {line.partition("{")[0] for line in old} >= {
+        "onapp_vm_last_failed_backup_timestamp_seconds",
+        "onapp_target_backups",
+        "onapp_backup_built",
+        "onapp_schedule_failures",
+    }
+    assert replaced == failed_later == restarted == []
+    assert described["identifier"] == new_server.identifier
+    assert read == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "another"),
+    [
+        ({"identifier": "another0000000"}, True),
+        ({"created_at": Timestamp("2026-12-16T08:00:01Z")}, True),
+        ({"identifier": "another0000000", "created_at": None}, True),
+        ({"identifier": None}, False),
+        ({"created_at": None}, False),
+        ({"created_at": Timestamp("2026-12-16T11:00:00+03:00")}, False),
+        ({"label": "renamed", "hostname": "renamed", "user_id": 9}, False),
+        ({"hypervisor_id": 9, "suspended": True}, False),
+    ],
+)
+async def test_an_identifier_or_a_creation_time_tells_another_server(
+    changes: Fields,
+    another: bool,  # noqa: FBT001  # given by its name
+    tmp_path: Path,
+) -> None:
+    """What describes a server may change, and what is not known says nothing."""
+    panel = a_cloud()
+    first = answer_servers(panel, "json", a_server_row())
+    panel.cloud.add_transaction(status="failed", server_id=1, created_at=NOW - 60)
+    async with monitored_with(panel, tmp_path) as cloud:
+        first.remove()
+        answer_servers(panel, "json", a_server_row(**changes))
+        await cloud.advance(600.0)
+        failure = await cloud.value("onapp_vm_last_failed_backup_timestamp_seconds")
+
+        assert failure == (None if another else NOW - 60)
+
+
+async def test_backups_read_while_a_number_is_given_away_are_the_old_ones(
+    tmp_path: Path,
+) -> None:
+    """That answer is discarded, and the new server is read at once."""
+    panel = a_cloud()
+    panel.cloud.add_backup(1)
+    async with monitored(panel, tmp_path, unanswered=0) as cloud:
+        first = cloud.exporter.manager.panel_tasks["cp"].poller
+        late = panel.faults.add(faults.slow(60.0), resource="backups")
+        cloud.unanswered = 1
+        first.scheduler.poll_soon(1, cloud.clock.monotonic())
+        await cloud.advance(900.0)
+        row = a_server_row(identifier="another0000000")
+        answer_servers(panel, "json", row)
+        await cloud.advance(600.0)
+        during = await cloud.series("onapp_vm_backups")
+        panel.cloud.remove_backup(1001)
+        late.remove()
+        cloud.unanswered = 0
+        await cloud.settle()
+
+        assert during == {}
+        assert await cloud.value("onapp_vm_backups", vm_id=1, state="built") == 0.0
