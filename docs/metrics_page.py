@@ -51,7 +51,8 @@ A value that is not known is left out: it is never -1, and 0 always means 0.
 - `onapp_target_last_success_*` are absent for a target without a built backup, and
   `onapp_target_oldest_unbuilt_timestamp_seconds` for one without an unbuilt one.
 - `onapp_target_oldest_pending_timestamp_seconds` leaves out what is left over: rows
-  created before the last success, or before the last failure that transactions tell.
+  created before the last success, or before the last failure that transactions tell,
+  and those whose transaction was cancelled.
 - A target that has no backups at all has no series; its server has
   `onapp_vm_backups` 0.
 - A server configured by an identifier that the panel does not know (yet) has only

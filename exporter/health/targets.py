@@ -55,9 +55,9 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     oldest_locked_at: float | None
     """When the oldest locked backup was complete: it cannot be locked for longer."""
     oldest_pending_at: float | None
-    """When the oldest unbuilt backup was created, without failed and overtaken runs.
+    """When the oldest unbuilt backup was created whose run is not known to have ended.
 
-    Their rows may stay for ever.
+    Rows of failed, cancelled and overtaken runs may stay for ever.
     """
     expected_interval: Interval | None
     last_failed_at: float | None
@@ -131,7 +131,9 @@ def backup_required(state: ServerState) -> bool | None:
 
 def last_failed_at(state: ServerState) -> float | None:
     """Return when a backup run of the server last failed."""
-    return _latest(failed.failed_at for failed in state.failed_backups)
+    return _latest(
+        ended.failed_at for ended in state.failed_backups if not ended.cancelled
+    )
 
 
 def _summarize_target(
@@ -142,16 +144,15 @@ def _summarize_target(
 ) -> TargetSummary:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
-    unbuilt_since = [b.created_at for b in unbuilt if b.created_at is not None]
     last_success = max(
         _restore_points(backups),
         key=lambda backup: (completed_at(backup) or 0.0, backup.id),
         default=None,
     )
     success_at = None if last_success is None else completed_at(last_success)
-    failed_at = _latest(
-        failed.failed_at for failed in state.failed_backups if failed.target == target
-    )
+    ended = [each for each in state.failed_backups if each.target == target]
+    failed_at = _latest(each.failed_at for each in ended if not each.cancelled)
+    cancelled = {each.backup_id for each in ended if each.cancelled}
     obsolete = _is_obsolete(
         state, target, superseded=server_backup_at > (success_at or 0.0)
     )
@@ -163,10 +164,11 @@ def _summarize_target(
         unbuilt=len(unbuilt),
         locked=sum(backup.locked for backup in backups),
         marked_for_delete=len(backups) - len(counted),
-        oldest_unbuilt_at=min(unbuilt_since, default=None),
-        oldest_pending_at=min(
-            (at for at in unbuilt_since if not _has_ended(at, last_success, failed_at)),
-            default=None,
+        oldest_unbuilt_at=_least(backup.created_at for backup in unbuilt),
+        oldest_pending_at=_oldest_pending_at(
+            (backup for backup in unbuilt if backup.id not in cancelled),
+            last_success,
+            failed_at,
         ),
         oldest_locked_at=min(
             (completed_at(b) or 0.0 for b in backups if b.locked), default=None
@@ -184,6 +186,13 @@ def _duration_seconds(backup: Backup) -> float | None:
         return None
     seconds = backup.built_at - backup.created_at
     return seconds if seconds >= 0 else None
+
+
+def _oldest_pending_at(
+    unbuilt: Iterable[Backup], last_success: Backup | None, failed_at: float | None
+) -> float | None:
+    times = (b.created_at for b in unbuilt if b.created_at is not None)
+    return _least(at for at in times if not _has_ended(at, last_success, failed_at))
 
 
 def _has_ended(
@@ -326,7 +335,7 @@ def _is_manual_only(
 
 def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | None:
     """Return the shortest interval of the target's enabled schedules."""
-    return _shortest(
+    return _least(
         schedule.interval_seconds
         for schedule in state.schedules or ()
         if schedule.enabled and schedule.target == target
@@ -334,11 +343,7 @@ def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | N
 
 
 def _shortest_period_seconds(backups: Iterable[Backup]) -> float | None:
-    return _shortest(PERIOD_SECONDS.get(backup.initiated) for backup in backups)
-
-
-def _shortest(intervals: Iterable[float | None]) -> float | None:
-    return min((seconds for seconds in intervals if seconds is not None), default=None)
+    return _least(PERIOD_SECONDS.get(backup.initiated) for backup in backups)
 
 
 def _sum_known(sizes: Iterable[int | None]) -> int | None:
@@ -346,6 +351,10 @@ def _sum_known(sizes: Iterable[int | None]) -> int | None:
     every_size = list(sizes)
     known = [size for size in every_size if size is not None]
     return sum(known) if known or not every_size else None
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def _latest(times: Iterable[float | None]) -> float | None:

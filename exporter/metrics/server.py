@@ -361,8 +361,9 @@ _TARGETS: tuple[Family, ...] = (
     ),
     BackupsFamily(
         "onapp_target_oldest_pending_timestamp_seconds",
-        "When the target's oldest unbuilt backup that neither failed nor was overtaken "
-        "by a good one was created, in Unix seconds, as polled; absent without one.",
+        "When the target's oldest unbuilt backup that neither failed, nor was "
+        "cancelled, nor was overtaken by a good one was created, in Unix seconds, as "
+        "polled; absent without one.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.oldest_pending_at,

@@ -1,4 +1,4 @@
-"""Failed backup runs: their targets, and which of them are kept."""
+"""Failed and cancelled backup runs: their targets, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ _MAX_WITHOUT_TARGET = 8
 
 
 class FailedBackup(msgspec.Struct, frozen=True):
-    """A failed backup run from the transaction log."""
+    """A backup run from the transaction log that failed or was cancelled."""
 
     backup_id: int | None
     failed_at: float
     """Unix time."""
     target: Target | None = None
     """None: unknown, as the backup was never listed."""
+    cancelled: bool = False
+    """It is no failure, and only the row of its own backup stays unbuilt."""
 
 
 def with_targets(
@@ -38,15 +40,25 @@ def with_targets(
     )
 
 
-def newest_per_target(failures: Iterable[FailedBackup]) -> tuple[FailedBackup, ...]:
-    """Return the newest failure of each target, and a few without a target."""
+def newest_per_target(
+    failures: Iterable[FailedBackup], backups: Iterable[Backup] = ()
+) -> tuple[FailedBackup, ...]:
+    """Return the newest failure of each target, and a few without a target.
+
+    Of the cancelled runs, those of unbuilt backups.
+    """
     newest_first = sorted(failures, key=lambda failure: failure.failed_at, reverse=True)
-    kept: dict[Target | int, FailedBackup] = {}
-    without_target = 0
+    unbuilt = {backup.id for backup in backups if not backup.built}
+    kept: dict[Target | tuple[bool, int | None], FailedBackup] = {}
+    without_target = dict.fromkeys((False, True), 0)
     for failure in newest_first:
-        if failure.target is not None:
+        own = failure.cancelled, failure.backup_id
+        if failure.target is None:
+            without_target[failure.cancelled] += 1
+            if without_target[failure.cancelled] <= _MAX_WITHOUT_TARGET:
+                kept.setdefault(own, failure)
+        elif not failure.cancelled:
             kept.setdefault(failure.target, failure)
-        elif without_target < _MAX_WITHOUT_TARGET:
-            without_target += 1
-            kept[without_target] = failure
+        elif failure.backup_id in unbuilt:
+            kept.setdefault(own, failure)
     return tuple(kept.values())

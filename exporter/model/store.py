@@ -27,7 +27,7 @@ from .entities import (
 from .failed_backups import FailedBackup, newest_per_target, with_targets
 from .packed import PackedBackups
 from .selection import Expectation
-from .transaction_log import TransactionLog
+from .transaction_log import CANCELLED, TransactionLog
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -296,7 +296,7 @@ class PanelStore:
         return old is not None and new is not None and new.is_other_than(old)
 
     def record_failed_backup(self, transaction: Transaction) -> None:
-        """Record a failed backup run; its server may be found later."""
+        """Record a failed or cancelled run; its server may be found later."""
         failed_at = (
             transaction.created_at
             if transaction.updated_at is None
@@ -304,12 +304,14 @@ class PanelStore:
         )
         if failed_at is None or transaction.vm_id is None:
             return
-        failure = FailedBackup(transaction.backup_id, failed_at)
+        cancelled = transaction.status == CANCELLED
+        failure = FailedBackup(transaction.backup_id, failed_at, cancelled=cancelled)
         entry = self.servers.get(transaction.vm_id)
         if entry is not None:
             state = entry.state
             failures = newest_per_target(
-                with_targets((*state.failed_backups, failure), state.backups)
+                with_targets((*state.failed_backups, failure), state.backups),
+                state.backups or (),
             )
             self.update(transaction.vm_id, "failed_backups", failures)
             return

@@ -24,8 +24,8 @@ ACTIONS = (
     "destroy_backup",
 )
 """All actions on backups."""
-FAILED = "failed"
-FINAL_STATUSES = ("complete", FAILED, "cancelled")
+FAILED, CANCELLED = "failed", "cancelled"
+FINAL_STATUSES = ("complete", FAILED, CANCELLED)
 PENDING_STATUSES = ("pending", "running")
 
 _MAX_KNOWN_IDS = 2_000
@@ -53,6 +53,7 @@ class LogChanges:
     changed_servers: tuple[int, ...]
     """Servers with a transaction that started or ended."""
     failed_backups: tuple[Transaction, ...]
+    """Backup runs that failed or were cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ class TransactionLog:
             failed_backups=tuple(
                 each.row
                 for each in ended
-                if each.row.action in BACKUP_RUN_ACTIONS and each.row.status == FAILED
+                if each.row.action in BACKUP_RUN_ACTIONS
+                and each.row.status in (FAILED, CANCELLED)
             ),
         )
 

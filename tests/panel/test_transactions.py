@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ from exporter.demo.cloud.rows import Transaction, TransactionStatus
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 
-DAY = 86_400.0
+HOUR, DAY = 3600.0, 86_400.0
 ACTIONS = (
     "take_backup",
     "take_incremental_backup",
@@ -364,6 +365,46 @@ async def test_a_take_that_fails_and_loses_its_row_is_known_by_its_target(
     assert series(text, "onapp_target_last_failed_timestamp_seconds") == {
         "panel=cp,target_id=101,target_type=Disk,vm_id=1": failed.at
     }
+
+
+@pytest.mark.parametrize("seen", ["before the start", "while it waits"])
+async def test_a_cancelled_run_is_pending_no_more(start: Start, seen: str) -> None:
+    """Its row may stay unbuilt for ever: it hides neither another nor a late start."""
+    world = a_world(2)
+    world.inject_failure("stall")
+    world.add_schedule("Disk", 101, start_at=NOW - 9 * HOUR)
+    world.add_schedule("Disk", 102, start_at=NOW + 9 * HOUR)
+    waiting, cancelled, alone = (
+        world.add_backup(server, created_at=NOW - hours * HOUR, built=False)
+        for server, hours in ((2, 30), (2, 28), (1, 25))
+    )
+
+    runs = [
+        world.add_transaction(
+            status="cancelled" if seen == "before the start" else "running",
+            server_id=row.server_id,
+            parent_id=row.id,
+            created_at=row.created_at,
+        )
+        for row in (alone, cancelled)
+    ]
+    async with start(world) as cloud:
+        for run in runs:
+            run.status, run.updated_at = "cancelled", world.now
+        await cloud.advance(2000)
+        text = await cloud.metrics()
+        _, answer, _ = await cloud.get("/api/v1/status")
+
+    assert series(text, "onapp_target_oldest_pending_timestamp_seconds") == {
+        "panel=cp,target_id=102,target_type=Disk,vm_id=2": waiting.created_at
+    }
+    assert series(text, "onapp_target_oldest_unbuilt_timestamp_seconds", vm_id=1)
+    assert not series(text, "onapp_target_last_failed_timestamp_seconds")
+    assert not series(text, "onapp_vm_last_failed_backup_timestamp_seconds")
+    assert {
+        server["vm_id"]: {problem["state"] for problem in server["findings"]}
+        for server in json.loads(answer)["servers"]
+    } == {"1": {"unprotected", "schedule_overdue"}, "2": {"stuck_long", "awaited"}}
 
 
 async def test_a_change_shows_within_about_a_minute(start: Start) -> None:

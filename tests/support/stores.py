@@ -196,6 +196,7 @@ failed_backups = st.lists(
         backup_id=st.none() | ids,
         failed_at=st.floats(_YEAR_ONE, _YEAR_9999),
         target=st.none() | targets,
+        cancelled=flags,
     ),
     max_size=2,
 ).map(tuple)
