@@ -98,8 +98,17 @@ def summarize_backups(state: ServerState) -> BackupSummary:
         for target, group in groupby(sorted(backups, key=target_of), key=target_of)
     }
     server_backup_at = _server_backup_at(state, backups)
+    replaced_at = {
+        DISK: server_backup_at,
+        VIRTUAL_MACHINE: _all_disks_backup_at(state, backups),
+    }
     targets = tuple(
-        _summarize_target(state, target, by_target.get(target, ()), server_backup_at)
+        _summarize_target(
+            state,
+            target,
+            by_target.get(target, ()),
+            replaced_at.get(target.type, 0.0),
+        )
         for target in sorted({*by_target, *_backup_targets(state, server_backup_at)})
     )
     recovery_points = state.recovery_points or ()
@@ -140,7 +149,7 @@ def _summarize_target(
     state: ServerState,
     target: Target,
     backups: tuple[Backup, ...],
-    server_backup_at: float,
+    replaced_at: float,
 ) -> TargetSummary:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
@@ -153,9 +162,7 @@ def _summarize_target(
     ended = [each for each in state.failed_backups if each.target == target]
     failed_at = _latest(each.failed_at for each in ended if not each.cancelled)
     cancelled = {each.backup_id for each in ended if each.cancelled}
-    obsolete = _is_obsolete(
-        state, target, superseded=server_backup_at > (success_at or 0.0)
-    )
+    obsolete = _is_obsolete(state, target, superseded=replaced_at > (success_at or 0.0))
     return TargetSummary(
         target=target,
         last_success=last_success,
@@ -264,31 +271,48 @@ def _is_deleted_disk(state: ServerState, target: Target) -> bool:
 def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> bool:
     """Return whether no further backups of a target are expected.
 
-    That holds for a disk that no longer exists, and for one without an enabled
-    schedule whose server has a newer backup as a whole.
+    That holds for a disk that no longer exists; without an enabled schedule for a disk
+    whose server has a newer backup as a whole, and for a whole server of which every
+    disk has a newer one.
     """
-    if target.type != DISK:
-        return False
     return _is_deleted_disk(state, target) or (
         superseded and target not in _scheduled_targets(state)
     )
 
 
 def _server_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
-    """Return when the last backup was complete that replaces those of the disks.
-
-    A manual backup of the whole server replaces them only if all schedules are known:
-    otherwise backups of disks may continue.
-    """
-    schedules_known = _complete_schedules(state) is not None
+    """Return when the last backup was complete that replaces those of the disks."""
     return max(
         (
             completed_at(backup) or 0.0
-            for backup in _restore_points(backups)
+            for backup in _replacing(state, backups)
             if backup.target.type == VIRTUAL_MACHINE
-            and (schedules_known or backup.initiated != MANUAL)
         ),
         default=0.0,
+    )
+
+
+def _all_disks_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
+    """Return since when every disk has a backup that replaces those of the server."""
+    disks = _complete_disks(state) or ()
+    newest = {Target(DISK, disk.id): 0.0 for disk in disks if not disk.is_swap}
+    for backup in _replacing(state, backups) if newest else ():
+        if backup.target in newest:
+            at = completed_at(backup) or 0.0
+            newest[backup.target] = max(newest[backup.target], at)
+    return min(newest.values(), default=0.0)
+
+
+def _replacing(state: ServerState, backups: Iterable[Backup]) -> Iterable[Backup]:
+    """Return the restore points that may replace those of another kind of target.
+
+    Manual ones only if all schedules are known: otherwise the others may continue.
+    """
+    schedules_known = _complete_schedules(state) is not None
+    return (
+        backup
+        for backup in _restore_points(backups)
+        if schedules_known or backup.initiated != MANUAL
     )
 
 

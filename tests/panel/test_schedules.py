@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -219,6 +220,64 @@ async def test_nothing_is_expected_of_disks_after_the_switch_to_incrementals(
         "target_id=1,target_type=VirtualMachine": DAY,
     }
     assert not intervals(text, "fallback")
+
+
+@pytest.mark.parametrize(
+    ("case", "over"),
+    [
+        ("switched", True),
+        ("never built", True),
+        ("own setting", True),
+        ("schedule disabled", True),
+        ("schedule enabled", False),
+        ("one disk not yet", False),
+        ("one disk by a rotated backup", False),
+        ("one disk by an older backup", False),
+        ("disks unknown", False),
+        ("by hand, schedules unknown", False),
+        ("schedules unknown", True),
+    ],
+)
+async def test_nothing_is_expected_of_a_server_after_the_switch_to_normal_backups(
+    tmp_path: Path, case: str, *, over: bool
+) -> None:
+    """A newer backup of each disk but swap ends it, unless it has a schedule."""
+    world = a_world(disks=2, swap=True)
+    built = case != "never built"
+    incremental: Any = {"backup_type": "incremental", "built": built}
+    world.add_backup(1, created_at=NOW - 60 * DAY, **incremental)
+    initiated: Any = "manual" if case.startswith("by hand") else "days"
+    world.add_backup(1, target_id=101, created_at=NOW - DAY, initiated=initiated)
+    if case != "one disk not yet":
+        world.add_backup(
+            1,
+            target_id=102,
+            created_at=NOW - (90 if case == "one disk by an older backup" else 1) * DAY,
+            initiated=initiated,
+            marked_for_delete=case == "one disk by a rotated backup",
+        )
+    if case.startswith("schedule "):
+        status: Any = case.removeprefix("schedule ")
+        world.add_schedule("VirtualMachine", 1, start_at=NOW + DAY, status=status)
+    refused = {
+        *(["schedules.read"] if "schedules unknown" in case else []),
+        *(["disks.read"] if case == "disks unknown" else []),
+    }
+    panel = Panel(world, permissions=ALL_PERMISSIONS - refused)
+    own = {"virtual_machines": [{"id": 1, "expected_interval": "1d"}]}
+
+    keys: Any = own if case == "own setting" else {"expected_interval": "1d"}
+    async with monitored(panel, tmp_path, **keys) as cloud:
+        expected = await cloud.series("onapp_target_expected_interval_seconds")
+        _, answer, _ = await cloud.get("/api/v1/status")
+
+    targets = {key.split(",")[2] for key in expected}
+    assert ("target_type=VirtualMachine" not in targets) == over
+    (server,) = json.loads(answer)["servers"]
+    states = {problem["state"] for problem in server["findings"]}
+    assert (not states & {"stale", "very_stale"}) == over
+    if over:
+        assert "target_type=Disk" in targets
 
 
 @pytest.mark.parametrize("because", ["row", "schedule", "autobackups"])
@@ -834,7 +893,7 @@ async def test_the_fallback_is_not_for_a_whole_backup_by_hand_beside_schedules(
     world.add_schedule("Disk", 101, start_at=NOW + 1000, status=scheduled)
     world.add_backup(1, target_id=101, created_at=NOW - DAY)
     world.add_backup(
-        1, backup_type="incremental", created_at=NOW - 9 * DAY, initiated=initiated
+        1, backup_type="incremental", created_at=NOW - 3600, initiated=initiated
     )
 
     async with start(world, expected_interval="1d") as cloud:
