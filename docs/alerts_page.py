@@ -78,6 +78,9 @@ and guards; tests compare both. It looks at one moment, so there are differences
 - **Failures that a schedule counts up, a shrunken inventory, odd sizes:** only
   Prometheus knows what was before. OnAppScheduleFailing (warning),
   OnAppInventoryShrank and OnAppBackupSizeAnomaly are alerts alone.
+- A target whose schedule was **deleted** is `unscheduled` when its last good backup is
+  older than one and a half of its periods: OnAppScheduleDisabled knows disabled
+  schedules only.
 - **Locked** shows for backups older than three days, however long they have been so:
   a notice. OnAppBackupLockedLong measures it.
 - Of two sections with one address and account **the one that did not try** refused

@@ -86,7 +86,7 @@ SCHEDULE_OVERDUE = Condition(
     "schedule_overdue", "Schedule overdue", Severity.WARNING, "OnAppScheduleOverdue"
 )
 UNSCHEDULED = Condition(
-    "schedule_disabled", "Schedule disabled", Severity.WARNING, "OnAppScheduleDisabled"
+    "unscheduled", "Unscheduled", Severity.WARNING, "OnAppScheduleDisabled"
 )
 DATA_OLD = Condition("data_old", "Data too old", Severity.WARNING, "OnAppBackupDataOld")
 AWAITED = Condition("awaited", "First backup awaited", Severity.WARNING)

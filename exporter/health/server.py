@@ -346,13 +346,13 @@ def judge_schedules(
     panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
 ) -> Iterator[Problem]:
     """Check whether schedules are enabled and start backups on time."""
-    schedules = entry.state.schedules
-    if not schedules or all(_is_on_time(schedule, now) for schedule in schedules):
+    schedules = entry.state.schedules or ()
+    yield from _unscheduled(entry.state, schedules, summary, now)
+    if all(_is_on_time(schedule, now) for schedule in schedules):
         return
     for schedule in schedules:
         if schedule.status == "failed":
             yield Problem(SCHEDULE_FAILED, schedule.target, about=str(schedule.id))
-    yield from _unscheduled(entry.state, schedules)
     up_to_date = panel.is_fresh(entry, now.monotonic) and entry.failing is False
     if entry.failing is None or up_to_date:
         in_progress = {
@@ -391,17 +391,33 @@ def overdue_schedules(
 
 
 def _unscheduled(
-    state: ServerState, schedules: tuple[Schedule, ...]
+    state: ServerState,
+    schedules: tuple[Schedule, ...],
+    summary: BackupSummary | None,
+    now: Now,
 ) -> Iterator[Problem]:
-    """Find targets whose schedules are all disabled, and that no other covers."""
-    disabled = {s.target: s.id for s in schedules if s.status == "disabled"}
-    if not disabled or not backup_required(state):
+    """Find targets whose schedules are disabled or deleted, and that no other covers.
+
+    A deleted one shows when its next backup is late.
+    """
+    unscheduled = {
+        target.target: Problem(UNSCHEDULED, target.target, target.last_success_at)
+        for target in (() if summary is None else summary.targets)
+        if target.schedule_deleted_from is not None
+        and now.time > target.schedule_deleted_from
+    }
+    unscheduled |= {
+        s.target: Problem(UNSCHEDULED, s.target, about=str(s.id))
+        for s in schedules
+        if s.status == "disabled"
+    }
+    if not unscheduled or state.expectation.backup_required is False:
         return
     enabled = {s.target for s in schedules if s.enabled}
     covered = enabled | {s.target for s in schedules if s.status == "failed"}
     if any(target.type == VIRTUAL_MACHINE for target in enabled):
         return
-    for target, schedule_id in disabled.items():
+    for target, problem in unscheduled.items():
         disks_scheduled = target.type == VIRTUAL_MACHINE and bool(enabled)
         if target not in covered and not disks_scheduled:
-            yield Problem(UNSCHEDULED, target, about=str(schedule_id))
+            yield problem

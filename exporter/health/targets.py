@@ -25,6 +25,7 @@ from ..model.entities import (
     Target,
 )
 from ..model.store import NO_SERVER, ServerState
+from .conditions import STALE_INTERVALS
 
 CONFIG = "config"
 SCHEDULE = "schedule"
@@ -61,6 +62,8 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     """
     expected_interval: Interval | None
     last_failed_at: float | None
+    schedule_deleted_from: float | None
+    """When the next backup of a schedule that is listed no more was due; None: none."""
     obsolete: bool
     """No further backups are expected, as of a disk that is gone or was replaced."""
 
@@ -184,6 +187,9 @@ def _summarize_target(
         if obsolete
         else _expected_interval(state, target, backups),
         last_failed_at=failed_at,
+        schedule_deleted_from=None
+        if obsolete or success_at is None
+        else _schedule_deleted_from(state, target, backups, success_at),
         obsolete=obsolete,
     )
 
@@ -364,6 +370,25 @@ def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | N
         for schedule in state.schedules or ()
         if schedule.enabled and schedule.target == target
     )
+
+
+def _schedule_deleted_from(
+    state: ServerState, target: Target, backups: Iterable[Backup], success_at: float
+) -> float | None:
+    """Return the last success and one and a half periods of the newest scheduled row.
+
+    None while the target has a schedule, may have one, or has no such row.
+    """
+    schedules = _complete_schedules(state)
+    if schedules is None or any(each.target == target for each in schedules):
+        return None
+    scheduled = (b for b in backups if b.initiated in PERIOD_SECONDS)
+    newest = max(
+        scheduled, key=lambda row: (row.created_at or 0.0, row.id), default=None
+    )
+    if newest is None:
+        return None
+    return success_at + STALE_INTERVALS * PERIOD_SECONDS[newest.initiated]
 
 
 def _shortest_period_seconds(backups: Iterable[Backup]) -> float | None:

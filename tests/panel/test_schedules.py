@@ -280,6 +280,63 @@ async def test_nothing_is_expected_of_a_server_after_the_switch_to_normal_backup
         assert "target_type=Disk" in targets
 
 
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("deleted", True),
+        ("deleted of one disk", True),
+        ("deleted of the whole server", True),
+        ("with a fallback", True),
+        ("just deleted", False),
+        ("by hand", False),
+        ("excluded", False),
+        ("the whole server scheduled", False),
+        ("disk removed", False),
+        ("schedules unknown", False),
+    ],
+)
+async def test_a_schedule_that_is_deleted_is_told(
+    tmp_path: Path, case: str, *, told: bool
+) -> None:
+    """Backups that silently stop are what the page is there to show."""
+    world = a_world(disks=2 if case == "disk removed" else 1)
+    whole = case == "deleted of the whole server"
+    target: Any = ("VirtualMachine", 1) if whole else ("Disk", world.disks_of(1)[-1].id)
+    world.add_backup(
+        1,
+        target_id=None if whole else target[1],
+        backup_type="incremental" if whole else "normal",
+        created_at=NOW - (1.4 if case == "just deleted" else 60) * DAY,
+        initiated="manual" if case == "by hand" else "days",
+    )
+    deleted = world.add_schedule(target[0], target[1], start_at=NOW + 9 * DAY)
+    if case == "the whole server scheduled":
+        world.add_schedule("VirtualMachine", 1, start_at=NOW + 9 * DAY)
+    if case == "deleted of one disk":
+        world.add_disk(1)
+        world.add_schedule("Disk", world.disks_of(1)[-1].id, start_at=NOW + 9 * DAY)
+    keys: Any = {
+        "with a fallback": {"expected_interval": "90d"},
+        "excluded": {"backup_required": {"exclude": {"label": ".*"}}},
+    }.get(case, {})
+    panel = Panel(world)
+
+    async with monitored(panel, tmp_path, **keys) as cloud:
+        if case == "disk removed":
+            world.remove_disk(target[1])
+        elif case == "schedules unknown":
+            panel.permissions = ALL_PERMISSIONS - {"schedules.read"}
+            await cloud.advance(7300)
+        else:
+            world.remove_schedule(deleted.id)
+        await cloud.advance(700)
+        _, answer, _ = await cloud.get("/api/v1/status")
+
+    (server,) = json.loads(answer)["servers"]
+    found = [p for p in server["findings"] if p["state"] == "unscheduled"]
+    assert [(p["target_type"], p["target_id"]) for p in found] == [target] * told
+
+
 @pytest.mark.parametrize("because", ["row", "schedule", "autobackups"])
 async def test_a_disk_without_backups_shows_on_a_server_on_normal_backups(
     start: Start, because: str

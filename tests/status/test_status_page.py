@@ -416,7 +416,7 @@ _FOR_LONG = {"created_at": TIME - 90 * DAY, "built_at": TIME - 90 * DAY}
             a_backup(id=2, target=_SECOND, **_FOR_LONG),
             (101, 102),
             _DAILY_DISK,
-            {"Disk 101": "fine", "Disk 102": "interval_unknown"},
+            {"Disk 101": "fine", "Disk 102": "unscheduled"},
             id="a disk that nobody schedules",
         ),
         pytest.param(
@@ -506,9 +506,9 @@ async def test_schedules_that_start_nothing_are_said_alone() -> None:
         found = (await looker.status(sort="server"))["servers"]
 
     assert {s["vm_id"]: [f["state"] for f in s["findings"]] for s in found} == {
-        "1": ["schedule_disabled"],
+        "1": ["unscheduled"],
         "2": ["schedule_failed"],
-        "3": ["schedule_disabled"],
+        "3": ["unscheduled"],
     }
 
 

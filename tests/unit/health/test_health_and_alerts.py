@@ -234,6 +234,8 @@ def _judged(store: Store) -> Iterator[str]:
 
 def _alerts(panel: PanelStore, finding: Problem, vm_id: str = "") -> Iterator[str]:
     kind = finding.condition
+    if kind is conditions.UNSCHEDULED and not finding.about:
+        return  # the rule knows disabled schedules only, until it reads the judgement
     also = _EACH_ALSO.get(kind)
     for reported in (kind,) if also is None else (kind, also):
         if reported.alert and reported is not conditions.LOCKED:
