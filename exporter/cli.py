@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TextIO, cast
 
 from .config.flags import PROGRAM, Flags, parse
+from .stderr import StderrStream
 
 
 def main() -> None:
     """Run as a program; output to a closed stream is discarded."""
     # Otherwise the next file that is opened would get the stream's descriptor.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process runs
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the same
+    stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the same
+    stream = StderrStream(stderr)
+    atexit.register(stream.finish)
+    sys.stderr = cast("TextIO", stream)
     sys.exit(run(sys.argv[1:], os.environ))
 
 

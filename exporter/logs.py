@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from .errors import redacted_traceback
+from .stderr import StderrStream
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -45,6 +46,7 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
     The standard library's logging (asyncio, aiohttp) is written the same way.
     """
     stream = stream or sys.stderr
+    render = _RENDERERS[log_format]
     pre_chain: list[Processor] = [
         _redact_traceback,
         structlog.stdlib.add_log_level,
@@ -52,9 +54,9 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
         structlog.processors.EventRenamer("msg"),
     ]
     structlog.configure(
-        processors=[*pre_chain, _RENDERERS[log_format]],
+        processors=[*pre_chain, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -63,7 +65,7 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
             foreign_pre_chain=pre_chain,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _RENDERERS[log_format],
+                render,
             ],
         )
     )
@@ -74,6 +76,15 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
     for name in _LOGGERS_QUOTING_HEADERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     sys.excepthook = _log_uncaught
+
+    def describe_dropped(number: int) -> str:
+        event: EventDict = {"event": "log lines dropped", "lines": number}
+        for processor in pre_chain:
+            event = cast("EventDict", processor(None, "warning", event))
+        return f"{render(None, 'warning', event)}\n"
+
+    if isinstance(sys.stderr, StderrStream):
+        sys.stderr.describe_dropped = describe_dropped
 
 
 def _log_uncaught(

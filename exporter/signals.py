@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 
 from .errors import ConfigError
+from .stderr import exit_at_once
 
-_SHUTDOWN_TIMEOUT_SECONDS = 1.8
+_SHUTDOWN_TIMEOUT_SECONDS = 1.6
 """After that the process exits, whatever still runs."""
 
 
@@ -35,7 +35,7 @@ async def _run_until_signal(work: Coroutine[object, object, int]) -> int:
     except asyncio.CancelledError:
         status = exit_statuses[0]
     # Threads cannot be cancelled: one may wait long for a name server.
-    loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, status)
+    loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, exit_at_once, status)
     return status
 
 
@@ -49,7 +49,7 @@ def install_signal_handlers(
     def stop() -> None:
         request_stop()
         # Threads cannot be cancelled: one may wait long for a name server or a file.
-        loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, os._exit, 0)
+        loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, exit_at_once, 0)
 
     async def run_reload() -> None:
         with suppress(ConfigError):  # logged and counted by ``reload``

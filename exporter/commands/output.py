@@ -9,12 +9,15 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from .. import stderr
+
 _FILE_MODE = 0o644
 _NOT_REGULAR = "it is no regular file; leave out --output to write to standard output"
 
 
 def write_stdout(content: bytes) -> None:
     """Write bytes; a reader that closes the pipe early is no error."""
+    stderr.finish()  # a terminal shows both, and its progress line is erased before
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

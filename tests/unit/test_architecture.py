@@ -13,7 +13,7 @@ import pytest
 import exporter
 
 ORDER = (
-    *("errors", "clock", "logs", "signals", "demo"),
+    *("errors", "clock", "stderr", "logs", "signals", "demo"),
     *("model", "config", "onapp", "polling", "health", "metrics", "status", "web"),
     *("systemd", "app", "commands", "cli", "__main__"),
 )

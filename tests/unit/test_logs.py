@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from exporter import logs
+from exporter.stderr import StderrStream
 
 NASTY = 'one\ntwo\r\x1b[31mred \x85 \x7f "quoted" \\'
+_ACCEPTED_LINES = 1000
+_DROPPED_LINES = 50
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +118,29 @@ def test_libraries_never_log_their_debugging() -> None:
     logging.getLogger("aiohttp.client").debug("Authorization: Basic …")
 
     assert stream.getvalue() == ""
+
+
+def test_dropped_lines_are_counted_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One record in the place of those that are missing, and nothing half written."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as reader, open(writing, "w") as writer:  # noqa: PTH123  # descriptors
+        stream = StderrStream(writer)
+        monkeypatch.setattr(sys, "stderr", stream)
+        logs.configure("info", "logfmt")
+        filler = "x" * 2**20  # the pipe takes its beginning
+        stream.write(filler + "\n")
+        while stream._waiting:  # noqa: SLF001  # the thread has begun to write it
+            threading.Event().wait(0.01)
+        log = structlog.get_logger()
+        for number in range(_ACCEPTED_LINES + _DROPPED_LINES):
+            log.warning("panel lost", number=number)
+
+        assert reader.readline() == filler + "\n"
+        lines = [reader.readline() for _ in range(_ACCEPTED_LINES + 1)]
+        stream.write("last\n")
+        last = reader.readline()
+
+    assert all("panel lost" in line for line in lines[:_ACCEPTED_LINES])
+    assert 'level=warning msg="log lines dropped"' in lines[_ACCEPTED_LINES]
+    assert lines[_ACCEPTED_LINES].endswith(f" lines={_DROPPED_LINES}\n")
+    assert last == "last\n"
