@@ -285,6 +285,13 @@ class Poll:
     max_body: Size
 
 
+VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+"""For all TLS contexts; the defaults differ between versions of Python.
+
+An intermediate authority can be trusted alone, and one without key usage too.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """The TLS settings of requests to a panel."""
@@ -300,6 +307,7 @@ class Tls:
     def ssl_context(self) -> ssl.SSLContext:
         """Return a new context for requests; raise OSError if a file is wrong."""
         context = ssl.create_default_context(cafile=self.ca_file)
+        context.verify_flags = VERIFY_FLAGS
         if self.cert_file is not None:
             # Without a passphrase given, OpenSSL would ask the terminal for it.
             context.load_cert_chain(self.cert_file, self.key_file, password="")

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config.schema import VERIFY_FLAGS
+
 VERSIONS: Mapping[str, ssl.TLSVersion] = {
     "TLS10": ssl.TLSVersion.TLSv1,
     "TLS11": ssl.TLSVersion.TLSv1_1,
@@ -87,6 +89,7 @@ class ServerTls:
         # Without a passphrase given, OpenSSL would ask the terminal for it.
         context.load_cert_chain(self.cert_file, self.key_file, password="")
         context.verify_mode = self.client_auth
+        context.verify_flags = VERIFY_FLAGS
         if self.client_ca_file is not None:
             context.load_verify_locations(self.client_ca_file)
         elif self.client_auth != ssl.CERT_NONE:

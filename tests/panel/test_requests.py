@@ -15,6 +15,7 @@ import aiohttp
 import faults
 import pytest
 from builders import a_cloud, answer_with, in_both_formats, sample_lines
+from certificates import AUTHORITIES, write_chain
 from faulty_panel import Panel
 from harness import BACKUPS_ONLY, NOW, MonitoredCloud, SteppedTimeoutClock
 from harness import monitored as monitored_with
@@ -460,6 +461,33 @@ async def test_a_private_authority_can_be_trusted(
     async with monitored(secure, tmp_path, tls_config=trust) as cloud:
         assert await cloud.value("onapp_up") == 1.0
         assert await errors(cloud) == {}
+
+
+@pytest.fixture
+def _defaults_of_python_3_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make contexts as strict as newer versions of Python do."""
+    create_default_context = ssl.create_default_context
+
+    def create_strict_context(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = create_default_context(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create_strict_context)
+
+
+@pytest.mark.parametrize("named", AUTHORITIES)
+@pytest.mark.usefixtures("_defaults_of_python_3_13")
+async def test_any_authority_that_is_named_is_trusted(
+    named: str, tmp_path: Path
+) -> None:
+    """On every version of Python, as by Prometheus."""
+    ca_file, chain = write_chain(tmp_path, named)
+    trust = {"ca_file": str(ca_file), "server_name": "cp.example.com"}
+    panel = secure_by(Authority(chain, chain))
+    async with monitored(panel, tmp_path, tls_config=trust) as cloud:
+        assert await errors(cloud) == {}
+        assert await cloud.value("onapp_up") == 1.0
 
 
 async def test_a_reload_takes_a_certificate_that_was_renewed(

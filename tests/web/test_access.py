@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import bcrypt
 import pytest
-from certificates import write_certificates
+from certificates import AUTHORITIES, write_certificates, write_chain
 from harness import SteppedClock
 from secured_server import (
     HASH,
@@ -329,6 +329,19 @@ async def test_certificates_of_clients_are_demanded_as_the_file_says(
             served = False
 
     assert served == expected
+
+
+@pytest.mark.parametrize("named", AUTHORITIES)
+async def test_any_authority_of_clients_that_is_named_is_trusted(
+    named: str, folder: Path
+) -> None:
+    """On every version of Python, as by Prometheus' own exporters."""
+    ca_file, chain = write_chain(folder, named)
+    client = client_context(folder)
+    client.load_cert_chain(chain)
+    text = TLS_WITH_CLIENT_CERT.replace("ca.pem", ca_file.name)
+    async with secured(folder, text) as server:
+        assert await server.status(user=None, ssl=client) == 200
 
 
 async def test_a_certificate_does_not_replace_a_password(folder: Path) -> None:
