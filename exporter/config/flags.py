@@ -48,8 +48,11 @@ def metrics_path(text: str) -> str:
     return text
 
 
-_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?")
-_RESERVED_PATHS = ("/", "/config", "/-/healthy", "/-/ready", "/-/reload")
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.~-]+)+/?")
+_RESERVED_PATHS = (
+    *("/", "/config", "/-/healthy", "/-/ready", "/-/reload"),
+    *("/server", "/api/v1/status"),
+)
 
 
 def timeout(text: str) -> Duration:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
+import yarl
 
 from ..errors import ConfigError
 from ..model.selection import ConfiguredServer, Filter, Selection
@@ -120,7 +121,7 @@ def _readable_file(
 
 
 _SERVER_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SERVER_NUMBER = re.compile(r"[0-9]{1,18}")
+_SERVER_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _DEFAULT_INTERVAL = Duration(900)
 _DEFAULT_TIMEOUT = Duration(30)
 _DEFAULT_CONCURRENCY = 8
@@ -253,12 +254,28 @@ def _panel(location: Location, keys: schema.PanelKeys, poll: _PollSection) -> Pa
         ),
         body_format=keys.format or "json",
         tls=_tls(location / "tls_config", keys.tls_config or schema.TlsKeys()),
-        proxy_url=keys.proxy_url,
+        proxy_url=_proxy_url(location / "proxy_url", keys.proxy_url),
         selection=_selection(location, keys),
         discovery_interval=discovery.interval or _DEFAULT_DISCOVERY_INTERVAL,
         collectors=_collectors(keys.collectors),
         poll=_poll((location / "poll", keys.poll), poll),
     )
+
+
+def _proxy_url(location: Location, url: yarl.URL | None) -> yarl.URL | None:
+    """Return the address; raise ConfigError if aiohttp cannot send its account."""
+    name, password = (url and url.user) or "", (url and url.password) or ""
+    try:
+        (name + password).encode("latin-1")
+        sendable = ":" not in name and not CONTROL_CHARACTERS.search(name + password)
+    except UnicodeEncodeError:
+        sendable = False
+    if not sendable:
+        raise location.error(
+            "must have an account in Latin letters (ISO 8859-1), without a colon in "
+            "the name and without control characters"
+        )
+    return url
 
 
 def _poll(own: _PollSection, common: _PollSection) -> Poll:

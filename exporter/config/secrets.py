@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import time
+import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class FileSecret:
     _unreadable: bool = field(default=False, repr=False, compare=False)
 
     def reveal(self) -> str:
-        """Return the file's content without surrounding white space."""
+        """Return the file's content without what is invisible around it."""
         try:
             self.load()
         except (OSError, ValueError) as error:
@@ -95,7 +96,7 @@ class FileSecret:
         if status.st_size > _MAX_SECRET_BYTES:
             raise ValueError("it is too long for a secret")
         try:
-            value = self.path.read_text(encoding="utf-8").strip()
+            value = _trimmed(self.path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8 text") from None
         if not value:
@@ -103,6 +104,12 @@ class FileSecret:
         if CONTROL_CHARACTERS.search(value):
             raise ValueError("it holds more than one line, or control characters")
         return value
+
+
+def _trimmed(text: str) -> str:
+    """Return a text without surrounding white space, byte order marks and the like."""
+    invisible = {c for c in text if c.isspace() or unicodedata.category(c) == "Cf"}
+    return text.strip("".join(invisible))
 
 
 def _same_file(one: os.stat_result, other: os.stat_result) -> bool:

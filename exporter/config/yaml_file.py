@@ -21,6 +21,8 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 _ALLOWED_TAGS = {f"{_TAG_PREFIX}{kind}" for kind in _ALLOWED_TYPES}
 _KEY_TAGS = (f"{_TAG_PREFIX}str", f"{_TAG_PREFIX}merge")
 _TIMESTAMP_TAG = f"{_TAG_PREFIX}timestamp"
+_INT_TAG = f"{_TAG_PREFIX}int"
+_WHOLE_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|<<")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SAFE_MESSAGE = re.compile(
@@ -128,6 +130,13 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except (ValueError, LookupError):  # such as 0x_, or !!bool maybe
             raise _Refused("no such number or word: quote it as text", node) from None
+        if node.tag == _INT_TAG and not _WHOLE_NUMBER.fullmatch(node.value):
+            # YAML 1.1 reads 010 as 8, 1_000 as 1000 and 12:30:45 as 45045.
+            raise _Refused(
+                "not a whole number as decimal digits write it: write it so, or quote "
+                "it as text",
+                node,
+            )
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise _Refused("the number is too large", node)
         if isinstance(value, str) and _SURROGATE.search(value):

@@ -61,7 +61,7 @@ async def serving(
             sockets += (
                 [listener]
                 if isinstance(listener, socket.socket)
-                else await _bind(listener)
+                else await _bind(listener, dual_stack=_alone(listener, listeners))
             )
         limits = limits or Limits()
         acceptor = _Acceptor(
@@ -97,8 +97,20 @@ def _request_handler(access: AccessControl, server: web.Server) -> Handler:
     return handle
 
 
-async def _bind(address: str) -> list[socket.socket]:
-    """Listen on every address that the host resolves to; raise OSError."""
+def _alone(address: str, listeners: tuple[Listener, ...]) -> bool:
+    """Return whether no other listener is for the port of this one."""
+    port = address.rpartition(":")[2]
+    return not any(
+        isinstance(other, str) and other != address and other.endswith(f":{port}")
+        for other in listeners
+    )
+
+
+async def _bind(address: str, *, dual_stack: bool) -> list[socket.socket]:
+    """Listen on every address that the host resolves to; raise OSError.
+
+    ``dual_stack``: ``[::]`` alone serves IPv4 too, as in Go's servers.
+    """
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     try:
@@ -108,20 +120,27 @@ async def _bind(address: str) -> list[socket.socket]:
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
-        return _listening_sockets([(family, target) for family, *_, target in resolved])
+        return _listening_sockets(
+            [(family, target) for family, *_, target in resolved],
+            dual_stack=dual_stack,
+        )
     except OSError as error:
         raise OSError(f"{address}: {error.strerror}") from error
 
 
-def _listening_sockets(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
+def _listening_sockets(
+    addresses: list[tuple[int, Any]], *, dual_stack: bool
+) -> list[socket.socket]:
     """Listen on all addresses, except those of families that the host has disabled."""
     sockets: list[socket.socket] = []
     last_error: OSError | None = None
+    dual_stack &= [target[0] for _, target in addresses] == ["::"]
+    dual_stack &= socket.has_dualstack_ipv6()
     try:
         for family, target in dict.fromkeys(addresses):
             try:
                 listening_socket = socket.create_server(
-                    target, family=family, backlog=_BACKLOG
+                    target, family=family, backlog=_BACKLOG, dualstack_ipv6=dual_stack
                 )
             except OSError as error:
                 last_error = OSError(error.errno, os.strerror(error.errno or 0).lower())

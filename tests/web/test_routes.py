@@ -24,6 +24,7 @@ from web_handlers import handlers_for
 
 from exporter.app import Exporter
 from exporter.config import load as config
+from exporter.config.flags import parse
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import OPENMETRICS, TEXT
@@ -570,3 +571,16 @@ async def test_a_look_up_that_hangs_holds_up_no_scrape() -> None:
             await asyncio.gather(*stuck)
 
     assert status == 200
+
+
+def test_the_path_of_the_metrics_hides_no_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every other path that is served is refused as ``--web.telemetry-path``."""
+    app = handlers_for(a_store()).application()
+    paths = {resource.canonical for resource in app.router.resources()} - {"/metrics"}
+
+    for path in paths:
+        with pytest.raises(SystemExit):
+            parse([f"--web.telemetry-path={path}"], {})
+        assert "is one of" in capsys.readouterr().err

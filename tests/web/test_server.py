@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import os
 import resource
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -731,3 +732,28 @@ def test_the_limits_are_those_of_the_documentation() -> None:
 
     for what, limit in promised.items():
         assert f"| {what} | {limit} |" in page
+
+
+@pytest.mark.parametrize(
+    ("listeners", "hosts"),
+    [
+        (("[::]:0",), ("127.0.0.1", "::1")),
+        ((":{port}",), ("127.0.0.1", "::1")),
+        (("[::]:{port}", "0.0.0.0:{port}"), ("127.0.0.1", "::1")),
+        (("0.0.0.0:{port}", "[::]:{port}"), ("127.0.0.1", "::1")),
+        (("[::]:{port}", "127.0.0.1:{port}"), ("127.0.0.1", "::1")),
+    ],
+)
+async def test_every_address_of_both_families_is_served(
+    listeners: tuple[str, ...], hosts: tuple[str, ...]
+) -> None:
+    """``[::]`` alone takes IPv4 too, as in Prometheus' own exporters."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        free_port = free.getsockname()[1]
+    named = tuple(listener.format(port=free_port) for listener in listeners)
+    app = handlers_for(a_store()).application()
+    async with serving(app, named) as addresses:
+        port = int(addresses[0].rpartition(":")[2])
+        for host in hosts:
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()

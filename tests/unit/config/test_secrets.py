@@ -45,9 +45,15 @@ def age(path: Path) -> None:
 # Reading.
 
 
-@pytest.mark.parametrize("content", ["k3y", "k3y\n", "\t k3y \r\n\n", "\u00a0k3y"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("k3y", "k3y\n", "\t k3y \r\n\n", "\u00a0k3y"),
+        *("\ufeffk3y\r\n", "\u200bk3y", "k3y\u200b\n", " \u2060k3y\ufeff \n\u200e"),
+    ],
+)
 def test_white_space_around_a_secret_is_trimmed(path: Path, content: str) -> None:
-    """Editors and ``echo`` end a file with a line end."""
+    """Also what nobody sees: editors begin a file with a mark, pages end a key so."""
     path.write_text(content)
 
     assert FileSecret(path).reveal() == "k3y"
