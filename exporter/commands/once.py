@@ -33,10 +33,11 @@ log = structlog.get_logger()
 FILE_METRICS = frozenset(
     [
         *(family.name for family in FAMILIES if not isinstance(family, AgeFamily)),
-        *(family.name for family in OWN_FAMILIES),
+        *(family.name for family in OWN_FAMILIES if "panel" in family.labels),
     ]
 )
-"""Metrics for a file: none of this process, and no ages, which are soon wrong."""
+"""Metrics for a file: none of this process, which the file of another run on the host
+would have too, and no ages, which are soon wrong."""
 
 _PROGRESS_SECONDS = 0.05
 

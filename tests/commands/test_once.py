@@ -18,6 +18,7 @@ import faults
 import pytest
 import yaml
 from builders import ALL_PERMISSIONS
+from checkout import DOCS
 from exporter_process import exporter_process
 from faulty_panel import Panel
 from harness import NOW, SteppedClock, running_exporter, series, write_config
@@ -37,6 +38,7 @@ from exporter.model.selection import Shard
 
 DAY = 86_400.0
 MINUTE = 60.0
+COMMANDS_PAGE = (DOCS / "commands.md").read_text("utf-8")
 
 
 def a_world() -> SimulatedCloud:
@@ -517,3 +519,56 @@ async def test_two_sections_of_one_account_try_a_bad_key_once(
     assert status == 2
     assert sum(panel.failed_attempts.values()) == 1
     assert series("".join(process.out), "onapp_up") == {"panel=a": 0, "panel=b": 0}
+
+
+async def test_two_files_on_one_host_have_no_series_in_common(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """node_exporter refuses the same series twice: each panel has a file of its own."""
+    seen: list[set[str]] = []
+    for name in ("one", "two"):
+        once = Once(panel, tmp_path, name=name)
+        await once.ends()
+        lines = once.text.splitlines()
+        seen.append({x.rpartition(" ")[0] for x in lines if not x.startswith("#")})
+
+    assert seen[0]
+    assert seen[0] & seen[1] == set()
+
+
+async def test_the_documented_line_logs_in_once_with_a_refused_key(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """Again only with another key, or an hour later."""
+    key, output, file = (tmp_path / n for n in ("key", "onapp.prom", "onapp.yml"))
+    key.write_text("wrong")
+    os.utime(key, (1_000_000_000, 1_000_000_000))
+    account = {"username": panel.username, "password_file": str(key)}
+    section = {"name": "cp", "url": panel.url, "basic_auth": account}
+    file.write_text(yaml.safe_dump({"panels": [section]}))
+    (line,) = (x for x in COMMANDS_PAGE.splitlines() if x.startswith("grep -qs"))
+    for documented, real in {
+        "/var/lib/node_exporter/textfile/onapp.prom": str(output),
+        "/etc/onapp-key": str(key),
+        "/etc/onapp.yml": str(file),
+        "onapp-backup-exporter": f"{sys.executable} -m exporter",
+    }.items():
+        line = line.replace(documented, real)
+
+    async def run() -> int:
+        process = await asyncio.create_subprocess_shell(
+            line, stderr=asyncio.subprocess.DEVNULL
+        )
+        await process.wait()
+        return sum(panel.failed_attempts.values())
+
+    refused = [await run() for _ in range(3)]
+    os.utime(output, (1_000_000_000, 1_000_000_000))
+    after_an_hour = await run()
+    key.write_text(panel.password)
+    os.utime(key)
+    with_the_right_key = await run()
+
+    assert refused == [1, 1, 1]
+    assert after_an_hour == with_the_right_key == 2
+    assert series(output.read_text(), "onapp_up") == {"panel=cp": 1}
