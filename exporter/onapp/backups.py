@@ -27,7 +27,14 @@ from ..model.entities import (
     Target,
 )
 from ..model.packed import PackedBackups, packed
-from .decode import DECODE_ERRORS, RowDecoder, SkippedRow, xml_root, xml_value
+from .decode import (
+    DECODE_ERRORS,
+    RowDecoder,
+    SkippedRow,
+    json_value,
+    xml_root,
+    xml_value,
+)
 
 Values = TypeVar("Values", bound=Collection[Any])
 Amount = TypeVar("Amount", int, float)
@@ -140,14 +147,14 @@ def decode_version(body: bytes, body_format: BodyFormat) -> str:
     value = _json_version(body) if body_format == "json" else _xml_version(body)
     if type(value) in (int, float):
         value = str(value)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip("\ufffd \n\t"):
         raise Undecodable("no version in the answer")
     return value.strip()
 
 
 def _json_version(body: bytes) -> object:
     try:
-        return msgspec.json.decode(body, type=dict[str, object]).get("version")
+        return json_value(body, dict[str, object]).get("version")
     except DECODE_ERRORS as error:
         raise Undecodable(f"not a version: {error}") from None
 

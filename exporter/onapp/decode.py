@@ -2,6 +2,8 @@
 
 Only the fields of the row type are decoded: lists of servers contain root passwords,
 which go no further. A row that cannot be decoded is skipped, the others are kept.
+Characters that may not stand in a text are replaced (``repaired_json``), as old
+panels write some; that is tried only where an answer cannot be decoded as it is.
 Accepted shapes: a list of one-key objects (as all recorded panels send), a list of
 bare rows, one wrapped row; in XML also a list whose fields are directly in the root
 (as on the vendor's page) and Rails' ``nil-classes`` for an empty list.
@@ -20,7 +22,7 @@ import xmltodict
 
 from ..config.schema import BodyFormat
 from ..errors import Undecodable
-from .xml_filter import FieldFilter, SafeExpat
+from .xml_filter import FieldFilter, SafeExpat, repaired_xml
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -30,6 +32,13 @@ UNKNOWN_ID = "?"
 """Stands for the id of a row whose id is unreadable."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
+_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_JSON_ESCAPE = re.compile(
+    rb"""[\x00-\x1f] | \\["\\/bfnrt] | \\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}
+    | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}
+    | (?P<invalid>\\(?:u[0-9a-fA-F]{4})?)""",
+    re.VERBOSE,
+)
 _KNOWN_ROOTS = ("html", "error", "errors", "hash", "objects")
 """Root elements that an error message may name; others could be any text."""
 _STRIPPED_TYPES = ("integer", "boolean", "datetime", "float", "decimal", "symbol")
@@ -98,9 +107,7 @@ class RowDecoder(Generic[Row]):
     def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
         """Split a list into rows, as some of them cannot be decoded."""
         try:
-            root = msgspec.json.decode(
-                body, type=list[msgspec.Raw] | dict[str, msgspec.Raw]
-            )
+            root = json_value(body, list[msgspec.Raw] | dict[str, msgspec.Raw])
             if isinstance(root, list):
                 return root
             if self.name in root:
@@ -155,6 +162,9 @@ class RowDecoder(Generic[Row]):
         if tag not in (f"{self.name}s", *_EMPTY_ROOTS):
             shown = f"<{tag}>" if tag in _KNOWN_ROOTS else "not shown here"
             raise Undecodable(f"an XML root ({shown}) instead of <{self.name}s>")
+        text = xml_value(content)
+        if isinstance(text, str) and text.strip():
+            raise Undecodable(f"text instead of {self.name} rows")
         if not isinstance(content, dict):
             return []
         if self.name in content:
@@ -231,16 +241,56 @@ def _normalized(value: Any) -> Any:
     return value or None
 
 
-def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
-    """Return the root element's name, and its content as xmltodict parses it."""
+def json_value(body: bytes, type_: Any) -> Any:
+    """Return the value of a body, which may have invalid characters in texts."""
     try:
-        document = xmltodict.parse(
-            body, strip_whitespace=False, encoding=None, expat=expat_module
-        )
+        body.decode()
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(repaired_json(body), type=type_)
+
+
+def repaired_json(body: bytes) -> bytes:
+    """Return a body with valid texts.
+
+    Raw control characters are escaped; what is no character (half a surrogate pair, an
+    unknown escape, bytes that are not UTF-8) becomes U+FFFD.
+    """
+
+    def valid(escape: re.Match[bytes]) -> bytes:
+        if escape["invalid"] is not None:
+            return rb"\ufffd"
+        return escape[0] if len(escape[0]) > 1 else b"\\u%04x" % ord(escape[0])
+
+    return _JSON_STRING.sub(
+        lambda string: _JSON_ESCAPE.sub(valid, string[0]),
+        body.decode(errors="replace").encode(),
+    )
+
+
+def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
+    """Return the root element's name, and its content as xmltodict parses it.
+
+    A body that cannot be parsed is tried once more with valid characters.
+    """
+    try:
+        try:
+            document = _parsed_xml(body, expat_module)
+        except expat.ExpatError:
+            document = _parsed_xml(repaired_xml(body), expat_module)
     except (expat.ExpatError, ValueError) as error:
         raise Undecodable(f"not XML: {error}") from None
     ((tag, content),) = document.items()
     return tag, content
+
+
+def _parsed_xml(body: bytes, expat_module: Any) -> dict[str, Any]:
+    document: dict[str, Any] = xmltodict.parse(
+        body, strip_whitespace=False, encoding=None, expat=expat_module
+    )
+    return document
 
 
 def xml_value(value: Any) -> Any:

@@ -6,6 +6,7 @@ of decoding. The filter also drops nested lists and the passwords of servers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from xml.parsers import expat
@@ -15,6 +16,12 @@ _FIELDS_DEPTH = 2
 _REDUNDANT_TYPES = ("integer", "boolean", "datetime", "dateTime")
 """Types that are clear from the field's name: such attributes only cost time."""
 
+_CHARACTER = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]|&#(x?)([0-9a-fA-F]+);"
+    rb"|&(?!(?:amp|lt|gt|quot|apos);)"
+)
+"""A character that XML has not, a reference to any character, or a bare ampersand."""
+_VALID = re.compile("[\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 
 
@@ -34,6 +41,26 @@ class SafeExpat:
         parser.StartDoctypeDeclHandler = _refuse_document_type
         parser.XmlDeclHandler = _refuse_encoding
         return parser
+
+
+def repaired_xml(body: bytes) -> bytes:
+    """Return a body with U+FFFD for what is no character, as far as it can be found."""
+    if b"8859" not in body[:100]:
+        body = body.decode(errors="replace").encode()
+    return _CHARACTER.sub(_valid, body)
+
+
+def _valid(character: re.Match[bytes]) -> bytes:
+    if character[0] == b"&":
+        return b"&amp;"
+    if digits := character[2]:
+        try:
+            number = int(digits.lstrip(b"0")[:8] or b"0", 16 if character[1] else 10)
+            if _VALID.match(chr(number)):
+                return character[0]
+        except (ValueError, OverflowError):
+            pass
+    return b"&#xFFFD;"
 
 
 def _refuse_document_type(*_: object) -> None:

@@ -20,14 +20,20 @@ _PIECE = 1024 * 1024
 _GZIP = 31  # what zlib calls it
 
 
-def edited(change: Callable[[Resource | None, list[Fields]], None]) -> Fault:
-    """Change the rows of lists before they are written, by what they are rows of."""
+def edited(
+    change: Callable[[Resource | None, list[Fields]], None],
+    rewrite: Callable[[bytes], bytes] = bytes,
+) -> Fault:
+    """Change rows before they are written, by what they are rows of; then the bytes."""
 
     async def act(
         context: FaultContext, _fault: ActiveFault, proceed: Proceed
     ) -> web.StreamResponse:
         context.edit_rows = partial(change, context.resource)
-        return await proceed()
+        response = await proceed()
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            response.body = rewrite(response.body)
+        return response
 
     return Fault(act)
 

@@ -49,7 +49,7 @@ class HostileContent:
     name: str
     make: Callable[[], Fault]
     expected: Mapping[str, Expectation]
-    make_xml: Callable[[], Fault] | None = None
+    forms: tuple[str, ...] = ("json", "xml")
     impossible: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,14 +57,16 @@ def _newest(resource: str | None, rows: list[Fields]) -> Fields:
     return rows[0 if resource == "transactions" else -1]
 
 
-def _changed(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
+def _changed(
+    changes: Mapping[str, Fields], rewrite: Callable[[bytes], bytes] = bytes
+) -> Callable[[], Fault]:
     """Make a fault that changes the newest row of each of these lists."""
 
     def change(resource: str | None, rows: list[Fields]) -> None:
         if rows and (resource or "") in changes:
             _newest(resource, rows).update(changes[resource or ""])
 
-    return lambda: hostile.edited(change)
+    return lambda: hostile.edited(change, rewrite)
 
 
 def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
@@ -384,7 +386,11 @@ def _dates(year: int, date: str) -> HostileContent:
 
 
 def _text(
-    name: str, text: str, words: str, make_xml: Callable[[], Fault] | None = None
+    name: str,
+    text: str,
+    words: str,
+    forms: tuple[str, ...] = ("json", "xml"),
+    rewrite: Callable[[bytes], bytes] = bytes,
 ) -> HostileContent:
     escaped = (
         text.replace(LONG, SHORT)
@@ -447,7 +453,8 @@ def _text(
                 "transactions": {"log_output": text},
                 "backup_servers": {"label": text},
                 "recovery_points": {"note": text},
-            }
+            },
+            rewrite,
         ),
         _expected(
             {
@@ -457,8 +464,16 @@ def _text(
             },
             rules,
         ),
-        make_xml,
+        forms,
     )
+
+
+def _without_character(body: bytes) -> bytes:
+    """Write halves of surrogate pairs or control characters for U+FFFD."""
+    half = b"&#xD83D;\x01" if body.startswith(b"<") else rb"\udc00\ud83d"
+    for written in (rb"\ufffd\ufffd", "\ufffd\ufffd".encode()):
+        body = body.replace(written, half)
+    return body
 
 
 CONTENTS = (
@@ -471,8 +486,13 @@ CONTENTS = (
     _text(
         "control characters",
         ODD,
-        "they are shown as they are; in XML, where they cannot stand, the answer is "
-        "unusable",
-        lambda: hostile.rewritten(lambda body: body.replace(b"</", b"\x01</", 1)),
+        "they are shown as they are",
+        ("json",),
+    ),
+    _text(
+        "broken escapes",
+        "a\ufffd\ufffdz",
+        "what is no character is shown as U+FFFD; all else counts",
+        rewrite=_without_character,
     ),
 )

@@ -45,8 +45,6 @@ class FaultCase:
     """The label ``reason`` in ``onapp_api_errors_total``."""
     make: Callable[[], faults.Fault] = faults.hang
     forms: tuple[str, ...] = ("json",)
-    make_xml: Callable[[], faults.Fault] | None = None
-    """How it is caused in XML, where that differs."""
     expected: Mapping[str, Expectation] = field(default_factory=dict)
     """By scope, where it differs from its effect."""
     representative: bool = False
@@ -54,22 +52,18 @@ class FaultCase:
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Why it is impossible, by scope."""
 
-    def expected_at(self, scope: Scope, form: str) -> Expectation:
+    def expected_at(self, scope: Scope) -> Expectation:
         """Return what is expected there."""
-        if self.make_xml is not None and form == "xml":
-            return EFFECTS[FAILED][scope.name]
         effect = FAILED if self.effect == CONNECTION else self.effect
         return self.expected.get(scope.name) or EFFECTS[effect][scope.name]
 
-    def expected_errors(self, scope: Scope, form: str) -> tuple[Rule, ...]:
+    def expected_errors(self, scope: Scope) -> tuple[Rule, ...]:
         """Return the rules for the error counters there."""
-        own = self.make_xml is not None and form == "xml"
-        return errors(scope, "decode" if own else self.reason)
+        return errors(scope, self.reason)
 
-    def demo_fault(self, form: str) -> faults.Fault:
+    def demo_fault(self) -> faults.Fault:
         """Return the fault of the simulated panel."""
-        own = self.make_xml if form == "xml" else None
-        return (own or self.make)()
+        return self.make()
 
 
 def _status(code: int, reason: str, effect: str = FAILED) -> FaultCase:
@@ -152,8 +146,7 @@ def _of(content: HostileContent) -> FaultCase:
         CONTENT,
         None,
         content.make,
-        BOTH,
-        content.make_xml,
+        content.forms,
         content.expected,
         impossible=content.impossible,
     )

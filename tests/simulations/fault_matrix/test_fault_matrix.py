@@ -238,9 +238,7 @@ async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Observations
     panel = RestartablePanel(small_cloud())
 
     async def begin(_: MonitoredCloud) -> None:
-        panel.faults.add(
-            cell.fault.demo_fault(cell.form), **SCOPES[cell.scope].fault_arguments
-        )
+        panel.faults.add(cell.fault.demo_fault(), **SCOPES[cell.scope].fault_arguments)
 
     async def end(_: MonitoredCloud) -> None:
         (placed,) = panel.faults.active
@@ -336,8 +334,8 @@ def wrong(
 ) -> Iterator[str]:
     """Yield what a cell's scrapes say wrongly."""
     scope = SCOPES[cell.scope]
-    expected = cell.fault.expected_at(scope, cell.form)
-    counted = cell.fault.expected_errors(scope, cell.form)
+    expected = cell.fault.expected_at(scope)
+    counted = cell.fault.expected_errors(scope)
     rules: dict[str, tuple[Rule, ...]] = {
         "before": (),
         "short": (*counted, *expected.short),

@@ -94,6 +94,11 @@ BODIES: dict[str, tuple[BodyFormat, Callable[[int], str]]] = {
         "json",
         lambda n: '[{"backup":{"identifier":"' + times("\\u0041", n) + '"}}]',
     ),
+    "broken escapes": (
+        "json",
+        lambda n: '[{"backup":{"id":1,"identifier":"' + times("\\ud83d\t", n) + '"}}]',
+    ),
+    "an open text": ("json", lambda n: '["' + times('\\"', n)),
     "the same key": ("json", lambda n: "[{" + times('"backup":{},', n) + '"a":1}]'),
     "many keys": ("json", lambda n: "[{" + numbered('"k{}":{{}},', n) + '"a":1}]'),
     "empty rows": ("json", lambda n: "[" + times("{},", n) + '{"backup":{"id":1}}]'),
@@ -117,6 +122,11 @@ BODIES: dict[str, tuple[BodyFormat, Callable[[int], str]]] = {
         "xml",
         lambda n: in_backup(times("<a>", n) + times("</a>", n)),
     ),
+    "invalid characters": (
+        "xml",
+        lambda n: in_backup(f"<identifier>{times('&#1;&#xD83D;', n)}</identifier>"),
+    ),
+    "a long character": ("xml", lambda n: in_backup("<id>&#" + "0" * n + "</id>")),
     "open elements": ("xml", lambda n: times("<a>", n)),
     "the same element": ("xml", lambda n: in_backup(times("<id>1</id>", n))),
     "many elements": ("xml", lambda n: in_backup(numbered("<k{0}/>", n))),
