@@ -74,9 +74,10 @@ class BackupRow(msgspec.Struct, gc=False):
             self.id > _MAX_UINT64
             or (self.target_id or 0) > _MAX_UINT64
             or (self.disk_id or 0) > _MAX_UINT64
-            or (self.backup_server_id or 0) > _MAX_UINT64
         ):
             raise ValueError("a number of more than 64 bits")
+        if (self.backup_server_id or 0) > _MAX_UINT64:
+            self.backup_server_id = None
 
 
 class ServerRow(msgspec.Struct, gc=False):
@@ -101,8 +102,17 @@ class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     """Of the answer, with those skipped."""
 
 
-_BACKUPS = RowDecoder("backup", BackupRow)
-_SERVERS = RowDecoder("virtual_machine", ServerRow)
+# Not the target, the dates and whether it is a restore point: they decide.
+_BACKUPS = RowDecoder(
+    "backup",
+    BackupRow,
+    "backup_size locked backup_type initiated backup_server_id identifier",
+)
+_SERVERS = RowDecoder(
+    "virtual_machine",
+    ServerRow,
+    "identifier label hostname user_id hypervisor_id suspended created_at",
+)
 
 
 def decode_backups(

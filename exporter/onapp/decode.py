@@ -1,7 +1,8 @@
 """Response bodies → typed rows, from JSON and XML alike; no backup semantics.
 
 Only the fields of the row type are decoded: lists of servers contain root passwords,
-which go no further. A row that cannot be decoded is skipped, the others are kept.
+which go no further. A row that cannot be decoded is skipped, the others are kept; one
+of which only a field that describes is unreadable counts without that field.
 Characters that may not stand in a text are replaced (``repaired_json``), as old
 panels write some; that is tried only where an answer cannot be decoded as it is.
 Accepted shapes: a list of one-key objects (as all recorded panels send), a list of
@@ -69,10 +70,18 @@ class _RowId(msgspec.Struct):
 class RowDecoder(Generic[Row]):
     """Decodes lists of one row type; ``name`` is that of its element or key."""
 
-    def __init__(self, name: str, row: type[Row]) -> None:
-        """Build the decoders once: that takes longer than decoding a body."""
+    def __init__(self, name: str, row: type[Row], descriptive: str = "") -> None:
+        """Build the decoders once: that takes longer than decoding a body.
+
+        ``descriptive`` names the fields without which a row still counts.
+        """
         self.name = name
         self.row = row
+        self._descriptive_types = {
+            field.name: field.type
+            for field in msgspec.structs.fields(row)
+            if field.name in descriptive.split()
+        }
         self._field_filter = FieldFilter(frozenset(row.__struct_encode_fields__))
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
@@ -134,20 +143,38 @@ class RowDecoder(Generic[Row]):
         try:
             return self._row_decoder.decode(raw)
         except msgspec.ValidationError:
-            fields = msgspec.json.decode(raw, type=dict[str, Any])
-            return self._lenient_row(fields.get(self.name, fields))
+            fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+            if self.name in fields:
+                fields = msgspec.json.decode(
+                    fields[self.name], type=dict[str, msgspec.Raw]
+                )
+            # Only the fields in use: a list of servers contains passwords too.
+            return self._lenient_row(
+                {
+                    key: _any_value(fields[key])
+                    for key in self.row.__struct_encode_fields__
+                    if key in fields
+                }
+            )
 
-    def _lenient_row(self, fields: Any) -> Row:
+    def _lenient_row(self, fields: dict[str, Any]) -> Row:
         """Decode a row that has values in an unexpected notation."""
-        if not isinstance(fields, dict):
-            raise msgspec.ValidationError("no object")
-        # Only the fields in use: a list of servers contains passwords too.
-        used = {
-            key: _normalized(fields[key])
-            for key in self.row.__struct_encode_fields__
-            if key in fields
-        }
-        return msgspec.convert(used, self.row, strict=False)
+        used = {key: _normalized(value) for key, value in fields.items()}
+        try:
+            return msgspec.convert(used, self.row, strict=False)
+        except msgspec.ValidationError:
+            readable = {k: v for k, v in used.items() if self._is_usable(k, v)}
+            return msgspec.convert(readable, self.row, strict=False)
+
+    def _is_usable(self, field: str, value: Any) -> bool:
+        """Return False for a descriptive field that cannot be decoded."""
+        try:
+            msgspec.convert(
+                value, self._descriptive_types.get(field, Any), strict=False
+            )
+        except msgspec.ValidationError:
+            return False
+        return True
 
     def _decode_xml(self, body: bytes) -> Rows[Row]:
         return self._collect(
@@ -225,6 +252,14 @@ def _row_ids(item: Any, name: str) -> Iterator[int]:
         value = xml_value(fields.get("id")) if isinstance(fields, dict) else None
         if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             yield int(value[:20]) if isinstance(value, str) else value
+
+
+def _any_value(raw: msgspec.Raw) -> Any:
+    """Return a JSON value; what is too large for a number is nothing that fits."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        return {}
 
 
 def _normalized(value: Any) -> Any:

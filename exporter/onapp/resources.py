@@ -89,11 +89,11 @@ class RecoveryPointRow(msgspec.Struct):
     created_at: Moment | None = None
 
 
-_SCHEDULES = RowDecoder("schedule", ScheduleRow)
+_SCHEDULES = RowDecoder("schedule", ScheduleRow, "start_at failure_count")
 _DISKS = RowDecoder("disk", DiskRow)
-_TRANSACTIONS = RowDecoder("transaction", TransactionRow)
-_BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow)
-_RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow)
+_TRANSACTIONS = RowDecoder("transaction", TransactionRow, "created_at updated_at")
+_BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow, "label enabled capacity")
+_RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow, "size")
 
 
 def decode_schedules(

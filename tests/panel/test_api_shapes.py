@@ -254,7 +254,7 @@ async def test_an_empty_id_is_none(form: str, tmp_path: Path) -> None:
         ({"id": None}, "?"),
         ({"id": "not a number"}, "?"),
         ({"id": {}}, "?"),
-        ({"backup_size": "much"}, "1002"),
+        ({"marked_for_delete": "perhaps"}, "1002"),
         ({"built": "perhaps"}, "1002"),
         ({"built_at": "2027-01-15T07:00:00"}, "1002"),
         ({"target_id": "one"}, "1002"),
@@ -759,23 +759,78 @@ async def test_passwords_in_the_inventory_appear_nowhere(
     assert [secret for secret in SECRETS if secret in shown] == []
 
 
+ODD_VALUES = ("soon", "2027-01-15T07:00:00", {"a": 1}, -7.5, "1e400")
+
+
 @in_both_formats
-async def test_a_bad_server_row_is_a_server_all_the_same(
-    form: str, log: Log, tmp_path: Path
+@pytest.mark.parametrize("odd", ODD_VALUES)
+async def test_a_server_with_odd_fields_is_watched_without_them(
+    form: str, odd: Any, log: Log, tmp_path: Path
 ) -> None:
-    """It exists, though it cannot be read; one that is not listed at all is gone."""
-    panel = a_cloud(3)
+    """Also one that is new; nothing but its number is needed."""
+    panel = a_cloud(2)
+    names = ("user_id", "hypervisor_id", "suspended", "created_at")
+    row = {"id": 2, "label": "web-2", **dict.fromkeys(names, odd)}
+    answer_servers(panel, form, {"id": 1}, row)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        answer_servers(panel, form, {"id": 1}, {"id": 2, "created_at": "soon"})
-        await cloud.advance(3600.0)
-
-        assert await servers(cloud) == {1, 2}
+        assert await cloud.value("onapp_vm_poll_success", vm_id=2) == 1.0
         assert await cloud.value("onapp_panel_virtual_machines") == 2.0
-        assert await skipped(cloud, "virtual_machines") == 6.0
+        assert await skipped(cloud, "virtual_machines") == 0.0
+        assert await cloud.value("onapp_vm_created_timestamp_seconds", vm_id=2) is None
+        info = await sample_labels(cloud, "onapp_vm_info", vm_id=2)
+        assert (info["label"], info.get("user_id", "")) == ("web-2", "")
+    assert output(log, "row skipped") == []
 
-    (entry,) = output(log, "row skipped")
-    assert entry["row_id"] == "2"
-    assert entry["resource"] == "virtual_machines"
+
+@in_both_formats
+@pytest.mark.parametrize("field", ["label", "hostname", "identifier"])
+async def test_a_text_that_is_none_costs_only_that_text(
+    field: str, form: str, tmp_path: Path
+) -> None:
+    """A number, a list or an object in its place."""
+    values: tuple[Any, ...] = (7, [], {"a": "b"}, True)
+    for odd in values:
+        panel = a_cloud(2)
+        answer_servers(panel, form, {"id": 1}, {"id": 2, "user_id": 9, field: odd})
+        async with monitored(panel, tmp_path, format=form) as cloud:
+            info = await sample_labels(cloud, "onapp_vm_info", vm_id=2)
+            assert info["user_id"] == "9"
+            assert form == "xml" or info.get(field, "") == ""
+
+
+@in_both_formats
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backup_size": 310896.5},
+        {"backup_size": "much"},
+        {"locked": "perhaps"},
+        {"backup_server_id": "one"},
+        {"backup_server_id": 2**64},
+        {"backup_size": [], "initiated": {"a": 1}, "identifier": {"b": 2}},
+    ],
+)
+async def test_a_backup_with_odd_fields_counts_without_them(
+    form: str, changes: Fields, tmp_path: Path
+) -> None:
+    """It is a restore point of its target, whatever else is said of it."""
+    panel = a_cloud()
+    answer_backups(panel, form, a_backup_row(**changes))
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        last = "onapp_target_last_success_timestamp_seconds"
+        assert await cloud.value(last, target_id=101) == NOW - 3600.0
+        size = await cloud.value("onapp_backup_size_bytes", backup_id=1001)
+        assert size == (None if "backup_size" in changes else 1024**2)
+        assert await skipped(cloud) == 0.0
+
+
+async def test_a_number_that_is_too_large_costs_only_its_field(tmp_path: Path) -> None:
+    """Also where it stands in a field that is not used."""
+    panel = a_cloud()
+    body = b'[{"backup": {"id": 7, "built": true, "backup_size": 1e999, "x": -1e999}}]'
+    answer_with(panel, "json", body)
+    async with monitored(panel, tmp_path) as cloud:
+        assert await numbers(cloud) == {"7"}
 
 
 @in_both_formats

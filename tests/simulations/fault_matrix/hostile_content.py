@@ -249,7 +249,7 @@ def _big() -> HostileContent:
     )
 
 
-def _negative() -> HostileContent:
+def _sizes(name: str, size: object) -> HostileContent:
     def unknown(server: int) -> Rules:
         newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
         return (
@@ -285,14 +285,14 @@ def _negative() -> HostileContent:
         PANEL: ALL,
     }
     return HostileContent(
-        "negative sizes",
+        name,
         _changed(
             {
-                "virtual_machines": {"memory": -1},
-                "backups": {"backup_size": -1},
-                "disks": {"disk_size": -1},
-                "backup_servers": {"capacity": -1},
-                "recovery_points": {"size": -1},
+                "virtual_machines": {"memory": size},
+                "backups": {"backup_size": size},
+                "disks": {"disk_size": size},
+                "backup_servers": {"capacity": size},
+                "recovery_points": {"size": size},
             }
         ),
         _expected(words, rules),
@@ -479,7 +479,8 @@ def _without_character(body: bytes) -> bytes:
 CONTENTS = (
     _twice(),
     _big(),
-    _negative(),
+    _sizes("negative sizes", -1),
+    _sizes("sizes that are no numbers", "much"),
     _dates(1969, "1969-07-20T20:17:40Z"),
     _dates(9999, "9999-12-31T23:59:59Z"),
     _text("a label of 1 MiB", LONG, "it is shown as it is"),
