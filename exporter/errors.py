@@ -93,6 +93,8 @@ class Unauthorized(PanelError):
     """The panel refused the credentials."""
 
     reason = "unauthorized"
+    with_cookies: bool = False
+    """Whether the request carried cookies: perhaps those were refused."""
     hint = (
         "check basic_auth: the user name, and that the key is still good; more tries "
         "could lock the account, so a running exporter sends nothing until the secret "

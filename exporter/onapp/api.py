@@ -22,6 +22,7 @@ from ..errors import (
     NotFound,
     NotSent,
     PanelError,
+    Unauthorized,
     Undecodable,
     Unprocessable,
 )
@@ -315,11 +316,17 @@ class PanelApi:
             if isinstance(error, Undecodable) and error.rows_skipped:
                 self.observer.observe_skipped_rows(resource, error.rows_skipped)
             self.breaker.record_failure(credentials, error)
+            if isinstance(error, Unauthorized) and error.with_cookies:
+                # They are dropped now: a trial request decides about the credentials.
+                return await self._request(resource, path, parse, page)
             raise
         except asyncio.CancelledError:
             self.breaker.record_cancellation(credentials)
             raise
         self.breaker.record_success(credentials)
+        self.client.cookies.record_good(
+            credentials, answer.set_cookie, sent=answer.sent_cookies
+        )
         if answer.skew_seconds is not None:
             self.skew_seconds = answer.skew_seconds
         if page is None or resource != TRANSACTIONS:

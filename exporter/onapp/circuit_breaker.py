@@ -106,15 +106,8 @@ class CredentialState:
         failures = self._failures_of(credentials)
         if failures.refused and self.seconds_to_retry(credentials):
             return  # requests that were in flight together count as one attempt
-        earlier_refusals = failures.refusals
-        if self.accepted(credentials):
-            del self._accepted_by_username[credentials.username]
-            accepted_seconds = self.now() - failures.retry_at
-            earlier_refusals = (
-                0
-                if accepted_seconds >= _LONGEST_REFUSED_PAUSE_SECONDS
-                else earlier_refusals
-            )
+        self.record_unproven(credentials)
+        earlier_refusals = self._failures_of(credentials).refusals
         pause_seconds = exponential_pause(
             _REFUSED_PAUSE_SECONDS, earlier_refusals, _LONGEST_REFUSED_PAUSE_SECONDS
         )
@@ -124,6 +117,14 @@ class CredentialState:
             pause_seconds,
         )
 
+    def record_unproven(self, credentials: Credentials) -> None:
+        """Record that a trial request has to find out whether they are accepted."""
+        if self.accepted(credentials):
+            del self._accepted_by_username[credentials.username]
+            accepted_seconds = self.now() - self._failures_of(credentials).retry_at
+            if accepted_seconds >= _LONGEST_REFUSED_PAUSE_SECONDS:
+                self._failures.pop(credentials, None)
+
     def record_cancellation(self, credentials: Credentials, owner: object) -> None:
         """Record that a request was cancelled before its answer.
 
@@ -131,7 +132,7 @@ class CredentialState:
         trial request itself was cancelled, the next one waits, longer each time.
         """
         if self.accepted(credentials):
-            del self._accepted_by_username[credentials.username]
+            self.record_unproven(credentials)
         elif self.holds_trial(credentials, owner):
             failures = self._failures_of(credentials)
             pause_seconds = exponential_pause(
@@ -242,7 +243,9 @@ class CircuitBreaker:
 
     def record_failure(self, credentials: Credentials, error: PanelError) -> None:
         """Record a failed request; some errors still prove the credentials."""
-        if isinstance(error, Unauthorized):
+        if isinstance(error, Unauthorized) and error.with_cookies:
+            self.credential_state.record_unproven(credentials)
+        elif isinstance(error, Unauthorized):
             self.credential_state.record_refusal(credentials)
         elif error.authenticated:
             self.record_success(credentials)

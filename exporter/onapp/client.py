@@ -14,8 +14,6 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -42,7 +40,9 @@ from ..errors import (
     Unprocessable,
     Unreachable,
 )
+from .cookies import Cookies, parse_cookies
 from .error_body import error_text, one_line
+from .http_date import unix_seconds
 
 _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
@@ -77,10 +77,14 @@ class Answer:
     """Whether there was any paging header; without one the list is complete."""
     skew_seconds: float | None
     """The panel's clock minus the local one."""
+    set_cookie: tuple[str, ...] = field(repr=False)
+    """The ``Set-Cookie`` headers."""
+    sent_cookies: bool
+    """Whether the request carried cookies."""
 
 
 class Sessions(NamedTuple):
-    """The HTTP sessions of one panel; they share their cookies."""
+    """The HTTP sessions of one panel; neither keeps cookies."""
 
     keep_alive: aiohttp.ClientSession
     """Reuses connections, and sets ``Attempt.reused`` when it does."""
@@ -113,6 +117,7 @@ class Client:
     observer: ResponseObserver
     clock: Clock
     heartbeat: Heartbeat
+    cookies: Cookies
     proxy_url: str | None = field(default=None, repr=False)
     """May contain a password."""
     server_name: str | None = None
@@ -127,10 +132,36 @@ class Client:
         query: Mapping[str, str] | None = None,
         etag: str | None = None,
     ) -> Answer:
-        """Return the answer to ``GET path``; raises only PanelError."""
+        """Return the answer to ``GET path``; raises only PanelError.
+
+        An answer that is about the cookies makes it ask once more without them; after
+        401 the circuit breaker decides about that.
+        """
+        headers = self._headers(credentials, etag)
+        cookies = self.cookies.header(credentials)
+        if cookies is not None:
+            try:
+                return await self._get(
+                    path, {**headers, "Cookie": cookies}, credentials, resource, query
+                )
+            except PanelError as error:
+                if isinstance(error, Unauthorized):
+                    error.with_cookies = True
+                if not self.cookies.reject(error):
+                    raise
+        return await self._get(path, headers, credentials, resource, query)
+
+    async def _get(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        resource: str,
+        query: Mapping[str, str] | None,
+    ) -> Answer:
+        """Send a request in time; translate the errors of the HTTP library."""
         try:
             async with self._timeout():
-                headers = self._headers(credentials, etag)
                 return await self._request(path, headers, credentials, resource, query)
         except TimeoutError:
             raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
@@ -179,6 +210,8 @@ class Client:
                 f"X-{key}" in response.headers for key in _PAGING_HEADERS
             ),
             skew_seconds=_skew_seconds(response.headers, (sent_at + received_at) / 2),
+            set_cookie=_set_cookie(response),
+            sent_cookies="Cookie" in headers,
         )
 
     async def _send(
@@ -239,22 +272,35 @@ class Client:
         if response.status in (401, 407):
             return ""
         body = await _read_at_most(response, _MAX_ERROR_BYTES)
-        secrets = [*credentials.password_forms(), *self._other_secrets()]
+        secrets = [
+            *credentials.password_forms(),
+            *self._proxy_secrets(),
+            *self._cookie_secrets(response),
+        ]
         return error_text(body, self.body_format, secrets=secrets)
 
-    def _other_secrets(self) -> Iterator[str]:
-        """Yield the other secrets of a request: the proxy's account and cookies."""
+    def _proxy_secrets(self) -> Iterator[str]:
         proxy = yarl.URL(self.proxy_url or "")
         if proxy.user or proxy.password:
             yield from Credentials(
                 proxy.user or "", proxy.password or ""
             ).password_forms()
-        for cookie in self.sessions.keep_alive.cookie_jar:
-            if len(cookie.value) >= _MIN_SESSION_LENGTH:
-                yield cookie.value
+
+    def _cookie_secrets(self, response: aiohttp.ClientResponse) -> Iterator[str]:
+        """Yield the values of the cookies that were sent, are kept or are new."""
+        sent = response.request_info.headers.get("Cookie", "").split("; ")
+        known = (cookie.value for cookie in parse_cookies(sent))
+        new = (cookie.value for cookie in parse_cookies(_set_cookie(response)))
+        for value in (*self.cookies.values(), *known, *new):
+            if len(value) >= _MIN_SESSION_LENGTH:
+                yield value
 
 
 _PAGING_HEADERS = ("Page", "Limit", "Total")
+
+
+def _set_cookie(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    return tuple(response.headers.getall("Set-Cookie", ()))
 
 
 def _connection_error(error: OSError) -> str:
@@ -311,37 +357,24 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
     if seconds is not None:
         return float(seconds)
     retry_at, now = (
-        _unix_seconds(headers.get("Retry-After")),
-        _unix_seconds(headers.get("Date")),
+        unix_seconds(headers.get("Retry-After")),
+        unix_seconds(headers.get("Date")),
     )
     return None if retry_at is None or now is None else max(0.0, retry_at - now)
 
 
 def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | None:
-    panel_time = _unix_seconds(headers.get("Date"))
+    panel_time = unix_seconds(headers.get("Date"))
     # The header has whole seconds: on average it is half a second too low.
     return None if panel_time is None else panel_time + 0.5 - local_time
-
-
-@lru_cache(maxsize=8)  # many responses have the same second
-def _unix_seconds(value: str | None) -> float | None:
-    try:
-        return None if value is None else parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 _USER_AGENT = "onapp-backup-exporter/{version}"
 
 
 def open_sessions(panel: Panel, version: str) -> Sessions:
-    """Return the sessions of one panel; raise ConfigError if its TLS is unusable.
-
-    They keep the panel's session cookie, even if the host is an IP address: without
-    it each request would open a new session on the panel.
-    """
+    """Return the sessions of one panel; raise ConfigError if its TLS is unusable."""
     ssl_context = _ssl_context(panel)
-    cookies = aiohttp.CookieJar(unsafe=True)
 
     def new_session(*, single_use: bool) -> aiohttp.ClientSession:
         limit = panel.poll.concurrency
@@ -349,7 +382,7 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
             connector=aiohttp.TCPConnector(
                 limit=limit, ssl=ssl_context, force_close=single_use
             ),
-            cookie_jar=cookies,
+            cookie_jar=aiohttp.DummyCookieJar(),  # Cookies keeps them
             headers={"User-Agent": _USER_AGENT.format(version=version)},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,

@@ -27,6 +27,7 @@ from ..model.transaction_log import TransactionLog
 from ..onapp.api import PanelApi, ReadObserver
 from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
 from ..onapp.client import Client, ResponseObserver, Sessions, open_sessions
+from ..onapp.cookies import Cookies
 from ..onapp.paging import ROWS_PER_PAGE, Listed
 from .collectors import Collectors
 from .inventory import Inventory
@@ -115,6 +116,8 @@ class PollerManager:
                 {task.panel.name for task in created} - self.panel_tasks.keys()
             )
             raise
+        for task in kept.values():
+            task.poller.api.client.cookies.clear()
         removed = [
             task
             for name, task in self.panel_tasks.items()
@@ -171,6 +174,12 @@ class PollerManager:
             observer=counters,
             clock=self.clock,
             heartbeat=heartbeat,
+            cookies=Cookies(
+                base_path=panel.url.path,
+                https=panel.url.scheme == "https",
+                interval_seconds=panel.poll.interval,
+                clock=self.clock,
+            ),
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
             server_name=panel.tls.server_name,
         )

@@ -16,6 +16,7 @@ from exporter.config.secrets import Account, LiteralSecret
 from exporter.onapp.api import PanelApi
 from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState
 from exporter.onapp.client import Client, Sessions
+from exporter.onapp.cookies import Cookies
 
 
 class IgnoredCounts:
@@ -52,6 +53,7 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
         ways = Sessions(keep_alive=session, single_use=session)
         clock = SystemClock()
         client = Client(
-            ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)
+            *(ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)),
+            Cookies(url.path, https=False, interval_seconds=900.0, clock=clock),
         )
         yield PanelApi("cp", client, breaker, account, IgnoredCounts())

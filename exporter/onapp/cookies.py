@@ -1,0 +1,155 @@
+"""The cookies of one panel: few, sent back as they came, and dropped when refused.
+
+A panel opens a session for every request without its cookie. Balancers and portals in
+front of it set cookies too, and may refuse later what they have set.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..clock import Clock
+from ..config.secrets import Credentials
+from ..errors import (
+    PanelError,
+    ProxyRefused,
+    Redirected,
+    Unauthorized,
+    UnexpectedStatus,
+)
+from .http_date import unix_seconds
+
+_MAX_COOKIES = 8
+_MAX_BYTES = 4096
+"""Of all cookies together: servers limit a request's headers to 8 kB."""
+_REPEATED_STATUSES = (400, 413, 431)
+"""Answers to a request whose headers are too long, or cannot be parsed."""
+_PAIR = re.compile(r"[!-:<>-~]+=[ -:<-~]*")
+"""What can be sent back as it came."""
+
+
+class Cookie(NamedTuple):
+    """One cookie of a ``Set-Cookie`` header."""
+
+    name: str
+    value: str
+    attributes: dict[str, str]
+    """By name in lower case."""
+
+    def expires_at(self, now: float) -> float:
+        """Return the Unix time from which it must not be sent."""
+        max_age = self.attributes.get("max-age", "")
+        if re.fullmatch(r"-?[0-9]{1,15}", max_age):
+            return now + int(max_age)
+        expires_at = unix_seconds(self.attributes.get("expires"))
+        return math.inf if expires_at is None else expires_at
+
+    def is_for(self, base_path: str, *, https: bool) -> bool:
+        """Return whether it may be sent with every request below ``base_path``."""
+        path = self.attributes.get("path", "")
+        if not path.startswith("/"):
+            path = "/"
+        covers = f"{base_path.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")
+        return covers and (https or "secure" not in self.attributes)
+
+
+def parse_cookies(headers: Iterable[str]) -> Iterator[Cookie]:
+    """Return the cookies of ``Set-Cookie`` headers; those without a name are left."""
+    for header in headers:
+        pair, *rest = header.split(";")
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        attributes = (part.partition("=") for part in rest)
+        if _PAIR.fullmatch(f"{name}{equals}{value}"):
+            yield Cookie(
+                name, value, {k.strip().lower(): v.strip() for k, _, v in attributes}
+            )
+
+
+@dataclass(slots=True, eq=False)
+class Cookies:
+    """The cookies that are sent to one panel."""
+
+    base_path: str
+    https: bool
+    interval_seconds: float
+    """For how long no cookies are kept after some were refused."""
+    clock: Clock
+    _kept: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
+    """Value and end by name, the one that was set last at the end."""
+    _credentials: Credentials | None = field(default=None, repr=False)
+    """Whose they are."""
+    _good_at: float = -math.inf
+    """Monotonic time of the last good answer to a request with them."""
+    _closed_until: float = -math.inf
+
+    def header(self, credentials: Credentials) -> str | None:
+        """Return the value of the ``Cookie`` header; None: there is nothing to send."""
+        if credentials != self._credentials:
+            return None
+        now = self.clock.time()
+        kept = ((name, value) for name, (value, end) in self._kept.items() if end > now)
+        return "; ".join(f"{name}={value}" for name, value in kept) or None
+
+    def record_good(
+        self, credentials: Credentials, set_cookie: Iterable[str], *, sent: bool
+    ) -> None:
+        """Keep the cookies of a good answer; ``sent``: the request carried some."""
+        now = self.clock.monotonic()
+        if now < self._closed_until:
+            return
+        if credentials != self._credentials:
+            self.clear()
+            self._credentials = credentials
+        elif sent:
+            self._good_at = now
+        for cookie in parse_cookies(set_cookie):
+            if cookie.is_for(self.base_path, https=self.https):
+                self._keep(cookie)
+
+    def reject(self, error: PanelError) -> bool:
+        """Drop cookies that a request carried in vain; return whether to repeat it.
+
+        Errors that have other causes than the cookies count only if no request with
+        them was good in the last interval.
+        """
+        now = self.clock.monotonic()
+        repeatable = isinstance(error, Redirected) or (
+            isinstance(error, UnexpectedStatus) and error.status in _REPEATED_STATUSES
+        )
+        suspected = repeatable or isinstance(error, Unauthorized)
+        good_lately = now - self._good_at < self.interval_seconds
+        if isinstance(error, ProxyRefused) or (good_lately and not suspected):
+            return False
+        first = now >= self._closed_until  # of those that were in flight together
+        self.clear()
+        self._closed_until = now + self.interval_seconds
+        return repeatable and first
+
+    def clear(self) -> None:
+        """Drop all cookies."""
+        self._kept.clear()
+        self._credentials, self._good_at = None, -math.inf
+
+    def values(self) -> Iterator[str]:
+        """Return the values of all cookies: they are secrets."""
+        return (value for value, _ in self._kept.values())
+
+    def _keep(self, cookie: Cookie) -> None:
+        self._kept.pop(cookie.name, None)
+        now = self.clock.time()
+        expires_at = cookie.expires_at(now)
+        if expires_at > now and _length(cookie.name, cookie.value) <= _MAX_BYTES:
+            self._kept[cookie.name] = cookie.value, expires_at
+        while len(self._kept) > _MAX_COOKIES or self._length() > _MAX_BYTES:
+            del self._kept[next(iter(self._kept))]
+
+    def _length(self) -> int:
+        return sum(_length(name, value) for name, (value, _) in self._kept.items())
+
+
+def _length(name: str, value: str) -> int:
+    return len(f"{name}={value}; ")
