@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+import msgspec
 import structlog
 
 from ..config.schema import BodyFormat
@@ -312,10 +313,10 @@ class PanelApi:
             response = await self._decode(answer, cached, parse)
         except PanelError as error:
             error.args = (f"GET /{path}.{self.client.body_format}: {error}",)
-            self.observer.observe_error(resource, error.reason)
-            if isinstance(error, Undecodable) and error.rows_skipped:
-                self.observer.observe_skipped_rows(resource, error.rows_skipped)
+            self._observe_error(resource, error)
             self.breaker.record_failure(credentials, error)
+            if cached is not None:  # perhaps the ETag was refused
+                self._cache[key] = msgspec.structs.replace(cached, etag=None)
             if isinstance(error, Unauthorized) and error.with_cookies:
                 # They are dropped now: a trial request decides about the credentials.
                 return await self._request(resource, path, parse, page)
@@ -332,6 +333,11 @@ class PanelApi:
         if page is None or resource != TRANSACTIONS:
             self._cache[key] = response
         return response
+
+    def _observe_error(self, resource: str, error: PanelError) -> None:
+        self.observer.observe_error(resource, error.reason)
+        if isinstance(error, Undecodable) and error.rows_skipped:
+            self.observer.observe_skipped_rows(resource, error.rows_skipped)
 
     async def _decode(
         self,

@@ -8,6 +8,7 @@ be closed, aiohttp retries a GET once, but possibly on another closed connection
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from base64 import b64encode
@@ -49,6 +50,7 @@ _MEDIA_TYPES = {
     "xml": ("application/xml", "text/xml"),
 }
 _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 4096
 _MIN_SESSION_LENGTH = 8
@@ -203,7 +205,7 @@ class Client:
                 self.observer.observe_response(resource, response.status, seconds)
         return Answer(
             body=body,
-            etag=response.headers.get("ETag") or None,
+            etag=_etag(response.headers),
             limit=_integer(response.headers, "X-Limit"),
             total=_integer(response.headers, "X-Total"),
             has_paging_headers=any(
@@ -297,6 +299,12 @@ class Client:
 
 
 _PAGING_HEADERS = ("Page", "Limit", "Total")
+
+
+def _etag(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the ETag if it is one, and can be sent back (RFC 9110)."""
+    etag = headers.get("ETag", "")
+    return etag if _ETAG.fullmatch(etag) else None
 
 
 def _set_cookie(response: aiohttp.ClientResponse) -> tuple[str, ...]:
