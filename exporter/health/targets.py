@@ -181,7 +181,8 @@ def _summarize_target(
             failed_at,
         ),
         oldest_locked_at=min(
-            (completed_at(b) or 0.0 for b in backups if b.locked), default=None
+            (at for b in backups if b.locked and (at := completed_at(b)) is not None),
+            default=None,
         ),
         expected_interval=None
         if obsolete

@@ -48,8 +48,11 @@ def backup_info_rows(server: ServerView) -> Iterator[Row[int]]:
 
 
 def age_seconds(time: float, timestamp: float) -> int:
-    """Return the age of a timestamp in whole seconds, the resolution of panels."""
-    return floor(time) - floor(timestamp)
+    """Return the age of a timestamp in whole seconds, the resolution of panels.
+
+    It is 0 while the panel's clock is ahead.
+    """
+    return max(0, floor(time) - floor(timestamp))
 
 
 _BACKUPS: tuple[Family, ...] = (

@@ -112,7 +112,7 @@ class CacheBlock:
             "q", b"".join(entry.timestamps for entry in self.entries.values())
         )
         return deflated_text(
-            text.inflate() % tuple([now - timestamp for timestamp in timestamps])
+            text.inflate() % tuple([now - at if at < now else 0 for at in timestamps])
         )
 
     def _splice(self, index: int, texts: Sequence[tuple[int, bytes]]) -> None:

@@ -222,7 +222,7 @@ class TransactionLog:
 
     def _was_open(self, row: Transaction) -> bool:
         before = self.open_transactions.get(row.id)
-        return before is not None and before.created_at == row.created_at
+        return before is not None and before.created_at in (None, row.created_at)
 
     def _is_new(self, row: Transaction) -> bool:
         """Return whether a row was added to the log since the last read."""

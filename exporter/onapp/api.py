@@ -78,7 +78,7 @@ _MAX_INLINE_BYTES: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1
 """Bodies up to this size are decoded in a few milliseconds, without a thread."""
 
 T = TypeVar("T")
-Parse: TypeAlias = Callable[[bytes, BodyFormat], Parsed[Any]]
+Parse: TypeAlias = Callable[[bytes, BodyFormat, float], Parsed[Any]]
 log = structlog.get_logger()
 
 
@@ -120,7 +120,7 @@ class PanelApi:
             response = await self._request(
                 VERSION,
                 "version",
-                lambda body: decode_version(body, self.client.body_format),
+                lambda body, _: decode_version(body, self.client.body_format),
             )
         except (Forbidden, NotFound, Unprocessable):
             return None
@@ -136,7 +136,7 @@ class PanelApi:
         response = await self._request(
             VIRTUAL_MACHINES,
             path,
-            lambda body: decode_server(body, self.client.body_format),
+            lambda body, latest: decode_server(body, self.client.body_format, latest),
         )
         return response.content
 
@@ -249,7 +249,10 @@ class PanelApi:
     ) -> DecodedResponse[Parsed[Any]]:
         """Return one list or page; report the rows that cannot be used."""
         response: DecodedResponse[Parsed[Any]] = await self._request(
-            resource, path, lambda body: parse(body, self.client.body_format), page
+            resource,
+            path,
+            lambda body, latest: parse(body, self.client.body_format, latest),
+            page,
         )
         if response.had_body:
             context = {} if vm_id is None else {"vm_id": vm_id}
@@ -293,7 +296,7 @@ class PanelApi:
         self,
         resource: str,
         path: str,
-        parse: Callable[[bytes], T],
+        parse: Callable[[bytes, float], T],
         page: int | None = None,
     ) -> DecodedResponse[T]:
         """Send a request, record its outcome; raise NotSent if it is blocked."""
@@ -301,7 +304,7 @@ class PanelApi:
         if credentials is None:
             raise NotSent(f"{self.panel} is left alone for now")
         key = _key(path, page)
-        cached: DecodedResponse[T] | None = self._cache.get(key)
+        cached: DecodedResponse[T] | None = self._cached(key)
         try:
             answer = await self.client.get(
                 path,
@@ -334,6 +337,13 @@ class PanelApi:
             self._cache[key] = response
         return response
 
+    def _cached(self, key: str) -> DecodedResponse[Any] | None:
+        """Return the last response, unless a date in it may no longer be future."""
+        cached = self._cache.get(key)
+        if cached is not None and getattr(cached.content, "any_in_future", False):
+            return None
+        return cached
+
     def _observe_error(self, resource: str, error: PanelError) -> None:
         self.observer.observe_error(resource, error.reason)
         if isinstance(error, Undecodable) and error.rows_skipped:
@@ -343,7 +353,7 @@ class PanelApi:
         self,
         answer: Answer,
         cached: DecodedResponse[T] | None,
-        parse: Callable[[bytes], T],
+        parse: Callable[[bytes, float], T],
     ) -> DecodedResponse[T]:
         """Decode an answer; in a thread if it would block the event loop for long."""
         if len(answer.body or b"") <= _MAX_INLINE_BYTES[self.client.body_format]:

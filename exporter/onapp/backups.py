@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from math import inf
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -100,6 +101,8 @@ class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     skipped: tuple[SkippedRow, ...]
     row_count: int
     """Of the answer, with those skipped."""
+    any_in_future: bool = False
+    """Whether a date was ignored that may be right when it is decoded later."""
 
 
 # Not the target, the dates and whether it is a restore point: they decide.
@@ -116,9 +119,13 @@ _SERVERS = RowDecoder(
 
 
 def decode_backups(
-    body: bytes, body_format: BodyFormat, *, vm_id: int
+    body: bytes, body_format: BodyFormat, latest: float = inf, *, vm_id: int
 ) -> Parsed[PackedBackups]:
-    """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list."""
+    """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list.
+
+    Dates after ``latest`` are none, here and in all lists.
+    """
+    dates = Dates(latest)
     decoded = _BACKUPS.decode(body, body_format)
     backups_by_id: dict[int, Backup] = {}
     repeated: list[SkippedRow] = []
@@ -126,30 +133,36 @@ def decode_backups(
         if row.id in backups_by_id:
             repeated.append(SkippedRow(str(row.id), "the id stands in the list twice"))
         else:
-            backups_by_id[row.id] = _backup(row, vm_id)
+            backups_by_id[row.id] = _backup(row, vm_id, dates)
     skipped = (*decoded.skipped, *repeated)
     return Parsed(
-        packed(backups_by_id.values()), skipped, len(backups_by_id) + len(skipped)
+        packed(backups_by_id.values()),
+        skipped,
+        len(backups_by_id) + len(skipped),
+        dates.any_in_future,
     )
 
 
-def decode_servers(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Server, ...]]:
+def decode_servers(
+    body: bytes, body_format: BodyFormat, latest: float = inf
+) -> Parsed[tuple[Server, ...]]:
     """Decode ``/virtual_machines``; raise Undecodable if it is no list.
 
     Of a server that is listed twice, the first row counts.
     """
-    decoded = _SERVERS.decode(body, body_format)
-    servers_by_id = {row.id: _server(row) for row in reversed(decoded.rows)}
+    decoded, dates = _SERVERS.decode(body, body_format), Dates(latest)
+    servers_by_id = {row.id: _server(row, dates) for row in reversed(decoded.rows)}
     row_count = len(decoded.rows) + len(decoded.skipped)
-    return Parsed(tuple(reversed(servers_by_id.values())), decoded.skipped, row_count)
+    servers = tuple(reversed(servers_by_id.values()))
+    return Parsed(servers, decoded.skipped, row_count, dates.any_in_future)
 
 
-def decode_server(body: bytes, body_format: BodyFormat) -> Server:
+def decode_server(body: bytes, body_format: BodyFormat, latest: float = inf) -> Server:
     """Decode ``/virtual_machines/:id``; raise Undecodable if it has no server."""
     decoded = _SERVERS.decode(body, body_format)
     if not decoded.rows:
         raise Undecodable("no virtual_machine in the answer")
-    return _server(decoded.rows[0])
+    return _server(decoded.rows[0], Dates(latest))
 
 
 def decode_version(body: bytes, body_format: BodyFormat) -> str:
@@ -176,7 +189,7 @@ def _xml_version(body: bytes) -> object:
     return xml_value(content)
 
 
-def _backup(row: BackupRow, vm_id: int) -> Backup:
+def _backup(row: BackupRow, vm_id: int, dates: Dates) -> Backup:
     backup_type, initiated = _type_and_initiator(row)
     return Backup(  # by position, for speed: this runs for every row of every answer
         row.id,
@@ -185,8 +198,8 @@ def _backup(row: BackupRow, vm_id: int) -> Backup:
         row.locked is True,
         row.marked_for_delete is True,
         _size_bytes(row.backup_size),
-        unix_seconds(row.created_at),
-        unix_seconds(row.built_at),
+        dates.unix_seconds(row.created_at),
+        dates.unix_seconds(row.built_at),
         backup_type,
         initiated,
         row.identifier or "",
@@ -230,6 +243,26 @@ def plausible(amount: Amount | None) -> Amount | None:
     return amount if amount is not None and 0 <= amount < _MAX_EXACT_FLOAT else None
 
 
+class Dates:
+    """Converts dates to Unix seconds, and notes whether one was in the future."""
+
+    __slots__ = ("any_in_future", "latest")
+
+    def __init__(self, latest: float) -> None:
+        """Accept dates up to ``latest``."""
+        self.latest = latest
+        self.any_in_future = False
+
+    def unix_seconds(self, moment: datetime | None) -> int | float | None:
+        """Return a date that has passed; one in the future is no date."""
+        timestamp = unix_seconds(moment)
+        if timestamp is None or timestamp <= self.latest:
+            return timestamp
+        # As the newest success it would say until then that all is well.
+        self.any_in_future = True
+        return None
+
+
 def unix_seconds(moment: datetime | None) -> int | float | None:
     """Return a moment in Unix seconds, or None if it is implausible.
 
@@ -244,7 +277,7 @@ def unix_seconds(moment: datetime | None) -> int | float | None:
     return timestamp if moment.microsecond else int(timestamp)
 
 
-def _server(row: ServerRow) -> Server:
+def _server(row: ServerRow, dates: Dates) -> Server:
     return Server(
         id=row.id,
         identifier=row.identifier or "",
@@ -253,5 +286,5 @@ def _server(row: ServerRow) -> Server:
         user_id=row.user_id,
         hypervisor_id=row.hypervisor_id,
         suspended=row.suspended,
-        created_at=unix_seconds(row.created_at),
+        created_at=dates.unix_seconds(row.created_at),
     )

@@ -53,6 +53,8 @@ _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 4096
+_FUTURE_SECONDS = 300.0
+"""A date may be so much after the panel's clock: its hosts have clocks too."""
 _MIN_SESSION_LENGTH = 8
 """A shorter cookie is no session secret, and may be a common word."""
 
@@ -83,6 +85,8 @@ class Answer:
     """The ``Set-Cookie`` headers."""
     sent_cookies: bool
     """Whether the request carried cookies."""
+    latest_date: float
+    """Later dates are none: by the panel's clock, or ours if it does not say."""
 
 
 class Sessions(NamedTuple):
@@ -203,6 +207,7 @@ class Client:
             finally:
                 seconds = time.perf_counter() - started
                 self.observer.observe_response(resource, response.status, seconds)
+        skew_seconds = _skew_seconds(response.headers, (sent_at + received_at) / 2)
         return Answer(
             body=body,
             etag=_etag(response.headers),
@@ -211,7 +216,8 @@ class Client:
             has_paging_headers=any(
                 f"X-{key}" in response.headers for key in _PAGING_HEADERS
             ),
-            skew_seconds=_skew_seconds(response.headers, (sent_at + received_at) / 2),
+            skew_seconds=skew_seconds,
+            latest_date=received_at + (skew_seconds or 0.0) + _FUTURE_SECONDS,
             set_cookie=_set_cookie(response),
             sent_cookies="Cookie" in headers,
         )

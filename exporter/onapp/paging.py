@@ -90,7 +90,9 @@ class DecodedResponse(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
 
 def decode_response(
-    answer: Answer, cached: DecodedResponse[T] | None, parse: Callable[[bytes], T]
+    answer: Answer,
+    cached: DecodedResponse[T] | None,
+    parse: Callable[[bytes, float], T],
 ) -> DecodedResponse[T]:
     """Decode an answer; reuse the cached content if it is unchanged."""
     if answer.body is not None:
@@ -100,7 +102,7 @@ def decode_response(
         if cached is not None and cached.digest == digest:
             content = cached.content
         else:
-            content = parse(answer.body)
+            content = parse(answer.body, answer.latest_date)
         return DecodedResponse(
             content,
             answer.etag,

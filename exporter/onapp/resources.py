@@ -8,6 +8,7 @@ to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TypeVar
 
 import msgspec
@@ -24,7 +25,7 @@ from ..model.entities import (
     Target,
     Transaction,
 )
-from .backups import Moment, Parsed, plausible, unix_seconds
+from .backups import Dates, Moment, Parsed, plausible, unix_seconds
 from .decode import RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -97,37 +98,43 @@ _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow, "size")
 
 
 def decode_schedules(
-    body: bytes, body_format: BodyFormat
+    body: bytes, body_format: BodyFormat, latest: float = inf
 ) -> Parsed[tuple[Schedule, ...]]:
     """Decode a list of schedules, of any action."""
-    return _decode(_SCHEDULES, body, body_format, _schedule)
+    return _decode(_SCHEDULES, body, body_format, latest, _schedule)
 
 
-def decode_disks(body: bytes, body_format: BodyFormat) -> Parsed[tuple[Disk, ...]]:
+def decode_disks(
+    body: bytes, body_format: BodyFormat, latest: float = inf
+) -> Parsed[tuple[Disk, ...]]:
     """Decode a list of disks."""
-    return _decode(_DISKS, body, body_format, _disk)
+    return _decode(_DISKS, body, body_format, latest, _disk)
 
 
 def decode_transactions(
-    body: bytes, body_format: BodyFormat
+    body: bytes, body_format: BodyFormat, latest: float = inf
 ) -> Parsed[tuple[Transaction, ...]]:
     """Decode a list of transactions."""
-    return _decode(_TRANSACTIONS, body, body_format, _transaction)
+    return _decode(_TRANSACTIONS, body, body_format, latest, _transaction)
 
 
 def decode_backup_servers(
-    body: bytes, body_format: BodyFormat
+    body: bytes, body_format: BodyFormat, latest: float = inf
 ) -> Parsed[tuple[BackupServer, ...]]:
     """Decode ``/settings/backup_servers``."""
-    return _decode(_BACKUP_SERVERS, body, body_format, _backup_server)
+    return _decode(_BACKUP_SERVERS, body, body_format, latest, _backup_server)
 
 
 def decode_recovery_points(
-    body: bytes, body_format: BodyFormat, *, vm_id: int
+    body: bytes, body_format: BodyFormat, latest: float = inf, *, vm_id: int
 ) -> Parsed[tuple[RecoveryPoint, ...]]:
     """Decode ``/virtual_machines/:id/backups/recovery_points``."""
     return _decode(
-        _RECOVERY_POINTS, body, body_format, lambda row: _recovery_point(row, vm_id)
+        _RECOVERY_POINTS,
+        body,
+        body_format,
+        latest,
+        lambda row, dates: _recovery_point(row, vm_id, dates),
     )
 
 
@@ -135,19 +142,22 @@ def _decode(
     decoder: RowDecoder[Row],
     body: bytes,
     body_format: BodyFormat,
-    convert: Callable[[Row], Value],
+    latest: float,
+    convert: Callable[[Row, Dates], Value],
 ) -> Parsed[tuple[Value, ...]]:
-    decoded = decoder.decode(body, body_format)
+    decoded, dates = decoder.decode(body, body_format), Dates(latest)
     row_count = len(decoded.rows) + len(decoded.skipped)
     values_by_id: dict[int, Value] = {}
-    for value in map(convert, decoded.rows):
+    for value in (convert(row, dates) for row in decoded.rows):
         values_by_id.setdefault(
             value.id, value
         )  # a second one would duplicate its series
-    return Parsed(tuple(values_by_id.values()), decoded.skipped, row_count)
+    return Parsed(
+        tuple(values_by_id.values()), decoded.skipped, row_count, dates.any_in_future
+    )
 
 
-def _schedule(row: ScheduleRow) -> Schedule:
+def _schedule(row: ScheduleRow, _: Dates) -> Schedule:
     return Schedule(
         id=row.id,
         action=row.action or AUTOBACKUP,
@@ -160,7 +170,7 @@ def _schedule(row: ScheduleRow) -> Schedule:
     )
 
 
-def _disk(row: DiskRow) -> Disk:
+def _disk(row: DiskRow, _: Dates) -> Disk:
     return Disk(
         id=row.id,
         vm_id=row.virtual_machine_id,
@@ -169,7 +179,7 @@ def _disk(row: DiskRow) -> Disk:
     )
 
 
-def _transaction(row: TransactionRow) -> Transaction:
+def _transaction(row: TransactionRow, dates: Dates) -> Transaction:
     of_backup = row.parent_type == "Backup"
     vm_id = row.associated_object_id
     if row.associated_object_type not in _SERVER_TYPES:
@@ -182,12 +192,12 @@ def _transaction(row: TransactionRow) -> Transaction:
         status=row.status or "",
         vm_id=vm_id,
         backup_id=row.parent_id if of_backup else None,
-        created_at=unix_seconds(row.created_at),
-        updated_at=unix_seconds(row.updated_at),
+        created_at=dates.unix_seconds(row.created_at),
+        updated_at=dates.unix_seconds(row.updated_at),
     )
 
 
-def _backup_server(row: BackupServerRow) -> BackupServer:
+def _backup_server(row: BackupServerRow, _: Dates) -> BackupServer:
     # The panel's "GB" are GiB: it divides its KiB twice by 1024 to show them.
     capacity = plausible(row.capacity)
     return BackupServer(
@@ -198,11 +208,11 @@ def _backup_server(row: BackupServerRow) -> BackupServer:
     )
 
 
-def _recovery_point(row: RecoveryPointRow, vm_id: int) -> RecoveryPoint:
+def _recovery_point(row: RecoveryPointRow, vm_id: int, dates: Dates) -> RecoveryPoint:
     return RecoveryPoint(
         id=row.id,
         vm_id=vm_id,
         size_bytes=plausible(row.size),
         built=row.state == "built",
-        created_at=unix_seconds(row.created_at),
+        created_at=dates.unix_seconds(row.created_at),
     )

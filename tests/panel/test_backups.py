@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -928,3 +930,53 @@ async def test_a_date_that_cannot_be_true_is_left_out(
         assert await cloud.value("onapp_backup_built", backup_id=1002) == 1.0
         assert await cloud.series("onapp_backup_age_seconds", backup_id=1002) == {}
         assert await cloud.value(last) == NOW - HOUR
+
+
+@in_both_formats
+@pytest.mark.parametrize("ahead", [301.0, HOUR, 200 * DAY])
+@pytest.mark.parametrize("built", [True, False])
+async def test_a_date_after_the_panels_clock_is_none_until_it_has_passed(
+    ahead: float,
+    built: bool,  # noqa: FBT001  # of the row
+    form: str,
+    tmp_path: Path,
+) -> None:
+    """The row counts, but it is neither the newest success nor pending."""
+    panel = a_cloud()
+    date = Timestamp(datetime.fromtimestamp(NOW + ahead, UTC).isoformat())
+    row = a_backup_row(
+        id=1002,
+        built=built,
+        locked=True,
+        created_at=date,
+        built_at=date if built else None,
+    )
+    answer_backups(panel, form, a_backup_row(), row)
+    async with monitored(panel, tmp_path, format=form) as cloud:
+        last = "onapp_target_last_success_timestamp_seconds"
+        pending = "onapp_target_oldest_pending_timestamp_seconds"
+        assert await cloud.value(last) == NOW - HOUR
+        assert await cloud.series(pending) == {}
+        assert await cloud.value("onapp_vm_backups", state="built") == 1 + built
+        assert await cloud.value("onapp_target_locked_backups") == 1.0
+        assert await cloud.series("onapp_backup_age_seconds", backup_id=1002) == {}
+        shown = json.loads((await cloud.get("/api/v1/status"))[1])
+        (server,) = shown["servers"]
+        assert server["state"] not in ("locked", "stuck", "stuck_long")
+        if ahead < DAY:
+            await cloud.advance(2 * HOUR)
+            assert (await cloud.series(pending) == {}) is built
+            assert await cloud.value(last) == NOW + (ahead if built else -HOUR)
+
+
+async def test_the_panels_clock_decides_which_date_is_in_the_future(
+    tmp_path: Path,
+) -> None:
+    """It is two hours ahead: what it says is right, and no age is negative."""
+    panel = a_cloud(date_skew_seconds=2 * HOUR)
+    date = Timestamp(datetime.fromtimestamp(NOW + HOUR, UTC).isoformat())
+    answer_backups(panel, "json", a_backup_row(created_at=date, built_at=date))
+    async with monitored(panel, tmp_path) as cloud:
+        last = "onapp_target_last_success_timestamp_seconds"
+        assert await cloud.value(last) == NOW + HOUR
+        assert await cloud.value("onapp_backup_age_seconds") == 0.0

@@ -166,7 +166,9 @@ class Panel(SimulatedPanel):
 
         with self.request_log.record(logged):
             try:
-                return await self.faults.respond(context, proceed)
+                response = await self.faults.respond(context, proceed)
+                response.headers.setdefault("Date", self._date())
+                return response
             finally:
                 logged.authorized = request.authorized
 
