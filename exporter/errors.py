@@ -85,7 +85,8 @@ class TlsFailed(PanelError):
     reason = "tls"
     hint = (
         "check that url names the host of the panel's certificate and a port that "
-        "speaks TLS; tls_config.ca_file names the authority that signed it"
+        "speaks TLS; tls_config.ca_file names the authority that signed it; cert_file "
+        "and key_file are for a panel that demands a certificate"
     )
 
 

@@ -52,6 +52,8 @@ _MEDIA_TYPES = {
 _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _CHUNK_BYTES = 64 * 1024
+_MAX_HEADER_BYTES = 65_536
+"""Of one header of an answer; portals and security policies set long ones."""
 _MAX_ERROR_BYTES = 4096
 _FUTURE_SECONDS = 300.0
 """A date may be so much after the panel's clock: its hosts have clocks too."""
@@ -174,7 +176,7 @@ class Client:
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise TlsFailed(one_line(str(error))) from None
         except OSError as error:
-            raise Unreachable(_connection_error(error)) from None
+            raise _connection_error(error) from None
         except aiohttp.ClientHttpProxyError as error:
             raise ProxyRefused(
                 f"the proxy answered HTTP {error.status}", status=error.status
@@ -317,11 +319,21 @@ def _set_cookie(response: aiohttp.ClientResponse) -> tuple[str, ...]:
     return tuple(response.headers.getall("Set-Cookie", ()))
 
 
-def _connection_error(error: OSError) -> str:
-    """Return the system's text for the error number, or else the error's own."""
+def _connection_error(error: OSError) -> PanelError:
+    """Return the error of a connection with the system's text for its number.
+
+    In TLS 1.3 a server refuses a client when the handshake is over for the latter.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        return TlsFailed(one_line(str(cause)))
     if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
-        return f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
-    return one_line(str(error)) or type(error).__name__
+        return Unreachable(
+            f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
+        )
+    return Unreachable(one_line(str(error)) or type(error).__name__)
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -400,6 +412,8 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
             headers={"User-Agent": _USER_AGENT.format(version=version)},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
             trace_configs=[_reuse_tracing()],
         )
 

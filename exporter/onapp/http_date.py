@@ -1,7 +1,8 @@
-"""Dates in HTTP headers."""
+"""Dates in HTTP headers: all of them UTC, also where they name no zone (RFC 9110)."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -10,6 +11,9 @@ from functools import lru_cache
 def unix_seconds(value: str | None) -> float | None:
     """Return the Unix time of a header's date; None: there is none."""
     try:
-        return None if value is None else parsedate_to_datetime(value).timestamp()
+        if value is None:
+            return None
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         return None

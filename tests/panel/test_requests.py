@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -523,6 +526,46 @@ async def test_a_reload_takes_a_certificate_that_was_renewed(
         assert cloud.exporter.manager.panel_tasks["cp"] is member
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_panel_that_demands_a_certificate_is_a_matter_of_tls(
+    version: ssl.TLSVersion, authority: Authority, log: list[Any], tmp_path: Path
+) -> None:
+    """In TLS 1.3 the client is refused only after its side of the handshake ended."""
+    context = context_of(authority)
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.certificate)
+    trust = {"ca_file": str(authority.certificate), "server_name": "cp.example.com"}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        refusing = threading.Thread(target=refuse_clients, args=(listener, context))
+        refusing.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        async with monitored(a_cloud(), tmp_path, url=url, tls_config=trust) as cloud:
+            assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
+        listener.shutdown(socket.SHUT_RDWR)
+        await asyncio.to_thread(refusing.join)
+
+    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    assert "cert_file" in entry["hint"]
+
+
+def refuse_clients(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Refuse all clients as servers do: asyncio's would close without an alert."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        with client.dup() as kept_open, client:
+            with suppress(OSError):
+                context.wrap_socket(client, server_side=True)
+            # What is unread at the end would be answered by a reset, not by the alert.
+            kept_open.settimeout(1.0)
+            with suppress(OSError):
+                while kept_open.recv(4096):
+                    pass
+
+
 async def test_verification_can_be_switched_off(secure: Secure, tmp_path: Path) -> None:
     """For those who know what they do."""
     trust = {"insecure_skip_verify": True}
@@ -652,3 +695,13 @@ async def test_no_created_series_are_exposed(tmp_path: Path) -> None:
             "onapp_api_request_duration_seconds_count",
             "onapp_api_request_duration_seconds_sum",
         }
+
+
+@pytest.mark.parametrize("bytes_", [8_191, 60_000])
+async def test_a_long_response_header_is_read(bytes_: int, tmp_path: Path) -> None:
+    """As a portal or a content security policy sets; it says nothing of the panel."""
+    panel = a_cloud()
+    panel.faults.add(faults.more_headers({"X-Long": "x" * bytes_}))
+    async with monitored(panel, tmp_path) as cloud:
+        assert await errors(cloud) == {}
+        assert await cloud.value("onapp_up") == 1.0

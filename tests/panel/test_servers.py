@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -526,6 +528,27 @@ async def test_a_date_that_cannot_be_read_tells_no_skew(
     async with monitored(panel, tmp_path) as cloud:
         assert await cloud.series("onapp_panel_clock_skew_seconds") == {}
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %e %H:%M:%S %Y", "%A, %d-%b-%y %T GMT"],
+)
+async def test_every_form_of_a_date_is_utc(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP has three forms (RFC 9110), and there is "-0000": none is local time."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    panel = a_cloud()
+    date = datetime.fromtimestamp(NOW, UTC).strftime(form)
+    panel.faults.add(faults.more_headers({"Date": date}))
+    async with monitored(panel, tmp_path) as cloud:
+        found = await cloud.value("onapp_panel_clock_skew_seconds")
+    monkeypatch.undo()
+    time.tzset()
+
+    assert found == pytest.approx(0, abs=2)
 
 
 @in_both_formats

@@ -244,6 +244,19 @@ def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
     return Fault(act)
 
 
+def more_headers(headers: Mapping[str, str]) -> Fault:
+    """Add headers to good answers."""
+
+    async def act(
+        _context: FaultContext, _placed: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
+        response = await proceed()
+        response.headers.update(headers)
+        return response
+
+    return Fault(act)
+
+
 def html_error(code: int = 500) -> Fault:
     """Fail with a page of HTML."""
     return answer(code, _HTML, INTERNAL_ERROR)
