@@ -184,8 +184,8 @@ def _json_version(body: bytes) -> object:
 
 def _xml_version(body: bytes) -> object:
     tag, content = xml_root(body)
-    if tag != "version" and isinstance(content, dict):
-        content = content.get("version")
+    if tag != "version":  # the text of another root is anything
+        content = content.get("version") if isinstance(content, dict) else None
     return xml_value(content)
 
 

@@ -104,6 +104,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -> None:
     """Every series of every collector, but those of the process and the moment."""
+    of_a_process = ("process_", "python_", "onapp_exporter_")
     keys = {"collectors": {"recovery_points": True}}
     once = Once(panel, tmp_path, **keys)
     status = await once.ends()
@@ -117,7 +118,7 @@ async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -
             for family in text_string_to_metric_families(text)
             for s in family.samples
         }
-        return {n for n in found if not n.startswith(("process_", "python_"))}
+        return {name for name in found if not name.startswith(of_a_process)}
 
     ages = {f.name for f in FAMILIES if isinstance(f, AgeFamily)}
     assert status == "ok"

@@ -14,7 +14,7 @@ from harness import NOW, monitored, series
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 
-BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "start_at": "soon"}, {"id": "?"}])
+BAD_ROWS = pytest.mark.parametrize("bad", [{"id": 2, "target_id": "soon"}, {"id": "?"}])
 """Rows that cannot be used: one says its number, one does not."""
 
 
@@ -98,7 +98,7 @@ async def test_a_schedule_that_is_gone_goes_although_another_row_is_bad(
     """The bad row says which it is: it is not the one that was deleted."""
     panel = one_by_one(a_world())
     path = "/virtual_machines/1/schedules"
-    bad = a_schedule(id=3, start_at="soon")
+    bad = a_schedule(id=3, target_id="soon")
     for rows in ((a_schedule(id=2), a_schedule()), (a_schedule(), bad)):
         body = list_body(form, *rows, name="schedule")
         answer_with(panel, form, body, resource=None, path=path, times=1)

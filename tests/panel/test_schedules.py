@@ -281,7 +281,7 @@ async def test_nothing_is_expected_of_a_server_after_the_switch_to_normal_backup
 
 
 @pytest.mark.parametrize(
-    ("case", "told"),
+    ("case", "reported"),
     [
         ("deleted", True),
         ("deleted of one disk", True),
@@ -296,7 +296,7 @@ async def test_nothing_is_expected_of_a_server_after_the_switch_to_normal_backup
     ],
 )
 async def test_a_schedule_that_is_deleted_is_told(
-    tmp_path: Path, case: str, *, told: bool
+    tmp_path: Path, case: str, *, reported: bool
 ) -> None:
     """Backups that silently stop are what the page is there to show."""
     world = a_world(disks=2 if case == "disk removed" else 1)
@@ -334,7 +334,7 @@ async def test_a_schedule_that_is_deleted_is_told(
 
     (server,) = json.loads(answer)["servers"]
     found = [p for p in server["findings"] if p["state"] == "unscheduled"]
-    assert [(p["target_type"], p["target_id"]) for p in found] == [target] * told
+    assert [(p["target_type"], p["target_id"]) for p in found] == [target] * reported
 
 
 @pytest.mark.parametrize("because", ["row", "schedule", "autobackups"])
@@ -789,7 +789,7 @@ def spoiled(number: int, **fields: Any) -> faults.Fault:
     return faults.Fault(act)
 
 
-@pytest.mark.parametrize("fields", [{"start_at": "soon"}, {"id": "?"}])
+@pytest.mark.parametrize("fields", [{"target_id": "soon"}, {"id": "?"}])
 async def test_a_schedule_that_cannot_be_read_leaves_its_server_unknown(
     start: Start, fields: dict[str, str]
 ) -> None:
@@ -817,7 +817,7 @@ async def test_a_schedule_stays_for_a_while_when_it_cannot_be_read_any_more(
     world.add_backup(1, created_at=NOW - DAY)
 
     async with start(world) as cloud:
-        fault = spoiled(502, start_at="soon")
+        fault = spoiled(502, target_id="soon")
         cloud.panel.faults.add(fault, path="/settings/schedules")
         await cloud.advance(1000)
         soon = await cloud.series("onapp_schedule_failures", panel="cp")
@@ -1094,7 +1094,7 @@ async def test_history_tells_of_a_target_whose_schedule_cannot_be_read(
         world.add_schedule("Disk", disk, **add)
     panel = Panel(world)
     number = 502 if location == "/settings/schedules" else 102
-    fault = spoiled(number, start_at="soon", virtual_machine_id="?")
+    fault = spoiled(number, target_id="soon", virtual_machine_id="?")
     panel.faults.add(fault, path=location)
 
     async with start(panel) as cloud:

@@ -364,9 +364,14 @@ def wrong(
 def asked_after_refusal(
     panel: RestartablePanel, observations: Observations
 ) -> list[str]:
-    """Return what was asked between the first 401 and the end of the fault."""
+    """Return what was asked between the refusal and the end of the fault.
+
+    The first 401 may be about the cookie: one without it decides about the key.
+    """
     end = observations["long"].now
-    refused_at = min(asked.at for asked in panel.requests if asked.status == 401)
+    refused_at = min(
+        asked.at for asked in panel.requests if asked.status == 401 and not asked.cookie
+    )
     return [a.path for a in panel.requests if refused_at < a.at <= end]
 
 

@@ -39,6 +39,8 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "redirect": (("/users/sign_in",), ("https://elsewhere.example.com/",), ("",)),
     "answer": ((200, None, _NONSENSE), (200, _HTML, b"[]"), (200, None, b"")),
     "bad_rows": ((0.1,), (0.5,), (1.0,)),
+    "slipped_page": ((lambda: None,),),
+    "more_headers": (({"X-Long": "x" * 20_000},), ({"Set-Cookie": "a=b/c=="},)),
 }
 """Arguments for each kind of fault; others have none."""
 _LASTING = frozenset(
