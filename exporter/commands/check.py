@@ -14,6 +14,7 @@ from ..config.flags import Flags
 from ..config.schema import Config, Panel
 from ..config.units import Duration
 from ..errors import ConfigError, NotSent, Unauthorized
+from ..health.conditions import CLOCK_SKEW_SECONDS
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -151,8 +152,6 @@ STEPS = (
 )
 """The steps of a panel's check, in the order of the report."""
 
-_MAX_CLOCK_SKEW_SECONDS = 300.0
-
 
 @dataclass(slots=True, eq=False)
 class PanelCheck:
@@ -231,7 +230,7 @@ class PanelCheck:
             )
             return
         text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
-        if abs(skew) > _MAX_CLOCK_SKEW_SECONDS:
+        if abs(skew) > CLOCK_SKEW_SECONDS:
             hint = "set the clocks of panel and exporter right, with NTP"
             self.check_run.record(CLOCK, StepStatus.DEGRADED, text, hint=hint)
         else:

@@ -41,9 +41,8 @@ from ..errors import (
     Unprocessable,
     Unreachable,
 )
-from .cookies import Cookies, parse_cookies
+from .cookies import Cookies, http_date, parse_cookies
 from .error_body import error_text, one_line
-from .http_date import unix_seconds
 
 _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
@@ -383,14 +382,14 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
     if seconds is not None:
         return float(seconds)
     retry_at, now = (
-        unix_seconds(headers.get("Retry-After")),
-        unix_seconds(headers.get("Date")),
+        http_date(headers.get("Retry-After")),
+        http_date(headers.get("Date")),
     )
     return None if retry_at is None or now is None else max(0.0, retry_at - now)
 
 
 def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | None:
-    panel_time = unix_seconds(headers.get("Date"))
+    panel_time = http_date(headers.get("Date"))
     # The header has whole seconds: on average it is half a second too low.
     return None if panel_time is None else panel_time + 0.5 - local_time
 

@@ -10,6 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..clock import Clock
@@ -21,7 +24,6 @@ from ..errors import (
     Unauthorized,
     UnexpectedStatus,
 )
-from .http_date import unix_seconds
 
 _MAX_COOKIES = 8
 _MAX_BYTES = 4096
@@ -30,6 +32,21 @@ _REPEATED_STATUSES = (400, 413, 431)
 """Answers to a request whose headers are too long, or cannot be parsed."""
 _PAIR = re.compile(r"[!-:<>-~]+=[ -:<-~]*")
 """What can be sent back as it came."""
+
+
+@lru_cache(maxsize=8)  # many responses have the same second
+def http_date(value: str | None) -> float | None:
+    """Return the Unix time of a header's date; None: there is none.
+
+    Dates are UTC, also where they name no zone (RFC 9110).
+    """
+    try:
+        if value is None:
+            return None
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class Cookie(NamedTuple):
@@ -45,7 +62,7 @@ class Cookie(NamedTuple):
         max_age = self.attributes.get("max-age", "")
         if re.fullmatch(r"-?[0-9]{1,15}", max_age):
             return now + int(max_age)
-        expires_at = unix_seconds(self.attributes.get("expires"))
+        expires_at = http_date(self.attributes.get("expires"))
         return math.inf if expires_at is None else expires_at
 
     def is_for(self, base_path: str, *, https: bool) -> bool:
