@@ -30,14 +30,23 @@ from .report import Progress
 
 log = structlog.get_logger()
 
+MOVING_METRICS = frozenset(
+    [
+        *(family.name for family in FAMILIES if isinstance(family, AgeFamily)),
+        "onapp_vm_state",
+        "onapp_panel_servers",
+        "onapp_poll_lag_seconds",
+    ]
+)
+"""Metrics that are wrong soon after they were written."""
 FILE_METRICS = frozenset(
     [
-        *(family.name for family in FAMILIES if not isinstance(family, AgeFamily)),
+        *(family.name for family in FAMILIES),
         *(family.name for family in OWN_FAMILIES if "panel" in family.labels),
     ]
 )
 """Metrics for a file: none of this process, which the file of another run on the host
-would have too, and no ages, which are soon wrong."""
+would have too."""
 
 _PROGRESS_SECONDS = 0.05
 
@@ -72,7 +81,9 @@ async def poll_once(
         for panel_task in exporter.manager.panel_tasks.values():
             _fail_untried(panel_task.poller)
         names = frozenset() if file is None else FILE_METRICS
-        content = exporter.exposition.render(TEXT, names)
+        content = exporter.exposition.render(
+            TEXT, names - MOVING_METRICS, MOVING_METRICS
+        )
         if file is None:
             write_stdout(content)
         else:

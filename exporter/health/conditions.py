@@ -1,7 +1,8 @@
 """Conditions of servers and panels, their severities, and their thresholds.
 
-The alerts in ``deploy/prometheus`` express the same conditions over the metrics; tests
-compare the thresholds and the results of both.
+The one place that decides what is wrong from when on: ``/metrics`` carries the moments
+that follow from these thresholds, alerts compare them with the time, and the page and
+dashboards show the same.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _DAY = 24 * _HOUR
 NEW_SECONDS = 26 * _HOUR
 """A younger server need not have a backup yet."""
 NEW_INTERVALS = 1.5
-"""The same in expected intervals, where one is longer than NEW_INTERVAL_MIN_SECONDS."""
-NEW_INTERVAL_MIN_SECONDS = _DAY
+"""The same in expected intervals, if that is longer."""
+FIRST_START_SECONDS = 6 * _HOUR
+"""So long after its first scheduled start a backup must be there."""
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
 QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
@@ -29,6 +31,10 @@ QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR
 SCHEDULE_OVERDUE_SECONDS = 3 * _HOUR
+SCHEDULE_FAILING_SECONDS = 3 * _HOUR
+"""A failed run that is repeated with success in this time is no problem."""
+UNSCHEDULED_PERIODS = 1.5
+"""After so many periods of a deleted schedule its next backup is missing."""
 LOCKED_SECONDS = 3 * _DAY
 DATA_OLD_INTERVALS = 2
 DATA_OLD_SECONDS = 1200.0
@@ -38,6 +44,7 @@ CLOCK_SKEW_SECONDS = 300.0
 QUEUE_JAM_SECONDS = 6 * _HOUR
 QUEUE_JAM_RUNS = 2
 """A single waiting backup run is no jam."""
+BACKUP_SERVER_FULL_SHARE = 0.9
 
 
 class Severity(enum.IntEnum):
@@ -60,51 +67,116 @@ class Condition:
     severity: Severity
     alert: str = ""
     """The alert that fires for it; empty: none does."""
-    hint: str = ""
-    """What to do, where there is no alert with a runbook."""
+    action: str = ""
+    """The first thing to do."""
 
 
 UNPROTECTED = Condition(
-    "unprotected", "No backup", Severity.CRITICAL, "OnAppServerUnprotected"
-)
-VERY_STALE = Condition(
-    "very_stale", "Very stale", Severity.CRITICAL, "OnAppBackupVeryStale"
+    "unprotected",
+    "Unprotected",
+    Severity.CRITICAL,
+    "OnAppServerUnprotected",
+    "start a backup by hand, and see whether a schedule of the server is enabled",
 )
 STUCK_LONG = Condition(
-    "stuck_long", "Stuck for long", Severity.CRITICAL, "OnAppBackupStuck"
+    "stuck_long",
+    "Stuck for a day",
+    Severity.CRITICAL,
+    "OnAppBackupStuck",
+    "look for its transaction in the panel's log, and cancel it if it does not move",
 )
 SCHEDULE_FAILED = Condition(
-    "schedule_failed", "Schedule given up", Severity.CRITICAL, "OnAppScheduleFailing"
+    "schedule_failed",
+    "Schedule failed",
+    Severity.CRITICAL,
+    "OnAppScheduleFailing",
+    "read the log of the schedule in the panel, fix the cause, and enable it again",
+)
+VERY_STALE = Condition(
+    "very_stale",
+    "Very stale",
+    Severity.CRITICAL,
+    "OnAppBackupVeryStale",
+    "see in the panel's log why no backup run of the target succeeded",
 )
 DISK_UNPROTECTED = Condition(
-    "disk_unprotected", "Disk without backup", Severity.WARNING, "OnAppDiskUnprotected"
+    "disk_unprotected",
+    "Disk unprotected",
+    Severity.WARNING,
+    "OnAppDiskUnprotected",
+    "enable autobackups on the disk, or add a schedule for it",
 )
-STALE = Condition("stale", "Stale", Severity.WARNING, "OnAppBackupStale")
-STUCK = Condition("stuck", "Stuck", Severity.WARNING, "OnAppBackupStuck")
-FAILED = Condition("failed", "Failed", Severity.WARNING, "OnAppBackupFailed")
+STUCK = Condition(
+    "stuck",
+    "Stuck",
+    Severity.WARNING,
+    "OnAppBackupStuck",
+    "look for its transaction in the panel's log: does the queue move?",
+)
+FAILED = Condition(
+    "failed",
+    "Failed",
+    Severity.WARNING,
+    "OnAppBackupFailed",
+    "read the log of the failed transaction in the panel, and start the backup again",
+)
+SCHEDULE_FAILING = Condition(
+    "schedule_failing",
+    "Schedule failing",
+    Severity.WARNING,
+    "OnAppScheduleFailing",
+    "read the log of the schedule in the panel before the panel marks it as failed",
+)
 SCHEDULE_OVERDUE = Condition(
-    "schedule_overdue", "Schedule overdue", Severity.WARNING, "OnAppScheduleOverdue"
+    "schedule_overdue",
+    "Schedule overdue",
+    Severity.WARNING,
+    "OnAppScheduleOverdue",
+    "see whether the panel starts any schedule, then save this one again",
 )
 UNSCHEDULED = Condition(
-    "unscheduled", "Unscheduled", Severity.WARNING, "OnAppScheduleDisabled"
+    "unscheduled",
+    "Unscheduled",
+    Severity.WARNING,
+    "OnAppScheduleDisabled",
+    "enable the schedule or add one, or exclude the server in backup_required",
 )
-DATA_OLD = Condition("data_old", "Data too old", Severity.WARNING, "OnAppBackupDataOld")
-AWAITED = Condition("awaited", "First backup awaited", Severity.WARNING)
-LOCKED = Condition("locked", "Locked", Severity.NOTICE, "OnAppBackupLockedLong")
-POLL_FAILING = Condition("poll_failing", "Poll failing", Severity.NOTICE)
+STALE = Condition(
+    "stale",
+    "Stale",
+    Severity.WARNING,
+    "OnAppBackupStale",
+    "see in the panel's log whether the last backup run failed or still waits",
+)
+DATA_OLD = Condition(
+    "data_old",
+    "Data too old",
+    Severity.WARNING,
+    "OnAppBackupDataOld",
+    "see why the panel does not give the server's backups: the error stands here",
+)
+LOCKED = Condition(
+    "locked",
+    "Locked",
+    Severity.WARNING,
+    "OnAppBackupLockedLong",
+    "see what holds the backup: a restore that ended, or an owner's lock",
+)
+AWAITED = Condition("awaited", "First backup awaited", Severity.NOTICE)
+POLL_FAILING = Condition("poll_failing", "Read failing", Severity.NOTICE)
 NOT_READ = Condition("not_read", "Not read yet", Severity.NOTICE)
 NEW = Condition(
     "new",
-    "New, no backup yet",
+    "New",
     Severity.NOTICE,
-    hint="nothing yet: no alert tells of it while it is young",
+    action="nothing yet: no alert fires for it while it is young",
 )
 INTERVAL_UNKNOWN = Condition(
     "interval_unknown",
-    "Unknown when due",
+    "Interval unknown",
     Severity.NOTICE,
-    hint="let the account read schedules and disks, set expected_interval, or exclude "
-    "the server in backup_required: until then no alert tells that a backup is too old",
+    action="let the account read schedules and disks, set expected_interval, or "
+    "exclude the server in backup_required: until then no alert fires for old backups",
 )
 """No source says when the next backup is due, so none can be late."""
 FINE = Condition("fine", "Fine", Severity.FINE)
@@ -113,18 +185,19 @@ NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
 
 SERVER_CONDITIONS = (
     UNPROTECTED,
-    VERY_STALE,
     STUCK_LONG,
     SCHEDULE_FAILED,
+    VERY_STALE,
     DISK_UNPROTECTED,
-    STALE,
     STUCK,
     FAILED,
+    SCHEDULE_FAILING,
     SCHEDULE_OVERDUE,
     UNSCHEDULED,
+    STALE,
     DATA_OLD,
-    AWAITED,
     LOCKED,
+    AWAITED,
     POLL_FAILING,
     NOT_READ,
     NEW,
@@ -133,43 +206,88 @@ SERVER_CONDITIONS = (
     SUSPENDED,
     NOT_REQUIRED,
 )
-"""All conditions of servers, worst first."""
+"""All conditions of servers, worst first; the cause comes before the age."""
 SERVER_CONDITION_RANK = {
     condition: rank for rank, condition in enumerate(SERVER_CONDITIONS)
 }
 
 UNAUTHORIZED = Condition(
-    "unauthorized", "Credentials refused", Severity.CRITICAL, "OnAppPanelUnauthorized"
+    "unauthorized",
+    "Credentials refused",
+    Severity.CRITICAL,
+    "OnAppPanelUnauthorized",
+    "see whether the account is locked, then renew the key in its file",
 )
-DOWN = Condition("down", "Down", Severity.CRITICAL, "OnAppPanelDown")
+DOWN = Condition(
+    "down",
+    "Unreachable",
+    Severity.CRITICAL,
+    "OnAppPanelDown",
+    "run `onapp-backup-exporter check`: it says which step fails",
+)
 UNREAD = Condition(
-    "unread", "Servers not read", Severity.CRITICAL, "OnAppBackupDataOld"
+    "unread",
+    "Servers not read",
+    Severity.CRITICAL,
+    "OnAppBackupDataOld",
+    "see the log of the exporter: the first pass has ended without them",
 )
-LAGGING = Condition("lagging", "Lagging", Severity.WARNING, "OnAppPollLagging")
+NO_SERVERS = Condition(
+    "no_servers",
+    "No servers",
+    Severity.WARNING,
+    "OnAppNoServers",
+    NO_SERVERS_HINT,
+)
+LAGGING = Condition(
+    "lagging",
+    "Lagging",
+    Severity.WARNING,
+    "OnAppPollLagging",
+    "raise poll.concurrency or poll.interval, or see why the panel answers slowly",
+)
 COLLECTOR_FAILING = Condition(
-    "collector_failing", "Collector failing", Severity.WARNING, "OnAppCollectorFailing"
+    "collector_failing",
+    "Collector failing",
+    Severity.WARNING,
+    "OnAppCollectorFailing",
+    "give the account the permission, or switch the collector off",
 )
 CLOCK_SKEW = Condition(
-    "clock_skew", "Clocks differ", Severity.WARNING, "OnAppClockSkew"
+    "clock_skew",
+    "Clocks differ",
+    Severity.WARNING,
+    "OnAppClockSkew",
+    "set the clocks of the panel and of this host by NTP",
 )
-QUEUE_JAM = Condition("queue_jam", "Queue jam", Severity.WARNING, "OnAppQueueJam")
+QUEUE_JAM = Condition(
+    "queue_jam",
+    "Queue jam",
+    Severity.WARNING,
+    "OnAppQueueJam",
+    "look at the oldest running transaction in the panel's log",
+)
 BACKUP_SERVER_DISABLED = Condition(
     "backup_server_disabled",
     "Backup server disabled",
     Severity.WARNING,
     "OnAppBackupServerDisabledInUse",
+    "enable the backup server, or move its backups",
 )
-NOT_CONTACTED = Condition("unheard", "Not asked yet", Severity.NOTICE, "OnAppPanelDown")
+BACKUP_SERVER_FULL = Condition(
+    "backup_server_full",
+    "Backup server full",
+    Severity.WARNING,
+    "OnAppBackupServerFull",
+    "delete old backups, or add a backup server",
+)
+NOT_CONTACTED = Condition("not_contacted", "Not contacted yet", Severity.NOTICE)
 READS_FAILING = Condition(
     "reads_failing",
     "Reads failing",
     Severity.NOTICE,
-    hint="look at those servers: alerts tell of each whose data are too old",
+    action="look at those servers: an alert fires for each whose data get too old",
 )
-NO_SERVERS = Condition(
-    "no_servers", "No servers", Severity.NOTICE, hint=NO_SERVERS_HINT
-)
-"""Not UP: most panels have servers that the account should see."""
 UP = Condition("up", "Up", Severity.FINE)
 
 PANEL_CONDITIONS = (
@@ -177,18 +295,24 @@ PANEL_CONDITIONS = (
     DOWN,
     UNREAD,
     SCHEDULE_FAILED,
+    NO_SERVERS,
     LAGGING,
     COLLECTOR_FAILING,
     CLOCK_SKEW,
     QUEUE_JAM,
     BACKUP_SERVER_DISABLED,
+    BACKUP_SERVER_FULL,
+    SCHEDULE_FAILING,
     SCHEDULE_OVERDUE,
     NOT_CONTACTED,
     READS_FAILING,
-    NO_SERVERS,
     UP,
 )
-"""All conditions of panels, worst first."""
+"""All conditions of panels, worst first.
+
+Schedules of unknown servers are the panel's. What only a comparison with the past
+shows (OnAppInventoryShrank) is Prometheus' to find.
+"""
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
@@ -198,6 +322,17 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
     target: Target | None = None
     """None: the server as a whole, or the panel."""
     since: float | None = None
-    """Unix time that its duration is measured from; None: unknown."""
+    """Unix time from which it holds; None: unknown."""
     about: str = ""
     """Which schedule, collector, action or backup server, or how many servers."""
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """From when on a condition holds, as far as the facts of now tell."""
+
+    condition: Condition
+    at: float
+    """Unix time; in the future while it does not hold yet."""
+    target: Target | None = None
+    """None: the server as a whole."""
+    schedule_id: int | None = None

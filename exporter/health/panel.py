@@ -1,20 +1,22 @@
 """Problems of a panel at one moment: contact, polling, queue and backup servers.
 
-They mirror the alerts in ``deploy/prometheus/exporter.rules.yml``. Alerts that compare
-with the past, such as a shrunken inventory, exist in Prometheus only.
+What compares with the past, such as a shrunken inventory, is an alert only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from ..clock import Now
-from ..errors import Unauthorized
 from ..model.entities import INVENTORY
 from ..model.selection import Shard
 from ..model.store import PanelStore
+from ..model.transaction_log import BACKUP_RUN_ACTIONS
 from .conditions import (
     BACKUP_SERVER_DISABLED,
+    BACKUP_SERVER_FULL,
+    BACKUP_SERVER_FULL_SHARE,
     CLOCK_SKEW,
     CLOCK_SKEW_SECONDS,
     COLLECTOR_FAILING,
@@ -28,35 +30,37 @@ from .conditions import (
     QUEUE_JAM_RUNS,
     QUEUE_JAM_SECONDS,
     READS_FAILING,
-    SCHEDULE_FAILED,
     UNAUTHORIZED,
     UNREAD,
     UP,
     Condition,
     Problem,
 )
-from .server import overdue_schedules
+from .server import ServerHealth
+from .targets import least
 
 
-def judge_panel(panel: PanelStore, now: Now, shard: Shard) -> tuple[Problem, ...]:
-    """Return the problems of a panel, worst first."""
+def judge_panel(
+    panel: PanelStore, now: Now, shard: Shard, unassigned: ServerHealth | None = None
+) -> tuple[Problem, ...]:
+    """Return the problems of a panel, worst first.
+
+    ``unassigned`` is the health of the schedules whose server is unknown.
+    """
     problems = [
         *_contact_problems(panel, now),
-        *_queue_problems(panel, now),
+        *(
+            Problem(QUEUE_JAM, since=at, about=a)
+            for a, at in queue_jams(panel, now).items()
+        ),
         *_backup_server_problems(panel, now),
     ]
     if panel.up(now.monotonic) is not False:
         problems += _polling_problems(panel, now, shard)
     if panel.skew_seconds is not None and abs(panel.skew_seconds) > CLOCK_SKEW_SECONDS:
         problems.append(Problem(CLOCK_SKEW))
-    if panel.unassigned_schedules is not None:
-        schedules = panel.unassigned_schedules.schedules or ()
-        problems += overdue_schedules(panel, schedules, now)
-        problems += (
-            Problem(SCHEDULE_FAILED, schedule.target, about=str(schedule.id))
-            for schedule in schedules
-            if schedule.status == "failed"
-        )
+    if unassigned is not None:
+        problems += unassigned.problems
     return tuple(
         sorted(problems, key=lambda problem: PANEL_CONDITIONS.index(problem.condition))
     )
@@ -75,12 +79,11 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
 
 def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
     up, last_error = panel.up(now.monotonic), panel.last_error
-    since = None if last_error is None else last_error.at
+    since = None if last_error is None else last_error.since
     if up is None:
         yield Problem(NOT_CONTACTED)
     elif not up:
-        refused = last_error is not None and last_error.reason == Unauthorized.reason
-        yield Problem(UNAUTHORIZED if refused else DOWN, since=since)
+        yield Problem(UNAUTHORIZED if panel.credentials_refused else DOWN, since=since)
 
 
 def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
@@ -104,42 +107,38 @@ def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Pro
         yield Problem(NO_SERVERS)
 
 
-def _queue_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    """Yield jams of the queue, in which backup runs of all types wait together."""
-    pending = panel.pending_transactions(now.monotonic)
-    pending_runs = sum(
-        len(rows) for action, rows in pending.items() if _is_backup_run(action)
-    )
-    ended_at = (
-        {} if panel.transaction_log is None else panel.transaction_log.last_ended_at
-    )
-    last_ended_at = max(
-        (at for action, at in ended_at.items() if _is_backup_run(action)), default=None
-    )
-    moving = (
-        last_ended_at is not None and now.monotonic - last_ended_at <= QUEUE_JAM_SECONDS
-    )
+def queue_jams(panel: PanelStore, now: Now) -> dict[str, float]:
+    """Return since when the queue has not moved, by action; none while it moves.
+
+    Backup runs of all types and of all servers wait together.
+    """
+    log = panel.transaction_log
+    if log is None:
+        return {}
+    pending = log.pending(now.monotonic, of_all_servers=True)
+    runs = sum(len(pending[action]) for action in BACKUP_RUN_ACTIONS if pending)
+    jams: dict[str, float] = {}
     for action, rows in pending.items():
-        created_times = [row.created_at for row in rows if row.created_at is not None]
-        if not created_times or now.time - min(created_times) <= QUEUE_JAM_SECONDS:
+        is_run = action in BACKUP_RUN_ACTIONS
+        together = BACKUP_RUN_ACTIONS if is_run else (action,)
+        oldest_at = least(row.created_at for row in rows)
+        if oldest_at is None or (is_run and runs < QUEUE_JAM_RUNS):
             continue
-        if not (_is_backup_run(action) and (moving or pending_runs < QUEUE_JAM_RUNS)):
-            yield Problem(QUEUE_JAM, since=min(created_times), about=action)
-
-
-def _is_backup_run(action: str) -> bool:
-    return action.startswith("take_")
+        ended = (log.last_ended_at.get(other, 0.0) for other in together)
+        since = max(oldest_at, *ended)
+        if now.time - since > QUEUE_JAM_SECONDS:
+            jams[action] = since
+    return jams
 
 
 def _backup_server_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    enabled = {
-        server.id: server.enabled
-        for server in panel.fresh_backup_servers(now.monotonic)
-    }
-    for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
-        if (
-            backup_server_id is not None
-            and usage.backup_count
-            and enabled.get(backup_server_id) is False
-        ):
-            yield Problem(BACKUP_SERVER_DISABLED, about=str(backup_server_id))
+    usages = panel.backup_server_usage(now.monotonic)
+    for server in panel.fresh_backup_servers(now.monotonic):
+        usage = usages.get(server.id)
+        if usage is None or not usage.backup_count:
+            continue
+        if server.enabled is False:
+            yield Problem(BACKUP_SERVER_DISABLED, about=str(server.id))
+        # Of several shards each knows a part: the alert adds them up.
+        if usage.size_bytes > BACKUP_SERVER_FULL_SHARE * (server.capacity_bytes or inf):
+            yield Problem(BACKUP_SERVER_FULL, about=str(server.id))

@@ -1,19 +1,21 @@
-"""Health of a server: the problems of its reads, backups and schedules at one moment.
+"""The judgement of servers: which conditions hold now, the worst first.
 
-Each check mirrors an alert in ``deploy/prometheus/backups.rules.yml``, guard by guard.
-Alerts also use the history of metrics, which is not available here: docs/alerts.md
-lists the differences.
+``judge_server`` compares the moments of a server (``moments``) with the time, and adds
+what concerns the reading of its data. ``JudgedServers`` keeps the outcome until
+something of the server changes or its next moment has come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 
 from ..clock import Now
-from ..model.entities import DISK, VIRTUAL_MACHINE, Schedule, Target
+from ..model.entities import DISK, VIRTUAL_MACHINE, Target
 from ..model.store import PanelStore, ServerEntry, ServerState
 from .conditions import (
     AWAITED,
@@ -21,403 +23,336 @@ from .conditions import (
     DATA_OLD_INTERVALS,
     DATA_OLD_SECONDS,
     DISK_UNPROTECTED,
-    FAILED,
     FINE,
     INTERVAL_UNKNOWN,
-    LOCKED,
-    LOCKED_SECONDS,
     NEW,
-    NEW_INTERVAL_MIN_SECONDS,
-    NEW_INTERVALS,
     NEW_SECONDS,
     NOT_READ,
     NOT_REQUIRED,
     POLL_FAILING,
-    QUEUE_ALLOWANCE_SECONDS,
-    SCHEDULE_FAILED,
-    SCHEDULE_OVERDUE,
-    SCHEDULE_OVERDUE_SECONDS,
     SERVER_CONDITION_RANK,
     STALE,
-    STALE_INTERVALS,
     STUCK,
     STUCK_LONG,
-    STUCK_LONG_SECONDS,
-    STUCK_SECONDS,
     SUSPENDED,
     UNPROTECTED,
-    UNSCHEDULED,
     VERY_STALE,
-    VERY_STALE_INTERVALS,
     Condition,
+    Moment,
     Problem,
 )
+from .moments import foresee, next_overdue_at
 from .targets import (
-    HISTORY,
     BackupSummary,
-    Interval,
-    TargetSummary,
     backup_required,
-    last_failed_at,
+    latest,
+    least,
+    scheduled_targets,
+    summarize_backups,
 )
 
-_NEVER = float("-inf")
+_OUT_OF_TIME = (STALE, VERY_STALE, UNPROTECTED, DISK_UNPROTECTED)
+_REPLACED_BY = {STALE: VERY_STALE, STUCK: STUCK_LONG}
+"""The second of two conditions says more than the first."""
 
 
 class ServerHealth(msgspec.Struct, frozen=True, gc=False):
-    """The worst condition of a server, and its problems, worst first."""
+    """The judgement of one server; the same object until something of it changes."""
 
     condition: Condition
+    """The worst."""
     problems: tuple[Problem, ...] = ()
+    """Worst first."""
+    moments: tuple[Moment, ...] = ()
+    """Those that move with facts only, not with each read."""
+    in_time: bool | None = None
+    """Whether all its targets have a backup in time; None: none needed, or unknown."""
+    state: ServerState | None = None
+    """What was judged; None: a configured identifier that matches no known server."""
+    summary: BackupSummary | None = None
+    """None: its backups were never read."""
+    fresh: bool = False
+    """Whether its backups are recent enough to be shown."""
+
+    @property
+    def shown_summary(self) -> BackupSummary | None:
+        """Return the summary, unless the backups are too old."""
+        return self.summary if self.fresh else None
 
 
-_FINE, _SUSPENDED = ServerHealth(FINE), ServerHealth(SUSPENDED)
-_NOT_REQUIRED = ServerHealth(NOT_REQUIRED)
 UNRESOLVED = ServerHealth(DATA_OLD, (Problem(DATA_OLD),))
 """Health of a configured identifier that matches no known server."""
 
 
 def judge_server(
-    panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
+    panel: PanelStore,
+    entry: ServerEntry,
+    now: Now,
+    summary: BackupSummary | None = None,
 ) -> ServerHealth:
-    """Return the health of a server; ``summary`` is None without fresh backups."""
+    """Return the health of a server; ``summary`` is that of its backups, if known."""
     state = entry.state
+    if summary is None and state.backups is not None:
+        unpacked = msgspec.structs.replace(state, backups=tuple(state.backups))
+        summary = summarize_backups(unpacked)
+    fresh = panel.is_fresh(entry, now.monotonic)
+    shown = summary if fresh else None
     if state.server is not None and state.server.suspended:
-        return _SUSPENDED
+        return ServerHealth(
+            SUSPENDED,
+            state=state,
+            summary=summary,
+            fresh=fresh,
+        )
+    moments = foresee(state, shown, _schedules_read_at(panel, entry))
     problems = [
-        *_read_problems(panel, entry, now),
-        *judge_schedules(panel, entry, summary, now),
+        *_held(moments, now.time),
+        *_notices(state, shown, moments, now.time),
     ]
-    if summary is not None and not _is_fine(state, summary, now.time):
-        problems += _HealthCheck(state, summary, now.time).problems()
-    if problems:
-        problems.sort(key=lambda problem: SERVER_CONDITION_RANK[problem.condition])
-        return ServerHealth(problems[0].condition, tuple(problems))
-    return _NOT_REQUIRED if backup_required(state) is False else _FINE
-
-
-def _read_problems(
-    panel: PanelStore, entry: ServerEntry, now: Now
-) -> Iterator[Problem]:
-    """Check whether the server's backups are read, successfully and recently."""
-    if entry.failing is None and entry.read_at is None:
-        yield Problem(NOT_READ)
-        return
-    poll_failing = entry.failing is not False or not panel.is_fresh(
-        entry, now.monotonic
+    read_condition = _read_condition(panel, entry, now)
+    if read_condition is not None:
+        since = data_old_at(panel, entry) if read_condition is DATA_OLD else None
+        problems.append(Problem(read_condition, since=since))
+    problems.sort(key=lambda problem: SERVER_CONDITION_RANK[problem.condition])
+    fine = NOT_REQUIRED if backup_required(state) is False else FINE
+    return ServerHealth(
+        problems[0].condition if problems else fine,
+        tuple(problems),
+        moments,
+        _in_time(state, shown, moments, now.time),
+        state,
+        summary,
+        fresh,
     )
-    max_age_seconds = DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
-    if entry.read_at is None or now.time - entry.read_at > max_age_seconds:
-        yield Problem(DATA_OLD, since=entry.read_at)
-    elif poll_failing:
-        yield Problem(POLL_FAILING, since=entry.read_at)
 
 
-def _is_fine(state: ServerState, summary: BackupSummary, time: float) -> bool:
-    """Return whether no check can fail: a cheap test that most servers pass."""
-    if state.failed_backups or not summary.targets:
-        return False
-    for target in summary.targets:
-        interval, success_at = target.expected_interval, target.last_success_at
-        if (
-            interval is None
-            or success_at is None
-            or time - success_at
-            > STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS
-            or target.oldest_pending_at is not None
-            or target.oldest_locked_at is not None
-        ):
-            return False
-    return True
+def data_old_at(panel: PanelStore, entry: ServerEntry) -> float | None:
+    """Return when a server's data are too old; None: not tried yet, or suspended."""
+    server, error = entry.state.server, entry.last_error
+    since = entry.read_at
+    if since is None and error is not None:
+        since = error.since
+    if since is None or (server is not None and server.suspended):
+        return None
+    return since + DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
 
 
-@dataclass(slots=True)
-class _HealthCheck:
-    """The checks of one server's backups at one moment."""
+def unresolved_data_old_at(panel: PanelStore, identifier: str) -> float | None:
+    """Return the same of a configured server that was not found."""
+    error = panel.look_up_errors.get(identifier)
+    if error is None:
+        return None
+    return error.since + DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
 
-    state: ServerState
-    summary: BackupSummary
-    time: float
 
-    def problems(self) -> Iterator[Problem]:
-        """Yield all problems, in no particular order."""
-        server_problems = list(self._unprotected()) if self.summary.built == 0 else []
-        yield from server_problems
-        unprotected_disks = self._unprotected_disks()
-        if not server_problems:
-            yield from self._interval_unknown(unprotected_disks)
-        for target in self.summary.targets:
-            if target.target in unprotected_disks:
-                yield from self._disk_unprotected(target)
-            elif target.expected_interval is not None:
-                yield from self._stale(target, target.expected_interval)
-            pending_since = target.oldest_pending_at
-            if pending_since is not None:
-                yield from self._stuck(target, pending_since)
-            if target.oldest_locked_at is not None:
-                yield from self._locked(target, target.oldest_locked_at)
-        if self.state.failed_backups:
-            yield from self._failed()
+def next_start_at(
+    state: ServerState, time: float, target: Target | None = None
+) -> float | None:
+    """Return the next scheduled start of a server, or of one of its targets."""
+    return least(
+        schedule.next_start_at
+        for schedule in state.schedules or ()
+        if schedule.enabled
+        and (target is None or schedule.target == target)
+        and (schedule.next_start_at or 0.0) > time
+    )
 
-    def _unprotected(self) -> Iterator[Problem]:
-        """Check a server without a restore point; its first run may be yet to start."""
-        required = backup_required(self.state)
-        if self.summary.last_success_at is not None or required is False:
-            return
-        if self._is_new():
-            yield Problem(NEW)
-            return
-        if required is None:
-            if any(t.expected_interval is not None for t in self.summary.targets):
-                yield Problem(AWAITED, since=self._next_start(None))
-            return
-        marked_for_delete = any(
-            target.marked_for_delete for target in self.summary.targets
-        )
-        next_start = None if marked_for_delete else self._next_start(None)
-        yield (
-            Problem(UNPROTECTED)
-            if next_start is None
-            else Problem(AWAITED, since=next_start)
-        )
 
-    def _interval_unknown(self, unprotected_disks: set[Target]) -> Iterator[Problem]:
-        """Find targets that no source gives an expected interval for."""
-        targets, schedules = self.summary.targets, self.state.schedules or ()
-        expected = {t.target.type for t in targets if t.expected_interval is not None}
-        if VIRTUAL_MACHINE in expected or backup_required(self.state) is False:
-            return
-        # Schedules that are all disabled or failed are problems of their own.
-        enabled = {s.target for s in schedules if s.enabled}
-        not_enabled = {s.target for s in schedules} - enabled
-        if not expected:
-            yield from (
-                () if not_enabled and not enabled else (Problem(INTERVAL_UNKNOWN),)
-            )
-            return
-        settled = {
-            t.target for t in targets if t.expected_interval is not None or t.obsolete
+@dataclass(slots=True, eq=False)
+class JudgedServers:
+    """The health of all servers of one panel; not thread-safe."""
+
+    _judged: dict[int, _Judged] = field(default_factory=dict)
+
+    def update(self, panel: PanelStore, now: Now) -> dict[int, ServerHealth]:
+        """Judge the servers of which something changed, or a moment has come."""
+        self._judged = {
+            vm_id: self._update_one(panel, vm_id, entry, now)
+            for vm_id, entry in panel.servers.items()
         }
-        for target in targets:
+        if panel.unassigned_schedules is not None:
+            unassigned = ServerEntry(panel.unassigned_schedules)
+            self._judged[unassigned.state.vm_id] = self._update_one(
+                panel, unassigned.state.vm_id, unassigned, now
+            )
+        return {vm_id: judged.health for vm_id, judged in self._judged.items()}
+
+    def _update_one(
+        self, panel: PanelStore, vm_id: int, entry: ServerEntry, now: Now
+    ) -> _Judged:
+        judged = self._judged.get(vm_id)
+        fresh = panel.is_fresh(entry, now.monotonic)
+        read_condition = _read_condition(panel, entry, now)
+        read_at = _schedules_read_at(panel, entry) or -inf
+        summary: BackupSummary | None = None
+        if judged is not None and judged.health.state is entry.state:
             if (
-                target.target.type == DISK
-                and target.target not in settled | unprotected_disks | not_enabled
+                judged.health.fresh == fresh
+                and judged.read_condition is read_condition
+                and now.time <= judged.next_at
+                and read_at <= judged.overdue_at
             ):
-                yield Problem(INTERVAL_UNKNOWN, target.target)
-
-    def _unprotected_disks(self) -> set[Target]:
-        """Return disks without backups of a server whose other disks have some.
-
-        Empty if the server is backed up as a whole: such a backup is expected, or is
-        newer than the last one of a disk.
-        """
-        targets = self.summary.targets
-        disks = {t.target for t in targets if t.built == 0 and t.target.type == DISK}
-        if not disks or not backup_required(self.state):
-            return set()
-        if not any(t.built and t.target.type == DISK for t in targets):
-            return set()
-        expected = any(
-            target.expected_interval is not None
-            for target in targets
-            if target.target.type == VIRTUAL_MACHINE
-        )
-        server_backup_at, disk_backup_at = (
-            self._last_success_at(VIRTUAL_MACHINE),
-            self._last_success_at(DISK),
-        )
-        return (
-            set() if expected or server_backup_at > disk_backup_at > _NEVER else disks
-        )
-
-    def _disk_unprotected(self, disk: TargetSummary) -> Iterator[Problem]:
-        next_start = self._next_start(disk)
-        if self._is_new():
-            yield Problem(NEW, disk.target)
-        elif next_start is None:
-            yield Problem(DISK_UNPROTECTED, disk.target)
-        else:
-            yield Problem(AWAITED, disk.target, next_start)
-
-    def _stale(self, target: TargetSummary, interval: Interval) -> Iterator[Problem]:
-        """Check the age of a target's last success, or for how long it has had none."""
-        since = target.last_success_at
-        if since is None:
-            if self.summary.last_success_at is None:
-                if target.built:  # the panel does not say when
-                    yield Problem(INTERVAL_UNKNOWN, target.target)
-                return  # without any backup, the server is unprotected
-            since = target.oldest_unbuilt_at
-        seconds = 0.0 if since is None else self.time - since
-        from_history = interval.source == HISTORY
-        if (
-            seconds > VERY_STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS
-            and not from_history
-        ):
-            yield Problem(VERY_STALE, target.target, since)
-        elif seconds > STALE_INTERVALS * interval.seconds + QUEUE_ALLOWANCE_SECONDS:
-            yield Problem(STALE, target.target, since)
-        elif target.last_success_at is None:
-            condition = NEW if self._is_new() else AWAITED
-            yield Problem(condition, target.target, self._next_start(target))
-
-    def _stuck(self, target: TargetSummary, pending_since: float) -> Iterator[Problem]:
-        """Check a backup in progress; one of a superseded disk blocks nothing."""
-        if self.time - pending_since <= STUCK_SECONDS:
-            return
-        if not self._is_superseded(target, pending_since):
-            stuck_long = self.time - pending_since > STUCK_LONG_SECONDS
-            yield Problem(
-                STUCK_LONG if stuck_long else STUCK, target.target, pending_since
-            )
-
-    def _has_failed(self, target: TargetSummary) -> bool:
-        failed_at, success_at = target.last_failed_at, target.last_success_at
-        if failed_at is None or (success_at is not None and failed_at <= success_at):
-            return False
-        return not self._is_superseded(target, failed_at)
-
-    def _failed(self) -> Iterator[Problem]:
-        """Check failed backup runs of targets, else the last of unknown target."""
-        failed = [t for t in self.summary.targets if self._has_failed(t)]
-        for target in failed:
-            yield Problem(FAILED, target.target, target.last_failed_at)
-        failed_at = last_failed_at(self.state)
-        if failed or failed_at is None:
-            return
-        success_at = self.summary.last_success_at
-        if success_at is None or failed_at > success_at:
-            yield Problem(FAILED, since=failed_at)
-
-    def _locked(self, target: TargetSummary, since: float) -> Iterator[Problem]:
-        if self.time - since > LOCKED_SECONDS:
-            yield Problem(LOCKED, target.target, since)
-
-    def _is_superseded(self, target: TargetSummary, at: float) -> bool:
-        """Return whether backups of the whole server have replaced the disk's since."""
-        return (
-            target.target.type == DISK
-            and target.expected_interval is None
-            and at < self._last_success_at(VIRTUAL_MACHINE)
-        )
-
-    def _last_success_at(self, target_type: str) -> float:
-        """Return the newest success of all targets of a type."""
-        return max(
-            (
-                target.last_success_at
-                for target in self.summary.targets
-                if target.target.type == target_type
-                and target.last_success_at is not None
-            ),
-            default=_NEVER,
-        )
-
-    def _is_new(self) -> bool:
-        server = self.state.server
-        if server is None or server.created_at is None:
-            return False
-        intervals = (
-            target.expected_interval.seconds
-            for target in self.summary.targets
-            if target.expected_interval is not None
-            and target.expected_interval.seconds > NEW_INTERVAL_MIN_SECONDS
-        )
-        shortest = min(intervals, default=0.0)
-        max_age_seconds = max(NEW_SECONDS, NEW_INTERVALS * shortest)
-        return server.created_at > self.time - max_age_seconds
-
-    def _next_start(self, target: TargetSummary | None) -> float | None:
-        """Return the next scheduled start of a target, or of the server if None."""
-        return min(
-            (
-                schedule.next_start_at
-                for schedule in self.state.schedules or ()
-                if schedule.enabled
-                and schedule.next_start_at is not None
-                and schedule.next_start_at > self.time
-                and (target is None or schedule.target == target.target)
-            ),
-            default=None,
+                return judged
+            summary = judged.health.summary
+        health = judge_server(panel, entry, now, summary)
+        return _Judged(
+            health,
+            read_condition,
+            _next_change_at(health, now.time),
+            next_overdue_at(entry.state, read_at),
         )
 
 
-def judge_schedules(
-    panel: PanelStore, entry: ServerEntry, summary: BackupSummary | None, now: Now
+class _Judged(msgspec.Struct, frozen=True, gc=False):
+    """A server's health, and what makes it worth judging again."""
+
+    health: ServerHealth
+    read_condition: Condition | None
+    next_at: float
+    """Unix time of its next moment."""
+    overdue_at: float
+    """If schedules are read after this Unix time, another of them may be overdue."""
+
+
+def count_conditions(
+    panel: PanelStore, healths: Mapping[int, ServerHealth]
+) -> Counter[Condition]:
+    """Count the own servers of a panel by their worst condition."""
+    counts = Counter(
+        health.condition for vm_id, health in healths.items() if vm_id in panel.servers
+    )
+    if panel.unresolved:
+        counts[UNRESOLVED.condition] += len(panel.unresolved)
+    return counts
+
+
+def _next_change_at(health: ServerHealth, time: float) -> float:
+    """Return the Unix time of the next moment of anything that the health tells."""
+    times = [moment.at for moment in health.moments]
+    server = health.state and health.state.server
+    if server and server.created_at is not None:
+        times.append(server.created_at + NEW_SECONDS)
+    times += (p.since for p in health.problems if p.since is not None)
+    return min((at for at in times if at >= time), default=inf)
+
+
+def _schedules_read_at(panel: PanelStore, entry: ServerEntry) -> float | None:
+    return latest((panel.schedules_read_at, entry.schedules_read_at))
+
+
+def _read_condition(
+    panel: PanelStore, entry: ServerEntry, now: Now
+) -> Condition | None:
+    """Return what is wrong with the reads of a server's backups."""
+    if entry.state is panel.unassigned_schedules:
+        return None  # it is no server
+    if entry.failing is None and entry.read_at is None:
+        return NOT_READ
+    old_at = data_old_at(panel, entry)
+    if old_at is not None and now.time > old_at:
+        return DATA_OLD
+    up_to_date = entry.failing is False and panel.is_fresh(entry, now.monotonic)
+    return None if up_to_date else POLL_FAILING
+
+
+def _held(moments: Iterable[Moment], time: float) -> Iterator[Problem]:
+    """Yield the conditions that hold, without those that another one replaces."""
+    held = [moment for moment in moments if moment.at < time]
+    found = {(moment.condition, moment.target) for moment in held}
+    for moment in held:
+        worse = _REPLACED_BY.get(moment.condition)
+        if worse is None or (worse, moment.target) not in found:
+            about = "" if moment.schedule_id is None else str(moment.schedule_id)
+            yield Problem(moment.condition, moment.target, moment.at, about)
+
+
+def _in_time(
+    state: ServerState,
+    summary: BackupSummary | None,
+    moments: Iterable[Moment],
+    time: float,
+) -> bool | None:
+    """Return whether a server that needs backups has them all in time."""
+    if summary is None or not backup_required(state):
+        return None
+    if summary.last_success_at is None or any(
+        target.expected_interval is not None and target.last_success is None
+        for target in summary.targets
+    ):
+        return False
+    return not any(
+        moment.condition in _OUT_OF_TIME and moment.at < time for moment in moments
+    )
+
+
+# What is worth a note on the page, but no alert
+
+
+def _notices(
+    state: ServerState,
+    summary: BackupSummary | None,
+    moments: Iterable[Moment],
+    time: float,
 ) -> Iterator[Problem]:
-    """Check whether schedules are enabled and start backups on time."""
-    schedules = entry.state.schedules or ()
-    yield from _unscheduled(entry.state, schedules, summary, now)
-    if all(_is_on_time(schedule, now) for schedule in schedules):
+    if summary is None:
         return
-    for schedule in schedules:
-        if schedule.status == "failed":
-            yield Problem(SCHEDULE_FAILED, schedule.target, about=str(schedule.id))
-    up_to_date = panel.is_fresh(entry, now.monotonic) and entry.failing is False
-    if entry.failing is None or up_to_date:
-        in_progress = {
-            target.target
-            for target in (() if summary is None else summary.targets)
-            if target.oldest_pending_at is not None
-        }
-        for problem in overdue_schedules(panel, schedules, now):
-            if problem.target not in in_progress:
-                yield problem
-
-
-def _is_on_time(schedule: Schedule, now: Now) -> bool:
-    """Return whether no check can fail: a cheap test that most schedules pass."""
-    start = schedule.next_start_at
-    return schedule.status == "enabled" and (start is None or start >= now.time)
-
-
-def overdue_schedules(
-    panel: PanelStore, schedules: Iterable[Schedule], now: Now
-) -> Iterator[Problem]:
-    """Find schedules whose start was overdue when the inventory was last read.
-
-    Schedules are read as often as the inventory: later starts are not known yet.
-    """
-    read_at = now.time if panel.inventory_read_at is None else panel.inventory_read_at
-    for schedule in schedules:
-        start = schedule.next_start_at if schedule.enabled else None
+    waiting = {
+        moment.target: moment.at
+        for moment in moments
+        if moment.condition in (UNPROTECTED, DISK_UNPROTECTED) and moment.at >= time
+    }
+    for target in waiting:
+        yield _waiting(state, target, time)
+    unprotected = {
+        moment.target
+        for moment in moments
+        if moment.condition in (UNPROTECTED, DISK_UNPROTECTED)
+    }
+    if None in unprotected:
+        return
+    stale = {m.target for m in moments if m.condition is STALE and m.at < time}
+    for each in summary.targets:
         if (
-            start is None
-            or start >= now.time
-            or read_at - start <= SCHEDULE_OVERDUE_SECONDS
+            each.expected_interval is None
+            or each.last_success_at is not None
+            or each.target in unprotected
         ):
             continue
-        yield Problem(SCHEDULE_OVERDUE, schedule.target, start, str(schedule.id))
+        if each.built:  # the panel does not say when
+            yield Problem(INTERVAL_UNKNOWN, each.target)
+        elif each.target not in stale:
+            yield _waiting(state, each.target, time)
+    yield from _interval_unknown(state, summary, unprotected)
 
 
-def _unscheduled(
-    state: ServerState,
-    schedules: tuple[Schedule, ...],
-    summary: BackupSummary | None,
-    now: Now,
+def _waiting(state: ServerState, target: Target | None, time: float) -> Problem:
+    """Return that a backup is yet to come, as its subject is new or not started."""
+    created_at = None if state.server is None else state.server.created_at
+    young = created_at is not None and created_at > time - NEW_SECONDS
+    next_start = next_start_at(state, time, target)
+    return Problem(NEW, target) if young else Problem(AWAITED, target, next_start)
+
+
+def _interval_unknown(
+    state: ServerState, summary: BackupSummary, unprotected: set[Target | None]
 ) -> Iterator[Problem]:
-    """Find targets whose schedules are disabled or deleted, and that no other covers.
-
-    A deleted one shows when its next backup is late.
-    """
-    unscheduled = {
-        target.target: Problem(UNSCHEDULED, target.target, target.last_success_at)
-        for target in (() if summary is None else summary.targets)
-        if target.schedule_deleted_from is not None
-        and now.time > target.schedule_deleted_from
-    }
-    unscheduled |= {
-        s.target: Problem(UNSCHEDULED, s.target, about=str(s.id))
-        for s in schedules
-        if s.status == "disabled"
-    }
-    if not unscheduled or state.expectation.backup_required is False:
+    """Find targets that no source gives an expected interval for."""
+    targets, schedules = summary.targets, state.schedules or ()
+    expected = {t.target.type for t in targets if t.expected_interval is not None}
+    if VIRTUAL_MACHINE in expected or backup_required(state) is False:
         return
-    enabled = {s.target for s in schedules if s.enabled}
-    covered = enabled | {s.target for s in schedules if s.status == "failed"}
-    if any(target.type == VIRTUAL_MACHINE for target in enabled):
+    # Schedules that are all disabled or failed are problems of their own.
+    enabled = scheduled_targets(state)
+    not_enabled = {s.target for s in schedules} - enabled
+    if not expected:
+        if enabled or not not_enabled:
+            yield Problem(INTERVAL_UNKNOWN)
         return
-    for target, problem in unscheduled.items():
-        disks_scheduled = target.type == VIRTUAL_MACHINE and bool(enabled)
-        if target not in covered and not disks_scheduled:
-            yield problem
+    for target in targets:
+        if (
+            target.target.type == DISK
+            and target.expected_interval is None
+            and not target.obsolete
+            and target.target not in unprotected | not_enabled
+        ):
+            yield Problem(INTERVAL_UNKNOWN, target.target)

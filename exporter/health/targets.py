@@ -25,12 +25,12 @@ from ..model.entities import (
     Target,
 )
 from ..model.store import NO_SERVER, ServerState
-from .conditions import STALE_INTERVALS
 
 CONFIG = "config"
 SCHEDULE = "schedule"
 HISTORY = "history"
 FALLBACK = "fallback"
+_MAX_HISTORY_PERIODS = 4
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +54,9 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     marked_for_delete: int
     oldest_unbuilt_at: float | None
     oldest_locked_at: float | None
-    """When the oldest locked backup was complete: it cannot be locked for longer."""
+    """When the backup that is locked longest was last changed, else complete."""
+    oldest_success_at: float | None
+    """Of the oldest restore point that is kept."""
     oldest_pending_at: float | None
     """When the oldest unbuilt backup was created whose run is not known to have ended.
 
@@ -62,8 +64,8 @@ class TargetSummary(msgspec.Struct, frozen=True, gc=False):
     """
     expected_interval: Interval | None
     last_failed_at: float | None
-    schedule_deleted_from: float | None
-    """When the next backup of a schedule that is listed no more was due; None: none."""
+    scheduled_period_seconds: float | None
+    """The period of the schedule that made its newest scheduled backup."""
     obsolete: bool
     """No further backups are expected, as of a disk that is gone or was replaced."""
 
@@ -105,6 +107,11 @@ def summarize_backups(state: ServerState) -> BackupSummary:
         DISK: server_backup_at,
         VIRTUAL_MACHINE: _all_disks_backup_at(state, backups),
     }
+    known = {
+        *by_target,
+        *_backup_targets(state, server_backup_at),
+        *_failed_targets(state),
+    }
     targets = tuple(
         _summarize_target(
             state,
@@ -112,7 +119,7 @@ def summarize_backups(state: ServerState) -> BackupSummary:
             by_target.get(target, ()),
             replaced_at.get(target.type, 0.0),
         )
-        for target in sorted({*by_target, *_backup_targets(state, server_backup_at)})
+        for target in sorted(known)
     )
     recovery_points = state.recovery_points or ()
     recovery_point_times = [
@@ -123,7 +130,7 @@ def summarize_backups(state: ServerState) -> BackupSummary:
         built=sum(target.built for target in targets),
         unbuilt=sum(target.unbuilt for target in targets),
         size_bytes=_sum_known(backup.size_bytes for backup in backups),
-        last_success_at=_latest(
+        last_success_at=latest(
             (*(t.last_success_at for t in targets), *recovery_point_times)
         ),
     )
@@ -137,13 +144,13 @@ def backup_required(state: ServerState) -> bool | None:
     disks = state.disks or ()
     if state.schedules or any(disk.has_autobackups for disk in disks):
         return True
-    lists = _complete_schedules(state), _complete_disks(state)
+    lists = complete_schedules(state), _complete_disks(state)
     return None if None in lists else False
 
 
 def last_failed_at(state: ServerState) -> float | None:
     """Return when a backup run of the server last failed."""
-    return _latest(
+    return latest(
         ended.failed_at for ended in state.failed_backups if not ended.cancelled
     )
 
@@ -156,14 +163,15 @@ def _summarize_target(
 ) -> TargetSummary:
     counted = [backup for backup in backups if not backup.marked_for_delete]
     unbuilt = [backup for backup in counted if not backup.built]
+    restore_points = tuple(_restore_points(backups))
     last_success = max(
-        _restore_points(backups),
+        restore_points,
         key=lambda backup: (completed_at(backup) or 0.0, backup.id),
         default=None,
     )
     success_at = None if last_success is None else completed_at(last_success)
     ended = [each for each in state.failed_backups if each.target == target]
-    failed_at = _latest(each.failed_at for each in ended if not each.cancelled)
+    failed_at = latest(each.failed_at for each in ended if not each.cancelled)
     cancelled = {each.backup_id for each in ended if each.cancelled}
     obsolete = _is_obsolete(state, target, superseded=replaced_at > (success_at or 0.0))
     return TargetSummary(
@@ -174,23 +182,23 @@ def _summarize_target(
         unbuilt=len(unbuilt),
         locked=sum(backup.locked for backup in backups),
         marked_for_delete=len(backups) - len(counted),
-        oldest_unbuilt_at=_least(backup.created_at for backup in unbuilt),
+        oldest_unbuilt_at=least(backup.created_at for backup in unbuilt),
         oldest_pending_at=_oldest_pending_at(
             (backup for backup in unbuilt if backup.id not in cancelled),
             last_success,
             failed_at,
         ),
-        oldest_locked_at=min(
-            (at for b in backups if b.locked and (at := completed_at(b)) is not None),
-            default=None,
+        oldest_locked_at=least(
+            completed_at(backup) if backup.locked_at is None else backup.locked_at
+            for backup in backups
+            if backup.locked
         ),
+        oldest_success_at=least(map(completed_at, restore_points)),
         expected_interval=None
         if obsolete
         else _expected_interval(state, target, backups),
         last_failed_at=failed_at,
-        schedule_deleted_from=None
-        if obsolete or success_at is None
-        else _schedule_deleted_from(state, target, backups, success_at),
+        scheduled_period_seconds=_scheduled_period_seconds(backups),
         obsolete=obsolete,
     )
 
@@ -206,7 +214,7 @@ def _oldest_pending_at(
     unbuilt: Iterable[Backup], last_success: Backup | None, failed_at: float | None
 ) -> float | None:
     times = (b.created_at for b in unbuilt if b.created_at is not None)
-    return _least(at for at in times if not _has_ended(at, last_success, failed_at))
+    return least(at for at in times if not _has_ended(at, last_success, failed_at))
 
 
 def _has_ended(
@@ -220,7 +228,7 @@ def _has_ended(
     return (last_success.created_at or 0.0) > created_at
 
 
-def _complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
+def complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
     """Return the schedules; None if there may be others."""
     return None if SCHEDULES in state.partial else state.schedules
 
@@ -233,14 +241,21 @@ def _complete_disks(state: ServerState) -> tuple[Disk, ...] | None:
 
 def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
     """Return targets that should or could have backups, even if they have none."""
-    targets = {t for t in _scheduled_targets(state) if not _is_deleted_disk(state, t)}
+    targets = {t for t in scheduled_targets(state) if not is_deleted_disk(state, t)}
     disks = state.disks or ()
     if _uses_disk_backups(state, disks, server_backup_at):
         targets |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
     return targets
 
 
-def _scheduled_targets(state: ServerState) -> set[Target]:
+def _failed_targets(state: ServerState) -> Iterable[Target]:
+    """Return the targets of failed runs; their rows may be gone."""
+    targets = (ended.target for ended in state.failed_backups if not ended.cancelled)
+    return (t for t in targets if t is not None and not is_deleted_disk(state, t))
+
+
+def scheduled_targets(state: ServerState) -> set[Target]:
+    """Return the targets that have an enabled schedule."""
     schedules = state.schedules or ()
     return {schedule.target for schedule in schedules if schedule.enabled}
 
@@ -253,7 +268,7 @@ def _uses_disk_backups(
     They no longer are if a backup of the whole server is newer and no enabled schedule
     covers a disk.
     """
-    if any(target.type == DISK for target in _scheduled_targets(state)):
+    if any(target.type == DISK for target in scheduled_targets(state)):
         return True
     backups = [b for b in state.backups or () if b.target.type == DISK]
     newest_at = max((completed_at(backup) or 0.0 for backup in backups), default=0.0)
@@ -267,7 +282,7 @@ def _uses_disk_backups(
     )
 
 
-def _is_deleted_disk(state: ServerState, target: Target) -> bool:
+def is_deleted_disk(state: ServerState, target: Target) -> bool:
     """Return whether a target is a disk that no longer exists."""
     disks = _complete_disks(state)
     if target.type != DISK or disks is None:
@@ -282,8 +297,8 @@ def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> boo
     whose server has a newer backup as a whole, and for a whole server of which every
     disk has a newer one.
     """
-    return _is_deleted_disk(state, target) or (
-        superseded and target not in _scheduled_targets(state)
+    return is_deleted_disk(state, target) or (
+        superseded and target not in scheduled_targets(state)
     )
 
 
@@ -315,7 +330,7 @@ def _replacing(state: ServerState, backups: Iterable[Backup]) -> Iterable[Backup
 
     Manual ones only if all schedules are known: otherwise the others may continue.
     """
-    schedules_known = _complete_schedules(state) is not None
+    schedules_known = complete_schedules(state) is not None
     return (
         backup
         for backup in _restore_points(backups)
@@ -332,15 +347,12 @@ def _expected_interval(
 ) -> Interval | None:
     """Return the expected interval from the first source that has one."""
     expectation = state.expectation
-    schedules = state.schedules or ()
-    # Known schedules are better evidence than the history of backups.
-    has_schedule = any(schedule.target == target for schedule in schedules)
-    schedules_known = has_schedule or _complete_schedules(state) is not None
     manual_only = _is_manual_only(state, target, backups)
     sources = (
         (CONFIG, expectation.own_interval_seconds),
         (SCHEDULE, _scheduled_interval_seconds(state, target)),
-        (HISTORY, None if schedules_known else _shortest_period_seconds(backups)),
+        # A guess that schedules, once they are read, would correct is none.
+        (HISTORY, _history_seconds(backups) if state.schedules_refused else None),
         (FALLBACK, None if manual_only else expectation.fallback_interval_seconds),
     )
     return next(
@@ -358,42 +370,50 @@ def _is_manual_only(
     """
     return (
         target.type == VIRTUAL_MACHINE
-        and target not in _scheduled_targets(state)
-        and any(scheduled.type == DISK for scheduled in _scheduled_targets(state))
+        and target not in scheduled_targets(state)
+        and any(scheduled.type == DISK for scheduled in scheduled_targets(state))
         and all(backup.initiated == MANUAL for backup in backups)
     )
 
 
 def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | None:
     """Return the shortest interval of the target's enabled schedules."""
-    return _least(
+    return least(
         schedule.interval_seconds
         for schedule in state.schedules or ()
         if schedule.enabled and schedule.target == target
     )
 
 
-def _schedule_deleted_from(
-    state: ServerState, target: Target, backups: Iterable[Backup], success_at: float
-) -> float | None:
-    """Return the last success and one and a half periods of the newest scheduled row.
+def _scheduled_period_seconds(backups: Iterable[Backup]) -> float | None:
+    """Return the period of the newest backup that a schedule made."""
+    newest = max(_scheduled(backups), key=_row_order, default=None)
+    return None if newest is None else PERIOD_SECONDS[newest.initiated]
 
-    None while the target has a schedule, may have one, or has no such row.
+
+def _history_seconds(backups: Iterable[Backup]) -> float | None:
+    """Return how often a schedule made the last backups.
+
+    The period of the newest, or the gap to the one before, up to four periods: how
+    many periods lie between two starts is not in the rows.
     """
-    schedules = _complete_schedules(state)
-    if schedules is None or any(each.target == target for each in schedules):
+    newest_first = sorted(_scheduled(backups), key=_row_order, reverse=True)
+    if not newest_first:
         return None
-    scheduled = (b for b in backups if b.initiated in PERIOD_SECONDS)
-    newest = max(
-        scheduled, key=lambda row: (row.created_at or 0.0, row.id), default=None
-    )
-    if newest is None:
-        return None
-    return success_at + STALE_INTERVALS * PERIOD_SECONDS[newest.initiated]
+    period = PERIOD_SECONDS[newest_first[0].initiated]
+    gap = 0.0
+    if len(newest_first) > 1:
+        at, before = (backup.created_at for backup in newest_first[:2])
+        gap = 0.0 if at is None or before is None else at - before
+    return min(max(period, gap), _MAX_HISTORY_PERIODS * period)
 
 
-def _shortest_period_seconds(backups: Iterable[Backup]) -> float | None:
-    return _least(PERIOD_SECONDS.get(backup.initiated) for backup in backups)
+def _scheduled(backups: Iterable[Backup]) -> Iterable[Backup]:
+    return (backup for backup in backups if backup.initiated in PERIOD_SECONDS)
+
+
+def _row_order(backup: Backup) -> tuple[float, int]:
+    return backup.created_at or 0.0, backup.id
 
 
 def _sum_known(sizes: Iterable[int | None]) -> int | None:
@@ -403,9 +423,11 @@ def _sum_known(sizes: Iterable[int | None]) -> int | None:
     return sum(known) if known or not every_size else None
 
 
-def _least(values: Iterable[float | None]) -> float | None:
+def least(values: Iterable[float | None]) -> float | None:
+    """Return the least known value; None: there is none."""
     return min((value for value in values if value is not None), default=None)
 
 
-def _latest(times: Iterable[float | None]) -> float | None:
+def latest(times: Iterable[float | None]) -> float | None:
+    """Return the latest known time; None: there is none."""
     return max((time for time in times if time is not None), default=None)

@@ -12,11 +12,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
-from typing import TypeAlias
 
 from ..config.schema import Detail
-from ..health.targets import BackupSummary
-from ..model.store import ServerState
+from ..health.server import ServerHealth
 from .family import AgeFamily
 from .gzip_member import DeflatedText, deflated_text
 from .text_format import CACHED_FAMILIES, ServerLines, server_lines
@@ -33,21 +31,15 @@ _AGE_FAMILIES = frozenset(
 )
 
 
-RenderInput: TypeAlias = tuple[ServerState, bool]
-"""The state of a server, and whether its backups are fresh enough to expose."""
-
-
 @dataclass(slots=True, eq=False)
 class CacheEntry:
     """A server's block, and what its lines there were rendered from."""
 
     block: CacheBlock
-    rendered_from: RenderInput | None = None
+    rendered_from: ServerHealth | None = None
     """None: not rendered yet."""
     timestamps: bytes = b""
     """Unix seconds that the ages in its lines are counted from; an array of type q."""
-    summary: BackupSummary | None = None
-    """None: the backups are not fresh."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +80,6 @@ class CacheBlock:
             else:
                 entry = self.entries[vm_id]
                 entry.timestamps = lines.timestamps.tobytes()
-                entry.summary = lines.summary
 
     def merge(self, other: CacheBlock) -> None:
         """Append all servers of another block."""
@@ -145,21 +136,17 @@ class RenderCache:
     blocks: list[CacheBlock] = field(default_factory=list)
     _entries: dict[int, CacheEntry] = field(default_factory=dict)
 
-    def update(self, inputs: Mapping[int, RenderInput]) -> None:
-        """Hold the lines of exactly these servers; render those whose input changed."""
+    def update(self, inputs: Mapping[int, ServerHealth]) -> None:
+        """Hold the lines of exactly these servers; render those that were judged."""
         self._remove(self._entries.keys() - inputs.keys())
         new = [vm_id for vm_id in inputs if vm_id not in self._entries]
         for vm_id, block in zip(new, self._free_blocks(), strict=False):
             self._entries[vm_id] = block.add(vm_id)
-        changed: dict[CacheBlock, dict[int, RenderInput]] = {}
-        for vm_id, render_input in inputs.items():
+        changed: dict[CacheBlock, dict[int, ServerHealth]] = {}
+        for vm_id, health in inputs.items():
             entry = self._entries[vm_id]
-            if entry.rendered_from == render_input:
-                entry.rendered_from = (
-                    render_input  # the same object compares faster next time
-                )
-            else:
-                changed.setdefault(entry.block, {})[vm_id] = render_input
+            if entry.rendered_from is not health:
+                changed.setdefault(entry.block, {})[vm_id] = health
         for block, block_inputs in changed.items():
             self._render(block, block_inputs)
 
@@ -170,23 +157,15 @@ class RenderCache:
             if text is not None:
                 yield text
 
-    def summaries(self) -> dict[int, BackupSummary]:
-        """Return the summaries of servers with fresh backups, by server."""
-        return {
-            vm_id: entry.summary
-            for vm_id, entry in self._entries.items()
-            if entry.summary is not None
-        }
-
-    def _render(self, block: CacheBlock, inputs: Mapping[int, RenderInput]) -> None:
+    def _render(self, block: CacheBlock, inputs: Mapping[int, ServerHealth]) -> None:
         block.replace(
             {
-                vm_id: server_lines(state, self.detail, fresh=fresh)
-                for vm_id, (state, fresh) in inputs.items()
+                vm_id: server_lines(health, self.detail)
+                for vm_id, health in inputs.items()
             }
         )
-        for vm_id, render_input in inputs.items():
-            block.entries[vm_id].rendered_from = render_input
+        for vm_id, health in inputs.items():
+            block.entries[vm_id].rendered_from = health
 
     def _remove(self, gone: Iterable[int]) -> None:
         """Remove servers, and merge blocks that have become small."""

@@ -6,22 +6,26 @@ For embedding the exporter into another registry. ``/metrics`` itself is rendere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, cast
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ..clock import Clock, Now
 from ..config.schema import Detail
+from ..health.server import JudgedServers, ServerHealth
 from ..model.store import PanelStore, Store
 from . import FAMILIES
 from .backup import age_seconds
 from .family import (
     AgeFamily,
-    BackupsFamily,
+    CachedFamily,
+    CountFamily,
     Family,
+    HealthFamily,
     PanelFamily,
     Sample,
     ServerFamily,
@@ -41,25 +45,19 @@ class BackupCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has samples."""
         now = Now(self.clock.time(), self.clock.monotonic())
-        panels = [
-            (panel, self._server_views(panel, now))
-            for panel in self.store.panels.values()
-        ]
+        panels = []
+        for panel in self.store.panels.values():
+            healths = JudgedServers().update(panel, now)
+            found = (server_view(each, self.detail) for each in healths.values())
+            panels.append((panel, healths, [view for view in found if view]))
         for family in FAMILIES:
             metric = _empty_metric(family)
-            for panel, views in panels:
-                for values, value in _samples(family, panel, views, now):
+            for panel, healths, views in panels:
+                for values, value in _samples(family, panel, healths, views, now):
                     labels = dict(zip(family.labels, values, strict=True))
                     metric.add_sample(family.name, labels, value)
             if metric.samples:
                 yield metric
-
-    def _server_views(self, panel: PanelStore, now: Now) -> list[ServerView]:
-        return [
-            server_view(entry.state, self.detail)
-            for entry in panel.servers.values()
-            if panel.is_fresh(entry, now.monotonic)
-        ]
 
     def describe(self) -> Iterable[Metric]:
         """Yield every family without samples, so that registering collects nothing."""
@@ -75,15 +73,24 @@ def _empty_metric(family: Family) -> Metric:
 
 
 def _samples(
-    family: Family, panel: PanelStore, views: list[ServerView], now: Now
+    family: Family,
+    panel: PanelStore,
+    healths: Mapping[int, ServerHealth],
+    views: list[ServerView],
+    now: Now,
 ) -> Iterable[Sample]:
     if isinstance(family, PanelFamily):
         return family.samples(panel, now)
+    if isinstance(family, CountFamily):
+        return family.samples(panel, healths)
+    if isinstance(family, HealthFamily):
+        judged = chain.from_iterable(map(family.samples, healths.values()))
+        return chain(judged, family.read_rows(panel))
+    subjects: Iterable[Any] = views
     if isinstance(family, ServerFamily):
-        return chain.from_iterable(map(family.samples, panel.server_states()))
-    if not isinstance(family, BackupsFamily):
-        return ()
-    samples = chain.from_iterable(map(family.samples, views))
+        subjects = panel.server_states()
+    cached = cast("CachedFamily[Any, Any]", family)
+    samples = chain.from_iterable(map(cached.samples, subjects))
     if isinstance(family, AgeFamily):
         return ((labels, age_seconds(now.time, at)) for labels, at in samples)
     return samples

@@ -78,6 +78,11 @@ SHARD_INFO = OwnFamily(
     "Which share of all servers this exporter reads.",
     ("shard", "total_shards"),
 )
+SHARDS = OwnFamily(
+    Gauge,
+    "onapp_exporter_shards",
+    "Number of exporters that share the servers of each panel.",
+)
 RELOAD_SUCCESSFUL = OwnFamily(
     Gauge,
     "onapp_exporter_config_last_reload_successful",
@@ -95,6 +100,7 @@ OWN_FAMILIES = (
     REQUEST_DURATION,
     BUILD_INFO,
     SHARD_INFO,
+    SHARDS,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
 )
@@ -143,6 +149,7 @@ class ExporterMetrics:
         build_info.labels(version).set(1)
         shard_info = Gauge(*_metric_arguments(SHARD_INFO), registry=self.registry)
         shard_info.labels(str(shard.number), str(shard.total)).set(1)
+        Gauge(*_metric_arguments(SHARDS), registry=self.registry).set(shard.total)
         self._reload_successful = Gauge(
             *_metric_arguments(RELOAD_SUCCESSFUL), registry=self.registry
         )

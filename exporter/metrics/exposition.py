@@ -18,10 +18,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from ..clock import Clock, Now
 from ..config.schema import Detail
-from ..health.targets import BackupSummary
+from ..health.server import JudgedServers, ServerHealth
 from ..model.store import PanelStore, Store
 from . import FAMILIES
-from .cache import RenderCache, RenderInput
+from .cache import RenderCache
 from .family import Family
 from .gzip_member import DeflatedText, deflated_text, gzip_member
 from .text_format import CACHED_FAMILIES, panel_lines
@@ -108,6 +108,15 @@ class Scrape:
 
 
 @dataclass(slots=True, eq=False)
+class _JudgedPanel:
+    """What is kept of a panel from one scrape to the next."""
+
+    servers: JudgedServers = field(default_factory=JudgedServers)
+    healths: Mapping[int, ServerHealth] = field(default_factory=dict)
+    cache: RenderCache | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Exposition:
     """Renders ``/metrics`` from the store."""
 
@@ -116,8 +125,8 @@ class Exposition:
     detail: Detail
     own_registry: CollectorRegistry
     """The exporter's own metrics, which prometheus-client renders."""
-    _caches: dict[str, RenderCache] = field(default_factory=dict)
-    _caches_lock: Lock = field(default_factory=Lock)
+    _panels: dict[str, _JudgedPanel] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     def set_detail(self, detail: Detail) -> None:
         """Set which single backups are exposed from now on."""
@@ -133,39 +142,52 @@ class Exposition:
 
     def update(self, snapshot: Snapshot) -> None:
         """Render what has changed since the last update, and drop what is gone."""
-        with self._caches_lock:
+        with self._lock:
             self._update(snapshot)
 
-    def summaries(self, snapshot: Snapshot) -> dict[str, dict[int, BackupSummary]]:
-        """Return the summaries of fresh backups, by panel and server."""
-        with self._caches_lock:
+    def healths(self, snapshot: Snapshot) -> dict[str, Mapping[int, ServerHealth]]:
+        """Return the health of all servers, by panel and number."""
+        with self._lock:
             self._update(snapshot)
-            return {
-                name: render_cache.summaries()
-                for name, render_cache in self._caches.items()
-            }
+            return {name: judged.healths for name, judged in self._panels.items()}
 
-    def scrape(self, snapshot: Snapshot, names: frozenset[str] = frozenset()) -> Scrape:
+    def scrape(
+        self,
+        snapshot: Snapshot,
+        names: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
+    ) -> Scrape:
         """Return the content of a scrape at the snapshot; thread-safe."""
-        with self._caches_lock:
+        with self._lock:
             self._update(snapshot)
             families = self._family_texts(snapshot, names)
-        shown = {family: texts for family, texts in families.items() if texts}
+        shown = {
+            family: texts
+            for family, texts in families.items()
+            if texts and family.name not in without
+        }
         return Scrape(self.own_registry, names, shown)
 
-    def render(self, media_type: str, names: frozenset[str] = frozenset()) -> bytes:
+    def render(
+        self,
+        media_type: str,
+        names: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
+    ) -> bytes:
         """Return the text of a scrape, or of the families and samples in ``names``."""
-        return b"".join(self.scrape(self.snapshot(), names).plain(media_type).chunks())
+        scrape = self.scrape(self.snapshot(), names, without)
+        return b"".join(scrape.plain(media_type).chunks())
 
     def _update(self, snapshot: Snapshot) -> None:
-        caches: dict[str, RenderCache] = {}
+        panels: dict[str, _JudgedPanel] = {}
         for panel in snapshot.panels:
-            render_cache = self._caches.get(panel.name)
-            if render_cache is None or render_cache.detail != snapshot.detail:
-                render_cache = RenderCache(snapshot.detail)
-            caches[panel.name] = render_cache
-            render_cache.update(_render_inputs(panel, snapshot.now))
-        self._caches = caches
+            judged = self._panels.get(panel.name) or _JudgedPanel()
+            if judged.cache is None or judged.cache.detail != snapshot.detail:
+                judged.cache = RenderCache(snapshot.detail)
+            judged.healths = judged.servers.update(panel, snapshot.now)
+            judged.cache.update(judged.healths)
+            panels[panel.name] = judged
+        self._panels = panels
 
     def _family_texts(
         self, snapshot: Snapshot, names: frozenset[str]
@@ -176,25 +198,15 @@ class Exposition:
             if not names or names & {family.name, _family_name(family, OPENMETRICS)}
         }
         for panel in snapshot.panels:
-            render_cache = self._caches[panel.name]
-            lines = panel_lines(panel, snapshot.now, families)
+            judged = self._panels[panel.name]
+            lines = panel_lines(panel, judged.healths, snapshot.now, families)
             for family, texts in families.items():
                 index = _FAMILY_INDEXES.get(family.name)
-                if index is not None:
-                    texts.extend(render_cache.texts(index, snapshot.now.time))
-                elif lines[family.name]:
+                if index is not None and judged.cache is not None:
+                    texts.extend(judged.cache.texts(index, snapshot.now.time))
+                if lines.get(family.name):
                     texts.append(deflated_text(lines[family.name]))
         return families
-
-
-def _render_inputs(panel: PanelStore, now: Now) -> dict[int, RenderInput]:
-    inputs = {
-        vm_id: (entry.state, panel.is_fresh(entry, now.monotonic))
-        for vm_id, entry in panel.servers.items()
-    }
-    if panel.unassigned_schedules is not None:
-        inputs[panel.unassigned_schedules.vm_id] = (panel.unassigned_schedules, False)
-    return inputs
 
 
 def _family_name(family: Family, media_type: str) -> str:

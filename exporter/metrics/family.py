@@ -6,7 +6,7 @@ unknown value gives no sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeAlias, TypeVar
@@ -15,7 +15,8 @@ import msgspec
 
 from ..clock import Now
 from ..config.schema import Detail
-from ..health.targets import BackupSummary, summarize_backups
+from ..health.server import ServerHealth
+from ..health.targets import BackupSummary
 from ..model.entities import Backup
 from ..model.store import PanelStore, ServerState
 
@@ -43,12 +44,15 @@ class ServerView:
         return self.state.panel, str(self.state.vm_id)
 
 
-def server_view(state: ServerState, detail: Detail) -> ServerView:
-    """Summarize a server's backups and select those with series of their own."""
-    backups = tuple(state.backups or ())  # unpacked once
-    unpacked = msgspec.structs.replace(state, backups=backups)
+def server_view(health: ServerHealth, detail: Detail) -> ServerView | None:
+    """Select the backups that have series of their own; None: they are not fresh."""
+    if health.state is None or health.summary is None or not health.fresh:
+        return None
+    backups = tuple(health.state.backups or ())
     return ServerView(
-        unpacked, summarize_backups(unpacked), tuple(_detailed_backups(backups, detail))
+        msgspec.structs.replace(health.state, backups=backups),
+        health.summary,
+        tuple(_detailed_backups(backups, detail)),
     )
 
 
@@ -102,6 +106,24 @@ class PanelCounter(PanelFamily[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class CountFamily(Family):
+    """Computed from the health of all servers of a panel at every scrape."""
+
+    rows: Callable[[PanelStore, Mapping[int, ServerHealth]], Iterable[Row[int]]]
+
+    @staticmethod
+    def value(count: int) -> float:
+        """Return the value of a row."""
+        return count
+
+    def samples(
+        self, panel: PanelStore, healths: Mapping[int, ServerHealth]
+    ) -> Iterator[Sample]:
+        """Yield a sample for each row."""
+        yield from self.rows(panel, healths)
+
+
+@dataclass(frozen=True, slots=True)
 class CachedFamily(Family, Generic[Subject, T]):
     """Computed from one server; rendered when the server changes, then cached."""
 
@@ -117,6 +139,14 @@ class CachedFamily(Family, Generic[Subject, T]):
 @dataclass(frozen=True, slots=True)
 class ServerFamily(CachedFamily[ServerState, T]):
     """Computed from a server's state except its backups."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFamily(CachedFamily[ServerHealth, T]):
+    """Computed from the judgement of a server."""
+
+    read_rows: Callable[[PanelStore], Iterable[Row[T]]] = lambda _: ()
+    """Rows that move with each read of a server, rendered at every scrape."""
 
 
 @dataclass(frozen=True, slots=True)

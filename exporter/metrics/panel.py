@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..clock import Now
-from ..health.panel import poll_lag_seconds
+from ..health.conditions import SERVER_CONDITIONS
+from ..health.panel import poll_lag_seconds, queue_jams
+from ..health.server import ServerHealth, count_conditions
 from ..model.entities import BACKUPS, INVENTORY, BackupServer, BackupServerUsage
 from ..model.store import PanelStore
 from .family import (
+    CountFamily,
     Family,
     PanelCounter,
     PanelFamily,
@@ -19,8 +22,11 @@ from .family import (
 )
 
 _PANEL_LABELS = ("panel",)
-_ACTION_LABELS = ("panel", "action")
+_SHARD_LABELS = ("panel", "shard")
+"""Of families whose value is one shard's: the values of all shards add up."""
+_ACTION_LABELS = (*_SHARD_LABELS, "action")
 _BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
+_USAGE_LABELS = (*_SHARD_LABELS, "backup_server_id")
 
 
 def panel_value_rows(
@@ -34,6 +40,47 @@ def panel_value_rows(
             yield (panel.name,), known
 
     return rows
+
+
+def shard_value_rows(
+    value: Callable[[PanelStore, Now], float | None],
+) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
+    """Return the same for a value that is one shard's."""
+
+    def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+        known = value(panel, now)
+        if known is not None:
+            yield (panel.name, panel.shard), known
+
+    return rows
+
+
+def state_count_rows(
+    panel: PanelStore, healths: Mapping[int, ServerHealth]
+) -> Iterator[Row[int]]:
+    """Yield the number of own servers whose worst condition it is."""
+    if panel.servers_listed is None:
+        return  # no inventory was read yet
+    counts = count_conditions(panel, healths)
+    for condition in SERVER_CONDITIONS:
+        yield (panel.name, panel.shard, condition.key), counts[condition]
+
+
+def future_rows(panel: PanelStore, _: Now) -> int | None:
+    """Return the number of rows with a date in the future, once there was an answer."""
+    return None if panel.servers_listed is None else panel.future_rows
+
+
+def queue_jam_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+    """Yield since when the queue has not moved, by action."""
+    for action, since in queue_jams(panel, now).items():
+        yield (panel.name, action), since
+
+
+def collector_duration_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+    """Yield how long each collector's last run took."""
+    for collector, seconds in sorted(panel.durations.items()):
+        yield (panel.name, panel.shard, collector), seconds
 
 
 def panel_info_rows(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
@@ -51,7 +98,7 @@ def collector_success_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     )
     for collector, succeeded in outcomes:
         if succeeded is not None:
-            yield (panel.name, collector), float(succeeded)
+            yield (panel.name, panel.shard, collector), float(succeeded)
 
 
 _PANELS: tuple[Family, ...] = (
@@ -59,8 +106,8 @@ _PANELS: tuple[Family, ...] = (
         "onapp_up",
         "Whether the panel answers: 0 when version or inventory could not be polled, "
         "or when its account got no answer for longer than a poll interval.",
-        _PANEL_LABELS,
-        panel_value_rows(lambda panel, now: panel.up(now.monotonic)),
+        _SHARD_LABELS,
+        shard_value_rows(lambda panel, now: panel.up(now.monotonic)),
         identity,
     ),
     PanelFamily(
@@ -88,15 +135,15 @@ _PANELS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_poll_interval_seconds",
         "How often each server's backups are read, in seconds.",
-        _PANEL_LABELS,
-        panel_value_rows(lambda panel, _: panel.interval_seconds),
+        _SHARD_LABELS,
+        shard_value_rows(lambda panel, _: panel.interval_seconds),
         identity,
     ),
     PanelFamily(
         "onapp_poll_lag_seconds",
         "How overdue the poll of the most overdue server is, in seconds.",
-        _PANEL_LABELS,
-        panel_value_rows(poll_lag_seconds),
+        _SHARD_LABELS,
+        shard_value_rows(poll_lag_seconds),
         identity,
     ),
     PanelFamily(
@@ -110,8 +157,44 @@ _PANELS: tuple[Family, ...] = (
         "onapp_collector_success",
         "Whether the collector's last run succeeded; backups: every server's last "
         "poll.",
-        (*_PANEL_LABELS, "collector"),
+        (*_SHARD_LABELS, "collector"),
         collector_success_rows,
+        identity,
+    ),
+    PanelFamily(
+        "onapp_collector_duration_seconds",
+        "Duration of the collector's last run in seconds; backups: of one server.",
+        (*_SHARD_LABELS, "collector"),
+        collector_duration_rows,
+        identity,
+    ),
+    CountFamily(
+        "onapp_panel_servers",
+        "Number of servers by their worst state, by what was polled.",
+        (*_SHARD_LABELS, "state"),
+        state_count_rows,
+    ),
+    PanelFamily(
+        "onapp_panel_future_dates",
+        "Number of rows in the last answers with a date more than five minutes after "
+        "the panel's clock.",
+        _SHARD_LABELS,
+        shard_value_rows(future_rows),
+        identity,
+    ),
+    PanelFamily(
+        "onapp_panel_credentials_refused",
+        "Whether the panel refused the credentials in the last answer about them.",
+        _SHARD_LABELS,
+        shard_value_rows(lambda panel, _: panel.credentials_refused),
+        identity,
+    ),
+    PanelFamily(
+        "onapp_panel_queue_jam_start_timestamp_seconds",
+        "Unix time since which no backup transaction of the panel has ended while "
+        "some wait, as polled; absent while the queue moves.",
+        (*_PANEL_LABELS, "action"),
+        queue_jam_rows,
         identity,
     ),
 )
@@ -135,7 +218,8 @@ def backup_server_info_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
 def usage_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
     """Yield number and size of the backups on each backup server."""
     for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
-        yield (panel.name, backup_server_label(backup_server_id)), usage
+        labels = (panel.name, panel.shard, backup_server_label(backup_server_id))
+        yield labels, usage
 
 
 _BACKUP_SERVERS: tuple[Family, ...] = (
@@ -163,7 +247,7 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_backup_server_backups",
         "Backups on the backup server, as of the last poll; none: on hypervisors.",
-        _BACKUP_SERVER_LABELS,
+        _USAGE_LABELS,
         usage_rows,
         lambda usage: usage.backup_count,
     ),
@@ -171,7 +255,7 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
         "onapp_backup_server_used_bytes",
         "Space that the polled backups take on the backup server, in bytes; none: on "
         "hypervisors.",
-        _BACKUP_SERVER_LABELS,
+        _USAGE_LABELS,
         usage_rows,
         lambda usage: usage.size_bytes,
     ),
@@ -185,13 +269,13 @@ def transaction_count_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     """Yield the number of ended transactions, by action and final status."""
     if panel.transaction_log is not None:
         for (action, status), count in panel.transaction_log.counts.items():
-            yield (panel.name, action, status), count
+            yield (panel.name, panel.shard, action, status), count
 
 
 def pending_count_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Yield the number of pending and running transactions, by action."""
     for action, rows in panel.pending_transactions(now.monotonic).items():
-        yield (panel.name, action), len(rows)
+        yield (panel.name, panel.shard, action), len(rows)
 
 
 def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
@@ -199,7 +283,7 @@ def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
     for action, rows in panel.pending_transactions(now.monotonic).items():
         created_times = [row.created_at for row in rows if row.created_at is not None]
         if created_times:
-            yield (panel.name, action), min(created_times)
+            yield (panel.name, panel.shard, action), min(created_times)
 
 
 _TRANSACTIONS: tuple[Family, ...] = (

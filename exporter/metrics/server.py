@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from operator import itemgetter
 from typing import TypeAlias
 
 from ..clock import Now
+from ..health.conditions import DATA_OLD
+from ..health.server import (
+    UNRESOLVED,
+    ServerHealth,
+    data_old_at,
+    unresolved_data_old_at,
+)
 from ..health.targets import (
     BackupSummary,
+    Interval,
     TargetSummary,
     backup_required,
     last_failed_at,
@@ -18,6 +27,7 @@ from ..model.store import NO_SERVER, PanelStore, ServerState
 from .family import (
     BackupsFamily,
     Family,
+    HealthFamily,
     PanelFamily,
     Row,
     ServerFamily,
@@ -61,6 +71,84 @@ _POLLS: tuple[Family, ...] = (
         _VM_LABELS,
         poll_rows,
         itemgetter(1),
+    ),
+)
+
+
+# The judgement of each server
+
+_MOMENT_LABELS = (*_TARGET_LABELS, "schedule_id", "state")
+
+
+def moment_rows(health: ServerHealth) -> Iterator[Row[float]]:
+    """Yield from when on which condition holds, as far as it is known."""
+    if health.state is None:
+        return
+    panel, vm_id = health.state.panel, _vm_label(health.state)
+    for moment in health.moments:
+        target = ("", "")
+        if moment.target is not None:
+            target = moment.target.type, str(moment.target.id)
+        schedule_id = label_value(moment.schedule_id)
+        yield (panel, vm_id, *target, schedule_id, moment.condition.key), moment.at
+
+
+def data_old_rows(panel: PanelStore) -> Iterator[Row[float]]:
+    """Yield from when on each server's data are too old; moves with each read."""
+    unresolved = ((n, unresolved_data_old_at(panel, n)) for n in panel.unresolved)
+    read = (
+        (str(vm_id), data_old_at(panel, entry))
+        for vm_id, entry in panel.servers.items()
+    )
+    for vm_id, at in (*read, *unresolved):
+        if at is not None:
+            yield (panel.name, vm_id, "", "", "", DATA_OLD.key), at
+
+
+def state_rows(health: ServerHealth) -> Iterator[Row[int]]:
+    """Yield 1 for the worst condition of the server."""
+    if health.state is not None and health.state.vm_id != NO_SERVER:
+        state = health.state
+        yield (state.panel, str(state.vm_id), health.condition.key), 1
+
+
+def unresolved_state_rows(panel: PanelStore) -> Iterator[Row[int]]:
+    """Yield the same for configured servers that were not found."""
+    for identifier in panel.unresolved:
+        yield (panel.name, identifier, UNRESOLVED.condition.key), 1
+
+
+def in_time_rows(health: ServerHealth) -> Iterator[Row[bool]]:
+    """Yield whether all backups of the server are in time, if it needs any."""
+    if health.state is not None and health.in_time is not None:
+        yield (health.state.panel, str(health.state.vm_id)), health.in_time
+
+
+_HEALTH: tuple[Family, ...] = (
+    HealthFamily(
+        "onapp_state_start_timestamp_seconds",
+        "Unix time from which the state holds of the server, target or schedule, by "
+        "what was polled; in the future while it does not hold yet.",
+        _MOMENT_LABELS,
+        moment_rows,
+        identity,
+        data_old_rows,
+    ),
+    HealthFamily(
+        "onapp_vm_state",
+        "The worst state of the server, by what was polled; always 1.",
+        (*_VM_LABELS, "state"),
+        state_rows,
+        identity,
+        unresolved_state_rows,
+    ),
+    HealthFamily(
+        "onapp_vm_backup_in_time",
+        "Whether all targets of a server that needs backups have one in time, by what "
+        "was polled.",
+        _VM_LABELS,
+        in_time_rows,
+        identity,
     ),
 )
 
@@ -162,20 +250,34 @@ def schedule_status_rows(state: ServerState) -> Iterator[Row[float]]:
 
 def schedule_info_rows(state: ServerState) -> Iterator[Row[int]]:
     """Yield server, target and period of each schedule."""
-    vm_id = "" if state.vm_id == NO_SERVER else str(state.vm_id)
     for schedule in state.schedules or ():
         target = schedule.target
         yield (
             (
                 state.panel,
                 str(schedule.id),
-                vm_id,
+                _vm_label(state),
                 target.type,
                 str(target.id),
                 schedule.period,
             ),
             1,
         )
+
+
+def target_schedule_rows(state: ServerState) -> Iterator[Row[int]]:
+    """Yield the number of schedules of each target, by status."""
+    if state.vm_id == NO_SERVER:
+        return
+    counts = Counter((each.target, each.status) for each in state.schedules or ())
+    for target in sorted({target for target, _ in counts}):
+        labels = (state.panel, str(state.vm_id), target.type, str(target.id))
+        for status in _SCHEDULE_STATUSES:
+            yield (*labels, status), counts[target, status]
+
+
+def _vm_label(state: ServerState) -> str:
+    return "" if state.vm_id == NO_SERVER else str(state.vm_id)
 
 
 def next_start_at(schedule: Schedule) -> float | None:
@@ -219,6 +321,20 @@ _SCHEDULES: tuple[Family, ...] = (
         "server is not known.",
         (*_SCHEDULE_LABELS, "vm_id", "target_type", "target_id", "period"),
         schedule_info_rows,
+        identity,
+    ),
+    ServerFamily(
+        "onapp_schedule_retention_backups",
+        "Number of backups that the schedule keeps, as polled.",
+        _SCHEDULE_LABELS,
+        schedule_rows,
+        lambda schedule: schedule.retention_backups,
+    ),
+    ServerFamily(
+        "onapp_target_schedules",
+        "Number of schedules of the target, by status, as of the last poll.",
+        (*_TARGET_LABELS, "status"),
+        target_schedule_rows,
         identity,
     ),
 )
@@ -282,23 +398,29 @@ def target_count_rows(server: ServerView) -> Iterator[Row[int]]:
         yield (*labels, "unbuilt"), summary.unbuilt
 
 
-def interval_source_rows(server: ServerView) -> Iterator[Row[int]]:
+def interval_rows(health: ServerHealth) -> Iterator[Row[float]]:
+    """Yield each target's expected interval; it does not expire with the backups."""
+    for labels, interval in _intervals(health):
+        yield labels, interval.seconds
+
+
+def interval_source_rows(health: ServerHealth) -> Iterator[Row[int]]:
     """Yield the source of each target's expected interval."""
-    for summary in server.summary.targets:
-        if summary.expected_interval is not None:
-            labels = _target_labels(server, summary.target)
-            yield (*labels, summary.expected_interval.source), 1
+    for labels, interval in _intervals(health):
+        yield (*labels, interval.source), 1
+
+
+def _intervals(health: ServerHealth) -> Iterator[Row[Interval]]:
+    state, summary = health.state, health.summary
+    for each in () if state is None or summary is None else summary.targets:
+        if each.expected_interval is not None and state is not None:
+            target = each.target.type, str(each.target.id)
+            yield (state.panel, str(state.vm_id), *target), each.expected_interval
 
 
 def last_success_size_bytes(summary: TargetSummary) -> int | None:
     """Return the size of the target's last success; None: none, or unknown."""
     return None if summary.last_success is None else summary.last_success.size_bytes
-
-
-def expected_interval_seconds(summary: TargetSummary) -> float | None:
-    """Return the target's expected interval; None: unknown, or none is expected."""
-    interval = summary.expected_interval
-    return None if interval is None else interval.seconds
 
 
 def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
@@ -377,14 +499,22 @@ _TARGETS: tuple[Family, ...] = (
         lambda summary: summary.last_failed_at,
     ),
     BackupsFamily(
+        "onapp_target_oldest_success_timestamp_seconds",
+        "Unix time when the oldest restore point of the target that is kept was "
+        "complete, as polled.",
+        _TARGET_LABELS,
+        target_rows,
+        lambda summary: summary.oldest_success_at,
+    ),
+    HealthFamily(
         "onapp_target_expected_interval_seconds",
         "How often a backup of the target is expected, in seconds, by configuration "
         "or what was polled.",
         _TARGET_LABELS,
-        target_rows,
-        expected_interval_seconds,
+        interval_rows,
+        identity,
     ),
-    BackupsFamily(
+    HealthFamily(
         "onapp_target_expected_interval_info",
         "Where the target's expected interval comes from, as of the last poll.",
         (*_TARGET_LABELS, "source"),
@@ -395,6 +525,7 @@ _TARGETS: tuple[Family, ...] = (
 
 FAMILIES: tuple[Family, ...] = (
     *_POLLS,
+    *_HEALTH,
     *_SERVERS,
     *_SCHEDULES,
     *_SERVER_SUMMARIES,

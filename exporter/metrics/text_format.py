@@ -7,7 +7,7 @@ samples of counters look the same.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import chain, compress
 from math import floor
@@ -17,16 +17,19 @@ import msgspec
 
 from ..clock import Now
 from ..config.schema import Detail
-from ..health.targets import BackupSummary
+from ..health.server import ServerHealth
 from ..model.store import PanelStore, ServerState
 from . import FAMILIES
 from .family import (
     AgeFamily,
     CachedFamily,
+    CountFamily,
     Family,
+    HealthFamily,
     PanelFamily,
     Row,
     ServerFamily,
+    ServerView,
     server_view,
 )
 
@@ -51,18 +54,16 @@ class ServerLines(msgspec.Struct, frozen=True):
     """In the order of CACHED_FAMILIES; ages are ``%d`` in the lines of AgeFamilies."""
     timestamps: array[int]
     """Unix seconds that these ages are counted from, in the order of the lines."""
-    summary: BackupSummary | None = None
-    """None: the backups are not fresh."""
 
 
-def server_lines(state: ServerState, detail: Detail, *, fresh: bool) -> ServerLines:
+def server_lines(health: ServerHealth, detail: Detail) -> ServerLines:
     """Render a server's lines; those about its backups only if they are fresh."""
-    view = server_view(state, detail) if fresh else None
+    view = server_view(health, detail)
     labelled: dict[Any, _LabelledRows] = {}
     by_family: list[bytes] = []
     timestamps = array("q")
     for family in CACHED_FAMILIES:
-        subject = state if isinstance(family, ServerFamily) else view
+        subject = _subject(family, health, view)
         if family.rows not in labelled:
             rows = () if subject is None else family.rows(subject)
             labelled[family.rows] = _label_rows(family.labels, rows)
@@ -74,14 +75,24 @@ def server_lines(state: ServerState, detail: Detail, *, fresh: bool) -> ServerLi
             by_family.append(_lines_template(family.name, labels, "%d").encode())
         else:
             by_family.append(_family_text(family, labelled[family.rows]))
-    summary = None if view is None else view.summary
-    return ServerLines(tuple(by_family), timestamps, summary)
+    return ServerLines(tuple(by_family), timestamps)
+
+
+def _subject(
+    family: CachedFamily[Any, Any], health: ServerHealth, view: ServerView | None
+) -> ServerHealth | ServerState | ServerView | None:
+    if isinstance(family, HealthFamily):
+        return health
+    return health.state if isinstance(family, ServerFamily) else view
 
 
 def panel_lines(
-    panel: PanelStore, now: Now, families: Iterable[Family]
+    panel: PanelStore,
+    healths: Mapping[int, ServerHealth],
+    now: Now,
+    families: Iterable[Family],
 ) -> dict[str, bytes]:
-    """Render the lines of PanelFamilies, by the name of the family."""
+    """Render the lines that change with the panel or the clock, by family."""
     labelled: dict[Any, _LabelledRows] = {}
     by_family: dict[str, bytes] = {}
     for family in families:
@@ -91,11 +102,18 @@ def panel_lines(
                     family.labels, family.rows(panel, now)
                 )
             by_family[family.name] = _family_text(family, labelled[family.rows])
+        elif isinstance(family, CountFamily):
+            rows = _label_rows(family.labels, family.rows(panel, healths))
+            by_family[family.name] = _family_text(family, rows)
+        elif isinstance(family, HealthFamily):
+            rows = _label_rows(family.labels, family.read_rows(panel))
+            by_family[family.name] = _family_text(family, rows)
     return by_family
 
 
 def _family_text(
-    family: CachedFamily[Any, Any] | PanelFamily[Any], labelled: _LabelledRows
+    family: CachedFamily[Any, Any] | PanelFamily[Any] | CountFamily,
+    labelled: _LabelledRows,
 ) -> bytes:
     labels, values = _known_values(family, labelled)
     if not labels:
@@ -111,7 +129,8 @@ def _family_text(
 
 
 def _known_values(
-    family: CachedFamily[Any, Any] | PanelFamily[Any], labelled: _LabelledRows
+    family: CachedFamily[Any, Any] | PanelFamily[Any] | CountFamily,
+    labelled: _LabelledRows,
 ) -> tuple[list[str], list[Any]]:
     """Return labels and values of the rows whose value is known."""
     labels, subjects = labelled

@@ -83,6 +83,8 @@ class Backup(msgspec.Struct, frozen=True, array_like=True, gc=False):
     identifier: str
     backup_server_id: int | None
     """None: stored on the hypervisor."""
+    locked_at: int | float | None = None
+    """When a locked row was last changed, which it cannot be while it is locked."""
 
 
 Backups: TypeAlias = Collection[Backup]
@@ -132,6 +134,32 @@ class Schedule(msgspec.Struct, frozen=True):
     """``enabled``, ``disabled`` or ``failed``."""
     next_start_at: float | None
     failure_count: int | None
+    retention_backups: int | None = None
+    """How many backups it keeps; newer panels only."""
+    created_at: float | None = None
+    updated_at: float | None = None
+    """May move with every run."""
+    ran: bool = False
+    """Whether the panel lists runs of it."""
+    failed_runs: tuple[float, ...] = ()
+    """When its last runs failed, since the last one that did not; the oldest first."""
+    changed_at: float | None = None
+    """When this process saw it added, enabled again, or its interval shortened."""
+
+    def since(
+        self, previous: Schedule | None, watched_from: float | None, time: float
+    ) -> Schedule:
+        """Return it with ``changed_at``, as read at a Unix time after the previous."""
+        if previous is None:
+            created_at = self.created_at
+            if created_at is None or watched_from is None or created_at <= watched_from:
+                return self
+            return msgspec.structs.replace(self, changed_at=created_at)
+        before, after = previous.interval_seconds, self.interval_seconds
+        shortened = before is not None and after is not None and after < before
+        enabled_again = self.enabled and not previous.enabled
+        changed_at = time if enabled_again or shortened else previous.changed_at
+        return msgspec.structs.replace(self, changed_at=changed_at)
 
     @property
     def interval_seconds(self) -> float | None:
@@ -154,6 +182,7 @@ class Disk(msgspec.Struct, frozen=True):
     """Swap disks are never backed up."""
     has_autobackups: bool
     """Whether its owner enabled automatic backups."""
+    created_at: float | None = None
 
 
 class Transaction(msgspec.Struct, frozen=True):

@@ -71,6 +71,14 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     fallback_interval_seconds: float | None = None
     backup_required: bool | None = None
 
+    def is_shorter_than(self, other: Expectation) -> bool:
+        """Return whether an interval is shorter than in another, or new."""
+        pairs = (
+            (self.own_interval_seconds, other.own_interval_seconds),
+            (self.fallback_interval_seconds, other.fallback_interval_seconds),
+        )
+        return any(new is not None and (old is None or new < old) for new, old in pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:

@@ -15,6 +15,8 @@ import msgspec
 
 from ..errors import ExporterError, NotFound, PanelError
 from .entities import (
+    RECOVERY_POINTS,
+    SCHEDULES,
     Backups,
     BackupServer,
     BackupServerUsage,
@@ -40,12 +42,22 @@ class LastError(msgspec.Struct, frozen=True):
     """What to do about the error; may be empty."""
     at: float
     """Unix time."""
+    since: float
+    """Unix time of the first error since the last success."""
+
+    def following(self, previous: LastError | None) -> LastError:
+        """Return it as one that follows another without a success between them."""
+        return (
+            self
+            if previous is None
+            else msgspec.structs.replace(self, since=previous.since)
+        )
 
     @classmethod
     def of(cls, error: ExporterError, at: float, hint: str = "") -> LastError:
         """Describe an error; ``hint`` overrides the hint of its class."""
         reason = error.reason if isinstance(error, PanelError) else ""
-        return cls(reason, str(error), hint or error.hint, at)
+        return cls(reason, str(error), hint or error.hint, at, since=at)
 
 
 _MAX_UNASSIGNED_FAILURES = 1_000
@@ -72,6 +84,14 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     failed_backups: tuple[FailedBackup, ...] = ()
     partial: frozenset[str] = frozenset()
     """The names of the lists above that may lack rows."""
+    schedules_refused: bool = False
+    """Whether schedules cannot be read, by permission or by configuration."""
+    first_read_at: float | None = None
+    """When this process first read its backups."""
+    resumed_at: float | None = None
+    """When this process saw the end of a suspension."""
+    interval_shortened_at: float | None = None
+    """When a reload shortened the configured interval."""
 
 
 class ServerEntry(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +103,8 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     read_at: float | None = None
     """Unix time of the last read that succeeded."""
     read_at_monotonic: float | None = None
+    schedules_read_at: float | None = None
+    """Unix time when a list of its own schedules was last read."""
     backup_server_usage: tuple[BackupServerUsage, ...] = ()
     last_error: LastError | None = None
     """The last failure of a read; kept when later reads succeed."""
@@ -104,6 +126,9 @@ class PanelStore:
     max_age_seconds: float
     longest_silence_seconds: float
     """After so long without an authenticated answer the panel is down."""
+    shard: str = "0"
+    """The number of this process among those that share the panel's servers."""
+    recovery_points_enabled: bool = False
     servers: dict[int, ServerEntry] = field(default_factory=dict)
     """The monitored servers, by ``vm_id``."""
     unresolved: tuple[str, ...] = ()
@@ -117,8 +142,12 @@ class PanelStore:
     """Why the panel cannot be read; None: it can, or there was no contact yet."""
     last_proven_at_monotonic: float | None = None
     """When the panel last answered an authenticated request."""
+    credentials_refused: bool | None = None
+    """Whether HTTP 401 was confirmed, and nothing has proven them since."""
     skew_seconds: float | None = None
     """The panel's clock minus the local one."""
+    future_rows: int = 0
+    """Rows in the last answers with a date after the panel's clock."""
     servers_listed: int | None = None
     """The number of servers in the inventory, after include and exclude."""
     inventory_answered: bool | None = None
@@ -129,6 +158,14 @@ class PanelStore:
     """Unix time of the last complete read."""
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Whether the last run succeeded, by collector and its part; without inventory."""
+    durations: dict[str, float] = field(default_factory=dict)
+    """How many seconds the last run took, by collector."""
+    schedules_read_at: float | None = None
+    """Unix time when the panel-wide list of schedules was last read."""
+    schedules_refused: bool = False
+    """Whether schedules are refused to all servers, or switched off."""
+    schedules_ever_read: bool = False
+    """Whether this process has read any list of schedules."""
     unassigned_schedules: ServerState | None = None
     """Schedules whose server is unknown, as the state of a server NO_SERVER."""
     backup_servers: tuple[BackupServer, ...] = ()
@@ -148,10 +185,12 @@ class PanelStore:
 
     def copy(self) -> PanelStore:
         """Return a copy that later updates by the poller do not change."""
-        servers, outcomes = self.servers.copy(), self.outcomes.copy()
-        transaction_log = self.transaction_log and self.transaction_log.copy()
         return replace(
-            self, servers=servers, outcomes=outcomes, transaction_log=transaction_log
+            self,
+            servers=self.servers.copy(),
+            outcomes=self.outcomes.copy(),
+            durations=self.durations.copy(),
+            transaction_log=self.transaction_log and self.transaction_log.copy(),
         )
 
     def up(self, monotonic: float) -> bool | None:
@@ -224,21 +263,45 @@ class PanelStore:
         )
 
     def register_server(
-        self, vm_id: int, server: Server | None, expectation: Expectation
+        self,
+        vm_id: int,
+        server: Server | None,
+        expectation: Expectation,
+        *,
+        time: float | None = None,
     ) -> None:
         """Add a server, or update its inventory data and expectation."""
         entry = self.servers.get(vm_id)
         if entry is None:
             failures = self.unassigned_failures.pop(vm_id, ())
             state = ServerState(
-                self.name, vm_id, expectation, server, failed_backups=failures
+                self.name,
+                vm_id,
+                expectation,
+                server,
+                failed_backups=failures,
+                partial=self._unread_lists(),
+                schedules_refused=self.schedules_refused,
             )
             self.servers[vm_id] = ServerEntry(state)
             return
         state = entry.state
         if (state.server, state.expectation) != (server, expectation):
+            resumed = (
+                state.server is not None
+                and server is not None
+                and bool(state.server.suspended)
+                and server.suspended is False
+            )
+            shortened = expectation.is_shorter_than(state.expectation)
             state = msgspec.structs.replace(
-                state, server=server, expectation=expectation
+                state,
+                server=server,
+                expectation=expectation,
+                resumed_at=time if resumed else state.resumed_at,
+                interval_shortened_at=time
+                if shortened
+                else state.interval_shortened_at,
             )
             self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
@@ -249,9 +312,11 @@ class PanelStore:
         entry = self.servers[vm_id]
         state = entry.state
         if state.backups != backups:
+            first_read_at = time if state.first_read_at is None else state.first_read_at
             state = msgspec.structs.replace(
                 state,
                 backups=backups,
+                first_read_at=first_read_at,
                 failed_backups=with_targets(
                     state.failed_backups, state.backups, backups
                 ),
@@ -262,6 +327,7 @@ class PanelStore:
                 False,  # noqa: FBT003
                 time,
                 monotonic,
+                entry.schedules_read_at,
                 backups.backup_server_usage,
                 entry.last_error,
             )
@@ -279,7 +345,9 @@ class PanelStore:
             return  # removed while the request was in flight
         state = entry.state
         values = None if partial and not values else values
-        partial = partial and values is not None
+        partial = (partial and values is not None) or (
+            values is None and name in self._unread_lists()
+        )
         if getattr(state, name) == values and (name in state.partial) == partial:
             return
         partial_lists = state.partial | {name} if partial else state.partial - {name}
@@ -324,9 +392,56 @@ class PanelStore:
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
         """Record a failed read of a server; its last good data are kept."""
         entry = self.servers[vm_id]
+        if last_error is not None and entry.failing:
+            last_error = last_error.following(entry.last_error)
         self.servers[vm_id] = msgspec.structs.replace(
             entry, failing=True, last_error=last_error
         )
+
+    def record_schedules(
+        self,
+        vm_id: int,
+        schedules: tuple[Schedule, ...],
+        time: float,
+        *,
+        partial: bool = False,
+        own_list: bool = False,
+    ) -> None:
+        """Store the schedules of a server, as read at a Unix time.
+
+        They come from a list of its own, or from that of the whole panel.
+        """
+        entry = self.servers.get(vm_id)
+        if entry is None:
+            return
+        if own_list:
+            self.servers[vm_id] = msgspec.structs.replace(entry, schedules_read_at=time)
+        known = entry.state.schedules or ()
+        before = {schedule.id: schedule for schedule in known}
+        first_read_at = entry.state.first_read_at
+        followed = tuple(
+            schedule.since(before.get(schedule.id), first_read_at, time)
+            for schedule in schedules
+        )
+        self.update(vm_id, SCHEDULES, followed, partial=partial)
+        if not self.schedules_ever_read:
+            self.schedules_ever_read = True
+            self.set_schedules_refused(refused=False)
+
+    def set_schedules_refused(
+        self, vm_id: int | None = None, *, refused: bool = True
+    ) -> None:
+        """Set that no schedules can be read, of one server or, for None, of all."""
+        if refused and self.schedules_ever_read:
+            return  # what was known once is not replaced by a guess
+        if vm_id is None:
+            self.schedules_refused = refused
+        for number in tuple(self.servers) if vm_id is None else (vm_id,):
+            self.update(number, "schedules_refused", refused)
+
+    def _unread_lists(self) -> frozenset[str]:
+        """Return the lists that a server may have rows in before they are read."""
+        return frozenset({RECOVERY_POINTS} if self.recovery_points_enabled else ())
 
     def forget(self, vm_id: int) -> None:
         """Remove a server."""
@@ -340,6 +455,10 @@ class PanelStore:
         self.backup_servers_until = other.backup_servers_until
         self.unassigned_failures = other.unassigned_failures
         self.outcomes = other.outcomes
+        self.durations = other.durations
+        self.schedules_read_at = other.schedules_read_at
+        self.schedules_refused = other.schedules_refused
+        self.schedules_ever_read = other.schedules_ever_read
         self.transaction_log = other.transaction_log or self.transaction_log
         self.version = other.version
         self.reachable = other.reachable

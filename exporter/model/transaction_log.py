@@ -75,7 +75,7 @@ class TransactionLog:
     )
     """Ended transactions, by action and final status."""
     last_ended_at: dict[str, float] = field(default_factory=dict)
-    """When the last transaction was found to have ended, by action."""
+    """Unix time when one of any server last ended, by action."""
     has_been_read: bool = False
     open_transactions: dict[int, Transaction] = field(default_factory=dict)
     """Those without a final status when last seen, of all servers, by id."""
@@ -115,9 +115,10 @@ class TransactionLog:
         owns: Callable[[int | None], bool],
         *,
         now: float,
+        time: float,
         expires_at: float,
     ) -> LogChanges:
-        """Update the log with the result of one read.
+        """Update the log with the result of one read, at the Unix time ``time``.
 
         ``owns`` returns whether a server's transactions are counted here. After
         ``expires_at`` this read is too old to be shown, and transactions that it
@@ -128,6 +129,11 @@ class TransactionLog:
         changed_servers: dict[int, None] = {}
         for row in self._relevant_rows(excerpt.head, excerpt.below_head):
             before = self._update_open(row)
+            if row.status in FINAL_STATUSES:
+                # Where the panel does not say when: this process saw it end now.
+                ended_at = row.updated_at or (row.created_at if first_read else time)
+                newest = max(self.last_ended_at.get(row.action, 0.0), ended_at or 0.0)
+                self.last_ended_at[row.action] = newest
             transaction = _Deferred(row, not first_read, expires_at)
             if not owns(row.vm_id):
                 self._defer(transaction)
@@ -138,8 +144,6 @@ class TransactionLog:
                 ended.append(transaction)
         for each in ended:
             self.counts[each.row.action, each.row.status] += each.counted
-            if each.counted:
-                self.last_ended_at[each.row.action] = now
         listed_ids = excerpt.head.keys() | excerpt.below_head.keys()
         self._drop_missing(excerpt.absent, listed_ids, owns)
         self._open_expires_at |= dict.fromkeys(listed_ids, expires_at)
@@ -162,7 +166,9 @@ class TransactionLog:
             ),
         )
 
-    def pending(self, now: float) -> dict[str, list[Transaction]]:
+    def pending(
+        self, now: float, *, of_all_servers: bool = False
+    ) -> dict[str, list[Transaction]]:
         """Return the pending and running transactions by action; none if unknown.
 
         Those not seen for long are left out: a panel without paging lists only its
@@ -175,7 +181,7 @@ class TransactionLog:
             shown = (
                 row.status in PENDING_STATUSES and now <= self._open_expires_at[row.id]
             )
-            if shown and row.id in self._counted_open:
+            if shown and (of_all_servers or row.id in self._counted_open):
                 pending[row.action].append(row)
         return pending
 

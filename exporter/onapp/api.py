@@ -105,6 +105,8 @@ class PanelApi:
     """A list with more pages than this is returned as truncated."""
     skew_seconds: float | None = None
     """The panel's clock minus the local one, at the last answer."""
+    future_rows: int = 0
+    """Rows in the last answers with a date in the future."""
     _cache: dict[str, DecodedResponse[Any]] = field(default_factory=dict)
     """The last response for each path, for requests with its ETag."""
     _decode_executor: Executor = field(
@@ -211,7 +213,9 @@ class PanelApi:
             path = _server_path(vm_id, subpath)
             for page in (None, *range(1, self.max_pages)):
                 self._logged_rows.pop(_key(path, page), None)
-                if self._cache.pop(_key(path, page), None) is None and page:
+                cached = self._cache.pop(_key(path, page), None)
+                self.future_rows -= _future_rows(cached)
+                if cached is None and page:
                     break
 
     async def _panel_list(self, resource: str) -> Listed[Any]:
@@ -334,15 +338,16 @@ class PanelApi:
         if answer.skew_seconds is not None:
             self.skew_seconds = answer.skew_seconds
         if page is None or resource != TRANSACTIONS:
+            self.future_rows += _future_rows(response) - _future_rows(
+                self._cache.get(key)
+            )
             self._cache[key] = response
         return response
 
     def _cached(self, key: str) -> DecodedResponse[Any] | None:
         """Return the last response, unless a date in it may no longer be future."""
         cached = self._cache.get(key)
-        if cached is not None and getattr(cached.content, "any_in_future", False):
-            return None
-        return cached
+        return None if _future_rows(cached) else cached
 
     def _observe_error(self, resource: str, error: PanelError) -> None:
         self.observer.observe_error(resource, error.reason)
@@ -371,6 +376,10 @@ _PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
     TRANSACTIONS: ("transactions", decode_transactions),
 }
 """The path and the decoder of each panel-wide list."""
+
+
+def _future_rows(response: DecodedResponse[Any] | None) -> int:
+    return 0 if response is None else getattr(response.content, "future_rows", 0)
 
 
 def _key(path: str, page: int | None) -> str:

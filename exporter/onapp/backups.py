@@ -60,6 +60,7 @@ class BackupRow(msgspec.Struct, gc=False):
     locked: bool | None = None
     marked_for_delete: bool | None = None
     created_at: Moment | None = None
+    updated_at: Moment | None = None
     built_at: Moment | None = None
     backup_type: str | None = None
     initiated: str | None = None
@@ -101,15 +102,15 @@ class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     skipped: tuple[SkippedRow, ...]
     row_count: int
     """Of the answer, with those skipped."""
-    any_in_future: bool = False
-    """Whether a date was ignored that may be right when it is decoded later."""
+    future_rows: int = 0
+    """Rows with a date that was ignored, as it lies in the future."""
 
 
 # Not the target, the dates and whether it is a restore point: they decide.
 _BACKUPS = RowDecoder(
     "backup",
     BackupRow,
-    "backup_size locked backup_type initiated backup_server_id identifier",
+    "backup_size locked backup_type initiated backup_server_id identifier updated_at",
 )
 _SERVERS = RowDecoder(
     "virtual_machine",
@@ -134,12 +135,13 @@ def decode_backups(
             repeated.append(SkippedRow(str(row.id), "the id stands in the list twice"))
         else:
             backups_by_id[row.id] = _backup(row, vm_id, dates)
+            dates.end_row()
     skipped = (*decoded.skipped, *repeated)
     return Parsed(
         packed(backups_by_id.values()),
         skipped,
         len(backups_by_id) + len(skipped),
-        dates.any_in_future,
+        dates.future_rows,
     )
 
 
@@ -151,10 +153,13 @@ def decode_servers(
     Of a server that is listed twice, the first row counts.
     """
     decoded, dates = _SERVERS.decode(body, body_format), Dates(latest)
-    servers_by_id = {row.id: _server(row, dates) for row in reversed(decoded.rows)}
+    servers_by_id: dict[int, Server] = {}
+    for row in reversed(decoded.rows):
+        servers_by_id[row.id] = _server(row, dates)
+        dates.end_row()
     row_count = len(decoded.rows) + len(decoded.skipped)
     servers = tuple(reversed(servers_by_id.values()))
-    return Parsed(servers, decoded.skipped, row_count, dates.any_in_future)
+    return Parsed(servers, decoded.skipped, row_count, dates.future_rows)
 
 
 def decode_server(body: bytes, body_format: BodyFormat, latest: float = inf) -> Server:
@@ -204,6 +209,7 @@ def _backup(row: BackupRow, vm_id: int, dates: Dates) -> Backup:
         initiated,
         row.identifier or "",
         row.backup_server_id,
+        dates.unix_seconds(row.updated_at) if row.locked else None,
     )
 
 
@@ -244,14 +250,20 @@ def plausible(amount: Amount | None) -> Amount | None:
 
 
 class Dates:
-    """Converts dates to Unix seconds, and notes whether one was in the future."""
+    """Converts dates to Unix seconds, and counts the rows with one in the future."""
 
-    __slots__ = ("any_in_future", "latest")
+    __slots__ = ("_in_future", "future_rows", "latest")
 
     def __init__(self, latest: float) -> None:
         """Accept dates up to ``latest``."""
         self.latest = latest
-        self.any_in_future = False
+        self.future_rows = 0
+        self._in_future = False
+
+    def end_row(self) -> None:
+        """Count the row whose dates were converted since the last call."""
+        self.future_rows += self._in_future
+        self._in_future = False
 
     def unix_seconds(self, moment: datetime | None) -> int | float | None:
         """Return a date that has passed; one in the future is no date."""
@@ -259,7 +271,7 @@ class Dates:
         if timestamp is None or timestamp <= self.latest:
             return timestamp
         # As the newest success it would say until then that all is well.
-        self.any_in_future = True
+        self._in_future = True
         return None
 
 

@@ -70,10 +70,13 @@ class _RowId(msgspec.Struct):
 class RowDecoder(Generic[Row]):
     """Decodes lists of one row type; ``name`` is that of its element or key."""
 
-    def __init__(self, name: str, row: type[Row], descriptive: str = "") -> None:
+    def __init__(
+        self, name: str, row: type[Row], descriptive: str = "", nested: str = ""
+    ) -> None:
         """Build the decoders once: that takes longer than decoding a body.
 
-        ``descriptive`` names the fields without which a row still counts.
+        ``descriptive`` names the fields without which a row still counts, ``nested``
+        the elements of a list in such a field.
         """
         self.name = name
         self.row = row
@@ -82,7 +85,9 @@ class RowDecoder(Generic[Row]):
             for field in msgspec.structs.fields(row)
             if field.name in descriptive.split()
         }
-        self._field_filter = FieldFilter(frozenset(row.__struct_encode_fields__))
+        self._field_filter = FieldFilter(
+            frozenset({*row.__struct_encode_fields__, *nested.split()})
+        )
         wrapped = msgspec.defstruct(
             f"Wrapped_{name}", [("row", row)], rename={"row": name}, gc=False
         )
@@ -210,7 +215,7 @@ class RowDecoder(Generic[Row]):
     def _attributed_xml_row(self, element: dict[str, Any]) -> Row:
         """Decode a row some of whose fields have XML attributes."""
         fields = {
-            key: xml_value(element[key])
+            key: _xml_field(element[key])
             for key in self.row.__struct_encode_fields__
             if key in element
         }
@@ -326,6 +331,21 @@ def _parsed_xml(body: bytes, expat_module: Any) -> dict[str, Any]:
         body, strip_whitespace=False, encoding=None, expat=expat_module
     )
     return document
+
+
+def _xml_field(value: Any) -> Any:
+    """Return the value of a field, which may be a list of rows."""
+    rows = (
+        [
+            {name: {key: xml_value(field) for key, field in row.items()}}
+            for name, content in value.items()
+            for row in (content if isinstance(content, list) else [content])
+            if isinstance(row, dict)
+        ]
+        if isinstance(value, dict)
+        else []
+    )
+    return rows or xml_value(value)
 
 
 def xml_value(value: Any) -> Any:

@@ -8,7 +8,9 @@ to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from math import inf
+from operator import itemgetter
 from typing import TypeVar
 
 import msgspec
@@ -32,7 +34,23 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
 
 _GIB = 1024**3
+_FAILED = "failed"
+_MAX_RUNS = 32
+"""Of a schedule's log, the newest."""
 _SERVER_TYPES = (VIRTUAL_MACHINE, "VirtualServer", None)
+
+
+class ScheduleLogRow(msgspec.Struct):
+    """The fields of a ``schedule_log`` row that the exporter uses."""
+
+    status: str | None = None
+    created_at: Moment | None = None
+
+
+class ScheduleLogItem(msgspec.Struct):
+    """A run in the log of a schedule."""
+
+    schedule_log: ScheduleLogRow | None = None
 
 
 class ScheduleRow(msgspec.Struct):
@@ -47,6 +65,10 @@ class ScheduleRow(msgspec.Struct):
     status: str | None = None
     start_at: Moment | None = None
     failure_count: int | None = None
+    rotation_period: int | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+    schedule_logs: list[ScheduleLogItem] | None = None
 
 
 class DiskRow(msgspec.Struct):
@@ -56,6 +78,7 @@ class DiskRow(msgspec.Struct):
     virtual_machine_id: int | None = None
     is_swap: bool | None = None
     has_autobackups: bool | None = None
+    created_at: Moment | None = None
 
 
 class TransactionRow(msgspec.Struct):
@@ -90,8 +113,13 @@ class RecoveryPointRow(msgspec.Struct):
     created_at: Moment | None = None
 
 
-_SCHEDULES = RowDecoder("schedule", ScheduleRow, "start_at failure_count")
-_DISKS = RowDecoder("disk", DiskRow)
+_SCHEDULES = RowDecoder(
+    "schedule",
+    ScheduleRow,
+    "start_at failure_count rotation_period created_at updated_at schedule_logs",
+    nested="schedule_log",
+)
+_DISKS = RowDecoder("disk", DiskRow, "created_at")
 _TRANSACTIONS = RowDecoder("transaction", TransactionRow, "created_at updated_at")
 _BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow, "label enabled capacity")
 _RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow, "size")
@@ -148,16 +176,25 @@ def _decode(
     decoded, dates = decoder.decode(body, body_format), Dates(latest)
     row_count = len(decoded.rows) + len(decoded.skipped)
     values_by_id: dict[int, Value] = {}
-    for value in (convert(row, dates) for row in decoded.rows):
+    for row in decoded.rows:
+        value = convert(row, dates)
+        dates.end_row()
         values_by_id.setdefault(
             value.id, value
         )  # a second one would duplicate its series
     return Parsed(
-        tuple(values_by_id.values()), decoded.skipped, row_count, dates.any_in_future
+        tuple(values_by_id.values()), decoded.skipped, row_count, dates.future_rows
     )
 
 
-def _schedule(row: ScheduleRow, _: Dates) -> Schedule:
+def _schedule(row: ScheduleRow, dates: Dates) -> Schedule:
+    runs = sorted(
+        (at, run.status == _FAILED)
+        for item in row.schedule_logs or ()
+        if (run := item.schedule_log) is not None
+        and (at := dates.unix_seconds(run.created_at)) is not None
+    )
+    failed_runs = takewhile(itemgetter(1), reversed(runs[-_MAX_RUNS:]))
     return Schedule(
         id=row.id,
         action=row.action or AUTOBACKUP,
@@ -167,15 +204,21 @@ def _schedule(row: ScheduleRow, _: Dates) -> Schedule:
         status=row.status or "",
         next_start_at=unix_seconds(row.start_at),
         failure_count=plausible(row.failure_count),
+        retention_backups=plausible(row.rotation_period),
+        created_at=dates.unix_seconds(row.created_at),
+        updated_at=dates.unix_seconds(row.updated_at),
+        ran=bool(runs),
+        failed_runs=tuple(at for at, _ in failed_runs)[::-1],
     )
 
 
-def _disk(row: DiskRow, _: Dates) -> Disk:
+def _disk(row: DiskRow, dates: Dates) -> Disk:
     return Disk(
         id=row.id,
         vm_id=row.virtual_machine_id,
         is_swap=bool(row.is_swap),
         has_autobackups=bool(row.has_autobackups),
+        created_at=dates.unix_seconds(row.created_at),
     )
 
 

@@ -52,8 +52,12 @@ class Collectors:
             for vm_id in tuple(self.store.servers):
                 self.store.update(vm_id, SCHEDULES, None)
                 self.store.update(vm_id, DISKS, None)
-        if RECOVERY_POINTS not in self.enabled:
-            for vm_id in tuple(self.store.servers):
+            self.store.schedules_ever_read = False
+            self.store.set_schedules_refused()
+        for vm_id, entry in tuple(self.store.servers.items()):
+            if RECOVERY_POINTS not in self.enabled or (
+                entry.state.recovery_points is None
+            ):
                 self.store.update(vm_id, RECOVERY_POINTS, None)
         if TRANSACTIONS not in self.enabled:
             self.store.transaction_log = None

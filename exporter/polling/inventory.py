@@ -211,7 +211,8 @@ class Inventory:
                     vm_id=vm_id,
                     **error.log_fields(hint),
                 )
-            self.look_up_errors[vm_id] = LastError.of(error, self.clock.time(), hint)
+            last_error = LastError.of(error, self.clock.time(), hint)
+            self.look_up_errors[vm_id] = last_error.following(previous)
             return None
         except NotSent as error:
             errors.append(error)
@@ -238,7 +239,8 @@ class Inventory:
             self.on_replaced(vm_id)
         server = server or known
         expectation = self.selection.expectation(server, own_interval)
-        self.store.register_server(vm_id, server, expectation)
+        time = self.clock.time()
+        self.store.register_server(vm_id, server, expectation, time=time)
         self.scheduler.add(vm_id, self.clock.monotonic())
 
     def _remove_others(self, kept: set[int]) -> None:

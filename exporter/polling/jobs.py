@@ -7,11 +7,13 @@ is disabled for an hour. Messages are logged when the state of a collector chang
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
+from ..clock import Clock
 from ..errors import ExporterError, Forbidden, NotFound, Unprocessable
 from ..model.store import PanelStore
 from ..onapp.backoff import exponential_pause
@@ -39,6 +41,15 @@ class CollectorStatus:
     def key(self) -> tuple[str, str]:
         """Key of the outcome in the store."""
         return self.collector, self.part
+
+    @contextmanager
+    def timed(self, clock: Clock) -> Iterator[None]:
+        """Store how long a run takes."""
+        started_at = clock.monotonic()
+        try:
+            yield
+        finally:
+            self.store.durations[self.collector] = clock.monotonic() - started_at
 
     def record_success(self) -> None:
         """Store that the last run succeeded."""

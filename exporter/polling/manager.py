@@ -233,6 +233,8 @@ class PollerManager:
             interval_seconds=panel.poll.interval,
             max_age_seconds=panel.poll.max_age,
             longest_silence_seconds=panel.poll.interval + 2 * panel.poll.timeout,
+            shard=str(self.shard.number),
+            recovery_points_enabled=panel.collectors.recovery_points,
         )
 
     def _take_over(self, panel_task: PanelTask) -> None:

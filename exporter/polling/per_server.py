@@ -15,6 +15,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..errors import NotSent, PanelError, Unauthorized
+from ..model.entities import SCHEDULES
 from ..model.store import PanelStore, ServerEntry
 from ..onapp.backoff import exponential_pause
 from ..onapp.paging import Listed
@@ -137,7 +138,8 @@ class PerServerCollector:
     async def _fetch_and_record(self, vm_id: int) -> None:
         before = self.store.servers.get(vm_id)
         try:
-            listed = await self.fetch(vm_id)
+            with self.status.timed(self.clock):
+                listed = await self.fetch(vm_id)
         except NotSent:
             self.expire(vm_id)
         except Unauthorized:
@@ -194,7 +196,7 @@ class PerServerCollector:
     def _store_rows(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
         """Store a server's rows; remove them from others, as a row may have moved."""
         if not self.exclusive:
-            self.store.update(vm_id, self.name, rows, partial=partial)
+            self._update(vm_id, rows, partial=partial)
             return
         if self._row_owners is None:
             self._row_owners = {
@@ -209,7 +211,14 @@ class PerServerCollector:
             if previous != vm_id:
                 self._remove_row(previous, row.id)
             self._row_owners[row.id] = vm_id
-        self.store.update(vm_id, self.name, rows, partial=partial)
+        self._update(vm_id, rows, partial=partial)
+
+    def _update(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
+        if self.name != SCHEDULES:
+            self.store.update(vm_id, self.name, rows, partial=partial)
+            return
+        time = self.clock.time()
+        self.store.record_schedules(vm_id, rows, time, partial=partial, own_list=True)
 
     def _remove_row(self, vm_id: int, row_id: int) -> None:
         entry = self.store.servers.get(vm_id)
@@ -273,6 +282,8 @@ class PerServerCollector:
         until = self.clock.monotonic() + DISABLED_SECONDS
         progress.paused_until = until
         self._refused_in_row.add(vm_id)
+        if self.name == SCHEDULES:
+            self.store.set_schedules_refused(vm_id)
         if (
             not self._ever_succeeded
             and len(self._refused_in_row) >= _REFUSALS_BEFORE_PAUSE
@@ -284,3 +295,5 @@ class PerServerCollector:
             self._failing_servers.clear()
             self._refused_in_row.clear()
             self._all_paused_until = until
+            if self.name == SCHEDULES:
+                self.store.set_schedules_refused()

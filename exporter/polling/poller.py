@@ -26,6 +26,7 @@ from ..errors import (
     redacted_traceback,
     retry_after,
 )
+from ..model.entities import BACKUPS, INVENTORY
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
 from ..onapp.backoff import exponential_pause
@@ -33,7 +34,7 @@ from ..onapp.circuit_breaker import BreakerState, CircuitBreaker
 from ..onapp.permissions import backups_hint
 from .collectors import Collectors
 from .inventory import Inventory
-from .jobs import PanelJob
+from .jobs import CollectorStatus, PanelJob
 from .scheduler import FirstPass, Scheduler
 
 log = structlog.get_logger()
@@ -208,7 +209,10 @@ class Poller:
         """Copy the state of the polling into the store; drop data that are too old."""
         self.collectors.expire_all()
         self.store.last_proven_at_monotonic = self.breaker.last_proven_at
+        if self.store.reachable is not None:
+            self.store.credentials_refused = self.breaker.credentials_refused()
         self.store.skew_seconds = self.api.skew_seconds
+        self.store.future_rows = self.api.future_rows
         self.store.overdue_since_monotonic = self.scheduler.overdue_since()
         allowed_at = self.clock.monotonic() + self.breaker.open_seconds()
         self.store.next_request_monotonic = max(
@@ -248,7 +252,9 @@ class Poller:
         if now < self._inventory_due:
             return
         self._inventory_due = now + self.intervals.discovery_seconds
-        if not await self.inventory.read():
+        with CollectorStatus(self.store, INVENTORY).timed(self.clock):
+            complete = await self.inventory.read()
+        if not complete:
             self._inventory_due = now + self._back_off(None)
         self._first_pass.update_servers(self.inventory.missing.keys())
 
@@ -281,13 +287,15 @@ class Poller:
     def _record_panel_error(self, error: ExporterError) -> None:
         """Store the panel's error; log it when its type is a new one."""
         hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
-        self.store.last_error = LastError.of(error, self.clock.time(), hint)
+        last_error = LastError.of(error, self.clock.time(), hint)
+        self.store.last_error = last_error.following(self.store.last_error)
         if type(error) is not self._logged_error:
             self._logged_error = type(error)
             log.error("panel lost", panel=self.store.name, **error.log_fields(hint))
 
     async def _run_job(self, job: PanelJob) -> None:
-        await job.run()
+        with job.status.timed(self.clock):
+            await job.run()
         job.record_success(self.clock.monotonic())
 
     def _job_failed(self, job: PanelJob, error: ExporterError) -> None:
@@ -300,7 +308,8 @@ class Poller:
 
     async def _read_server(self, vm_id: int) -> None:
         entry = self.store.servers.get(vm_id)
-        backups = await self.api.backups(vm_id)
+        with CollectorStatus(self.store, BACKUPS).timed(self.clock):
+            backups = await self.api.backups(vm_id)
         if self.store.is_other_server(vm_id, entry):
             self.api.forget(vm_id)  # removed or replaced while it was being read
             self._reschedule(vm_id, failed=False)

@@ -140,6 +140,7 @@ class ScheduleCollector:
         self._assign_changed()
 
     def _assign_changed(self) -> None:
+        self.store.schedules_read_at = self.schedules.read_at
         for vm_id in self._servers_to_assign():
             self._assign_lists(vm_id)
         self._publish_unassigned()
@@ -186,7 +187,11 @@ class ScheduleCollector:
                 self._index.ownerless_disks
             )
             partial = owner_missing or not self.schedules.complete
-            self.store.update(vm_id, SCHEDULES, schedules, partial=partial)
+            if schedules is None:
+                self.store.update(vm_id, SCHEDULES, None)
+            else:
+                time = self.schedules.clock.time()
+                self.store.record_schedules(vm_id, schedules, time, partial=partial)
 
     def _switch_per_server(self) -> None:
         """Switch lists that the panel refuses to requests per server, and back."""
@@ -314,6 +319,8 @@ class ListCollector(Generic[Value]):
     max_age_seconds: float
     listed: Listed[Value] | None = None
     """The last list: the same object until it changes; None: unknown."""
+    read_at: float | None = None
+    """Unix time of the last read."""
     settled: bool = False
     """Whether ``listed`` counts; until then the store keeps what a reload left."""
     refused: bool = False
@@ -393,7 +400,7 @@ class ListCollector(Generic[Value]):
         )
 
     def _update(self, listed: Listed[Value], now: float) -> None:
-        self._read_at, self.settled = now, True
+        self._read_at, self.read_at, self.settled = now, self.clock.time(), True
         if listed != self.listed:
             self.listed, self._listed_ids = listed, listed.ids()
         self.refused = self.refused and listed.truncated

@@ -83,7 +83,9 @@ class TransactionCollector:
         now = self.clock.monotonic()
         until = now + self.max_age_seconds
         excerpt = LogExcerpt(head, older, absent)
-        changes = transaction_log.update(excerpt, self.owns, now=now, expires_at=until)
+        changes = transaction_log.update(
+            excerpt, self.owns, now=now, time=self.clock.time(), expires_at=until
+        )
         self._remember_positions(transaction_log.open_transactions, pages)
         for transaction in changes.failed_backups:
             if not self._is_before_server(transaction):

@@ -15,6 +15,7 @@ from ..health.conditions import (
     Problem,
 )
 from ..health.panel import panel_condition, poll_lag_seconds
+from ..health.server import next_start_at
 from ..health.targets import (
     TargetSummary,
     backup_required,
@@ -32,7 +33,7 @@ from .schema import (
     StatusResponse,
     TargetStatus,
 )
-from .select import JudgedServer, StatusSelection, next_start_at
+from .select import JudgedServer, StatusSelection
 
 MAX_RECENT_SIZES = 12
 """The newest of each target."""
@@ -132,7 +133,9 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
             None if summary is None else summary.last_success_at
         ),
         last_failed_at=utc_datetime(None if state is None else last_failed_at(state)),
-        next_start_at=utc_datetime(next_start_at(judged, now)),
+        next_start_at=utc_datetime(
+            None if state is None else next_start_at(state, now.time)
+        ),
         backups_built=None if summary is None else summary.built,
         backups_unbuilt=None if summary is None else summary.unbuilt,
         backup_size_bytes=None if summary is None else summary.size_bytes,
@@ -186,7 +189,11 @@ def _target_status(
         last_success_duration_seconds=summary.last_success_duration_seconds,
         expected_interval_seconds=None if interval is None else float(interval.seconds),
         expected_interval_source=None if interval is None else interval.source,
-        next_start_at=utc_datetime(next_start_at(judged, now, target)),
+        next_start_at=utc_datetime(
+            None
+            if judged.entry is None
+            else next_start_at(judged.entry.state, now.time, target)
+        ),
         backups_built=summary.built,
         backups_unbuilt=summary.unbuilt,
         backups_locked=summary.locked,
@@ -237,7 +244,7 @@ def _problem_status(problem: Problem) -> ProblemStatus:
         target_type=None if target is None else target.type,
         target_id=None if target is None else target.id,
         about=problem.about or None,
-        hint=condition.hint or None,
+        action=condition.action or None,
         since=utc_datetime(problem.since),
     )
 
@@ -245,8 +252,13 @@ def _problem_status(problem: Problem) -> ProblemStatus:
 def _last_error_status(last_error: LastError | None) -> LastErrorStatus | None:
     if last_error is None:
         return None
-    at = utc_datetime(last_error.at)
-    return LastErrorStatus(at, last_error.reason, last_error.error, last_error.hint)
+    return LastErrorStatus(
+        utc_datetime(last_error.at),
+        utc_datetime(last_error.since),
+        last_error.reason,
+        last_error.error,
+        last_error.hint,
+    )
 
 
 def _severity(condition: Condition) -> str:

@@ -15,6 +15,9 @@ class LastErrorStatus(msgspec.Struct, frozen=True):
     """Why a panel is unreachable, or why a read of a server last failed."""
 
     at: datetime | None
+    """Of the last try."""
+    since: datetime | None
+    """Of the first try that failed since the last success."""
     reason: str
     error: str
     hint: str
@@ -31,9 +34,10 @@ class ProblemStatus(msgspec.Struct, frozen=True):
     target_id: int | None
     about: str | None
     """Which schedule, collector, action or backup server."""
-    hint: str | None
-    """What to do; null: see the alert's runbook."""
+    action: str | None
+    """The first thing to do."""
     since: datetime | None
+    """From when on it holds."""
 
 
 class BackupSize(msgspec.Struct, frozen=True):

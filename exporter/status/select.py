@@ -1,4 +1,4 @@
-"""Selection of the servers to show: all are judged, then filtered, sorted, paginated.
+"""Selection of the servers to show: filtered, sorted and paginated.
 
 Counts and order depend on the health of every server. What else is shown of a server
 is computed for those on the page only.
@@ -17,18 +17,17 @@ import msgspec
 from ..clock import Now
 from ..health.conditions import SERVER_CONDITION_RANK, Condition, Problem, Severity
 from ..health.panel import judge_panel
-from ..health.server import UNRESOLVED, ServerHealth, judge_server
+from ..health.server import UNRESOLVED, ServerHealth, next_start_at
 from ..health.targets import BackupSummary
 from ..metrics.exposition import Snapshot
-from ..model.entities import Target
 from ..model.selection import Shard
-from ..model.store import PanelStore, ServerEntry
+from ..model.store import NO_SERVER, PanelStore, ServerEntry
 from .query import ANY_PROBLEM, Query, parse_number
 
 _MAX_VM_ID_DIGITS = 19
 """No ID of a server has more."""
 
-Summaries = Mapping[str, Mapping[int, BackupSummary]]
+Healths = Mapping[str, Mapping[int, ServerHealth]]
 """By panel and server."""
 
 
@@ -40,8 +39,11 @@ class JudgedServer(msgspec.Struct, frozen=True, gc=False):
     health: ServerHealth
     entry: ServerEntry | None = None
     """None: a configured identifier that matches no known server."""
-    summary: BackupSummary | None = None
-    """None: its backups are unknown or not fresh."""
+
+    @property
+    def summary(self) -> BackupSummary | None:
+        """Return the summary of its backups; None: unknown or not fresh."""
+        return self.health.shown_summary
 
     @property
     def label(self) -> str:
@@ -70,10 +72,10 @@ class StatusSelection:
 
 
 def select_servers(
-    snapshot: Snapshot, summaries: Summaries, shard: Shard, query: Query
+    snapshot: Snapshot, healths: Healths, shard: Shard, query: Query
 ) -> StatusSelection:
-    """Judge all servers, then filter, sort and paginate."""
-    all_servers = list(_judge_all(snapshot, summaries))
+    """Filter, sort and paginate the servers."""
+    all_servers = list(_all_servers(snapshot, healths))
     counts = Counter(chain.from_iterable(map(_conditions, all_servers)))
     matching = [judged for judged in all_servers if _matches(judged, query)]
     pages = max(1, -(-len(matching) // query.per_page))
@@ -84,7 +86,12 @@ def select_servers(
         now=snapshot.now,
         shard=shard,
         panels=tuple(
-            (panel, judge_panel(panel, snapshot.now, shard))
+            (
+                panel,
+                judge_panel(
+                    panel, snapshot.now, shard, healths[panel.name].get(NO_SERVER)
+                ),
+            )
             for panel in snapshot.panels
         ),
         total=len(all_servers),
@@ -101,7 +108,7 @@ def select_servers(
 
 
 def find_server(
-    snapshot: Snapshot, summaries: Summaries, panel_name: str, vm_id: str
+    snapshot: Snapshot, healths: Healths, panel_name: str, vm_id: str
 ) -> JudgedServer | None:
     """Return one server; None: there is none."""
     for panel in snapshot.panels:
@@ -110,44 +117,20 @@ def find_server(
         number = parse_number(vm_id, _MAX_VM_ID_DIGITS)
         entry = None if number is None else panel.servers.get(number)
         if entry is not None and number is not None:
-            return _judge(panel, number, entry, summaries[panel.name], snapshot.now)
+            health = healths[panel.name][number]
+            return JudgedServer(panel, str(number), health, entry)
         if vm_id in panel.unresolved:
             return JudgedServer(panel, vm_id, UNRESOLVED)
     return None
 
 
-def next_start_at(
-    judged: JudgedServer, now: Now, target: Target | None = None
-) -> float | None:
-    """Return the next scheduled start of a server, or of one of its targets."""
-    schedules = () if judged.entry is None else judged.entry.state.schedules or ()
-    starts = (
-        schedule.next_start_at
-        for schedule in schedules
-        if schedule.enabled and (target is None or schedule.target == target)
-    )
-    return min((s for s in starts if s is not None and s > now.time), default=None)
-
-
-def _judge_all(snapshot: Snapshot, summaries: Summaries) -> Iterator[JudgedServer]:
+def _all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]:
     for panel in snapshot.panels:
-        panel_summaries = summaries[panel.name]
+        of_panel = healths[panel.name]
         for vm_id, entry in panel.servers.items():
-            yield _judge(panel, vm_id, entry, panel_summaries, snapshot.now)
+            yield JudgedServer(panel, str(vm_id), of_panel[vm_id], entry)
         for identifier in panel.unresolved:
             yield JudgedServer(panel, identifier, UNRESOLVED)
-
-
-def _judge(
-    panel: PanelStore,
-    vm_id: int,
-    entry: ServerEntry,
-    summaries: Mapping[int, BackupSummary],
-    now: Now,
-) -> JudgedServer:
-    summary = summaries.get(vm_id)
-    health = judge_server(panel, entry, summary, now)
-    return JudgedServer(panel, str(vm_id), health, entry, summary)
 
 
 def _conditions(judged: JudgedServer) -> Collection[Condition]:
@@ -213,5 +196,7 @@ _SORT_VALUES: Mapping[str, Callable[[JudgedServer, Now], Any]] = {
     "last_success": lambda judged, _: judged.summary and judged.summary.last_success_at,
     "size": lambda judged, _: judged.summary and judged.summary.size_bytes,
     "interval": lambda judged, _: _shortest_interval(judged),
-    "next_start": next_start_at,
+    "next_start": lambda judged, now: (
+        judged.entry and next_start_at(judged.entry.state, now.time)
+    ),
 }

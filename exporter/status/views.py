@@ -68,8 +68,8 @@ class Views:
         """Return the page of one server; None: there is none."""
 
         def render(snapshot: Snapshot) -> str | None:
-            summaries = self.exposition.summaries(snapshot)
-            judged = find_server(snapshot, summaries, panel, vm_id)
+            healths = self.exposition.healths(snapshot)
+            judged = find_server(snapshot, healths, panel, vm_id)
             if judged is None:
                 return None
             entry = judged.entry
@@ -89,7 +89,7 @@ class Views:
         return await loop.run_in_executor(self._thread, render, snapshot)
 
     def _response(self, snapshot: Snapshot, query: Query) -> StatusResponse:
-        summaries = self.exposition.summaries(snapshot)
+        healths = self.exposition.healths(snapshot)
         return status_response(
-            select_servers(snapshot, summaries, self.shard, query), self.error_counts
+            select_servers(snapshot, healths, self.shard, query), self.error_counts
         )

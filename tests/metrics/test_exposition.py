@@ -177,7 +177,7 @@ def test_the_own_metrics_have_no_created_series() -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_help_can_stand_as_it_is_and_says_that_data_are_polled(family: Family) -> None:
     """A reader of HELP alone must know how old the value may be, and its unit."""
-    units = {"_bytes": "bytes", "_timestamp_seconds": "Unix seconds"}
+    units = {"_bytes": "bytes", "_timestamp_seconds": "Unix "}
     unit = next((u for end, u in units.items() if family.name.endswith(end)), "")
     if family.name.endswith("_seconds") and not unit:
         unit = "econds"
@@ -351,13 +351,13 @@ def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
     fresh = scrape.render(TEXT).decode()
     clock.elapsed = 0.5
     stale = scrape.render(TEXT).decode()
-    judged = scrape.summaries(scrape.snapshot())
+    judged = scrape.healths(scrape.snapshot())["cp"][1]
     add_server(panel, a_server(), a_backup())
     again = scrape.render(TEXT).decode()
 
     assert "onapp_backup_age_seconds" in fresh
     assert re.findall("onapp_(?:backup|target|vm_backup)[a-z_]+", stale) == []
-    assert judged == {"cp": {}}
+    assert judged.shown_summary is None
     assert 'onapp_vm_poll_success{panel="cp",vm_id="1"} 0\n' in stale
     assert "onapp_vm_info{" in stale
     assert 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"} ' in again

@@ -92,7 +92,7 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     assert (work["summarize_backups"], work["server_lines"], work["_unpacked"]) == (
         1,
         1,
-        1,
+        2,  # to judge and to render
     )
     assert 'onapp_backup_locked{panel="cp",vm_id="7",backup_id="7"} 1\n' in text
 

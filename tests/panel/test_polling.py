@@ -257,6 +257,10 @@ async def test_data_older_than_max_age_go_and_come_back(tmp_path: Path) -> None:
         assert still == whole
         assert whole - left == {name for name in whole if made_from_backups(name)}
         assert left == {
+            "onapp_state_start_timestamp_seconds",
+            "onapp_target_expected_interval_info",
+            "onapp_target_expected_interval_seconds",
+            "onapp_vm_state",
             "onapp_vm_info",
             "onapp_vm_suspended",
             "onapp_vm_backup_required",

@@ -70,6 +70,7 @@ async def test_a_server_shows_everything_the_inventory_knows(
                 'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"} '
                 "1800000000"
             ),
+            'onapp_vm_state{panel="cp",vm_id="1",state="interval_unknown"} 1',
             (
                 'onapp_vm_info{panel="cp",vm_id="1",identifier="azbygzz6zjui4k",'
                 'label="web-1",hostname="web-1.example.com",user_id="7",'
@@ -329,8 +330,11 @@ async def test_an_unresolved_identifier_has_one_series_only(
             "vm_id=nobody": 0.0,
         }
         assert [
-            line for line in await sample_lines(cloud, "onapp_") if "nobody" in line
-        ] == ['onapp_vm_poll_success{panel="cp",vm_id="nobody"} 0']
+            line for line in await sample_lines(cloud, "onapp_vm_") if "nobody" in line
+        ] == [
+            'onapp_vm_poll_success{panel="cp",vm_id="nobody"} 0',
+            'onapp_vm_state{panel="cp",vm_id="nobody",state="data_old"} 1',
+        ]
         assert await cloud.value("onapp_panel_virtual_machines") == 1.0
         assert await cloud.series("onapp_collector_success", panel="cp") == {
             "collector=inventory": 1.0,
@@ -369,8 +373,11 @@ async def test_a_configured_server_that_does_not_exist_is_a_failed_poll(
             "vm_id=99": 0.0,
         }
         assert [
-            line for line in await sample_lines(cloud, "onapp_") if '"99"' in line
-        ] == ['onapp_vm_poll_success{panel="cp",vm_id="99"} 0']
+            line for line in await sample_lines(cloud, "onapp_vm_") if '"99"' in line
+        ] == [
+            'onapp_vm_poll_success{panel="cp",vm_id="99"} 0',
+            'onapp_vm_state{panel="cp",vm_id="99",state="poll_failing"} 1',
+        ]
         assert await cloud.value("onapp_up") == 1.0
 
 
@@ -486,20 +493,26 @@ async def test_a_healthy_panel_shows_everything_known_of_it(
         assert await sample_lines(
             cloud,
             "onapp_up",
-            "onapp_panel_",
+            "onapp_panel_info",
+            "onapp_panel_virtual",
+            "onapp_panel_clock",
+            "onapp_panel_future",
+            "onapp_panel_credentials",
             "onapp_poll_",
             "onapp_inventory_",
-            "onapp_collector_",
+            "onapp_collector_success",
         ) == [
-            'onapp_up{panel="cp"} 1',
+            'onapp_up{panel="cp",shard="0"} 1',
             f'onapp_panel_info{{panel="cp",url="{panel.url}",version="6.10.0"}} 1',
             'onapp_panel_virtual_machines{panel="cp"} 2',
             'onapp_panel_clock_skew_seconds{panel="cp"} 42.5',
-            'onapp_poll_interval_seconds{panel="cp"} 600',
-            'onapp_poll_lag_seconds{panel="cp"} 0',
+            'onapp_poll_interval_seconds{panel="cp",shard="0"} 600',
+            'onapp_poll_lag_seconds{panel="cp",shard="0"} 0',
             'onapp_inventory_last_success_timestamp_seconds{panel="cp"} 1800000000',
-            'onapp_collector_success{panel="cp",collector="inventory"} 1',
-            'onapp_collector_success{panel="cp",collector="backups"} 1',
+            'onapp_collector_success{panel="cp",shard="0",collector="inventory"} 1',
+            'onapp_collector_success{panel="cp",shard="0",collector="backups"} 1',
+            'onapp_panel_future_dates{panel="cp",shard="0"} 0',
+            'onapp_panel_credentials_refused{panel="cp",shard="0"} 0',
         ]
 
 
@@ -611,10 +624,10 @@ async def test_before_the_first_contact_hardly_anything_is_said(
     panel.faults.add(faults.reset())
     async with monitored(panel, tmp_path, format=form) as cloud:
         found = await sample_lines(
-            cloud, "onapp_panel_", "onapp_inventory_", "onapp_vm_", "onapp_collector_"
+            cloud, "onapp_panel_", "onapp_inventory_", "onapp_vm_", "onapp_collector_s"
         )
 
-        assert found == []
+        assert found == ['onapp_panel_credentials_refused{panel="cp",shard="0"} 0']
         assert await cloud.value("onapp_up") == 0.0
 
 
@@ -673,6 +686,7 @@ async def test_old_backups_go_and_the_server_stays(form: str, tmp_path: Path) ->
         ] == [
             "onapp_vm_poll_success",
             "onapp_vm_last_poll_success_timestamp_seconds",
+            "onapp_vm_state",
             "onapp_vm_info",
             "onapp_vm_created_timestamp_seconds",
             "onapp_vm_suspended",

@@ -41,7 +41,7 @@ def about_panels(text: str) -> list[str]:
     Not the exporter's own counters, and not what is made of its own servers: whether
     they could be read, and sums over them.
     """
-    own = ('vm_id="', "onapp_api_", '="backups"', "onapp_backup_server_")
+    own = ('vm_id="', "onapp_api_", 'shard="')
     return [
         line
         for line in text.splitlines()

@@ -67,7 +67,7 @@ def ended(text: str) -> dict[tuple[str, str], float]:
             text, "onapp_transactions_total", panel="cp", action=action
         ).items():
             if value:
-                found[action, key.removeprefix("status=")] = value
+                found[action, key.rpartition("status=")[2]] = value
     return found
 
 

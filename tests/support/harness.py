@@ -207,13 +207,16 @@ async def _run_ready_tasks() -> None:
 
 
 def series(text: str, family: str, **labels: object) -> dict[str, float]:
-    """Return the samples of a scrape as ``Cloud.series`` does."""
+    """Return the samples of a scrape as ``Cloud.series`` does.
+
+    The label of the first shard, which is the only one as a rule, is left out.
+    """
     wanted = {key: str(value) for key, value in labels.items()}
     found: dict[str, float] = {}
     for metric in text_string_to_metric_families(text):
         for sample in metric.samples:
             if sample.name == family and wanted.items() <= sample.labels.items():
-                rest = sample.labels.items() - wanted.items()
+                rest = sample.labels.items() - wanted.items() - {("shard", "0")}
                 found[",".join(f"{k}={v}" for k, v in sorted(rest))] = sample.value
     return found
 

@@ -147,6 +147,7 @@ _YEAR_ONE, _YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
 texts = st.sampled_from(_TRICKY_TEXTS) | st.text(max_size=6)
 ids = st.integers(0, 5) | st.integers(-(2**63), 2**63 - 1)
 moments = st.none() | st.floats(_YEAR_ONE, _YEAR_9999) | st.just(TIME - 0.25)
+past = st.floats(1, TIME)
 sizes = st.none() | st.integers(0, 2**63) | st.just(0)
 flags = st.booleans()
 periods = st.sampled_from(("days", "weeks", "months", "years", "manual")) | texts
@@ -170,6 +171,7 @@ backups = st.builds(
     initiated=periods,
     identifier=texts,
     backup_server_id=st.none() | ids,
+    locked_at=moments,
 )
 expectations = st.builds(
     Expectation,
@@ -248,6 +250,12 @@ def schedules(draw: st.DrawFn, first_id: int) -> tuple[Schedule, ...]:
             status=draw(st.sampled_from(("enabled", "disabled", "failed")) | texts),
             next_start_at=draw(moments),
             failure_count=draw(st.none() | st.integers(0, 2**63)),
+            retention_backups=draw(st.none() | st.integers(0, 2**63)),
+            created_at=draw(moments),
+            updated_at=draw(moments),
+            ran=draw(flags),
+            failed_runs=draw(st.lists(past, max_size=2).map(tuple)),
+            changed_at=draw(moments),
         )
         for number in range(draw(st.integers(0, 2)))
     )
@@ -263,6 +271,7 @@ def transaction_logs(draw: st.DrawFn) -> TransactionLog:
             LogExcerpt(rows, {}, set()),
             owns=lambda vm_id: vm_id != 1,
             now=MONOTONIC,
+            time=TIME,
             expires_at=MONOTONIC + draw(st.sampled_from((-1.0, 900.0))),
         )
     return log
@@ -283,6 +292,10 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         recovery_points=draw(st.none() | recovery_points),
         failed_backups=draw(failed_backups),
         partial=draw(st.frozensets(st.sampled_from((BACKUPS, SCHEDULES)))),
+        schedules_refused=draw(flags),
+        first_read_at=draw(moments),
+        resumed_at=draw(moments),
+        interval_shortened_at=draw(moments),
     )
     age = draw(ages)
     return ServerEntry(
@@ -290,7 +303,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         draw(st.none() | flags),
         None if age is None else TIME - age,
         None if age is None else MONOTONIC - age,
-        () if kept is None else kept.backup_server_usage,
+        backup_server_usage=() if kept is None else kept.backup_server_usage,
     )
 
 

@@ -34,7 +34,9 @@ def owning(*servers: int) -> Callable[[int | None], bool]:
 def read(log: TransactionLog, *rows: Transaction, own: tuple[int, ...]) -> None:
     """Let a journal read the head of a log."""
     head = {row.id: row for row in rows}
-    log.update(LogExcerpt(head, {}, set()), owning(*own), now=0.0, expires_at=1.0)
+    log.update(
+        LogExcerpt(head, {}, set()), owning(*own), time=0.0, now=0.0, expires_at=1.0
+    )
 
 
 def test_open_ones_of_servers_not_watched_are_bounded() -> None:
@@ -78,10 +80,10 @@ def test_one_that_is_absent_once_may_have_slipped_between_two_pages() -> None:
     read(log, a_transaction(5, "running", vm_id=1), own=(1,))
 
     for absent, rows in (({5}, {}), (set(), {5: a_transaction(5, "running", vm_id=1)})):
-        log.update(LogExcerpt(rows, {}, absent), own, now=0.0, expires_at=1.0)
-    log.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
+        log.update(LogExcerpt(rows, {}, absent), own, time=0.0, now=0.0, expires_at=1.0)
+    log.update(LogExcerpt({}, {}, {5}), own, time=0.0, now=0.0, expires_at=1.0)
     followed = 5 in log.open_transactions
-    log.update(LogExcerpt({}, {}, {5}), own, now=0.0, expires_at=1.0)
+    log.update(LogExcerpt({}, {}, {5}), own, time=0.0, now=0.0, expires_at=1.0)
 
     assert followed
     assert 5 not in log.open_transactions
@@ -104,7 +106,11 @@ def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
     log = TransactionLog()
     rows = {5: a_transaction(5, "running", vm_id=1)}
     log.update(
-        LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
+        LogExcerpt(rows, {}, set()),
+        watched.__contains__,
+        time=0.0,
+        now=0.0,
+        expires_at=1.0,
     )
     frozen = log.copy()
     before = frozen.pending(0.0)["take_backup"]
@@ -112,7 +118,11 @@ def test_a_copy_stays_as_it_is_whatever_is_watched_later() -> None:
     watched.clear()
     after = frozen.pending(0.0)["take_backup"]
     log.update(
-        LogExcerpt(rows, {}, set()), watched.__contains__, now=0.0, expires_at=1.0
+        LogExcerpt(rows, {}, set()),
+        watched.__contains__,
+        time=0.0,
+        now=0.0,
+        expires_at=1.0,
     )
     read_again = frozen.pending(0.0)["take_backup"]
 

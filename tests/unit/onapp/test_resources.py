@@ -18,14 +18,14 @@ from exporter.onapp import resources
 
 RECORDED_SCHEDULE = b"""[{"schedule":{"target_id":78,"action":"autobackup",
 "updated_at":"2013-02-03T22:33:42Z","schedule_logs":[{"schedule_log":{"status":
-"complete","log_output":"","schedule_id":13,"id":68}}],"duration":1,"start_at":
+"failed","log_output":"","created_at":"2013-02-03T22:31:41Z","id":68}}],"duration":1,"start_at":
 "2013-02-04T22:31:36Z","user_id":17,"period":"days","failure_count":0,"status":
 "disabled","target_type":"Disk","created_at":"2013-02-03T22:31:36Z","id":13,
 "params":null}}]"""
 
 
 def test_a_recorded_schedule_is_read() -> None:
-    """As OnApp 2.3 sent it, without its logs."""
+    """As OnApp 2.3 sent it; of its runs when they failed, without their output."""
     (schedule,) = resources.decode_schedules(RECORDED_SCHEDULE, "json").values
 
     assert schedule == Schedule(
@@ -37,6 +37,10 @@ def test_a_recorded_schedule_is_read() -> None:
         status="disabled",
         next_start_at=1360017096.0,
         failure_count=0,
+        created_at=1359930696,
+        updated_at=1359930822,
+        ran=True,
+        failed_runs=(1359930701,),
     )
     assert schedule.interval_seconds == 86_400
 
