@@ -189,7 +189,7 @@ class JudgedServers:
             if (
                 judged.health.fresh == fresh
                 and judged.read_condition is read_condition
-                and now.time <= judged.next_at
+                and now.time < judged.next_at
                 and read_at <= judged.overdue_at
             ):
                 return judged
@@ -233,7 +233,7 @@ def _next_change_at(health: ServerHealth, time: float) -> float:
     if server and server.created_at is not None:
         times.append(server.created_at + NEW_SECONDS)
     times += (p.since for p in health.problems if p.since is not None)
-    return min((at for at in times if at >= time), default=inf)
+    return min((at for at in times if at > time), default=inf)
 
 
 def _schedules_read_at(panel: PanelStore, entry: ServerEntry) -> float | None:
@@ -249,7 +249,7 @@ def _read_condition(
     if entry.failing is None and entry.read_at is None:
         return NOT_READ
     old_at = data_old_at(panel, entry)
-    if old_at is not None and now.time > old_at:
+    if old_at is not None and now.time >= old_at:
         return DATA_OLD
     up_to_date = entry.failing is False and panel.is_fresh(entry, now.monotonic)
     return None if up_to_date else POLL_FAILING
@@ -257,7 +257,7 @@ def _read_condition(
 
 def _held(moments: Iterable[Moment], time: float) -> Iterator[Problem]:
     """Yield the conditions that hold, without those that another one replaces."""
-    held = [moment for moment in moments if moment.at < time]
+    held = [moment for moment in moments if moment.at <= time]
     found = {(moment.condition, moment.target) for moment in held}
     for moment in held:
         worse = _REPLACED_BY.get(moment.condition)
@@ -281,7 +281,7 @@ def _in_time(
     ):
         return False
     return not any(
-        moment.condition in _OUT_OF_TIME and moment.at < time for moment in moments
+        moment.condition in _OUT_OF_TIME and moment.at <= time for moment in moments
     )
 
 
@@ -299,7 +299,7 @@ def _notices(
     waiting = {
         moment.target: moment.at
         for moment in moments
-        if moment.condition in (UNPROTECTED, DISK_UNPROTECTED) and moment.at >= time
+        if moment.condition in (UNPROTECTED, DISK_UNPROTECTED) and moment.at > time
     }
     for target in waiting:
         yield _waiting(state, target, time)
@@ -310,7 +310,15 @@ def _notices(
     }
     if None in unprotected:
         return
-    stale = {m.target for m in moments if m.condition is STALE and m.at < time}
+    if (
+        summary.built == 0
+        and summary.last_success_at is None
+        and backup_required(state) is None
+        and _is_young(state, time)
+    ):
+        yield Problem(NEW)
+        return
+    stale = {m.target for m in moments if m.condition is STALE and m.at <= time}
     for each in summary.targets:
         if (
             each.expected_interval is None
@@ -327,10 +335,14 @@ def _notices(
 
 def _waiting(state: ServerState, target: Target | None, time: float) -> Problem:
     """Return that a backup is yet to come, as its subject is new or not started."""
+    if _is_young(state, time):
+        return Problem(NEW, target)
+    return Problem(AWAITED, target, next_start_at(state, time, target))
+
+
+def _is_young(state: ServerState, time: float) -> bool:
     created_at = None if state.server is None else state.server.created_at
-    young = created_at is not None and created_at > time - NEW_SECONDS
-    next_start = next_start_at(state, time, target)
-    return Problem(NEW, target) if young else Problem(AWAITED, target, next_start)
+    return created_at is not None and created_at > time - NEW_SECONDS
 
 
 def _interval_unknown(

@@ -170,16 +170,16 @@ async def test_the_worst_come_first() -> None:
         found = await looker.status()
 
     assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [
+        ("5", "unprotected"),
         ("3", "very_stale"),
         ("2", "stale"),
-        ("5", "awaited"),
         ("1", "fine"),
         ("4", "suspended"),
     ]
     assert found["states"] == {
         "very_stale": 1,
         "stale": 1,
-        "awaited": 1,
+        "unprotected": 1,
         "fine": 1,
         "suspended": 1,
     }
@@ -193,15 +193,15 @@ async def test_the_worst_come_first() -> None:
         ({"q": "ärger"}, ["4"]),
         ({"q": "db.example"}, ["4"]),
         ({"q": "5"}, ["5"]),
-        ({"q": " "}, ["3", "2", "5", "1", "4"]),
+        ({"q": " "}, ["5", "3", "2", "1", "4"]),
         ({"q": "no such"}, []),
         ({"state": "stale"}, ["2"]),
         ({"state": ["stale", "fine"]}, ["2", "1"]),
-        ({"state": "trouble"}, ["3", "2", "5"]),
-        ({"state": ""}, ["3", "2", "5", "1", "4"]),
+        ({"state": "trouble"}, ["5", "3", "2"]),
+        ({"state": ""}, ["5", "3", "2", "1", "4"]),
         ({"panel": "ams1"}, ["5", "4"]),
         ({"panel": "ams1", "state": "trouble", "q": "new"}, ["5"]),
-        ({"sort": "state", "order": "desc"}, ["4", "1", "5", "2", "3"]),
+        ({"sort": "state", "order": "desc"}, ["4", "1", "2", "3", "5"]),
         ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
         ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
         ({"sort": "last_success"}, ["3", "2", "1", "5", "4"]),
@@ -209,10 +209,10 @@ async def test_the_worst_come_first() -> None:
         ({"sort": "size", "panel": "lon1"}, ["2", "3", "1"]),
         ({"sort": "interval", "panel": "lon1"}, ["3", "2", "1"]),
         ({"sort": "next_start"}, ["5", "3", "2", "1", "4"]),
-        ({"per_page": 2}, ["3", "2"]),
+        ({"per_page": 2}, ["5", "3"]),
         ({"per_page": 2, "page": 3}, ["4"]),
         ({"per_page": 2, "page": 99}, ["4"]),
-        ({"utm": "x"}, ["3", "2", "5", "1", "4"]),
+        ({"utm": "x"}, ["5", "3", "2", "1", "4"]),
     ],
 )
 async def test_parameters_choose_and_sort(
@@ -346,8 +346,13 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
             Expectation(own_interval_seconds=DAY, backup_required=True),
             "interval_unknown",
         ),
-        (90 * DAY, (_begun(),), Expectation(), "awaited"),
-        (90 * DAY, (a_backup(marked_for_delete=True),), Expectation(), "awaited"),
+        (90 * DAY, (_begun(),), Expectation(), "interval_unknown"),
+        (
+            90 * DAY,
+            (a_backup(marked_for_delete=True),),
+            Expectation(),
+            "interval_unknown",
+        ),
         (90 * DAY, (_begun(),), Expectation(backup_required=False), "not_required"),
         (3600, (_begun(),), Expectation(), "new"),
     ],
@@ -491,7 +496,9 @@ async def test_what_nobody_schedules_is_not_fine(
 async def test_schedules_that_start_nothing_are_said_alone() -> None:
     """They are why no interval is known."""
     panel = a_panel()
-    disabled = msgspec.structs.replace(_DAILY_DISK, status="disabled")
+    disabled = msgspec.structs.replace(
+        _DAILY_DISK, status="disabled", updated_at=TIME - DAY
+    )
     on_second = msgspec.structs.replace(disabled, target=_SECOND)
     given_up = msgspec.structs.replace(_DAILY_DISK, status="failed")
     second = a_backup(id=2, target=_SECOND)
@@ -531,12 +538,12 @@ async def test_a_disk_without_backup_is_new_on_a_young_server(
     assert found["state"] == expected
     assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
         (102, expected),
-        (101, "fine"),
+        (101, "interval_unknown"),
     ]
 
 
 async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
-    """Its youth excuses only what was never backed up."""
+    """Its youth excuses nothing that is expected every hour."""
     panel = a_panel()
     own = Expectation(own_interval_seconds=3600, backup_required=True)
     panel.register_server(1, a_server(created_at=TIME - 20 * 3600), own)
@@ -552,7 +559,7 @@ async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
 
     assert [(t["target_id"], t["state"]) for t in found["targets"]] == [
         (101, "very_stale"),
-        (103, "new"),
+        (103, "very_stale"),
         (102, "fine"),
     ]
 
@@ -567,8 +574,8 @@ async def test_what_no_alert_tells_of_says_what_to_do_on_the_servers_page() -> N
         (found,) = (await looker.status(state="interval_unknown"))["servers"]
         _, page = await looker.get("/server", panel="cp", vm_id=1)
 
-    assert "set expected_interval" in found["findings"][0]["hint"]
-    assert f"What to do: {found['findings'][0]['hint']}." in page
+    assert "set expected_interval" in found["findings"][0]["action"]
+    assert f"What to do: {found['findings'][0]['action']}." in page
     assert "What is to be known" in page
     assert "Fine" not in page
 
@@ -677,11 +684,14 @@ async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("resource", "state", "about"),
-    [("virtual_machines", "no_servers", None), ("backups", "reads_failing", "2")],
+    ("resource", "state", "level", "about"),
+    [
+        ("virtual_machines", "no_servers", "warning", None),
+        ("backups", "reads_failing", "notice", "2"),
+    ],
 )
 async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
-    tmp_path: Path, resource: str, state: str, about: str | None
+    tmp_path: Path, resource: str, state: str, level: str, about: str | None
 ) -> None:
     """It answers, but what it hides from the role is in no state at all."""
     world = SimulatedCloud(NOW)
@@ -697,8 +707,8 @@ async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
     (output,) = found["findings"]
 
     assert len(servers) == 2
-    assert (found["state"], found["level"], output["about"]) == (state, "notice", about)
-    assert f"What to do: {output['hint']}." in html.unescape(page)
+    assert (found["state"], found["level"], output["about"]) == (state, level, about)
+    assert f"What to do: {output['action']}." in html.unescape(page)
     assert ">Up<" not in page
 
 
@@ -765,7 +775,7 @@ async def test_a_server_that_is_not_there_is_404(parameters: dict[str, str]) -> 
 
 async def test_nothing_that_a_panel_says_becomes_markup() -> None:
     """Names, addresses, versions, errors and identifiers are text."""
-    problem = LastError("timeout", EVIL, EVIL, TIME)
+    problem = LastError("timeout", EVIL, EVIL, TIME, TIME)
     panel = a_panel(EVIL, version=EVIL, url=f"https://cp/{EVIL}", last_error=problem)
     panel.unresolved = (EVIL,)
     changes = {"backup_type": EVIL, "initiated": EVIL, "target": Target(EVIL, 1)}
@@ -878,7 +888,7 @@ def test_runbooks_are_those_of_the_alerts() -> None:
 
 async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
     """Of thousands of schedules that nobody claims the worst are shown."""
-    panel = a_panel(inventory_read_at=TIME)
+    panel = a_panel(schedules_read_at=TIME)
     add_server(panel, a_server(), a_backup())
     late = (a_schedule(Target("Disk", n), TIME - DAY) for n in range(3000))
     schedules = tuple(
@@ -894,7 +904,7 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
         (found,) = (await looker.status())["panels"]
 
     assert len(found["findings"]) == 3001
-    assert "Schedule given up (9999)" in page
+    assert "Schedule failed (9999)" in page
     assert page.count("Schedule overdue (") == 9
     assert '<a href="api/v1/status">2991 more</a>' in page
     assert len(page) < 50_000
@@ -956,9 +966,9 @@ def test_whatever_is_known_can_be_shown(store: Store) -> None:
     """Any text, moment and number: as HTML and as JSON."""
     views = handlers_for(store).views
     moment = views.exposition.snapshot()
-    outcomes = views.exposition.summaries(moment)
+    healths = views.exposition.healths(moment)
     shown = status_response(
-        select_servers(moment, outcomes, Shard(), Query()), no_error_counts
+        select_servers(moment, healths, Shard(), Query()), no_error_counts
     )
     page = views.pages.overview(shown, Query(), ready=False)
     output = json.loads(msgspec.json.encode(shown))
@@ -987,22 +997,22 @@ def _thirty(number: int) -> Iterator[Any]:
         yield a_backup(id=100 * number + row, target=target, built_at=at, created_at=at)
 
 
-def test_a_look_judges_each_server_once_and_makes_one_page() -> None:
+def test_a_look_judges_no_server_again_and_makes_one_page() -> None:
     """Backups are unpacked for the servers of the page alone, and judged for none."""
     store = a_large_store(300)
     views = handlers_for(store).views
     views.exposition.update(views.exposition.snapshot())
     with counting_calls(summarize_backups, judge_server, server_status) as work:
         moment = views.exposition.snapshot()
-        outcomes = views.exposition.summaries(moment)
+        healths = views.exposition.healths(moment)
         shown = status_response(
-            select_servers(moment, outcomes, Shard(), Query(text="web")),
+            select_servers(moment, healths, Shard(), Query(text="web")),
             no_error_counts,
         )
         page = views.pages.overview(shown, Query(), ready=True)
 
     assert work["summarize_backups"] == 0
-    assert work["judge_server"] == 300
+    assert work["judge_server"] == 0
     assert work["server_status"] == 50
     assert len(page) < 150_000
 
@@ -1021,7 +1031,7 @@ def test_the_largest_page_stays_small() -> None:
     views = handlers_for(a_store(panel)).views
     moment = views.exposition.snapshot()
     wanted = Query(per_page=100)
-    found = select_servers(moment, views.exposition.summaries(moment), Shard(), wanted)
+    found = select_servers(moment, views.exposition.healths(moment), Shard(), wanted)
     page = views.pages.overview(
         status_response(found, no_error_counts), wanted, ready=True
     )

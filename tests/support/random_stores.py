@@ -88,7 +88,7 @@ class RandomStores:
 
     def _last_error(self) -> LastError:
         reason = self.random.choice(("unauthorized", "timeout"))
-        return LastError(reason, "no answer", "", TIME - 60)
+        return LastError(reason, "no answer", "", TIME - 60, TIME - 60)
 
     def _transaction_log(self) -> TransactionLog:
         log = TransactionLog()
@@ -107,7 +107,13 @@ class RandomStores:
             for number in range(1, self.random.randrange(1, 5))
         }
         seen = LogExcerpt(head, {}, set())
-        log.update(seen, lambda _: True, now=MONOTONIC, expires_at=MONOTONIC + 60)
+        log.update(
+            seen,
+            lambda _: True,
+            now=MONOTONIC,
+            time=TIME,
+            expires_at=MONOTONIC + 60,
+        )
         return log
 
     def _server(self, panel: PanelStore, vm_id: int) -> None:

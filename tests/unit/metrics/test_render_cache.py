@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from scrape_parsing import parsed_scrape
 from stores import (
+    MONOTONIC,
     TIME,
     FixedClock,
     a_backup,
@@ -32,7 +33,9 @@ from stores import (
 )
 
 from exporter.config.schema import Detail
-from exporter.metrics.cache import SERVERS_PER_BLOCK, RenderCache, RenderInput
+from exporter.clock import Now
+from exporter.health.server import JudgedServers, ServerHealth
+from exporter.metrics.cache import SERVERS_PER_BLOCK, RenderCache
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition, Snapshot
 from exporter.metrics.text_format import CACHED_FAMILIES
@@ -195,12 +198,12 @@ def test_each_thread_shows_its_own_moment() -> None:
         )
 
 
-def states(*vm_ids: int, label: str = "server") -> dict[int, RenderInput]:
+def states(*vm_ids: int, label: str = "server") -> dict[int, ServerHealth]:
     """Return what is known of servers, freshly."""
     panel = a_panel()
     for vm_id in vm_ids:
         add_server(panel, a_server(id=vm_id, label=label), a_backup(id=vm_id))
-    return {vm_id: (watch.state, True) for vm_id, watch in panel.servers.items()}
+    return JudgedServers().update(panel, Now(TIME, MONOTONIC))
 
 
 def housed(render_cache: RenderCache) -> list[list[int]]:
@@ -218,7 +221,7 @@ def output(render_cache: RenderCache) -> list[bytes]:
     return sorted(b"".join(each.inflate() for each in pieces).splitlines())
 
 
-def written_at_once(known: dict[int, RenderInput]) -> list[bytes]:
+def written_at_once(known: dict[int, ServerHealth]) -> list[bytes]:
     """Return the lines of a shelf without a past."""
     render_cache = RenderCache(Detail())
     render_cache.update(known)
