@@ -69,7 +69,8 @@ What a server's values are worth can be asked at any time:
     time() - onapp_vm_last_poll_success_timestamp_seconds
 
 A server goes, with all its series, when two complete inventories in a row do not list
-it, or one and HTTP 404 for its backups: a row can slip between two pages. An empty
+it, or one and HTTP 404 for its backups: a row can slip between two pages. A page with
+that status is no such answer, only one with the API's error message. An empty
 inventory removes only servers whose backups are not found. A server that the filters no
 longer select goes at once. `onapp_panel_virtual_machines` follows each inventory. A
 deleted backup goes with the next poll of its server.

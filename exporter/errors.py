@@ -8,14 +8,15 @@ ExporterError
     ├── Unreachable       no connection: DNS, TCP, closed early
     ├── TlsFailed         no trusted connection
     ├── Unauthorized      401: credentials refused; more attempts may lock the account
-    ├── Forbidden         403: the role lacks a permission
-    ├── NotFound          404: no such object, or an endpoint that is too new
+    ├── Forbidden         403 of the API: the role lacks a permission
+    ├── NotFound          404 of the API: no such object, or an endpoint too new
     ├── UnexpectedStatus  any other status
     │   ├── ProxyRefused  407, or a proxy's own refusal
-    │   └── Unprocessable 422: the credentials are accepted, the request is not
+    │   └── Unprocessable 422 of the API: it does not accept the request
     ├── Redirected        3xx: never followed, the credentials are for one address
     ├── TooLarge          the body is longer than ``poll.max_body``
-    └── Undecodable       not what the API promises: content type, syntax, shape
+    └── Undecodable       not what the API promises: content type, syntax, shape, or
+                          403, 404 and 422 that anything else may have sent
 
 ``PanelError.reason`` is the label ``reason`` of ``onapp_api_errors_total``.
 """
@@ -56,8 +57,8 @@ class PanelError(ExporterError):
     """A request to a panel failed, or its answer is unusable."""
 
     reason: ClassVar[str] = "bug"
-    authenticated: ClassVar[bool] = False
-    """Whether such an answer shows that the panel accepts the credentials."""
+    proven: ClassVar[bool] = False
+    """Whether only the panel's API can have sent it, to accepted credentials."""
     retry_after_seconds: float | None = None
     """From ``Retry-After``; None: the panel sent none."""
 
@@ -107,7 +108,7 @@ class Forbidden(PanelError):
     """The role of the account lacks a permission."""
 
     reason = "forbidden"
-    authenticated = True
+    proven = True
     hint = "give the account's role the permission to read this"
 
 
@@ -115,7 +116,7 @@ class NotFound(PanelError):
     """The panel does not know the object or the endpoint."""
 
     reason = "not_found"
-    authenticated = True
+    proven = True
     hint = (
         "the panel has no such address, its version may be too old; collectors "
         "switches off what is not wanted"
@@ -150,7 +151,7 @@ class ProxyRefused(UnexpectedStatus):
 class Unprocessable(UnexpectedStatus):
     """The panel accepted the credentials and refused the request: 422."""
 
-    authenticated = True
+    proven = True
     hint = "collectors switches off what the panel does not give"
 
 
@@ -165,7 +166,6 @@ class TooLarge(PanelError):
     """The body is longer than the configuration allows."""
 
     reason = "too_large"
-    authenticated = True
     hint = "raise poll.max_body"
 
 
@@ -173,13 +173,16 @@ class Undecodable(PanelError):
     """The answer is not what the API promises."""
 
     reason = "decode"
-    authenticated = True
     hint = "look for a proxy that answers in the panel's place; else report a bug"
 
     def __init__(self, message: str, *, rows_skipped: int = 0) -> None:
         """Keep the number of rows, of which none could be used."""
         super().__init__(message)
         self.rows_skipped = rows_skipped
+
+
+UNRECOGNIZED = (TooLarge, Undecodable)
+"""Errors of answers that may have been sent by something else than the panel."""
 
 
 def reasons() -> tuple[str, ...]:

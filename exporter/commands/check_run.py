@@ -127,4 +127,4 @@ class CheckRun:
 
 def panel_may_be_down(error: PanelError) -> bool:
     """Return whether the error does not prove that the panel answers requests."""
-    return not error.authenticated
+    return not error.proven

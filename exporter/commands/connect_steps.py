@@ -116,10 +116,8 @@ class ConnectSteps:
         """Return whether some answer proves that the credentials were accepted."""
         if self.version is not None or isinstance(error, Forbidden | Unprocessable):
             return True
-        if (
-            self.check_run.request_counts.last_statuses.get(VERSION)
-            in _AUTHENTICATED_STATUSES
-        ):
+        status = self.check_run.request_counts.last_statuses.get(VERSION)
+        if self._version_error is None and status in _AUTHENTICATED_STATUSES:
             return True
         poller = self.check_run.panel_task.poller
         if poller.inventory.selection.configured:

@@ -6,9 +6,10 @@ locks an account after a few requests with wrong credentials.
 What happens on HTTP 401? ``client`` raises Unauthorized, ``PanelApi`` records it here:
 ``CredentialState.record_refusal`` blocks these credentials for ten minutes, doubled up
 to an hour, for all pollers of the same address. Other failures block for a second,
-doubled up to ``longest_pause_seconds``. Then a single trial request decides. ``Poller``
-shows the panel as unreachable, and reads the secret's file every five seconds: a
-changed secret gets its trial request at once.
+doubled up to ``longest_pause_seconds``; an answer that may not be the panel's own
+(UNRECOGNIZED) blocks only when it is the third. Then a single trial request decides.
+``Poller`` shows the panel as unreachable, and reads the secret's file every five
+seconds: a changed secret gets its trial request at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..config.secrets import Credentials
-from ..errors import PanelError, Unauthorized, UnexpectedStatus
+from ..errors import UNRECOGNIZED, PanelError, Unauthorized, UnexpectedStatus
 from .backoff import exponential_pause
 
 _FAILURE_THRESHOLD = 3
@@ -247,7 +248,7 @@ class CircuitBreaker:
             self.credential_state.record_unproven(credentials)
         elif isinstance(error, Unauthorized):
             self.credential_state.record_refusal(credentials)
-        elif error.authenticated:
+        elif error.proven:
             self.record_success(credentials)
         else:
             self._count_failure(credentials, error)
@@ -263,9 +264,11 @@ class CircuitBreaker:
     def _count_failure(self, credentials: Credentials, error: PanelError) -> None:
         """Count a failure; open the breaker unless only one server may be affected."""
         self._consecutive_failures += 1
+        accepted = self.credential_state.accepted(credentials)
         trips = (
             self._consecutive_failures >= _FAILURE_THRESHOLD
-            or not self.credential_state.accepted(credentials)
+            # The next resource may prove credentials that are not accepted yet.
+            or not (accepted or isinstance(error, UNRECOGNIZED))
             or _is_rate_limit(error)
         )
         retry_after_seconds = error.retry_after_seconds

@@ -53,7 +53,7 @@ _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _CHUNK_BYTES = 64 * 1024
 _MAX_HEADER_BYTES = 65_536
 """Of one header of an answer; portals and security policies set long ones."""
-_MAX_ERROR_BYTES = 4096
+_MAX_ERROR_BYTES = 65_536
 _FUTURE_SECONDS = 300.0
 """A date may be so much after the panel's clock: its hosts have clocks too."""
 _MIN_SESSION_LENGTH = 8
@@ -351,6 +351,8 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byt
 def _status_error(response: aiohttp.ClientResponse, text: str) -> PanelError:
     status = response.status
     message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
+    if status in _REFUSALS and not text:
+        return Undecodable(f"{message}, without the API's error message")
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status](message)
     if 300 <= status < 400:
@@ -360,6 +362,8 @@ def _status_error(response: aiohttp.ClientResponse, text: str) -> PanelError:
     )
 
 
+_REFUSALS = (403, 404, 422)
+"""Statuses that prove the credentials, where the body shows that the API sent it."""
 _STATUS_ERRORS: Mapping[int, type[PanelError]] = {
     401: Unauthorized,
     403: Forbidden,

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from ..config.schema import BodyFormat
 from ..errors import Undecodable
-from .decode import DECODE_ERRORS, xml_root, xml_value
+from .decode import DECODE_ERRORS, json_value, xml_root
 
 _MAX_LENGTH = 200
 
 
 def error_text(body: bytes, body_format: BodyFormat, *, secrets: Iterable[str]) -> str:
-    """Return the message in an error body; empty if its shape is unknown.
+    """Return the message in an error body; empty if it is not in the API's form.
 
     ``secrets`` are removed, as the panel may repeat them in any of these forms.
     """
@@ -44,12 +42,12 @@ def printable(text: str) -> str:
 
 def _errors(body: bytes, body_format: BodyFormat) -> Any:
     if body_format == "json":
-        answer = msgspec.json.decode(body, type=dict[str, Any])
-        return answer.get("errors") or answer.get("error")
-    tag, content = xml_root(body)
-    if tag not in ("errors", "error", "hash"):
-        return None
-    return content
+        tag, content = "hash", json_value(body, dict[str, Any])
+    else:
+        tag, content = xml_root(body)
+    if tag == "hash" and isinstance(content, dict):
+        return content.get("errors") or content.get("error")
+    return content if tag in ("errors", "error") else None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -57,9 +55,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from filter(None, [value.strip()])
     elif isinstance(value, dict):
-        text = xml_value(value)
-        for part in value.values() if text is None else [text]:
-            yield from _texts(part)
+        for key, part in value.items():
+            if not key.startswith("@"):  # an attribute of XML
+                yield from _texts(part)
     elif isinstance(value, list):
         for part in value:
             yield from _texts(part)

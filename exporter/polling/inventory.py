@@ -190,7 +190,7 @@ class Inventory:
         self.store.servers_listed = len(kept.keys() - not_found)
         # A single failure may be about that server only, not about the panel.
         if len(errors) == len(self.selection.configured) > 1:
-            _raise_unless_authenticated(errors)
+            _raise_unless_proven(errors)
         return not errors
 
     async def _look_up_one(
@@ -255,7 +255,7 @@ class Inventory:
         self.on_removed(vm_id)
 
 
-def _raise_unless_authenticated(errors: list[ExporterError]) -> None:
+def _raise_unless_proven(errors: list[ExporterError]) -> None:
     answers = (error for error in errors if isinstance(error, PanelError))
-    if not any(error.authenticated for error in answers):
+    if not any(error.proven for error in answers):
         raise errors[0]

@@ -2,7 +2,9 @@
 
 The circuit breaker decides whether any number of requests may be sent, one, or none.
 The panel itself (version and inventory) comes first, then panel-wide jobs, then
-servers. A message is logged when a state changes, not at every attempt.
+servers. While only one may be sent, and those of the panel itself prove nothing, the
+others take turns with them. A message is logged when a state changes, not at every
+attempt.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ import structlog
 from ..clock import Clock, Heartbeat
 from ..errors import (
     ADDRESS_HINT,
+    UNRECOGNIZED,
     ExporterError,
     NotFound,
     NotSent,
     PanelError,
+    TimedOut,
+    TlsFailed,
     Unauthorized,
     Undecodable,
+    Unreachable,
     redacted_traceback,
     retry_after,
 )
@@ -43,6 +49,7 @@ _SECRET_CHECK_SECONDS = 5.0
 """While refused credentials wait, how often the secret's file is checked."""
 _CLAIM_RETRY_SECONDS = 1.0
 """While another poller tries the same credentials, how often this one asks again."""
+_NO_ANSWER = TimedOut | Unreachable | TlsFailed
 _FIRST_RETRY_SECONDS = 15.0
 _MAX_RETRY_SECONDS = 300.0
 
@@ -76,6 +83,10 @@ class Poller:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _contact_task: asyncio.Task[None] | None = field(default=None, init=False)
     """The one of them that reads version and inventory."""
+    _trial_task: asyncio.Task[None] | None = field(default=None, init=False)
+    """The one that was started to find out whether requests may be sent."""
+    _try_elsewhere: bool = field(default=False, init=False)
+    """Whether the last contact brought an answer that may not be the panel's own."""
     _logged_error: type[ExporterError] | None = field(default=None, init=False)
     """The panel's error that was logged last; None since it recovered."""
     _logged_bug: str = field(default="", init=False)
@@ -132,9 +143,21 @@ class Poller:
                 )
         elif permit is BreakerState.HALF_OPEN:
             if not self._tasks and self.breaker.claim_trial():
-                self._start_contact()
+                self._trial_task = self._start_trial()
         else:
             self._start_up_to_limit()
+
+    def _start_trial(self) -> asyncio.Task[None]:
+        """Start a contact; after one in vain, what else is the most overdue."""
+        now, elsewhere = self.clock.monotonic(), self._try_elsewhere
+        self._try_elsewhere = False
+        starts = [self._start_job, self._start_server_read] if elsewhere else []
+        if (self.scheduler.next_due() or now) < (
+            self.collectors.job_queue.next_due() or now
+        ):
+            starts.reverse()
+        tasks = (start(now) for start in starts)
+        return next(filter(None, tasks), None) or self._start_contact()
 
     def _start_up_to_limit(self) -> None:
         now = self.clock.monotonic()
@@ -144,28 +167,30 @@ class Poller:
             elif not (self._start_job(now) or self._start_server_read(now)):
                 break
 
-    def _start_job(self, now: float) -> bool:
+    def _start_job(self, now: float) -> asyncio.Task[None] | None:
         job = self.collectors.job_queue.pop_due(now) if self._may_run_jobs() else None
-        if job is not None:
-            self._start_task(
-                partial(self._run_job, job), partial(self._job_failed, job)
-            )
-        return job is not None
+        if job is None:
+            return None
+        return self._start_task(
+            partial(self._run_job, job), partial(self._job_failed, job)
+        )
 
-    def _start_server_read(self, now: float) -> bool:
+    def _start_server_read(self, now: float) -> asyncio.Task[None] | None:
         vm_id = self.scheduler.pop_due(now)
-        if vm_id is not None:
-            self._start_task(
-                partial(self._read_server, vm_id), partial(self._server_failed, vm_id)
-            )
-        return vm_id is not None
+        if vm_id is None:
+            return None
+        return self._start_task(
+            partial(self._read_server, vm_id), partial(self._server_failed, vm_id)
+        )
 
     def _may_run_jobs(self) -> bool:
         """Return whether the inventory was read once, or cannot be read for now."""
         return self._first_pass.has_inventory or self.store.first_pass_ended
 
-    def _start_contact(self) -> None:
-        self._contact_task = self._start_task(self._contact_panel, self._contact_failed)
+    def _start_contact(self) -> asyncio.Task[None]:
+        task = self._start_task(self._contact_panel, self._contact_failed)
+        self._contact_task = task
+        return task
 
     def _start_task(
         self,
@@ -179,9 +204,15 @@ class Poller:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if task is self._trial_task:
+            self._trial_task = None
+            self.breaker.release_trial()
+            if task is not self._contact_task and (
+                self.breaker.state() is BreakerState.CLOSED
+            ):
+                self._inventory_due = self._contact_retry_at = self.clock.monotonic()
         if task is self._contact_task:
             self._contact_task = None
-            self.breaker.release_trial()
         self.sleeping = False
         self._wake.set()
 
@@ -221,12 +252,21 @@ class Poller:
         self.store.first_pass_ended |= self._first_pass.has_ended()
 
     async def _contact_panel(self) -> None:
-        """Read the version, to see that the panel answers, and the inventory if due."""
+        """Read the version, to see that the panel answers, and the inventory if due.
+
+        An answer to one that may not be the panel's own says nothing about the other.
+        """
         steps = (self._read_version, self._read_inventory)
         # After a failure the order alternates: perhaps only the version fails.
         inventory_first = self.store.reachable is False and self._contact_retries % 2
+        failures: list[ExporterError] = []
         for step in reversed(steps) if inventory_first else steps:
-            await step()
+            try:
+                await step()
+            except (*UNRECOGNIZED, NotSent) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         if self.store.inventory_answered:
             self._clear_last_error()
         if self.store.inventory_succeeded:
@@ -272,7 +312,9 @@ class Poller:
         if isinstance(error, NotSent):
             self._inventory_due = min(self._inventory_due, self.clock.monotonic())
             return  # the circuit breaker says when to try again
-        self.store.first_pass_ended = True
+        closed = self.breaker.state() is BreakerState.CLOSED
+        self.store.first_pass_ended |= not (closed and self._first_pass.has_inventory)
+        self._try_elsewhere = not isinstance(error, _NO_ANSWER | Unauthorized)
         self._record_panel_error(error)
         self._contact_retry_at = self.clock.monotonic() + self._back_off(error)
         self._inventory_due = min(self._inventory_due, self._contact_retry_at)

@@ -269,6 +269,9 @@ async def test_an_authority_that_nobody_trusts_is_named(
 PROBLEMS = [
     (faults.html(), "address", "check that url is the address"),
     (faults.status(404), "address", "check that url is the address"),
+    (faults.html_error(403), "address", "check that url is the address"),
+    (faults.html_error(404), "address", "check that url is the address"),
+    (faults.answer(422), "address", "check that url is the address"),
     (faults.redirect("/users/sign_in"), "address", "not one that leads to it"),
     (faults.status(503), "version", "the panel is in trouble"),
     (faults.html_error(500), "version", "the panel is in trouble"),

@@ -37,6 +37,7 @@ EXPECTED_OUTPUT: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
     (PANEL, "HTTP 500"): (faults.html_error(500), ALL),
     (PANEL, "HTTP 503"): (faults.status(503), ALL),
     (PANEL, "answered text/html"): (faults.html(), ALL),
+    (PANEL, "without the API's error message"): (faults.html_error(403), ALL),
     (PANEL, "a redirect is never followed"): (faults.redirect("/login"), ALL),
     (PANEL, "no whole answer in"): (faults.hang(), ALL),
     (PANEL, "longer than"): (faults.flood(), ALL),

@@ -612,7 +612,7 @@ async def test_every_right_content_type_is_accepted(
         ("json", '{"error": "two\\nlines\\u0000\\u001b[31m"}', "two lines  [31m"),
         ("json", '["whatever"]', None),
         ("json", "<html><body>500</body></html>", None),
-        ("json", '{"error": "\\ud800"}', None),
+        ("json", '{"error": "half \\ud800"}', "half \ufffd"),
         ("json", "", None),
         ("xml", "<errors><error>Gone</error><error>No</error></errors>", "Gone; No"),
         ("xml", "<error>Gone</error>", "Gone"),
@@ -624,15 +624,18 @@ async def test_every_right_content_type_is_accepted(
 async def test_what_a_panel_says_when_it_refuses_is_logged(
     form: str, body: str, words: str | None, log: Log, tmp_path: Path
 ) -> None:
-    """In three shapes of JSON and as XML; of anything else only the status."""
+    """In three shapes of JSON and as XML; anything else is no refusal of the API."""
+    reason = "decode" if words is None else "not_found"
     panel = a_cloud()
     answer_with(panel, form, body, status=404)
     async with monitored(panel, tmp_path, format=form) as cloud:
-        assert await errors(cloud) == {"reason=not_found": 1.0}
+        assert await errors(cloud) == {f"reason={reason}": 1.0}
 
     where = f"GET /virtual_machines/1/backups.{form}: HTTP 404"
     assert [entry["error"] for entry in output(log, "server not read")] == [
-        where if words is None else f"{where}: {words}"
+        f"{where}, without the API's error message"
+        if words is None
+        else f"{where}: {words}"
     ]
 
 

@@ -120,6 +120,10 @@ _BODIES = (
     FaultCase(
         "wrong content type", FAILED, "decode", faults.html, BOTH, representative=True
     ),
+    FaultCase(
+        "404 with a page", FAILED, "decode", lambda: faults.html_error(404), BOTH
+    ),
+    FaultCase("403 with an empty body", FAILED, "decode", lambda: faults.answer(403)),
     FaultCase("wrong character set", FAILED, "decode", hostile.utf_16, BOTH),
     FaultCase("flood without end", FAILED, "too_large", faults.flood),
     FaultCase(

@@ -16,7 +16,9 @@ from exporter.errors import (
     PanelError,
     Redirected,
     TimedOut,
+    TooLarge,
     Unauthorized,
+    Undecodable,
     UnexpectedStatus,
     Unprocessable,
     Unreachable,
@@ -457,6 +459,23 @@ def test_a_redirect_is_no_proof_of_anything() -> None:
     assert breaker.last_proven_at is None
 
 
+@pytest.mark.parametrize(
+    "error", [Undecodable("a page"), TooLarge("a flood")], ids=["page", "flood"]
+)
+def test_a_page_is_no_proof_but_the_next_resource_may_be_asked(
+    error: PanelError,
+) -> None:
+    """One request at a time goes on, and after three the panel is left alone."""
+    breaker = Panel().breaker()
+    states = []
+    for _ in range(3):
+        breaker.record_failure(FIRST, error)
+        states.append(breaker.state())
+
+    assert states == [BreakerState.HALF_OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
+    assert breaker.last_proven_at is None
+
+
 _OUTCOMES = st.sampled_from(
     [None, DOWN, TimedOut("slow"), Unauthorized("401"), Forbidden("403"), busy(503, 7)]
 )
@@ -505,6 +524,6 @@ def test_whatever_happens_a_failure_of_an_unproven_secret_closes_the_gate(
             breaker.record_success(FIRST)
         else:
             breaker.record_failure(FIRST, error)
-        open_ = error is None or error.authenticated
+        open_ = error is None or error.proven
 
         assert not alone or (breaker.open_seconds() == 0) == open_
