@@ -9,6 +9,7 @@ A number that was given to another server is that server from then on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -78,17 +79,21 @@ class Inventory:
     async def read(self) -> bool:
         """Read the inventory; return whether it was complete.
 
-        Raises PanelError or NotSent when nothing of it could be read.
+        Raises NotSent, or any other error when nothing of it could be read.
         """
+        store = self.store
+        answered: bool | None = False  # after a bug too
+        complete: bool | None = False
         try:
-            if self.selection.configured:
-                complete = await self._look_up()
-            else:
-                complete = await self._discover()
-        except PanelError:
-            self.store.inventory_answered = self.store.inventory_succeeded = False
+            complete = await (
+                self._look_up() if self.selection.configured else self._discover()
+            )
+            answered = True
+        except (NotSent, asyncio.CancelledError):
+            answered, complete = store.inventory_answered, store.inventory_succeeded
             raise
-        self.store.inventory_answered, self.store.inventory_succeeded = True, complete
+        finally:
+            store.inventory_answered, store.inventory_succeeded = answered, complete
         if complete:
             self.store.inventory_read_at = self.clock.time()
         return complete

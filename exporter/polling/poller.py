@@ -278,13 +278,16 @@ class Poller:
         self._logged_error = self.store.last_error = None
 
     async def _read_version(self) -> None:
+        reachable: bool | None = False  # after a bug too
         try:
             version = await self.api.version()
-        except PanelError:
-            self.store.reachable = False
+            self.store.version = version or self.store.version
+            reachable = True
+        except (NotSent, asyncio.CancelledError):
+            reachable = self.store.reachable
             raise
-        self.store.version = version or self.store.version
-        self.store.reachable = True
+        finally:
+            self.store.reachable = reachable
         self._wake.set()  # the circuit breaker may have closed
 
     async def _read_inventory(self) -> None:

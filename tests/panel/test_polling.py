@@ -17,8 +17,10 @@ from yarl import URL
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.routes import Resource
+from exporter.model.entities import Server
 from exporter.model.packed import PackedBackups
 from exporter.onapp.api import PanelApi
+from exporter.onapp.paging import Listed
 
 MINUTE = 60
 HOUR = 3600
@@ -432,6 +434,56 @@ class FaultyVersion(PanelApi):
     async def version(self) -> str | None:
         """Return nothing, ever."""
         raise ZeroDivisionError
+
+
+class FaultyInventory(PanelApi):
+    """A reader with a bug in reading servers, those of a list and a single one."""
+
+    async def inventory(self) -> Listed[Server]:
+        """Return nothing, ever."""
+        raise ZeroDivisionError
+
+    async def server(self, vm_id: int | str) -> Server:
+        """Return nothing, ever."""
+        raise ZeroDivisionError(vm_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "values"),
+    [
+        (FaultyInventory, {}, (0, 0)),
+        (FaultyInventory, {"virtual_machines": [1, 2]}, (0, 0)),
+        (FaultyVersion, {}, (0, 1)),
+    ],
+    ids=["discovered", "configured", "version"],
+)
+async def test_a_bug_in_reading_the_panel_is_a_failed_read(
+    kind: type[PanelApi],
+    keys: dict[str, Any],
+    values: tuple[float, float],
+    tmp_path: Path,
+) -> None:
+    """No server goes, but nothing says that all is well."""
+    panel = panel_of(2)
+    async with monitored(panel, tmp_path, **keys) as cloud:
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        sound = poller.api
+        poller.api = poller.inventory.api = faulty(sound, kind)
+        await cloud.advance(INTERVAL)
+        failed = await inventory_values(cloud)
+        described = await cloud.series("onapp_vm_info", panel="cp")
+        poller.api = poller.inventory.api = sound
+        await cloud.advance(INTERVAL)
+
+        assert failed == values
+        assert len(described) == 2
+        assert await inventory_values(cloud) == (1, 1)
+
+
+async def inventory_values(cloud: MonitoredCloud) -> tuple[float | None, float | None]:
+    """Return ``onapp_up``, and whether the inventory was read."""
+    success = await cloud.value("onapp_collector_success", collector="inventory")
+    return await cloud.value("onapp_up"), success
 
 
 def faulty(reader: PanelApi, kind: type[PanelApi]) -> PanelApi:
