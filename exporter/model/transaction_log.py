@@ -34,6 +34,15 @@ _MAX_UNOWNED = 1_000
 """Kept transactions of servers that are not monitored: open ones, and deferred ones."""
 
 
+def failed_backups(rows: Iterable[Transaction]) -> tuple[Transaction, ...]:
+    """Return the backup runs that failed or were cancelled."""
+    return tuple(
+        row
+        for row in rows
+        if row.action in BACKUP_RUN_ACTIONS and row.status in (FAILED, CANCELLED)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LogExcerpt:
     """The transactions that one read of the log returned, by id."""
@@ -77,6 +86,10 @@ class TransactionLog:
     last_ended_at: dict[str, float] = field(default_factory=dict)
     """Unix time when one of any server last ended, by action."""
     has_been_read: bool = False
+    older_unread: bool = False
+    """Whether older transactions may be in servers' own logs, which can be read."""
+    searched_servers: set[int] = field(default_factory=set)
+    """Servers whose own log was read, or need not be."""
     open_transactions: dict[int, Transaction] = field(default_factory=dict)
     """Those without a final status when last seen, of all servers, by id."""
     _open_expires_at: dict[int, float] = field(default_factory=dict)
@@ -158,12 +171,7 @@ class TransactionLog:
         self.has_been_read, self._expires_at = True, expires_at
         return LogChanges(
             changed_servers=() if first_read else tuple(changed_servers),
-            failed_backups=tuple(
-                each.row
-                for each in ended
-                if each.row.action in BACKUP_RUN_ACTIONS
-                and each.row.status in (FAILED, CANCELLED)
-            ),
+            failed_backups=failed_backups(each.row for each in ended),
         )
 
     def pending(

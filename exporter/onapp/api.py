@@ -198,10 +198,13 @@ class PanelApi:
         limit = response.limit or response.content.row_count
         return 1 if not (response.total and limit) else -(-response.total // limit)
 
-    async def transactions(self, page: int) -> Page[Transaction]:
-        """Return one page of the transaction log, newest first."""
+    async def transactions(
+        self, page: int, vm_id: int | None = None
+    ) -> Page[Transaction]:
+        """Return one page of the log of the panel or a server, newest first."""
+        path = "transactions" if vm_id is None else _server_path(vm_id, "transactions")
         response = await self._read_rows(
-            TRANSACTIONS, "transactions", decode_transactions, page=page
+            TRANSACTIONS, path, decode_transactions, page=page, vm_id=vm_id
         )
         limit = response.limit or 0
         rows_seen = (page - 1) * limit + response.content.row_count if limit else 0
@@ -209,7 +212,8 @@ class PanelApi:
 
     def forget(self, vm_id: int) -> None:
         """Drop the cached responses of a server that was removed."""
-        for subpath in ("backups", "schedules", "disks", "backups/recovery_points"):
+        lists = BACKUPS, SCHEDULES, DISKS, TRANSACTIONS, "backups/recovery_points"
+        for subpath in lists:
             path = _server_path(vm_id, subpath)
             for page in (None, *range(1, self.max_pages)):
                 self._logged_rows.pop(_key(path, page), None)

@@ -4,21 +4,28 @@ Each run reads the head of the log back to the rows that are known, on a limited
 of pages. Transactions that were open may be far down by then: as the log is sorted, the
 page where one was seen last is read first, then those around it. That search may take a
 share of the interval; what it does not reach is searched first in the next run.
+
+Where the first run did not reach the end of the log, older failures are searched in the
+own logs of servers with unbuilt backups: once for each, one after the other, in another
+such share of the interval.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
+import msgspec
 import structlog
 
 from ..clock import Clock
-from ..errors import PanelError, Unauthorized
+from ..errors import Forbidden, NotFound, PanelError, Unauthorized, Unprocessable
 from ..model.entities import Transaction
 from ..model.store import NO_SERVER, PanelStore
-from ..model.transaction_log import LogExcerpt, TransactionLog
+from ..model.transaction_log import LogExcerpt, TransactionLog, failed_backups
 from ..onapp.api import PanelApi
 from ..onapp.paging import ROWS_PER_PAGE, Page
 
@@ -29,7 +36,7 @@ _MAX_PAGES = 50
 MAX_FIRST_PAGES = 10
 """Limit of the first run, which only finds what is open."""
 _MAX_FIRST_ATTEMPTS = 3
-"""The last attempt at the first run accepts that a page cannot be read."""
+"""The last attempt accepts that a page, or a server's own log, cannot be read."""
 _FULL_PAGE_SIZES = (10, ROWS_PER_PAGE)
 """Without paging headers a page of so many rows need not be the last."""
 _SEARCH_SHARE = 1 / 4
@@ -63,6 +70,8 @@ class TransactionCollector:
     _run_numbers: count[int] = field(default_factory=count)
     _first_attempts: int = 0
     """How often the first run has been tried."""
+    _server_log_failures: Counter[int] = field(default_factory=Counter)
+    """How often reading a server's own log has failed."""
 
     async def read(self) -> None:
         """Read new transactions, and the state of those that were open."""
@@ -80,6 +89,9 @@ class TransactionCollector:
             for number in transaction_log.open_transactions
             if pages.is_missing(number)
         }
+        transaction_log.older_unread |= not (
+            transaction_log.has_been_read or pages.reached_end
+        )
         now = self.clock.monotonic()
         until = now + self.max_age_seconds
         excerpt = LogExcerpt(head, older, absent)
@@ -87,13 +99,70 @@ class TransactionCollector:
             excerpt, self.owns, now=now, time=self.clock.time(), expires_at=until
         )
         self._remember_positions(transaction_log.open_transactions, pages)
-        for transaction in changes.failed_backups:
-            if not self._is_before_server(transaction):
-                self.store.record_failed_backup(transaction)
+        self._record_failed(changes.failed_backups)
         for vm_id in changes.changed_servers:
             self.poll_soon(vm_id)
+        if transaction_log.older_unread:
+            await self._read_server_logs(transaction_log)
         if error is not None:
             raise error
+
+    def _record_failed(self, transactions: Iterable[Transaction]) -> None:
+        for transaction in transactions:
+            if not self._is_before_server(transaction):
+                self.store.record_failed_backup(transaction)
+
+    async def _read_server_logs(self, transaction_log: TransactionLog) -> None:
+        """Read the own logs of servers whose failures may be older than what is known.
+
+        These are the servers that had unbuilt backups when they were first read.
+        """
+        searched = transaction_log.searched_servers
+        searched.intersection_update(self.store.servers)
+        until = self.clock.monotonic() + _SEARCH_SHARE * self.interval_seconds
+        pages_read = 0
+        for vm_id, entry in tuple(self.store.servers.items()):
+            backups = entry.state.backups
+            if vm_id in searched or backups is None:
+                continue
+            await asyncio.sleep(0)  # unpacking thousands of lists takes long
+            if not all(backup.built for backup in backups):
+                refused = not transaction_log.older_unread
+                if refused or self._must_stop(until, pages_read):
+                    return
+                rows = await self._read_server_log(transaction_log, vm_id)
+                pages_read += 1
+                if not self.store.is_other_server(vm_id, entry):
+                    self._record_failed(rows)
+            searched.add(vm_id)
+
+    async def _read_server_log(
+        self, transaction_log: TransactionLog, vm_id: int
+    ) -> tuple[Transaction, ...]:
+        """Return failed backups of a server's own log; none if it is refused."""
+        try:
+            page = await self.api.transactions(1, vm_id)
+        except (Forbidden, NotFound, Unprocessable) as error:
+            if isinstance(error, Forbidden):
+                transaction_log.older_unread = False
+            return ()
+        except Unauthorized:
+            raise
+        except PanelError:
+            self._server_log_failures[vm_id] += 1
+            if self._server_log_failures[vm_id] >= _MAX_FIRST_ATTEMPTS:
+                transaction_log.searched_servers.add(vm_id)
+            raise
+        return tuple(
+            msgspec.structs.replace(row, vm_id=vm_id)
+            for row in failed_backups(page.values)
+            if row.vm_id in (None, vm_id)
+        )
+
+    def _must_stop(self, until: float, pages_read: int) -> bool:
+        """Return whether a search has had its share of the interval."""
+        late = self.clock.monotonic() > until and pages_read >= _MIN_SEARCH_PAGES
+        return late or pages_read == _MAX_PAGES
 
     def _is_before_server(self, transaction: Transaction) -> bool:
         """Return whether a transaction is of a server that had the number before.
@@ -167,10 +236,7 @@ class TransactionCollector:
         pages_read = 0
         for number in self._search_order(transaction_log):
             while page := pages.next_page(number, self._positions.get(number)):
-                late = (
-                    self.clock.monotonic() > until and pages_read >= _MIN_SEARCH_PAGES
-                )
-                if late or pages_read == _MAX_PAGES:
+                if self._must_stop(until, pages_read):
                     return None
                 try:
                     pages.add(page, await self.api.transactions(page))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -1067,3 +1068,111 @@ async def test_one_that_only_begins_to_run_is_no_reason_to_read(start: Start) ->
 
     assert not meanwhile
     assert len(afterwards) == 1
+
+
+def a_busy_world(servers: int = 1) -> SimulatedCloud:
+    """Return a world that has forgotten the rows of failed backups.
+
+    Each server has a good backup and one that waits, and failed long ago in its log.
+    """
+    world = a_world(servers)
+    for vm_id in world.servers:
+        world.add_backup(vm_id, created_at=NOW - 2 * DAY)
+        world.add_backup(vm_id, built=False, created_at=NOW - HOUR)
+        world.add_transaction(
+            status="failed", server_id=vm_id, parent_id=77, updated_at=NOW - 20 * HOUR
+        )
+    for _ in range(3000):
+        world.add_transaction(status="complete", created_at=NOW - 10 * HOUR)
+    return world
+
+
+def own_log_requests(panel: Panel) -> list[str]:
+    """Return the addresses of the servers' own logs that were asked."""
+    log = (each for each in panel.requests if each.resource == "transactions")
+    return [each.path for each in log if "virtual_machines" in each.path]
+
+
+FAILED_AT = "onapp_vm_last_failed_backup_timestamp_seconds"
+
+
+async def test_a_failure_below_the_first_reading_is_in_the_servers_own_log(
+    start: Start,
+) -> None:
+    """It is read once of each server with an unbuilt backup, and of no other."""
+    world = a_busy_world(3)
+    world.add_backup(2, created_at=NOW - HOUR)
+    for row in world.backups_of(2):
+        row.built, row.built_at = True, row.created_at
+    panel = Panel(world)
+
+    async with start(panel) as cloud:
+        await cloud.advance(60)
+        text = await cloud.metrics()
+        world.add_backup(2, built=False)
+        await cloud.advance(3 * HOUR)
+        await cloud.get("/-/reload", method="POST")
+        cloud.file.write_text(cloud.file.read_text() + "  expected_interval: 3d\n")
+        await cloud.get("/-/reload", method="POST")
+        await cloud.advance(HOUR)
+        later = await cloud.metrics()
+
+    assert series(text, FAILED_AT) == {
+        f"panel=cp,vm_id={vm_id}": NOW - 20 * HOUR for vm_id in (1, 3)
+    }
+    assert series(later, FAILED_AT) == series(text, FAILED_AT)
+    assert not ended(later)
+    assert len(own_log_requests(panel)) == 2
+
+
+@pytest.mark.parametrize(("code", "asked"), [(403, 1), (404, 8), (422, 8), (500, 3)])
+async def test_an_own_log_that_is_not_given_is_not_asked_for_again(
+    start: Start, code: int, asked: int
+) -> None:
+    """A missing permission is one of all servers; an error is tried three times.
+
+    Where it is one server's, the others are read.
+    """
+    world = a_busy_world(8)
+    panel = Panel(world)
+    some = {1} if code == 500 else world.servers.keys()
+    fault = Fault(faults.status(code).act, lambda scene: scene.server_id in some)
+    panel.faults.add(fault, resource="transactions")
+
+    async with start(panel) as cloud:
+        await cloud.advance(HOUR)
+        text = await cloud.metrics()
+
+    success = series(text, "onapp_collector_success", collector="transactions")
+    assert success == {"panel=cp": 1}
+    assert len(series(text, FAILED_AT)) == (7 if code == 500 else 0)
+    paths = own_log_requests(panel)
+    assert sum("/1/" in path or code != 500 for path in paths) == asked
+
+
+async def test_own_logs_are_read_at_fifty_a_minute(start: Start) -> None:
+    """At most, however many servers have unbuilt backups; and each only once."""
+    panel = Panel(a_busy_world(120))
+    asked = [0]
+
+    async with start(panel) as cloud:
+        for _ in range(5):
+            asked.append(len(own_log_requests(panel)))
+            await cloud.advance(60)
+        text = await cloud.metrics()
+
+    assert all(later - before <= 50 for before, later in pairwise(asked))
+    assert len(series(text, FAILED_AT)) == len(own_log_requests(panel)) == 120
+
+
+async def test_no_own_log_is_read_where_the_panels_log_is_known(start: Start) -> None:
+    """All of it, down to its end."""
+    world = a_world()
+    world.add_backup(1, built=False, created_at=NOW - HOUR)
+    world.add_transaction(status="failed", server_id=1)
+    panel = Panel(world)
+
+    async with start(panel) as cloud:
+        await cloud.advance(HOUR)
+
+    assert not own_log_requests(panel)

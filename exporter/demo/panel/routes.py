@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..cloud.database import Database
-from ..cloud.rows import Backup, Schedule, Server
+from ..cloud.rows import Backup, Schedule, Server, Transaction
 from .encoding import Fields, Row, RowList
 from .serializers import Serializer
 
@@ -202,6 +202,18 @@ def _transactions(context: RouteContext) -> LazyRowList:
         for row in database.transactions.values()
         if context.can_see(database.servers.get(row.associated_object_id or 0))
     ]
+    return _transaction_list(context, rows)
+
+
+def _server_transactions(context: RouteContext) -> LazyRowList:
+    server_id = context.server.id
+    rows = context.database.transactions.values()
+    return _transaction_list(
+        context, [row for row in rows if row.associated_object_id == server_id]
+    )
+
+
+def _transaction_list(context: RouteContext, rows: list[Transaction]) -> LazyRowList:
     rows.sort(key=lambda row: row.id, reverse=True)
     return LazyRowList(
         "transactions", "transaction", rows, context.serializer.transaction
@@ -283,6 +295,14 @@ ROUTES: tuple[Route, ...] = (
         "transactions",
         "transactions.list",
         _transactions,
+        paged=True,
+        unpaged_limit=_LAST_TRANSACTIONS,
+    ),
+    Route(
+        _pattern(f"{_SERVER}/transactions"),
+        "transactions",
+        "transactions.list",
+        _server_transactions,
         paged=True,
         unpaged_limit=_LAST_TRANSACTIONS,
     ),

@@ -176,6 +176,10 @@ LISTS = {
         s.id for s in world.schedules.values() if s.target == ("Disk", 101)
     ],
     "/transactions": lambda world: sorted(world.transactions, reverse=True)[:10],
+    "/virtual_machines/1/transactions": lambda world: sorted(
+        (t.id for t in world.transactions.values() if t.associated_object_id == 1),
+        reverse=True,
+    )[:10],
     "/settings/backup_servers": lambda world: list(world.backup_servers),
 }
 
