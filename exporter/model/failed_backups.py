@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .entities import Backup, Target
+from .entities import Backup, Server, Target
 
 _MAX_WITHOUT_TARGET = 8
 
@@ -21,6 +21,14 @@ class FailedBackup(msgspec.Struct, frozen=True):
     """None: unknown, as the backup was never listed."""
     cancelled: bool = False
     """It is no failure, and only the row of its own backup stays unbuilt."""
+
+
+class UnassignedFailures(msgspec.Struct, frozen=True):
+    """The failed backups of a server that is not monitored."""
+
+    failures: tuple[FailedBackup, ...] = ()
+    server: Server | None = None
+    """The server as it was when it was excluded; None: it was never monitored."""
 
 
 def with_targets(

@@ -26,7 +26,12 @@ from .entities import (
     Server,
     Transaction,
 )
-from .failed_backups import FailedBackup, newest_per_target, with_targets
+from .failed_backups import (
+    FailedBackup,
+    UnassignedFailures,
+    newest_per_target,
+    with_targets,
+)
 from .packed import PackedBackups
 from .selection import Expectation
 from .transaction_log import CANCELLED, TransactionLog
@@ -61,6 +66,9 @@ class LastError(msgspec.Struct, frozen=True):
 
 
 _MAX_UNASSIGNED_FAILURES = 1_000
+"""Servers that are not monitored whose failures are kept."""
+_MAX_UNASSIGNED_AGE_SECONDS = 31 * 86_400.0
+"""Older failures of theirs are dropped."""
 NO_SERVER = 0
 """An id that no server has."""
 
@@ -173,10 +181,8 @@ class PanelStore:
     """Monotonic time until which they are fresh; None: their collector is off."""
     transaction_log: TransactionLog | None = None
     """None: the collector of transactions is off."""
-    unassigned_failures: dict[int, tuple[FailedBackup, ...]] = field(
-        default_factory=dict
-    )
-    """Failed backups of servers that are not monitored yet, by ``vm_id``."""
+    unassigned_failures: dict[int, UnassignedFailures] = field(default_factory=dict)
+    """Of servers that are not monitored yet or no longer, by ``vm_id``."""
     overdue_since_monotonic: float | None = None
     """When the server that is due first is or was due; None: there is none."""
     next_request_monotonic: float | None = None
@@ -273,7 +279,9 @@ class PanelStore:
         """Add a server, or update its inventory data and expectation."""
         entry = self.servers.get(vm_id)
         if entry is None:
-            failures = self.unassigned_failures.pop(vm_id, ())
+            kept = self.unassigned_failures.pop(vm_id, UnassignedFailures())
+            created_at = (server and server.created_at) or 0.0
+            failures = tuple(f for f in kept.failures if f.failed_at >= created_at)
             state = ServerState(
                 self.name,
                 vm_id,
@@ -363,6 +371,13 @@ class PanelStore:
         new = entry.state.server
         return old is not None and new is not None and new.is_other_than(old)
 
+    def known_server(self, vm_id: int) -> Server | None:
+        """Return what is known of a server that is monitored, or was when excluded."""
+        entry = self.servers.get(vm_id)
+        if entry is not None:
+            return entry.state.server
+        return self.unassigned_failures.get(vm_id, UnassignedFailures()).server
+
     def record_failed_backup(self, transaction: Transaction) -> None:
         """Record a failed or cancelled run; its server may be found later."""
         failed_at = (
@@ -383,11 +398,28 @@ class PanelStore:
             )
             self.update(transaction.vm_id, "failed_backups", failures)
             return
-        self.unassigned_failures[transaction.vm_id] = newest_per_target(
-            (*self.unassigned_failures.pop(transaction.vm_id, ()), failure)
-        )
+        kept = self.unassigned_failures.get(transaction.vm_id, UnassignedFailures())
+        self._keep_unassigned(transaction.vm_id, (*kept.failures, failure), kept.server)
+
+    def _keep_unassigned(
+        self, vm_id: int, failures: tuple[FailedBackup, ...], server: Server | None
+    ) -> None:
+        self.unassigned_failures.pop(vm_id, None)
+        newest = newest_per_target(failures)
+        self.unassigned_failures[vm_id] = UnassignedFailures(newest, server)
         while len(self.unassigned_failures) > _MAX_UNASSIGNED_FAILURES:
             del self.unassigned_failures[next(iter(self.unassigned_failures))]
+
+    def drop_old_unassigned_failures(self, now: float) -> None:
+        """Drop the failures of servers that have long not been monitored."""
+        self.unassigned_failures = {
+            vm_id: kept
+            for vm_id, kept in self.unassigned_failures.items()
+            if any(
+                now - failure.failed_at <= _MAX_UNASSIGNED_AGE_SECONDS
+                for failure in kept.failures
+            )
+        }
 
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
         """Record a failed read of a server; its last good data are kept."""
@@ -443,9 +475,23 @@ class PanelStore:
         """Return the lists that a server may have rows in before they are read."""
         return frozenset({RECOVERY_POINTS} if self.recovery_points_enabled else ())
 
+    def exclude(self, vm_id: int) -> None:
+        """Remove a server that may be included again: its failures are kept."""
+        state = self.servers.pop(vm_id).state
+        # Which cancelled runs matter is seen by the rows, when they are read again.
+        failures = tuple(
+            msgspec.structs.replace(failure, target=None)
+            if failure.cancelled
+            else failure
+            for failure in state.failed_backups
+        )
+        if failures:
+            self._keep_unassigned(vm_id, failures, state.server)
+
     def forget(self, vm_id: int) -> None:
-        """Remove a server."""
-        del self.servers[vm_id]
+        """Remove a server that is gone, with its failures."""
+        self.servers.pop(vm_id, None)
+        self.unassigned_failures.pop(vm_id, None)
 
     def take_over(self, other: PanelStore) -> None:
         """Continue from another store of the same panel."""

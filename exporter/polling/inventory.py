@@ -237,8 +237,7 @@ class Inventory:
     ) -> None:
         if not self.shard.owns(self.store.name, vm_id):
             return
-        entry = self.store.servers.get(vm_id)
-        known = None if entry is None else entry.state.server
+        known = self.store.known_server(vm_id)
         if server is not None and known is not None and server.is_other_than(known):
             self._remove(vm_id)
             self.on_replaced(vm_id)
@@ -250,11 +249,15 @@ class Inventory:
 
     def _remove_others(self, kept: set[int]) -> None:
         for vm_id in self.store.servers.keys() - kept:
-            self._remove(vm_id)
+            self.store.exclude(vm_id)
+            self._drop(vm_id)
 
     def _remove(self, vm_id: int) -> None:
-        self.missing.pop(vm_id, None)
         self.store.forget(vm_id)
+        self._drop(vm_id)
+
+    def _drop(self, vm_id: int) -> None:
+        self.missing.pop(vm_id, None)
         self.scheduler.remove(vm_id)
         self.api.forget(vm_id)
         self.on_removed(vm_id)

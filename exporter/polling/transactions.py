@@ -99,6 +99,7 @@ class TransactionCollector:
             excerpt, self.owns, now=now, time=self.clock.time(), expires_at=until
         )
         self._remember_positions(transaction_log.open_transactions, pages)
+        self.store.drop_old_unassigned_failures(self.clock.time())
         self._record_failed(changes.failed_backups)
         for vm_id in changes.changed_servers:
             self.poll_soon(vm_id)
@@ -169,8 +170,7 @@ class TransactionCollector:
 
         A creation time in the future is none.
         """
-        entry = self.store.servers.get(transaction.vm_id or NO_SERVER)
-        server = None if entry is None else entry.state.server
+        server = self.store.known_server(transaction.vm_id or NO_SERVER)
         if server is None or server.created_at is None:
             return False
         now = self.clock.time() + (self.store.skew_seconds or 0.0)

@@ -1165,6 +1165,36 @@ async def test_own_logs_are_read_at_fifty_a_minute(start: Start) -> None:
     assert len(series(text, FAILED_AT)) == len(own_log_requests(panel)) == 120
 
 
+@pytest.mark.parametrize("age", [50.0, 32 * DAY])
+@pytest.mark.parametrize("another", [False, True])
+async def test_a_server_that_is_excluded_and_included_keeps_its_failure(
+    start: Start, age: float, *, another: bool
+) -> None:
+    """Unless it is older than a month, or the number is another server's now."""
+    world = a_world(2)
+    world.add_transaction(status="failed", server_id=1, updated_at=NOW - age)
+
+    async with start(world) as cloud:
+        before = series(await cloud.metrics(), FAILED_AT)
+        keys = cloud.file.read_text()
+        one = world.servers[1].identifier
+        excluded = f"  discovery: {{exclude: {{identifier: {one}}}}}\n"
+        cloud.file.write_text(keys + excluded)
+        await cloud.get("/-/reload", method="POST")
+        await cloud.advance(60)
+        meanwhile = series(await cloud.metrics(), FAILED_AT)
+        if another:
+            world.servers[1].identifier = "another0000000"
+        cloud.file.write_text(keys)
+        await cloud.get("/-/reload", method="POST")
+        await cloud.advance(60)
+        after = series(await cloud.metrics(), FAILED_AT)
+
+    assert before == {"panel=cp,vm_id=1": NOW - age}
+    assert meanwhile == {}
+    assert after == ({} if another or age > DAY else before)
+
+
 async def test_no_own_log_is_read_where_the_panels_log_is_known(start: Start) -> None:
     """All of it, down to its end."""
     world = a_world()
