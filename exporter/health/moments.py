@@ -17,7 +17,7 @@ from ..model.entities import (
     Schedule,
     Target,
 )
-from ..model.store import ServerState
+from ..model.store import NO_SERVER, ServerState
 from .conditions import (
     DISK_UNPROTECTED,
     FAILED,
@@ -169,7 +169,7 @@ def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[
     A deleted one shows when its next backup is missing.
     """
     schedules = state.schedules or ()
-    if state.expectation.backup_required is False:
+    if state.expectation.backup_required is False or state.vm_id == NO_SERVER:
         return
     enabled = scheduled_targets(state)
     covered = enabled | {s.target for s in schedules if s.status == "failed"}

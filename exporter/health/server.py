@@ -296,41 +296,29 @@ def _notices(
 ) -> Iterator[Problem]:
     if summary is None:
         return
-    waiting = {
+    due = {
         moment.target: moment.at
-        for moment in moments
-        if moment.condition in (UNPROTECTED, DISK_UNPROTECTED) and moment.at > time
-    }
-    for target in waiting:
-        yield _waiting(state, target, time)
-    unprotected = {
-        moment.target
         for moment in moments
         if moment.condition in (UNPROTECTED, DISK_UNPROTECTED)
     }
-    if None in unprotected:
+    yield from (
+        _waiting(state, target, time) for target, at in due.items() if at > time
+    )
+    if None in due:
         return
-    if (
-        summary.built == 0
-        and summary.last_success_at is None
-        and backup_required(state) is None
-        and _is_young(state, time)
-    ):
+    without_any = summary.built == 0 and summary.last_success_at is None
+    if without_any and backup_required(state) is None and _is_young(state, time):
         yield Problem(NEW)
         return
     stale = {m.target for m in moments if m.condition is STALE and m.at <= time}
     for each in summary.targets:
-        if (
-            each.expected_interval is None
-            or each.last_success_at is not None
-            or each.target in unprotected
-        ):
+        if each.expected_interval is None or each.last_success_at is not None:
             continue
         if each.built:  # the panel does not say when
             yield Problem(INTERVAL_UNKNOWN, each.target)
-        elif each.target not in stale:
+        elif each.target not in stale | due.keys():
             yield _waiting(state, each.target, time)
-    yield from _interval_unknown(state, summary, unprotected)
+    yield from _interval_unknown(state, summary, set(due))
 
 
 def _waiting(state: ServerState, target: Target | None, time: float) -> Problem:

@@ -48,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[str]:
     """Serve a panel whose texts want to be markup, or to be in the way."""
-    problem = LastError("timeout", EVIL, EVIL, 0.0)
+    problem = LastError("timeout", EVIL, EVIL, 0.0, 0.0)
     panel = a_panel(EVIL, version=LONG, url=f"https://cp/{LONG}", last_error=problem)
     for number, text in enumerate((EVIL, LONG, TURNED, "'\"><b>"), start=1):
         server = a_server(id=number, label=text, hostname=text, identifier=text)

@@ -177,9 +177,9 @@ async def test_the_worst_come_first() -> None:
         ("4", "suspended"),
     ]
     assert found["states"] == {
-        "very_stale": 1,
-        "stale": 1,
         "unprotected": 1,
+        "very_stale": 2,
+        "stale": 1,
         "fine": 1,
         "suspended": 1,
     }

@@ -102,6 +102,7 @@ def moments(health: ServerHealth) -> dict[tuple[str, Target | None], float]:
 
 
 def test_a_target_is_stale_after_intervals_and_the_queue() -> None:
+    """1.5 and 2.5 intervals, and three hours for the queue."""
     found = moments(judged(built(0.5)))
 
     assert found["stale", DISK] == -12 + 1.5 * 24 + 3
@@ -128,12 +129,14 @@ def test_a_target_is_stale_after_intervals_and_the_queue() -> None:
 def test_without_success_the_newest_beginning_counts(
     facts: dict[str, Any], waited_from_days_ago: float
 ) -> None:
+    """Of server, disk and its oldest schedule; else the oldest unbuilt row."""
     found = moments(judged(unbuilt(9), **facts))
 
     assert found["stale", DISK] == -24 * waited_from_days_ago + 39
 
 
 def test_a_schedule_that_runs_and_is_updated_moves_no_moment() -> None:
+    """``updated_at`` may move with every run."""
     before = judged(built(9), schedules=(a_schedule(updated_at=TIME - DAY),))
     after = judged(built(9), schedules=(a_schedule(updated_at=TIME),))
 
@@ -141,6 +144,7 @@ def test_a_schedule_that_runs_and_is_updated_moves_no_moment() -> None:
 
 
 def test_a_new_pending_row_every_day_moves_no_moment() -> None:
+    """A target that fails daily has a new one daily."""
     assert moments(judged(built(9), unbuilt(0.1)))["stale", DISK] == -9 * 24 + 39
 
 
@@ -157,16 +161,19 @@ def test_a_new_pending_row_every_day_moves_no_moment() -> None:
     ],
 )
 def test_what_changed_is_waited_for_from_the_change(facts: dict[str, Any]) -> None:
+    """No fact tells of it: it counts from when this process saw it."""
     assert moments(judged(built(30), **facts))["stale", DISK] == -24 + 39
 
 
 def test_a_schedule_added_beside_another_does_not_set_it_back() -> None:
+    """The earliest of both schedules counts."""
     both = a_schedule(), a_schedule(id=8, period="weeks", changed_at=TIME)
 
     assert moments(judged(built(9), schedules=both))["stale", DISK] == -9 * 24 + 39
 
 
 def test_built_rows_without_a_date_tell_nothing() -> None:
+    """Neither that it is stale nor that it is fine."""
     health = judged(a_backup(created_at=None, built_at=None))
 
     assert ("stale", DISK) not in moments(health)
@@ -186,8 +193,9 @@ def test_built_rows_without_a_date_tell_nothing() -> None:
 )
 @pytest.mark.parametrize("refused", [True, False])
 def test_history_counts_only_where_schedules_are_refused(
-    days_ago: tuple[float, ...], initiated: str, hours: float | None, refused: bool
+    days_ago: tuple[float, ...], initiated: str, hours: float | None, *, refused: bool
 ) -> None:
+    """The period of the newest row, or the gap before it, up to four periods."""
     rows = [built(each, initiated=initiated) for each in days_ago]
     health = judged(*rows, schedules=None, schedules_refused=refused)
 
@@ -199,6 +207,7 @@ def test_history_counts_only_where_schedules_are_refused(
 
 
 def test_a_daily_row_in_a_weekly_chain_is_no_daily_schedule() -> None:
+    """The newest row counts, not the shortest period."""
     rows = built(6.5, initiated="weeks"), built(7.5, id=1, initiated="days")
     health = judged(*rows, schedules=None, schedules_refused=True)
 
@@ -206,6 +215,7 @@ def test_a_daily_row_in_a_weekly_chain_is_no_daily_schedule() -> None:
 
 
 def test_a_pending_row_is_stuck_after_hours() -> None:
+    """Six, and 24."""
     found = moments(judged(built(1), unbuilt(0.5)))
 
     assert found["stuck", DISK] == -12 + 6
@@ -220,6 +230,7 @@ def test_a_pending_row_is_stuck_after_hours() -> None:
     ],
 )
 def test_a_row_whose_run_has_ended_is_not_stuck(ended: FailedBackup) -> None:
+    """It failed or was cancelled; only a failure is one."""
     found = moments(judged(built(1), unbuilt(0.5), failed_backups=(ended,)))
 
     assert ("stuck", DISK) not in found
@@ -227,6 +238,7 @@ def test_a_row_whose_run_has_ended_is_not_stuck(ended: FailedBackup) -> None:
 
 
 def test_a_failure_ends_with_the_next_success() -> None:
+    """Its moment is when it failed."""
     failure = FailedBackup(None, TIME - DAY, DISK)
 
     before = judged(built(2), failed_backups=(failure,))
@@ -236,6 +248,7 @@ def test_a_failure_ends_with_the_next_success() -> None:
 
 
 def test_a_failure_whose_row_is_unknown_is_the_servers() -> None:
+    """Any later success of the server ends it."""
     failure = FailedBackup(99, TIME - DAY)
 
     assert moments(judged(built(2), failed_backups=(failure,)))["failed", None] == -24
@@ -265,12 +278,14 @@ def test_a_failure_whose_row_is_unknown_is_the_servers() -> None:
 def test_a_server_without_restore_point_is_unprotected(
     facts: dict[str, Any], hours: float
 ) -> None:
+    """By its age, or after its first start."""
     found = moments(judged(**facts))
 
     assert found["unprotected", None] == hours
 
 
 def test_a_start_that_moves_on_daily_does_not_move_the_first() -> None:
+    """The start that the schedule was created for counts."""
     created_at = TIME - 5 * DAY - HOUR
     young = {"created_at": TIME - 5 * DAY - 2 * HOUR}
     found = [
@@ -303,10 +318,12 @@ def test_a_start_that_moves_on_daily_does_not_move_the_first() -> None:
 def test_a_server_is_not_unprotected_while_that_is_not_known(
     facts: dict[str, Any],
 ) -> None:
+    """Recovery points may protect it, or nothing need."""
     assert ("unprotected", None) not in moments(judged(**facts))
 
 
 def test_a_disk_without_restore_point_beside_others_is_unprotected() -> None:
+    """By its own age and its own schedule."""
     disks = a_disk(101), a_disk(102, created_at=TIME - 10 * HOUR)
     later = a_schedule(
         id=8,
@@ -324,6 +341,7 @@ def test_a_disk_without_restore_point_beside_others_is_unprotected() -> None:
 
 
 def test_a_disk_of_a_server_backed_up_as_a_whole_is_protected() -> None:
+    """By the newer backup of the server."""
     whole = built(0.1, id=50, target=WHOLE, backup_type="incremental")
     disks = a_disk(101), a_disk(102)
 
@@ -342,6 +360,7 @@ def test_a_disk_of_a_server_backed_up_as_a_whole_is_protected() -> None:
 def test_a_schedule_is_overdue_if_a_later_reading_shows_it(
     changes: dict[str, Any], hours: float | None
 ) -> None:
+    """A start that passed since the last reading may have happened."""
     schedules = (a_schedule(**changes),)
 
     found = moments(judged(built(0.5), schedules=schedules))
@@ -374,12 +393,14 @@ def test_a_schedule_is_overdue_if_a_later_reading_shows_it(
 def test_failures_of_a_schedule(
     changes: dict[str, Any], state: str, hours: float | None
 ) -> None:
+    """Marked by the panel, in its log, or counted only."""
     found = moments(judged(built(1.5), schedules=(a_schedule(**changes),)))
 
     assert found.get((state, DISK)) == hours
 
 
 def test_a_retry_that_succeeds_ends_a_failure_that_is_counted_for_ever() -> None:
+    """The counter need not be reset."""
     retried = a_schedule(failure_count=1)
 
     assert (
@@ -413,6 +434,7 @@ def test_a_retry_that_succeeds_ends_a_failure_that_is_counted_for_ever() -> None
 def test_a_target_whose_schedule_is_gone_is_unscheduled(
     facts: dict[str, Any], hours: float | None
 ) -> None:
+    """Disabled or deleted, unless another covers it."""
     assert moments(judged(built(0.5), **facts)).get(("unscheduled", DISK)) == hours
 
 
@@ -421,10 +443,12 @@ def test_a_target_whose_schedule_is_gone_is_unscheduled(
     [({"locked_at": TIME - DAY}, -24 + 72), ({}, -12 + 72)],
 )
 def test_a_locked_row_is_old_after_days(changes: dict[str, Any], hours: float) -> None:
+    """Counted from its last change, else from its completion."""
     assert moments(judged(built(0.5, locked=True, **changes)))["locked", DISK] == hours
 
 
 def test_a_target_that_is_over_has_no_moment() -> None:
+    """Its disk no longer exists."""
     gone = built(9), unbuilt(5, locked=True)
     health = judged(
         *gone,
@@ -437,6 +461,7 @@ def test_a_target_that_is_over_has_no_moment() -> None:
 
 
 def test_a_suspended_server_has_no_moment() -> None:
+    """Nothing of it is judged."""
     health = judged(built(9), unbuilt(5, locked=True), server={"suspended": True})
 
     assert health.moments == ()
@@ -444,6 +469,7 @@ def test_a_suspended_server_has_no_moment() -> None:
 
 
 def test_what_schedules_say_outlives_the_backups() -> None:
+    """The states made from backups go with them."""
     panel = a_panel(schedules_read_at=TIME, max_age_seconds=-1.0)
     failed = a_schedule(status="failed", updated_at=TIME - DAY)
     health = judged(built(0.5), schedules=(failed,), panel=panel)
@@ -464,12 +490,14 @@ def test_what_schedules_say_outlives_the_backups() -> None:
     ],
 )
 def test_in_time(
-    rows: tuple[Backup, ...], facts: dict[str, Any], in_time: bool | None
+    rows: tuple[Backup, ...], facts: dict[str, Any], *, in_time: bool | None
 ) -> None:
+    """For servers that need backups, as far as it is known."""
     assert judged(*rows, **facts).in_time is in_time
 
 
 def test_the_worst_state_comes_first_and_causes_before_age() -> None:
+    """As on the page, so in inhibitions."""
     failure = FailedBackup(5, TIME - HOUR, DISK)
     health = judged(built(2), unbuilt(0.5), failed_backups=(failure,))
 
@@ -477,6 +505,7 @@ def test_the_worst_state_comes_first_and_causes_before_age() -> None:
 
 
 def test_a_server_is_judged_again_only_when_a_moment_has_come() -> None:
+    """Until then the same object comes back."""
     panel, servers = a_panel(schedules_read_at=TIME), JudgedServers()
     judged(built(0.5), panel=panel)
     found = {
@@ -492,8 +521,12 @@ def test_a_server_is_judged_again_only_when_a_moment_has_come() -> None:
 
 
 def test_a_restart_comes_to_the_same_moments() -> None:
+    """They follow from the panel's own times."""
     failure = FailedBackup(5, TIME - HOUR, DISK)
-    facts = {"failed_backups": (failure,), "disks": (a_disk(101), a_disk(102))}
+    facts: dict[str, Any] = {
+        "failed_backups": (failure,),
+        "disks": (a_disk(101), a_disk(102)),
+    }
     schedules = (
         a_schedule(next_start_at=TIME - 5 * HOUR),
         a_schedule(id=8, target=OTHER_DISK, status="failed"),
@@ -508,6 +541,7 @@ def test_a_restart_comes_to_the_same_moments() -> None:
 
 
 def test_each_condition_of_a_server_is_ranked_once() -> None:
+    """The order is by severity first."""
     keys = [condition.key for condition in SERVER_CONDITIONS]
 
     assert len(keys) == len(set(keys))

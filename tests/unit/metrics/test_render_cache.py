@@ -32,8 +32,8 @@ from stores import (
     texts,
 )
 
-from exporter.config.schema import Detail
 from exporter.clock import Now
+from exporter.config.schema import Detail
 from exporter.health.server import JudgedServers, ServerHealth
 from exporter.metrics.cache import SERVERS_PER_BLOCK, RenderCache
 from exporter.metrics.collector import BackupCollector
