@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["strict_ci"]
+pytest_plugins = ["prometheus_versions", "strict_ci"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

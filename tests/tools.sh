@@ -24,12 +24,15 @@ libraries='
 systemd                 libsystemd-shared libip4tc2 libkmod2 libapparmor1
 '
 
-# program               Go package, its version: this and no other
+# program               Go package, its version: this and no other; or the folder whose
+#                       go.mod says so, for what cannot be installed by its name alone
 go_programs='
 actionlint              github.com/rhysd/actionlint/cmd/actionlint v1.7.12
 compose-go              github.com/compose-spec/compose-go/v2/cmd v2.10.0
 helm                    helm.sh/helm/v3/cmd/helm v3.21.4
 kustomize               sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
+prometheus-3            github.com/prometheus/prometheus/cmd/prometheus tests/tools
+promtool-3              github.com/prometheus/prometheus/cmd/promtool tests/tools
 '
 
 cd "$(dirname "$0")/.."
@@ -202,14 +205,23 @@ fetch_go() {
 # Build with this Go into .tools, whole or not at all.
 build_with() {
     rm -rf "$built.part"
+    # shellcheck disable=SC2086  # wanted is a list
     GOPATH=$scratch/go GOCACHE=$scratch/go-build GOBIN=$PWD/$built.part \
         GOFLAGS="${GOFLAGS:-} -modcacherw" CGO_ENABLED=0 \
-        "$1" install "$package@$version" && mv "$built.part" "$built"
+        "$1" install $wanted && mv "$built.part" "$built"
 }
 
 # Put a program that Go builds on the PATH of the tests, as this version and no other.
 build() {
-    program=$1 package=$2 version=$3
+    program=$1 package=$2 version=$3 wanted=$2@$3
+    if [ -d "$version" ]; then
+        folder=$version
+        version=$(awk -v package="$package" \
+            'NF > 1 && index(package, $1 "/") == 1 { print $2 }' "$folder/go.mod")
+        # What Prometheus calls 3.11.3 is v0.311.3 as a module.
+        named=-X=github.com/prometheus/common/version.Version=3.${version#v0.3}
+        wanted="-C $folder -tags=remove_all_sd -ldflags=$named $package"
+    fi
     built=.tools/$program-$version
     if [ ! -d "$built" ]; then
         say "building $program $version into .tools"
@@ -247,7 +259,7 @@ while read -r program package version; do
     # Another version may judge otherwise, but is better than none.
     [ "${CI:-}" != true ] && command -v "$program" >/dev/null && continue
     missing="$missing $program"
-    say "$program is missing: install it (go install $package@$version)"
+    say "$program is missing: install it (Go's $package $version)"
 done <<EOF
 $go_programs
 EOF
@@ -269,4 +281,4 @@ if [ "${CI:-}" = true ]; then
     say "with CI=true that is a failure"
     exit 1
 fi
-say "the tests that need it are skipped"
+say "the tests that need it are skipped or fail"

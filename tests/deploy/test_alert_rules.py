@@ -23,6 +23,7 @@ from alert_rules import (
     run_tool,
 )
 from checkout import DATA, DOCS
+from prometheus_versions import Promtool
 
 CASES = sorted((DATA / "rules").glob("*.yml"))
 RUNBOOKS = sorted((DOCS / "runbooks").glob("*.md"))
@@ -36,10 +37,10 @@ _HEADINGS = [
 _RECORDED = r"\b\w+:\w+:\w+"
 
 
-def test_what_is_shipped_is_valid() -> None:
+def test_what_is_shipped_is_valid(promtool: Promtool) -> None:
     """Prometheus and Alertmanager load the example configurations with the rules."""
-    output = run_tool("promtool", "check", "config", RULES_FOLDER / "prometheus.yml")
-    checked = run_tool("promtool", "check", "rules", "--lint-fatal", *RULES)
+    output = promtool("check", "config", RULES_FOLDER / "prometheus.yml")
+    checked = promtool("check", "rules", "--lint-fatal", *RULES)
     routed = run_tool("amtool", "check-config", RULES_FOLDER / "alertmanager.yml")
 
     assert output.count("rules found") == len(RULES)
@@ -47,10 +48,20 @@ def test_what_is_shipped_is_valid() -> None:
     assert "inhibit rules" in routed
 
 
+def test_rules_are_tried_on_the_versions_of_prometheus_that_they_are_said_to_be(
+    prometheus_version: str, prometheus_program: str, promtool: Promtool
+) -> None:
+    """A newer Prometheus on the ``PATH`` would stand in for the oldest unseen."""
+    expected = f"version {prometheus_version}."
+
+    assert expected in run_tool(prometheus_program, "--version")
+    assert expected in promtool("--version")
+
+
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
-def test_alerts_fire_as_the_cases_say(file: Path) -> None:
+def test_alerts_fire_as_the_cases_say(file: Path, promtool: Promtool) -> None:
     """A case names every alert that fires at a moment: no other may."""
-    assert "SUCCESS" in run_tool("promtool", "test", "rules", file)
+    assert "SUCCESS" in promtool("test", "rules", file)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +70,7 @@ def test_alerts_fire_as_the_cases_say(file: Path) -> None:
     ids=lambda file: file.stem,
 )
 def test_replicas_and_clusters_change_nothing_and_neither_do_missing_names(
-    file: Path, tmp_path: Path
+    file: Path, promtool: Promtool, tmp_path: Path
 ) -> None:
     """Each cloud twice, each exporter twice, and no server's name: the same, twice."""
     text = re.sub(r'(label|hostname)="[^"]*"', "", file.read_text("utf-8"))
@@ -73,7 +84,7 @@ def test_replicas_and_clusters_change_nothing_and_neither_do_missing_names(
     changed = tmp_path / file.name
     changed.write_text(yaml.safe_dump(cases), "utf-8")
 
-    assert "SUCCESS" in run_tool("promtool", "test", "rules", changed)
+    assert "SUCCESS" in promtool("test", "rules", changed)
 
 
 def _multiplied(given: list[dict[str, str]]) -> Iterator[dict[str, str]]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from checkout import ROOT
 from kubernetes_manifests import IMAGE, output_of
+from prometheus_versions import Promtool
 
 from exporter import __version__
 
@@ -82,13 +83,11 @@ def test_a_panel_of_one_s_own_replaces_the_demo() -> None:
 
 
 def test_prometheus_takes_its_configuration_with_every_rule(
-    services: dict[str, Any], tmp_path: Path
+    promtool: Promtool, services: dict[str, Any], tmp_path: Path
 ) -> None:
     """The rules are the shipped ones, and their number shows that they were found."""
     mounted(services["prometheus"], tmp_path)
-    words = output_of(
-        "promtool", "check", "config", tmp_path / "etc/prometheus/prometheus.yml"
-    )
+    words = promtool("check", "config", tmp_path / "etc/prometheus/prometheus.yml")
     rules = (ROOT / "deploy" / "prometheus").glob("*.rules.yml")
     groups = [
         group for file in rules for group in yaml.safe_load(file.read_text())["groups"]

@@ -106,17 +106,21 @@ class Answers:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+def answers(
+    prometheus_program: str, tmp_path_factory: pytest.TempPathFactory
+) -> Answers:
     """Ask every query once with every variable; the tests look at the answers."""
-    return asyncio.run(_asked(tmp_path_factory.mktemp("dashboards")))
+    return asyncio.run(
+        _asked(prometheus_program, tmp_path_factory.mktemp("dashboards"))
+    )
 
 
-async def _asked(folder: Path) -> Answers:
+async def _asked(program: str, folder: Path) -> Answers:
     answers = Answers()
     ports = [free_port() for _ in _EXPORTERS]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(_scraping(ports, folder)))
-    async with prometheus(file) as started:
+    async with prometheus(program, file) as started:
         async with _watched(ports, folder) as panels:
             every = len(_SEEDS) * len(_EXPORTERS)
             await _until(started, "count_over_time(onapp_up[1m]) > 1", every)

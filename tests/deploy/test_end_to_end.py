@@ -111,7 +111,7 @@ def _changed(before: Any, after: Any, key: str = "") -> Iterator[str]:
 
 @asynccontextmanager
 async def _alerting(
-    panel: Panel, receiver: Receiver, folder: Path
+    panel: Panel, receiver: Receiver, program: str, folder: Path
 ) -> AsyncIterator[Prometheus]:
     """Start all that is between a panel and a receiver."""
     file = folder / "exporter.yml"
@@ -139,7 +139,8 @@ async def _alerting(
         for name, config in files.items():
             (folder / name).write_text(yaml.safe_dump(config))
         await stack.enter_async_context(alertmanager(folder / "alertmanager.yml", port))
-        yield await stack.enter_async_context(prometheus(folder / "prometheus.yml"))
+        file = folder / "prometheus.yml"
+        yield await stack.enter_async_context(prometheus(program, file))
 
 
 async def _until(
@@ -191,7 +192,9 @@ def test_what_is_used_here_is_what_is_shipped() -> None:
     assert len(names) == 2
 
 
-async def test_a_lost_backup_is_told_once_and_its_return_too(tmp_path: Path) -> None:
+async def test_a_lost_backup_is_told_once_and_its_return_too(
+    prometheus_program: str, tmp_path: Path
+) -> None:
     """By the gravest alert alone, which names the server and leads to its runbook."""
     panel = Panel(large_cloud(time.time(), 3, _DAILY), clock=time.time)
     await panel.start("127.0.0.1", 0)
@@ -201,7 +204,7 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(tmp_path: Path) -> 
     try:
         async with (
             receiver.listening(),
-            _alerting(panel, receiver, tmp_path) as started,
+            _alerting(panel, receiver, prometheus_program, tmp_path) as started,
         ):
             await _until(started, awaited, lambda found: len(found) == 3)
             healthy = await started.query("ALERTS")

@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 import pytest
 from checkout import GOLDEN
-from exporter_process import promtool_check
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
 from hypothesis import HealthCheck, given, settings
@@ -31,6 +30,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
+from prometheus_versions import Promtool
 from scrape_parsing import parsed_scrape
 from stores import (
     MONOTONIC,
@@ -511,19 +511,22 @@ async def test_golden_scrape_of_a_small_world(
     assert found == golden.read_text(encoding="utf-8")
 
 
-def test_promtool_has_nothing_to_say_about_the_golden_scrape() -> None:
+def test_promtool_has_nothing_to_say_about_the_golden_scrape(
+    promtool: Promtool,
+) -> None:
     """Names, units, types and helps follow Prometheus' conventions."""
-    assert promtool_check((GOLDEN / "small_world.txt").read_text("utf-8")) == ""
+    assert promtool.complaints((GOLDEN / "small_world.txt").read_text("utf-8")) == ""
 
 
 async def test_promtool_has_nothing_to_say_about_a_whole_scrape(
+    promtool: Promtool,
     tmp_path: Path,
 ) -> None:
     """With the process's own metrics, over a cloud with every kind of trouble."""
     async with monitored(Panel(demo_cloud(NOW)), tmp_path) as cloud:
         scrape = await cloud.metrics()
 
-    assert promtool_check(scrape) == ""
+    assert promtool.complaints(scrape) == ""
 
 
 async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(

@@ -27,7 +27,7 @@ _JOIN = (
 
 @asynccontextmanager
 async def scraping(
-    cloud: MonitoredCloud, folder: Path, **jobs: dict[str, Any]
+    program: str, cloud: MonitoredCloud, folder: Path, **jobs: dict[str, Any]
 ) -> AsyncIterator[Prometheus]:
     """Start a Prometheus that scrapes the exporter; it is gone afterwards.
 
@@ -52,7 +52,7 @@ async def scraping(
             }
         )
     )
-    async with prometheus(file) as started:
+    async with prometheus(program, file) as started:
         yield started
 
 
@@ -68,12 +68,14 @@ def complaints(log: str) -> list[str]:
     ]
 
 
-async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -> None:
+async def test_prometheus_scrapes_the_demo_without_a_complaint(
+    prometheus_program: str, tmp_path: Path
+) -> None:
     """The target is up, and its values are those of the cloud."""
     panel = Panel(demo_cloud(NOW))
     async with monitored(panel, tmp_path) as cloud:
         scrape = await cloud.metrics()
-        async with scraping(cloud, tmp_path) as started:
+        async with scraping(prometheus_program, cloud, tmp_path) as started:
             target = await started.wait_for_scrape()
             up = await started.value(f"up{{job='{_JOB}'}}")
             ingested = await started.value("scrape_samples_scraped")
@@ -101,6 +103,7 @@ async def test_prometheus_scrapes_the_demo_without_a_complaint(tmp_path: Path) -
 
 
 async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
+    prometheus_program: str,
     tmp_path: Path,
 ) -> None:
     """And who lacks what the file demands, or has a wrong one, is refused."""
@@ -132,7 +135,7 @@ async def test_prometheus_scrapes_over_tls_as_a_user_and_with_a_certificate(
             "lax_no_user": there | no_user,
             "lax_no_trust": there | {"scheme": "https"} | user,
         }
-        async with scraping(cloud, tmp_path, **jobs) as started:
+        async with scraping(prometheus_program, cloud, tmp_path, **jobs) as started:
             found = await started.scrape_results(len(jobs))
 
     assert found.pop("good") == ("up", "")

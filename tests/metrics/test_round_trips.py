@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from builders import DAY
-from exporter_process import promtool_check
 from faulty_panel import Panel
 from harness import NOW, monitored
 from hypothesis import HealthCheck, example, given, settings
@@ -21,6 +20,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_versions import Promtool
 from stores import FixedClock, a_backup, a_panel, a_server, a_store, add_server
 
 from exporter.config.schema import Detail
@@ -103,7 +103,7 @@ def _survives(text: str, media_type: str) -> None:
     assert found == {text}
 
 
-def test_promtool_has_nothing_to_say_about_hostile_texts() -> None:
+def test_promtool_has_nothing_to_say_about_hostile_texts(promtool: Promtool) -> None:
     """Prometheus' own reader takes all of them at once."""
     panel = a_panel()
     for number, text in enumerate(HOSTILE):
@@ -111,7 +111,7 @@ def test_promtool_has_nothing_to_say_about_hostile_texts() -> None:
     store, clock = a_store(panel), FixedClock()
     whole = Exposition(store, clock, Detail(), CollectorRegistry()).render(TEXT)
 
-    assert promtool_check(whole.decode()) == ""
+    assert promtool.complaints(whole.decode()) == ""
 
 
 # Worlds.

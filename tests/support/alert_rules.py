@@ -54,10 +54,17 @@ def metric_labels() -> dict[str, set[str]]:
     return scraped | {"up": _OF_TARGETS}
 
 
-def run_tool(*command: str | Path) -> str:
+def needed_program(name: str) -> str:
+    """Return the path of a program; fail without it."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.fail(f"{name} is not on the PATH: `make tools` provides it")
+    return found
+
+
+def run_tool(program: str, *arguments: str | Path) -> str:
     """Run a program and return what it says; fail with that if it fails."""
-    if shutil.which(str(command[0])) is None:
-        pytest.skip(f"{command[0]} is not on the PATH: `make tools` fetches it")
+    command = (needed_program(program), *arguments)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr

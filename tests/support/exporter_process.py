@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
-import pytest
 
 LONGEST_REAL_WAIT_SECONDS = 60
 _LOCALE = {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", "")}
@@ -122,18 +119,3 @@ async def poll_until(url: str, good: Callable[[int, str], bool]) -> str:
         if good(status, text):
             return text
         await asyncio.sleep(0.02)
-
-
-def promtool_check(scrape: str) -> str:
-    """Return the complaints of `promtool check metrics`; empty if there are none."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on the PATH: `make tools` fetches it")
-    run = subprocess.run(
-        ["promtool", "check", "metrics"],
-        input=scrape,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return run.stdout + run.stderr + ("" if run.returncode == 0 else "failed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
+from alert_rules import needed_program
 
 _LONGEST_SECONDS = 600
 """A limit for whole tests, so that what hangs ends."""
@@ -83,12 +82,13 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(file: Path, *flags: str) -> AsyncIterator[Prometheus]:
-    """Start a Prometheus with this configuration; it is gone afterwards.
+async def prometheus(
+    program: str, file: Path, *flags: str
+) -> AsyncIterator[Prometheus]:
+    """Start this Prometheus with this configuration; it is gone afterwards.
 
     Its data and its log lie beside the file.
     """
-    _skip_without("prometheus")
     port, log = free_port(), file.with_name("prometheus.log")
     arguments = (
         f"--config.file={file}",
@@ -98,7 +98,7 @@ async def prometheus(file: Path, *flags: str) -> AsyncIterator[Prometheus]:
         "--log.format=json",
         *flags,
     )
-    async with _process(log, "prometheus", *arguments) as session:
+    async with _process(log, program, *arguments) as session:
         yield Prometheus(port, session, log)
 
 
@@ -108,8 +108,7 @@ async def alertmanager(file: Path, port: int) -> AsyncIterator[aiohttp.ClientSes
 
     Its data and its log lie beside the file.
     """
-    program = "prometheus-alertmanager"
-    _skip_without(program)
+    program = needed_program("prometheus-alertmanager")
     arguments = (
         f"--config.file={file}",
         f"--storage.path={file.with_name('alerts')}",
@@ -119,11 +118,6 @@ async def alertmanager(file: Path, port: int) -> AsyncIterator[aiohttp.ClientSes
     log = file.with_name("alertmanager.log")
     async with _process(log, program, *arguments) as session:
         yield session
-
-
-def _skip_without(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not on the PATH: `make tools` fetches it")
 
 
 @asynccontextmanager

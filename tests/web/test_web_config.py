@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from alert_rules import needed_program
 from certificates import write_certificates, write_unusable
 from checkout import DATA
 
@@ -81,11 +82,10 @@ def test_promtool_and_the_exporter_take_the_same_files(
     path: Path, folder: Path
 ) -> None:
     """One file serves for all exporters of a site; the exceptions are listed."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on the PATH: `make tools` fetches it")
     file = Path(shutil.copy(path, folder))
+    promtool = needed_program("promtool")
     theirs = subprocess.run(
-        ["promtool", "check", "web-config", file], capture_output=True, check=False
+        [promtool, "check", "web-config", file], capture_output=True, check=False
     )
     try:
         read(file)
