@@ -33,6 +33,8 @@ helm                    helm.sh/helm/v3/cmd/helm v3.21.4
 kustomize               sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
 prometheus-3            github.com/prometheus/prometheus/cmd/prometheus tests/tools
 promtool-3              github.com/prometheus/prometheus/cmd/promtool tests/tools
+vmalert                 github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert v1.150.0
+vmalert-tool            github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert-tool v1.150.0
 '
 
 cd "$(dirname "$0")/.."

@@ -58,6 +58,13 @@ def test_rules_are_tried_on_the_versions_of_prometheus_that_they_are_said_to_be(
     assert expected in promtool("--version")
 
 
+def test_vmalert_takes_the_rules() -> None:
+    """Expressions and templates of annotations are those that VictoriaMetrics has."""
+    words = run_tool("vmalert", "-dryRun", *(f"-rule={file}" for file in RULES))
+
+    assert words.count("finished reading 1 files") == len(RULES)
+
+
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 def test_alerts_fire_as_the_cases_say(file: Path, promtool: Promtool) -> None:
     """A case names every alert that fires at a moment: no other may."""
