@@ -156,8 +156,7 @@ _ASKED_ELSE = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
 _SCHEDULES_GONE = (
     _collector("schedules", one_of("0")),
     Rule("onapp_schedule_", absent),
-    Rule('onapp_target_expected_interval_info.*source="schedule"', absent),
-    Rule('onapp_target_expected_interval_info.*source="history"', one_of("1")),
+    Rule("onapp_target_expected_interval_", absent),
     _of("2", "onapp_vm_backup_required" + _CP, absent),
 )
 
@@ -226,8 +225,8 @@ _FAILED: Mapping[str, Expectation] = {
         '`onapp_collector_success{collector="schedules"}` 0; schedules stay as they '
         "were",
         (_collector("schedules", one_of("0")), Rule("onapp_schedule_", kept)),
-        "`onapp_schedule_*` are gone; expected intervals come from the history of the "
-        "backups, `onapp_vm_backup_required` is absent where nothing else tells",
+        "`onapp_schedule_*`, expected intervals and the states made from them are gone; "
+        "`onapp_vm_backup_required` is absent where nothing else tells",
         _SCHEDULES_GONE,
     ),
     "disks": Expectation(
