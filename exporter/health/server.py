@@ -181,24 +181,36 @@ class JudgedServers:
         self, panel: PanelStore, vm_id: int, entry: ServerEntry, now: Now
     ) -> _Judged:
         judged = self._judged.get(vm_id)
+        if judged is not None and judged.entry is entry and judged.holds(panel, now):
+            return judged
+        read_at = _schedules_read_at(panel, entry) or -inf
         fresh = panel.is_fresh(entry, now.monotonic)
         read_condition = _read_condition(panel, entry, now)
-        read_at = _schedules_read_at(panel, entry) or -inf
+        old_at = data_old_at(panel, entry)
+        changes_at = old_at if old_at is not None and old_at > now.time else inf
+        until = inf
+        if fresh and entry.read_at_monotonic is not None:
+            until = entry.read_at_monotonic + panel.max_age_seconds
         summary: BackupSummary | None = None
-        if judged is not None and judged.health.state is entry.state:
+        if judged is not None and judged.entry.state is entry.state:
             if (
                 judged.health.fresh == fresh
                 and judged.read_condition is read_condition
-                and now.time < judged.next_at
+                and now.time < judged.moment_at
                 and read_at <= judged.overdue_at
             ):
-                return judged
+                return msgspec.structs.replace(
+                    judged, entry=entry, read_changes_at=changes_at, fresh_until=until
+                )
             summary = judged.health.summary
         health = judge_server(panel, entry, now, summary)
         return _Judged(
             health,
+            entry,
             read_condition,
             _next_change_at(health, now.time),
+            changes_at,
+            until,
             next_overdue_at(entry.state, read_at),
         )
 
@@ -207,11 +219,25 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
     """A server's health, and what makes it worth judging again."""
 
     health: ServerHealth
+    entry: ServerEntry
     read_condition: Condition | None
-    next_at: float
+    moment_at: float
     """Unix time of its next moment."""
+    read_changes_at: float
+    """Unix time from which its data are too old."""
+    fresh_until: float
+    """Monotonic time until which its backups are shown."""
     overdue_at: float
     """If schedules are read after this Unix time, another of them may be overdue."""
+
+    def holds(self, panel: PanelStore, now: Now) -> bool:
+        """Return whether nothing has changed but the time, and that not too much."""
+        return (
+            now.time < self.moment_at
+            and now.time < self.read_changes_at
+            and now.monotonic <= self.fresh_until
+            and (panel.schedules_read_at or -inf) <= self.overdue_at
+        )
 
 
 def count_conditions(

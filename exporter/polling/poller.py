@@ -92,6 +92,8 @@ class Poller:
     _logged_bug: str = field(default="", init=False)
     """The traceback that was logged last."""
     _first_pass: FirstPass = field(init=False)
+    _refused_at: float = field(default=0.0, init=False)
+    """Monotonic time of the refusal that the store shows."""
     _contact_retries: int = field(default=0, init=False)
     _contact_retry_at: float = field(default=0.0, init=False)
     _inventory_due: float = field(default=0.0, init=False)
@@ -236,12 +238,23 @@ class Poller:
             self.breaker.record_failure(self.breaker.credentials(), failure)
             on_error(failure)
 
+    def _update_credentials_refused(self) -> None:
+        """Note a refusal; it ends with an answer that proves the credentials."""
+        if self.breaker.credentials_refused():
+            if not self.store.credentials_refused:
+                self._refused_at = self.clock.monotonic()
+            self.store.credentials_refused = True
+        elif self.store.reachable is not None and (
+            not self.store.credentials_refused
+            or (self.breaker.last_proven_at or 0.0) > self._refused_at
+        ):
+            self.store.credentials_refused = False
+
     def _update_store(self) -> None:
         """Copy the state of the polling into the store; drop data that are too old."""
         self.collectors.expire_all()
         self.store.last_proven_at_monotonic = self.breaker.last_proven_at
-        if self.store.reachable is not None:
-            self.store.credentials_refused = self.breaker.credentials_refused()
+        self._update_credentials_refused()
         self.store.skew_seconds = self.api.skew_seconds
         self.store.future_rows = self.api.future_rows
         self.store.overdue_since_monotonic = self.scheduler.overdue_since()
