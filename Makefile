@@ -71,9 +71,8 @@ runbooks:  ## Let alerts lead to your pages: make runbooks URL=https://wiki.exam
 	@[ -n "$(URL)" ] || { echo >&2 "Tell where they are (now $(RUNBOOKS)):" \
 		"make runbooks URL=https://wiki.example.com/onapp"; exit 1; }
 	@sed -i.before 's|$(RUNBOOKS)|$(URL)|g' pyproject.toml deploy/prometheus/*.rules.yml \
-		grafana/dashboards/*.json tests/data/rules/*.yml
-	@rm -f pyproject.toml.before deploy/prometheus/*.before grafana/dashboards/*.before \
-		tests/data/rules/*.before
+		grafana/dashboards/*.json
+	@rm -f pyproject.toml.before deploy/prometheus/*.before grafana/dashboards/*.before
 
 .PHONY: golden
 golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew

@@ -30,63 +30,72 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
    [alertmanager.yml](../deploy/prometheus/alertmanager.yml) into your Alertmanager:
    with them one trouble is one notification, at the right severity.
 
-They need Prometheus 2.42 or newer (`keep_firing_for`). `critical` is for somebody to be
-called, `warning` for the next working day. The annotation `runbook_url` leads to one of
-the pages below; `make runbooks URL=https://…` lets all of them lead to where you keep
-these pages.
+They need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
+`scrape_interval` must stay below five minutes, as for every rule: a longer one lets
+series vanish between scrapes. `critical` is for somebody to be called, `warning` for the
+next working day. The annotation `runbook_url` leads to one of the pages below;
+`make runbooks URL=https://…` lets all of them lead to where you keep these pages.
 
-## What they have in common
+## How they work
 
-- **Labels.** `panel`, and what is in trouble: `vm_id`, `target_type`, `target_id`,
-  `schedule_id`, `backup_server_id`. The server's `label` and `hostname` are added
-  where they are known; without them an alert fires all the same.
-- **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated
-  away, every other label stays. So replicas must share the rest, `job` above all, and
-  raise one alert; clouds that differ in `job`, `panel` or a label of yours are never
-  mixed. Of two replicas the one that knows better counts: the newer success, the newer
-  name.
-- **What is too old is told as that.** Series made from backups go after
-  `poll.max_age`, and the alerts made from them end. OnAppBackupDataOld begins before;
-  where servers are read less often than every 20 minutes, up to half an hour after,
-  which `keep_firing_for` bridges.
-- **Suspended servers** raise no alert about their backups, and are given an interval
-  when their suspension ends. A server of which that is not known counts as not
-  suspended.
-- **Servers that need no backups** (`onapp_vm_backup_required` 0) are not unprotected,
-  and may have disabled schedules.
-- **Restarts** of the exporter end no alert (`keep_firing_for`) and forget nothing that
-  was waited for, up to an hour.
+The exporter judges, and says in `onapp_state_start_timestamp_seconds` from which moment
+on a state holds of a server, target or schedule ([metrics.md](metrics.md)). A rule
+compares that moment with the time. The status page, `/api/v1/status` and the dashboards
+show the same judgement, so there is nothing that they could say differently; only
+OnAppBackupSizeAnomaly, OnAppInventoryShrank and the growth of a backup server need
+history that Prometheus alone has.
 
-Details of single backups (`detail.backups`) are not needed. That they tell every
-trouble in time, and nothing else, is shown over weeks of simulated clouds:
+- **Waiting.** Moments follow from facts with the panel's own timestamps: a restart of the
+  exporter, a lost scrape or a rename starts no wait again. `for` is five minutes, and
+  `keep_firing_for` bridges gaps of fifteen. What has no moment, such as a collector that
+  fails, is looked at over a window.
+- **Labels.** `panel`, and what is affected: `vm_id`, `target_type`, `target_id`,
+  `schedule_id`, `backup_server_id`, and every label that you add, such as `cluster`.
+  Names are no labels: the description asks for them when the alert is evaluated, so that
+  a rename neither ends nor doubles an alert. It finds a server only by all labels of
+  the alert; another cluster's name never shows. Where a ruler does not support the
+  template function `query`, it shows an error in place of the description: find the
+  server by its number on the exporter's page `/server?panel=…&vm_id=…`.
+- **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated away,
+  every other label stays. So replicas must share the rest, `job` above all, and raise one
+  alert; clouds that differ in `job`, `panel` or a label of yours are never mixed. Of two
+  replicas the one that knows better counts: the later moment, the newer success.
+- **What is too old is reported as that.** Moments made from backups go after
+  `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before.
+- **Suspended servers** raise no alert about their backups.
+- **Servers that need no backups** (`onapp_vm_backup_required` 0) are not unprotected.
+
+Details of single backups (`detail.backups`) are not needed. That the alerts report every
+problem in time, and nothing else, is shown over weeks of simulated clouds:
 [fidelity.md](fidelity.md).
 
-## The status page judges alike
+## Two replicas
 
-The exporter's [status page](http.md#the-status-page) judges by the same thresholds
-and guards; tests compare both. It looks at one moment, so there are differences:
+Run two exporters with the same configuration and the same `job`, and let Prometheus
+scrape both. Each polls the panel on its own, so the panel answers twice as many requests,
+and both use the same account: a panel that locks an account after some wrong logins
+counts those of both. Each stops after one refused login and tries the same credentials
+again after ten minutes at the earliest, so two replicas make two wrong logins, then at
+most twelve an hour; raise the panel's limit above that, or give each replica an account
+of its own. Change the secret file of both at once.
 
-- What alerts wait for (`for`, `keep_firing_for`) it does not wait for.
-- A server or disk **without any backup yet, whose first start is to come,** is
-  `awaited`, a warning, at once. OnAppServerUnprotected and OnAppDiskUnprotected wait
-  until six hours after that start; OnAppBackupStale for an interval and a half.
-- A young server or disk without any backup is `new`, and one of which **nothing tells
-  when its next backup is due** is `interval_unknown`: notices, for no alert tells of
-  them.
-- **Suspensions that ended, intervals that were shortened, schedules that are rarer
-  than history shows:** alerts know, and may be later than the page.
-- **Failures that a schedule counts up, a shrunken inventory, odd sizes:** only
-  Prometheus knows what was before. OnAppScheduleFailing (warning),
-  OnAppInventoryShrank and OnAppBackupSizeAnomaly are alerts alone.
-- A target whose schedule was **deleted** is `unscheduled` when its last good backup is
-  older than one and a half of its periods: OnAppScheduleDisabled knows disabled
-  schedules only.
-- **Locked** shows for backups older than three days, however long they have been so:
-  a notice. OnAppBackupLockedLong measures it.
-- Of two sections with one address and account **the one that did not try** refused
-  credentials itself is `unauthorized`, too; OnAppPanelDown tells of it.
-- Of several **shards** each judges its own servers; servers that no shard reads only
-  Prometheus sees, and exporters that are down.
+## Route by customer
+
+To route alerts by the owner of a server, add its `user_id` in a copy of the rule:
+
+    - alert: OnAppServerUnprotected
+      expr: |
+        (
+          time() > max without (instance, pod, node, state) (
+            onapp_state_start_timestamp_seconds{{state="unprotected"}}
+          )
+        )
+        * on (job, panel, vm_id) group_left (user_id)
+        max by (job, panel, vm_id, user_id) (onapp_vm_info)
+
+The shipped rules do without such a join: an alert that needs one is lost while the name
+is unknown, and starts again when the server changes hands. In Alertmanager,
+`matchers: [user_id="7"]` then leads to the customer's receiver.
 
 ## All alerts
 
@@ -96,8 +105,7 @@ and guards; tests compare both. It looks at one moment, so there are differences
 
 ## When they fire
 
-Recorded series have names of the form `level:metric:operation`; the alert adds the
-names of servers to the last of them.
+Recorded series have names of the form `level:metric:operation`.
 
 {sections}
 """
@@ -141,15 +149,13 @@ def _section(name: str, alerts: list[dict[str, Any]], records: dict[str, str]) -
 
 
 def _condition(expression: str, records: dict[str, str]) -> str:
-    """Return what the alert says, or what the records say that it only names."""
-    if "group_left (label" not in expression and expression.strip() not in records:
-        return expression
-    used = dict.fromkeys(re.findall(r"\w+:\w+:\w+", expression))
-    return "\n\n".join(
-        f"{name} =\n{_indented(records[name], 2)}"
-        for name in used
-        if name in records and not name.endswith(":name")
-    )
+    """Return what the alert compares, and how the series that it names are recorded."""
+    blocks = [expression.rstrip()]
+    for block in blocks:
+        used = dict.fromkeys(re.findall(r"\w+:\w+:\w+", block))
+        new = [f"{name} =\n{_indented(records[name], 2)}" for name in used]
+        blocks += [one for one in new if one not in blocks]
+    return "\n\n".join(blocks)
 
 
 def _indented(block: str, by: int = 4) -> str:

@@ -14,7 +14,7 @@ from checkout import ROOT
 
 _ELSEWHERE = "https://wiki.example.com/onapp"
 _LEADING = (
-    *("deploy/prometheus/*.rules.yml", "tests/data/rules/*.yml"),
+    "deploy/prometheus/*.rules.yml",
     "grafana/dashboards/onapp-cloud.json",
 )
 
@@ -50,7 +50,7 @@ def test_all_lead_to_the_pages_of_their_alerts_where_the_project_says_they_are()
 
     assert urls.pop("grafana/dashboards/onapp-cloud.json") == {link}
     assert set().union(*urls.values()) == pages
-    assert len(urls) > len([*ROOT.glob("deploy/prometheus/*.rules.yml")])
+    assert len(urls) == len([*ROOT.glob("deploy/prometheus/*.rules.yml")])
 
 
 @pytest.mark.parametrize("url", [_ELSEWHERE, ""], ids=["elsewhere", "nowhere"])
@@ -58,7 +58,7 @@ def test_one_command_lets_all_lead_elsewhere(url: str, tmp_path: Path) -> None:
     """Without an address it changes nothing and says how to give one."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("deploy/prometheus", "grafana/dashboards", "tests/data/rules"):
+    for name in ("deploy/prometheus", "grafana/dashboards"):
         shutil.copytree(ROOT / name, tmp_path / name)
     before, files = _urls(tmp_path), sorted(tmp_path.rglob("*"))
     home = _runbooks(tmp_path)

@@ -27,7 +27,8 @@ ALERTS = {
     *("OnAppScheduleOverdue", "OnAppScheduleDisabled", "OnAppBackupSizeAnomaly"),
     *("OnAppBackupLockedLong", "OnAppBackupServerDisabledInUse", "OnAppQueueJam"),
     *("OnAppInventoryShrank", "OnAppClockSkew", "OnAppExporterDown"),
-    "OnAppExporterReloadFailed",
+    *("OnAppExporterFlapping", "OnAppExporterReloadFailed", "OnAppNoServers"),
+    "OnAppBackupServerFull",
 }
 """People silence and route alerts by these names: they stay."""
 _OF_TARGETS = {"job", "instance", "pod", "node"}
