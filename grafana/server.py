@@ -5,40 +5,45 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from . import frame, style
-from .queries import STALE_INTERVALS, VERY_STALE_INTERVALS, Scope
+from .queries import Scope
 
 _SCOPE = Scope(matchers='panel="$panel", vm_id="$vm"')
-_PANEL = 'panel="$panel"'
+_ALL = Scope(matchers='panel="$panel"')
 _TARGET = "{{target_type}} {{target_id}}"
 _AGE = {"unit": "s", "decimals": 1}
 _MOMENT = {"unit": "dateTimeAsLocal"}
+_FROM_NOW = {"unit": "dateTimeFromNow"}
+_MOMENTS = "onapp_state_start_timestamp_seconds"
+_SUCCESS = _SCOPE.most("onapp_target_last_success_timestamp_seconds")
 _YES_IS_BAD = {
     "mappings": style.texts({1: ("yes", "orange"), 0: ("no", "text")}),
     "custom.cellOptions": {"type": "color-text"},
 }
+_PAGE = {"links": [frame.SERVER_PAGE]}
+
+
+def _limit(state: str) -> str:
+    """Return from which moment on each target is in a state."""
+    return _SCOPE.most(_MOMENTS, f'state="{state}"', besides="state")
+
 
 _STATE = style.rows(
     "State",
-    "The gravest that is true of the server, by the thresholds of the alerts, and "
-    "what the panel calls it.",
+    "The worst state of the server, as its status page has it, and its names.",
     [
         _SCOPE.state(),
         _SCOPE.info("onapp_vm_info"),
         f"time() - {_SCOPE.most('onapp_vm_last_success_timestamp_seconds')}",
         f"time() - {_SCOPE.most('onapp_vm_last_poll_success_timestamp_seconds')}",
         _SCOPE.most("onapp_vm_backup_size_bytes"),
-        _SCOPE.most("onapp_vm_backup_required"),
+        _SCOPE.most("onapp_vm_backup_in_time"),
+        _ALL.info("onapp_panel_info"),
     ],
     {
-        "A": (
-            "State",
-            {
-                "mappings": style.texts(style.STATES),
-                "custom.cellOptions": {"type": "color-background", "mode": "basic"},
-            },
-        ),
-        "label": ("Server", {}),
+        "state": ("State", style.backgrounds(style.STATES) | _PAGE),
+        "label": ("Server", _PAGE),
         "hostname": ("Hostname", {}),
+        "vm_id": ("VM", {}),
         "identifier": ("Identifier", {}),
         "user_id": ("User", {}),
         "hypervisor_id": ("Hypervisor", {}),
@@ -46,23 +51,54 @@ _STATE = style.rows(
         "D": ("Last read", _AGE),
         "E": ("Space", {"unit": "bytes"}),
         "F": (
-            "Needs backups",
-            {"mappings": style.texts({1: ("yes", "text"), 0: ("no", "text")})},
+            "In time",
+            {"mappings": style.texts({1: ("yes", "green"), 0: ("no", "red")})},
         ),
+        "panel": ("Panel", {}),
+        "url": ("Address", {"links": [frame.PANEL]}),
+    },
+)
+
+_SINCE = style.rows(
+    "Since when, or from when on",
+    "The moment from which each state holds of the server, a target or a schedule; in "
+    "the future where nothing is wrong yet.",
+    [
+        f"1000 * {_SCOPE.most(_MOMENTS)}",
+    ],
+    {
+        "state": ("State", style.backgrounds(style.STATES)),
+        "target_type": ("Target", {}),
+        "target_id": ("Number", {}),
+        "schedule_id": ("Schedule", {}),
+        "A": ("From", _FROM_NOW),
+    },
+    sort=[("From", False)],
+    empty="Nothing is foreseen",
+)
+
+_OVER_TIME = style.timeline(
+    "States over time",
+    "Which was the worst state of the server, and when; the colour is its severity.",
+    {"{{state}}": _SCOPE.state()},
+    {
+        int(severity): (severity.name.lower(), colour)
+        for severity, colour in style.COLOURS.items()
     },
 )
 
 _TARGETS = style.rows(
     "Targets",
     "Each disk, or the server as a whole, that has backups: how often one is expected "
-    "and by whose word, what the last good one was, when a take last failed.",
+    "and by whose word, when the next is too late, what the last good one was, when a "
+    "backup last failed.",
     [
         _SCOPE.most("onapp_target_backups", 'state="built"', besides="state"),
         _SCOPE.most("onapp_target_backups", 'state="unbuilt"', besides="state"),
-        f"time() - {_SCOPE.success()}",
+        f"time() - {_SUCCESS}",
         _SCOPE.info("onapp_target_expected_interval_info"),
         _SCOPE.least("onapp_target_expected_interval_seconds"),
-        f"{_SCOPE.waited()} / {_SCOPE.interval()}",
+        f"1000 * {_limit('stale')}",
         _SCOPE.most("onapp_target_last_success_size_bytes"),
         _SCOPE.most("onapp_target_last_success_duration_seconds"),
         f"time() - {_SCOPE.most('onapp_target_last_failed_timestamp_seconds')}",
@@ -73,39 +109,28 @@ _TARGETS = style.rows(
         "target_type": ("Target", {}),
         "target_id": ("Number", {}),
         "C": ("Last success", _AGE),
-        "F": (
-            "Waited",
-            {
-                "unit": "none",
-                "decimals": 1,
-                "custom.cellOptions": {"type": "color-text"},
-                "thresholds": style.steps(
-                    [(None, "green"), (1.5, "orange"), (2.5, "red")]
-                ).build(),
-            },
-        ),
+        "F": ("Stale", _FROM_NOW),
         "E": ("Expected every", {"unit": "s"}),
         "source": ("By", {}),
         "G": ("Size", {"unit": "bytes"}),
         "H": ("Duration", {"unit": "s"}),
         "I": ("Last failure", _AGE),
         "K": ("Oldest unbuilt", _AGE),
-        "A": ("Built", {"unit": "none"}),
-        "B": ("Unbuilt", {"unit": "none"}),
-        "J": ("Locked", {"unit": "none"}),
+        "A": ("Built", {}),
+        "B": ("Unbuilt", {}),
+        "J": ("Locked", {}),
     },
-    sort=[("Waited", True)],
+    sort=[("Stale", False)],
 )
 
 _FRESHNESS = style.graph(
     "Age of the last good backup",
-    "How long ago each target was last backed up well, and from when on it is too old: "
-    "the limits of the alerts, one and a half and two and a half intervals and three "
-    "hours for the queue.",
+    "How long ago each target was last backed up well, and from which age on it is "
+    "stale and very stale. Marks: a backup failed.",
     {
-        _TARGET: f"time() - {_SCOPE.success()}",
-        f"{_TARGET}: stale": _SCOPE.limit(STALE_INTERVALS),
-        f"{_TARGET}: very stale": _SCOPE.limit(VERY_STALE_INTERVALS),
+        _TARGET: f"time() - {_SUCCESS}",
+        f"{_TARGET}: stale": f"{_limit('stale')} - {_SUCCESS}",
+        f"{_TARGET}: very stale": f"{_limit('very_stale')} - {_SUCCESS}",
     },
     unit="s",
 )
@@ -126,57 +151,46 @@ _DURATIONS = style.graph(
     unit="s",
 )
 
-_SCHEDULED = "vm_id, target_type, target_id, period"
+_SCHEDULED = "instance, pod, node, status, vm_id, target_type, target_id, period"
 
 
 def _of_schedules(expression: str) -> str:
-    """Return what is said of this server's schedules, with what describes them."""
-    info = _SCOPE.info("onapp_schedule_info")
-    return f"({expression})\n* ignoring ({_SCHEDULED}) group_right ()\n{info}"
+    """Return what is said of this server's schedules alone."""
+    info = _SCOPE.series("onapp_schedule_info")
+    return f"{expression}\nand ignoring ({_SCHEDULED}) {info}"
 
 
-_ALL = Scope(matchers=_PANEL)
-_STATUS = "max without (instance, pod, node, status) ({})".format(
-    "\nor ".join(
-        f"""{number} * {_ALL.series("onapp_schedule_status", f'status="{status}"')}"""
-        for number, status in enumerate(("enabled", "disabled", "failed"))
-    )
+_STATUS = (
+    "topk without (instance, pod, node, status) "
+    f"(1, {_ALL.series('onapp_schedule_status')} == 1)"
 )
-_STATUSES = {0: ("enabled", "green"), 1: ("disabled", "orange"), 2: ("failed", "red")}
+_STATUSES = {
+    "enabled": ("enabled", "green"),
+    "disabled": ("disabled", "orange"),
+    "failed": ("failed", "red"),
+}
 
 _SCHEDULES = style.rows(
     "Schedules",
     "When the panel means to back this server up, and how often it has failed to.",
     [
-        _of_schedules(_STATUS),
+        _of_schedules(f"max without (instance, pod, node) ({_STATUS})"),
         _of_schedules(
             f"1000 * {_ALL.most('onapp_schedule_next_start_timestamp_seconds')}"
         ),
         _of_schedules(_ALL.most("onapp_schedule_interval_seconds")),
         _of_schedules(_ALL.most("onapp_schedule_failures")),
+        _SCOPE.info("onapp_schedule_info"),
     ],
     {
         "schedule_id": ("Schedule", {}),
         "target_type": ("Target", {}),
         "target_id": ("Number", {}),
-        "A": (
-            "Status",
-            {
-                "mappings": style.texts(_STATUSES),
-                "custom.cellOptions": {"type": "color-background", "mode": "basic"},
-            },
-        ),
+        "status": ("Status", style.backgrounds(_STATUSES)),
         "period": ("Period", {}),
         "C": ("Every", {"unit": "s"}),
         "B": ("Next start", _MOMENT),
-        "D": (
-            "Failures",
-            {
-                "unit": "none",
-                "custom.cellOptions": {"type": "color-text"},
-                "thresholds": style.steps([(None, "text"), (1, "orange")]).build(),
-            },
-        ),
+        "D": ("Failures", style.coloured([(None, "text"), (1, "orange")])),
     },
     sort=[("Next start", False)],
     empty="No schedules, or they cannot be read",
@@ -242,24 +256,26 @@ _LIVES = style.timeline(
 
 def board() -> Dashboard:
     """Return the dashboard."""
-    servers = Scope(matchers=_PANEL).listed_servers()
     server = frame.choice(
         "vm",
         "Server",
-        f"query_result(group by (label, vm_id) ({servers}))",
+        f"query_result(group by (label, vm_id) {_ALL.listed()})",
         multi=False,
         regex='/(?:label="(?<text>.*)",)?vm_id="(?<value>[^"]*)"/',
     )
+    failed = _SCOPE.most("onapp_vm_last_failed_backup_timestamp_seconds")
     return frame.board(
         "onapp-server",
         "OnApp backups: server",
         "What has become of the backups of one server?",
-        [frame.panels(multi=False), server],
+        [frame.panels(multi=False), server, frame.status_pages()],
         [
             ("How is it?", [(_STATE, 24, 4), (_TARGETS, 24, 6)]),
+            ("Since when", [(_SINCE, 12, 8), (_OVER_TIME, 12, 8)]),
             ("Over time", [(_FRESHNESS, 8, 9), (_SIZES, 8, 9), (_DURATIONS, 8, 9)]),
             ("What should happen", [(_SCHEDULES, 24, 6)]),
             ("Its backups", [(_LIVES, 24, 9), (_BACKUPS, 24, 10)]),
         ],
         since="now-30d",
+        annotations=[frame.failed_backups(failed)],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from grafana_foundation_sdk.builders import (
@@ -19,6 +19,8 @@ from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from exporter.health.conditions import Severity
+
 from . import queries
 
 TAG = "onapp-backups"
@@ -28,42 +30,51 @@ Steps: TypeAlias = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first begins at None."""
 Column: TypeAlias = tuple[str, Mapping[str, object]]
 """The heading of a column, and what else it has, such as a unit: by Grafana's names."""
+Words: TypeAlias = Mapping[int, tuple[str, str]] | Mapping[str, tuple[str, str]]
+"""What values are shown as, and in which colour."""
 
 GREEN: Steps = [(None, "green")]
 ZERO_IS_GOOD: Steps = [(None, "green"), (1, "red")]
 ONE_IS_GOOD: Steps = [(None, "red"), (1, "green")]
 
-STATES = {
-    queries.UNPROTECTED: ("Unprotected", "dark-red"),
-    queries.VERY_STALE: ("Very stale", "red"),
-    queries.STUCK_LONG: ("Stuck for a day", "red"),
-    queries.DATA_OLD: ("Not known", "purple"),
-    queries.DISK_UNPROTECTED: ("Disk unprotected", "orange"),
-    queries.STUCK: ("Stuck", "orange"),
-    queries.FAILED: ("Failed", "orange"),
-    queries.STALE: ("Stale", "orange"),
-    queries.NOTHING_DUE: ("Nothing due", "yellow"),
-    queries.FRESH: ("Fresh", "green"),
-    queries.NEW: ("New", "blue"),
-    queries.NONE_NEEDED: ("None needed", "text"),
-    queries.SUSPENDED: ("Suspended", "text"),
+COLOURS = {
+    Severity.CRITICAL: "red",
+    Severity.WARNING: "orange",
+    Severity.NOTICE: "blue",
+    Severity.FINE: "green",
 }
-"""What the numbers of the states are shown as."""
+STATES = {
+    state.key: (state.title, COLOURS[severity])
+    for severity, states in queries.STATES.items()
+    for state in states
+}
+"""What the states of servers are shown as, the worst first."""
 
 
-def texts(words: Mapping[int, tuple[str, str]]) -> list[model.ValueMapping]:
-    """Show numbers as words in a colour."""
+def texts(words: Words) -> list[model.ValueMapping]:
+    """Show values as words in a colour."""
     results = {
-        str(number): model.ValueMappingResult(text=word, color=colour, index=index)
-        for index, (number, (word, colour)) in enumerate(words.items())
+        str(value): model.ValueMappingResult(text=word, color=colour)
+        for value, (word, colour) in words.items()
     }
     return [model.ValueMap(options=results)]
 
 
-def yes_no(*, good: bool) -> list[model.ValueMapping]:
-    """Show 1 and 0 as yes and no; the one that is not good in red."""
-    yes, no = ("green", "red") if good else ("red", "green")
-    return texts({1: ("yes", yes), 0: ("no", no)})
+def backgrounds(words: Words) -> dict[str, object]:
+    """Return the properties of a column that shows words on a colour."""
+    cell = {"type": "color-background", "mode": "basic"}
+    return {"mappings": texts(words), "custom.cellOptions": cell}
+
+
+def coloured(levels: Steps, **properties: object) -> dict[str, object]:
+    """Return the properties of a column of numbers, coloured by thresholds."""
+    found = {"thresholds": steps(levels).build(), **properties}
+    return {"custom.cellOptions": {"type": "color-text"}, **found}
+
+
+def link(title: str, url: str) -> dict[str, object]:
+    """Return a link of a value, which opens another page of the same window."""
+    return {"title": title, "url": url}
 
 
 def steps(levels: Steps) -> dashboard.ThresholdsConfig:
@@ -78,13 +89,13 @@ def steps(levels: Steps) -> dashboard.ThresholdsConfig:
 def ask(expression: str, legend: str, ref: str) -> prometheus.Dataquery:
     """Query over the time that is shown."""
     query = prometheus.Dataquery().expr(expression).range().ref_id(ref)
-    return query.datasource(SOURCE).legend_format(legend)
+    return query.legend_format(legend)
 
 
 def figures(
-    title: str, description: str, asked: Mapping[str, tuple[str, Steps, str]]
+    title: str, description: str, asked: Mapping[str, tuple[str, Mapping[str, object]]]
 ) -> stat.Panel:
-    """Show a few numbers: for each name a query, its thresholds and its unit."""
+    """Show a few numbers: for each name a query and properties."""
     panel = (
         stat.Panel()
         .title(title)
@@ -97,13 +108,12 @@ def figures(
         .thresholds(steps(GREEN))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    for ref, name in zip("ABCDEFGH", asked, strict=False):
-        expression, levels, unit = asked[name]
+    for ref, (name, (expression, properties)) in zip(
+        "ABCDEFGH", asked.items(), strict=False
+    ):
         query = prometheus.Dataquery().expr(expression).instant().ref_id(ref)
-        panel = panel.with_target(query.datasource(SOURCE).legend_format(name))
-        own = {"thresholds": steps(levels).build(), "unit": unit}
-        found = [_property(key, value) for key, value in own.items()]
-        panel = panel.override_by_name(name, found)
+        panel = panel.with_target(query.legend_format(name))
+        panel = panel.override_by_name(name, _properties(properties))
     return panel
 
 
@@ -114,9 +124,10 @@ def graph(  # noqa: PLR0913  # so has a graph
     *,
     unit: str,
     levels: Steps | None = None,
+    colours: Mapping[str, str] | None = None,
     stacked: bool = False,
 ) -> timeseries.Panel:
-    """Show lines: a query by each legend."""
+    """Show lines: a query by each legend; ``colours`` are those of legends."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -124,7 +135,6 @@ def graph(  # noqa: PLR0913  # so has a graph
         .datasource(SOURCE)
         .unit(unit)
         .min(0)
-        .thresholds(steps(levels or GREEN))
         .fill_opacity(20 if stacked else 0)
         .legend(
             common.VizLegendOptions()
@@ -137,12 +147,15 @@ def graph(  # noqa: PLR0913  # so has a graph
     )
     if levels:
         lines = common.GraphThresholdsStyleConfig()
-        panel = panel.thresholds_style(
+        panel = panel.thresholds(steps(levels)).thresholds_style(
             lines.mode(kinds.GraphThresholdsStyleMode.DASHED)
         )
     if stacked:
         together = common.StackingConfig().mode(kinds.StackingMode.NORMAL)
         panel = panel.stacking(together)
+    for legend, colour in (colours or {}).items():
+        fixed = {"color": {"mode": "fixed", "fixedColor": colour}}
+        panel = panel.override_by_name(legend, _properties(fixed))
     for ref, (legend, expression) in zip("ABCDEFGH", asked.items(), strict=False):
         panel = panel.with_target(ask(expression, legend, ref))
     return panel
@@ -152,7 +165,7 @@ def timeline(
     title: str,
     description: str,
     asked: Mapping[str, str],
-    words: Mapping[int, tuple[str, str]],
+    words: Words,
 ) -> statetimeline.Panel:
     """Show which state was when."""
     panel = (
@@ -179,15 +192,19 @@ def rows(  # noqa: PLR0913  # a table has many parts
     *,
     sort: Sequence[tuple[str, bool]] = (),
     empty: str | None = None,
+    only: str | None = None,
 ) -> table.Panel:
     """Show a table; each query brings a column, rows are put together by labels.
 
     ``columns`` maps what Prometheus calls a column (a label, or `A` for the value of
     the first query) to its heading and properties, in order; all others are left out.
-    ``sort`` names headings, and whether they descend.
+    ``sort`` names headings, and whether they descend; rows without the value of the
+    query ``only`` are left out.
     """
     alone = len(asked) == 1
-    fields = {_field(name, alone=alone): column for name, column in columns.items()}
+    headings = {
+        _field(name, alone=alone): heading for name, (heading, _) in columns.items()
+    }
     panel = (
         table.Panel()
         .title(title)
@@ -196,11 +213,11 @@ def rows(  # noqa: PLR0913  # a table has many parts
         .unit("none")
         .thresholds(steps([(None, "text")]))
         .filterable(True)  # noqa: FBT003  # the SDK's way
-        .transformations(_arranged({name: head for name, (head, _) in fields.items()}))
+        .transformations(_arranged(headings, only))
     )
-    for heading, properties in fields.values():
-        found = [_property(key, value) for key, value in properties.items()]
-        panel = panel.override_by_name(heading, found) if found else panel
+    for properties, alike in _alike(columns.values()):
+        names = f"^({'|'.join(alike)})$"
+        panel = panel.override_by_regexp(names, _properties(properties))
     by: list[Builder[kinds.TableSortByFieldState]] = [
         common.TableSortByFieldState().display_name(name).desc(down)
         for name, down in sort
@@ -209,8 +226,7 @@ def rows(  # noqa: PLR0913  # a table has many parts
     panel = panel.no_value(empty) if empty else panel
     for ref, expression in zip("ABCDEFGHIJKL", asked, strict=False):
         query = prometheus.Dataquery().expr(expression).instant().ref_id(ref)
-        query = query.datasource(SOURCE).format(PromQueryFormat.TABLE)
-        panel = panel.with_target(query)
+        panel = panel.with_target(query.format(PromQueryFormat.TABLE))
     return panel
 
 
@@ -221,16 +237,20 @@ def _field(name: str, *, alone: bool) -> str:
     return "Value" if alone else f"Value #{name}"
 
 
-def _arranged(headings: Mapping[str, str]) -> list[model.DataTransformerConfig]:
+def _arranged(
+    headings: Mapping[str, str], only: str | None
+) -> list[model.DataTransformerConfig]:
     """Put rows together, keep these columns alone, in this order, and name them."""
-    options: dict[str, dict[str, object]] = {
-        "merge": {},
-        "filterFieldsByName": {"include": {"names": [*headings]}},
-        "organize": {
-            "excludeByName": {},
-            "indexByName": {name: index for index, name in enumerate(headings)},
-            "renameByName": dict(headings),
-        },
+    options: dict[str, dict[str, object]] = {"merge": {}}
+    if only:
+        known = {"id": "isNotNull", "options": {}}
+        filters = [{"fieldName": f"Value #{only}", "config": known}]
+        found = {"filters": filters, "match": "all", "type": "include"}
+        options["filterByValue"] = dict(found)
+    options["filterFieldsByName"] = {"include": {"names": [*headings]}}
+    options["organize"] = {
+        "indexByName": {name: index for index, name in enumerate(headings)},
+        "renameByName": dict(headings),
     }
     return [
         model.DataTransformerConfig(id_val=name, options=option)
@@ -238,5 +258,21 @@ def _arranged(headings: Mapping[str, str]) -> list[model.DataTransformerConfig]:
     ]
 
 
-def _property(name: str, value: object) -> model.DynamicConfigValue:
-    return model.DynamicConfigValue(id_val=name, value=value)
+def _alike(columns: Iterable[Column]) -> list[tuple[Mapping[str, object], list[str]]]:
+    """Return each set of properties once, with the headings that have it."""
+    found: list[tuple[Mapping[str, object], list[str]]] = []
+    for heading, properties in columns:
+        for known, headings in found:
+            if known == properties:
+                headings.append(heading)
+                break
+        else:
+            found.append((properties, [heading]))
+    return [(properties, headings) for properties, headings in found if properties]
+
+
+def _properties(properties: Mapping[str, object]) -> list[model.DynamicConfigValue]:
+    return [
+        model.DynamicConfigValue(id_val=name, value=value)
+        for name, value in properties.items()
+    ]

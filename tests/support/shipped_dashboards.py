@@ -15,7 +15,7 @@ DASHBOARDS: dict[str, dict[str, Any]] = {
     file.stem: json.loads(file.read_text("utf-8"))
     for file in sorted(FOLDER.glob("*.json"))
 }
-ALL_VALUES = ".+"
+ALL_VALUES = ".*"
 
 VariableValues: TypeAlias = Mapping[str, str]
 """The value of each variable, as it is written in a query."""
@@ -57,10 +57,23 @@ def queries(board: str) -> Iterator[Query]:
             )
 
 
-def variables(board: str) -> dict[str, dict[str, Any]]:
-    """Return the variables of a dashboard that are queries, by their names."""
+def variables(board: str, kind: str = "query") -> dict[str, dict[str, Any]]:
+    """Return the variables of a dashboard that are of a kind, by their names."""
     found = DASHBOARDS[board]["templating"]["list"]
-    return {one["name"]: one for one in found if one["type"] == "query"}
+    return {one["name"]: one for one in found if one["type"] == kind}
+
+
+def mappings(board: str, panel: str, column: str) -> dict[str, dict[str, str]]:
+    """Return as what a column of a table shows values: text and colour."""
+    (found,) = (one for one in panels(board) if one["title"] == panel)
+    (options,) = (
+        prop["value"][0]["options"]
+        for override in found["fieldConfig"]["overrides"]
+        for prop in override["properties"]
+        if prop["id"] == "mappings"
+        and re.fullmatch(override["matcher"]["options"], column)
+    )
+    return dict(options)
 
 
 def substituted(expression: str, values: VariableValues) -> str:

@@ -11,6 +11,7 @@ _SCOPE = Scope(matchers='panel=~"$panel"')
 _WHERE = "{{instance}} {{panel}}"
 
 _LOADED = "onapp_exporter_config_last_reload_success_timestamp_seconds"
+_YES_NO = {1: ("yes", "green"), 0: ("no", "red")}
 _EXPORTERS = style.rows(
     "Exporters",
     "Which exporters run: version, share of the servers, and whether the last load of "
@@ -21,7 +22,7 @@ _EXPORTERS = style.rows(
         select("onapp_exporter_shard_info"),
         select("onapp_exporter_config_last_reload_successful"),
         f"time() - {select(_LOADED)}",
-        f"count without (panel, vm_id) ({_SCOPE.series('onapp_vm_poll_success')})",
+        f"sum without (panel, state) ({_SCOPE.series('onapp_panel_servers')})",
     ],
     {
         "job": ("Job", {}),
@@ -30,15 +31,9 @@ _EXPORTERS = style.rows(
         "shard": ("Shard", {}),
         "total_shards": ("Shards", {}),
         "A": ("Running for", {"unit": "s", "decimals": 1}),
-        "D": (
-            "Configuration loaded",
-            {
-                "mappings": style.texts({1: ("yes", "green"), 0: ("no", "red")}),
-                "custom.cellOptions": {"type": "color-background", "mode": "basic"},
-            },
-        ),
+        "D": ("Configuration loaded", style.backgrounds(_YES_NO)),
         "E": ("Last loaded", {"unit": "s", "decimals": 1}),
-        "F": ("Servers", {"unit": "none"}),
+        "F": ("Servers", {}),
     },
 )
 
@@ -47,20 +42,6 @@ _ANSWERS = style.timeline(
     "Whether each panel answers each exporter: version, inventory and account.",
     {_WHERE: _SCOPE.series("onapp_up")},
     {1: ("answers", "green"), 0: ("does not", "red")},
-)
-_AGE = style.graph(
-    "Age of the data",
-    "For how long servers have not been read: the one that is oldest, and the median. "
-    "Up to the poll's interval is as it should be; what is older than poll.max_age is "
-    "no longer shown.",
-    {
-        f"{_WHERE}: oldest": "max without (vm_id) (time() - "
-        f"{_SCOPE.series('onapp_vm_last_poll_success_timestamp_seconds')})",
-        f"{_WHERE}: median": "quantile without (vm_id) (0.5, time() - "
-        f"{_SCOPE.series('onapp_vm_last_poll_success_timestamp_seconds')})",
-        f"{_WHERE}: interval": _SCOPE.series("onapp_poll_interval_seconds"),
-    },
-    unit="s",
 )
 _LAG = style.graph(
     "Poll lag",
@@ -79,6 +60,12 @@ _COLLECTORS = style.timeline(
     "permission, or the panel is too old for it.",
     {f"{_WHERE} {{{{collector}}}}": _SCOPE.series("onapp_collector_success")},
     {1: ("works", "green"), 0: ("fails", "red")},
+)
+_TOOK = style.graph(
+    "Durations of collectors",
+    "How long each collector took the last time.",
+    {f"{_WHERE} {{{{collector}}}}": _SCOPE.series("onapp_collector_duration_seconds")},
+    unit="s",
 )
 _SKEW = style.graph(
     "Clock skew",
@@ -143,12 +130,6 @@ _MEMORY = style.graph(
     {"{{instance}}": select("process_resident_memory_bytes")},
     unit="bytes",
 )
-_SCRAPES = style.graph(
-    "Scrapes",
-    "How long Prometheus takes to scrape each exporter.",
-    {"{{instance}}": select("scrape_duration_seconds")},
-    unit="s",
-)
 _SERIES = style.graph(
     "Series",
     "How many series each exporter has: what it costs Prometheus.",
@@ -166,15 +147,18 @@ def board() -> Dashboard:
         [frame.panels()],
         [
             ("Does it know what it should?", [(_EXPORTERS, 24, 5)]),
-            ("Is it fresh?", [(_ANSWERS, 8, 8), (_AGE, 8, 8), (_LAG, 8, 8)]),
-            ("Is anything missing?", [(_COLLECTORS, 16, 8), (_SKEW, 8, 8)]),
+            ("Is it fresh?", [(_ANSWERS, 12, 8), (_LAG, 12, 8)]),
+            (
+                "Is anything missing?",
+                [(_COLLECTORS, 8, 8), (_TOOK, 8, 8), (_SKEW, 8, 8)],
+            ),
             (
                 "How are the panels?",
                 [(_LATENCY, 8, 9), (_REQUESTS, 8, 9), (_ERRORS, 8, 9)],
             ),
             (
                 "What does it cost?",
-                [(_CPU, 6, 7), (_MEMORY, 6, 7), (_SCRAPES, 6, 7), (_SERIES, 6, 7)],
+                [(_CPU, 8, 7), (_MEMORY, 8, 7), (_SERIES, 8, 7)],
             ),
         ],
         since="now-6h",
