@@ -83,7 +83,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(
-    program: str, file: Path, *flags: str
+    program: str, file: Path, *flags: str, seconds: float = _LONGEST_SECONDS
 ) -> AsyncIterator[Prometheus]:
     """Start this Prometheus with this configuration; it is gone afterwards.
 
@@ -98,7 +98,7 @@ async def prometheus(
         "--log.format=json",
         *flags,
     )
-    async with _process(log, program, *arguments) as session:
+    async with _process(log, program, *arguments, seconds=seconds) as session:
         yield Prometheus(port, session, log)
 
 
@@ -122,7 +122,7 @@ async def alertmanager(file: Path, port: int) -> AsyncIterator[aiohttp.ClientSes
 
 @asynccontextmanager
 async def _process(
-    log: Path, program: str, *arguments: str
+    log: Path, program: str, *arguments: str, seconds: float = _LONGEST_SECONDS
 ) -> AsyncIterator[aiohttp.ClientSession]:
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -130,7 +130,7 @@ async def _process(
         )
     try:
         async with (
-            asyncio.timeout(_LONGEST_SECONDS),
+            asyncio.timeout(seconds),
             aiohttp.ClientSession() as session,
         ):
             yield session
