@@ -200,13 +200,13 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(
     await panel.start("127.0.0.1", 0)
     server = panel.cloud.servers[1]
     receiver = Receiver()
-    awaited = "target:onapp_backup_awaited:since_timestamp_seconds"
+    judged = 'onapp_state_start_timestamp_seconds{state="very_stale"}'
     try:
         async with (
             receiver.listening(),
             _alerting(panel, receiver, prometheus_program, tmp_path) as started,
         ):
-            await _until(started, awaited, lambda found: len(found) == 3)
+            await _until(started, judged, lambda found: len(found) == 3)
             healthy = await started.query("ALERTS")
             _lose_backups(panel, server)
             (broken,) = await receiver.has(1)
@@ -240,8 +240,6 @@ async def test_a_lost_backup_is_told_once_and_its_return_too(
         "vm_id": str(server.id),
         "target_type": "Disk",
         "target_id": str(panel.cloud.disks_of(server.id)[0].id),
-        "label": server.label,
-        "hostname": server.hostname,
     }
     assert server.label in alert["annotations"]["description"]
     assert (ROOT / "docs" / page).is_file()
