@@ -27,13 +27,11 @@ from structlog.testing import capture_logs
 
 from exporter.app import Exporter
 from exporter.commands.findings import StepStatus
-from exporter.commands.once import FILE_METRICS, poll_once
+from exporter.commands.once import FILE_METRICS, MOVING_METRICS, poll_once
 from exporter.commands.output import check_writable, replace_file
 from exporter.commands.report import Progress
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import SimulatedCloud
-from exporter.metrics import FAMILIES
-from exporter.metrics.family import AgeFamily
 from exporter.model.selection import Shard
 
 DAY = 86_400.0
@@ -120,10 +118,9 @@ async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -
         }
         return {name for name in found if not name.startswith(of_a_process)}
 
-    ages = {f.name for f in FAMILIES if isinstance(f, AgeFamily)}
     assert status == "ok"
     assert names(once.text) == {
-        name for name in names(served) if name.partition("[")[0] not in ages
+        name for name in names(served) if name.partition("[")[0] not in MOVING_METRICS
     }
     assert len(series(once.text, "onapp_schedule_status", status="enabled")) == 12
     assert series(once.text, "onapp_backup_server_backups")
@@ -381,7 +378,9 @@ async def test_standard_output_is_the_exposition_and_nothing_else(
     assert series(text, "onapp_up") == {"panel=127.0.0.1": 1}
     assert len(series(text, "onapp_vm_poll_success")) == 12
     assert "process_cpu_seconds_total" in text
-    assert "onapp_backup_age_seconds" in text
+    assert "onapp_backup_built_timestamp_seconds" in text
+    assert not series(text, "onapp_backup_age_seconds")
+    assert not series(text, "onapp_vm_state")
 
 
 async def test_a_file_is_written_and_the_status_tells_how_it_went(
