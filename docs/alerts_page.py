@@ -32,8 +32,8 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
 
 They need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
 `scrape_interval` must stay below five minutes, as for every rule: a longer one lets
-series vanish between scrapes. `critical` is for somebody to be called, `warning` for the
-next working day. The annotation `runbook_url` leads to one of the pages below;
+series vanish between scrapes. `critical` is for somebody to be called, `warning` for
+the next working day. The annotation `runbook_url` leads to one of the pages below;
 `make runbooks URL=https://…` lets all of them lead to where you keep these pages.
 
 ## How they work
@@ -45,39 +45,40 @@ show the same judgement, so there is nothing that they could say differently; on
 OnAppBackupSizeAnomaly, OnAppInventoryShrank and the growth of a backup server need
 history that Prometheus alone has.
 
-- **Waiting.** Moments follow from facts with the panel's own timestamps: a restart of the
-  exporter, a lost scrape or a rename starts no wait again. `for` is five minutes, and
-  `keep_firing_for` bridges gaps of fifteen. What has no moment, such as a collector that
-  fails, is looked at over a window.
+- **Waiting.** Moments follow from facts with the panel's own timestamps: a restart of
+  the exporter, a lost scrape or a rename starts no wait again. `for` is five minutes,
+  and `keep_firing_for` bridges gaps of fifteen. What has no moment, such as a collector
+  that fails, is looked at over a window.
 - **Labels.** `panel`, and what is affected: `vm_id`, `target_type`, `target_id`,
   `schedule_id`, `backup_server_id`, and every label that you add, such as `cluster`.
-  Names are no labels: the description asks for them when the alert is evaluated, so that
-  a rename neither ends nor doubles an alert. It finds a server only by all labels of
-  the alert; another cluster's name never shows. Where a ruler does not support the
+  Names are no labels: the description asks for them when the alert is evaluated, so
+  that a rename neither ends nor doubles an alert. It finds a server only by all labels
+  of the alert; another cluster's name never shows. Where a ruler does not support the
   template function `query`, it shows an error in place of the description: find the
   server by its number on the exporter's page `/server?panel=…&vm_id=…`.
-- **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated away,
-  every other label stays. So replicas must share the rest, `job` above all, and raise one
-  alert; clouds that differ in `job`, `panel` or a label of yours are never mixed. Of two
-  replicas the one that knows better counts: the later moment, the newer success.
+- **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated
+  away, every other label stays. So replicas must share the rest, `job` above all, and
+  raise one alert; clouds that differ in `job`, `panel` or a label of yours are never
+  mixed. Of two replicas the one that knows better counts: the later moment, the newer
+  success.
 - **What is too old is reported as that.** Moments made from backups go after
   `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before.
 - **Suspended servers** raise no alert about their backups.
 - **Servers that need no backups** (`onapp_vm_backup_required` 0) are not unprotected.
 
-Details of single backups (`detail.backups`) are not needed. That the alerts report every
-problem in time, and nothing else, is shown over weeks of simulated clouds:
+Details of single backups (`detail.backups`) are not needed. That the alerts report
+every problem in time, and nothing else, is shown over weeks of simulated clouds:
 [fidelity.md](fidelity.md).
 
 ## Two replicas
 
 Run two exporters with the same configuration and the same `job`, and let Prometheus
-scrape both. Each polls the panel on its own, so the panel answers twice as many requests,
-and both use the same account: a panel that locks an account after some wrong logins
-counts those of both. Each stops after one refused login and tries the same credentials
-again after ten minutes at the earliest, so two replicas make two wrong logins, then at
-most twelve an hour; raise the panel's limit above that, or give each replica an account
-of its own. Change the secret file of both at once.
+scrape both. Each polls the panel on its own, so the panel answers twice as many
+requests, and both use the same account: a panel that locks an account after some wrong
+logins counts those of both. Each stops after one refused login and tries the same
+credentials again after ten minutes at the earliest, so two replicas make two wrong
+logins, then at most twelve an hour; raise the panel's limit above that, or give each
+replica an account of its own. Change the secret file of both at once.
 
 ## Route by customer
 
