@@ -42,8 +42,14 @@ _REFUSED = alert("OnAppPanelUnauthorized", "critical")
 _UNPROTECTED = alert("OnAppServerUnprotected", "critical", vm_id="1")
 _LAST = {"job": "last", "panel": "last"}
 _EXPORTER_DOWN = alert("OnAppExporterDown", "critical")
-_SHARD_DOWN = alert("OnAppExporterDown", "critical", shard="0", total_shards="2")
-_SHARD_UNSEEN = _SHARD_DOWN | {"shard": "unseen"}
+_SHARD_DOWN = alert("OnAppExporterDown", "critical", shard="missing")
+_FLAPPING = alert("OnAppExporterFlapping", instance="x")
+_UNREAD = alert("OnAppBackupDataOld", "critical")
+_FAILED_ROW_GONE = alert("OnAppBackupFailed", vm_id="1")
+_DISK = of_target("OnAppDiskUnprotected")
+_UNSCHEDULED = of_target("OnAppScheduleDisabled")
+_FAILING = of_target("OnAppScheduleFailing", schedule_id="7")
+_NO_SERVERS, _SHRANK = alert("OnAppNoServers"), alert("OnAppInventoryShrank")
 
 PROBLEMS: dict[str, tuple[list[Labels], list[Labels]]] = {
     "too old, then much too old": ([_VERY_STALE, _STALE], [_VERY_STALE]),
@@ -51,6 +57,19 @@ PROBLEMS: dict[str, tuple[list[Labels], list[Labels]]] = {
     "stuck long": ([_STUCK_LONG, _STUCK, _VERY_STALE, _STALE], [_STUCK_LONG]),
     "failed": ([_FAILED, _STALE], [_FAILED]),
     "failed too often": ([_GIVEN_UP, _FAILED, _VERY_STALE, _STALE], [_GIVEN_UP]),
+    "failed, and the row is gone": (
+        [_FAILED_ROW_GONE, _FAILING, _STALE],
+        [_FAILED_ROW_GONE],
+    ),
+    "failed for long, and the row is gone": (
+        [_VERY_STALE, _FAILED_ROW_GONE, _STALE],
+        [_VERY_STALE],
+    ),
+    "failing": ([_FAILING, _STALE], [_FAILING]),
+    "failing, and failed": ([_FAILED, _FAILING, _STALE], [_FAILED]),
+    "unscheduled": ([_UNSCHEDULED, _STALE], [_UNSCHEDULED]),
+    "a disk without a backup": ([_DISK, _FAILED, _STALE, _UNSCHEDULED], [_DISK]),
+    "no servers": ([_NO_SERVERS, _SHRANK], [_NO_SERVERS]),
     "overdue": ([_OVERDUE, _STALE], [_OVERDUE]),
     "overdue for long": ([_OVERDUE, _VERY_STALE, _STALE], [_VERY_STALE]),
     "no backup at all": ([_UNPROTECTED, _STUCK_LONG, _FAILED, _STALE], [_UNPROTECTED]),
@@ -144,10 +163,11 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
 ) -> None:
     """The other shards still know what they say."""
     all_down, shard_down = {"job": "a"}, {"job": "b"}
-    replica = alert("OnAppExporterDown", instance="x", shard="0")
+    replica = alert("OnAppExporterDown", instance="x")
+    below = (_DOWN, _STALE, replica, _FLAPPING)
     sent = [
-        *(labels | all_down for labels in (_EXPORTER_DOWN, _DOWN, _STALE, replica)),
-        *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
+        *(labels | all_down for labels in (_EXPORTER_DOWN, *below)),
+        *(labels | shard_down for labels in (_SHARD_DOWN, _UNREAD, replica, _STALE)),
     ]
     async with alerting(tmp_path) as started:
         reported = await started.reported(sent)
@@ -155,7 +175,7 @@ async def test_an_exporter_that_is_down_silences_its_job_a_shard_nothing(
     assert _lines(
         [
             _EXPORTER_DOWN | all_down,
-            *(labels | shard_down for labels in (_SHARD_DOWN, _SHARD_UNSEEN, _STALE)),
+            *(labels | shard_down for labels in (_SHARD_DOWN, _STALE)),
         ]
     ) == _lines(reported)
 
