@@ -45,9 +45,9 @@ not change: other servers, other collectors and other panels go on as ever.
   interval or five minutes, but asks for a refused collector (403, 404, 422), and for
   recovery points that have failed several times, again within an hour, and tries
   refused credentials (401) when the secret changes, or after ten minutes to an hour.
-- **After a restart** failed backups are found again in the last ten pages (1 000 rows) of
-  the transaction log, and in the own log of servers with unbuilt backups; older ones are
-  unknown.
+- **After a restart** failed backups are found again in the last ten pages (1 000 rows)
+  of the transaction log, and in the own log of servers with unbuilt backups; older ones
+  are unknown.
 
 What is said of longer than `max_age` is tested with some faults of each kind, all else
 with every fault.

@@ -17,8 +17,14 @@ from fault_matrix.rules import (
     Rule,
     absent,
     as_its_disk,
+    as_long_after_success,
+    as_many_as_in_that_state,
     at_most,
     between,
+    in_state,
+    judged_as_before,
+    judged_as_before_or_now,
+    judged_as_now,
     kept,
     lower_or_absent,
     may_rise,
@@ -30,6 +36,7 @@ from fault_matrix.rules import (
     rises,
     same_as_reference,
     since_the_fault,
+    too_old_after_its_last_read,
 )
 
 PANEL = "everything"
@@ -107,8 +114,11 @@ ALWAYS = (
     Rule("process_|python_", lambda *_: True),
     # Compared by other means: with what the panel has answered.
     Rule("onapp_api_(requests_total|request_duration_seconds)", lambda *_: True),
+    Rule("onapp_collector_duration_seconds", at_most(3 * TIMEOUT_SECONDS)),
+    Rule("onapp_panel_servers", as_many_as_in_that_state),
+    Rule(r'onapp_state_start_.*state="data_old"', too_old_after_its_last_read),
 )
-"""What differs between any two runs."""
+"""What differs between any two runs, or follows from the rest of a scrape."""
 
 # The panel's header is cut to seconds: the rest of the last one is left over.
 IN_STEP = Rule("onapp_panel_clock_skew_seconds", near(0.0))
@@ -121,14 +131,17 @@ AFTER = (
 
 _CP = r'\{panel="cp",'
 _BACKUPS = (
-    r"onapp_(backup_(?!server)\w+|target_\w+|vm_backups|vm_backup_size_bytes"
-    r"|vm_last_success_timestamp_seconds|recovery_point_\w+)" + _CP
+    r"onapp_(backup_(?!server)\w+|target_(?!schedules|expected)\w+|vm_backups"
+    r"|vm_backup_size_bytes|vm_backup_in_time|vm_last_success_timestamp_seconds"
+    r"|state_start_\w+|recovery_point_\w+)" + _CP
 )
-_NEW_DISK = r"onapp_target_\w+\{.*target_id=\"104\""
+_NEW_DISK = r"onapp_(target|state_start)_\w+\{.*target_id=\"104\""
+_STATE = "onapp_vm_state"
+_NO_INTERVAL = Rule(_STATE + r'.*vm_id="[23]"', in_state("interval_unknown"))
 
 
 def _collector(name: str, outcome: Outcome) -> Rule:
-    return Rule(rf'onapp_collector_success{_CP}collector="{name}"', outcome)
+    return Rule(rf'onapp_collector_success{_CP}shard="0",collector="{name}"', outcome)
 
 
 def _up(value: str) -> Rule:
@@ -156,8 +169,10 @@ _ASKED_ELSE = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
 _SCHEDULES_GONE = (
     _collector("schedules", one_of("0")),
     Rule("onapp_schedule_", absent),
-    Rule("onapp_target_expected_interval_", absent),
-    _of("2", "onapp_vm_backup_required" + _CP, absent),
+    Rule("onapp_target_(schedules|expected_interval_)", absent),
+    Rule('onapp_state_start_.*(_stale|"stale|schedule_failing)"', absent),
+    _NO_INTERVAL,
+    _of("2", "onapp_vm_backup_(required|in_time)" + _CP, absent),
 )
 
 _FAILED: Mapping[str, Expectation] = {
@@ -185,11 +200,13 @@ _FAILED: Mapping[str, Expectation] = {
         ),
     ),
     "one server": Expectation(
-        "its `onapp_vm_poll_success` 0 and its last good values; "
+        "its `onapp_vm_poll_success` 0 and its last good values, its state at least "
+        "`poll_failing`, later `data_old`; "
         '`onapp_collector_success{collector="backups"}` 0; no other server is touched',
         (
             *_ONE_NOT_READ,
             Rule(_NEW_DISK, same_as_reference),
+            Rule(_STATE, judged_as_now),
             _of("1", _BACKUPS, kept),
             Rule(_ON.format("backups", 1), one_of("5")),
             Rule(_ON.format("used_bytes", 1), one_of(str(5 * 2**30))),
@@ -199,6 +216,7 @@ _FAILED: Mapping[str, Expectation] = {
         (
             *_ONE_NOT_READ,
             _of("1", _BACKUPS, absent),
+            _of("1", _STATE + _CP, judged_as_before),
             Rule(_ON.format("backups", 1), one_of("3")),
             Rule(_ON.format("used_bytes", 1), one_of(str(3 * 2**30))),
         ),
@@ -208,6 +226,8 @@ _FAILED: Mapping[str, Expectation] = {
         (
             *_NOT_READ,
             Rule(_NEW_DISK, same_as_reference),
+            Rule(_STATE, judged_as_now),
+            Rule('onapp_state_start_.*"schedule_failing"', as_long_after_success),
             Rule(_BACKUPS, kept),
             Rule(r"onapp_backup_server_(backups|used_bytes)", kept),
             _ASKED_ELSE,
@@ -216,6 +236,7 @@ _FAILED: Mapping[str, Expectation] = {
         (
             *_NOT_READ,
             Rule(_BACKUPS, absent),
+            Rule(_STATE, judged_as_before),
             Rule(_ON.format("(backups|used_bytes)", "none"), absent),
             Rule(r"onapp_backup_server_(backups|used_bytes)", one_of("0")),
             _ASKED_ELSE,
@@ -224,17 +245,30 @@ _FAILED: Mapping[str, Expectation] = {
     "schedules": Expectation(
         '`onapp_collector_success{collector="schedules"}` 0; schedules stay as they '
         "were",
-        (_collector("schedules", one_of("0")), Rule("onapp_schedule_", kept)),
-        "`onapp_schedule_*`, expected intervals and the states made from them are gone; "
-        "`onapp_vm_backup_required` is absent where nothing else tells",
+        (
+            _collector("schedules", one_of("0")),
+            Rule("onapp_schedule_", kept),
+            Rule('onapp_state_start_.*"schedule_failing"', kept),
+        ),
+        "schedules, expected intervals and the states made from them are gone; "
+        "servers are `interval_unknown`, and `onapp_vm_backup_required` is absent, "
+        "where nothing else tells",
         _SCHEDULES_GONE,
     ),
     "disks": Expectation(
         '`onapp_collector_success{collector="schedules"}` 0; targets stay as they were',
-        (_collector("schedules", one_of("0")), Rule(_NEW_DISK, absent)),
+        (
+            _collector("schedules", one_of("0")),
+            Rule(_NEW_DISK, absent),
+            Rule(_STATE, judged_as_before),
+        ),
         "disks without any backup are no targets; schedules of disks are tied to their "
         "servers by backups",
-        (_collector("schedules", one_of("0")), Rule(_NEW_DISK, absent)),
+        (
+            _collector("schedules", one_of("0")),
+            Rule(_NEW_DISK, absent),
+            Rule(_STATE, judged_as_before),
+        ),
     ),
     "transactions": Expectation(
         '`onapp_collector_success{collector="transactions"}` 0; nothing is counted',
@@ -286,6 +320,7 @@ _FAILED: Mapping[str, Expectation] = {
             Rule("onapp_vm_poll_success", one_of("0", "1")),
             Rule("onapp_poll_lag_seconds", since_the_fault),
             IN_STEP,
+            Rule(_STATE, judged_as_before),
             Rule("onapp_", kept),
         ),
         "`onapp_vm_poll_success` 0; all is gone but what the inventory says of "
@@ -296,8 +331,10 @@ _FAILED: Mapping[str, Expectation] = {
             Rule("onapp_vm_poll_success", one_of("0")),
             Rule("onapp_poll_lag_seconds", since_the_fault),
             IN_STEP,
+            Rule(_STATE, judged_as_before),
             Rule("onapp_transactions_total", kept),
             Rule(_BACKUPS, absent),
+            Rule("onapp_target_(schedules|expected_interval_)", absent),
             Rule("onapp_(backup_server|transactions|schedule)_", absent),
             Rule("onapp_vm_backup_required", absent),
             Rule("onapp_", kept),
@@ -334,6 +371,7 @@ _WAITING = {
             Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
             Rule("onapp_backup_server_(backups|used_bytes)", between),
             _LATE,
+            Rule(_STATE, judged_as_before_or_now),
             Rule("onapp_", old_or_new),
         ),
         "what could not be read in time is gone",
@@ -347,6 +385,7 @@ _WAITING = {
             Rule("onapp_backup_server_(backups|used_bytes)", lower_or_absent),
             _LATE,
             IN_STEP,
+            Rule(_STATE, judged_as_before_or_now),
             Rule("onapp_", new_or_absent),
         ),
     ),
@@ -355,15 +394,17 @@ _WAITING = {
         (
             *_FAILED["schedules"].short,
             Rule(_NEW_DISK, absent),
+            Rule(_STATE, judged_as_before),
             _TIMES,
             _ASKED_ELSE,
             _LATE,
         ),
         _FAILED["schedules"].long_text,
         (
-            *(rule for rule in _SCHEDULES_GONE if "backup_required" not in rule.series),
-            Rule("onapp_vm_backup_required", absent),
+            *(rule for rule in _SCHEDULES_GONE if rule is not _NO_INTERVAL),
+            Rule("onapp_vm_backup_(required|in_time)", absent),
             Rule(_NEW_DISK, absent),
+            Rule(_STATE, in_state("interval_unknown")),
             _TIMES,
             _ASKED_ELSE,
             _LATE,
@@ -385,9 +426,12 @@ _REFUSED = {
 }
 
 _LEFT_ALONE = Expectation(
-    "`onapp_up` 0: nothing is sent any more, and all values stay as they were",
+    "`onapp_panel_credentials_refused` 1, `onapp_up` 0: nothing is sent any more, and "
+    "all values stay as they were",
     (
         _up("0"),
+        Rule("onapp_panel_credentials_refused", one_of("1")),
+        Rule(_STATE, judged_as_before_or_now),
         _collector(r"\w+", one_of("0", "1")),
         Rule("onapp_vm_poll_success", one_of("0", "1")),
         Rule("onapp_poll_lag_seconds", since_the_fault),
@@ -403,6 +447,8 @@ _LEFT_ALONE = Expectation(
     "and what counts",
     (
         _up("0"),
+        Rule("onapp_panel_credentials_refused", one_of("1")),
+        Rule(_STATE, judged_as_before),
         _collector(r"\w+", one_of("0", "1")),
         Rule("onapp_vm_poll_success", one_of("0")),
         Rule("onapp_poll_lag_seconds", since_the_fault),
@@ -411,6 +457,7 @@ _LEFT_ALONE = Expectation(
         IN_STEP,
         Rule("onapp_transactions_total", old_or_new),
         Rule(_BACKUPS, absent),
+        Rule("onapp_target_(schedules|expected_interval_)", absent),
         Rule("onapp_(backup_server|transactions|schedule)_", absent),
         Rule("onapp_vm_backup_required", absent),
         Rule("onapp_", old_or_new),

@@ -15,13 +15,15 @@ from faults import Fault
 from harness import NOW
 
 from exporter.demo.panel.encoding import Fields, Timestamp
-from fault_matrix.cloud import DAY, GIB
+from fault_matrix.cloud import DAY, GIB, HOUR
 from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (
     Rule,
     absent,
     as_its_disk,
+    as_long_after_success,
     copy_of,
+    in_state,
     kept,
     may_rise,
     one_of,
@@ -38,6 +40,11 @@ _NEWEST = {1: 1008, 2: 1009, 3: 1010}
 _POINTS = ((1, 9004), (2, 9002), (3, 9003))
 """The newest recovery point of each."""
 _SERVERS = {"one server": (1,), "every server": (1, 2, 3)}
+
+_OF_A_SHARD = re.compile(
+    "onapp_(collector_|transactions_|backup_server_(backups|used_bytes))"
+)
+"""Families whose value is one shard's."""
 
 Rules = tuple[Rule, ...]
 
@@ -92,8 +99,9 @@ def _expected(
 def _is(family: str, labels: str, value: object) -> Rule:
     """Return the rule that series have this value; None: that they are absent."""
     outcome = absent if value is None else one_of(str(value))
-    comma = "," if labels else ""
-    return Rule(re.escape(f'{family}{{panel="cp"{comma}{labels}'), outcome)
+    shard = 'shard="0"' if _OF_A_SHARD.match(family) else ""
+    given = ",".join(filter(None, ('panel="cp"', shard, labels)))
+    return Rule(re.escape(f"{family}{{{given}"), outcome)
 
 
 def _each(
@@ -193,13 +201,19 @@ def _big() -> HostileContent:
             "inventory": (
                 like("onapp_vm_(?:info|suspended|created)", "vm_id", 3),
                 _is("onapp_vm_poll_success", vm, 0),
+                Rule(f"onapp_vm_state.*{vm}", in_state("poll_failing")),
                 _is("onapp_panel_virtual_machines", "", 4),
                 _is("onapp_collector_success", 'collector="backups"', 0),
                 Rule('onapp_api_errors_total.*"not_found",resource="backups"', rises),
             ),
             **_each(one_more, sums),
-            "schedules": (like("onapp_schedule_", "schedule_id", 503),),
+            "schedules": (
+                like("onapp_schedule_", "schedule_id", 503),
+                like("onapp_state_start_", "schedule_id", 503),
+                _is("onapp_target_schedules", f'{_target(3)},status="enabled"', 2),
+            ),
             "disks": (
+                like("onapp_state_start_", "target_id", 104),
                 _is("onapp_target_backups", target, 0),
                 _is("onapp_target_locked_backups", target, 0),
                 _is("onapp_target_marked_for_delete_backups", target, 0),
@@ -310,9 +324,16 @@ def _dates(year: int, date: str) -> HostileContent:
         return (
             *(_is(f"onapp_backup_{what}", newest, None) for what in dated),
             _is("onapp_target_last_success_timestamp_seconds", _target(server), before),
+            Rule(
+                rf'onapp_state_start_.*{_target(server)}.*state="(very_)?stale"', kept
+            ),
             *(
                 # What it had overtaken is pending again.
-                (Rule('onapp_target_oldest_pending.*vm_id="3"', kept),)
+                (
+                    Rule('onapp_target_oldest_pending.*vm_id="3"', kept),
+                    Rule('onapp_state_start_.*state="stuck', kept),
+                    Rule('onapp_state_start_.*_failing"', as_long_after_success),
+                )
                 if server == 3
                 else ()
             ),
@@ -335,6 +356,16 @@ def _dates(year: int, date: str) -> HostileContent:
     rules: dict[str, Rules] = {
         "inventory": (_is("onapp_vm_created_timestamp_seconds", 'vm_id="3"', None),),
         **_each(unknown),
+        "disks": (
+            _is(
+                "onapp_state_start_timestamp_seconds",
+                'vm_id="1",target_type="Disk",target_id="104",schedule_id="",'
+                'state="disk_unprotected"',
+                int(NOW - 30 * DAY + 26 * HOUR),
+            ),
+            _is("onapp_vm_backup_in_time", 'vm_id="1"', 0),
+            Rule('onapp_vm_state.*vm_id="1"', in_state("disk_unprotected")),
+        ),
         "schedules": (
             _is(
                 "onapp_schedule_next_start_timestamp_seconds",
@@ -363,7 +394,8 @@ def _dates(year: int, date: str) -> HostileContent:
         **dict.fromkeys(_LISTS, absent),
         **dict.fromkeys(_SERVERS, f"{absent}: the backup before is the last success"),
         "recovery_points": f"{absent}: it counts no longer as the last success",
-        **dict.fromkeys(("disks", "backup_servers"), "nothing changes: it is not used"),
+        "disks": f"{absent}: a new disk is taken to be as old as its server",
+        "backup_servers": "nothing changes: it is not used",
         "transactions": "it counts all the same",
         PANEL: ALL,
     }

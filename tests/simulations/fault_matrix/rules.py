@@ -7,9 +7,17 @@ rule that matches counts; a series without one must be as in the reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+
+from exporter.health.conditions import (
+    DATA_OLD,
+    FINE,
+    POLL_FAILING,
+    SERVER_CONDITION_RANK,
+)
 
 Scrape = Mapping[str, str]
 """Each series of a scrape with its value, as written."""
@@ -27,6 +35,8 @@ class Observation:
     """The scrape at the beginning of the fault."""
     reference: Scrape
     """The scrape of the same moment without a fault."""
+    found: Scrape
+    """The scrape itself."""
     now: float
     elapsed: float
     """Seconds since the fault began."""
@@ -38,6 +48,17 @@ DISK_LAST_SUCCESS = (
     'onapp_target_last_success_timestamp_seconds{panel="cp",vm_id="1"'
     ',target_type="Disk",target_id="101"}'
 )
+
+_ROUNDING_SECONDS = 1e-3
+_READ = 'onapp_vm_poll_success{{panel="cp",vm_id="{}"}}'
+_READ_AT = 'onapp_vm_last_poll_success_timestamp_seconds{{panel="cp",vm_id="{}"}}'
+_OLD_AT = (
+    'onapp_state_start_timestamp_seconds{{panel="cp",vm_id="{}",target_type="",'
+    'target_id="",schedule_id="",state="data_old"}}'
+)
+_INTERVAL = 'onapp_poll_interval_seconds{panel="cp",shard="0"}'
+_RANK = {each.key: rank for each, rank in SERVER_CONDITION_RANK.items()}
+_SEVERITY = {each.key: each.severity for each in SERVER_CONDITION_RANK}
 
 Outcome = Callable[[str, str | None, Observation], bool]
 """Whether a series may have this value; None: be absent."""
@@ -161,9 +182,117 @@ def copy_of(series: str, of: str) -> Outcome:
     return outcome
 
 
+def in_state(state: str) -> Outcome:
+    """Return the outcome: this state and no other."""
+
+    def outcome(series: str, value: str | None, _moment: Observation) -> bool:
+        return (value == "1") == (_label("state", series) == state)
+
+    return outcome
+
+
+def judged_by(facts: Callable[[Observation], Scrape]) -> Outcome:
+    """Return the outcome: the state by these facts or of its reads, what is worse."""
+
+    def outcome(series: str, value: str | None, observation: Observation) -> bool:
+        vm_id, state = _state_of(series)
+        known = {_states(facts(observation)).get(vm_id, FINE.key)}
+        if observation.found.get(_READ.format(vm_id)) == "0":
+            old_at = float(observation.found[_OLD_AT.format(vm_id)])
+            too_old = old_at <= observation.now
+            known.add(DATA_OLD.key if too_old else POLL_FAILING.key)
+        return (value == "1") == (state == min(known, key=_RANK.__getitem__))
+
+    return outcome
+
+
+judged_as_before = judged_by(lambda observation: observation.before)
+judged_as_now = judged_by(lambda observation: observation.reference)
+
+
+def judged_as_before_or_now(
+    series: str, value: str | None, observation: Observation
+) -> bool:
+    """As judged by the old facts or by the new ones."""
+    return judged_as_before(series, value, observation) or judged_as_now(
+        series, value, observation
+    )
+
+
+def as_many_as_in_that_state(
+    series: str, value: str | None, observation: Observation
+) -> bool:
+    """Be the number of servers that have the state in the same scrape."""
+    states = Counter(_states(observation.found).values())
+    return value == str(states[_label("state", series)])
+
+
+def too_old_after_its_last_read(
+    series: str, value: str | None, observation: Observation
+) -> bool:
+    """Two intervals and twenty minutes after the last read, or else the first try."""
+    vm_id, found = _label("vm_id", series), observation.found
+    if value is None:
+        return _READ.format(vm_id) not in found
+    since = float(value) - 2 * float(found[_INTERVAL]) - 1200.0
+    read_at = found.get(_READ_AT.format(vm_id))
+    if read_at is None:
+        return 0 <= observation.now - since <= observation.elapsed
+    return abs(since - float(read_at)) < _ROUNDING_SECONDS
+
+
+def as_long_after_success(
+    series: str, value: str | None, observation: Observation
+) -> bool:
+    """As long after the last success of its target as without a fault."""
+    labels = re.search(r"\{(.*),schedule_id=", series)
+    assert labels is not None
+    success = f"onapp_target_last_success_timestamp_seconds{{{labels[1]}}}"
+    found, reference = observation.found, observation.reference
+    return value is not None and float(value) - float(found[success]) == float(
+        reference[series]
+    ) - float(reference[success])
+
+
+def judgement(observation: Observation) -> Iterator[str]:
+    """Yield the servers with no state, and those that a fault makes look better."""
+    states, before, reference = map(
+        _states, (observation.found, observation.before, observation.reference)
+    )
+    judged = Counter(vm_id for vm_id, _ in _judged(observation.found))
+    for series in observation.found:
+        if series.startswith("onapp_vm_poll_success"):
+            vm_id = _label("vm_id", series)
+            if judged[vm_id] != 1:
+                yield f"server {vm_id} has {judged[vm_id]} states"
+    for vm_id, state in states.items():
+        known = [each[vm_id] for each in (before, reference) if vm_id in each]
+        if known and _SEVERITY[state] < min(_SEVERITY[each] for each in known):
+            yield f"server {vm_id} is {state}, which is better than {known}"
+
+
 def as_its_disk(_series: str, value: str | None, observation: Observation) -> bool:
     """Be the last success of the first server's disk: nothing newer is known."""
     return value == observation.reference[DISK_LAST_SUCCESS]
+
+
+def _label(name: str, series: str) -> str:
+    found = re.search(rf'[{{,]{name}="([^"]*)"', series)
+    assert found is not None
+    return found[1]
+
+
+def _state_of(series: str) -> tuple[str, str]:
+    return _label("vm_id", series), _label("state", series)
+
+
+def _judged(scrape: Scrape) -> Iterator[tuple[str, str]]:
+    return (_state_of(each) for each in scrape if each.startswith("onapp_vm_state"))
+
+
+def _states(scrape: Scrape) -> dict[str, str]:
+    """Return the state of each server."""
+    return dict(_judged(scrape))
 
 
 def parse_scrape(text: str) -> dict[str, str]:
@@ -179,12 +308,10 @@ def comment_lines(text: str) -> set[str]:
     return {line for line in text.split("\n") if line.startswith("# ")}
 
 
-def differences(
-    found: Scrape, observation: Observation, rules: Iterable[Rule]
-) -> list[str]:
+def differences(observation: Observation, rules: Iterable[Rule]) -> list[str]:
     """Return the series that break a rule, and the rules that match no series."""
-    listed = tuple(rules)
-    wrong: list[str] = []
+    listed, found = tuple(rules), observation.found
+    wrong = list(judgement(observation))
     known = sorted(
         found.keys() | observation.reference.keys() | observation.before.keys()
     )

@@ -348,12 +348,12 @@ def wrong(
         observation = Observation(
             last if name == "after" else before,
             parse_scrape(reference[name].text),
+            parse_scrape(seen.text),
             seen.now,
             seen.elapsed,
             recent_seconds=2 * cell.timing.interval,
         )
-        found = parse_scrape(seen.text)
-        for what in differences(found, observation, (*ALWAYS, *rules[name], IN_STEP)):
+        for what in differences(observation, (*ALWAYS, *rules[name], IN_STEP)):
             yield f"{name}: {what}"
         if name in ("before", "after") and comment_lines(seen.text) != comment_lines(
             reference[name].text
