@@ -53,7 +53,6 @@ from .targets import (
     backup_required,
     complete_schedules,
     is_deleted_disk,
-    last_failed_at,
     latest,
     least,
     scheduled_targets,
@@ -211,14 +210,15 @@ def _server_moments(state: ServerState, summary: BackupSummary) -> Iterator[Mome
     at = _unprotected_at(state, summary)
     if at is not None:
         yield Moment(UNPROTECTED, at)
-    failed_at = last_failed_at(state)
-    if failed_at is None or any(map(_failed_since_success, summary.targets)):
+    failed_at = latest(
+        ended.failed_at
+        for ended in state.failed_backups
+        if ended.target is None and not ended.cancelled
+    )
+    if failed_at is None or failed_at <= (summary.last_success_at or -inf):
         return
-    if any(
-        ended.failed_at == failed_at and ended.target for ended in state.failed_backups
-    ):
-        return  # of a target
-    if failed_at > (summary.last_success_at or -inf):
+    # One problem is reported once.
+    if not any(_failed_since_success(t) for t in summary.targets if not t.obsolete):
         yield Moment(FAILED, failed_at)
 
 

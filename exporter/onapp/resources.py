@@ -27,6 +27,7 @@ from ..model.entities import (
     Target,
     Transaction,
 )
+from ..model.transaction_log import PENDING_STATUSES
 from .backups import Dates, Moment, Parsed, plausible, unix_seconds
 from .decode import RowDecoder
 
@@ -192,6 +193,7 @@ def _schedule(row: ScheduleRow, dates: Dates) -> Schedule:
         (at, run.status == _FAILED)
         for item in row.schedule_logs or ()
         if (run := item.schedule_log) is not None
+        and run.status not in PENDING_STATUSES
         and (at := dates.unix_seconds(run.created_at)) is not None
     )
     failed_runs = takewhile(itemgetter(1), reversed(runs[-_MAX_RUNS:]))

@@ -254,6 +254,9 @@ def test_a_failure_whose_row_is_unknown_is_the_servers() -> None:
     assert moments(judged(built(2), failed_backups=(failure,)))["failed", None] == -24
     recovered = judged(built(0.5), failed_backups=(failure,))
     assert ("failed", None) not in moments(recovered)
+    of_a_disk_that_is_gone = FailedBackup(7, TIME - HOUR, OTHER_DISK)
+    both = judged(built(2), failed_backups=(failure, of_a_disk_that_is_gone))
+    assert moments(both)["failed", None] == -24
 
 
 @pytest.mark.parametrize(

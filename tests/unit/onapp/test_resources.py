@@ -18,7 +18,8 @@ from exporter.onapp import resources
 
 RECORDED_SCHEDULE = b"""[{"schedule":{"target_id":78,"action":"autobackup",
 "updated_at":"2013-02-03T22:33:42Z","schedule_logs":[{"schedule_log":{"status":
-"failed","log_output":"","created_at":"2013-02-03T22:31:41Z","id":68}}],"duration":1,"start_at":
+"failed","log_output":"","created_at":"2013-02-03T22:31:41Z","id":68}},
+{"schedule_log":{"status":"running","created_at":"2013-02-03T23:31:41Z","id":69}}],"duration":1,"start_at":
 "2013-02-04T22:31:36Z","user_id":17,"period":"days","failure_count":0,"status":
 "disabled","target_type":"Disk","created_at":"2013-02-03T22:31:36Z","id":13,
 "params":null}}]"""
