@@ -148,6 +148,7 @@ class BackupQueue:
         run = self.runs.get(backup_id)
         if run is None:
             return
+        run.backup.updated_at = self._database.now
         self._close(run, "cancelled")
         self._log("backup cancelled", run)
         if run.schedule:

@@ -177,7 +177,7 @@ def _add_locked(builder: Builder) -> None:
     locked = builder.back_up_disks(builder.add_server("vault-locked", 3, gb=30))
 
     def lock() -> None:
-        cloud.backups_of(locked.id)[-1].locked = True
+        cloud.lock_backup(cloud.backups_of(locked.id)[-1].id)
 
     cloud.call_at(builder.until - 6.5 * DAY, lock)
 

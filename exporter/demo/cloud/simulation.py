@@ -106,10 +106,30 @@ class SimulatedCloud(Database):
             raise KeyError(target)
         return self.backup_queue.enqueue(server, target, None)
 
+    def retry(self, schedule_id: int) -> None:
+        """Start the backup of a schedule again, whenever its next start is."""
+        schedule = self.schedules[schedule_id]
+        server = self.owner_of(schedule.target)
+        if server is not None and schedule.current_backup_id is None:
+            self.backup_queue.enqueue(server, schedule.target, schedule)
+
+    def lock_backup(self, backup_id: int, *, locked: bool = True) -> None:
+        """Lock a backup, or unlock it; its row shows when that was."""
+        backup = self.backups[backup_id]
+        backup.locked = locked
+        backup.updated_at = self.now
+
+    def cancel_backup(self, backup_id: int) -> None:
+        """Cancel a backup run; its row stays, unbuilt, and its schedule continues."""
+        run = self.backup_queue.runs.get(backup_id)
+        self.backup_queue.cancel(backup_id)
+        if run and run.schedule and run.schedule.id in self.schedules:
+            self._scheduler.skip_missed(run.schedule)
+
     def remove_backup(self, backup_id: int) -> None:
         """Delete a backup, built or not."""
         backup = self.backups[backup_id]
-        self._cancel_run(backup_id)
+        self.cancel_backup(backup_id)
         self.log_event(
             "backup removed", backup.server_id, backup.target, row_id=backup_id
         )
@@ -170,12 +190,6 @@ class SimulatedCloud(Database):
     def end_backup(self, backup_id: int, outcome: Outcome = "finish") -> None:
         """End a backup run now, be it queued, running or stuck."""
         self.backup_queue.end_now(backup_id, outcome)
-
-    def _cancel_run(self, backup_id: int) -> None:
-        run = self.backup_queue.runs.get(backup_id)
-        self.backup_queue.cancel(backup_id)
-        if run and run.schedule and run.schedule.id in self.schedules:
-            self._scheduler.skip_missed(run.schedule)
 
     def _failure_ended(self, failure: Failure) -> None:
         self.log_event(

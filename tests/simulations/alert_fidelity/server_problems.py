@@ -111,11 +111,11 @@ def _locked(kind: str, days: float) -> Injection:
                 if row.built and not row.marked_for_delete
             ]
             incident = cloud.begin_incident(kind, protected)
-            built[-1].locked = True
+            world.lock_backup(built[-1].id)
             world.call_at(at + days * DAY, lambda: end(incident, built[-1].id))
 
         def end(incident: Incident, backup_id: int) -> None:
-            world.backups[backup_id].locked = False
+            world.lock_backup(backup_id, locked=False)
             cloud.end_incident(incident)
 
         world.call_at(at, begin)

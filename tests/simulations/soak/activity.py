@@ -264,7 +264,7 @@ class CloudActivity:
     def lock(self) -> None:
         """Lock a backup, or unlock it."""
         for backup in self._backups():
-            backup.locked = not backup.locked
+            self.world.lock_backup(backup.id, locked=not backup.locked)
 
     def release_stuck_backup(self) -> None:
         """End a stuck backup."""

@@ -253,11 +253,14 @@ def test_a_locked_backup_is_not_rotated() -> None:
     server, _ = a_daily(world)
     world.advance(START + DAY)
     locked = only(world.backups_of(server.id))
-    locked.locked = True
+    world.lock_backup(locked.id)
     world.advance(START + 3 * DAY)
 
     assert locked in world.backups_of(server.id)
     assert not locked.marked_for_delete
+    assert (locked.locked, locked.updated_at) == (True, START + DAY)
+    world.lock_backup(locked.id, locked=False)
+    assert (locked.locked, locked.updated_at) == (False, START + 3 * DAY)
 
 
 def test_a_failed_backup_leaves_its_row_unbuilt() -> None:
@@ -512,6 +515,36 @@ def test_a_backup_can_be_taken_by_hand() -> None:
     ]
     with pytest.raises(KeyError):
         world.take_backup("Disk", 999)
+
+
+def test_a_cancelled_backup_leaves_its_row_unbuilt() -> None:
+    """Its task says so; its schedule counts no failure and goes on."""
+    world = SimulatedCloud(START)
+    server, schedule = a_daily(world)
+    world.advance(START + HOUR)
+    cancelled = only(world.backups_of(server.id))
+    world.cancel_backup(cancelled.id)
+    (task,) = world.transactions.values()
+
+    assert (task.status, task.updated_at) == ("cancelled", START + HOUR)
+    assert (cancelled.built, cancelled.updated_at) == (False, START + HOUR)
+    assert (schedule.failure_count, schedule.start_at) == (0, START + 25 * HOUR)
+    world.advance(START + 2 * DAY)
+    assert [b.built for b in world.backups_of(server.id)] == [False, True]
+
+
+def test_a_failed_backup_can_be_tried_again_at_once() -> None:
+    """The schedule logs both, keeps its count of failures and its next start."""
+    world = SimulatedCloud(START)
+    server, schedule = a_daily(world)
+    world.inject_failure("fail", server_id=server.id)
+    world.advance(START + 2 * HOUR)
+    world.retry(schedule.id)
+    world.advance(START + 3 * HOUR)
+
+    assert [b.built for b in world.backups_of(server.id)] == [False, True]
+    assert [log.status for log in schedule.logs] == ["failed", "complete"]
+    assert (schedule.failure_count, schedule.start_at) == (1, START + 25 * HOUR)
 
 
 def test_a_running_backup_can_be_deleted() -> None:
