@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from ..cloud.rows import (
@@ -29,6 +29,13 @@ def _timezone(offset: str) -> timezone:
     return timezone(-offset_from_utc if offset[0] == "-" else offset_from_utc)
 
 
+@lru_cache(32_768)
+def _timestamp(seconds: float, offset: str, timespec: str) -> Timestamp:
+    when = datetime.fromtimestamp(seconds, _timezone(offset))
+    text = when.isoformat(timespec=timespec)
+    return Timestamp(text.removesuffix("+00:00") + "Z" if offset == "Z" else text)
+
+
 @dataclass(frozen=True, slots=True)
 class Serializer:
     """Turns rows into fields, in the style of one panel."""
@@ -41,9 +48,8 @@ class Serializer:
         """Format a date in the panel's time zone."""
         if seconds is None:
             return None
-        when = datetime.fromtimestamp(seconds, _timezone(self.utc_offset))
-        text = when.isoformat(timespec="milliseconds" if self.fractions else "seconds")
-        return Timestamp(text.removesuffix("+00:00") + "Z" if self._is_utc else text)
+        timespec = "milliseconds" if self.fractions else "seconds"
+        return _timestamp(seconds, self.utc_offset, timespec)
 
     def backup(self, row: Backup, server: Server) -> Fields:
         """Return a backup as this version lists it."""
@@ -209,10 +215,6 @@ class Serializer:
             "created_at": self.timestamp(row.created_at),
             "updated_at": self.timestamp(row.updated_at),
         }
-
-    @property
-    def _is_utc(self) -> bool:
-        return self.utc_offset == "Z"
 
     def _common_backup_fields(self, row: Backup, server: Server) -> Fields:
         return {
