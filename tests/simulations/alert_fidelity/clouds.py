@@ -10,7 +10,7 @@ from faulty_panel import Panel
 from harness import NOW
 
 from alert_fidelity.incidents import Incident
-from alert_fidelity.timing import DAY
+from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.cloud.rows import Schedule, Target
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
@@ -21,11 +21,10 @@ HISTORY_SECONDS = 40 * DAY
 
 @dataclass(frozen=True)
 class ProtectedTarget:
-    """A target that is backed up, and its schedule."""
+    """A target that is backed up, and how often."""
 
     vm_id: int
     target: Target
-    schedule_id: int
     interval_seconds: float
 
 
@@ -60,18 +59,42 @@ class CloudAndPanel:
         """Record that an incident ends now."""
         incident.ends = self.world.now
 
+    def schedule_of(self, protected: ProtectedTarget) -> Schedule:
+        """Return the newest schedule of a target."""
+        schedules = self.world.schedules_of(protected.vm_id)
+        return [row for row in schedules if row.target == protected.target][-1]
+
     def reset_failure_count(self, protected: ProtectedTarget) -> None:
         """Reset the failure count of a schedule, as its owner may."""
-        self.world.schedules[protected.schedule_id].failure_count = 0
+        self.schedule_of(protected).failure_count = 0
+
+    def rename(self, vm_id: int) -> None:
+        """Give a server another label and another host name."""
+        server = self.world.servers[vm_id]
+        server.label = f"renamed-{vm_id}-{self.world.now - START:.0f}"
+        server.hostname = f"{server.label}.example.com"
+
+    def reuse_number(self, vm_id: int) -> None:
+        """Destroy a server and create another with its number at once."""
+        self.world.remove_server(vm_id)
+        server = self.world.add_server(disk_gb=20, backup_server_id=1, number=vm_id)
+        target = Target("Disk", self.world.disks_of(vm_id)[0].id)
+        self.world.add_schedule(*target, start_at=self.world.now + 20 * HOUR)
+        protected = ProtectedTarget(server.id, target, DAY)
+        self.record_look_alike("number reused", self.world.now, protected)
 
     def record_look_alike(
         self, kind: str, at: float, protected: ProtectedTarget
-    ) -> None:
+    ) -> Incident:
         """Record something that must raise no alert, from a moment on."""
-        target = protected.target
-        self.incidents.append(
-            Incident(kind, self.name, at, vm_id=protected.vm_id, target=target)
+        incident = Incident(
+            *(kind, self.name, at),
+            vm_id=protected.vm_id,
+            target=protected.target,
+            interval_seconds=protected.interval_seconds,
         )
+        self.incidents.append(incident)
+        return incident
 
     def add_server(  # noqa: PLR0913  # a server has many sides
         self,
@@ -82,6 +105,7 @@ class CloudAndPanel:
         disks: int = 1,
         swap: bool = False,
         label: str | None = None,
+        start_at: float | None = None,
     ) -> ProtectedTarget:
         """Add a server that is backed up as a whole, or whose first disk is."""
         world, rng = self.world, self.rng
@@ -96,13 +120,17 @@ class CloudAndPanel:
         target = Target("VirtualMachine", server.id)
         if not whole:
             target = Target("Disk", world.disks_of(server.id)[0].id)
-        schedule = self.add_schedule(target, period, duration)
+        self.add_schedule(target, period, duration, start_at)
         days = {"days": 1, "weeks": 7, "months": 31, "years": 366}[period] * duration
-        return ProtectedTarget(server.id, target, schedule.id, days * DAY)
+        return ProtectedTarget(server.id, target, days * DAY)
 
     def add_schedule(
-        self, target: Target, period: Period = "days", duration: int = 1
+        self,
+        target: Target,
+        period: Period = "days",
+        duration: int = 1,
+        start_at: float | None = None,
     ) -> Schedule:
-        """Add a schedule that starts within a day."""
+        """Add a schedule; by default it starts within a day."""
         start = self.world.now + self.rng.randint(60, 86_000)
-        return self.world.add_schedule(*target, period, duration, start)
+        return self.world.add_schedule(*target, period, duration, start_at or start)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alert_fidelity.expected_alerts import (
     EXPECTED_ALERTS,
+    FORGETTING,
     HIDING_PROBLEMS,
     JAM_ALERTS,
+    RESTARTING,
     ExpectedAlert,
 )
 from alert_fidelity.incidents import BackupHistory, Incident
+from alert_fidelity.inhibition import InhibitRule, inhibit_rules
 from alert_fidelity.rule_evaluation import FiredAlert
-from alert_fidelity.timing import POLL, STEP
+from alert_fidelity.timing import HOUR, POLL, STEP
 from exporter.demo.cloud.rows import Target
 
 SUSPENDED = "server suspended, then resumed"
 """Such a server raises no alert, whatever happens to its panel."""
-LEARNING = {"every three days, schedules unknown"}
-"""Look-alikes that may raise one alert each, before their interval is known."""
+SEEN_END = {
+    *("schedule disabled", "schedule disabled, renamed", "schedule deleted"),
+    SUSPENDED,
+}
+SEEN_BEGIN = {"schedule changed from weeks to days"}
+"""Changes whose moment no fact of the panel says."""
+GUESSED = {"every three days, schedules unknown"}
+"""Look-alikes that may raise a warning until each success, as nothing tells better."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class FidelityResult:
 
     delays: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     """Seconds after the grace time, by kind of problem, alert and severity."""
+    reasons: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
+    """What hid the problem, where a delay is longer than its bound."""
     missed: list[DueAlert] = field(default_factory=list)
     ended_early: list[tuple[DueAlert, float]] = field(default_factory=list)
     """Alerts that ended while the problem lasted, with the moment."""
@@ -64,6 +76,21 @@ class FidelityResult:
     """How many fired in all."""
     servers: int = 0
 
+    def add(self, other: FidelityResult) -> None:
+        """Add the result of another run."""
+        for key, delays in other.delays.items():
+            self.delays.setdefault(key, []).extend(delays)
+        for key, reasons in other.reasons.items():
+            self.reasons.setdefault(key, set()).update(reasons)
+        self.missed += other.missed
+        self.ended_early += other.ended_early
+        self.false += other.false
+        self.documented += other.documented
+        for name in ("look_alikes", "false_by_look_alike", "injected"):
+            counts = Counter(getattr(self, name)) + Counter(getattr(other, name))
+            setattr(self, name, dict(counts))
+        self.fired += other.fired
+
     @property
     def good(self) -> bool:
         """Whether nothing was missed, nothing ended early and nothing was false."""
@@ -78,6 +105,7 @@ class AlertComparison:
     histories: Mapping[str, BackupHistory]
     end: float
     servers: int = 0
+    inhibit_rules: Sequence[InhibitRule] = field(default_factory=inhibit_rules)
 
     def result(self, alerts: Sequence[FiredAlert]) -> FidelityResult:
         """Compare the alerts that fired with those that were due."""
@@ -94,6 +122,8 @@ class AlertComparison:
             self._match(due, alerts, found)
         for alert in alerts:
             wrong = self._wrong(alert, [d for d in due_alerts if d.explains(alert)])
+            if wrong and self._is_inhibited(alert, due_alerts, alerts):
+                continue
             if wrong and self._is_documented(alert):
                 found.documented.append(alert)
             elif wrong:
@@ -134,6 +164,8 @@ class AlertComparison:
             + expected.grace_intervals * incident.interval_seconds
         )
         until = self._until(incident, expected, since)
+        if expected.momentary:
+            until = since + HOUR + expected.max_delay_seconds
         if expected.required and until is not None and until < since + grace:
             return
         where = incident.alert_labels(expected.level)
@@ -164,6 +196,11 @@ class AlertComparison:
             return history.last("finished", target, before)
         if expected.since == "stuck":
             return history.stuck_since(target, incident.begins)
+        if expected.since == "failing":
+            failed = history.first("failed", target, incident.begins)
+            success = history.last("finished", target, failed or incident.begins)
+            due = (success or 0.0) + incident.interval_seconds
+            return failed and max(failed, due)
         if expected.since == "stalled":
             return history.first("stalled", target, incident.begins)
         queued = history.first("queued", target, incident.begins)
@@ -214,22 +251,37 @@ class AlertComparison:
         moments = [alert.begins for alert in about if alert.begins <= deadline]
         if moments:
             delays.append(max(0.0, min(moments) - due.earliest))
-            found.ended_early.extend((due, at) for at in self._silences(due, about))
+            if delays[-1] > expected.max_delay_seconds:
+                found.reasons.setdefault(key, set()).update(
+                    other.kind for other in self._hidden_by(due, min(moments))
+                )
+            if not expected.momentary:
+                found.ended_early.extend((due, at) for at in self._silences(due, about))
             return
         if deadline < self.end and (due.until is None or due.until > deadline):
             found.missed.append(due)
 
+    def _hidden_by(self, due: DueAlert, moment: float) -> Iterator[Incident]:
+        """Yield what hid a problem for a time that counts."""
+        begins = self._counts_from(due)
+        for other in self._hiding(due.incident, due.expected):
+            if other.begins < moment and begins < (other.ends or self.end) + POLL:
+                yield other
+
     def _silences(self, due: DueAlert, alerts: Sequence[FiredAlert]) -> Iterator[float]:
         """Yield when an alert ended without a reason.
 
-        It may end while the problem is hidden from the exporters.
+        It may end while the problem is hidden from the exporters, and must then come
+        back as soon as at first.
         """
         until = self.end if due.until is None else min(due.until, self.end)
         covered = max(alerts[0].begins, due.earliest)
         after = [(alert.begins, self._ends(alert)) for alert in alerts]
         for begins, ends in [*after, (until, until)]:
             gap = min(begins, until) - covered
-            if gap > 0 and not self._blind(due.incident, covered - 3 * POLL, begins):
+            hidden = self._blind(due, covered - 3 * POLL, begins)
+            allowed = hidden + due.expected.max_delay_seconds if hidden else 0.0
+            if gap > allowed:
                 yield covered
             covered = max(covered, ends)
 
@@ -238,39 +290,36 @@ class AlertComparison:
 
     def _seen_by(self, due: DueAlert, moment: float) -> float:
         """Return a deadline, extended by the time in which the problem was hidden."""
-        late = moment + self._blind(due.incident, due.since, moment)
-        if due.expected.remembered:
-            late += self._forgotten(due, moment)
-        return late
+        return moment + self._blind(due, self._counts_from(due), moment)
 
-    def _forgotten(self, due: DueAlert, moment: float) -> float:
-        """Return how much later the grace time begins, after an hour without data."""
-        ends = [
-            other.ends
-            for other in self._hiding(due.incident)
-            if other.ends is not None
-            and other.ends - other.begins > 3600
-            and due.since < other.ends < moment
-        ]
-        return max(ends, default=due.since) - due.since
+    def _counts_from(self, due: DueAlert) -> float:
+        """Return from when it counts whether the problem is hidden.
 
-    def _blind(self, incident: Incident, begins: float, ends: float) -> float:
-        """Return for how many seconds of a period an incident was hidden.
+        What the panel remembers is read again when it is visible again.
+        """
+        return due.since if due.expected.remembered else due.earliest
+
+    def _blind(self, due: DueAlert, begins: float, ends: float) -> float:
+        """Return for how many seconds of a period a problem was hidden.
 
         It is visible again after the next poll.
         """
         seconds = 0.0
-        for other in self._hiding(incident):
+        for other in self._hiding(due.incident, due.expected):
             other_ends = self.end if other.ends is None else other.ends + POLL
             last = min(ends + seconds, other_ends)
             if last > max(begins, other.begins):
                 seconds += other_ends - max(begins, other.begins)
         return seconds
 
-    def _hiding(self, incident: Incident) -> Iterator[Incident]:
+    def _hiding(
+        self, incident: Incident, expected: ExpectedAlert
+    ) -> Iterator[Incident]:
         """Yield the incidents that may hide another from the exporters."""
         for other in self.incidents:
             if other is incident or other.kind not in HIDING_PROBLEMS:
+                continue
+            if other.kind == RESTARTING and not expected.remembered:
                 continue
             if other.panel not in ("", incident.panel) and incident.panel:
                 continue
@@ -294,45 +343,74 @@ class AlertComparison:
             return f"it ends {(ends - covered) / 3600:.1f} h late"
         return ""
 
+    def _is_inhibited(
+        self,
+        alert: FiredAlert,
+        due_alerts: Sequence[DueAlert],
+        alerts: Sequence[FiredAlert],
+    ) -> bool:
+        """Return whether nobody is notified of an alert when nothing explains it."""
+        spans = [
+            (due.earliest, self._explained_until(due))
+            for due in due_alerts
+            if due.explains(alert)
+        ]
+        spans += [
+            (other.begins, self._ends(other))
+            for other in alerts
+            if any(rule.inhibits(other, alert) for rule in self.inhibit_rules)
+        ]
+        covered = alert.begins
+        for begins, ends in sorted(spans):
+            if begins <= covered:
+                covered = max(covered, ends)
+        return covered >= self._ends(alert)
+
     def _explained_until(self, due: DueAlert) -> float:
         if due.until is None:
             return self.end + STEP
         kept = due.until + due.expected.max_overrun_seconds
-        return kept + self._blind(due.incident, due.until, kept)
+        return kept + self._blind(due, due.until, kept)
 
     def _is_documented(self, alert: FiredAlert) -> bool:
         """Return whether an alert is a false one that the documentation describes.
 
-        Where schedules cannot be read, one of every three days seems to be one of days
-        until a success after another has shown how long it is between them. And a
-        schedule that was enabled again while nobody could look is given no time.
+        Where schedules cannot be read and one backup is kept, a schedule of every three
+        days looks like a daily one until its next success. And what no fact of the
+        panel says, a restart forgets.
         """
         if alert.name not in ("OnAppBackupStale", "OnAppBackupVeryStale"):
             return False
-        if self._enabled_unseen(alert):
+        if self._is_forgotten(alert):
             return True
         for incident in self.incidents:
-            if incident.kind in LEARNING and alert.has_labels(
-                incident.alert_labels("target")
+            if (
+                incident.kind in GUESSED
+                and incident.target is not None
+                and alert.name == "OnAppBackupStale"
+                and alert.has_labels(incident.alert_labels("target"))
             ):
                 history = self.histories[incident.panel]
-                ends = self._ends(alert)
-                learned = incident.target and history.first(
-                    "finished", incident.target, incident.begins
-                )
-                return learned is None or ends <= learned + 2 * POLL
+                success = history.first("finished", incident.target, alert.begins)
+                return success is None or self._ends(alert) <= success + 2 * POLL
         return False
 
-    def _enabled_unseen(self, alert: FiredAlert) -> bool:
-        return any(
-            incident.kind == "schedule disabled"
-            and incident.ends is not None
-            and alert.has_labels(incident.alert_labels("target"))
-            and 0 <= alert.begins - incident.ends < 2 * incident.interval_seconds
-            and self._blind(incident, incident.ends - POLL, incident.ends + POLL)
-            > 3600 + POLL
-            for incident in self.incidents
-        )
+    def _is_forgotten(self, alert: FiredAlert) -> bool:
+        """Return whether a restart forgot what the exporter alone had seen."""
+        for incident in self.incidents:
+            seen = incident.ends if incident.kind in SEEN_END else None
+            seen = incident.begins if incident.kind in SEEN_BEGIN else seen
+            if seen is None or not alert.has_labels(incident.alert_labels("target")):
+                continue
+            if 0 <= alert.begins - seen < 2 * incident.interval_seconds and any(
+                other.kind in FORGETTING
+                and other.panel in ("", incident.panel)
+                and other.begins <= alert.begins
+                and (other.ends or self.end) > seen - POLL
+                for other in self.incidents
+            ):
+                return True
+        return False
 
     def _befallen(self, alert: FiredAlert) -> set[str]:
         """Return the kinds of look-alikes that may have raised an alert."""

@@ -1,15 +1,17 @@
 """The alerts that each problem must raise, and how soon: written before any run.
 
 Servers are read every hour (`poll.interval: 1h`), inventories every half hour, and the
-rules are evaluated every quarter of an hour. A bound is the `for` of the rule, the time
-until the exporter next reads what has changed, and two evaluations. An alert keeps
-firing for the rule's `keep_firing_for` after the problem was fixed and read again.
+rules are evaluated every quarter of an hour. A bound is the `for` of the rule and two
+evaluations, and the time until the exporter next reads what has changed unless it was
+read long before the grace time is over: the judgement gives its moments in advance.
+An alert keeps firing for the rule's `keep_firing_for` after the problem was fixed and
+read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from alert_fidelity.timing import DAY, DISCOVERY, HOUR, MINUTE, POLL, TWICE
@@ -22,6 +24,7 @@ Since = Literal[
     "failed",
     "stalled",
     "given up",
+    "failing",
     "finished",
     "idle",
     "rest",
@@ -50,19 +53,24 @@ class ExpectedAlert:
     until: Until = "ended"
     """The event in the history that counts as the fix."""
     remembered: bool = False
-    """Whether only the rules know the beginning, which they forget in an hour."""
+    """Whether only the exporter knows the beginning, which a restart forgets."""
+    momentary: bool = False
+    """Whether it reports a change, and ends by itself an hour later."""
     required: bool = True
     """Whether it is missed if it does not fire; else it may fire."""
 
 
-_KEPT = 30 * MINUTE + POLL + TWICE
+_FOR = 5 * MINUTE
+_KEEP = 30 * MINUTE
+"""No alert keeps firing for longer."""
+_KEPT = _KEEP + POLL + TWICE
 
 
 def _stale(until: Until = "success", *, required: bool = True) -> ExpectedAlert:
     """Return the alert of a backup older than 1.5 intervals and three hours."""
     return ExpectedAlert(
         *("OnAppBackupStale", "warning", "target"),
-        max_delay_seconds=15 * MINUTE + TWICE,
+        max_delay_seconds=_FOR + TWICE,
         max_overrun_seconds=_KEPT,
         since="success",
         grace_seconds=3 * HOUR,
@@ -76,7 +84,7 @@ def _very_stale(until: Until = "success", *, required: bool = True) -> ExpectedA
     """Return the alert of a backup older than 2.5 intervals and three hours."""
     return ExpectedAlert(
         *("OnAppBackupVeryStale", "critical", "target"),
-        max_delay_seconds=15 * MINUTE + TWICE,
+        max_delay_seconds=_FOR + TWICE,
         max_overrun_seconds=_KEPT,
         since="success",
         grace_seconds=3 * HOUR,
@@ -92,7 +100,7 @@ def _stuck(
     """Return the alert of a backup that is unbuilt for so many hours."""
     return ExpectedAlert(
         *("OnAppBackupStuck", "warning" if hours < 24 else "critical", "target"),
-        max_delay_seconds=5 * MINUTE + POLL + TWICE,
+        max_delay_seconds=_FOR + TWICE,
         max_overrun_seconds=_KEPT,
         since=since,
         grace_seconds=hours * HOUR,
@@ -103,27 +111,74 @@ def _stuck(
 def _failed() -> ExpectedAlert:
     return ExpectedAlert(
         *("OnAppBackupFailed", "warning", "server"),
-        max_delay_seconds=5 * MINUTE + POLL + TWICE,
+        max_delay_seconds=_FOR + POLL + TWICE,
         max_overrun_seconds=_KEPT,
         since="failed",
         until="success",
     )
 
 
-def _schedule_failing(until: Until, *, required: bool = True) -> ExpectedAlert:
-    """Return the alert of failures without any success for an interval.
+def _schedule_failing(
+    since: Since = "failed", until: Until = "success"
+) -> ExpectedAlert:
+    """Return the alert of a schedule whose newest run failed, three hours later.
 
-    Where transactions are read it takes over when a restarted exporter no longer finds
-    the failed one among them.
+    Without log rows it is not known before an interval without success.
     """
     return ExpectedAlert(
         *("OnAppScheduleFailing", "warning", "target"),
-        max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
+        max_delay_seconds=_FOR + TWICE,
         max_overrun_seconds=_KEPT,
-        since="success",
-        grace_intervals=1.0,
+        since=since,
+        grace_seconds=3 * HOUR,
         until=until,
-        required=required,
+    )
+
+
+def _schedule_failed() -> ExpectedAlert:
+    return ExpectedAlert(
+        *("OnAppScheduleFailing", "critical", "target"),
+        max_delay_seconds=_FOR + DISCOVERY + TWICE,
+        max_overrun_seconds=_KEPT,
+        since="given up",
+    )
+
+
+def _unscheduled() -> ExpectedAlert:
+    return ExpectedAlert(
+        *("OnAppScheduleDisabled", "warning", "target"),
+        max_delay_seconds=_FOR + DISCOVERY + TWICE,
+        max_overrun_seconds=_KEEP + DISCOVERY + TWICE,
+    )
+
+
+def _unprotected() -> ExpectedAlert:
+    """Return the alert of a server that never had a schedule, until it has one."""
+    return ExpectedAlert(
+        *("OnAppServerUnprotected", "critical", "server"),
+        max_delay_seconds=_FOR + TWICE,
+        max_overrun_seconds=_KEPT,
+        grace_seconds=26 * HOUR,
+    )
+
+
+def _disk_unprotected() -> ExpectedAlert:
+    return ExpectedAlert(
+        *("OnAppDiskUnprotected", "warning", "target"),
+        max_delay_seconds=_FOR + TWICE,
+        max_overrun_seconds=_KEPT,
+        grace_seconds=26 * HOUR,
+    )
+
+
+def _refused() -> tuple[ExpectedAlert, ...]:
+    return (
+        _panel(
+            *("OnAppPanelUnauthorized", "critical"),
+            late=_FOR + TWICE,
+            kept=HOUR + _KEEP + TWICE,
+        ),
+        _old(required=False, kept=HOUR),
     )
 
 
@@ -134,9 +189,10 @@ def _old(*, required: bool, level: Level = "panel", kept: float = 0.0) -> Expect
     """
     return ExpectedAlert(
         *("OnAppBackupDataOld", "warning", level),
-        max_delay_seconds=POLL + 5 * MINUTE + TWICE,
-        max_overrun_seconds=kept + 15 * MINUTE + POLL + TWICE,
+        max_delay_seconds=_FOR + POLL + TWICE,
+        max_overrun_seconds=kept + _KEPT,
         grace_seconds=POLL + 20 * MINUTE,
+        remembered=True,
         required=required,
     )
 
@@ -156,15 +212,17 @@ def _panel(  # noqa: PLR0913  # a bound has many sides
     severity: Literal["warning", "critical"],
     *,
     late: float,
-    kept: float = 15 * MINUTE + DISCOVERY + TWICE,
+    kept: float = _KEEP + DISCOVERY + TWICE,
     grace: float = 0.0,
     level: Level = "panel",
     since: Since = "begun",
     required: bool = True,
+    remembered: bool = False,
 ) -> ExpectedAlert:
     return ExpectedAlert(
         *(alert, severity, level),
         required=required,
+        remembered=remembered,
         max_delay_seconds=late,
         max_overrun_seconds=kept,
         grace_seconds=grace,
@@ -172,66 +230,74 @@ def _panel(  # noqa: PLR0913  # a bound has many sides
     )
 
 
+def _exporter(
+    alert: str,
+    severity: Literal["warning", "critical"],
+    *,
+    late: float,
+    kept: float = 0,
+) -> ExpectedAlert:
+    """Return an alert about the exporters themselves, which need not read anything."""
+    return ExpectedAlert(
+        *(alert, severity, "job"),
+        max_delay_seconds=late + TWICE,
+        max_overrun_seconds=kept + _KEEP + TWICE,
+    )
+
+
 EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "starts skipped": (_stale(), _very_stale()),
+    "starts skipped, renamed": (_stale(), _very_stale()),
+    "starts skipped, every two days": (_stale(), _very_stale()),
+    "starts skipped, number reused": (_stale("ended"), _very_stale("ended")),
     "starts skipped, schedules unknown": (_stale(),),
     "start stalled": (
         ExpectedAlert(
             *("OnAppScheduleOverdue", "warning", "target"),
-            max_delay_seconds=30 * MINUTE + DISCOVERY + TWICE,
-            max_overrun_seconds=30 * MINUTE + POLL + TWICE,
+            max_delay_seconds=_FOR + TWICE,
+            max_overrun_seconds=_KEPT,
             since="stalled",
             grace_seconds=3 * HOUR,
         ),
         _stale(),
         _very_stale(),
     ),
-    "take stuck": (_stuck(6), _stuck(24), _stale(), _very_stale()),
-    "take stuck behind a dead row": (
+    "run stuck": (_stuck(6), _stuck(24), _stale(), _very_stale()),
+    "run stuck behind a dead row": (
         _stuck(6),
         _stuck(24),
         _stale(),
         _very_stale(),
         _failed(),
-        _schedule_failing("success", required=False),
+        _schedule_failing(),
     ),
-    "take stuck, schedules unknown": (_stuck(6), _stuck(24), _stale()),
-    "take failed": (_failed(), _stale(), _schedule_failing("success", required=False)),
-    "take failed, its row gone": (
-        _failed(),
-        _stale(),
-        _schedule_failing("success", required=False),
-    ),
+    "run stuck, schedules unknown": (_stuck(6), _stuck(24), _stale()),
+    "run failed": (_failed(), _stale(), _schedule_failing()),
+    "run failed, its row gone": (_failed(), _stale(), _schedule_failing()),
     # Where transactions cannot be read, a failed row looks like one that is stuck.
-    "takes failed, transactions unknown": (
+    "runs failed, transactions unknown": (
         _stuck(6, "queued", "success"),
         _stuck(24, "queued", "success"),
-        _schedule_failing("success"),
+        _schedule_failing("failing"),
         _stale(),
         _very_stale(),
     ),
-    "schedule given up": (
-        ExpectedAlert(
-            *("OnAppScheduleFailing", "critical", "target"),
-            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            max_overrun_seconds=_KEPT,
-            since="given up",
-        ),
+    "run cancelled": (_stale(),),
+    "schedule marked as failed": (
+        _schedule_failed(),
         _failed(),
-        _schedule_failing("given up", required=False),
+        _schedule_failing(until="given up"),
+        # Where it is enabled again, until the next good backup.
+        replace(_schedule_failing(), required=False),
         _stale("given up"),
         _very_stale("given up"),
     ),
-    "schedule given up, transactions unknown": (
-        ExpectedAlert(
-            *("OnAppScheduleFailing", "critical", "target"),
-            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            max_overrun_seconds=_KEPT,
-            since="given up",
-        ),
+    "schedule marked as failed, transactions unknown": (
+        _schedule_failed(),
         _stuck(6, "queued", "success"),
         _stuck(24, "queued", "success"),
-        _schedule_failing("given up"),
+        _schedule_failing("failing", "given up"),
+        replace(_schedule_failing("failing"), required=False),
         _stale("given up"),
         _very_stale("given up"),
     ),
@@ -240,72 +306,80 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "backup locked": (
         ExpectedAlert(
             *("OnAppBackupLockedLong", "warning", "target"),
-            max_delay_seconds=POLL + TWICE,
+            max_delay_seconds=_FOR + TWICE,
             max_overrun_seconds=_KEPT,
             grace_seconds=3 * DAY,
-            remembered=True,
         ),
     ),
-    "schedule disabled": (
-        ExpectedAlert(
-            *("OnAppScheduleDisabled", "warning", "target"),
-            max_delay_seconds=HOUR + DISCOVERY + TWICE,
-            max_overrun_seconds=30 * MINUTE + DISCOVERY + TWICE,
-        ),
+    "schedule disabled": (_unscheduled(),),
+    "schedule disabled, renamed": (_unscheduled(),),
+    "schedule deleted": (
+        replace(_unscheduled(), since="success", grace_intervals=1.5),
     ),
     "backups lost": (
-        ExpectedAlert(
-            *("OnAppServerUnprotected", "critical", "server"),
-            max_delay_seconds=15 * MINUTE + POLL + TWICE,
-            max_overrun_seconds=_KEPT,
+        replace(
+            _unprotected(),
+            max_delay_seconds=_FOR + POLL + TWICE,
+            grace_seconds=0.0,
             until="success",
         ),
     ),
-    "server forgotten": (
-        ExpectedAlert(
-            *("OnAppServerUnprotected", "critical", "server"),
-            max_delay_seconds=15 * MINUTE + DISCOVERY + TWICE,
-            max_overrun_seconds=_KEPT,
-            grace_seconds=26 * HOUR,
-            until="success",
-        ),
-    ),
-    "disk forgotten": (
-        ExpectedAlert(
-            *("OnAppDiskUnprotected", "warning", "target"),
-            max_delay_seconds=HOUR + DISCOVERY + POLL + TWICE,
-            max_overrun_seconds=_KEPT,
-            until="success",
-        ),
-    ),
+    "server forgotten": (_unprotected(),),
+    "disk forgotten": (_disk_unprotected(),),
+    "disk forgotten, renamed": (_disk_unprotected(),),
     "server unreadable": (_old(required=True, level="server"),),
+    "dates in the future": (
+        ExpectedAlert(
+            *("OnAppClockSkew", "warning", "panel"),
+            max_delay_seconds=_FOR + POLL + TWICE,
+            max_overrun_seconds=_KEPT,
+            momentary=True,
+        ),
+    ),
     "panel stopped": (
         _panel("OnAppPanelDown", "critical", late=15 * MINUTE + DISCOVERY + TWICE),
         _old(required=False),
     ),
-    "key refused": (
-        _panel(
-            *("OnAppPanelUnauthorized", "critical"),
-            late=5 * MINUTE + TWICE,
-            kept=HOUR + 15 * MINUTE + TWICE,
-        ),
-        _old(required=False, kept=HOUR),
-    ),
+    "key refused": _refused(),
+    "key refused, a server unreadable": _refused(),
     "collector broken": (
         _panel(
             *("OnAppCollectorFailing", "warning"),
             late=HOUR + DISCOVERY + TWICE,
         ),
     ),
+    # What is refused is asked again after an hour.
+    "schedules refused": (
+        _panel(
+            *("OnAppCollectorFailing", "warning"),
+            late=HOUR + DISCOVERY + TWICE,
+            kept=HOUR + _KEEP + DISCOVERY + TWICE,
+        ),
+    ),
     "backup server disabled": (
         _panel(
             *("OnAppBackupServerDisabledInUse", "warning"),
             late=HOUR + DISCOVERY + TWICE,
-            kept=30 * MINUTE + DISCOVERY + TWICE,
         ),
     ),
+    "backup server full": (
+        _panel("OnAppBackupServerFull", "warning", late=HOUR + POLL + TWICE),
+    ),
+    # A forecast by the growth of a fortnight that comes in daily steps.
+    "backup server filling": (
+        _panel("OnAppBackupServerFull", "warning", late=2 * DAY, kept=2 * DAY),
+    ),
     "servers hidden": (
-        _panel("OnAppInventoryShrank", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
+        _panel(
+            *("OnAppInventoryShrank", "warning"),
+            late=15 * MINUTE + DISCOVERY + TWICE,
+            remembered=True,
+        ),
+    ),
+    "no servers": (
+        _panel("OnAppNoServers", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
+        _panel("OnAppInventoryShrank", "warning", late=0.0, required=False),
+        _old(required=False),
     ),
     "clock wrong": (
         _panel("OnAppClockSkew", "warning", late=15 * MINUTE + DISCOVERY + TWICE),
@@ -313,14 +387,14 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "queue jammed": (
         _panel(
             *("OnAppQueueJam", "warning"),
-            late=15 * MINUTE + TWICE,
+            late=_FOR + TWICE,
             grace=6 * HOUR,
             since="idle",
         ),
-        # Where a take is stuck already, the first to wait behind it is the second.
+        # Where a run is stuck already, the first to wait behind it is the second.
         _panel(
             *("OnAppQueueJam", "warning"),
-            late=15 * MINUTE + TWICE,
+            late=_FOR + TWICE,
             grace=6 * HOUR,
             since="rest",
             required=False,
@@ -331,8 +405,9 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
             *("OnAppPollLagging", "warning"),
             # Some are read meanwhile: the lag grows slower than the time.
             late=15 * MINUTE + POLL + TWICE,
-            kept=HOUR + 15 * MINUTE + TWICE,
+            kept=HOUR + _KEEP + TWICE,
             grace=2 * POLL,
+            remembered=True,
         ),
         _old(required=False),
         _panel(  # of a server that is new
@@ -341,36 +416,18 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     ),
     "shard missing": (
         _panel("OnAppBackupDataOld", "critical", late=HOUR + DISCOVERY + TWICE),
-        _panel(
-            *("OnAppExporterDown", "critical"),
-            late=30 * MINUTE + TWICE,
-            kept=5 * MINUTE + TWICE,
-            level="job",
-        ),
+        _exporter("OnAppExporterDown", "critical", late=30 * MINUTE),
     ),
-    "all exporters down": (
-        _panel(
-            *("OnAppExporterDown", "critical"),
-            late=5 * MINUTE + TWICE,
-            kept=5 * MINUTE + TWICE,
-            level="job",
-        ),
+    "all exporters down": (_exporter("OnAppExporterDown", "critical", late=_FOR),),
+    "one exporter down": (_exporter("OnAppExporterDown", "warning", late=15 * MINUTE),),
+    "exporter restarts every quarter of an hour": (
+        _exporter("OnAppExporterFlapping", "warning", late=HOUR + _FOR, kept=HOUR),
     ),
-    "one exporter down": (
-        _panel(
-            *("OnAppExporterDown", "warning"),
-            late=15 * MINUTE + TWICE,
-            kept=5 * MINUTE + TWICE,
-            level="job",
-        ),
+    "exporters restart every quarter of an hour": (
+        _exporter("OnAppExporterFlapping", "warning", late=HOUR + _FOR, kept=HOUR),
     ),
     "configuration broken": (
-        _panel(
-            *("OnAppExporterReloadFailed", "warning"),
-            late=5 * MINUTE + TWICE,
-            kept=5 * MINUTE + TWICE,
-            level="job",
-        ),
+        _exporter("OnAppExporterReloadFailed", "warning", late=_FOR),
     ),
 }
 
@@ -381,9 +438,20 @@ JAM_ALERTS = (
 )
 """What a queue jam may raise for each target whose backup waits in the queue."""
 
+RESTARTING = "exporters restart every quarter of an hour"
+"""It hides only what the exporter alone remembers; all else are facts of the panel."""
+
 HIDING_PROBLEMS = {
-    *("panel stopped", "key refused", "panel slow", "shard missing"),
+    *("panel stopped", "key refused", "panel slow", "shard missing", "no servers"),
     *("all exporters down", "servers hidden", "server unreadable", "collector broken"),
-    "exporters restarted",
+    *("exporters restarted", "schedules refused", "key refused, a server unreadable"),
+    RESTARTING,
 }
 """While one of these lasts, others cannot be seen: their deadlines are extended."""
+
+FORGETTING = {
+    *("exporter restarted", "exporters restarted", "shard missing", RESTARTING),
+    *("one exporter down", "all exporters down", "servers hidden", "no servers"),
+    "exporter restarts every quarter of an hour",
+}
+"""With one of these, an exporter forgets what no fact of the panel says."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from alert_fidelity.clouds import START, CloudAndPanel, ProtectedTarget
 from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
-from alert_fidelity.timing import DAY, HOUR
-from exporter.demo.cloud.rows import Target
+from alert_fidelity.timing import DAY, HOUR, MINUTE
+from exporter.demo.cloud.rows import Disk, Target
 
 
 @dataclass(frozen=True)
@@ -38,43 +38,85 @@ def _size_changes(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) 
     cloud.world.inject_failure("resize", target=protected.target, factor=3.0)
 
 
-def _rename(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-    server = cloud.world.servers[protected.vm_id]
-    server.label = f"renamed-{protected.vm_id}-{at - START:.0f}"
-    server.hostname = f"{server.label}.example.com"
+def _rename(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+    cloud.rename(protected.vm_id)
 
 
 def _destroy(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
     cloud.world.remove_server(protected.vm_id)
 
 
+def _reuse(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+    cloud.reuse_number(protected.vm_id)
+
+
 def _create(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
     server = cloud.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
     target = Target("Disk", cloud.world.disks_of(server.id)[0].id)
-    schedule = cloud.world.add_schedule(*target, start_at=at + 22 * HOUR)
-    protected = ProtectedTarget(server.id, target, schedule.id, DAY)
+    cloud.world.add_schedule(*target, start_at=at + 22 * HOUR)
+    protected = ProtectedTarget(server.id, target, DAY)
     cloud.record_look_alike("server just created", at, protected)
+
+
+def _buy_backups(cloud: CloudAndPanel, vm_id: int, disk: Disk, kind: str) -> None:
+    """Order backups of a new disk, whose schedule comes half an hour later."""
+    disk.has_autobackups = True
+    target = Target("Disk", disk.id)
+    at = cloud.world.now
+    cloud.record_look_alike(kind, at, ProtectedTarget(vm_id, target, DAY))
+    cloud.world.call_at(
+        at + HOUR / 2,
+        lambda: cloud.world.add_schedule(*target, start_at=at + 20.5 * HOUR),
+    )
+
+
+def _create_for_later(cloud: CloudAndPanel, _home: ProtectedTarget, _at: float) -> None:
+    server = cloud.world.add_server(disk_gb=20, backup_server_id=1)
+    (disk,) = cloud.world.disks_of(server.id)
+    _buy_backups(cloud, server.id, disk, "server scheduled half an hour later")
+
+
+def _add_disk_for_later(
+    cloud: CloudAndPanel, protected: ProtectedTarget, _at: float
+) -> None:
+    disk = cloud.world.add_disk(protected.vm_id)
+    _buy_backups(cloud, protected.vm_id, disk, "disk scheduled half an hour later")
+
+
+def _retry(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+    """Let the next run fail, and its retry succeed a minute later."""
+    world, schedule = cloud.world, cloud.schedule_of(protected)
+    cloud.reset_failure_count(protected)
+    world.inject_failure("fail", target=protected.target)
+
+    def retry() -> None:
+        if schedule.failure_count:
+            world.retry(schedule.id)
+        else:
+            world.call_at(world.now + MINUTE, retry)
+
+    retry()
 
 
 def _to_daily(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
     cloud.world.change_schedule(
-        protected.schedule_id, period="days", start_at=at + 20 * HOUR
+        cloud.schedule_of(protected).id, period="days", start_at=at + 20 * HOUR
     )
 
 
 def _to_weekly(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    cloud.world.change_schedule(protected.schedule_id, period="weeks")
+    cloud.world.change_schedule(cloud.schedule_of(protected).id, period="weeks")
 
 
 def _later_start(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    start = cloud.world.schedules[protected.schedule_id].start_at + 11 * HOUR
-    cloud.world.change_schedule(protected.schedule_id, start_at=start)
+    start = cloud.schedule_of(protected).start_at + 11 * HOUR
+    cloud.world.change_schedule(cloud.schedule_of(protected).id, start_at=start)
 
 
 def _to_incremental(
     cloud: CloudAndPanel, protected: ProtectedTarget, at: float
 ) -> None:
-    cloud.world.remove_schedule(protected.schedule_id)
+    cloud.world.remove_schedule(cloud.schedule_of(protected).id)
     cloud.world.add_schedule("VirtualMachine", protected.vm_id, start_at=at + 9 * HOUR)
 
 
@@ -84,11 +126,14 @@ def _remove_disk(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -
 
 
 def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
+    kind = "server suspended, then resumed"
+    incident = cloud.record_look_alike(kind, at, protected)
     server = cloud.world.servers[protected.vm_id]
     server.suspended = True
 
     def resume() -> None:
         server.suspended = False
+        cloud.end_incident(incident)
 
     cloud.world.call_at(at + 3.5 * DAY, resume)
 
@@ -121,7 +166,7 @@ def _two_disks(cloud: CloudAndPanel) -> ProtectedTarget:
 def _without(cloud: CloudAndPanel) -> ProtectedTarget:
     server = cloud.world.add_server(label="no backups were bought")
     return ProtectedTarget(
-        server.id, Target("Disk", cloud.world.disks_of(server.id)[0].id), 0, 0
+        server.id, Target("Disk", cloud.world.disks_of(server.id)[0].id), 0
     )
 
 
@@ -142,17 +187,31 @@ def _plugin(cloud: CloudAndPanel) -> ProtectedTarget:
         world.call_at(world.now + DAY, add)
 
     world.call_at(world.now, add)
-    return ProtectedTarget(server.id, Target("VirtualMachine", server.id), 0, 0)
+    return ProtectedTarget(server.id, Target("VirtualMachine", server.id), 0)
+
+
+def _daily_row_left(cloud: CloudAndPanel) -> ProtectedTarget:
+    """Add a server of a weekly chain before which it was backed up daily once."""
+    protected = cloud.add_server(period="weeks", whole=True)
+    cloud.world.add_backup(
+        protected.vm_id,
+        backup_type="incremental",
+        created_at=cloud.world.now - DAY,
+        initiated="days",
+    )
+    return protected
 
 
 LOOK_ALIKES: tuple[LookAlike, ...] = (
-    LookAlike(
-        "take that waits for nearly three hours", _daily, _long_queue, once=False
-    ),
-    LookAlike("take three times as large", _daily, _size_changes, once=False),
+    LookAlike("run that waits for nearly three hours", _daily, _long_queue, once=False),
+    LookAlike("backup three times as large", _daily, _size_changes, once=False),
     LookAlike("server renamed", _daily, _rename, once=False),
     LookAlike("server destroyed", _daily, _destroy, 0.1),
+    LookAlike("server destroyed, its number reused", _daily, _reuse, 1.0),
     LookAlike("server created", _daily, _create, once=False),
+    LookAlike("server created for later", _daily, _create_for_later, 1.5, once=False),
+    LookAlike("disk added for later", _daily, _add_disk_for_later, 1.5),
+    LookAlike("run failed, its retry succeeded", _daily, _retry, once=False),
     LookAlike(
         "schedule changed from weeks to days",
         lambda cloud: cloud.add_server(period="weeks"),
@@ -162,7 +221,14 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
     LookAlike("schedule moved by eleven hours", _daily, _later_start, once=False),
     LookAlike("switch from normal to incremental", _two_disks, _to_incremental),
     LookAlike("disk removed, its images left", _two_disks, _remove_disk),
-    LookAlike("server suspended, then resumed", _daily, _suspend, 4.0, once=False),
+    LookAlike(
+        "server suspended, then resumed",
+        _daily,
+        _suspend,
+        4.0,
+        once=False,
+        records_itself=True,
+    ),
     LookAlike("restore failed", _daily, _failed_restore, once=False),
     LookAlike("backups by hand", _daily, _by_hand, once=False),
     LookAlike(
@@ -202,10 +268,9 @@ LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
         "weekly, schedules unknown",
         lambda cloud: cloud.add_server(period="weeks", whole=True),
     ),
+    LookAlike("weekly with a daily row, schedules unknown", _daily_row_left),
     LookAlike("backups of a plugin alone", _plugin),
-    LookAlike(
-        "take that waits for nearly three hours", _daily, _long_queue, once=False
-    ),
+    LookAlike("run that waits for nearly three hours", _daily, _long_queue, once=False),
 )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import faults
 from faults import ActiveFault, Fault, FaultContext, Proceed
+from faulty_panel import Panel
 from harness import SteppedClock
 
+from alert_fidelity.backup_servers import STORED_SHARE
 from alert_fidelity.clouds import START, CloudAndPanel
 from alert_fidelity.plan import Plan
 from alert_fidelity.timing import DAY, HOUR, MINUTE, STEP
@@ -32,6 +34,7 @@ class Event:
 
 
 _WEEK: tuple[tuple[float, float, str, str, str], ...] = (
+    (0.4, 9 * HOUR, "rows slip between pages", "ams1", ""),
     (0.5, 10 * MINUTE, "panel in maintenance", "lon1", ""),
     (0.8, 3 * HOUR, "clock a little wrong", "lon1", ""),
     (1.0, 2 * HOUR, "panel stopped", "lon1", ""),
@@ -39,17 +42,23 @@ _WEEK: tuple[tuple[float, float, str, str, str], ...] = (
     (1.3, 2 * HOUR, "configuration broken", "", ""),
     (1.5, 5 * HOUR, "backup server disabled", "lon1", "1"),
     (1.5, 5 * HOUR, "empty backup server disabled", "ams1", "3"),
+    (1.6, 4 * HOUR, "exporter restarts every quarter of an hour", "", "b"),
     (1.9, 10 * HOUR, "queue jammed", "lon1", ""),
     (2.0, 2 * HOUR, "one exporter down", "", "b"),
     (2.2, 2 * DAY, "summer time", "ams1", ""),
     (2.3, 3 * HOUR, "servers hidden", "ams1", ""),
+    (2.4, 70 * MINUTE, "key refused, a server unreadable", "lon1", ""),
+    (2.45, 8 * HOUR, "backup server full", "ams1", "5"),
     (2.6, 10 * MINUTE, "exporter restarted", "", "a"),
     (2.8, 10 * MINUTE, "exporters restarted", "", "ab"),
+    (2.95, 4 * HOUR, "schedules refused", "lon1", ""),
     (3.0, 3 * HOUR, "collector broken", "ams1", "backup_servers"),
     (3.3, 3 * HOUR, "collector broken", "lon1", "transactions"),
     (3.5, 2 * HOUR, "clock wrong", "ams1", ""),
     (3.7, 7 * HOUR, "panel slow", "ams1", ""),
+    (4.05, 2 * HOUR, "no servers", "ams1", ""),
     (4.3, 4 * HOUR, "shard missing", "", ""),
+    (4.5, 4 * HOUR, "exporters restart every quarter of an hour", "", "ab"),
     (4.7, 40 * MINUTE, "all exporters down", "", "ab"),
     (4.8, 3 * HOUR, "collector broken", "lon1", "schedules"),
 )
@@ -105,7 +114,9 @@ class PanelProblems:
         labels = {}
         if event.kind == "collector broken":
             labels["collector"] = event.more
-        if event.kind == "backup server disabled":
+        if event.kind == "schedules refused":
+            labels["collector"] = "schedules"
+        if event.kind in ("backup server disabled", "backup server full"):
             labels["backup_server_id"] = event.more
         incident = cloud.begin_incident(event.kind, labels=labels)
         end_problem = await self._change(event, cloud)
@@ -118,40 +129,89 @@ class PanelProblems:
 
     async def _change(self, event: Event, cloud: CloudAndPanel) -> Callable[[], object]:
         panel = cloud.panel
+        if event.kind == "panel stopped":
+            await panel.stop()
+            port = int(panel.url.rpartition(":")[2])
+            return lambda: asyncio.ensure_future(panel.start(port=port))
+        if event.kind == "rows slip between pages":
+            return _slipping(panel)
+        ends = [*self._break(event, panel), *self._set(event, cloud)]
+        return lambda: [end() for end in ends]
+
+    def _break(self, event: Event, panel: Panel) -> Iterator[Callable[[], object]]:
+        """Add the faults of an event; yield what removes them."""
         match event.kind:
-            case "panel stopped":
-                await panel.stop()
-                port = int(panel.url.rpartition(":")[2])
-                return lambda: asyncio.ensure_future(panel.start(port=port))
             case "panel in maintenance":
-                return panel.faults.add(faults.status(503)).remove
+                yield panel.faults.add(faults.status(503)).remove
             case "collector broken":
                 resource: Resource = event.more  # type: ignore[assignment]
                 fault = faults.html_error(500)
-                return panel.faults.add(fault, resource=resource).remove
+                yield panel.faults.add(fault, resource=resource).remove
+            case "schedules refused":
+                yield panel.faults.add(faults.forbidden(), resource="schedules").remove
             case "panel slow":
                 fault = delayed(self.clock, 25 * MINUTE)
-                return panel.faults.add(fault, resource="backups").remove
-            case _:
-                return self._set(event, cloud)
+                yield panel.faults.add(fault, resource="backups").remove
+            case "key refused, a server unreadable":
+                last = next(reversed(panel.cloud.servers))
+                fault = faults.html_error(500)
+                placed = panel.faults.add(fault, resource="backups", server_id=last)
+                yield placed.remove
 
-    def _set(self, event: Event, cloud: CloudAndPanel) -> Callable[[], object]:
+    def _set(
+        self, event: Event, cloud: CloudAndPanel
+    ) -> Iterator[Callable[[], object]]:
+        """Set what an event sets; yield what sets it back."""
         panel = cloud.panel
         changes: dict[str, tuple[object, str, object]] = {
             "key refused": (panel, "password", "another-key"),
+            "key refused, a server unreadable": (panel, "password", "another-key"),
             "clock wrong": (panel, "date_skew_seconds", 600.0),
             "clock a little wrong": (panel, "date_skew_seconds", -150.0),
             "servers hidden": (panel, "visible", _first_two_thirds),
+            "no servers": (panel, "visible", lambda _server: False),
             "queue jammed": (cloud.world, "slots", 0),
             "summer time": (panel, "utc_offset", "+02:00"),
         }
         if "backup server" in event.kind:
             store = cloud.world.backup_servers[int(event.more)]
-            changes[event.kind] = (store, "enabled", False)
-        owner, name, value = changes[event.kind]
-        before = getattr(owner, name)
-        setattr(owner, name, value)
-        return lambda: setattr(owner, name, before)
+            capacity_gb = round(store.capacity_gb * STORED_SHARE / 0.95)
+            changes["backup server full"] = (store, "capacity_gb", capacity_gb)
+            changes["backup server disabled"] = (store, "enabled", False)
+            changes["empty backup server disabled"] = (store, "enabled", False)
+        if event.kind in changes:
+            owner, name, value = changes[event.kind]
+            before = getattr(owner, name)
+            setattr(owner, name, value)
+            yield lambda: setattr(owner, name, before)
+
+
+def _slipping(panel: Panel) -> Callable[[], object]:
+    """Hide the first server, or show it again, while every third inventory is read.
+
+    Where it is hidden, the first row of the second page is missed.
+    """
+    hidden = False
+    inventories = 0
+
+    def change() -> None:
+        nonlocal hidden, inventories
+        inventories += 1
+        if inventories % 3 == 0:
+            hidden = not hidden
+
+    before = panel.visible
+    first = next(iter(panel.cloud.servers))
+    panel.visible = lambda server: not (hidden and server.id == first)
+    fault = panel.faults.add(
+        faults.slipped_page(change), path="/virtual_machines(/status)?"
+    )
+
+    def end() -> None:
+        fault.remove()
+        panel.visible = before
+
+    return end
 
 
 def _first_two_thirds(server: Server) -> bool:

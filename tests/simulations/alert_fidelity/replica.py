@@ -47,6 +47,10 @@ def used_families() -> list[str]:
     return sorted(set(found))
 
 
+_STARTED = "process_start_time_seconds"
+"""It is that of the test's own process, so the replica says it by its own clock."""
+
+
 @dataclass(eq=False)
 class CoarseClock(SteppedClock):
     """A clock that moves in steps of a few minutes: what is due meanwhile waits."""
@@ -119,6 +123,9 @@ class Replica:
     """Holds the incidents of the exporters themselves."""
     recording: Recording = field(default_factory=Recording)
     exporter: Exporter | None = None
+    started_at: float = 0.0
+    restarting: bool = False
+    """Whether it is restarted in every step."""
     base: str = ""
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
     _families: list[str] = field(default_factory=used_families)
@@ -147,14 +154,9 @@ class Replica:
                         await ended
                 while coming and coming[0].begins <= now:
                     event = coming.pop(0)
-                    end = await (
-                        problems.begin(event)
-                        if event.panel
-                        else self.begin_event(event)
-                    )
-                    present.append((event.ends, end))
-                await self.settle()
-                self.recording.add_scrape(await self.scrape(session))
+                    begin = problems.begin if event.panel else self.begin_event
+                    present.append((event.ends, await begin(event)))
+                await self.record(session)
                 await self.advance(STEP)
                 if step % round(DAY / STEP) == 0:
                     progress(step * STEP / DAY)
@@ -162,6 +164,13 @@ class Replica:
                         cloud.world.delete_old_transactions(now - 3 * DAY)
                         cloud.panel.requests.clear()
         await self.stop()
+
+    async def record(self, session: aiohttp.ClientSession) -> None:
+        """Add a scrape to the recording, after a restart if it is to be restarted."""
+        if self.restarting:
+            await self.start()
+        await self.settle()
+        self.recording.add_scrape(await self.scrape(session))
 
     async def begin_event(self, event: Event) -> Callable[[], object]:
         """Begin an event of the exporters; return the function that ends it."""
@@ -196,6 +205,9 @@ class Replica:
         if event.kind == "shard missing":
             await self.start(Shard(0, 2))
             return self.start
+        if "every quarter of an hour" in event.kind:
+            self.restarting = self.name in event.more
+            return self._end_restarts
         if self.name in event.more:
             await self.stop()
             return self.start
@@ -203,6 +215,9 @@ class Replica:
 
     async def _nothing(self) -> None:
         pass
+
+    async def _end_restarts(self) -> None:
+        self.restarting = False
 
     async def _reload(self) -> None:
         if self.exporter is not None:
@@ -222,6 +237,7 @@ class Replica:
             self.exporter.running(("127.0.0.1:0",))
         )
         self.base = f"http://{address}"
+        self.started_at = self.clock.time()
         await self.settle()
 
     async def stop(self) -> None:
@@ -239,7 +255,7 @@ class Replica:
             response.raise_for_status()
             text = await response.text()
             lines = (line for line in text.splitlines() if line[0] != "#")
-            return "\n".join([*lines, "up 1"])
+            return "\n".join([*lines, f"{_STARTED} {self.started_at}", "up 1"])
 
     async def advance(self, seconds: float) -> None:
         """Move the clock, and let the exporter do what becomes due."""

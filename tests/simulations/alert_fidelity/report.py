@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
+from alert_fidelity.clouds import START
 from alert_fidelity.comparison import FidelityResult
 from alert_fidelity.expected_alerts import EXPECTED_ALERTS, ExpectedAlert
 from alert_fidelity.plan import Plan
+from alert_fidelity.timing import DAY
 
 _SINCE = {
     "begun": "its beginning",
     "success": "the last good backup",
-    "stuck": "the queueing of the stuck take",
-    "queued": "the queueing of the take",
+    "stuck": "the start of the stuck run",
+    "queued": "the start of the run",
     "failed": "the failure",
     "stalled": "the start that was due",
     "given up": "the third failure",
-    "finished": "the end of the take",
-    "idle": "the last take that ended or was queued",
-    "rest": "the last take that ended",
+    "failing": "the failure, at least an interval after the last good backup",
+    "finished": "the end of the run",
+    "idle": "the last run that ended or was queued",
+    "rest": "the last run that ended",
 }
 _UNTIL = {
-    "ended": "mend",
+    "ended": "fix",
     "success": "next good backup",
-    "over": "end of the take",
+    "over": "end of the run",
     "given up": "third failure",
 }
 
@@ -34,30 +37,45 @@ _HEAD = """\
 
 Written by `make fidelity`; do not edit.
 
-Three simulated panels live for weeks. At known times troubles befall servers, panels
-and exporters, and much happens that only looks like trouble. Two replicas of the real
-exporter read the panels over HTTP, `promtool` evaluates the shipped rules over what
-they say, and what fires is compared with what the clouds have written down themselves:
-which backups were queued, finished, failed or stuck, and what was done when. Bounds are
+Three simulated panels run for weeks. At known times problems occur in servers, panels
+and exporters, and much happens that only looks like a problem. Two replicas of the real
+exporter read the panels over HTTP, `promtool` evaluates the shipped rules over their
+metrics, and the alerts that fire are compared with the clouds' own journals: which
+backups were queued, finished, failed or stuck, and what was done when. Bounds are
 constants of the test (`tests/simulations/alert_fidelity/expected_alerts.py`), older
-than the run. An alert that no trouble explains, that comes before its grace time is
-over or ends too late, is false.
+than the run. An alert is false if no problem explains it, if it comes before its grace
+time is over, or if it ends too late.
 
-What is simulated more coarsely than it is: servers are read every hour, inventories
-every half hour, and rules are evaluated every quarter of an hour; delays are by so much
-longer than with the defaults. A delay counts from the end of the grace time. Trouble
-that was mended before an alert was due demands none.
+The simulation is coarser than a real installation: servers are read every hour,
+inventories every half hour, and rules are evaluated every quarter of an hour; delays
+are longer than with the defaults by as much. A delay counts from the end of the grace
+time. A problem that was fixed before an alert was due demands none. A delay may be
+longer than its bound only while something else hides the problem from the exporters;
+the table names it.
 """.splitlines()
 
 
-def page(plan: Plan, result: FidelityResult, seconds: float) -> list[str]:
-    """Return the whole report."""
+def page(
+    plans: Sequence[Plan], results: Sequence[FidelityResult], seconds: float
+) -> list[str]:
+    """Return the whole report, of all runs together."""
+    result = FidelityResult()
+    for other in results:
+        result.add(other)
+    servers = ", ".join(str(other.servers) for other in results)
+    seeds = ", ".join(str(plan.seed) for plan in plans)
+    run = (
+        f"{plans[0].days:g} simulated days, {servers} servers on three panels, two "
+        f"replicas; seeds {seeds}; {seconds / 60:.0f} minutes."
+    )
     return [
         *_HEAD,
         "",
-        *_headline(plan, result, seconds),
+        run,
         "",
-        "## Troubles",
+        *_headline(result),
+        "",
+        "## Problems",
         "",
         *_problems(result),
         "",
@@ -76,20 +94,15 @@ def page(plan: Plan, result: FidelityResult, seconds: float) -> list[str]:
     ]
 
 
-def _headline(plan: Plan, result: FidelityResult, seconds: float) -> Iterator[str]:
+def _headline(result: FidelityResult) -> Iterator[str]:
     injected = sum(result.injected.values())
     raised = sum(map(len, result.delays.values()))
     missed, early = len(result.missed), len(result.ended_early)
     look_alikes = sum(result.look_alikes.values())
     false_by_look_alike = sum(result.false_by_look_alike.values())
     yield (
-        f"{plan.days:g} simulated days, {result.servers} servers on three panels, two "
-        f"replicas, seed {plan.seed}; {seconds / 60:.0f} minutes."
-    )
-    yield ""
-    yield (
-        f"- {injected} troubles demanded {raised + missed} alerts: {raised} came in "
-        f"time, **{missed} were missed**, {early} fell silent too early."
+        f"- {injected} problems demanded {raised + missed} alerts: {raised} came in "
+        f"time, **{missed} were missed**, {early} ended too early."
     )
     false = len(result.false)
     yield f"- {result.fired} alerts fired in all, **{false} were false**."
@@ -102,9 +115,10 @@ def _headline(plan: Plan, result: FidelityResult, seconds: float) -> Iterator[st
 
 def _problems(result: FidelityResult) -> Iterator[str]:
     yield (
-        "| trouble | times | alert | told | delay, median | longest | bound | missed |"
+        "| problem | times | alert | fired | delay, median | longest | bound "
+        "| longer because of | missed |"
     )
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for kind, expected_alerts in EXPECTED_ALERTS.items():
         for expected in expected_alerts:
             key = (kind, expected.alert, expected.severity)
@@ -120,7 +134,8 @@ def _problems(result: FidelityResult) -> Iterator[str]:
             yield (
                 f"| {kind} | {result.injected.get(kind, 0)} "
                 f"| {expected.alert}, {expected.severity} | {len(delays)} | {middle} "
-                f"| {longest} | {_minutes(expected.max_delay_seconds)} | {missed} |"
+                f"| {longest} | {_minutes(expected.max_delay_seconds)} "
+                f"| {'; '.join(sorted(result.reasons.get(key, ())))} | {missed} |"
             )
 
 
@@ -134,11 +149,13 @@ def _look_alikes(result: FidelityResult) -> Iterator[str]:
 def _wrongs(result: FidelityResult) -> list[str]:
     missed = [
         f"- missed: {due.expected.alert} {due.expected.severity} of {due.incident}"
+        f" on day {(due.earliest - START) / DAY:.2f}"
         for due in result.missed
     ]
     silent = [
-        f"- silent: {due.expected.alert} {due.expected.severity} of {due.incident}"
-        for due, _ in result.ended_early
+        f"- ended early: {due.expected.alert} {due.expected.severity} of {due.incident}"
+        f" on day {(at - START) / DAY:.2f}"
+        for due, at in result.ended_early
     ]
     false = [f"- false: {alert}: {why}" for alert, why in result.false]
     known = [f"- false as documented: {alert}" for alert in result.documented]
@@ -146,7 +163,7 @@ def _wrongs(result: FidelityResult) -> list[str]:
 
 
 def _bounds() -> Iterator[str]:
-    yield "| trouble | alert | grace | at the latest | ends after the | at the latest |"
+    yield "| problem | alert | grace | at the latest | ends after the | at the latest |"
     yield "|---|---|---|---|---|---|"
     for kind, expected_alerts in EXPECTED_ALERTS.items():
         for expected in expected_alerts:

@@ -1,4 +1,4 @@
-"""The short form of ``make fidelity``: each trouble once, and what looks like it.
+"""The short form of ``make fidelity``: each problem once, and what looks like one.
 
 Five simulated days, real exporters and Prometheus' own evaluation of the shipped rules.
 """
@@ -22,20 +22,20 @@ from alert_fidelity.server_problems import SERVER_PROBLEMS
 SHORT = Plan(seed=1, days=5.25)
 _MUTATIONS = {
     "a threshold ten times as high": (
-        "target:onapp_backup_under_way:since_timestamp_seconds > 6 * 3600",
-        "target:onapp_backup_under_way:since_timestamp_seconds > 60 * 3600",
+        'onapp_state_start_timestamp_seconds{state="stuck"}',
+        'onapp_state_start_timestamp_seconds{state="stuck"} + 54 * 3600',
     ),
     "a rule that never fires": (
-        "target:onapp_target_locked_backups:since_timestamp_seconds > 3 * 86400",
-        "target:onapp_target_locked_backups:since_timestamp_seconds > +Inf",
+        'onapp_state_start_timestamp_seconds{state="locked"}',
+        'onapp_state_start_timestamp_seconds{state="lock"}',
     ),
-    "suspended servers judged": (
-        "max without (instance, pod, node) (onapp_vm_suspended == 1)",
-        "max without (instance, pod, node) (onapp_vm_suspended == 2)",
+    "a day too early": (
+        'onapp_state_start_timestamp_seconds{state="stale"}',
+        'onapp_state_start_timestamp_seconds{state="stale"} - 86400',
     ),
-    "backups asked of who bought none": (
-        "max without (instance, pod, node) (onapp_vm_backup_required == 1)",
-        "max without (instance, pod, node) (onapp_vm_backup_required >= 0)",
+    "a limit too narrow": (
+        "(abs(onapp_panel_clock_skew_seconds)) > 300",
+        "(abs(onapp_panel_clock_skew_seconds)) > 100",
     ),
 }
 
@@ -54,7 +54,7 @@ def result(replica_runs: Run) -> FidelityResult:
     return replica_runs.compare(replica_runs.fired_alerts())
 
 
-def test_every_trouble_is_told_in_time(result: FidelityResult) -> None:
+def test_every_problem_is_reported_in_time(result: FidelityResult) -> None:
     """Each kind was there, long enough that every alert about it was due."""
     due = {
         (kind, expected.alert, expected.severity)
@@ -69,15 +69,15 @@ def test_every_trouble_is_told_in_time(result: FidelityResult) -> None:
     assert {key for key, delays in result.delays.items() if delays} >= due
 
 
-def test_nothing_else_is_told(result: FidelityResult) -> None:
-    """No look-alike raises anything, and no alert is early or outlasts its trouble."""
+def test_nothing_else_is_reported(result: FidelityResult) -> None:
+    """No look-alike raises anything, and no alert is early or outlasts its problem."""
     assert [f"{alert}: {why}" for alert, why in result.false] == []
     assert len(result.look_alikes) > 30
-    assert len(result.documented) == 1
+    assert len(result.documented) <= 6
 
 
 def test_every_alert_is_tried_at_each_severity() -> None:
-    """A new one needs a trouble that it tells."""
+    """A new one needs a problem that it reports."""
     tried = {
         (expected.alert, expected.severity)
         for expected_alerts in EXPECTED_ALERTS.values()
@@ -90,8 +90,20 @@ def test_every_alert_is_tried_at_each_severity() -> None:
     assert SERVER_PROBLEMS.keys() <= EXPECTED_ALERTS.keys()
 
 
+def test_lost_scrapes_prevent_no_alert(replica_runs: Run) -> None:
+    """Exporters that are away two minutes in every fourteen are reported beside it."""
+    quiet = replica_runs.firing_after(2.15, 0.1, lambda _: False)
+    lossy = replica_runs.firing_after(2.15, 0.1, lambda minute: minute % 14 < 2)
+    flapping = {alert for alert in lossy if "OnAppExporterFlapping" in alert}
+
+    assert len(quiet) > 10
+    assert quiet - lossy == set()
+    assert flapping
+    assert lossy - quiet == flapping
+
+
 def test_broken_rules_are_found_out(replica_runs: Run, tmp_path: Path) -> None:
-    """A wrong threshold shows as trouble missed, a lost guard as health alarmed."""
+    """A problem is missed, or something healthy raises an alert."""
     rules = []
     for file in RULES.glob("*.rules.yml"):
         text = file.read_text("utf-8")
@@ -100,18 +112,18 @@ def test_broken_rules_are_found_out(replica_runs: Run, tmp_path: Path) -> None:
         rules.append(tmp_path / file.name)
         rules[-1].write_text(text, "utf-8")
     shipped = "".join(file.read_text("utf-8") for file in RULES.glob("*.rules.yml"))
-    stuck = _one(replica_runs, "take stuck")
+    stuck = _one(replica_runs, "run stuck")
     locked = _one(replica_runs, "backup locked")
-    suspended = _one(replica_runs, "server suspended, then resumed")
-    without = _one(replica_runs, "no backups bought")
-    only = frozenset(d.vm_id or 0 for d in (stuck, locked, suspended, without))
+    waiting = _one(replica_runs, "run that waits for nearly three hours")
+    clock = _one(replica_runs, "clock a little wrong")
+    only = frozenset(d.vm_id or 0 for d in (stuck, locked, waiting))
     found = replica_runs.compare(replica_runs.fired_alerts(rules, only=only))
 
     missed = {(due.incident.kind, due.expected.alert) for due in found.missed}
     assert [shipped.count(before) for before, _ in _MUTATIONS.values()] == [1] * 4
     assert (stuck.kind, "OnAppBackupStuck") in missed
     assert (locked.kind, "OnAppBackupLockedLong") in missed
-    assert {suspended.kind, without.kind} <= found.false_by_look_alike.keys()
+    assert {waiting.kind, clock.kind} <= found.false_by_look_alike.keys()
 
 
 def _one(replica_runs: Run, kind: str) -> Incident:
