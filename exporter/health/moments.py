@@ -53,6 +53,7 @@ from .targets import (
     backup_required,
     complete_schedules,
     is_deleted_disk,
+    last_schedules,
     latest,
     least,
     scheduled_targets,
@@ -133,7 +134,10 @@ def _failing_at(
         interval = schedule.interval_seconds
         if not schedule.failure_count or waited_from is None or interval is None:
             return None
-        first_at = waited_from + interval
+        first_at = max(
+            waited_from, state.resumed_at or -inf, schedule.changed_at or -inf
+        )
+        first_at += interval
     if first_at is None:
         return None
     return max(first_at, state.resumed_at or -inf) + SCHEDULE_FAILING_SECONDS
@@ -152,14 +156,19 @@ def _overdue_at(
     if state.backups is None or target is None:
         # Of an unknown server nothing is known to be pending; else it must be known.
         return at if state.server is None and state.first_read_at is None else None
-    return at if target.oldest_pending_at is None else None
+    # A run that ended since may have moved the start.
+    ended_at = latest((target.last_success_at, target.last_failed_at))
+    if target.oldest_pending_at is not None or read_at < (ended_at or -inf):
+        return None
+    return at
 
 
 def _overdue_limit(state: ServerState, schedule: Schedule) -> float | None:
     start = schedule.next_start_at if schedule.enabled else None
     if start is None:
         return None
-    return max(start, state.resumed_at or -inf) + SCHEDULE_OVERDUE_SECONDS
+    since = max(start, state.resumed_at or -inf, schedule.changed_at or -inf)
+    return since + SCHEDULE_OVERDUE_SECONDS
 
 
 def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[Moment]:
@@ -175,7 +184,6 @@ def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[
     if any(target.type == VIRTUAL_MACHINE for target in enabled):
         return
     targets = {} if summary is None else {t.target: t for t in summary.targets}
-    complete = complete_schedules(state) is not None
     for target in targets.keys() | {schedule.target for schedule in schedules}:
         known = targets.get(target)
         if (
@@ -185,14 +193,24 @@ def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[
             or is_deleted_disk(state, target)
         ):
             continue
-        disabled = [s for s in schedules if s.target == target]
-        at = latest(schedule.updated_at for schedule in disabled)
-        if at is None and known is not None and (disabled or complete):
-            at = _next_backup_missing_at(known)
-        if at is None and disabled:
-            at = latest(schedule.created_at for schedule in disabled)
+        at = _unscheduled_at(state, target, known)
         if at is not None:
             yield Moment(UNSCHEDULED, at, target)
+
+
+def _unscheduled_at(
+    state: ServerState, target: Target, known: TargetSummary | None
+) -> float | None:
+    own = [each for each in state.schedules or () if each.target == target]
+    disabled = [schedule for schedule in own if schedule.status == "disabled"]
+    if not disabled and (own or complete_schedules(state) is None):
+        return None  # the status of one is unknown, or there may be others
+    times = (
+        latest(schedule.updated_at for schedule in disabled),
+        None if known is None else _next_backup_missing_at(known),
+        latest(schedule.created_at for schedule in disabled),
+    )
+    return next((time for time in times if time is not None), None)
 
 
 def _next_backup_missing_at(target: TargetSummary) -> float | None:
@@ -295,6 +313,8 @@ def _unprotected_at(state: ServerState, summary: BackupSummary) -> float | None:
         return None
     if RECOVERY_POINTS in state.partial or not backup_required(state):
         return None
+    if any(point.built for point in state.recovery_points or ()):
+        return None  # of which the panel does not say when
     created_at = None if state.server is None else state.server.created_at
     return _first_backup_due_at(state, summary.targets, None, created_at)
 
@@ -320,12 +340,10 @@ def _disk_unprotected_at(
     )
     if server_at is not None and disk_at is not None and server_at > disk_at:
         return None
-    created_at = latest(
-        (
-            None if state.server is None else state.server.created_at,
-            _disk_created_at(state, disk.target),
-        )
-    )
+    created_at = _disk_created_at(state, disk.target)
+    if created_at is not None:
+        server_at = None if state.server is None else state.server.created_at
+        created_at = latest((server_at, created_at))
     return _first_backup_due_at(state, (disk,), disk.target, created_at)
 
 
@@ -339,15 +357,18 @@ def _first_backup_due_at(
     since = latest(
         (state.first_read_at if created_at is None else created_at, state.resumed_at)
     )
-    if since is None:
-        return None
+    schedules = last_schedules(state)
+    if schedules is None and state.schedules_refused:
+        schedules = ()
+    if since is None or schedules is None:
+        return None  # a first start may be to come
     intervals = (t.expected_interval for t in targets)
     shortest = min((i.seconds for i in intervals if i is not None), default=0.0)
     at = since + max(NEW_SECONDS, NEW_INTERVALS * shortest)
     first_start = least(
         _first_start_at(schedule, since)
-        for schedule in _enabled(state)
-        if target is None or schedule.target == target
+        for schedule in schedules
+        if schedule.enabled and (target is None or schedule.target == target)
     )
     return at if first_start is None else max(at, first_start + FIRST_START_SECONDS)
 
@@ -372,4 +393,5 @@ def _enabled(state: ServerState) -> Iterable[Schedule]:
 def _disk_created_at(state: ServerState, target: Target) -> float | None:
     if target.type != DISK:
         return None
-    return least(disk.created_at for disk in state.disks or () if disk.id == target.id)
+    disks = state.disks or state.last_disks or ()
+    return least(disk.created_at for disk in disks if disk.id == target.id)

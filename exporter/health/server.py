@@ -301,6 +301,9 @@ def _in_time(
     """Return whether a server that needs backups has them all in time."""
     if summary is None or not backup_required(state):
         return None
+    known = state.schedules is not None or state.schedules_refused
+    if not known and all(t.expected_interval is None for t in summary.targets):
+        return None  # how often backups are expected
     if summary.last_success_at is None or any(
         target.expected_interval is not None and target.last_success is None
         for target in summary.targets

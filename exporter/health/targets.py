@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
+from math import inf
 from operator import attrgetter
 
 import msgspec
@@ -172,7 +173,14 @@ def _summarize_target(
     success_at = None if last_success is None else completed_at(last_success)
     ended = [each for each in state.failed_backups if each.target == target]
     failed_at = latest(each.failed_at for each in ended if not each.cancelled)
-    cancelled = {each.backup_id for each in ended if each.cancelled}
+    ended_ids = {each.backup_id for each in ended}
+    by_hand = {backup.id for backup in unbuilt if backup.initiated == MANUAL}
+    # A schedule starts no run before its last one has ended; a person may.
+    ended_before = latest(
+        each.failed_at
+        for each in ended
+        if not each.cancelled and each.backup_id not in by_hand
+    )
     obsolete = _is_obsolete(state, target, superseded=replaced_at > (success_at or 0.0))
     return TargetSummary(
         target=target,
@@ -184,9 +192,9 @@ def _summarize_target(
         marked_for_delete=len(backups) - len(counted),
         oldest_unbuilt_at=least(backup.created_at for backup in unbuilt),
         oldest_pending_at=_oldest_pending_at(
-            (backup for backup in unbuilt if backup.id not in cancelled),
-            last_success,
-            failed_at,
+            (backup for backup in unbuilt if backup.id not in ended_ids),
+            restore_points,
+            ended_before,
         ),
         oldest_locked_at=least(
             completed_at(backup) if backup.locked_at is None else backup.locked_at
@@ -211,21 +219,23 @@ def _duration_seconds(backup: Backup) -> float | None:
 
 
 def _oldest_pending_at(
-    unbuilt: Iterable[Backup], last_success: Backup | None, failed_at: float | None
+    unbuilt: Iterable[Backup],
+    restore_points: Iterable[Backup],
+    ended_before: float | None,
 ) -> float | None:
-    times = (b.created_at for b in unbuilt if b.created_at is not None)
-    return least(at for at in times if not _has_ended(at, last_success, failed_at))
-
-
-def _has_ended(
-    created_at: float, last_success: Backup | None, failed_at: float | None
-) -> bool:
-    """Return whether an unbuilt row is left over: failed, or a later one was built."""
-    if failed_at is not None and failed_at >= created_at:
-        return True
-    if last_success is None or _duration_seconds(last_success) is None:
-        return False
-    return (last_success.created_at or 0.0) > created_at
+    """Return the oldest unbuilt row that is not left over from an earlier run."""
+    overtaken_before = latest(
+        backup.created_at
+        for backup in restore_points
+        if _duration_seconds(backup) is not None
+    )
+    return least(
+        backup.created_at
+        for backup in unbuilt
+        if backup.created_at is not None
+        and backup.created_at > (ended_before or -inf)
+        and backup.created_at >= (overtaken_before or -inf)
+    )
 
 
 def complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
@@ -255,9 +265,13 @@ def _failed_targets(state: ServerState) -> Iterable[Target]:
 
 
 def scheduled_targets(state: ServerState) -> set[Target]:
-    """Return the targets that have an enabled schedule."""
-    schedules = state.schedules or ()
-    return {schedule.target for schedule in schedules if schedule.enabled}
+    """Return the targets that have an enabled schedule, as far as is known."""
+    return {each.target for each in last_schedules(state) or () if each.enabled}
+
+
+def last_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
+    """Return the schedules, also those that are too old; None: they were never read."""
+    return state.last_schedules if state.schedules is None else state.schedules
 
 
 def _uses_disk_backups(
@@ -283,8 +297,11 @@ def _uses_disk_backups(
 
 
 def is_deleted_disk(state: ServerState, target: Target) -> bool:
-    """Return whether a target is a disk that no longer exists."""
-    disks = _complete_disks(state)
+    """Return whether a target is a disk that no longer exists.
+
+    One that was gone is so while the list cannot be read.
+    """
+    disks = _complete_disks(state) or state.last_disks
     if target.type != DISK or disks is None:
         return False
     return all(disk.id != target.id for disk in disks)
@@ -348,12 +365,18 @@ def _expected_interval(
     """Return the expected interval from the first source that has one."""
     expectation = state.expectation
     manual_only = _is_manual_only(state, target, backups)
+    # A guess that schedules, once they are read, would correct is none.
+    others_tell = state.schedules is None and not state.schedules_refused
     sources = (
         (CONFIG, expectation.own_interval_seconds),
         (SCHEDULE, _scheduled_interval_seconds(state, target)),
-        # A guess that schedules, once they are read, would correct is none.
         (HISTORY, _history_seconds(backups) if state.schedules_refused else None),
-        (FALLBACK, None if manual_only else expectation.fallback_interval_seconds),
+        (
+            FALLBACK,
+            None
+            if manual_only or others_tell
+            else expectation.fallback_interval_seconds,
+        ),
     )
     return next(
         (Interval(seconds, name) for name, seconds in sources if seconds is not None),

@@ -67,8 +67,8 @@ def state_count_rows(
 
 
 def future_rows(panel: PanelStore, _: Now) -> int | None:
-    """Return the number of rows with a date in the future, once there was an answer."""
-    return None if panel.servers_listed is None else panel.future_rows
+    """Return the number of rows with a date in the future, once all were read."""
+    return panel.future_rows if panel.first_pass_ended else None
 
 
 def queue_jam_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:

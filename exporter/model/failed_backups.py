@@ -53,7 +53,7 @@ def newest_per_target(
 ) -> tuple[FailedBackup, ...]:
     """Return the newest failure of each target, and a few without a target.
 
-    Of the cancelled runs, those of unbuilt backups.
+    Besides, of failed and cancelled runs, those of unbuilt backups.
     """
     newest_first = sorted(failures, key=lambda failure: failure.failed_at, reverse=True)
     unbuilt = {backup.id for backup in backups if not backup.built}
@@ -65,8 +65,8 @@ def newest_per_target(
             without_target[failure.cancelled] += 1
             if without_target[failure.cancelled] <= _MAX_WITHOUT_TARGET:
                 kept.setdefault(own, failure)
-        elif not failure.cancelled:
-            kept.setdefault(failure.target, failure)
         elif failure.backup_id in unbuilt:
             kept.setdefault(own, failure)
+        elif not failure.cancelled:
+            kept.setdefault(failure.target, failure)
     return tuple(kept.values())

@@ -73,11 +73,13 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
 
     def is_shorter_than(self, other: Expectation) -> bool:
         """Return whether an interval is shorter than in another, or new."""
-        pairs = (
-            (self.own_interval_seconds, other.own_interval_seconds),
-            (self.fallback_interval_seconds, other.fallback_interval_seconds),
+        new, old = (
+            each.fallback_interval_seconds
+            if each.own_interval_seconds is None
+            else each.own_interval_seconds
+            for each in (self, other)
         )
-        return any(new is not None and (old is None or new < old) for new, old in pairs)
+        return new is not None and (old is None or new < old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import ExporterError, NotFound, PanelError
 from .entities import (
+    DISKS,
     RECOVERY_POINTS,
     SCHEDULES,
     Backups,
@@ -94,6 +95,10 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     """The names of the lists above that may lack rows."""
     schedules_refused: bool = False
     """Whether schedules cannot be read, by permission or by configuration."""
+    last_schedules: tuple[Schedule, ...] | None = None
+    """The last that were read, also when they are too old to count; None: never."""
+    last_disks: tuple[Disk, ...] | None = None
+    """The same of a complete list of disks."""
     first_read_at: float | None = None
     """When this process first read its backups."""
     resumed_at: float | None = None
@@ -294,6 +299,8 @@ class PanelStore:
             self.servers[vm_id] = ServerEntry(state)
             return
         state = entry.state
+        if server is not None and server.suspended is None and state.server is not None:
+            server = msgspec.structs.replace(server, suspended=state.server.suspended)
         if (state.server, state.expectation) != (server, expectation):
             resumed = (
                 state.server is not None
@@ -352,6 +359,8 @@ class PanelStore:
         if entry is None:
             return  # removed while the request was in flight
         state = entry.state
+        if name == DISKS and values:
+            values = _dated_disks(values, state.last_disks, entry.read_at)
         values = None if partial and not values else values
         partial = (partial and values is not None) or (
             values is None and name in self._unread_lists()
@@ -359,7 +368,10 @@ class PanelStore:
         if getattr(state, name) == values and (name in state.partial) == partial:
             return
         partial_lists = state.partial | {name} if partial else state.partial - {name}
-        state = msgspec.structs.replace(state, **{name: values}, partial=partial_lists)
+        changes = {name: values}
+        if name == DISKS and values and not partial:
+            changes["last_disks"] = values
+        state = msgspec.structs.replace(state, **changes, partial=partial_lists)
         self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
     def is_other_server(self, vm_id: int, before: ServerEntry | None) -> bool:
@@ -448,14 +460,14 @@ class PanelStore:
             return
         if own_list:
             self.servers[vm_id] = msgspec.structs.replace(entry, schedules_read_at=time)
-        known = entry.state.schedules or ()
-        before = {schedule.id: schedule for schedule in known}
+        before = {each.id: each for each in entry.state.last_schedules or ()}
         first_read_at = entry.state.first_read_at
         followed = tuple(
             schedule.since(before.get(schedule.id), first_read_at, time)
             for schedule in schedules
         )
         self.update(vm_id, SCHEDULES, followed, partial=partial)
+        self.update(vm_id, "last_schedules", followed)
         if not self.schedules_ever_read:
             self.schedules_ever_read = True
             self.set_schedules_refused(refused=False)
@@ -515,6 +527,24 @@ class PanelStore:
         self.inventory_answered = other.inventory_answered
         self.inventory_succeeded = other.inventory_succeeded
         self.inventory_read_at = other.inventory_read_at
+
+
+def _dated_disks(
+    disks: tuple[Disk, ...], before: tuple[Disk, ...] | None, time: float | None
+) -> tuple[Disk, ...]:
+    """Return disks with a date for those that came since the list was last read.
+
+    Not every panel says when a disk was created.
+    """
+    if before is None:
+        return disks
+    dates = {disk.id: disk.created_at for disk in before}
+    return tuple(
+        disk
+        if disk.created_at is not None
+        else msgspec.structs.replace(disk, created_at=dates.get(disk.id, time))
+        for disk in disks
+    )
 
 
 @dataclass(slots=True, eq=False)

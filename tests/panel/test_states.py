@@ -175,6 +175,41 @@ async def test_a_schedule_enabled_again_waits_from_then(tmp_path: Path) -> None:
     assert 39 < found["101"] < 39.5
 
 
+async def test_an_outage_does_not_forget_what_was_seen_to_change(
+    tmp_path: Path,
+) -> None:
+    """Only a restart does."""
+    panel = Panel(backed_up(9))
+    (schedule,) = panel.cloud.schedules.values()
+    schedule.status = "disabled"
+    async with monitored(panel, tmp_path) as cloud:
+        schedule.status = "enabled"
+        await cloud.advance(700)
+        before = await starts(cloud, "stale")
+        fault = panel.faults.add(faults.reset())
+        await cloud.advance(3 * HOUR)
+        fault.remove()
+        await cloud.advance(HOUR)
+
+        assert await starts(cloud, "stale") == before
+
+
+async def test_a_reload_resets_only_what_it_shortens(tmp_path: Path) -> None:
+    """A new interval for the panel leaves a server with its own as it was."""
+    panel = Panel(backed_up(4))
+    own = [{"id": 1, "expected_interval": "1d"}]
+    async with monitored(panel, tmp_path, virtual_machines=own) as cloud:
+        before = await starts(cloud, "stale"), await state_of(cloud)
+        text = cloud.file.read_text()
+        changed = text.replace("name: cp", "name: cp\n  expected_interval: 30d")
+        cloud.file.write_text(changed)
+        status, *_ = await cloud.get("/-/reload", method="POST")
+        await cloud.advance(60)
+
+        assert status == 200
+        assert (await starts(cloud, "stale"), await state_of(cloud)) == before
+
+
 async def test_a_suspension_hides_everything_and_its_end_waits(tmp_path: Path) -> None:
     """Nothing ran meanwhile."""
     panel = Panel(backed_up(9))

@@ -238,7 +238,9 @@ def too_old_after_its_last_read(
     read_at = found.get(_READ_AT.format(vm_id))
     if read_at is None:
         return -1.0 <= observation.now - since <= observation.elapsed
-    return -_ROUNDING_SECONDS <= since - float(read_at) < 1.0 + _ROUNDING_SECONDS  # in whole seconds
+    return (
+        -_ROUNDING_SECONDS <= since - float(read_at) < 1.0 + _ROUNDING_SECONDS
+    )  # in whole seconds
 
 
 def as_long_after_success(

@@ -50,7 +50,8 @@ def a_schedule(**changes: Any) -> Schedule:
 
 def a_disk(number: int, **changes: Any) -> Disk:
     """Return a disk as old as the server."""
-    return Disk(number, 1, is_swap=False, has_autobackups=True, **changes)
+    fields: dict[str, Any] = {"created_at": LONG_AGO} | changes
+    return Disk(number, 1, is_swap=False, has_autobackups=True, **fields)
 
 
 def built(days_ago: float, **changes: Any) -> Backup:
@@ -121,6 +122,7 @@ def test_a_target_is_stale_after_intervals_and_the_queue() -> None:
             {
                 "server": {"created_at": None},
                 "schedules": (a_schedule(created_at=None),),
+                "disks": (a_disk(101, created_at=None),),
             },
             9,
         ),
@@ -237,6 +239,25 @@ def test_a_row_whose_run_has_ended_is_not_stuck(ended: FailedBackup) -> None:
     assert (("failed", DISK) in found) != ended.cancelled
 
 
+def test_a_manual_run_that_fails_ends_only_itself() -> None:
+    """The scheduled one before it goes on; a scheduled one would not have started."""
+    pending = unbuilt(0.5)
+    for initiated, stuck in (("manual", True), ("days", False)):
+        failed = unbuilt(0.2, id=6, initiated=initiated)
+        failure = FailedBackup(6, TIME - HOUR, DISK)
+        health = judged(built(1), pending, failed, failed_backups=(failure,))
+        assert (("stuck", DISK) in moments(health)) == stuck
+
+
+def test_a_row_is_overtaken_by_any_later_success() -> None:
+    """Not only by the one that was complete last."""
+    later = built(0, id=1, created_at=TIME - 29 * HOUR, built_at=TIME - 28 * HOUR)
+    last = built(0, id=2, created_at=TIME - 31 * HOUR, built_at=TIME - 27 * HOUR)
+    health = judged(unbuilt(1.25), later, last)
+
+    assert ("stuck", DISK) not in moments(health)
+
+
 def test_a_failure_ends_with_the_next_success() -> None:
     """Its moment is when it failed."""
     failure = FailedBackup(None, TIME - DAY, DISK)
@@ -312,6 +333,8 @@ def test_a_start_that_moves_on_daily_does_not_move_the_first() -> None:
     "facts",
     [
         {"partial": frozenset({RECOVERY_POINTS})},
+        {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=None),)},
+        {"schedules": None},
         {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=TIME),)},
         {"expectation": Expectation(backup_required=False)},
         {"schedules": None, "disks": None},
@@ -343,6 +366,48 @@ def test_a_disk_without_restore_point_beside_others_is_unprotected() -> None:
     assert with_schedule.condition.key == "awaited"
 
 
+def test_a_disk_without_a_date_counts_from_the_first_reading() -> None:
+    """It may be new on an old server."""
+    disks = a_disk(101), a_disk(102, created_at=None)
+
+    found = moments(judged(built(0.5), disks=disks, first_read_at=TIME))
+    assert found["disk_unprotected", OTHER_DISK] == 26
+
+
+def test_schedules_that_are_too_old_to_count_still_tell_of_a_first_start() -> None:
+    """The server is not unprotected before it, nor is a disk over."""
+    new = (a_schedule(created_at=TIME - HOUR, next_start_at=TIME + 20 * HOUR),)
+    found = moments(judged(schedules=None, last_schedules=new))
+    whole = built(0.5, id=50, target=WHOLE, backup_type="incremental")
+    stuck = moments(
+        judged(built(3), unbuilt(2), whole, schedules=None, last_schedules=new)
+    )
+
+    assert found["unprotected", None] == 20 + 6
+    assert stuck["stuck_long", DISK] == -24
+
+
+def test_a_disk_that_was_gone_stays_gone_while_disks_cannot_be_read() -> None:
+    """Its rows are still listed."""
+    other = (a_disk(102),)
+    health = judged(built(9), disks=None, last_disks=other, schedules=())
+
+    assert moments(health) == {}
+
+
+def test_the_fallback_does_not_replace_schedules_that_cannot_be_read() -> None:
+    """Where they are refused or switched off it does."""
+    fallback = Expectation(fallback_interval_seconds=DAY)
+    unread = judged(built(3), schedules=None, expectation=fallback)
+    refused = judged(
+        built(3), schedules=None, expectation=fallback, schedules_refused=True
+    )
+
+    assert ("stale", DISK) not in moments(unread)
+    assert unread.in_time is None
+    assert refused.in_time is False
+
+
 def test_a_disk_of_a_server_backed_up_as_a_whole_is_protected() -> None:
     """By the newer backup of the server."""
     whole = built(0.1, id=50, target=WHOLE, backup_type="incremental")
@@ -358,6 +423,7 @@ def test_a_disk_of_a_server_backed_up_as_a_whole_is_protected() -> None:
         ({"next_start_at": TIME - 4 * HOUR}, -1),
         ({"next_start_at": TIME - 2 * HOUR}, None),
         ({"next_start_at": TIME - 4 * HOUR, "status": "disabled"}, None),
+        ({"next_start_at": TIME - 4 * HOUR, "changed_at": TIME - HOUR}, None),
     ],
 )
 def test_a_schedule_is_overdue_if_a_later_reading_shows_it(
@@ -374,6 +440,11 @@ def test_a_schedule_is_overdue_if_a_later_reading_shows_it(
     )
     pending = judged(built(0.5), unbuilt(0.1), schedules=schedules)
     assert ("schedule_overdue", DISK) not in moments(pending)
+    # A run that has ended since may have moved the start.
+    ended = a_panel(schedules_read_at=TIME - 600)
+    assert ("schedule_overdue", DISK) not in moments(
+        judged(built(0.001), schedules=schedules, panel=ended)
+    )
 
 
 @pytest.mark.parametrize(
@@ -424,6 +495,7 @@ def test_a_retry_that_succeeds_ends_a_failure_that_is_counted_for_ever() -> None
         ({"schedules": None}, None),
         ({"schedules": (a_schedule(status="disabled"), a_schedule(id=8))}, None),
         ({"schedules": (a_schedule(status="failed"),)}, None),
+        ({"schedules": (a_schedule(status=""),)}, None),
         ({"schedules": (a_schedule(target=WHOLE),)}, None),
         (
             {
