@@ -179,6 +179,8 @@ class PanelStore:
     """Whether schedules are refused to all servers, or switched off."""
     schedules_ever_read: bool = False
     """Whether this process has read any list of schedules."""
+    known_schedules: dict[int, Schedule] = field(default_factory=dict)
+    """Each schedule as it was last read, by id; kept while lists cannot be read."""
     unassigned_schedules: ServerState | None = None
     """Schedules whose server is unknown, as the state of a server NO_SERVER."""
     backup_servers: tuple[BackupServer, ...] = ()
@@ -460,17 +462,23 @@ class PanelStore:
             return
         if own_list:
             self.servers[vm_id] = msgspec.structs.replace(entry, schedules_read_at=time)
-        before = {each.id: each for each in entry.state.last_schedules or ()}
         first_read_at = entry.state.first_read_at
         followed = tuple(
-            schedule.since(before.get(schedule.id), first_read_at, time)
+            schedule.since(self.known_schedules.get(schedule.id), first_read_at, time)
             for schedule in schedules
         )
+        if not partial:
+            self._forget_schedules(entry.state)
+        self.known_schedules |= {schedule.id: schedule for schedule in followed}
         self.update(vm_id, SCHEDULES, followed, partial=partial)
         self.update(vm_id, "last_schedules", followed)
         if not self.schedules_ever_read:
             self.schedules_ever_read = True
             self.set_schedules_refused(refused=False)
+
+    def _forget_schedules(self, state: ServerState) -> None:
+        for schedule in state.schedules or ():
+            self.known_schedules.pop(schedule.id, None)
 
     def set_schedules_refused(
         self, vm_id: int | None = None, *, refused: bool = True
@@ -502,7 +510,9 @@ class PanelStore:
 
     def forget(self, vm_id: int) -> None:
         """Remove a server that is gone, with its failures."""
-        self.servers.pop(vm_id, None)
+        entry = self.servers.pop(vm_id, None)
+        if entry is not None:
+            self._forget_schedules(entry.state)
         self.unassigned_failures.pop(vm_id, None)
 
     def take_over(self, other: PanelStore) -> None:
@@ -517,6 +527,7 @@ class PanelStore:
         self.schedules_read_at = other.schedules_read_at
         self.schedules_refused = other.schedules_refused
         self.schedules_ever_read = other.schedules_ever_read
+        self.known_schedules = other.known_schedules
         self.transaction_log = other.transaction_log or self.transaction_log
         self.version = other.version
         self.reachable = other.reachable
