@@ -49,7 +49,7 @@ DISK_LAST_SUCCESS = (
     ',target_type="Disk",target_id="101"}'
 )
 
-_ROUNDING_SECONDS = 1e-3
+_ROUNDING_SECONDS = 1.0
 _READ = 'onapp_vm_poll_success{{panel="cp",vm_id="{}"}}'
 _READ_AT = 'onapp_vm_last_poll_success_timestamp_seconds{{panel="cp",vm_id="{}"}}'
 _OLD_AT = (
@@ -237,10 +237,8 @@ def too_old_after_its_last_read(
     since = float(value) - 2 * float(found[_INTERVAL]) - 1200.0
     read_at = found.get(_READ_AT.format(vm_id))
     if read_at is None:
-        return -1.0 <= observation.now - since <= observation.elapsed
-    return (
-        -_ROUNDING_SECONDS <= since - float(read_at) < 1.0 + _ROUNDING_SECONDS
-    )  # in whole seconds
+        return -_ROUNDING_SECONDS < observation.now - since <= observation.elapsed
+    return 0 <= since - float(read_at) < _ROUNDING_SECONDS
 
 
 def as_long_after_success(
