@@ -165,7 +165,8 @@ def _series(servers: int, targets: int, backups: int) -> int:
     )
     for vm_id in range(servers):
         server = Server(vm_id, "", "", "", 1, 1, suspended=False, created_at=0.0)
-        panel.register_server(vm_id, server, Expectation(backup_required=True))
+        expected = Expectation(86400.0, backup_required=True)
+        panel.register_server(vm_id, server, expected)
         rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
         panel.record_backups(vm_id, packed(rows), time=0.0, monotonic=0.0)
     collector = BackupCollector(Store({"cp": panel}), _Status(), Detail())

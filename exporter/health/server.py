@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
 
@@ -51,7 +52,7 @@ from .targets import (
     summarize_backups,
 )
 
-_OUT_OF_TIME = (STALE, VERY_STALE, UNPROTECTED, DISK_UNPROTECTED)
+_OUT_OF_TIME = {STALE, VERY_STALE, UNPROTECTED, DISK_UNPROTECTED}
 _REPLACED_BY = {STALE: VERY_STALE, STUCK: STUCK_LONG}
 """The second of two conditions says more than the first."""
 
@@ -119,7 +120,7 @@ def judge_server(
         problems[0].condition if problems else fine,
         tuple(problems),
         moments,
-        _in_time(state, shown, moments, now.time),
+        _in_time(state, shown, {problem.condition for problem in problems}),
         state,
         summary,
         fresh,
@@ -295,23 +296,19 @@ def _held(moments: Iterable[Moment], time: float) -> Iterator[Problem]:
 def _in_time(
     state: ServerState,
     summary: BackupSummary | None,
-    moments: Iterable[Moment],
-    time: float,
+    conditions: AbstractSet[Condition],
 ) -> bool | None:
     """Return whether a server that needs backups has them all in time."""
     if summary is None or not backup_required(state):
         return None
-    known = state.schedules is not None or state.schedules_refused
-    if not known and all(t.expected_interval is None for t in summary.targets):
-        return None  # how often backups are expected
-    if summary.last_success_at is None or any(
+    if not conditions.isdisjoint(_OUT_OF_TIME) or any(
         target.expected_interval is not None and target.last_success is None
         for target in summary.targets
     ):
         return False
-    return not any(
-        moment.condition in _OUT_OF_TIME and moment.at <= time for moment in moments
-    )
+    if INTERVAL_UNKNOWN in conditions:
+        return None
+    return summary.last_success_at is not None
 
 
 # What is worth a note on the page, but no alert

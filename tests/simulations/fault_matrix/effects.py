@@ -172,7 +172,8 @@ _SCHEDULES_GONE = (
     Rule("onapp_target_(schedules|expected_interval_)", absent),
     Rule('onapp_state_start_.*(_stale|"stale|schedule_failing)"', absent),
     _NO_INTERVAL,
-    _of("2", "onapp_vm_backup_(required|in_time)" + _CP, absent),
+    Rule("onapp_vm_backup_in_time", absent),
+    _of("2", "onapp_vm_backup_required" + _CP, absent),
 )
 
 _FAILED: Mapping[str, Expectation] = {
@@ -251,8 +252,8 @@ _FAILED: Mapping[str, Expectation] = {
             Rule('onapp_state_start_.*"schedule_failing"', kept),
         ),
         "schedules, expected intervals and the states made from them are gone; "
-        "servers are `interval_unknown`, and `onapp_vm_backup_required` is absent, "
-        "where nothing else tells",
+        "servers are `interval_unknown`, and `onapp_vm_backup_required` and "
+        "`_in_time` absent, where nothing else tells",
         _SCHEDULES_GONE,
     ),
     "disks": Expectation(
@@ -401,8 +402,8 @@ _WAITING = {
         ),
         _FAILED["schedules"].long_text,
         (
-            *(rule for rule in _SCHEDULES_GONE if rule is not _NO_INTERVAL),
-            Rule("onapp_vm_backup_(required|in_time)", absent),
+            *(rule for rule in _SCHEDULES_GONE[:-1] if rule is not _NO_INTERVAL),
+            Rule("onapp_vm_backup_required", absent),
             Rule(_NEW_DISK, absent),
             Rule(_STATE, in_state("interval_unknown")),
             _TIMES,

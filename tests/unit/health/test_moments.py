@@ -561,6 +561,8 @@ def test_what_schedules_say_outlives_the_backups() -> None:
         ((built(0.5),), {"disks": (a_disk(101), a_disk(102))}, False),
         ((unbuilt(0.1),), {"server": {"created_at": TIME}}, False),
         ((built(0.5),), {"schedules": None, "disks": None}, None),
+        ((built(0.5),), {"schedules": None, "disks": (a_disk(101),)}, None),
+        ((unbuilt(0.1),), {"schedules": None, "disks": (a_disk(101),)}, False),
         ((built(0.5),), {"server": {"suspended": True}}, None),
     ],
 )
