@@ -38,6 +38,9 @@ not change: other servers, other collectors and other panels go on as ever.
 
 - A failed read leaves the last good values. Longer than `poll.max_age` they are not
   shown; what the inventory says of servers, and what counts, stays.
+- No fault makes a server look better. While its data are fresh its state is as severe
+  as without the fault; later some states are not known any more, but no server becomes
+  fine or in time by it. Only a disk without any backup is forgotten with the disks.
 - Each request that brings nothing usable is counted in `onapp_api_errors_total`, with
   the reason.
 - **Afterwards** everything is as if nothing had been, at the latest one poll interval

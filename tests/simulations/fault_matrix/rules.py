@@ -58,7 +58,6 @@ _OLD_AT = (
 )
 _INTERVAL = 'onapp_poll_interval_seconds{panel="cp",shard="0"}'
 _RANK = {each.key: rank for each, rank in SERVER_CONDITION_RANK.items()}
-_SEVERITY = {each.key: each.severity for each in SERVER_CONDITION_RANK}
 
 Outcome = Callable[[str, str | None, Observation], bool]
 """Whether a series may have this value; None: be absent."""
@@ -196,7 +195,7 @@ def judged_by(facts: Callable[[Observation], Scrape]) -> Outcome:
 
     def outcome(series: str, value: str | None, observation: Observation) -> bool:
         vm_id, state = _state_of(series)
-        known = {_states(facts(observation)).get(vm_id, FINE.key)}
+        known = {states(facts(observation)).get(vm_id, FINE.key)}
         if observation.found.get(_READ.format(vm_id)) == "0":
             old_at = float(observation.found[_OLD_AT.format(vm_id)])
             too_old = old_at <= observation.now
@@ -223,8 +222,8 @@ def as_many_as_in_that_state(
     series: str, value: str | None, observation: Observation
 ) -> bool:
     """Be the number of servers that have the state in the same scrape."""
-    states = Counter(_states(observation.found).values())
-    return value == str(states[_label("state", series)])
+    counts = Counter(states(observation.found).values())
+    return value == str(counts[_label("state", series)])
 
 
 def too_old_after_its_last_read(
@@ -254,21 +253,14 @@ def as_long_after_success(
     ) - float(reference[success])
 
 
-def judgement(observation: Observation) -> Iterator[str]:
-    """Yield the servers with no state, and those that a fault makes look better."""
-    states, before, reference = map(
-        _states, (observation.found, observation.before, observation.reference)
-    )
-    judged = Counter(vm_id for vm_id, _ in _judged(observation.found))
-    for series in observation.found:
+def without_one_state(found: Scrape) -> Iterator[str]:
+    """Yield the servers that have no state, or more than one."""
+    judged = Counter(vm_id for vm_id, _ in _judged(found))
+    for series in found:
         if series.startswith("onapp_vm_poll_success"):
             vm_id = _label("vm_id", series)
             if judged[vm_id] != 1:
                 yield f"server {vm_id} has {judged[vm_id]} states"
-    for vm_id, state in states.items():
-        known = [each[vm_id] for each in (before, reference) if vm_id in each]
-        if known and _SEVERITY[state] < min(_SEVERITY[each] for each in known):
-            yield f"server {vm_id} is {state}, which is better than {known}"
 
 
 def as_its_disk(_series: str, value: str | None, observation: Observation) -> bool:
@@ -290,7 +282,7 @@ def _judged(scrape: Scrape) -> Iterator[tuple[str, str]]:
     return (_state_of(each) for each in scrape if each.startswith("onapp_vm_state"))
 
 
-def _states(scrape: Scrape) -> dict[str, str]:
+def states(scrape: Scrape) -> dict[str, str]:
     """Return the state of each server."""
     return dict(_judged(scrape))
 
@@ -311,7 +303,7 @@ def comment_lines(text: str) -> set[str]:
 def differences(observation: Observation, rules: Iterable[Rule]) -> list[str]:
     """Return the series that break a rule, and the rules that match no series."""
     listed, found = tuple(rules), observation.found
-    wrong = list(judgement(observation))
+    wrong = list(without_one_state(found))
     known = sorted(
         found.keys() | observation.reference.keys() | observation.before.keys()
     )
