@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import cache, partial
+from itertools import count
 
 from aiohttp import web
 from faults import ActiveFault, Fault, FaultContext, Proceed, answer
@@ -95,6 +96,37 @@ def lying_pages() -> Fault:
     """Count fewer rows than are listed, on pages that have no room for any."""
     headers = {"X-Page": "7", "X-Limit": "0", "X-Total": "1"}
     return _altered(lambda response: response.headers.update(headers))
+
+
+def refused_cookies() -> Fault:
+    """Refuse the credentials of every request with a cookie."""
+
+    async def act(
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
+    ) -> web.StreamResponse:
+        return context.unauthorized()
+
+    return Fault(act, applies=lambda context: "Cookie" in context.request.headers)
+
+
+def slipping_server() -> Fault:
+    """Leave out of each inventory one server, another one each time."""
+    requests = count()
+
+    def slip(rows: list[Fields]) -> None:
+        if rows:
+            del rows[next(requests) % len(rows)]
+
+    async def act(
+        context: FaultContext, _fault: ActiveFault, proceed: Proceed
+    ) -> web.StreamResponse:
+        context.edit_rows = slip
+        response = await proceed()
+        if total := response.headers.get("X-Total"):
+            response.headers["X-Total"] = str(int(total) - 1)
+        return response
+
+    return Fault(act, lambda context: context.path == "/virtual_machines")
 
 
 def slow_headers() -> Fault:

@@ -42,7 +42,7 @@ _POINTS = ((1, 9004), (2, 9002), (3, 9003))
 _SERVERS = {"one server": (1,), "every server": (1, 2, 3)}
 
 _OF_A_SHARD = re.compile(
-    "onapp_(collector_|transactions_|backup_server_(backups|used_bytes))"
+    "onapp_(collector_|transactions_|panel_future_dates|backup_server_(backups|used_bytes))"
 )
 """Families whose value is one shard's."""
 
@@ -316,7 +316,12 @@ def _sizes(name: str, size: object) -> HostileContent:
     )
 
 
-def _dates(year: int, date: str) -> HostileContent:
+def _dates(name: str, date: str, *, start: int | None = None) -> HostileContent:
+    """Change dates; with ``start`` they are possible, and such a start of a schedule.
+
+    Other possible ones that lie in the future are counted.
+    """
+
     def unknown(server: int) -> Rules:
         newest = f'vm_id="{server}",backup_id="{_NEWEST[server]}"'
         before = int(NOW - DAY + 60)
@@ -370,7 +375,7 @@ def _dates(year: int, date: str) -> HostileContent:
             _is(
                 "onapp_schedule_next_start_timestamp_seconds",
                 'schedule_id="503"',
-                None,
+                start,
             ),
         ),
         "recovery_points": (
@@ -390,6 +395,11 @@ def _dates(year: int, date: str) -> HostileContent:
     last = _is("onapp_vm_last_success_timestamp_seconds", of_1, int(NOW - DAY + 60))
     rules[PANEL] = (last, *(rule for rule in rules[PANEL] if rule is not newest_of_1))
     absent = "such a date is absent, as if the panel had not told it"
+    if start is not None:
+        absent += ", and counted in `onapp_panel_future_dates`"
+        counts = {"inventory": 1, "one server": 1, "every server": 3, "disks": 1}
+        for scope, count in {**counts, "recovery_points": 3, PANEL: 8}.items():
+            rules[scope] += (_is("onapp_panel_future_dates", "", count),)
     words = {
         **dict.fromkeys(_LISTS, absent),
         **dict.fromkeys(_SERVERS, f"{absent}: the backup before is the last success"),
@@ -397,6 +407,7 @@ def _dates(year: int, date: str) -> HostileContent:
         "disks": f"{absent}: a new disk is taken to be as old as its server",
         "backup_servers": "nothing changes: it is not used",
         "transactions": "it counts all the same",
+        **({} if start is None else {"schedules": "a start may be in the future"}),
         PANEL: ALL,
     }
     dates = {name: Timestamp(date) for name in ("created_at", "updated_at", "built_at")}
@@ -405,7 +416,7 @@ def _dates(year: int, date: str) -> HostileContent:
         "recovery_points",
     )
     return HostileContent(
-        f"dates in {year}",
+        name,
         _changed(
             {
                 **dict.fromkeys((*others, "backups"), dates),
@@ -513,8 +524,9 @@ CONTENTS = (
     _big(),
     _sizes("negative sizes", -1),
     _sizes("sizes that are no numbers", "much"),
-    _dates(1969, "1969-07-20T20:17:40Z"),
-    _dates(9999, "9999-12-31T23:59:59Z"),
+    _dates("dates in 1969", "1969-07-20T20:17:40Z"),
+    _dates("dates in 9999", "9999-12-31T23:59:59Z"),
+    _dates("dates in 200 days", "2027-08-03T08:00:00Z", start=int(NOW + 200 * DAY)),
     _text("a label of 1 MiB", LONG, "it is shown as it is"),
     _text(
         "control characters",

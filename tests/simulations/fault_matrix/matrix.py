@@ -24,7 +24,7 @@ from fault_matrix.effects import (
     errors,
 )
 from fault_matrix.hostile_content import CONTENTS, HostileContent
-from fault_matrix.rules import Rule, near
+from fault_matrix.rules import Rule, near, one_of
 
 CONNECTION = "connection"
 CONTENT = "content"
@@ -95,6 +95,9 @@ _ON_THE_WIRE = (
 _STATUSES = (
     FaultCase(
         "401", UNAUTHORIZED, "unauthorized", faults.unauthorized, representative=True
+    ),
+    FaultCase(
+        "401 to every cookie", NO_EFFECT, "unauthorized", hostile.refused_cookies
     ),
     _status(403, "forbidden", REFUSED),
     _status(404, "not_found", REFUSED),
@@ -170,6 +173,12 @@ def _skewed() -> dict[str, Expectation]:
     return {**dict.fromkeys(SCOPES, now_and_then), PANEL: always}
 
 
+_SLIPPED = Expectation(
+    "no server goes: each is in the next inventory again; "
+    "`onapp_panel_virtual_machines` follows each inventory",
+    (Rule("onapp_panel_virtual_machines", one_of("2")),),
+)
+
 FAULTS = {
     fault.name: fault
     for fault in (
@@ -189,6 +198,16 @@ FAULTS = {
             None,
             hostile.lying_pages,
             impossible=_NO_LIST,
+        ),
+        FaultCase(
+            "a server that slips between pages",
+            CONTENT,
+            None,
+            hostile.slipping_server,
+            expected=dict.fromkeys(("inventory", PANEL), _SLIPPED),
+            impossible=dict.fromkeys(
+                SCOPES.keys() - {"inventory", PANEL}, "it is about servers"
+            ),
         ),
         FaultCase(
             "clock skew of hours",
