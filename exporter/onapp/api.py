@@ -72,6 +72,8 @@ from .resources import (
     decode_transactions,
 )
 
+_ETAG_REFUSED = (400, 412)
+"""What a request may get for the ETag that was sent back."""
 _MAX_LOGGED_ROWS = 20
 """Unusable rows logged per answer, which can have a million rows."""
 _MAX_INLINE_BYTES: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1024}
@@ -326,10 +328,12 @@ class PanelApi:
             error.args = (f"GET /{path}.{self.client.body_format}: {error}",)
             self._observe_error(resource, error)
             self.breaker.record_failure(credentials, error)
-            if cached is not None:  # perhaps the ETag was refused
+            again = isinstance(error, Unauthorized) and error.with_cookies
+            if cached is not None and cached.etag is not None:
                 self._cache[key] = msgspec.structs.replace(cached, etag=None)
-            if isinstance(error, Unauthorized) and error.with_cookies:
-                # They are dropped now: a trial request decides about the credentials.
+                again |= getattr(error, "status", None) in _ETAG_REFUSED
+            if again:
+                # Cookies and ETag are dropped now: a request without them decides.
                 return await self._request(resource, path, parse, page)
             raise
         except asyncio.CancelledError:

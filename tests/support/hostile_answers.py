@@ -109,6 +109,17 @@ def refused_cookies() -> Fault:
     return Fault(act, applies=lambda context: "Cookie" in context.request.headers)
 
 
+def refused_etags(code: int) -> Fault:
+    """Refuse every request with an ETag."""
+
+    async def act(
+        context: FaultContext, _fault: ActiveFault, _proceed: Proceed
+    ) -> web.StreamResponse:
+        return context.refusal(code)
+
+    return Fault(act, lambda context: "If-None-Match" in context.request.headers)
+
+
 def slipping_server() -> Fault:
     """Leave out of each inventory one server, another one each time."""
     requests = count()

@@ -24,7 +24,7 @@ from fault_matrix.effects import (
     errors,
 )
 from fault_matrix.hostile_content import CONTENTS, HostileContent
-from fault_matrix.rules import Rule, near, one_of
+from fault_matrix.rules import Rule, near, one_of, recent
 
 CONNECTION = "connection"
 CONTENT = "content"
@@ -77,6 +77,18 @@ def _redirect(name: str, location: str) -> FaultCase:
     return FaultCase(f"redirect to {name}", FAILED, "redirect", make)
 
 
+def _etag_refused(code: int) -> FaultCase:
+    later = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
+    return FaultCase(
+        f"{code} to every ETag",
+        NO_EFFECT,
+        "status",
+        lambda: hostile.refused_etags(code),
+        expected={PANEL: Expectation("nothing changes", (later,))},
+        impossible={"transactions": "they are asked for without an ETag"},
+    )
+
+
 _RETRY_AFTER = {"Retry-After": str(int(RETRY_AFTER_SECONDS))}
 
 _ON_THE_WIRE = (
@@ -99,6 +111,8 @@ _STATUSES = (
     FaultCase(
         "401 to every cookie", NO_EFFECT, "unauthorized", hostile.refused_cookies
     ),
+    _etag_refused(400),
+    _etag_refused(412),
     _status(403, "forbidden", REFUSED),
     _status(404, "not_found", REFUSED),
     _status(406, "status"),
