@@ -16,7 +16,7 @@ from math import inf
 import msgspec
 
 from ..clock import Now
-from ..model.entities import DISK, VIRTUAL_MACHINE, Target
+from ..model.entities import DISK, RECOVERY_POINTS, VIRTUAL_MACHINE, Target
 from ..model.store import PanelStore, ServerEntry, ServerState
 from .conditions import (
     AWAITED,
@@ -306,9 +306,10 @@ def _in_time(
         for target in summary.targets
     ):
         return False
-    if INTERVAL_UNKNOWN in conditions:
+    has_any = summary.built > 0 or summary.last_success_at is not None
+    if has_any and INTERVAL_UNKNOWN in conditions:
         return None
-    return summary.last_success_at is not None
+    return has_any if has_any or RECOVERY_POINTS not in state.partial else None
 
 
 # What is worth a note on the page, but no alert
