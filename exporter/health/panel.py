@@ -60,7 +60,7 @@ def judge_panel(
     if panel.skew_seconds is not None and abs(panel.skew_seconds) > CLOCK_SKEW_SECONDS:
         problems.append(Problem(CLOCK_SKEW))
     if unassigned is not None:
-        problems += unassigned.problems
+        problems += (p for p in unassigned.problems if p.condition in PANEL_CONDITIONS)
     return tuple(
         sorted(problems, key=lambda problem: PANEL_CONDITIONS.index(problem.condition))
     )

@@ -533,7 +533,10 @@ async def test_both_formats_of_a_whole_scrape_are_what_they_claim_to_be(
     tmp_path: Path,
 ) -> None:
     """Every family of both tables is understood, with its declared type and help."""
-    panel = Panel(demo_cloud(NOW))
+    world = demo_cloud(NOW)
+    waiting: Any = {"action": "restore_backup", "status": "pending"}
+    world.add_transaction(server_id=1, created_at=NOW - 7 * 3600, **waiting)
+    panel = Panel(world)
     everything = {"recovery_points": True}
     async with monitored(
         panel, tmp_path, expected_interval="1d", collectors=everything

@@ -471,6 +471,7 @@ async def test_a_backup_in_the_shape_of_the_vendors_page_is_read(
             f'onapp_target_backups{target},state="unbuilt"}} 0',
             f"onapp_target_locked_backups{target}}} 0",
             f"onapp_target_marked_for_delete_backups{target}}} 0",
+            f"onapp_target_oldest_success_timestamp_seconds{target}}} 1799996400",
         ]
 
 
@@ -496,6 +497,7 @@ async def test_a_target_shows_everything_known_of_it(form: str, tmp_path: Path) 
             f"onapp_target_marked_for_delete_backups{target}}} 1",
             f"onapp_target_oldest_unbuilt_timestamp_seconds{target}}} 1799989200",
             f"onapp_target_oldest_pending_timestamp_seconds{target}}} 1799989200",
+            f"onapp_target_oldest_success_timestamp_seconds{target}}} 1799827260",
             f"onapp_target_expected_interval_seconds{target}}} 86400",
             f'onapp_target_expected_interval_info{target},source="history"}} 1',
         ]
@@ -643,13 +645,14 @@ async def test_history_tells_the_expected_interval(
 
 
 @in_both_formats
-async def test_the_shortest_period_in_history_is_expected(
+async def test_the_period_of_the_newest_row_in_history_is_expected(
     form: str, tmp_path: Path
 ) -> None:
-    """Of a daily and a weekly schedule the daily one must not stop unseen."""
+    """Or the gap before it; a row by hand says nothing."""
     panel = a_cloud()
-    for initiated in ("manual", "weeks", "days", "months"):
-        panel.cloud.add_backup(1, initiated=initiated)
+    for days_ago, initiated in ((9, "weeks"), (3, "days"), (2, "days"), (1, "manual")):
+        at = NOW - days_ago * DAY
+        panel.cloud.add_backup(1, created_at=at, built_at=at + 60, initiated=initiated)
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await expectations(cloud) == {DISK: (86_400, "history")}
 

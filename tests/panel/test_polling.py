@@ -29,6 +29,7 @@ FROM_BACKUPS = (
     "onapp_backup_",
     "onapp_target_",
     "onapp_vm_backups",
+    "onapp_vm_backup_in_time",
     "onapp_vm_backup_size_bytes",
     "onapp_vm_last_success_timestamp_seconds",
 )
@@ -64,7 +65,8 @@ def families_of(text: str, vm_id: int) -> set[str]:
 
 def made_from_backups(family: str) -> bool:
     """Tell whether a family is made from a server's backups."""
-    return family.startswith(FROM_BACKUPS) and family != "onapp_vm_backup_required"
+    stays = ("onapp_vm_backup_required", "onapp_target_expected_interval")
+    return family.startswith(FROM_BACKUPS) and not family.startswith(stays)
 
 
 def moved_on(cloud: MonitoredCloud, count: int) -> list[Any]:

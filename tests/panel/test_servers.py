@@ -690,6 +690,8 @@ async def test_old_backups_go_and_the_server_stays(form: str, tmp_path: Path) ->
             "onapp_vm_info",
             "onapp_vm_created_timestamp_seconds",
             "onapp_vm_suspended",
+            "onapp_target_expected_interval_seconds",
+            "onapp_target_expected_interval_info",
         ]
         assert await cloud.value("onapp_vm_last_poll_success_timestamp_seconds") == NOW
 
