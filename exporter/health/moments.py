@@ -357,17 +357,14 @@ def _first_backup_due_at(
     since = latest(
         (state.first_read_at if created_at is None else created_at, state.resumed_at)
     )
-    schedules = last_schedules(state)
-    if schedules is None and state.schedules_refused:
-        schedules = ()
-    if since is None or schedules is None:
-        return None  # a first start may be to come
+    if since is None:
+        return None
     intervals = (t.expected_interval for t in targets)
     shortest = min((i.seconds for i in intervals if i is not None), default=0.0)
     at = since + max(NEW_SECONDS, NEW_INTERVALS * shortest)
     first_start = least(
         _first_start_at(schedule, since)
-        for schedule in schedules
+        for schedule in last_schedules(state) or ()
         if schedule.enabled and (target is None or schedule.target == target)
     )
     return at if first_start is None else max(at, first_start + FIRST_START_SECONDS)

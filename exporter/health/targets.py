@@ -366,7 +366,7 @@ def _expected_interval(
     expectation = state.expectation
     manual_only = _is_manual_only(state, target, backups)
     # A guess that schedules, once they are read, would correct is none.
-    others_tell = state.schedules is None and not state.schedules_refused
+    schedules_unread = state.schedules is None and not state.schedules_refused
     sources = (
         (CONFIG, expectation.own_interval_seconds),
         (SCHEDULE, _scheduled_interval_seconds(state, target)),
@@ -374,7 +374,7 @@ def _expected_interval(
         (
             FALLBACK,
             None
-            if manual_only or others_tell
+            if manual_only or schedules_unread
             else expectation.fallback_interval_seconds,
         ),
     )

@@ -68,7 +68,8 @@ def state_count_rows(
 
 def future_rows(panel: PanelStore, _: Now) -> int | None:
     """Return the number of rows with a date in the future, once all were read."""
-    return panel.future_rows if panel.first_pass_ended else None
+    read = panel.first_pass_ended and panel.servers_listed is not None
+    return panel.future_rows if read else None
 
 
 def queue_jam_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:

@@ -124,9 +124,9 @@ async def _scraped(servers: int, folder: Path) -> bytes:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    said, _ = await exporter.communicate()
+    stated, _ = await exporter.communicate()
     await panel.stop()
-    return said
+    return stated
 
 
 async def _measured(program: str, scraped: bytes, folder: Path) -> Usage:

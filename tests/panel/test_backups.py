@@ -650,7 +650,8 @@ async def test_the_period_of_the_newest_row_in_history_is_expected(
 ) -> None:
     """Or the gap before it; a row by hand says nothing."""
     panel = a_cloud()
-    for days_ago, initiated in ((9, "weeks"), (3, "days"), (2, "days"), (1, "manual")):
+    rows: Any = ((9, "weeks"), (3, "days"), (2, "days"), (1, "manual"))
+    for days_ago, initiated in rows:
         at = NOW - days_ago * DAY
         panel.cloud.add_backup(1, created_at=at, built_at=at + 60, initiated=initiated)
     async with monitored(panel, tmp_path, format=form) as cloud:

@@ -478,7 +478,8 @@ async def test_what_nobody_schedules_is_not_fine(
     panel = a_panel()
     add_server(panel, a_server(created_at=TIME - 99 * DAY), a_backup(), second)
     known = tuple(
-        Disk(abs(disk), 1, is_swap=disk < 0, has_autobackups=False) for disk in disks
+        Disk(abs(disk), 1, disk < 0, has_autobackups=False, created_at=TIME - 99 * DAY)
+        for disk in disks
     )
     panel.update(1, "disks", known)
     panel.update(1, "schedules", (schedule,))
@@ -529,7 +530,8 @@ async def test_a_disk_without_backup_is_new_on_a_young_server(
     panel = a_panel()
     add_server(panel, a_server(created_at=TIME - age), a_backup())
     both = tuple(
-        Disk(number, 1, is_swap=False, has_autobackups=True) for number in (101, 102)
+        Disk(number, 1, is_swap=False, has_autobackups=True, created_at=TIME - age)
+        for number in (101, 102)
     )
     panel.update(1, "disks", both)
     async with served(a_store(panel)) as looker:

@@ -334,7 +334,6 @@ def test_a_start_that_moves_on_daily_does_not_move_the_first() -> None:
     [
         {"partial": frozenset({RECOVERY_POINTS})},
         {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=None),)},
-        {"schedules": None},
         {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=TIME),)},
         {"expectation": Expectation(backup_required=False)},
         {"schedules": None, "disks": None},
