@@ -108,7 +108,9 @@ def _locked(kind: str, days: float) -> Injection:
             built = [
                 row
                 for row in world.backups_of(protected.vm_id)
-                if row.built and not row.marked_for_delete
+                if row.target == protected.target
+                and row.built
+                and not row.marked_for_delete
             ]
             incident = cloud.begin_incident(kind, protected)
             world.lock_backup(built[-1].id)
