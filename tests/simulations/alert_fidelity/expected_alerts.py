@@ -254,7 +254,8 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "start stalled": (
         ExpectedAlert(
             *("OnAppScheduleOverdue", "warning", "target"),
-            max_delay_seconds=_FOR + TWICE,
+            # Schedules must have been read after the grace time.
+            max_delay_seconds=_FOR + DISCOVERY + TWICE,
             max_overrun_seconds=_KEPT,
             since="stalled",
             grace_seconds=3 * HOUR,

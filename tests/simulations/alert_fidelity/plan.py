@@ -106,12 +106,12 @@ def _simulated_cloud(
         omitted_fields=omitted,
     )
     cloud = CloudAndPanel(panel, name, rng, keys)
-    if name != "nyc1":
-        add_archives(cloud, plan.days)
     look_alikes = LOOK_ALIKES_WITHOUT_SCHEDULES if name == "nyc1" else LOOK_ALIKES
     for number, look_alike in enumerate(look_alikes):
         if not plan.short or name == "nyc1" or number % 2 == (name == "ams1"):
             add_look_alike(cloud, look_alike, look_alike.add(cloud), plan.days)
+    if name != "nyc1":
+        add_archives(cloud, plan.days)
     if plan.short:
         _each_once(cloud)
     else:
