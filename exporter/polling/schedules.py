@@ -101,6 +101,8 @@ class ScheduleCollector:
 
     async def read(self) -> None:
         """Read the panel-wide lists and assign them to the servers."""
+        if self.store.servers_listed == 0 and self.store.servers:
+            return  # an account that sees no servers would see no schedules either
         errors: list[PanelError] = []
         for collector in (self.schedules, self.disks):
             try:

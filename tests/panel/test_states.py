@@ -175,6 +175,25 @@ async def test_a_schedule_enabled_again_waits_from_then(tmp_path: Path) -> None:
     assert 39 < found["101"] < 39.5
 
 
+async def test_an_account_that_sees_nothing_leaves_no_server_unscheduled(
+    tmp_path: Path,
+) -> None:
+    """Its lists are complete and empty, and say nothing of servers that are known."""
+    panel = Panel(backed_up(1.6))
+    for backup in panel.cloud.backups.values():
+        backup.initiated = "days"
+    async with monitored(panel, tmp_path) as cloud:
+        schedules, panel.cloud.schedules = panel.cloud.schedules, {}
+        panel.visible = lambda _: False
+        await cloud.advance(1500)
+        hidden = await starts(cloud, "unscheduled")
+        panel.cloud.schedules, panel.visible = schedules, lambda _: True
+        await cloud.advance(700)
+
+        assert hidden == {}
+        assert await state_of(cloud) == "stale"
+
+
 async def test_an_outage_does_not_forget_what_was_seen_to_change(
     tmp_path: Path,
 ) -> None:
