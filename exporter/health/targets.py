@@ -301,7 +301,7 @@ def is_deleted_disk(state: ServerState, target: Target) -> bool:
 
     One that was gone is so while the list cannot be read.
     """
-    disks = _complete_disks(state) or state.last_disks
+    disks = state.last_disks if state.disks is None else _complete_disks(state)
     if target.type != DISK or disks is None:
         return False
     return all(disk.id != target.id for disk in disks)

@@ -533,6 +533,7 @@ class PanelStore:
         self.reachable = other.reachable
         self.last_error = other.last_error
         self.last_proven_at_monotonic = other.last_proven_at_monotonic
+        self.credentials_refused = other.credentials_refused
         self.skew_seconds = other.skew_seconds
         self.servers_listed = other.servers_listed
         self.inventory_answered = other.inventory_answered

@@ -83,7 +83,7 @@ async def test_the_port_answers_before_the_first_pass_ends(
     assert healthy[0] == status == 200
     assert ready == 503
     assert samples(scrape, "onapp_up") == {}
-    assert samples(after, "onapp_up") == {"cp": 1}
+    assert samples(after, "onapp_up") == {"cp,0": 1}
     assert len(samples(after, "onapp_backup_built")) == 2
 
 
@@ -291,9 +291,9 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     backups = samples(scrape, "onapp_vm_backups")
 
     assert (shown, status) == (200, 0)
-    assert 'onapp_up{panel="demo"} 1' in sample
+    assert 'onapp_up{panel="demo",shard="0"} 1' in sample
     assert "# HELP onapp_target_last_success_timestamp_seconds" in sample
-    assert samples(scrape, "onapp_up") == {"demo": 1}
+    assert samples(scrape, "onapp_up") == {"demo,0": 1}
     assert len(built) > 50
     assert samples(scrape, "onapp_target_oldest_unbuilt_timestamp_seconds") != {}
     assert "demo,12,built" in backups

@@ -100,7 +100,7 @@ async def test_the_demo_runs_unprivileged_and_read_only(
         )
 
         assert status == 0
-        assert 'onapp_up{panel="demo"} 1' in metrics
+        assert 'onapp_up{panel="demo",shard="0"} 1' in metrics
         assert re.search(r"^Uid:(\t65534){4}$", process, re.MULTILINE)
         assert re.search(r"^CapEff:\t0{16}$", process, re.MULTILINE)
         assert writing != 0

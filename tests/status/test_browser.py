@@ -93,11 +93,11 @@ def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> Non
         sparks = tab.page.locator("svg.spark").count()
 
     assert list(shown.items())[:5] == [
-        ("hr-unprotected", "No backup"),
+        ("hr-unprotected", "Unprotected"),
+        ("tracker-stuck", "Stuck for a day"),
         ("ci-failed", "Very stale"),
         ("crm-stale", "Very stale"),
-        ("tracker-stuck", "Very stale"),
-        ("nas-forgotten-disk", "Disk without backup"),
+        ("nas-forgotten-disk", "Disk unprotected"),
     ]
     assert shown["unpaid-suspended"] == "Suspended"
     assert shown["sandbox-without-backups"] == "Not required"
@@ -137,7 +137,7 @@ def test_servers_are_searched_filtered_and_sorted(
         output = page.locator("th[aria-sort]").get_attribute("aria-sort")
 
     assert searched == ["web-01", "web-02"]
-    assert filtered == ["ci-failed", "crm-stale", "tracker-stuck"]
+    assert filtered == ["tracker-stuck", "ci-failed", "crm-stale"]
     assert kept == "very_stale"
     assert ascending == ["crm-stale", "tracker-stuck", "ci-failed"]
     assert descending == ascending[::-1]
@@ -214,7 +214,7 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
         backups = tab.texts("section:last-of-type tbody tr td:nth-of-type(1)")
 
     assert title == "db-03-stuck - OnApp backups"
-    assert [text.split(" ")[0] for text in findings] == ["Stale", "Stuck"]
+    assert [text.split(" ")[0] for text in findings] == ["Stuck", "Stale"]
     assert href is not None
     assert href.endswith("/docs/runbooks/OnAppBackupStuck.md")
     assert backups == ["not built"] + ["built"] * 7

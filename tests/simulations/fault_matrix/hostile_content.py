@@ -28,6 +28,7 @@ from fault_matrix.rules import (
     may_rise,
     one_of,
     rises,
+    within,
 )
 
 BIG = 2**63
@@ -361,15 +362,12 @@ def _dates(name: str, date: str, *, start: int | None = None) -> HostileContent:
     rules: dict[str, Rules] = {
         "inventory": (_is("onapp_vm_created_timestamp_seconds", 'vm_id="3"', None),),
         **_each(unknown),
+        # It counts from when it was first listed.
         "disks": (
-            _is(
-                "onapp_state_start_timestamp_seconds",
-                'vm_id="1",target_type="Disk",target_id="104",schedule_id="",'
-                'state="disk_unprotected"',
-                int(NOW - 30 * DAY + 26 * HOUR),
+            Rule(
+                'onapp_state_start_.*"104".*"disk_unprotected"',
+                within(NOW + 26 * HOUR, NOW + 27 * HOUR),
             ),
-            _is("onapp_vm_backup_in_time", 'vm_id="1"', 0),
-            Rule('onapp_vm_state.*vm_id="1"', in_state("disk_unprotected")),
         ),
         "schedules": (
             _is(

@@ -163,6 +163,15 @@ def near(*values: float) -> Outcome:
     return outcome
 
 
+def within(low: float, high: float) -> Outcome:
+    """Return the outcome: between two values."""
+
+    def outcome(_series: str, value: str | None, _moment: Observation) -> bool:
+        return value is not None and low <= float(value) <= high
+
+    return outcome
+
+
 def at_most(seconds: float) -> Outcome:
     """Return the outcome: between zero and so many seconds."""
 
