@@ -40,6 +40,10 @@ _MUTATIONS = {
 }
 
 
+_NEEDS_WEEKS = {"backup server filling"}
+"""Kinds that the short run cannot have: they grow for weeks."""
+
+
 @pytest.fixture(scope="module")
 def replica_runs() -> Run:
     """Return what both replicas have recorded."""
@@ -60,12 +64,12 @@ def test_every_problem_is_reported_in_time(result: FidelityResult) -> None:
         (kind, expected.alert, expected.severity)
         for kind, expected_alerts in EXPECTED_ALERTS.items()
         for expected in expected_alerts
-        if expected.required
+        if expected.required and kind not in _NEEDS_WEEKS
     }
 
     assert [str(missed) for missed in result.missed] == []
     assert [str(ended) for ended, _ in result.ended_early] == []
-    assert result.injected.keys() == EXPECTED_ALERTS.keys()
+    assert result.injected.keys() == EXPECTED_ALERTS.keys() - _NEEDS_WEEKS
     assert {key for key, delays in result.delays.items() if delays} >= due
 
 
