@@ -184,7 +184,7 @@ def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[
     if any(target.type == VIRTUAL_MACHINE for target in enabled):
         return
     targets = {} if summary is None else {t.target: t for t in summary.targets}
-    for target in targets.keys() | {schedule.target for schedule in schedules}:
+    for target in sorted(targets.keys() | {each.target for each in schedules}):
         known = targets.get(target)
         if (
             target in covered
