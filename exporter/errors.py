@@ -181,6 +181,8 @@ class Undecodable(PanelError):
         self.rows_skipped = rows_skipped
 
 
+REFUSED = (Forbidden, NotFound, Unprocessable)
+"""Errors that the next attempt would meet again: something has to be changed."""
 UNRECOGNIZED = (TooLarge, Undecodable)
 """Errors of answers that may have been sent by something else than the panel."""
 

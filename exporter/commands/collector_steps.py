@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..errors import PanelError, Unauthorized
+from ..errors import REFUSED, PanelError, Unauthorized
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -20,7 +20,6 @@ from ..model.entities import (
 )
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import backups_hint
-from ..polling.jobs import REFUSED
 from ..polling.manager import has_few_servers
 from ..polling.transactions import MAX_FIRST_PAGES
 from .check_run import CheckRun, panel_may_be_down

@@ -135,15 +135,17 @@ def data_old_at(panel: PanelStore, entry: ServerEntry) -> float | None:
         since = error.since
     if since is None or (server is not None and server.suspended):
         return None
-    return since + DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
+    return _too_old_at(panel, since)
 
 
 def unresolved_data_old_at(panel: PanelStore, identifier: str) -> float | None:
     """Return the same of a configured server that was not found."""
     error = panel.look_up_errors.get(identifier)
-    if error is None:
-        return None
-    return error.since + DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
+    return None if error is None else _too_old_at(panel, error.since)
+
+
+def _too_old_at(panel: PanelStore, since: float) -> float:
+    return since + DATA_OLD_INTERVALS * panel.interval_seconds + DATA_OLD_SECONDS
 
 
 def next_start_at(

@@ -29,28 +29,18 @@ _BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
 _USAGE_LABELS = (*_SHARD_LABELS, "backup_server_id")
 
 
-def panel_value_rows(
-    value: Callable[[PanelStore, Now], float | None],
+def value_rows(
+    value: Callable[[PanelStore, Now], float | None], *, of_shard: bool = False
 ) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
-    """Return a function that yields the one row of a panel, if its value is known."""
+    """Return a function that yields the one row of a panel, if its value is known.
+
+    A value that is one shard's has the shard in its labels.
+    """
 
     def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
         known = value(panel, now)
         if known is not None:
-            yield (panel.name,), known
-
-    return rows
-
-
-def shard_value_rows(
-    value: Callable[[PanelStore, Now], float | None],
-) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
-    """Return the same for a value that is one shard's."""
-
-    def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
-        known = value(panel, now)
-        if known is not None:
-            yield (panel.name, panel.shard), known
+            yield (panel.name, panel.shard) if of_shard else (panel.name,), known
 
     return rows
 
@@ -108,7 +98,7 @@ _PANELS: tuple[Family, ...] = (
         "Whether the panel answers: 0 when version or inventory could not be polled, "
         "or when its account got no answer for longer than a poll interval.",
         _SHARD_LABELS,
-        shard_value_rows(lambda panel, now: panel.up(now.monotonic)),
+        value_rows(lambda panel, now: panel.up(now.monotonic), of_shard=True),
         identity,
     ),
     PanelFamily(
@@ -123,35 +113,35 @@ _PANELS: tuple[Family, ...] = (
         "Servers in the whole inventory of the panel after include and exclude, as of "
         "the last poll.",
         _PANEL_LABELS,
-        panel_value_rows(lambda panel, _: panel.servers_listed),
+        value_rows(lambda panel, _: panel.servers_listed),
         identity,
     ),
     PanelFamily(
         "onapp_panel_clock_skew_seconds",
         "The panel's clock minus the exporter's, in seconds, at the last answer.",
         _PANEL_LABELS,
-        panel_value_rows(lambda panel, _: panel.skew_seconds),
+        value_rows(lambda panel, _: panel.skew_seconds),
         identity,
     ),
     PanelFamily(
         "onapp_poll_interval_seconds",
         "How often each server's backups are read, in seconds.",
         _SHARD_LABELS,
-        shard_value_rows(lambda panel, _: panel.interval_seconds),
+        value_rows(lambda panel, _: panel.interval_seconds, of_shard=True),
         identity,
     ),
     PanelFamily(
         "onapp_poll_lag_seconds",
         "How overdue the poll of the most overdue server is, in seconds.",
         _SHARD_LABELS,
-        shard_value_rows(poll_lag_seconds),
+        value_rows(poll_lag_seconds, of_shard=True),
         identity,
     ),
     PanelFamily(
         "onapp_inventory_last_success_timestamp_seconds",
         "When the inventory was last read whole, in Unix seconds.",
         _PANEL_LABELS,
-        panel_value_rows(lambda panel, _: panel.inventory_read_at),
+        value_rows(lambda panel, _: panel.inventory_read_at),
         identity,
     ),
     PanelFamily(
@@ -180,14 +170,14 @@ _PANELS: tuple[Family, ...] = (
         "Number of rows in the last answers with a date more than five minutes after "
         "the panel's clock.",
         _SHARD_LABELS,
-        shard_value_rows(future_rows),
+        value_rows(future_rows, of_shard=True),
         identity,
     ),
     PanelFamily(
         "onapp_panel_credentials_refused",
         "Whether the panel refused the credentials in the last answer about them.",
         _SHARD_LABELS,
-        shard_value_rows(lambda panel, _: panel.credentials_refused),
+        value_rows(lambda panel, _: panel.credentials_refused, of_shard=True),
         identity,
     ),
     PanelFamily(

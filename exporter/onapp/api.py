@@ -18,15 +18,7 @@ import structlog
 
 from ..config.schema import BodyFormat
 from ..config.secrets import Account
-from ..errors import (
-    Forbidden,
-    NotFound,
-    NotSent,
-    PanelError,
-    Unauthorized,
-    Undecodable,
-    Unprocessable,
-)
+from ..errors import REFUSED, NotSent, PanelError, Unauthorized, Undecodable
 from ..model.entities import (
     AUTOBACKUP,
     BACKUP_SERVERS,
@@ -126,7 +118,7 @@ class PanelApi:
                 "version",
                 lambda body, _: decode_version(body, self.client.body_format),
             )
-        except (Forbidden, NotFound, Unprocessable):
+        except REFUSED:
             return None
         return response.content
 

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from ..clock import Clock
-from ..errors import ExporterError, Forbidden, NotFound, Unprocessable
+from ..errors import REFUSED, ExporterError
 from ..model.store import PanelStore
 from ..onapp.backoff import exponential_pause
 
 log = structlog.get_logger()
 
-REFUSED = (Forbidden, NotFound, Unprocessable)
-"""Errors that the next attempt would meet again: something has to be changed."""
 DISABLED_SECONDS = 3600.0
 """How long a refused collector is not tried again."""
 _FIRST_RETRY_SECONDS = 15.0

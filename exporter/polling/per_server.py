@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
-from ..errors import NotSent, PanelError, Unauthorized
+from ..errors import REFUSED, NotSent, PanelError, Unauthorized
 from ..model.entities import SCHEDULES
 from ..model.store import PanelStore, ServerEntry
 from ..onapp.backoff import exponential_pause
 from ..onapp.paging import Listed
-from .jobs import DISABLED_SECONDS, REFUSED, CollectorStatus
+from .jobs import DISABLED_SECONDS, CollectorStatus
 
 _REFUSALS_BEFORE_PAUSE = 3
 """So many servers in a row were refused: the panel refuses the list to all."""

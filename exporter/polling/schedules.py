@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from ..clock import Clock
-from ..errors import NotSent, PanelError, Unauthorized
+from ..errors import REFUSED, NotSent, PanelError, Unauthorized
 from ..model.entities import (
     DISK,
     DISKS,
@@ -32,7 +32,7 @@ from ..model.entities import (
 from ..model.selection import Expectation, Shard
 from ..model.store import NO_SERVER, PanelStore, ServerState
 from ..onapp.paging import Listed, Value
-from .jobs import DISABLED_SECONDS, REFUSED
+from .jobs import DISABLED_SECONDS
 from .per_server import PerServerCollector
 
 T = TypeVar("T", Schedule, Disk)

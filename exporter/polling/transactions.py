@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from ..clock import Clock
-from ..errors import Forbidden, NotFound, PanelError, Unauthorized, Unprocessable
+from ..errors import REFUSED, Forbidden, PanelError, Unauthorized
 from ..model.entities import Transaction
 from ..model.store import NO_SERVER, PanelStore
 from ..model.transaction_log import LogExcerpt, TransactionLog, failed_backups
@@ -143,7 +143,7 @@ class TransactionCollector:
         """Return failed backups of a server's own log; none if it is refused."""
         try:
             page = await self.api.transactions(1, vm_id)
-        except (Forbidden, NotFound, Unprocessable) as error:
+        except REFUSED as error:
             if isinstance(error, Forbidden):
                 transaction_log.older_unread = False
             return ()

@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +17,7 @@ from exporter_process import fetch, poll_until
 from faults import html_error
 from faulty_panel import Panel
 from harness import NOW, series, write_config
+from prometheus_processes import free_port
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 
@@ -76,14 +76,6 @@ async def panel() -> AsyncIterator[Panel]:
         world.add_backup(world.add_server().id)
     async with Panel(world) as panel:
         yield panel
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -5,11 +5,10 @@ Five simulated days, real exporters and Prometheus' own evaluation of the shippe
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
-from alert_rules import ALERTS, alerting_rules
+from alert_rules import ALERTS, alerting_rules, needed_program
 
 from alert_fidelity.comparison import FidelityResult
 from alert_fidelity.expected_alerts import EXPECTED_ALERTS
@@ -47,8 +46,7 @@ _NEEDS_WEEKS = {"backup server filling"}
 @pytest.fixture(scope="module")
 def replica_runs() -> Run:
     """Return what both replicas have recorded."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on the PATH: `make tools` fetches it")
+    needed_program("promtool")
     return run(SHORT)
 
 
