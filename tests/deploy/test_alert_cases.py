@@ -621,6 +621,10 @@ WINDOWS: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
         of("a", {_FUTURE: "5x99 stale 0x9 5x300"}),
         {minute: set() for minute in range(0, 300, 10)},
     ),
+    "dates in the future that stay, while a shard is away for hours": (
+        shards({_FUTURE: "3x500"}, {_FUTURE: "2x99 stale _x239 2x160"}),
+        {minute: set() for minute in range(0, 500, 20)},
+    ),
     "the queue does not move": (
         two({_JAM: "-20000x90", _QUEUE: "2x90"}),
         {20: set(), 50: _JAMMED},
@@ -755,12 +759,19 @@ SLOW: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
         {6 * DAY: set()},
     ),
     "a backup server fills up": (
-        shards({_USED: "0+1x700", _CAPACITY: "1300x700"}, {_USED: "10x700"}),
-        {6 * DAY: set(), 8 * DAY: set(), 14 * DAY: _GROWING},
+        shards({_USED: "0+1x900", _CAPACITY: "1300x900"}, {_USED: "10x900"}),
+        {6 * DAY: set(), 13 * DAY: set(), 17 * DAY: _GROWING},
+    ),
+    "a backup server of which a shard was away": (
+        shards(
+            {_USED: "600x1000", _CAPACITY: "1300x1000"},
+            {_USED: "500x99 _x20 500x20 _x19 500x600 _x29 500x200"},
+        ),
+        {day * DAY: set() for day in range(20)},
     ),
     "a backup server grows slowly": (
-        of("a", {_USED: "500+0.1x700", _CAPACITY: "1300x700"}),
-        {14 * DAY: set()},
+        of("a", {_USED: "500+0.1x900", _CAPACITY: "1300x900"}),
+        {17 * DAY: set()},
     ),
 }
 
