@@ -1,12 +1,14 @@
 """Tests that alerts fire when they should, and only then: by Prometheus' promtool.
 
-A case holds series as exporters give them and every alert that then fires.
+A case holds series as exporters give them and every alert that then fires. promtool
+tries many at once: a label that rules must keep, `case`, tells them apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ Series = dict[str, str]
 """Values in promtool's notation, by series without `job` and `panel`."""
 Alert = tuple[str, str]
 """Name and severity."""
+Case = tuple[Series, Mapping[int, Iterable[Alert]]]
+"""What exporters give, and what fires at some moments: all of it, so nothing else."""
 
 HOUR = 60
 """In minutes, as are all moments here but the values of series."""
@@ -30,7 +34,6 @@ _SERVER = 'vm_id="5"'
 _DISK = 'vm_id="5", target_type="Disk", target_id="106"'
 _SCHEDULE = f'{_DISK}, schedule_id="9"'
 _NAME = "ci-failed (ID 5, ci-failed.example.com) on panel demo"
-_FIRING = "count by (alertname, severity, cluster) (ALERTS{alertstate='firing'})"
 
 
 @dataclass(frozen=True)
@@ -232,204 +235,172 @@ def well_series(one: Moment) -> Series:
     return {name: values, _INFO: "1x61"}
 
 
-def _samples(firing: Iterable[Alert], clusters: tuple[str, ...]) -> Any:
-    return [
-        {
-            "labels": f'{{alertname="{name}", severity="{severity}"'
-            + (f', cluster="{cluster}"}}' if cluster else "}"),
-            "value": 1,
-        }
-        for name, severity in firing
-        for cluster in clusters
-    ]
-
-
-def promtool_case(
-    name: str,
-    series: Series,
-    firing: Mapping[int, Iterable[Alert]],
-    clusters: tuple[str, ...] = ("",),
+def promtool_test(
+    cases: Mapping[str, Case], alert_texts: Iterable[dict[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return one case in promtool's form."""
+    """Return cases, and what alerts say after an hour, as one test of promtool's."""
     return {
-        "name": name,
-        "interval": "1m",
         "input_series": [
-            {
-                "series": _labelled(
-                    series_name,
-                    ("" if "job=" in series_name else 'job="onapp-backups", ')
-                    + (
-                        ""
-                        if series_name.startswith(("up", "process", "onapp_exporter"))
-                        else 'panel="demo", '
-                    ),
-                ),
-                "values": values,
-            }
-            for series_name, values in series.items()
+            {"series": _of_case(series, name), "values": values}
+            for name, (of_case, _) in cases.items()
+            for series, values in of_case.items()
         ],
         "promql_expr_test": [
             {
-                "expr": _FIRING,
+                "expr": "count by (alertname, severity) "
+                f"(ALERTS{{alertstate='firing', case='{name}'}})",
                 "eval_time": f"{minute}m",
-                "exp_samples": _samples(alerts, clusters),
+                "exp_samples": [
+                    {
+                        "labels": f'{{alertname="{alert}", severity="{severity}"}}',
+                        "value": 2 if "two clusters" in name else 1,
+                    }
+                    for alert, severity in alerts
+                ],
             }
+            for name, (_, firing) in cases.items()
             for minute, alerts in firing.items()
+        ],
+        "alert_rule_test": [
+            {"eval_time": "60m", "alertname": name, "exp_alerts": list(expected)}
+            for name, expected in groupby(
+                alert_texts, lambda text: text["exp_labels"].pop("alertname")
+            )
         ],
     }
 
 
-@pytest.fixture
-def run(promtool: Promtool, tmp_path: Path) -> Callable[[list[dict[str, Any]]], None]:
-    """Return a function that lets promtool try cases."""
+def _of_case(series: str, case: str) -> str:
+    own = f'case="{case}", '
+    if "job=" not in series:
+        own += 'job="onapp-backups", '
+    if not series.startswith(("up", "process", "onapp_exporter")):
+        own += 'panel="demo", '
+    return _labelled(series, own)
 
-    def run(cases: list[dict[str, Any]]) -> None:
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(promtool: Promtool, tmp_path: Path) -> Run:
+    """Return a function that lets promtool try a test, sampled at an interval."""
+
+    def run(test: dict[str, Any], interval: str = "1m") -> None:
         file = tmp_path / "cases.yml"
-        rules = {"rule_files": [str(one) for one in RULES], "tests": cases}
-        file.write_text(yaml.safe_dump(rules | {"evaluation_interval": "1m"}))
+        rules = {
+            "rule_files": [str(one) for one in RULES],
+            "evaluation_interval": interval,
+            "tests": [test | {"interval": interval}],
+        }
+        file.write_text(yaml.safe_dump(rules))
         assert "SUCCESS" in promtool("test", "rules", file)
 
     return run
 
 
-Run = Callable[[list[dict[str, Any]]], None]
-every_moment = pytest.mark.parametrize(
-    "one", MOMENTS, ids=lambda one: f"{one.state}-{one.labels.count('=')}"
-)
-
-
-@every_moment
-def test_an_alert_begins_with_its_moment_and_ends_after_it(
-    one: Moment, run: Run
-) -> None:
-    """Within eight minutes; a moment to come or gone is none; the text is told."""
-    alert = (one.alert, one.severity)
-    over = moment_series(one, "600x29 stale _x30")
-    case = promtool_case(
-        "over after half an hour",
-        of("a", over),
-        {10: set(), 18: {alert}, 29: {alert}, 50: set()},
-    )
-    lasting = promtool_case("lasting", of("a", moment_series(one)), {60: {alert}})
-    labels = dict(
-        pair.split("=") for pair in one.labels.replace('"', "").split(", ")
-    ) | {"job": "onapp-backups", "panel": "demo", "severity": one.severity}
-    url = _runbook(one.alert)
-    lasting["alert_rule_test"] = [
-        {
-            "eval_time": "60m",
-            "alertname": one.alert,
-            "exp_alerts": [
-                {
-                    "exp_labels": labels,
-                    "exp_annotations": {
-                        "summary": _summary(alert),
-                        "description": one.text,
-                        "runbook_url": url,
-                    },
-                }
-            ],
-        }
-    ]
-    to_come = moment_series(one, "90000x61")
-    run([case, lasting, promtool_case("to come", of("a", to_come), {60: set()})])
-
-
-def _rule(alert: Alert) -> Any:
-    return next(
-        rule
-        for rule in alerting_rules()
-        if (rule["alert"], rule["labels"]["severity"]) == alert
-    )
-
-
-def _summary(alert: Alert) -> Any:
-    return _rule(alert)["annotations"]["summary"]
-
-
-def _runbook(name: str) -> str:
-    return str(
-        next(
-            rule["annotations"]["runbook_url"]
-            for rule in alerting_rules()
-            if rule["alert"] == name
-        )
-    )
-
-
-@every_moment
-def test_of_replicas_the_one_that_knows_better_counts(one: Moment, run: Run) -> None:
-    """Whichever it is; one that is down changes nothing."""
-    alert = (one.alert, one.severity)
-    ill, well = moment_series(one), well_series(one)
-    dead = {
-        name: values.partition("x")[0] + "x5 stale" for name, values in well.items()
+def of_moments(case: Callable[[Moment, Alert], dict[str, Case]]) -> dict[str, Case]:
+    """Return cases of all alerts that compare a moment."""
+    return {
+        f"{one.state}-{one.labels.count('=')}: {name}": made
+        for one in MOMENTS
+        for name, made in case(one, (one.alert, one.severity)).items()
     }
-    run(
-        [
-            promtool_case("b knows", of("a", ill) | of("b", well), {60: set()}),
-            promtool_case("a knows", of("a", well) | of("b", ill), {60: set()}),
-            promtool_case("both say it", of("a", ill) | of("b", ill), {60: {alert}}),
-            promtool_case("b is down", of("a", ill) | of("b", dead), {60: {alert}}),
-        ]
-    )
 
 
-@every_moment
-def test_a_rename_a_restart_and_lost_scrapes_change_nothing(
-    one: Moment, run: Run
+def test_alerts_begin_with_their_moments_and_end_after_them(run: Run) -> None:
+    """Within eight minutes; a moment to come or gone is none."""
+
+    def cases(one: Moment, alert: Alert) -> dict[str, Case]:
+        over = moment_series(one, "600x29 stale _x30")
+        to_come = moment_series(one, "90000x61")
+        return {
+            "over": (
+                of("a", over),
+                {10: set(), 18: {alert}, 29: {alert}, 50: set()},
+            ),
+            "lasting": (of("a", moment_series(one)), {60: {alert}}),
+            "to come": (of("a", to_come), {60: set()}),
+        }
+
+    run(promtool_test(of_moments(cases)))
+
+
+def test_alerts_say_what_is_wrong_and_where(run: Run) -> None:
+    """A name of another cluster is none, also where one has no such label."""
+    cases: dict[str, Case] = {}
+    texts = []
+    for one in sorted(MOMENTS, key=lambda one: one.alert):
+        ill = moment_series(one)
+        nameless = {name: values for name, values in ill.items() if name != _INFO}
+        other = of("a", {_INFO.replace("ci-failed", "other"): "1x61"}, 'cluster="eu", ')
+        rule = next(
+            rule
+            for rule in alerting_rules()
+            if (rule["alert"], rule["labels"]["severity"]) == (one.alert, one.severity)
+        )
+        case = f"{one.state}-{one.labels.count('=')}"
+        cases[case] = of("a", ill), {}
+        cases[f"{case} nameless"] = of("a", nameless) | other, {}
+        for name, text in (
+            (case, one.text),
+            (
+                f"{case} nameless",
+                one.text.replace(_NAME, "server 5 on panel demo"),
+            ),
+        ):
+            labels = dict(
+                pair.split("=") for pair in one.labels.replace('"', "").split(", ")
+            )
+            labels |= {"alertname": one.alert, "severity": one.severity, "case": name}
+            texts.append(
+                {
+                    "exp_labels": labels | {"job": "onapp-backups", "panel": "demo"},
+                    "exp_annotations": rule["annotations"] | {"description": text},
+                }
+            )
+    run(promtool_test(cases, texts))
+
+
+def test_of_replicas_the_one_that_knows_better_counts(run: Run) -> None:
+    """Whichever it is; one that is down changes nothing."""
+
+    def cases(one: Moment, alert: Alert) -> dict[str, Case]:
+        ill, well = moment_series(one), well_series(one)
+        dead = {
+            name: values.partition("x")[0] + "x5 stale" for name, values in well.items()
+        }
+        return {
+            "b knows": (of("a", ill) | of("b", well), {60: set()}),
+            "a knows": (of("a", well) | of("b", ill), {60: set()}),
+            "both say it": (of("a", ill) | of("b", ill), {60: {alert}}),
+            "b is down": (of("a", ill) | of("b", dead), {60: {alert}}),
+        }
+
+    run(promtool_test(of_moments(cases)))
+
+
+def test_renames_restarts_lost_scrapes_and_other_clouds_change_nothing(
+    run: Run,
 ) -> None:
     """Two minutes away in every fourteen; nothing depends on a name."""
-    alert = (one.alert, one.severity)
-    ill = moment_series(one)
-    new = _INFO.replace('label="ci-failed"', 'label="new"')
-    renamed = ill | {_INFO: "1x30 stale", new: "_x30 1x30"}
-    flapping = {name: gaps(values, AWAY) for name, values in ill.items()}
-    nameless = {name: values for name, values in ill.items() if name != _INFO}
-    always = {minute: {alert} for minute in range(20, 61)}
-    run(
-        [
-            promtool_case("renamed", of("a", renamed), always),
-            promtool_case("away again and again", of("a", flapping), always),
-            promtool_case("without a name", of("a", nameless), always),
-        ]
-    )
 
-
-@every_moment
-def test_clouds_are_never_mixed(one: Moment, run: Run) -> None:
-    """Neither their alerts nor their names, also where one has no such label."""
-    ill = moment_series(one)
-    nameless = {name: values for name, values in ill.items() if name != _INFO}
-    other = {_INFO.replace("ci-failed", "other"): "1x61"}
-    eu, us = 'cluster="eu", ', 'cluster="us", '
-    alert = (one.alert, one.severity)
-    both = promtool_case(
-        "two",
-        of("a", ill, eu) | of("a", ill, us),
-        {60: {alert}},
-        ("eu", "us"),
-    )
-    names = promtool_case("names", of("a", nameless) | of("a", other, eu), {})
-    labels = dict(
-        pair.split("=") for pair in one.labels.replace('"', "").split(", ")
-    ) | {"job": "onapp-backups", "panel": "demo", "severity": one.severity}
-    text = one.text.replace(_NAME, "server 5 on panel demo")
-    names["alert_rule_test"] = [
-        {
-            "eval_time": "60m",
-            "alertname": one.alert,
-            "exp_alerts": [
-                {
-                    "exp_labels": labels,
-                    "exp_annotations": _rule(alert)["annotations"]
-                    | {"description": text},
-                }
-            ],
+    def cases(one: Moment, alert: Alert) -> dict[str, Case]:
+        ill = moment_series(one)
+        new = _INFO.replace('label="ci-failed"', 'label="new"')
+        renamed = ill | {_INFO: "1x30 stale", new: "_x30 1x30"}
+        flapping = {name: gaps(values, AWAY) for name, values in ill.items()}
+        nameless = {name: values for name, values in ill.items() if name != _INFO}
+        always = {minute: {alert} for minute in range(20, 61, 2)}
+        clusters = of("a", ill, 'cluster="eu", ') | of("a", ill, 'cluster="us", ')
+        return {
+            "renamed": (of("a", renamed), always),
+            "away again and again": (of("a", flapping), always),
+            "without a name": (of("a", nameless), always),
+            "two clusters": (clusters, {60: {alert}}),
         }
-    ]
-    run([both, names])
+
+    run(promtool_test(of_moments(cases)))
 
 
 def two(series: Series) -> Series:
@@ -489,7 +460,7 @@ _GONE = _critical("OnAppExporterDown")
 _REPLICA = _warning("OnAppExporterDown")
 _FLAPPING = _warning("OnAppExporterFlapping")
 
-WINDOWS: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
+WINDOWS: dict[str, Case] = {
     "a panel is down": (
         of("a", {_UP: "1x29 0x60 1x60"}),
         {40: set(), 50: _DOWN, 89: _DOWN, 112: set()},
@@ -522,7 +493,7 @@ WINDOWS: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
         of("a", {_REFUSED: "0x9 1x2 0x40"}),
         {15: set(), 20: set()},
     ),
-    "the other replica's credentials work": (
+    "credentials that work for the other replica": (
         of("a", {_REFUSED: "1x90", _UP: "0x90"})
         | of("b", {_REFUSED: "0x90", _UP: "1x90"}),
         {60: set()},
@@ -729,17 +700,21 @@ WINDOWS: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", WINDOWS)
-def test_what_has_no_moment_is_looked_at_for_a_while(name: str, run: Run) -> None:
+@pytest.mark.parametrize("long", [False, True], ids=["an hour or two", "longer"])
+def test_what_has_no_moment_is_looked_at_for_a_while(run: Run, *, long: bool) -> None:
     """Each case names every alert that fires at a moment, so that nothing else may."""
-    series, firing = WINDOWS[name]
-    run([promtool_case(name, series, firing)])
+    cases = {
+        name: case
+        for name, case in WINDOWS.items()
+        if (max(case[1]) > 2 * HOUR) == long
+    }
+    run(promtool_test(cases))
 
 
 _SIZE = f"onapp_target_last_success_size_bytes{{{_DISK}}}"
 _SUSPENDED = f"onapp_vm_suspended{{{_SERVER}}}"
 _ODD, _GROWING = _warning("OnAppBackupSizeAnomaly"), _warning("OnAppBackupServerFull")
-SLOW: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
+SLOW: dict[str, Case] = {
     "a backup of a tenth of the usual size": (
         two({_SIZE: "1000000000x240 100000000x500"}),
         {5 * DAY: set(), 5 * DAY + 3 * HOUR: _ODD, 15 * DAY: set()},
@@ -776,18 +751,9 @@ SLOW: dict[str, tuple[Series, dict[int, set[Alert]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SLOW)
-def test_sizes_and_growth_are_compared_with_weeks(
-    name: str, promtool: Promtool, tmp_path: Path
-) -> None:
+def test_sizes_and_growth_are_compared_with_weeks(run: Run) -> None:
     """Sampled every half an hour."""
-    series, firing = SLOW[name]
-    file = tmp_path / "cases.yml"
-    case = promtool_case(name, series, firing) | {"interval": "30m"}
-    rules = {"rule_files": [str(one) for one in RULES], "tests": [case]}
-    file.write_text(yaml.safe_dump(rules | {"evaluation_interval": "30m"}))
-
-    assert "SUCCESS" in promtool("test", "rules", file)
+    run(promtool_test(SLOW), "30m")
 
 
 def test_every_alert_is_shown_to_fire() -> None:
