@@ -284,11 +284,9 @@ class CollectorFactory:
             per_server += (collector.per_server for collector in lists)
         if switches.recovery_points:
             fetch = self.api.recovery_points_of
-            recovery_points = self._per_server_collector(
-                RECOVERY_POINTS, RECOVERY_POINTS, fetch
+            per_server.append(
+                self._per_server_collector(RECOVERY_POINTS, RECOVERY_POINTS, fetch)
             )
-            recovery_points.exclusive = False  # IDs repeat: each plugin has its own
-            per_server.append(recovery_points)
         return Collectors(
             JobQueue(tuple(self._jobs(schedules))),
             tuple(per_server),

@@ -53,8 +53,6 @@ class PerServerCollector:
     fetch: Callable[[int], Awaitable[Listed[Any]]]
     enabled: bool = True
     """Whether the list is requested; otherwise a panel-wide list has it."""
-    exclusive: bool = True
-    """Whether a row belongs to one server only: one in two lists has moved."""
     _started_at: float = 0.0
     """When it was created or enabled: what was known then counts as just read."""
     _all_paused_until: float = 0.0
@@ -71,8 +69,6 @@ class PerServerCollector:
     """Whether a single server is asked, after a pause."""
     _ever_succeeded: bool = False
     """Whether it was read of any server: then the panel does not refuse it to all."""
-    _row_owners: dict[int, int] | None = None
-    """Server of each row; None: to be taken from the store."""
 
     def __post_init__(self) -> None:
         """Start now: what the store holds counts as just read."""
@@ -99,8 +95,6 @@ class PerServerCollector:
             # Without its backups the list is not read: an old failure says nothing.
             self._failing_servers.discard(vm_id)
         if not self._is_fresh(self._progress(vm_id).read_at):
-            if self._known_rows(vm_id):
-                self._row_owners = None
             self.store.update(vm_id, self.name, None)
 
     def set_enabled(self, *, enabled: bool) -> bool:
@@ -110,7 +104,6 @@ class PerServerCollector:
         if changed and enabled:
             self.status.mark_unread()
             self._started_at = self.clock.monotonic()
-            self._row_owners = None
         elif changed:
             self.status.clear()
             self._ever_succeeded = False
@@ -126,7 +119,6 @@ class PerServerCollector:
 
     def remove(self, vm_id: int) -> None:
         """Drop the state of a server that is gone."""
-        self._row_owners = None
         self._progress_of.pop(vm_id, None)
         for servers in (
             self._failing_servers,
@@ -184,7 +176,7 @@ class PerServerCollector:
         rows = listed.values
         if not listed.complete and self._is_fresh(complete_at):
             rows += self._retained_rows(vm_id, listed)
-        self._store_rows(vm_id, rows, partial=not listed.complete)
+        self._update(vm_id, rows, partial=not listed.complete)
         try:
             listed.raise_if_truncated()
         except PanelError as error:
@@ -193,26 +185,6 @@ class PerServerCollector:
         if not self._failing_servers:
             self.status.record_success()
 
-    def _store_rows(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
-        """Store a server's rows; remove them from others, as a row may have moved."""
-        if not self.exclusive:
-            self._update(vm_id, rows, partial=partial)
-            return
-        if self._row_owners is None:
-            self._row_owners = {
-                row.id: other
-                for other in self.store.servers
-                for row in self._known_rows(other)
-            }
-        for row in self._known_rows(vm_id):
-            self._row_owners.pop(row.id, None)
-        for row in rows:
-            previous = self._row_owners.pop(row.id, vm_id)
-            if previous != vm_id:
-                self._remove_row(previous, row.id)
-            self._row_owners[row.id] = vm_id
-        self._update(vm_id, rows, partial=partial)
-
     def _update(self, vm_id: int, rows: tuple[Any, ...], *, partial: bool) -> None:
         if self.name != SCHEDULES:
             self.store.update(vm_id, self.name, rows, partial=partial)
@@ -220,23 +192,13 @@ class PerServerCollector:
         time = self.clock.time()
         self.store.record_schedules(vm_id, rows, time, partial=partial, own_list=True)
 
-    def _remove_row(self, vm_id: int, row_id: int) -> None:
-        entry = self.store.servers.get(vm_id)
-        if entry is not None:
-            rest = tuple(row for row in self._known_rows(vm_id) if row.id != row_id)
-            partial = self.name in entry.state.partial
-            self.store.update(vm_id, self.name, rest, partial=partial)
-
-    def _known_rows(self, vm_id: int) -> tuple[Any, ...]:
-        entry = self.store.servers.get(vm_id)
-        return (entry and getattr(entry.state, self.name)) or ()
-
     def _retained_rows(self, vm_id: int, listed: Listed[Any]) -> tuple[Any, ...]:
         """Return the known rows that may only be missing from an incomplete list."""
         ids = listed.ids()
+        entry = self.store.servers.get(vm_id)
         return tuple(
             row
-            for row in self._known_rows(vm_id)
+            for row in (entry and getattr(entry.state, self.name)) or ()
             if row.id not in ids and listed.may_omit(row.id)
         )
 
