@@ -9,9 +9,10 @@ monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
+from operator import attrgetter
 
 from .entities import Transaction
 
@@ -49,10 +50,8 @@ class LogExcerpt:
 
     head: Mapping[int, Transaction]
     """The newest ones, back to those of the last read."""
-    below_head: Mapping[int, Transaction]
-    """From older pages, which were read to find open transactions."""
-    absent: set[int]
-    """Ids of open transactions that are certainly not in the log."""
+    looked_up: Mapping[int, Transaction | None] = field(default_factory=dict)
+    """Open ones that are not among these; None: the panel does not give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,14 @@ class LogChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class _Deferred:
-    """A transaction as it was read; deferred if its server is not monitored yet."""
+class _Tracked:
+    """A transaction as it was last read."""
 
     row: Transaction
     counted: bool
-    """Whether the counters include it, once its server is known."""
+    """Whether it counts here: now if it is open, once its server is known if not."""
     expires_at: float
+    """Until when this may be shown, or a deferred one is kept."""
 
 
 @dataclass(slots=True)
@@ -90,22 +90,16 @@ class TransactionLog:
     """Whether older transactions may be in servers' own logs, which can be read."""
     searched_servers: set[int] = field(default_factory=set)
     """Servers whose own log was read, or need not be."""
-    open_transactions: dict[int, Transaction] = field(default_factory=dict)
-    """Those without a final status when last seen, of all servers, by id."""
-    _open_expires_at: dict[int, float] = field(default_factory=dict)
-    """Until when each open transaction may be shown as it was last seen."""
+    _open: dict[int, _Tracked] = field(default_factory=dict)
+    """Those of all servers without a final status: first not seen for longest."""
     _expires_at: float = 0.0
     """Until when the last read may be shown."""
-    _deferred: dict[int, _Deferred] = field(default_factory=dict)
+    _deferred: dict[int, _Tracked] = field(default_factory=dict)
     _created_at_by_id: dict[int, float | None] = field(default_factory=dict)
     """The creation times of the newest transactions, by id."""
     _lowest_known_id: int = 0
     """Lower ids belong to older transactions."""
     _latest_created_at: float = 0.0
-    _missing_once: set[int] = field(default_factory=set)
-    """Open transactions that were absent when they were last looked for."""
-    _counted_open: set[int] = field(default_factory=set)
-    """The open transactions of monitored servers, as of the last read."""
 
     def copy(self) -> TransactionLog:
         """Return a copy to show, which later updates do not change."""
@@ -113,14 +107,29 @@ class TransactionLog:
             self,
             counts=self.counts.copy(),
             last_ended_at=self.last_ended_at.copy(),
-            open_transactions=self.open_transactions.copy(),
-            _open_expires_at=self._open_expires_at.copy(),
-            _counted_open=self._counted_open.copy(),
+            _open=self._open.copy(),
         )
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
         """Return whether rows, newest first, reach back to those of the last read."""
         return self.has_been_read and not all(map(self._is_new, rows))
+
+    @property
+    def open_ids(self) -> KeysView[int]:
+        """The ids of all open transactions."""
+        return self._open.keys()
+
+    def unlisted(self, rows: Container[int]) -> list[int]:
+        """Return the ids of open transactions that are not among others.
+
+        First those that count here; of these the one not seen for longest.
+        """
+        unlisted = (number for number in self._open if number not in rows)
+        return sorted(unlisted, key=lambda number: not self._open[number].counted)
+
+    def postpone(self, number: int) -> None:
+        """Let an open transaction that cannot be read wait until after the others."""
+        self._open[number] = self._open.pop(number)
 
     def update(
         self,
@@ -140,33 +149,29 @@ class TransactionLog:
         first_read = not self.has_been_read
         ended = self._pop_owned(owns, now)
         changed_servers: dict[int, None] = {}
-        for row in self._relevant_rows(excerpt.head, excerpt.below_head):
-            before = self._update_open(row)
-            if row.status in FINAL_STATUSES:
-                # Where the panel does not say when: this process saw it end now.
-                ended_at = row.updated_at or (row.created_at if first_read else time)
-                newest = max(self.last_ended_at.get(row.action, 0.0), ended_at or 0.0)
-                self.last_ended_at[row.action] = newest
-            transaction = _Deferred(row, not first_read, expires_at)
-            if not owns(row.vm_id):
-                self._defer(transaction)
-                continue
-            if row.vm_id is not None and (not before or row.status in FINAL_STATUSES):
+        for number, found in excerpt.looked_up.items():
+            if found is None or not self._was_open(found):
+                self._open.pop(number, None)  # how it ended is unknown
+        for row in self._relevant_rows(excerpt):
+            was_open = self._open.pop(row.id, None) is not None
+            owned, final = owns(row.vm_id), row.status in FINAL_STATUSES
+            if owned and row.vm_id is not None and (final or not was_open):
                 changed_servers[row.vm_id] = None
-            if row.status in FINAL_STATUSES:
+            if not final:
+                self._open[row.id] = _Tracked(row, owned, expires_at)
+                continue
+            # Where the panel does not say when: this process saw it end now.
+            ended_at = row.updated_at or (row.created_at if first_read else time)
+            newest = max(self.last_ended_at.get(row.action, 0.0), ended_at or 0.0)
+            self.last_ended_at[row.action] = newest
+            transaction = _Tracked(row, not first_read, expires_at)
+            if owned:
                 ended.append(transaction)
+            else:
+                self._defer(transaction)
         for each in ended:
             self.counts[each.row.action, each.row.status] += each.counted
-        listed_ids = excerpt.head.keys() | excerpt.below_head.keys()
-        self._drop_missing(excerpt.absent, listed_ids, owns)
-        self._open_expires_at |= dict.fromkeys(listed_ids, expires_at)
-        self._open_expires_at = {
-            number: self._open_expires_at.get(number, expires_at)
-            for number in self.open_transactions
-        }
-        self._counted_open = {
-            n for n, row in self.open_transactions.items() if owns(row.vm_id)
-        }
+        self._update_owned(owns)
         self._remember_head(excerpt.head)
         self.has_been_read, self._expires_at = True, expires_at
         return LogChanges(
@@ -179,34 +184,27 @@ class TransactionLog:
     ) -> dict[str, list[Transaction]]:
         """Return the pending and running transactions by action; none if unknown.
 
-        Those not seen for long are left out: a panel without paging lists only its
-        newest transactions.
+        Those not seen for long are left out: they may have ended.
         """
         if now > self._expires_at:
             return {}
         pending: dict[str, list[Transaction]] = {action: [] for action in ACTIONS}
-        for row in self.open_transactions.values():
-            shown = (
-                row.status in PENDING_STATUSES and now <= self._open_expires_at[row.id]
-            )
-            if shown and (of_all_servers or row.id in self._counted_open):
-                pending[row.action].append(row)
+        for each in self._open.values():
+            shown = each.row.status in PENDING_STATUSES and now <= each.expires_at
+            if shown and (of_all_servers or each.counted):
+                pending[each.row.action].append(each.row)
         return pending
 
-    def _defer(self, transaction: _Deferred) -> None:
+    def _defer(self, transaction: _Tracked) -> None:
         """Keep an ended transaction in case its server is found soon."""
-        if (
-            transaction.row.status not in FINAL_STATUSES
-            or transaction.row.vm_id is None
-        ):
-            return
-        self._deferred[transaction.row.id] = transaction
+        if transaction.row.vm_id is not None:
+            self._deferred[transaction.row.id] = transaction
         if len(self._deferred) > _MAX_UNOWNED:
             del self._deferred[next(iter(self._deferred))]
 
     def _pop_owned(
         self, owns: Callable[[int | None], bool], now: float
-    ) -> list[_Deferred]:
+    ) -> list[_Tracked]:
         """Remove and return deferred transactions whose server was found since."""
         deferred = [each for each in self._deferred.values() if now <= each.expires_at]
         owned = [each for each in deferred if owns(each.row.vm_id)]
@@ -214,29 +212,18 @@ class TransactionLog:
         self._deferred = {each.row.id: each for each in unowned}
         return owned
 
-    def _update_open(self, row: Transaction) -> Transaction | None:
-        """Update the open transactions with a row; return its previous version."""
-        before = self.open_transactions.pop(row.id, None)
-        if row.status not in FINAL_STATUSES:
-            self.open_transactions[row.id] = row
-        return before
-
-    def _relevant_rows(
-        self, head: Mapping[int, Transaction], below_head: Mapping[int, Transaction]
-    ) -> list[Transaction]:
+    def _relevant_rows(self, excerpt: LogExcerpt) -> list[Transaction]:
         """Return the backup transactions that are new or were open, oldest first."""
-        rows_by_id = {
-            row.id: row
-            for rows in (below_head, head)
-            for row in rows.values()
-            if self._was_open(row) or (rows is head and self._is_new(row))
-        }
-        oldest_first = (rows_by_id[number] for number in sorted(rows_by_id))
-        return [row for row in oldest_first if row.action in ACTIONS]
+        looked_up = (row for row in excerpt.looked_up.values() if row is not None)
+        rows = [row for row in looked_up if self._was_open(row)]
+        head = excerpt.head.values()
+        rows += (row for row in head if self._was_open(row) or self._is_new(row))
+        rows.sort(key=attrgetter("id"))
+        return [row for row in rows if row.action in ACTIONS]
 
     def _was_open(self, row: Transaction) -> bool:
-        before = self.open_transactions.get(row.id)
-        return before is not None and before.created_at in (None, row.created_at)
+        before = self._open.get(row.id)
+        return before is not None and before.row.created_at in (None, row.created_at)
 
     def _is_new(self, row: Transaction) -> bool:
         """Return whether a row was added to the log since the last read."""
@@ -249,25 +236,17 @@ class TransactionLog:
         # A lower id is old, unless the log was restarted.
         return later or row.id > self._lowest_known_id
 
-    def _drop_missing(
-        self, absent: set[int], listed: set[int], owns: Callable[[int | None], bool]
-    ) -> None:
-        """Drop open transactions that are absent for the second time in a row.
-
-        One that moves from one page to the next during a read is missed only once.
-        """
-        for number in absent & self._missing_once:
-            self.open_transactions.pop(number, None)
-        self._missing_once = (
-            (self._missing_once - listed) | absent
-        ) & self.open_transactions.keys()
-        unowned = [
-            n for n, row in self.open_transactions.items() if not owns(row.vm_id)
-        ]
+    def _update_owned(self, owns: Callable[[int | None], bool]) -> None:
+        """Update which open transactions count; drop the oldest of too many."""
+        for number, each in self._open.items():
+            owned = owns(each.row.vm_id)
+            if owned != each.counted:
+                self._open[number] = replace(each, counted=owned)
+        unowned = [number for number, each in self._open.items() if not each.counted]
         for number in sorted(unowned, reverse=True)[_MAX_UNOWNED:]:
-            del self.open_transactions[number]
-        for number in sorted(self.open_transactions, reverse=True)[_MAX_OPEN:]:
-            del self.open_transactions[number]
+            del self._open[number]
+        for number in sorted(self._open, reverse=True)[_MAX_OPEN:]:
+            del self._open[number]
 
     def _remember_head(self, head: Mapping[int, Transaction]) -> None:
         highest = max(self._created_at_by_id, default=0)

@@ -61,6 +61,7 @@ from .resources import (
     decode_disks,
     decode_recovery_points,
     decode_schedules,
+    decode_transaction,
     decode_transactions,
 )
 
@@ -204,6 +205,17 @@ class PanelApi:
         rows_seen = (page - 1) * limit + response.content.row_count if limit else 0
         return Page(tuple(response.content.values), is_last_page(response, rows_seen))
 
+    async def transaction(self, number: int) -> Transaction:
+        """Return one transaction of the log by its number."""
+        parse = partial(decode_transaction, number=number)
+        path = f"transactions/{number}"
+        response = await self._request(
+            TRANSACTIONS,
+            path,
+            lambda body, latest: parse(body, self.client.body_format, latest),
+        )
+        return response.content
+
     def forget(self, vm_id: int) -> None:
         """Drop the cached responses of a server that was removed."""
         lists = BACKUPS, SCHEDULES, DISKS, TRANSACTIONS, "backups/recovery_points"
@@ -337,7 +349,7 @@ class PanelApi:
         )
         if answer.skew_seconds is not None:
             self.skew_seconds = answer.skew_seconds
-        if page is None or resource != TRANSACTIONS:
+        if resource != TRANSACTIONS:
             self.future_rows += _future_rows(response) - _future_rows(
                 self._cache.get(key)
             )

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from ..config.schema import BodyFormat
+from ..errors import Undecodable
 from ..model.entities import (
     AUTOBACKUP,
     DISK,
@@ -145,6 +146,16 @@ def decode_transactions(
 ) -> Parsed[tuple[Transaction, ...]]:
     """Decode a list of transactions."""
     return _decode(_TRANSACTIONS, body, body_format, latest, _transaction)
+
+
+def decode_transaction(
+    body: bytes, body_format: BodyFormat, latest: float = inf, *, number: int
+) -> Transaction:
+    """Decode ``/transactions/:id``; raise Undecodable if it is any other."""
+    found = decode_transactions(body, body_format, latest).values
+    if [row.id for row in found] != [number]:
+        raise Undecodable("not the transaction that was asked for", rows_skipped=1)
+    return found[0]
 
 
 def decode_backup_servers(

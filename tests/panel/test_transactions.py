@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import faults
 import pytest
-from aiohttp.web import StreamResponse
+from aiohttp.web import Response, StreamResponse
 from faults import ActiveFault, Fault, FaultContext, Proceed
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored, series
@@ -698,6 +699,9 @@ def beyond_page(last: int, fault: Fault) -> Fault:
     )
 
 
+LOOK_UP = r"/transactions/\d+"
+
+
 def far_down(world: SimulatedCloud, number: int) -> Transaction:
     """Add a transaction that runs, and push it down by several pages of ten."""
     slow = world.add_transaction(status="running", server_id=1)
@@ -706,8 +710,8 @@ def far_down(world: SimulatedCloud, number: int) -> Transaction:
     return slow
 
 
-async def test_open_ones_far_down_are_looked_for_each_minute(start: Start) -> None:
-    """It takes one request for each page on which one is."""
+async def test_open_ones_far_down_are_looked_up_ten_a_minute(start: Start) -> None:
+    """One after the other, by their numbers, whatever is between them."""
     world = a_world()
 
     async with start(Panel(world, per_page_cap=10)) as cloud:
@@ -719,10 +723,10 @@ async def test_open_ones_far_down_are_looked_for_each_minute(start: Start) -> No
         await cloud.advance(600)
         asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
         slow[0].status = slow[6].status = "failed"
-        await cloud.advance(60)
+        await cloud.advance(120)
         text = await cloud.metrics()
 
-    assert len(asked) == 10 * (1 + 12)
+    assert len(asked) == 10 * (1 + 10)
     assert ended(text) == {("take_backup", "failed"): 2}
     assert sum(series(text, "onapp_transactions_pending").values()) == 10
 
@@ -758,16 +762,15 @@ async def test_a_slow_panel_is_asked_for_them_in_turns(start: Start) -> None:
     assert sum(series(text, "onapp_transactions_pending").values()) == 10
 
 
-async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> None:
-    """What is new counts; that the page cannot be read shows all the same."""
+async def test_an_unreadable_one_far_down_keeps_nothing_back(start: Start) -> None:
+    """What is new counts; that one cannot be read shows all the same."""
     world = a_world()
     panel = Panel(world, per_page_cap=10)
 
     async with start(panel) as cloud:
         far_down(world, 1)
         await cloud.advance(60)
-        problem = beyond_page(2, faults.html_error())
-        fault = panel.faults.add(problem, resource="transactions")
+        fault = panel.faults.add(faults.html_error(), path=LOOK_UP)
         world.add_transaction(status="failed", server_id=1)
         await cloud.advance(60)
         during = await cloud.metrics()
@@ -780,6 +783,63 @@ async def test_an_unreadable_page_far_down_keeps_nothing_back(start: Start) -> N
         assert ended(text) == {("take_backup", "failed"): 1}
         assert series(text, success, collector="transactions") == {"panel=cp": good}
         assert sum(series(text, "onapp_transactions_pending").values()) == 1
+
+
+def another_transaction() -> Fault:
+    """Return a fault that answers with another transaction."""
+
+    async def act(context: FaultContext, _: ActiveFault, __: Proceed) -> StreamResponse:
+        xml = "<transaction><id>999</id></transaction>"
+        body = '{"transaction": {"id": 999}}' if context.form == "json" else xml
+        return Response(text=body, content_type=f"application/{context.form}")
+
+    return Fault(act)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [*map(faults.status, (403, 404, 422)), another_transaction()],
+)
+async def test_one_far_down_that_is_not_given_ends_uncounted(
+    start: Start, fault: Fault
+) -> None:
+    """Nobody knows how it ended; it is pending no more, and the log is read on."""
+    world = a_world()
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        slow = far_down(world, 1)
+        await cloud.advance(60)
+        cloud.panel.faults.add(fault, path=LOOK_UP)
+        slow.status = "failed"
+        await cloud.advance(60)
+        world.add_transaction(status="complete", server_id=1)
+        cloud.panel.requests.clear()
+        await cloud.advance(60)
+        asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 1}
+    assert set(series(text, "onapp_transactions_pending").values()) == {0}
+    success = series(text, "onapp_collector_success", collector="transactions")
+    assert success == {"panel=cp": 1}
+    assert len(asked) == 1
+
+
+async def test_many_open_ones_are_read_with_their_pages(start: Start) -> None:
+    """Hundreds wait at night: to look them up would take hours."""
+    world = a_world()
+
+    async with start(Panel(world, per_page_cap=10)) as cloud:
+        waiting = [
+            world.add_transaction(status="pending", server_id=1) for _ in range(95)
+        ]
+        await cloud.advance(60)
+        for each in waiting:
+            each.status = "complete"
+        await cloud.advance(60)
+        text = await cloud.metrics()
+
+    assert ended(text) == {("take_backup", "complete"): 95}
 
 
 @dataclass
@@ -982,7 +1042,9 @@ async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
     assert series(text, "onapp_transactions_pending", action="take_backup") == {
         "panel=cp": 1
     }
-    assert len(asked) == 2, "the list, and once more to see that there are no pages"
+    listed = [each for each in asked if not re.search(LOOK_UP, each.path)]
+    assert len(listed) == 2, "the list, and once more to see that there are no pages"
+    assert len(asked) == 3
     assert len(lines) == 1
 
 
@@ -994,6 +1056,7 @@ async def test_one_that_was_not_seen_for_long_is_not_known_to_be_pending(
     slow = world.add_transaction(status="running", server_id=1)
 
     async with start(Panel(world, paging=False)) as cloud:
+        cloud.panel.faults.add(faults.html_error(), path=LOOK_UP)
         busy = [world.add_transaction(action="edit_disk") for _ in range(12)]
         await cloud.advance(3400)
         soon = await cloud.metrics()

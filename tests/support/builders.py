@@ -33,6 +33,7 @@ ALL_PERMISSIONS = {
     "schedules.read",
     "disks.read",
     "transactions.list",
+    "transactions.read",
     "backup_servers.read",
 }
 """The permissions that every collector needs."""

@@ -106,7 +106,7 @@ class RandomStores:
             )
             for number in range(1, self.random.randrange(1, 5))
         }
-        seen = LogExcerpt(head, {}, set())
+        seen = LogExcerpt(head)
         log.update(
             seen,
             lambda _: True,

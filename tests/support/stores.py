@@ -268,7 +268,7 @@ def transaction_logs(draw: st.DrawFn) -> TransactionLog:
     for _ in range(2):
         rows = {row.id: row for row in draw(st.lists(transactions, max_size=4))}
         log.update(
-            LogExcerpt(rows, {}, set()),
+            LogExcerpt(rows),
             owns=lambda vm_id: vm_id != 1,
             now=MONOTONIC,
             time=TIME,

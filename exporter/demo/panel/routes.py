@@ -205,6 +205,16 @@ def _transactions(context: RouteContext) -> LazyRowList:
     return _transaction_list(context, rows)
 
 
+def _transaction(context: RouteContext) -> Row:
+    database = context.database
+    row = database.transactions.get(int(context.parameters["transaction"]))
+    if row is None:
+        raise NotFound
+    if not context.can_see(database.servers.get(row.associated_object_id or 0)):
+        raise NotFound
+    return Row("transaction", context.serializer.transaction(row))
+
+
 def _server_transactions(context: RouteContext) -> LazyRowList:
     server_id = context.server.id
     rows = context.database.transactions.values()
@@ -227,8 +237,8 @@ def _backup_servers(context: RouteContext) -> LazyRowList:
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:
-    for name, shape in (("server", r"\w+"), ("disk", r"\d+"), ("backup", r"\d+")):
-        pattern = pattern.replace(f":{name}", f"(?P<{name}>{shape})")
+    pattern = pattern.replace(":server", r"(?P<server>\w+)")
+    pattern = re.sub(r":(disk|backup|transaction)", r"(?P<\1>\\d+)", pattern)
     return re.compile(pattern)
 
 
@@ -297,6 +307,12 @@ ROUTES: tuple[Route, ...] = (
         _transactions,
         paged=True,
         unpaged_limit=_LAST_TRANSACTIONS,
+    ),
+    Route(
+        _pattern("/transactions/:transaction"),
+        "transactions",
+        "transactions.read",
+        _transaction,
     ),
     Route(
         _pattern(f"{_SERVER}/transactions"),

@@ -241,15 +241,19 @@ async def test_a_server_is_found_by_its_identifier(panel: Panel, ask: Ask) -> No
 
 
 async def test_one_row_comes_in_its_own_name(panel: Panel, ask: Ask) -> None:
-    """A single server or backup is no list."""
+    """A single server, backup or transaction is no list."""
     server = json.loads((await ask("/virtual_machines/1.json")).body)
     backup = panel.cloud.backups_of(1)[0]
     one = json.loads((await ask(f"/backups/{backup.id}.json")).body)
     in_xml = ET.fromstring((await ask(f"/backups/{backup.id}.xml")).body)  # noqa: S314  our own panel wrote it
+    task = min(panel.cloud.transactions)
+    listed = await ask("/virtual_machines/1/transactions.json?page=1&per_page=100")
+    alone = json.loads((await ask(f"/transactions/{task}.json")).body)
 
     assert server["virtual_machine"]["label"] == HTML_LABEL
     assert one["backup"]["identifier"] == backup.identifier
     assert (in_xml.tag, value(in_xml.find("id"))) == ("backup", backup.id)
+    assert alone["transaction"] == listed.rows[-1]
 
 
 async def test_labels_survive_xml(panel: Panel, ask: Ask) -> None:
@@ -524,12 +528,14 @@ async def test_a_role_may_see_its_own_servers_only(panel: Panel, ask: Ask) -> No
     backup_id = panel.cloud.backups_of(1)[0].id
     hidden_row = await ask(f"/backups/{backup_id}.json")
     hidden_disk = await ask("/settings/disks/101/schedules.json")
+    hidden_task = await ask(f"/transactions/{min(panel.cloud.transactions)}.json")
 
     assert [row["id"] for row in listed.rows] == [2]
     assert {row["virtual_machine_id"] for row in disks.rows} == {2}
     assert {row["id"] for row in schedules.rows} == {504, 505, 506}
     assert {row["associated_object_id"] for row in tasks.rows} == {2}
     assert [hidden.status, hidden_row.status, hidden_disk.status] == [404, 404, 404]
+    assert hidden_task.status == 404
 
 
 @pytest.mark.parametrize(
@@ -538,6 +544,7 @@ async def test_a_role_may_see_its_own_servers_only(panel: Panel, ask: Ask) -> No
         "/virtual_machines/99/backups.json",
         "/virtual_machines/unknown/backups.json",
         "/backups/99.json",
+        "/transactions/9999.json",
         "/settings/disks/99/schedules.json",
         "/nothing.json",
     ],
