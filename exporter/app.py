@@ -30,7 +30,12 @@ from .polling.manager import PollerManager
 from .signals import install_signal_handlers
 from .status.html import StatusPages
 from .status.views import Views
-from .systemd import NotifySocket, SystemdNotifier, has_passed_sockets, passed_sockets
+from .systemd import (
+    NotifySocket,
+    has_passed_sockets,
+    notifying_systemd,
+    passed_sockets,
+)
 from .web.auth import AccessControl, watched_config
 from .web.connection import Limits
 from .web.handlers import Handlers
@@ -57,7 +62,6 @@ class Exporter:
     own_metrics: ExporterMetrics = field(init=False)
     exposition: Exposition = field(init=False)
     manager: PollerManager = field(init=False)
-    notifier: SystemdNotifier = field(init=False)
     stop_requested: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -90,16 +94,15 @@ class Exporter:
             self._on_crash,
             self.jitter,
         )
-        self.notifier = SystemdNotifier(
-            self.notify_socket, self.store, self.clock, self.manager.hung_panels
-        )
         self._config = config
         async with serving(
             self._application(), listeners, self.access, self._connection_limits()
         ) as addresses:
             try:
                 await self._apply(config)
-                async with self.notifier.notifying():
+                async with notifying_systemd(
+                    self.notify_socket, self.clock, self.manager.hung_panels
+                ):
                     yield addresses
             finally:
                 # A reload in progress ends first, and no other one starts.
@@ -138,17 +141,13 @@ class Exporter:
     async def reload(self) -> None:
         """Load the configuration again; on ConfigError, raised, keep the old one."""
         async with self._reload_lock:
-            with self.notifier.reloading():
-                await self._reload()
-
-    async def _reload(self) -> None:
-        try:
-            await self._apply(await asyncio.to_thread(self.load))
-        except ConfigError as error:
-            self.own_metrics.record_reload(time=None)
-            log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
-            raise
-        log.info("configuration reloaded", panels=len(self._config.panels))
+            try:
+                await self._apply(await asyncio.to_thread(self.load))
+            except ConfigError as error:
+                self.own_metrics.record_reload(time=None)
+                log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
+                raise
+            log.info("configuration reloaded", panels=len(self._config.panels))
 
     async def _apply(self, config: Config) -> None:
         await self.manager.replace(config.panels)

@@ -1,4 +1,4 @@
-"""systemd: socket activation, readiness and status notifications, the watchdog.
+"""systemd: socket activation, notifications of start and end, the watchdog.
 
 All of it is environment variables and a few system calls, so no library is loaded.
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
@@ -10,16 +10,14 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
 from .clock import Clock
 from .errors import ConfigError
-from .model.store import PanelStore, Store
 
 log = structlog.get_logger()
 
@@ -110,8 +108,8 @@ class NotifySocket:
             raise ConfigError(f"NOTIFY_SOCKET: {address!r} is neither a path nor @name")
         return NotifySocket(address, _watchdog_timeout(environment))
 
-    def send(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``; log the first failure in a row."""
+    def send(self, assignment: str) -> None:
+        """Send an assignment such as ``READY=1``; log the first failure in a row."""
         if not self.address:
             return
         address = self.address
@@ -121,7 +119,7 @@ class NotifySocket:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(_SEND_TIMEOUT_SECONDS)
                 sock.connect(address)
-                sock.sendall("\n".join(assignments).encode())
+                sock.sendall(assignment.encode())
         except OSError as error:
             if not self._send_failed:
                 log.warning("systemd cannot be told", error=str(error))
@@ -139,101 +137,44 @@ def _watchdog_timeout(environment: Mapping[str, str]) -> float | None:
     return int(text) / 1e6
 
 
-_STATUS_INTERVAL_SECONDS = 15.0
 _HUNG_RECHECK_SECONDS = 1.0
 """A poller that was only late on a busy machine must not cost a whole interval."""
 
 
-@dataclass(slots=True, eq=False)
-class SystemdNotifier:
-    """Reports the state of one exporter to systemd."""
+@asynccontextmanager
+async def notifying_systemd(
+    notify_socket: NotifySocket, clock: Clock, hung_panels: Callable[[], list[str]]
+) -> AsyncIterator[None]:
+    """Report readiness on entry and the stop on exit; feed the watchdog meanwhile.
 
-    notify_socket: NotifySocket
-    store: Store
-    clock: Clock
-    hung_panels: Callable[[], list[str]]
-    """Returns the names of the panels whose poller should run and does not."""
-    _hung: list[str] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def notifying(self) -> AsyncIterator[None]:
-        """Report readiness on entry, the status meanwhile, and the stop on exit."""
-        if not self.notify_socket.address:
-            yield
-            return
-        self.notify_socket.send("READY=1", self._status())
-        notify_task = asyncio.create_task(self._notify_forever())
-        try:
-            yield
-        finally:
-            self.notify_socket.send("STOPPING=1", "STATUS=ending")
-            notify_task.cancel()
-            await asyncio.gather(notify_task, return_exceptions=True)
-
-    @contextmanager
-    def reloading(self) -> Iterator[None]:
-        """Report a reload of the configuration, and readiness after it."""
-        microseconds = int(self.clock.monotonic() * 1e6)
-        self.notify_socket.send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
-        try:
-            yield
-        finally:
-            self.notify_socket.send("READY=1", self._status())
-
-    async def _notify_forever(self) -> None:
-        never = asyncio.Event()
-        while True:
-            await self.clock.wait(never, self._notify())
-
-    def _notify(self) -> float:
-        """Send the status, and ``WATCHDOG=1`` if no poller hangs.
-
-        Returns after how many seconds to do so again.
-        """
-        hung, reported = self.hung_panels(), self._hung
-        self._hung = hung
-        for name in hung:
-            if name not in reported:
-                log.error("polling hangs", panel=name)
-        assignments = [] if hung or self._watchdog_seconds is None else ["WATCHDOG=1"]
-        self.notify_socket.send(*assignments, self._status())
-        if hung:
-            return _HUNG_RECHECK_SECONDS
-        return min(
-            _STATUS_INTERVAL_SECONDS,
-            (self._watchdog_seconds or _STATUS_INTERVAL_SECONDS) / 2,
-        )
-
-    @property
-    def _watchdog_seconds(self) -> float | None:
-        return self.notify_socket.watchdog_seconds
-
-    def _status(self) -> str:
-        if self._hung:
-            return f"STATUS=polling hangs: {', '.join(self._hung)}"
-        now = self.clock.monotonic()
-        panels = self.store.panels.values()
-        up = sum(panel.up(now) is True for panel in panels)
-        servers = sum(len(panel.servers) for panel in panels)
-        unread = sum(map(_unread_servers, panels))
-        progress = self._last_answer() if self.store.ready() else "first pass under way"
-        return (
-            f"STATUS={up} of {len(panels)} panels up; {servers} servers, {unread} of "
-            f"them not read; {progress}"
-        )
-
-    def _last_answer(self) -> str:
-        moments = [
-            panel.last_proven_at_monotonic for panel in self.store.panels.values()
-        ]
-        last = max((moment for moment in moments if moment is not None), default=None)
-        if last is None:
-            return "no answer yet"
-        unix_time = self.clock.time() - (self.clock.monotonic() - last)
-        answered_at = datetime.fromtimestamp(unix_time, UTC)
-        return f"last answer {answered_at:%H:%M:%S} UTC"
+    ``hung_panels`` returns the names of the panels whose poller should run and does
+    not: while there is one the watchdog is not fed.
+    """
+    notify_socket.send("READY=1")
+    watchdog_task = asyncio.create_task(
+        _feed_watchdog(notify_socket, clock, hung_panels)
+    )
+    try:
+        yield
+    finally:
+        notify_socket.send("STOPPING=1")
+        watchdog_task.cancel()
+        await asyncio.gather(watchdog_task, return_exceptions=True)
 
 
-def _unread_servers(panel: PanelStore) -> int:
-    """Return the number of servers whose last read failed."""
-    return sum(entry.failing is True for entry in panel.servers.values())
+async def _feed_watchdog(
+    notify_socket: NotifySocket, clock: Clock, hung_panels: Callable[[], list[str]]
+) -> None:
+    if notify_socket.watchdog_seconds is None:
+        return
+    never = asyncio.Event()
+    reported: set[str] = set()
+    while True:
+        hung = set(hung_panels())
+        for name in sorted(hung - reported):
+            log.error("polling hangs", panel=name)
+        reported = hung
+        if not hung:
+            notify_socket.send("WATCHDOG=1")
+        seconds = notify_socket.watchdog_seconds / 2
+        await clock.wait(never, _HUNG_RECHECK_SECONDS if hung else seconds)

@@ -160,48 +160,21 @@ async def test_it_is_ready_when_its_port_is_open_though_the_panel_hangs(
         async with aiohttp.request("GET", base + "/-/healthy") as answer:
             healthy = answer.status
 
-    assert printed.splitlines()[0] == "READY=1"
-    assert re.search("STATUS=0 of 1 panels up; .*first pass under way", printed)
+    assert printed == "READY=1"
     assert healthy == 200
 
 
-async def test_a_reload_is_told_and_so_is_the_end(
-    listening: Manager, panel: Panel
-) -> None:
-    """`systemctl reload` waits for it, and `systemctl stop` sees what goes on."""
+async def test_the_end_is_told(listening: Manager, panel: Panel) -> None:
+    """`systemctl stop` sees that it goes on."""
     variables = environment(panel, NOTIFY_SOCKET=listening.address)
     async with exporter_process(ANYWHERE, environment=variables) as process:
-        base = await process.base_url()
-        async with aiohttp.request("POST", base + "/-/reload") as answer:
-            assert answer.status == 200
-        reloading = await listening.receives("RELOADING=1")
-        ready = await listening.receives("READY=1")
+        await listening.receives("READY=1")
         process.process.terminate()
         stopping = await listening.receives("STOPPING=1")
         status = await process.wait()
 
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d{6,}", reloading)
-    assert "STATUS=" in ready
-    assert stopping == "STOPPING=1\nSTATUS=ending"
+    assert stopping == "STOPPING=1"
     assert status == 0
-
-
-async def test_a_reload_that_fails_ends_too(listening: Manager, panel: Panel) -> None:
-    """Else systemd would wait for it until its time-out, and then kill."""
-    file = Path(listening.address).with_name("onapp.yml")
-    write_config(file, panel, {}, {})
-    variables = {"NOTIFY_SOCKET": listening.address}
-    arguments = (f"--config.file={file}", ANYWHERE)
-    async with exporter_process(*arguments, environment=variables) as process:
-        base = await process.base_url()
-        file.write_text("panels: nonsense")
-        async with aiohttp.request("POST", base + "/-/reload") as answer:
-            status = answer.status
-        await listening.receives("RELOADING=1")
-        ready = await listening.receives("READY=1")
-
-    assert status == 500
-    assert ready.startswith("READY=1")
 
 
 @asynccontextmanager
@@ -218,21 +191,6 @@ async def supervised(
         yield cloud
 
 
-async def test_the_status_line_tells_of_panels_and_servers(
-    listening: Manager, panel: Panel, tmp_path: Path
-) -> None:
-    """`systemctl status` answers what one asks first."""
-    async with supervised(listening, panel, tmp_path) as cloud:
-        await cloud.advance(10)
-        printed = listening.received()[-1]
-
-    assert re.fullmatch(
-        r"WATCHDOG=1\nSTATUS=1 of 1 panels up; 2 servers, 0 of them not read; "
-        r"last answer \d\d:\d\d:\d\d UTC",
-        printed,
-    )
-
-
 async def test_the_watchdog_is_fed_at_half_its_time(
     listening: Manager, panel: Panel, tmp_path: Path
 ) -> None:
@@ -240,7 +198,7 @@ async def test_the_watchdog_is_fed_at_half_its_time(
     async with supervised(listening, panel, tmp_path) as cloud:
         listening.received()
         await cloud.advance(100)
-        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
+        fed = listening.received()
 
     assert len(fed) == 10
 
@@ -254,7 +212,7 @@ async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
     async with supervised(listening, panel, tmp_path) as cloud:
         listening.received()
         await cloud.advance(1800)
-        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
+        fed = listening.received()
         up = await cloud.value("onapp_up")
 
     assert up == 0
@@ -269,16 +227,19 @@ async def test_a_request_that_may_take_an_hour_does_not_starve_the_watchdog(
     async with supervised(listening, panel, tmp_path, timeout="1h") as cloud:
         listening.received()
         await cloud.advance(1800)
-        fed = [printed for printed in listening.received() if "WATCHDOG=1" in printed]
+        fed = listening.received()
 
     assert panel.requests
     assert len(fed) == 180
 
 
 async def test_a_poller_that_hangs_starves_the_watchdog(
-    listening: Manager, panel: Panel, tmp_path: Path
+    listening: Manager,
+    panel: Panel,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nothing else than a restart would help; the status names the panel."""
+    """Nothing else than a restart would help; the log names the panel."""
     async with supervised(listening, panel, tmp_path) as cloud:
         member = cloud.exporter.manager.panel_tasks["cp"]
         listening.received()
@@ -288,8 +249,8 @@ async def test_a_poller_that_hangs_starves_the_watchdog(
         printed = listening.received()
 
     assert stuck.asked
-    assert "WATCHDOG=1" in printed[0]
-    assert printed[-1] == "STATUS=polling hangs: cp"
+    assert len(printed) < 60, "it hangs once it is overdue by a minute"
+    assert capsys.readouterr().out.count("polling hangs") == 1
 
 
 async def test_a_poller_that_is_gone_starves_the_watchdog(
@@ -305,7 +266,7 @@ async def test_a_poller_that_is_gone_starves_the_watchdog(
         await cloud.advance(30)
         printed = listening.received()
 
-    assert {*printed} == {"STATUS=polling hangs: cp"}
+    assert not printed
 
 
 @asynccontextmanager
