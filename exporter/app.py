@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -171,6 +172,7 @@ async def serve(
     """Serve until SIGTERM or SIGINT; return the exit status."""
     listeners = _listeners(flags, environment)
     freeze_garbage_collector()
+    allow_open_files()
     exporter = Exporter(
         load=load,
         shard=Shard(flags.shard, flags.total_shards),
@@ -208,3 +210,12 @@ def freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def allow_open_files() -> None:
+    """Allow as many open files as the system lets the process have, as Go does.
+
+    Without any left, asyncio accepts no connection, and fills the log.
+    """
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

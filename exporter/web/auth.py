@@ -137,19 +137,14 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _MAX_HEADERS_BYTES = 16_384
 _MAX_BODY_BYTES = 65_536
-_RETRY_SECONDS = "1"
 _SUBJECT = "web configuration"
-
-
-def _empty_config() -> WebConfig:
-    return WebConfig()
 
 
 @dataclass(slots=True, eq=False)
 class AccessControl:
     """Authentication, request limits and headers, as the web configuration says."""
 
-    config: Callable[[], WebConfig] = _empty_config
+    config: Callable[[], WebConfig] = WebConfig
     """Returns the web configuration in force."""
     password_checker: PasswordChecker = field(default_factory=PasswordChecker)
 
@@ -164,24 +159,12 @@ class AccessControl:
         # aiohttp's default would disclose the versions of Python and aiohttp.
         response.headers["Server"] = PROGRAM
 
-    def protected(self, handler: Handler) -> Handler:
-        """Return a handler that refuses large and unauthenticated requests."""
-
-        async def protected_handler(request: web.BaseRequest) -> web.StreamResponse:
-            refusal = _size_refusal(request)
-            if refusal is None:
-                refusal = await self._refusal(request)
-            if refusal is None:
-                return await handler(request)
-            self.add_headers(refusal)
-            return refusal
-
-        return protected_handler
-
-    async def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+    async def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the response to a large or unauthenticated request; None: go on."""
         users = self.config().users
-        if not users:
-            return None
+        refusal = _size_refusal(request)
+        if refusal is not None or not users:
+            return refusal
         login = basic_auth_login(request.headers.get("Authorization"))
         try:
             if login is not None and await self.password_checker.matches(users, login):
@@ -190,7 +173,7 @@ class AccessControl:
             return web.Response(
                 status=503,
                 text="Too many passwords to check.\n",
-                headers={"Retry-After": _RETRY_SECONDS},
+                headers={"Retry-After": "1"},
             )
         return web.Response(
             status=401, text="Unauthorized.\n", headers={"WWW-Authenticate": "Basic"}

@@ -1,31 +1,31 @@
-"""HTTP connections: their limits and time-outs, and how many may be open."""
+"""HTTP connections: TLS, their limits and time-outs, and how many may be open."""
 
 from __future__ import annotations
 
 import asyncio
 import http
+import ssl
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiohttp import StreamReader, http_exceptions, web
+import structlog
+from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
 
-_Abort = Callable[[], object]
-_HEAD_END = b"\r\n\r\n"
+from .auth import AccessControl
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits on what a client may use."""
 
-    handshake_seconds: float = 10.0
-    """From the connection to the end of the TLS handshake."""
     head_seconds: float = 15.0
     """From the connection, or a request's first byte, to its last header."""
+    answer_seconds: float = 60.0
+    """From there to the last byte of the response."""
     idle_seconds: float = 330.0
     """From a response to the next request; Prometheus itself closes after 300 s."""
-    sending_seconds: float = 60.0
-    """To send a whole response."""
     lingering_seconds: float = 0.5
     """How long an unread request body is drained, so that its answer can be read."""
     head_bytes: int = 65_536
@@ -40,70 +40,50 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class ConnectionPool:
-    """The open connections; the idle ones in the order in which they became idle."""
+    """The open connections, in the order of their last response."""
 
     limit: int
-    _idle: OrderedDict[object, _Abort] = field(default_factory=OrderedDict)
-    _busy: dict[object, _Abort] = field(default_factory=dict)
+    open: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
 
-    def make_room(self) -> bool:
-        """Return whether there is room, if need be by aborting an idle connection."""
-        if len(self._idle) + len(self._busy) < self.limit:
-            return True
-        return self.abort_longest_idle()
+    def add(self, connection: Connection) -> None:
+        """Add a connection; abort the longest idle one, or else the new one."""
+        self.open[connection] = None
+        if len(self.open) > self.limit:
+            superfluous = next(each for each in self.open if not each.busy)
+            del self.open[superfluous]
+            superfluous.abort()
 
-    def abort_longest_idle(self) -> bool:
-        """Return whether there was an idle connection to abort."""
-        if not self._idle:
-            return False
-        _, abort = self._idle.popitem(last=False)
-        abort()
-        return True
-
-    def add(self, connection: object, abort: _Abort) -> None:
-        """Add a connection, as idle; ``abort`` closes it."""
-        self._idle[connection] = abort
-
-    def remove(self, connection: object) -> None:
-        """Remove a connection, idle or busy."""
-        self._idle.pop(connection, None)
-        self._busy.pop(connection, None)
-
-    def mark_busy(self, connection: object) -> None:
-        """Protect a connection from being aborted: a request is being answered."""
-        abort = self._idle.pop(connection, None)
-        if abort is not None:
-            self._busy[connection] = abort
-
-    def mark_idle(self, connection: object) -> None:
+    def mark_idle(self, connection: Connection) -> None:
         """Make a connection the most recent of the idle ones."""
-        abort = self._busy.pop(connection, None)
-        if abort is not None:
-            self._idle[connection] = abort
+        if connection in self.open:
+            self.open.move_to_end(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection, if it is in the pool."""
+        self.open.pop(connection, None)
+
+    async def end_handshakes(self) -> None:
+        """Close the connections that aiohttp does not know yet."""
+        handshakes = [each.handshake for each in self.open if each.handshake]
+        for handshake in handshakes:
+            handshake.cancel()
+        await asyncio.gather(*handshakes, return_exceptions=True)
 
 
 class Connection(web.RequestHandler):
-    """An HTTP connection with time-outs and a limit on the request head."""
+    """An HTTP connection with time-outs, which starts TLS itself.
 
-    __slots__ = (
-        "_add_headers",
-        "_awaiting_head",
-        "_body_bytes",
-        "_head_bytes",
-        "_limits",
-        "_pool",
-        "_timer",
-        "_unread",
-    )
+    So it counts from the first moment, and has the TLS settings in force at that time.
+    """
 
     def __init__(
         self,
         server: web.Server,
+        access: AccessControl,
         limits: Limits,
         pool: ConnectionPool,
-        add_headers: Callable[[web.StreamResponse], None],
     ) -> None:
-        """``add_headers`` completes responses to requests that cannot be parsed."""
+        """Make the protocol of one connection."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -112,58 +92,82 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's way to have none
         )
-        self._limits, self._pool, self._add_headers = limits, pool, add_headers
-        self._timer: asyncio.TimerHandle | None = None
+        self.busy = False
+        """Whether a request is being answered."""
+        self.handshake: asyncio.Task[None] | None = None
+        self._access, self._limits, self._pool = access, limits, pool
+        self._deadline: asyncio.TimerHandle | None = None
+        self._early = b""
         self._head_bytes = self._body_bytes = 0
-        self._awaiting_head = True
-        self._unread: StreamReader | None = None
+        self._body: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the pool and wait for the first request."""
+        """Join the pool, and wait for the first request."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a socket
+        self._socket_transport = transport
+        self._abort_after(self._limits.head_seconds)
+        self._pool.add(self)
+        ssl_context = self._access.ssl_context
+        if ssl_context is None:
+            super().connection_made(transport)
+        else:
+            transport.pause_reading()
+            self.handshake = asyncio.create_task(self._start_tls(ssl_context))
+
+    async def _start_tls(self, ssl_context: ssl.SSLContext) -> None:
+        transport = None
+        try:
+            if not self._socket_transport.is_closing():
+                transport = await asyncio.get_running_loop().start_tls(
+                    self._socket_transport, self, ssl_context, server_side=True
+                )
+        except OSError as error:
+            # Any client can cause this, so that it must not fill the log.
+            log.debug("no connection", error=str(error))
+        if transport is None or transport.is_closing():
+            self.connection_lost(None)
+            return
         super().connection_made(transport)
-        self._pool.add(self, self.abort)
-        self._start_timer()
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave the pool."""
-        self._stop_timer()
+        self._abort_after(None)
         self._pool.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; disconnect a head or an unread body that is too long."""
-        if self._unread is not None:
+        if self.transport is None:
+            self._early += data  # came together with the end of the handshake
+            return
+        if not self.busy and not self._body.is_eof():
             self._body_bytes += len(data)
-        elif self._awaiting_head:
-            self._start_timer()
-            if _HEAD_END not in data:
-                self._head_bytes += len(data)
-        if (
+        elif not self.busy:
+            self._head_bytes += len(data)
+            if self._deadline is None:
+                self._abort_after(self._limits.head_seconds)
+        super().data_received(data)
+        if self._messages:
+            self._answer_next()
+        elif (
             self._head_bytes > self._limits.head_bytes
             or self._body_bytes > self._limits.body_bytes
         ):
             self.abort()
-            return
-        super().data_received(data)
-        if self._unread is not None and self._unread.is_eof():
-            self._unread, self._awaiting_head = None, True
-        if self._messages:
-            # A whole head: what follows is a body, also before an answer is begun.
-            self._awaiting_head = False
 
-    def head_received(self) -> None:
+    def _answer_next(self) -> None:
         """Take note that a whole head was read, and is being answered."""
-        self._stop_timer()
-        self._awaiting_head, self._unread = False, None
-        self._head_bytes = self._body_bytes = 0
-        self._pool.mark_busy(self)
+        if not self.busy:
+            self.busy = True
+            self._head_bytes = self._body_bytes = 0
+            self._abort_after(self._limits.answer_seconds)
 
     def abort(self) -> None:
         """Close the connection at once, unsent data included."""
-        transport = self.transport
-        self.force_close()
-        if transport is not None:
-            transport.abort()
+        self._socket_transport.abort()
 
     async def finish_response(
         self,
@@ -171,18 +175,17 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response; abort the connection if the client reads too slowly."""
+        """Send a response, with the headers that every response has."""
+        if not resp.prepared:
+            self._access.add_headers(resp)
         try:
-            async with asyncio.timeout(self._limits.sending_seconds):
-                return await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            self.abort()
-            raise ConnectionResetError("the answer was not read") from None
+            return await super().finish_response(request, resp, start_time)
         finally:
-            # What is left of a body is not the head of the next request.
-            self._unread = None if request.content.is_eof() else request.content
-            self._awaiting_head = self._unread is None and not self._messages
+            self.busy, self._body = False, request.content
+            self._abort_after(None)
             self._pool.mark_idle(self)
+            if self._messages:
+                self._answer_next()
 
     def handle_error(
         self,
@@ -192,6 +195,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002  # it may quote the request
     ) -> web.StreamResponse:
         """Return an error response that discloses nothing of the exporter."""
+        if isinstance(exc, ConnectionError):
+            raise exc
         if status >= 500:
             self.log_exception("a request could not be answered", exc_info=exc)
         if request.writer.output_size > 0:
@@ -201,16 +206,15 @@ class Connection(web.RequestHandler):
         response = web.Response(
             status=status, text=f"{http.HTTPStatus(status).phrase}.\n"
         )
-        self._add_headers(response)
         response.force_close()
         return response
 
-    def _start_timer(self) -> None:
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._limits.head_seconds, self.abort)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _abort_after(self, seconds: float | None) -> None:
+        """Set the only deadline of the connection; None: it has none."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = (
+            None
+            if seconds is None
+            else asyncio.get_running_loop().call_later(seconds, self.abort)
+        )

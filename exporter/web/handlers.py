@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from ..errors import ConfigError
-from ..metrics.exposition import Body, Exposition, accepts_gzip, negotiate_media_type
+from ..metrics.exposition import Exposition, accepts_gzip, negotiate_media_type
 from ..metrics.scrapes import Scrapes
 from ..model.store import Store
 from ..status.query import BadQuery, Query, parse_page, parse_query
 from ..status.views import Views
 
 _RETRY_SECONDS = "1"
-_MAX_SENDING_SECONDS = 60.0
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {
     **_HEADERS,
@@ -103,7 +102,11 @@ class Handlers:
             headers["Content-Encoding"] = "gzip"
         response = web.StreamResponse(headers=headers)
         response.content_length = body.length
-        await _send(request, response, body)
+        await response.prepare(request)
+        for chunk in body.chunks() if request.method != "HEAD" else ():
+            await response.write(chunk)
+            await asyncio.sleep(0)  # lets others run, however fast the client
+        await response.write_eof()
         return response
 
     async def _overview(self, request: web.Request) -> web.Response:
@@ -174,17 +177,3 @@ class Handlers:
 
 def _bad_query(error: BadQuery) -> web.Response:
     return web.Response(status=400, text=f"{error}\n", headers=_HEADERS)
-
-
-async def _send(request: web.Request, response: web.StreamResponse, body: Body) -> None:
-    """Send a whole response; abort the connection if the client reads too slowly."""
-    try:
-        async with asyncio.timeout(_MAX_SENDING_SECONDS):
-            await response.prepare(request)
-            for chunk in body.chunks() if request.method != "HEAD" else ():
-                await response.write(chunk)
-                await asyncio.sleep(0)  # lets others run, however fast the client
-            await response.write_eof()
-    except (TimeoutError, ConnectionError):
-        if request.transport is not None:
-            request.transport.abort()
