@@ -217,7 +217,7 @@ def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:
     if new.empty and not old.empty:
         # A file is empty for a moment while it is being rewritten.
         raise ConfigError(f"{path}: is empty: to do without TLS and users, restart")
-    if (new.tls is None) != (old.tls is None):
+    if (new.ssl_context is None) != (old.ssl_context is None):
         raise ConfigError(
             f"{path}: tls_server_config: TLS cannot be switched on or off while the "
             "exporter serves: restart it"

@@ -1,4 +1,4 @@
-"""TLS of the server: the names of the web configuration → Python's ``ssl``.
+"""TLS of the server: ``tls_server_config`` → a context of Python's ``ssl``.
 
 The names are those of Go's ``crypto/tls``. Neither Go nor Python lets the cipher
 suites of TLS 1.3 be chosen.
@@ -6,13 +6,45 @@ suites of TLS 1.3 be chosen.
 
 from __future__ import annotations
 
+import difflib
 import ssl
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
+
+from ..config.file_watch import FileSet
+from ..config.messages import Location, rejected
 from ..config.schema import VERIFY_FLAGS
+
+_V = TypeVar("_V")
+
+
+class Text(str):
+    """A scalar of any type, as it is written in the file."""
+
+    __slots__ = ()
+
+
+class Boolean(int):
+    """A YAML 1.1 boolean."""
+
+
+class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+    """``tls_server_config``: certificate, client authentication and versions."""
+
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    client_auth_type: Text | None = None
+    client_ca_file: Text | None = None
+    min_version: Text | None = None
+    max_version: Text | None = None
+    cipher_suites: list[Text | None] | None = None
+    prefer_server_cipher_suites: Boolean | None = None
+    curve_preferences: list[Text | None] | None = None
+
 
 VERSIONS: Mapping[str, ssl.TLSVersion] = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -59,66 +91,154 @@ CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
 """How a client's certificate is verified; None: Python does not support it."""
 
 _LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
+_MAX_NAMED_CHOICES = 6
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTls:
-    """The TLS settings of the server."""
+def server_context(
+    location: Location, keys: TlsServerKeys, files: FileSet
+) -> ssl.SSLContext | None:
+    """Return a new context for the server side; None: plain HTTP.
 
-    cert_file: Path
-    key_file: Path
-    client_ca_file: Path | None = None
-    client_auth: ssl.VerifyMode = ssl.CERT_NONE
-    min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
-    max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-    cipher_suites: tuple[str, ...] = ()
-    """Keys of ``CIPHERS``; empty: OpenSSL's default."""
-    curve: str | None = None
-    """OpenSSL's name of the only curve; None: OpenSSL's default."""
-    prefer_server_suites: bool = True
+    Raises ConfigError when a name is unknown or a file cannot be used.
+    """
+    min_version, max_version = (
+        _choice(location / key, name, VERSIONS)
+        for key, name in (
+            ("min_version", keys.min_version or "TLS12"),
+            ("max_version", keys.max_version or "TLS13"),
+        )
+    )
+    suites = _choices(location / "cipher_suites", keys.cipher_suites, CIPHERS)
+    curves = _choices(location / "curve_preferences", keys.curve_preferences, CURVES)
+    if len(curves) > 1:
+        raise (location / "curve_preferences").error(
+            "Python's TLS can be told one curve: keep the one that you like best, or "
+            "leave the key out"
+        )
+    files_named = (keys.cert_file, keys.key_file, keys.client_ca_file)
+    if not any((*files_named, keys.client_auth_type)):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings():
+        # TLS 1.0 is deprecated, but was asked for explicitly.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = min_version
+        context.maximum_version = max_version
+    _set_ciphers(context, suites, legacy=min_version < ssl.TLSVersion.TLSv1_2)
+    prefers_own = keys.prefer_server_cipher_suites
+    if prefers_own is not None and not prefers_own:  # it is OpenSSL's default here
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    _load_certificate(context, location, keys, files)
+    _load_authorities(context, location, keys, files)
+    for curve in curves:
+        context.set_ecdh_curve(curve)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return a new context for the server side.
 
-        Raises OSError (SSLError is a subclass) when the certificate, its key or the
-        authorities of client certificates cannot be used.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._set_versions(context)
-        self._set_ciphers(context)
+def _choices(
+    location: Location, names: list[Text | None] | None, choices: Mapping[str, _V]
+) -> list[_V]:
+    named = [name for name in names or () if name is not None]
+    return [
+        _choice(location[number], name, choices) for number, name in enumerate(named)
+    ]
+
+
+def _choice(location: Location, name: str, choices: Mapping[str, _V]) -> _V:
+    if name not in choices:
+        close_matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.8)
+        hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
+        names = [*choices]
+        if len(names) > _MAX_NAMED_CHOICES:
+            names[_MAX_NAMED_CHOICES:] = ["others of Go's crypto/tls"]
+        raise location.error(f"must be one of {', '.join(names)}{rejected(name)}{hint}")
+    return choices[name]
+
+
+def _set_ciphers(
+    context: ssl.SSLContext, suites: list[str | None], *, legacy: bool
+) -> None:
+    ciphers = [suite for suite in suites if suite is not None]
+    if ciphers:
+        context.set_ciphers(":".join(["@SECLEVEL=0", *ciphers] if legacy else ciphers))
+    elif suites:
+        # Only suites of TLS 1.3 are listed: older versions have none.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    elif legacy:
+        context.set_ciphers(_LEGACY_CIPHERS)
+
+
+def _load_certificate(
+    context: ssl.SSLContext, location: Location, keys: TlsServerKeys, files: FileSet
+) -> None:
+    cert_file = _required_file(location / "cert_file", keys.cert_file, files)
+    key_file = _required_file(location / "key_file", keys.key_file, files)
+    try:
         # Without a passphrase given, OpenSSL would ask the terminal for it.
-        context.load_cert_chain(self.cert_file, self.key_file, password="")
-        context.verify_mode = self.client_auth
-        context.verify_flags = VERIFY_FLAGS
-        if self.client_ca_file is not None:
-            context.load_verify_locations(self.client_ca_file)
-        elif self.client_auth != ssl.CERT_NONE:
-            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+        context.load_cert_chain(cert_file, key_file, password="")
+    except OSError as error:
+        raise location.error(
+            f"cert_file and key_file are not usable ({_reason(error)}): both must be "
+            "PEM files, the key must be the certificate's, have no passphrase and, for "
+            "RSA, 2048 bits or more"
+        ) from None
 
-    def _set_versions(self, context: ssl.SSLContext) -> None:
-        with warnings.catch_warnings():
-            # TLS 1.0 is deprecated, but was asked for explicitly.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = self.min_version
-            context.maximum_version = self.max_version
 
-    def _set_ciphers(self, context: ssl.SSLContext) -> None:
-        allows_legacy = self.min_version < ssl.TLSVersion.TLSv1_2
-        ciphers = [name for suite in self.cipher_suites if (name := CIPHERS[suite])]
-        if ciphers:
-            context.set_ciphers(
-                ":".join(["@SECLEVEL=0", *ciphers] if allows_legacy else ciphers)
-            )
-        elif self.cipher_suites:
-            # Only suites of TLS 1.3 are listed: older versions have none.
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-        elif allows_legacy:
-            context.set_ciphers(_LEGACY_CIPHERS)
-        if self.curve is not None:
-            context.set_ecdh_curve(self.curve)
-        if self.prefer_server_suites:
-            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-        else:
-            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+def _load_authorities(
+    context: ssl.SSLContext, location: Location, keys: TlsServerKeys, files: FileSet
+) -> None:
+    """Verify certificates of clients, as the keys say."""
+    type_location = location / "client_auth_type"
+    ca_location = location / "client_ca_file"
+    auth_type = keys.client_auth_type or "NoClientCert"
+    mode = _choice(type_location, auth_type, CLIENT_AUTH)
+    if mode is None:
+        raise type_location.error(
+            f"Python's TLS cannot do {auth_type}, which takes certificates "
+            "that nobody has verified: use RequireAndVerifyClientCert and "
+            "client_ca_file"
+        )
+    if keys.client_ca_file and auth_type == "NoClientCert":
+        raise type_location.error(
+            "must be given beside client_ca_file, such as RequireAndVerifyClientCert: "
+            "without it no client is asked for a certificate"
+        )
+    context.verify_mode = mode
+    context.verify_flags = VERIFY_FLAGS
+    ca_file = _file(ca_location, keys.client_ca_file, files)
+    if ca_file is None and mode != ssl.CERT_NONE:
+        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    elif ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise ca_location.error(
+                f"is not usable ({_reason(error)}): it must be a PEM file of "
+                "certificates"
+            ) from None
+
+
+def _required_file(location: Location, name: str | None, files: FileSet) -> Path:
+    path = _file(location, name, files)
+    if path is None:
+        raise location.error("is missing: TLS needs cert_file and key_file")
+    return path
+
+
+def _file(location: Location, name: str | None, files: FileSet) -> Path | None:
+    """Return a file that can be read, and remember it; None: none is named."""
+    if not name:
+        return None
+    path = files.add(location.folder / name)
+    try:
+        path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise location.unreadable(path, error) from None
+    return path
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "no_pem").replace("_", " ").lower()
+    return error.strerror or "cannot be read"
