@@ -11,12 +11,10 @@ import binascii
 import hashlib
 import secrets
 import ssl
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import bcrypt
@@ -31,6 +29,7 @@ from .config_file import WebConfig, load
 _MAX_PASSWORD_BYTES = 72
 """bcrypt ignores the rest; some of its versions raise an error instead."""
 _MAX_REMEMBERED = 100
+"""Of wrong passwords; right ones are as few as users and their hashes."""
 _MAX_PENDING = 16
 _DUMMY_SALT_AND_DIGEST = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
 """For users that do not exist; no password matching it is known."""
@@ -63,10 +62,8 @@ class PasswordChecker:
     verify: Callable[[bytes, bytes], bool] = bcrypt.checkpw
     """Whether a password, the first argument, has the hash given as the second."""
     _digest_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    _accepted: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    # Separate, so that many wrong passwords do not evict the right ones.
-    _rejected: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    _pending: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict)
+    _checks: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict, repr=False)
+    """In progress or ended, the oldest first."""
     _executor: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "bcrypt")
     )
@@ -76,41 +73,40 @@ class PasswordChecker:
 
         An unknown user costs as much time as a wrong password. Raises TooManyChecks.
         """
-        name, password = login
+        name, password = login[0], login[1][:_MAX_PASSWORD_BYTES]
         user_hash = users.get(name)
         hashed = _dummy_hash(users) if user_hash is None else user_hash
         key = self._cache_key(name, hashed, password)
-        for results, matched in ((self._accepted, True), (self._rejected, False)):
-            if key in results:
-                results.move_to_end(key)
-                return matched
-        pending = self._pending.get(key)
-        if pending is None:
-            if len(self._pending) >= _MAX_PENDING:
-                raise TooManyChecks
-            pending = asyncio.get_running_loop().run_in_executor(
+        check = self._checks.get(key)
+        if check is None or _has_failed(check):
+            self._make_room()
+            check = self._checks[key] = asyncio.get_running_loop().run_in_executor(
                 self._executor, self._verify, hashed, password, user_hash is not None
             )
-            self._pending[key] = pending
-            pending.add_done_callback(partial(self._store_result, key))
         # Others may wait for the same check: a client that disconnects must not end it.
-        return await asyncio.shield(pending)
+        return await asyncio.shield(check)
 
     def close(self) -> None:
         """Cancel the pending checks and stop the thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _store_result(self, key: bytes, check: asyncio.Future[bool]) -> None:
-        """Cache the result of a check as soon as it ends."""
-        del self._pending[key]
-        if not check.cancelled() and check.exception() is None:
-            _remember(self._accepted if check.result() else self._rejected, key)
+    def _make_room(self) -> None:
+        """Forget the oldest wrong passwords: many of them evict no right one."""
+        ended = {key: check for key, check in self._checks.items() if check.done()}
+        if len(self._checks) - len(ended) >= _MAX_PENDING:
+            raise TooManyChecks
+        rejected = [
+            key
+            for key, check in ended.items()
+            if _has_failed(check) or not check.result()
+        ]
+        for key in rejected[: 1 - _MAX_REMEMBERED]:
+            del self._checks[key]
 
     def _verify(self, hashed: bytes, password: bytes, user_exists: bool) -> bool:  # noqa: FBT001  # through an executor
         # bcrypt raises ValueError for a hash with characters outside its alphabet.
         with suppress(ValueError):
-            matched = self.verify(password[:_MAX_PASSWORD_BYTES], hashed)
-            return matched and user_exists
+            return self.verify(password, hashed) and user_exists
         return False
 
     def _cache_key(self, *parts: bytes) -> bytes:
@@ -121,16 +117,15 @@ class PasswordChecker:
         return digest.digest()
 
 
+def _has_failed(check: asyncio.Future[bool]) -> bool:
+    """Return whether a check brought no result."""
+    return check.done() and (check.cancelled() or check.exception() is not None)
+
+
 def _dummy_hash(users: Mapping[bytes, bytes]) -> bytes:
     """Return a hash for unknown users, as costly as the costliest of the users."""
     cost = max(hashed[4:6] for hashed in users.values())
     return b"$2b$" + cost + b"$" + _DUMMY_SALT_AND_DIGEST
-
-
-def _remember(results: OrderedDict[bytes, None], key: bytes) -> None:
-    results[key] = None
-    while len(results) > _MAX_REMEMBERED:
-        results.popitem(last=False)
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
