@@ -15,13 +15,8 @@ from ..model.store import Store
 from ..status.query import BadQuery, Query, parse_page, parse_query
 from ..status.views import Views
 
-_RETRY_SECONDS = "1"
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-_PAGE_HEADERS = {
-    **_HEADERS,
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+_PAGE_HEADERS = {"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 _MAX_PAGE_ROWS = 100
 _MAX_JSON_ROWS = 1000
 
@@ -49,7 +44,7 @@ class Handlers:
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
-        app = web.Application()
+        app = web.Application(middlewares=[_answer_bad_queries])
         app.router.add_get(self.telemetry_path, self._metrics)
         app.router.add_get("/", self._overview)
         app.router.add_get("/server", self._server)
@@ -58,15 +53,12 @@ class Handlers:
         app.router.add_get("/-/ready", self._ready)
         app.router.add_post("/-/reload", self._reload)
         app.router.add_get("/config", self._config)
-        app.cleanup_ctx.extend((self._run_scrapes, self._run_views))
+        app.on_response_prepare.append(_add_headers)
+        app.cleanup_ctx.append(self._run)
         return app
 
-    async def _run_scrapes(self, _: web.Application) -> AsyncIterator[None]:
-        async with self._scrapes.running():
-            yield
-
-    async def _run_views(self, _: web.Application) -> AsyncIterator[None]:
-        async with self.views.running():
+    async def _run(self, _: web.Application) -> AsyncIterator[None]:
+        async with self._scrapes.running(), self.views.running():
             yield
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
@@ -75,7 +67,7 @@ class Handlers:
                 status=503,
                 text=f"More than {self.max_requests} scrapes at once "
                 "(--web.max-requests).\n",
-                headers={**_HEADERS, "Retry-After": _RETRY_SECONDS},
+                headers={"Retry-After": "1"},
             )
         self._active_scrapes += 1
         try:
@@ -93,14 +85,11 @@ class Handlers:
             ",".join(request.headers.getall("Accept-Encoding", []))
         )
         body = await self._scrapes.body(content_type, names, compressed=compressed)
-        headers = {
-            **_HEADERS,
-            "Content-Type": content_type,
-            "Vary": "Accept, Accept-Encoding",
-        }
+        response = web.StreamResponse(
+            headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        )
         if compressed:
-            headers["Content-Encoding"] = "gzip"
-        response = web.StreamResponse(headers=headers)
+            response.headers["Content-Encoding"] = "gzip"
         response.content_length = body.length
         await response.prepare(request)
         for chunk in body.chunks() if request.method != "HEAD" else ():
@@ -110,33 +99,21 @@ class Handlers:
         return response
 
     async def _overview(self, request: web.Request) -> web.Response:
-        try:
-            parsed = self._parsed_query(request, _MAX_PAGE_ROWS)
-        except BadQuery as error:
-            return _bad_query(error)
+        parsed = self._parsed_query(request, _MAX_PAGE_ROWS)
         return self._page(await self.views.overview(parsed))
 
     async def _server(self, request: web.Request) -> web.Response:
         panel, vm_id = (request.query.get(name, "") for name in ("panel", "vm_id"))
-        try:
-            page = parse_page(request.query)
-        except BadQuery as error:
-            return _bad_query(error)
-        text = await self.views.server(panel, vm_id, page)
+        text = await self.views.server(panel, vm_id, parse_page(request.query))
         if text is None:
             text = "There is no such server here: it is gone, or another shard's.\n"
-            return web.Response(status=404, text=text, headers=_HEADERS)
+            return web.Response(status=404, text=text)
         return self._page(text)
 
     async def _status(self, request: web.Request) -> web.Response:
-        try:
-            parsed = self._parsed_query(request, _MAX_JSON_ROWS)
-        except BadQuery as error:
-            return _bad_query(error)
+        parsed = self._parsed_query(request, _MAX_JSON_ROWS)
         body = await self.views.status(parsed)
-        return web.Response(
-            body=body, content_type="application/json", headers=_HEADERS
-        )
+        return web.Response(body=body, content_type="application/json")
 
     def _parsed_query(self, request: web.Request, max_rows: int) -> Query:
         panels = self.exposition.store.panels
@@ -149,14 +126,12 @@ class Handlers:
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _healthy(self, _: web.Request) -> web.Response:
-        return web.Response(text="Healthy.\n", headers=_HEADERS)
+        return web.Response(text="Healthy.\n")
 
     async def _ready(self, _: web.Request) -> web.Response:
         if self.store.ready():
-            return web.Response(text="Ready.\n", headers=_HEADERS)
-        return web.Response(
-            status=503, text="The first pass has not ended yet.\n", headers=_HEADERS
-        )
+            return web.Response(text="Ready.\n")
+        return web.Response(status=503, text="The first pass has not ended yet.\n")
 
     async def _reload(self, _: web.Request) -> web.Response:
         try:
@@ -165,15 +140,24 @@ class Handlers:
             return web.Response(
                 status=500,
                 text=f"Not reloaded, the old configuration stays: {error}\n",
-                headers=_HEADERS,
             )
-        return web.Response(text="Reloaded.\n", headers=_HEADERS)
+        return web.Response(text="Reloaded.\n")
 
     async def _config(self, _: web.Request) -> web.Response:
-        return web.Response(
-            text=self.effective_config(), content_type="text/plain", headers=_HEADERS
-        )
+        return web.Response(text=self.effective_config(), content_type="text/plain")
 
 
-def _bad_query(error: BadQuery) -> web.Response:
-    return web.Response(status=400, text=f"{error}\n", headers=_HEADERS)
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+@web.middleware
+async def _answer_bad_queries(
+    request: web.Request,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except BadQuery as error:
+        return web.Response(status=400, text=f"{error}\n")
