@@ -148,7 +148,9 @@ class AccessControl:
         """TLS context for the next connection; None: plain HTTP."""
         return self.config().ssl_context
 
-    def add_headers(self, response: web.StreamResponse) -> None:
+    async def add_headers(
+        self, _: web.BaseRequest, response: web.StreamResponse
+    ) -> None:
         """Add the headers that every response has."""
         response.headers.update(self.config().headers)
         # aiohttp's default would disclose the versions of Python and aiohttp.

@@ -6,7 +6,7 @@ import asyncio
 import http
 import ssl
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
@@ -38,38 +38,6 @@ class Limits:
     """
 
 
-@dataclass(slots=True, eq=False)
-class ConnectionPool:
-    """The open connections, in the order of their last response."""
-
-    limit: int
-    open: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
-
-    def add(self, connection: Connection) -> None:
-        """Add a connection; abort the longest idle one, or else the new one."""
-        self.open[connection] = None
-        if len(self.open) > self.limit:
-            superfluous = next(each for each in self.open if not each.busy)
-            del self.open[superfluous]
-            superfluous.abort()
-
-    def mark_idle(self, connection: Connection) -> None:
-        """Make a connection the most recent of the idle ones."""
-        if connection in self.open:
-            self.open.move_to_end(connection)
-
-    def remove(self, connection: Connection) -> None:
-        """Remove a connection, if it is in the pool."""
-        self.open.pop(connection, None)
-
-    async def end_handshakes(self) -> None:
-        """Close the connections that aiohttp does not know yet."""
-        handshakes = [each.handshake for each in self.open if each.handshake]
-        for handshake in handshakes:
-            handshake.cancel()
-        await asyncio.gather(*handshakes, return_exceptions=True)
-
-
 class Connection(web.RequestHandler):
     """An HTTP connection with time-outs, which starts TLS itself.
 
@@ -81,9 +49,9 @@ class Connection(web.RequestHandler):
         server: web.Server,
         access: AccessControl,
         limits: Limits,
-        pool: ConnectionPool,
+        open_connections: OrderedDict[Connection, None],
     ) -> None:
-        """Make the protocol of one connection."""
+        """``open_connections`` are kept in the order of their last response."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -95,18 +63,24 @@ class Connection(web.RequestHandler):
         self.busy = False
         """Whether a request is being answered."""
         self.handshake: asyncio.Task[None] | None = None
-        self._access, self._limits, self._pool = access, limits, pool
+        self._access, self._limits = access, limits
+        self._open_connections = open_connections
         self._deadline: asyncio.TimerHandle | None = None
         self._early = b""
         self._head_bytes = self._body_bytes = 0
         self._body: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the pool, and wait for the first request."""
+        """Wait for the first request; take the place of another if there is none left.
+
+        That is the longest idle one, or this one if all others are being answered.
+        """
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a socket
         self._socket_transport = transport
         self._abort_after(self._limits.head_seconds)
-        self._pool.add(self)
+        self._open_connections[self] = None
+        if len(self._open_connections) > self._limits.connections:
+            next(each for each in self._open_connections if not each.busy).abort()
         ssl_context = self._access.ssl_context
         if ssl_context is None:
             super().connection_made(transport)
@@ -133,9 +107,9 @@ class Connection(web.RequestHandler):
             self.data_received(early)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave the pool."""
+        """Leave the place to another."""
         self._abort_after(None)
-        self._pool.remove(self)
+        self._open_connections.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -167,6 +141,7 @@ class Connection(web.RequestHandler):
 
     def abort(self) -> None:
         """Close the connection at once, unsent data included."""
+        self._open_connections.pop(self, None)
         self._socket_transport.abort()
 
     async def finish_response(
@@ -177,13 +152,14 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response, with the headers that every response has."""
         if not resp.prepared:
-            self._access.add_headers(resp)
+            await self._access.add_headers(request, resp)
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
             self.busy, self._body = False, request.content
             self._abort_after(None)
-            self._pool.mark_idle(self)
+            if self in self._open_connections:
+                self._open_connections.move_to_end(self)
             if self._messages:
                 self._answer_next()
 

@@ -6,14 +6,15 @@ import asyncio
 import errno
 import os
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
 
 from aiohttp import web
 
 from .auth import AccessControl, Handler
-from .connection import Connection, ConnectionPool, Limits
+from .connection import Connection, Limits
 
 _SHUTDOWN_SECONDS = 0.5
 """aiohttp waits twice as long for responses in progress."""
@@ -39,13 +40,10 @@ async def serving(
     """
     access = access or AccessControl()
     limits = limits or Limits()
-    pool = ConnectionPool(limits.connections)
-
-    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-        access.add_headers(response)
+    open_connections: OrderedDict[Connection, None] = OrderedDict()
 
     # For responses that a handler sends itself.
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(access.add_headers)
     runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
     async with AsyncExitStack() as stack:
         stack.callback(access.password_checker.close)
@@ -54,21 +52,31 @@ async def serving(
         server = runner.server
         assert server is not None  # noqa: S101  # since it is set up
         server.request_handler = _request_handler(access, server.request_handler)
-        stack.push_async_callback(pool.end_handshakes)
-        sockets = [
-            stack.enter_context(listening_socket)
-            for listener in listeners
-            for listening_socket in await _sockets(listener, listeners)
-        ]
+        stack.push_async_callback(_end_handshakes, open_connections)
+        sockets: list[socket.socket] = []
+        for listener in listeners:
+            sockets += (
+                [stack.enter_context(listener)]
+                if isinstance(listener, socket.socket)
+                else await _bind(listener, stack, alone=_is_alone(listener, listeners))
+            )
         for listening_socket in sockets:
             accepting = await asyncio.get_running_loop().create_server(
-                lambda: Connection(server, access, limits, pool),
+                lambda: Connection(server, access, limits, open_connections),
                 sock=listening_socket,
                 backlog=_ACCEPTED_AT_ONCE,
             )
             listening_socket.listen(_BACKLOG)
             stack.callback(accepting.close)
         yield [_bound_address(listening_socket) for listening_socket in sockets]
+
+
+async def _end_handshakes(connections: Iterable[Connection]) -> None:
+    """End the connections that aiohttp does not know yet."""
+    handshakes = [each.handshake for each in connections if each.handshake]
+    for handshake in handshakes:
+        handshake.cancel()
+    await asyncio.gather(*handshakes, return_exceptions=True)
 
 
 def _request_handler(access: AccessControl, handler: Handler) -> Handler:
@@ -81,17 +89,26 @@ def _request_handler(access: AccessControl, handler: Handler) -> Handler:
     return handle
 
 
-async def _sockets(
-    listener: Listener, listeners: tuple[Listener, ...]
-) -> list[socket.socket]:
-    """Return the listening sockets of a listener; raise OSError."""
-    if isinstance(listener, socket.socket):
-        return [listener]
-    host, _, port = listener.rpartition(":")
-    port_is_shared = any(
-        isinstance(other, str) and other != listener and other.endswith(f":{port}")
+def _is_alone(address: str, listeners: tuple[Listener, ...]) -> bool:
+    """Return whether no other listener is for the port of this one."""
+    port = address.rpartition(":")[2]
+    return not any(
+        isinstance(other, str) and other != address and other.endswith(f":{port}")
         for other in listeners
     )
+
+
+async def _bind(
+    address: str, stack: AsyncExitStack, *, alone: bool
+) -> list[socket.socket]:
+    """Listen on every address that the host resolves to; raise OSError.
+
+    Left out are those of families that the machine has disabled. Where it is alone,
+    ``[::]`` serves IPv4 too, as in Go's servers.
+    """
+    host, _, port = address.rpartition(":")
+    sockets: list[socket.socket] = []
+    unavailable: OSError | None = None
     try:
         resolved = await asyncio.get_running_loop().getaddrinfo(
             host.strip("[]") or None,
@@ -99,31 +116,13 @@ async def _sockets(
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
-        addresses = dict.fromkeys((family, target) for family, *_, target in resolved)
-        return _listening_sockets(addresses, dual_stack=not port_is_shared)
-    except OSError as error:
-        reason = error.strerror
-        if not isinstance(error, socket.gaierror):
-            reason = os.strerror(error.errno or 0).lower()
-        raise OSError(f"{listener}: {reason}") from error
-
-
-def _listening_sockets(
-    addresses: Iterable[tuple[int, Any]], *, dual_stack: bool
-) -> list[socket.socket]:
-    """Listen on all addresses, except those of families that the host has disabled.
-
-    ``dual_stack``: ``[::]`` alone serves IPv4 too, as in Go's servers.
-    """
-    dual_stack &= [target[0] for _, target in addresses] == ["::"]
-    dual_stack &= socket.has_dualstack_ipv6()
-    sockets: list[socket.socket] = []
-    unavailable: OSError | None = None
-    with ExitStack() as stack:
-        for family, target in addresses:
+        alone &= {target[0] for *_, target in resolved} == {"::"}
+        for family, target in dict.fromkeys((each[0], each[4]) for each in resolved):
             try:
                 listening_socket = socket.create_server(
-                    target, family=family, dualstack_ipv6=dual_stack
+                    target,
+                    family=family,
+                    dualstack_ipv6=alone and socket.has_dualstack_ipv6(),
                 )
             except OSError as error:
                 if error.errno not in _FAMILY_DISABLED:
@@ -133,7 +132,11 @@ def _listening_sockets(
                 sockets.append(stack.enter_context(listening_socket))
         if unavailable is not None and not sockets:
             raise unavailable
-        stack.pop_all()
+    except OSError as error:
+        reason = error.strerror
+        if not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno or 0).lower()
+        raise OSError(f"{address}: {reason}") from error
     return sockets
 
 
