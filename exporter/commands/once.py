@@ -24,9 +24,8 @@ from ..metrics.family import AgeFamily
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..polling.poller import Poller
-from .findings import StepStatus, exit_status, worst_status
 from .output import check_writable, replace_file, write_stdout
-from .report import Progress
+from .report import Progress, StepStatus, exit_status, worst_status
 
 log = structlog.get_logger()
 

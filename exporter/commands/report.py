@@ -1,20 +1,110 @@
-"""Reports of ``check`` as a table or as JSON, and progress on a terminal."""
+"""The report of ``check`` as a table or as JSON, and progress on a terminal.
+
+The fields of the structs are the keys of ``check --format json``: a contract.
+"""
 
 from __future__ import annotations
 
+import enum
 import os
 import shutil
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
 import msgspec
 
 from ..onapp.error_body import printable
-from .findings import CheckReport, PanelReport, StepResult, StepStatus
+
+
+class StepStatus(enum.StrEnum):
+    """The result of a step, a panel or a whole check."""
+
+    OK = "ok"
+    OFF = "off"
+    """Switched off, or not used."""
+    UNTRIED = "untried"
+    """An earlier step failed."""
+    DEGRADED = "degraded"
+    """Something cannot be read, the rest works."""
+    FAILED = "failed"
+    """Backups cannot be monitored."""
+
+
+_EXIT_STATUSES = {StepStatus.DEGRADED: 1, StepStatus.FAILED: 2}
+
+
+def exit_status(status: StepStatus) -> int:
+    """Return the exit status of the process: 0, 1 or 2."""
+    return _EXIT_STATUSES.get(status, 0)
+
+
+def worst_status(statuses: Iterable[StepStatus]) -> StepStatus:
+    """Return the worst status: ok, degraded or failed; the others count as ok."""
+    result = max(statuses, key=exit_status, default=StepStatus.OK)
+    return result if exit_status(result) else StepStatus.OK
+
+
+class StepResult(msgspec.Struct, frozen=True):
+    """The result of one step."""
+
+    step: str
+    status: StepStatus
+    text: str
+    hint: str | None = None
+    """What to do about it."""
+    http_status: int | None = None
+    """Of the last answer; None: there was none."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """How reading the backups of some servers went."""
+
+    servers: int
+    failed: int
+    backups: int
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """The requests that polling makes, by resource."""
+
+    requests_per_pass: dict[str, int]
+    """To read everything once, as the first pass does."""
+    requests_per_hour: dict[str, float]
+    seconds_per_pass: float
+    """A lower bound: with the latency of one request at a time."""
+    concurrency: int
+    """``poll.concurrency``: requests at once."""
+
+
+class PanelReport(msgspec.Struct, frozen=True):
+    """The result of one panel's check."""
+
+    panel: str
+    url: str
+    status: StepStatus
+    checks: tuple[StepResult, ...]
+    version: str | None = None
+    servers: int | None = None
+    """Servers to be read by this exporter, which may be one of several shards."""
+    sample: Sample | None = None
+    clock_skew_seconds: float | None = None
+    """The panel's clock minus this host's."""
+    cost: Cost | None = None
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """The result of the whole check."""
+
+    exporter_version: str
+    status: StepStatus
+    error: str | None
+    """Why no panel could be tried at all."""
+    panels: tuple[PanelReport, ...]
+
 
 _ERASE_LINE = "\r\x1b[K"
 _MIN_TEXT_COLUMNS = 20

@@ -37,5 +37,5 @@ What does a new list from the panel take?
   ``manager.CollectorFactory``, and in ``Collectors.drop_disabled`` what a reload that
   switches it off removes from the store;
 - ``metrics``: what is shown of it;
-- ``commands``: how it is tried (``collector_steps``), and in which order (``check``).
+- ``commands``: how it is tried (``check_steps``).
 """

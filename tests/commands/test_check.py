@@ -24,8 +24,15 @@ from faulty_panel import Panel
 from harness import NOW, SteppedClock, write_config
 
 from exporter.commands.check import Check
-from exporter.commands.findings import CheckReport, PanelReport, StepResult
-from exporter.commands.report import Progress, as_json, as_table, summary_line
+from exporter.commands.report import (
+    CheckReport,
+    PanelReport,
+    Progress,
+    StepResult,
+    as_json,
+    as_table,
+    summary_line,
+)
 from exporter.config import load as config
 from exporter.config.units import Duration
 from exporter.demo.cloud.simulation import SimulatedCloud

@@ -26,10 +26,9 @@ from prometheus_versions import Promtool
 from structlog.testing import capture_logs
 
 from exporter.app import Exporter
-from exporter.commands.findings import StepStatus
 from exporter.commands.once import FILE_METRICS, MOVING_METRICS, poll_once
 from exporter.commands.output import check_writable, replace_file
-from exporter.commands.report import Progress
+from exporter.commands.report import Progress, StepStatus
 from exporter.config import load as config
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
