@@ -82,6 +82,10 @@ golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
 fuzz: $(VENV)/.fuzz  ## Look for an answer that breaks a decoder (ARGS="--seconds 600")
 	$(HELPERS) $(VENV)/bin/python tests/fuzz/decoder_search.py $(ARGS)
 
+.PHONY: mutations
+mutations: $(VENV)/.dev tools  ## Do the tests catch a changed line? (ARGS="--lines 20 --revision main")
+	@$(HELPERS) $(VENV)/bin/python tests/mutations/mutation_sample.py $(ARGS)
+
 .PHONY: compare
 compare: $(VENV)/.dev  ## Is all that people read the same as at another revision? (ARGS=main)
 	@tests/tools.sh libfaketime

@@ -18,11 +18,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
-from checkout import ROOT, TOOLS
+from checkout import ROOT, TOOLS, write_revision
 
 _TIME = "2026-11-28 12:00:00"
 _SETTLING_SECONDS = 6.0
@@ -59,8 +58,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", help="what to compare with, as git names it")
     revision = parser.parse_args().revision
-    with _checkout(revision) as other:
-        before, now = _everything(other), _everything(ROOT)
+    with tempfile.TemporaryDirectory() as other:
+        write_revision(revision, Path(other))
+        before, now = _everything(Path(other)), _everything(ROOT)
     differing = 0
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name, ""), now.get(name, "")
@@ -76,17 +76,6 @@ def main() -> int:
     lines = sum(text.count("\n") for text in now.values())
     print(f"{len(now)} outputs of {lines} lines: {differing} differ from {revision}")
     return int(differing > 0)
-
-
-@contextmanager
-def _checkout(revision: str) -> Iterator[Path]:
-    """Write the files of a revision into a folder."""
-    archive = subprocess.run(
-        ["git", "archive", revision], cwd=ROOT, check=True, capture_output=True
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
-        yield Path(folder)
 
 
 def _everything(checkout: Path) -> dict[str, str]:
