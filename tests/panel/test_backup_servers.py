@@ -7,7 +7,6 @@ from typing import Any
 
 import faults
 import pytest
-from aiohttp import web
 from faulty_panel import Panel
 from harness import NOW, monitored, series
 
@@ -104,21 +103,6 @@ async def test_use_is_known_where_backup_servers_are_not(
     assert series(fixed, "onapp_backup_server_info")
 
 
-async def test_backup_servers_outlive_a_failure_but_not_for_ever(
-    tmp_path: Path,
-) -> None:
-    """What is older than ``max_age`` is no longer exported."""
-    async with monitored(Panel(a_world()), tmp_path) as cloud:
-        cloud.panel.faults.add(faults.status(500), resource="backup_servers")
-        await cloud.advance(1800)
-        soon = await cloud.series("onapp_backup_server_enabled")
-        await cloud.advance(3600)
-        late = await cloud.series("onapp_backup_server_enabled")
-
-    assert soon
-    assert not late
-
-
 async def test_shards_share_the_sums_and_all_describe(tmp_path: Path) -> None:
     """Every shard has info and enabled; added up, used and backups are the whole."""
     sums: dict[str, float] = {}
@@ -149,30 +133,3 @@ async def test_backup_servers_can_be_switched_off(tmp_path: Path) -> None:
     assert "onapp_backup_server" not in text
     assert "backup_servers" not in resources
     assert not series(text, "onapp_collector_success", collector="backup_servers")
-
-
-async def test_a_list_that_is_cut_short_is_used_and_reported(tmp_path: Path) -> None:
-    """A backup server that is not shown must not look like one that is gone."""
-    panel = Panel(a_world())
-
-    async def act(
-        _scene: faults.FaultContext,
-        _placed: faults.ActiveFault,
-        proceed: faults.Proceed,
-    ) -> web.StreamResponse:
-        answer = await proceed()
-        answer.headers["X-Total"] = "9"
-        return answer
-
-    panel.faults.add(faults.Fault(act), resource="backup_servers")
-
-    async with monitored(panel, tmp_path) as cloud:
-        cut = await cloud.metrics()
-        panel.faults.clear()
-        await cloud.advance(60)
-        whole = await cloud.metrics()
-
-    reported = "onapp_collector_success"
-    assert series(cut, reported, collector="backup_servers") == {"panel=cp": 0}
-    assert len(series(cut, "onapp_backup_server_info")) == 2
-    assert series(whole, reported, collector="backup_servers") == {"panel=cp": 1}

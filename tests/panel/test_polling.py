@@ -290,58 +290,6 @@ async def test_poll_success_falls_when_data_grow_too_old_unread(
         assert await cloud.value("onapp_vm_backups", state="built") is None
 
 
-async def test_a_deleted_backup_is_gone_after_the_next_read(tmp_path: Path) -> None:
-    """Its series do not outlive the read that no longer lists it."""
-    panel = panel_of(1)
-    gone, stays = 1001, panel.cloud.add_backup(1).id
-    async with monitored(panel, tmp_path) as cloud:
-        panel.cloud.remove_backup(gone)
-        await cloud.advance(INTERVAL)
-        text = await cloud.metrics()
-
-        assert f'backup_id="{gone}"' not in text
-        assert f'backup_id="{stays}"' in text
-
-
-async def test_a_deleted_server_is_gone_with_the_next_complete_inventory(
-    tmp_path: Path,
-) -> None:
-    """Until then its reads fail; after that none of its series is left."""
-    panel = panel_of(3)
-    discovery = {"interval": "1h"}
-    async with monitored(panel, tmp_path, discovery=discovery) as cloud:
-        panel.cloud.remove_server(2)
-        await cloud.advance(INTERVAL)
-        between = await cloud.value("onapp_vm_poll_success", vm_id=2)
-        await cloud.advance(HOUR)
-        text = await cloud.metrics()
-        last = asked(panel, "backups", 2)[-1]
-
-        assert between == 0
-        assert families_of(text, 2) == set()
-        assert 'vm_id="3"' in text
-        assert await cloud.value("onapp_panel_virtual_machines") == 2
-        assert last <= HOUR
-
-
-async def test_a_failed_inventory_takes_no_server_away(tmp_path: Path) -> None:
-    """A deleted server stays listed as long as nobody says that it is gone."""
-    panel = panel_of(3)
-    async with monitored(panel, tmp_path) as cloud:
-        panel.cloud.remove_server(2)
-        fault = panel.faults.add(faults.status(502), resource="virtual_machines")
-        await cloud.advance(30 * MINUTE)
-        during = await cloud.metrics()
-        fault.remove()
-        await cloud.advance(10 * MINUTE)
-
-        assert series(during, "onapp_vm_poll_success", vm_id=2) == {"panel=cp": 0.0}
-        assert series(during, "onapp_up") == {"panel=cp": 0.0}
-        assert series(during, "onapp_panel_virtual_machines") == {"panel=cp": 3.0}
-        assert families_of(await cloud.metrics(), 2) == set()
-        assert await cloud.value("onapp_up") == 1
-
-
 async def test_a_server_that_goes_while_it_is_read_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:
@@ -515,48 +463,6 @@ async def test_a_bug_in_asking_for_the_panel_hammers_nobody(tmp_path: Path) -> N
 # Configured servers
 
 
-async def test_a_configured_server_that_is_not_there_fails_and_stays(
-    tmp_path: Path,
-) -> None:
-    """A 404 on the backups of a configured server is no reason to forget it."""
-    panel = panel_of(1)
-    async with monitored(panel, tmp_path, virtual_machines=[1, 99]) as cloud:
-        await cloud.advance(2 * HOUR)
-
-        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
-            "vm_id=1": 1.0,
-            "vm_id=99": 0.0,
-        }
-        assert await cloud.value("onapp_up") == 1
-
-
-async def test_servers_configured_by_number_are_read_though_nothing_describes_them(
-    tmp_path: Path,
-) -> None:
-    """An account may be allowed to read backups and nothing else."""
-    panel = panel_of(2, permissions={"backups.read"})
-    async with monitored(panel, tmp_path, virtual_machines=[1, 2]) as cloud:
-        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
-            "vm_id=1": 1.0,
-            "vm_id=2": 1.0,
-        }
-        assert await cloud.series("onapp_vm_info") == {}
-        assert await cloud.value("onapp_up") == 1
-
-
-async def test_more_than_a_hundred_configured_servers_are_looked_up_in_the_list(
-    tmp_path: Path,
-) -> None:
-    """A hundred and one requests for what two pages tell would be a waste."""
-    panel = panel_of(101)
-    numbers = list(panel.cloud.servers)
-    async with monitored(panel, tmp_path, virtual_machines=numbers) as cloud:
-        described = await cloud.series("onapp_vm_info")
-
-        assert len(asked(panel, "virtual_machines")) == 2
-        assert len(described) == 101
-
-
 async def test_an_identifier_is_resolved_as_soon_as_the_panel_knows_it(
     tmp_path: Path,
 ) -> None:
@@ -722,43 +628,6 @@ async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> Non
         assert asked_for_it == [0.0]
         assert asked(panel, "version")[1:] == [600.0]
         assert await cloud.value("onapp_up") == 1
-
-
-async def test_up_is_0_when_the_inventory_fails(tmp_path: Path) -> None:
-    """An account that may not list servers sees nothing: that is not up."""
-    panel = panel_of(1, permissions={"settings.version", "backups.read"})
-    async with monitored(panel, tmp_path) as cloud:
-        assert await cloud.value("onapp_up") == 0
-        assert await cloud.value("onapp_collector_success", collector="inventory") == 0
-
-
-async def test_up_does_not_need_the_version(tmp_path: Path) -> None:
-    """A role without ``settings.version`` gets a 403 and all the rest."""
-    panel = panel_of(1, permissions={"virtual_machines.read", "backups.read"})
-    async with monitored(panel, tmp_path) as cloud:
-        await cloud.advance(HOUR)
-
-        assert await cloud.value("onapp_up") == 1
-        assert await cloud.series("onapp_panel_info") == {
-            f"panel=cp,url={panel.url},version=": 1.0
-        }
-
-
-async def test_a_version_that_fails_is_no_reason_to_read_nothing(
-    tmp_path: Path,
-) -> None:
-    """Up is 0, but servers are found and their backups read."""
-    panel = panel_of(2)
-    panel.faults.add(faults.status(500), resource="version")
-    async with monitored(panel, tmp_path) as cloud:
-        await cloud.advance(HOUR)
-
-        assert await cloud.value("onapp_up") == 0
-        assert await cloud.series("onapp_vm_poll_success", panel="cp") == {
-            "vm_id=1": 1.0,
-            "vm_id=2": 1.0,
-        }
-        assert await cloud.value("onapp_poll_lag_seconds") == 0
 
 
 # Panels in trouble

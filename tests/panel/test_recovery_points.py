@@ -113,36 +113,6 @@ async def test_refused_recovery_points_touch_nothing_else(
     assert set(series(fixed, "onapp_collector_success").values()) == {1}
 
 
-async def test_one_servers_failure_is_its_own(start: Start) -> None:
-    """The others' recovery points are read, and its own backups too."""
-    async with start(a_world()) as cloud:
-        cloud.panel.faults.add(
-            faults.html_error(), resource="recovery_points", server_id=1
-        )
-        await cloud.advance(7000)
-        text = await cloud.metrics()
-
-    assert set(series(text, "onapp_recovery_point_built", panel="cp")) == {
-        "recovery_point_id=9003,vm_id=2"
-    }
-    assert set(series(text, "onapp_vm_poll_success").values()) == {1}
-    assert series(text, "onapp_collector_success", collector="recovery_points") == {
-        "panel=cp": 0
-    }
-
-
-async def test_refused_credentials_stop_everything_here_too(start: Start) -> None:
-    """A 401 to this request is one to the panel."""
-    async with start(a_world()) as cloud:
-        cloud.panel.faults.add(faults.unauthorized(), resource="recovery_points")
-        await cloud.advance(900)
-        up = await cloud.value("onapp_up")
-        refused = [asked for asked in cloud.panel.requests if asked.status == 401]
-
-    assert up == 0
-    assert len(refused) <= 2
-
-
 async def test_nothing_is_asked_by_default(start: Start) -> None:
     """It would be one more request per server."""
     async with start(a_world(), collectors={}) as cloud:

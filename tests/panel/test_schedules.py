@@ -536,28 +536,6 @@ async def test_lost_permission_is_logged_once_and_found_again(
     }
 
 
-async def test_schedules_outlive_a_failure_but_not_for_ever(start: Start) -> None:
-    """A failed list is tried again soon; what is too old goes, without a guess."""
-    world = a_world()
-    world.add_schedule("Disk", 101, "weeks", start_at=NOW + 30 * DAY)
-    world.add_backup(1, created_at=NOW - DAY, initiated="days")
-
-    async with start(world) as cloud:
-        problem = cloud.panel.faults.add(faults.html_error(), resource="schedules")
-        await cloud.advance(1800)
-        soon = await cloud.metrics()
-        await cloud.advance(3600)
-        late = await cloud.metrics()
-        problem.remove()
-        await cloud.advance(600)
-        fixed = await cloud.metrics()
-
-    assert intervals(soon, "schedule")
-    assert not series(late, "onapp_target_expected_interval_seconds")
-    assert not series(late, "onapp_schedule_info")
-    assert intervals(fixed, "schedule")
-
-
 async def test_backups_tell_whose_a_disk_is_where_disks_cannot_be_read(
     start: Start,
 ) -> None:
@@ -681,28 +659,6 @@ async def test_an_unreadable_disk_is_not_taken_for_one_that_is_gone(
         "target_id=101,target_type=Disk": DAY,
         "target_id=102,target_type=Disk": DAY,
     }
-
-
-async def test_a_cut_short_list_is_used_and_reported(tmp_path: Path) -> None:
-    """What came counts; that it was not all is said, and it is read again soon."""
-    world = a_world()
-    world.add_schedule("Disk", 101, start_at=NOW + 1000)
-    panel = Panel(world)
-    row = b'[{"schedule": {"id": 501, "target_type": "Disk", "target_id": 101}}]'
-    headers = {"Content-Type": "application/json", "X-Page": "1", "X-Total": "9"}
-    short, empty = (faults.answer(200, headers, body) for body in (row, b"[]"))
-    for fault in (short, empty):
-        panel.faults.add(fault, path="/settings/schedules", times=1)
-
-    async with monitored(panel, tmp_path) as cloud:
-        cut = await cloud.metrics()
-        await cloud.advance(60)
-        whole = await cloud.metrics()
-
-    reported = "onapp_collector_success"
-    assert series(cut, reported, collector="schedules") == {"panel=cp": 0}
-    assert series(cut, "onapp_schedule_info")
-    assert series(whole, reported, collector="schedules") == {"panel=cp": 1}
 
 
 async def test_one_refused_server_does_not_switch_off_the_others(
@@ -1235,18 +1191,6 @@ async def test_schedules_grow_old_though_the_panel_is_down(start: Start) -> None
         assert len(young) == 1
         assert await cloud.series("onapp_schedule_info", panel="cp") == {}
         assert await cloud.series("onapp_vm_backup_required") == {}
-
-
-async def test_of_old_lists_nothing_is_known_any_more(start: Start) -> None:
-    """That there was no schedule says nothing of today."""
-    panel = Panel(a_world())
-    async with start(panel) as cloud:
-        before = await cloud.value("onapp_vm_backup_required")
-        panel.faults.add(faults.html_error(), resource="schedules")
-        await cloud.advance(5400)
-
-        assert before == 0.0
-        assert await cloud.value("onapp_vm_backup_required") is None
 
 
 async def test_a_list_that_closes_the_gate_for_the_next_has_failed(
