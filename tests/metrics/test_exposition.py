@@ -33,8 +33,6 @@ from prometheus_client.registry import Collector
 from prometheus_versions import Promtool
 from scrape_parsing import parsed_scrape
 from stores import (
-    MONOTONIC,
-    TIME,
     FixedClock,
     a_backup,
     a_panel,
@@ -53,10 +51,9 @@ from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.metrics.family import Family
-from exporter.model.entities import Backup, Server, Target
-from exporter.model.packed import PackedBackups, packed
-from exporter.model.selection import Expectation, Shard
-from exporter.model.store import PanelStore, Store
+from exporter.model.entities import Server, Target
+from exporter.model.selection import Shard
+from exporter.model.store import Store
 from exporter.model.transaction_log import TransactionLog
 
 EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
@@ -209,113 +206,6 @@ def test_every_family_has_a_name_of_its_own() -> None:
 # What is written again, and when
 
 
-def put_noting(
-    panel: PanelStore, observations: list[str], server: Server, **row: Any
-) -> None:
-    """Enter a server that notes each time when its backups are looked at."""
-
-    class Noting(PackedBackups, frozen=True):
-        """Equal to packed backups in everything else."""
-
-        def __iter__(self) -> Iterator[Backup]:
-            """Note the look."""
-            observations.append(server.label)
-            return super().__iter__()
-
-    panel.register_server(server.id, server, Expectation())
-    rows = msgspec.structs.asdict(packed((a_backup(**row),)))
-    panel.record_backups(server.id, Noting(**rows), time=TIME, monotonic=MONOTONIC)
-
-
-def two_servers(observations: list[str]) -> PanelStore:
-    """Return a panel with server 1, which notes the looks at its backup, and 2."""
-    panel = a_panel()
-    put_noting(panel, observations, a_server(id=1, label="one"), id=11)
-    add_server(panel, a_server(id=2, label="two"), a_backup(id=22))
-    return panel
-
-
-def test_an_unchanged_server_is_not_looked_at_again() -> None:
-    """A scrape costs what has changed; the rest is joined."""
-    observations: list[str] = []
-    panel = two_servers(observations)
-    scrape = exposition(a_store(panel))
-    first = scrape.render(TEXT)
-    observations.clear()
-
-    add_server(panel, a_server(id=2, label="two"), a_backup(id=22, size_bytes=5))
-    second = scrape.render(TEXT)
-    scrape.render(OPENMETRICS)
-
-    assert observations == []
-    assert b'onapp_backup_size_bytes{panel="cp",vm_id="2",backup_id="22"} 5\n' in second
-    assert second != first
-
-
-def test_a_poll_that_brought_the_same_writes_nothing_anew() -> None:
-    """304 keeps the very object: only the moment of the poll moves."""
-    observations: list[str] = []
-    panel = two_servers(observations)
-    scrape = exposition(a_store(panel))
-    scrape.render(TEXT)
-    observations.clear()
-
-    same = panel.servers[1].state.backups
-    assert isinstance(same, PackedBackups)
-    panel.record_backups(1, same, time=TIME + 900, monotonic=50_900.0)
-    text = scrape.render(TEXT).decode()
-
-    assert observations == []
-    moment = 'onapp_vm_last_poll_success_timestamp_seconds{panel="cp",vm_id="1"}'
-    assert f"{moment} 1800000900\n" in text
-
-
-def test_a_changed_server_is_written_anew() -> None:
-    """The control of the tests above: a look does leave its mark."""
-    observations: list[str] = []
-    panel = two_servers(observations)
-    scrape = exposition(a_store(panel))
-    scrape.render(TEXT)
-    observations.clear()
-
-    put_noting(panel, observations, a_server(id=1, label="one"), id=12)
-    text = scrape.render(TEXT).decode()
-
-    assert observations != []
-    assert 'backup_id="12"' in text
-    assert 'backup_id="11"' not in text
-
-
-def test_a_new_description_is_shown_at_once() -> None:
-    """The inventory can change a server whose backups stay as they are."""
-    panel = two_servers([])
-    scrape = exposition(a_store(panel))
-    scrape.render(TEXT)
-
-    add_server(panel, a_server(id=1, label="uno"), a_backup(id=11))
-    text = scrape.render(TEXT).decode()
-
-    assert 'label="uno"' in text
-    assert 'label="one"' not in text
-
-
-def test_what_is_gone_leaves_no_line() -> None:
-    """A server takes all its series along, and so does a panel."""
-    panel, other = two_servers([]), a_panel("other")
-    add_server(other, a_server(id=3), a_backup(id=33))
-    store = a_store(panel, other)
-    scrape = exposition(store)
-    scrape.render(TEXT)
-
-    panel.forget(1)
-    del store.panels["other"]
-    text = scrape.render(TEXT).decode()
-
-    assert 'vm_id="1"' not in text
-    assert 'panel="other"' not in text
-    assert 'vm_id="2"' in text
-
-
 @pytest.mark.parametrize("gone", ["server", "panel"])
 def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
     """Clouds come and go; an exporter runs for months."""
@@ -340,60 +230,6 @@ def test_what_is_gone_is_not_kept_in_memory(gone: str) -> None:
     gc.collect()
 
     assert alive() is None
-
-
-def test_stale_backups_go_and_come_back_with_the_next_read() -> None:
-    """Past max_age only what the inventory and the polling say remains."""
-    panel = a_panel(max_age_seconds=3600.0)
-    add_server(panel, a_server(), a_backup(), seconds_ago=3600.0)
-    clock = FixedClock()
-    scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
-    fresh = scrape.render(TEXT).decode()
-    clock.elapsed = 0.5
-    stale = scrape.render(TEXT).decode()
-    judged = scrape.healths(scrape.snapshot())["cp"][1]
-    add_server(panel, a_server(), a_backup())
-    again = scrape.render(TEXT).decode()
-
-    assert "onapp_backup_age_seconds" in fresh
-    assert re.findall("onapp_(?:backup|target|vm_backup)[a-z_]+", stale) == []
-    assert judged.shown_summary is None
-    assert 'onapp_vm_poll_success{panel="cp",vm_id="1"} 0\n' in stale
-    assert "onapp_vm_info{" in stale
-    assert 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"} ' in again
-
-
-def test_the_age_goes_with_the_clock_though_nothing_changed() -> None:
-    """Age is of the scrape, not of the poll."""
-    panel = a_panel()
-    add_server(panel, a_server(), a_backup(built_at=TIME - 10.5))
-    clock = FixedClock()
-    scrape = Exposition(a_store(panel), clock, Detail(), CollectorRegistry())
-    scrape.render(TEXT)
-    clock.elapsed = 60.75
-    text = scrape.render(TEXT).decode()
-
-    age = 'onapp_backup_age_seconds{panel="cp",vm_id="1",backup_id="1001"}'
-    assert f"{age} 71\n" in text
-
-
-def test_the_detail_can_be_switched_while_it_runs() -> None:
-    """A reload changes which backups have series of their own, at the next scrape."""
-    panel = a_panel()
-    old = a_backup(id=1, created_at=TIME - 9000)
-    add_server(panel, a_server(), old, a_backup(id=2))
-    scrape = exposition(a_store(panel))
-
-    def shown(detail: Detail) -> list[str]:
-        scrape.set_detail(detail)
-        text = scrape.render(TEXT).decode()
-        assert "onapp_target_backups{" in text
-        return re.findall(r'onapp_backup_size_bytes\{.*backup_id="(\d+)"', text)
-
-    assert shown(Detail()) == ["1", "2"]
-    assert shown(Detail(newest_per_target=1)) == ["2"]
-    assert shown(Detail(backups=False)) == []
-    assert shown(Detail()) == ["1", "2"]
 
 
 def test_names_choose_families_and_samples() -> None:

@@ -92,6 +92,10 @@ def test_the_simulated_cloud_and_the_exporter_share_nothing() -> None:
 
     assert {*chain(*map(_packages, demo))} == {"demo"}
     assert users == {"commands.demo"}
+    libraries = {name.partition(".")[0] for each in demo for name in MODULES[each]}
+    assert (
+        libraries & {"msgspec", "xmltodict", "prometheus_client", "structlog"} == set()
+    )
 
 
 def _users(library: str) -> set[str]:

@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import ssl
-import subprocess
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -254,14 +251,6 @@ async def test_one_row_comes_in_its_own_name(panel: Panel, ask: Ask) -> None:
     assert one["backup"]["identifier"] == backup.identifier
     assert (in_xml.tag, value(in_xml.find("id"))) == ("backup", backup.id)
     assert alone["transaction"] == listed.rows[-1]
-
-
-async def test_labels_survive_xml(panel: Panel, ask: Ask) -> None:
-    """Markup in a name is escaped, what XML cannot hold is dropped."""
-    panel.cloud.servers[2].label = "bell\a"
-    rows = (await ask("/virtual_machines.xml")).elements
-
-    assert [value(row.find("label")) for row in rows] == [HTML_LABEL, "bell"]
 
 
 async def test_the_list_of_servers_carries_passwords_and_the_light_one_not(
@@ -675,81 +664,6 @@ async def test_other_methods_find_nothing(panel: Panel) -> None:
     assert panel.requests[-1].method == "DELETE"
 
 
-async def test_a_fault_is_where_it_was_placed(panel: Panel, ask: Ask) -> None:
-    """At a resource, a server, a path; and nowhere else."""
-    panel.faults.add(faults.status(503), resource="backups", server_id=2)
-    panel.faults.add(faults.forbidden(), path="/settings/(disks|schedules)")
-    paths = (
-        "/virtual_machines/1/backups.json",
-        "/virtual_machines/2/backups.json",
-        "/virtual_machines/2/disks.json",
-        "/settings/disks.json",
-        "/version.json",
-    )
-
-    assert [(await ask(p)).status for p in paths] == [200, 503, 200, 403, 200]
-
-
-async def test_a_fault_ends_when_it_is_removed_or_used_up(
-    panel: Panel, ask: Ask
-) -> None:
-    """Then all is well again."""
-    twice = panel.faults.add(faults.status(503), times=2)
-    statuses = [(await ask("/version.json")).status for _ in range(3)]
-    twice.remove()
-    other = panel.faults.add(faults.status(502))
-    statuses.append((await ask("/version.json")).status)
-    other.remove()
-    other.remove()
-    panel.faults.add(faults.html())
-    panel.faults.clear()
-    statuses.append((await ask("/version.json")).status)
-
-    assert statuses == [503, 503, 200, 502, 200]
-    assert twice.happened == 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "kind", "body"),
-    [
-        (faults.status(503), 503, "application/json", b"not available"),
-        (faults.status(500), 500, "text/html", b"<html>"),
-        (faults.status(422), 422, "application/json", b"errors"),
-        (faults.status(418), 418, "application/json", b"Error 418"),
-        (faults.html_error(), 500, "text/html", b"<html>"),
-        (faults.unauthorized(), 401, "application/json", b"sign in"),
-        (faults.forbidden(), 403, "application/json", b"permissions"),
-        (faults.html(), 200, "text/html", b"sign_in"),
-        (faults.redirect("http://elsewhere.test/"), 302, "text/html", b""),
-        (faults.answer(body=b"[{]"), 200, "application/json", b"[{]"),
-        (faults.answer(200, {"Content-Type": "a/b"}, b"x"), 200, "a/b", b"x"),
-        (faults.slow(0.01), 200, "application/json", b"backup"),
-        (faults.slow(0.01, body=True), 200, "application/json", b"backup"),
-    ],
-)
-async def test_a_fault_answers_in_its_way(  # noqa: PLR0913, PLR0917  the table's columns
-    panel: Panel, ask: Ask, fault: faults.Fault, status: int, kind: str, body: bytes
-) -> None:
-    """Status, content type and body are what a real panel or proxy sends."""
-    panel.faults.add(fault)
-    got = await ask("/virtual_machines/1/backups.json")
-
-    assert got.status == status
-    assert got.headers["Content-Type"].startswith(kind)
-    assert body in got.body
-    assert panel.requests[-1].status == status
-
-
-async def test_refusals_carry_their_headers(panel: Panel, ask: Ask) -> None:
-    """Retry-After, Location and the like."""
-    panel.faults.add(faults.status(503, {"Retry-After": "7"}), resource="version")
-    panel.faults.add(faults.redirect("http://x.test/"), resource="backups")
-
-    assert (await ask("/version.json")).headers["Retry-After"] == "7"
-    moved = await ask("/virtual_machines/1/backups.json")
-    assert moved.headers["Location"] == "http://x.test/"
-
-
 async def test_a_refusal_by_fault_counts_as_a_try(panel: Panel, ask: Ask) -> None:
     """So that a test can see how often a client tried."""
     panel.lock_after = 1
@@ -757,47 +671,6 @@ async def test_a_refusal_by_fault_counts_as_a_try(panel: Panel, ask: Ask) -> Non
     await ask("/version.json")
 
     assert panel.locked == {"demo@example.com"}
-
-
-@pytest.mark.parametrize("fault", [faults.cut(), faults.reset()])
-async def test_a_broken_connection_is_an_error(
-    panel: Panel, ask: Ask, fault: faults.Fault
-) -> None:
-    """Half a body, or none at all."""
-    panel.faults.add(fault)
-    with pytest.raises(aiohttp.ClientError):
-        await ask("/virtual_machines/1/backups.json")
-
-
-async def test_a_reused_connection_may_end_early(panel: Panel) -> None:
-    """Only one that has carried a request before; a new one works."""
-    panel.faults.add(faults.early_eof())
-    reader, writer = await asyncio.open_connection(*panel.url[7:].split(":"))
-    request = (
-        f"GET /version.json HTTP/1.1\r\nHost: x\r\n"
-        f"Authorization: {GOOD['Authorization']}\r\n\r\n"
-    ).encode()
-    writer.write(request)
-    first = await reader.readuntil(b"}")
-    writer.write(request)
-    second = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-
-    assert first.startswith(b"HTTP/1.1 200")
-    assert second == b""
-
-
-async def test_a_flood_ends_when_the_client_hangs_up(panel: Panel) -> None:
-    """It would go on for ever otherwise."""
-    panel.faults.add(faults.flood())
-    async with aiohttp.ClientSession(headers=GOOD) as session:
-        response = await session.get(f"{panel.url}/version.json")
-        await response.content.readexactly(1_000_000)
-        response.close()
-    await until(lambda: not panel.in_flight)
-
-    assert response.headers["Content-Type"].startswith("application/json")
 
 
 async def test_a_hanging_request_ends_with_its_client(panel: Panel) -> None:
@@ -850,71 +723,6 @@ async def test_a_panel_stops_promptly_whatever_it_does(
         await asyncio.gather(asking, return_exceptions=True)
 
     assert panel.in_flight == 0
-
-
-async def test_some_rows_may_be_rotten(panel: Panel, ask: Ask) -> None:
-    """In a share of them id or date cannot be read; the next answer is whole."""
-    ids = [b.id for b in panel.cloud.backups_of(1)]
-    spoilt = panel.faults.add(faults.bad_rows(1.0), resource="backups")
-    rows = (await ask("/virtual_machines/1/backups.json")).rows
-    in_xml = await ask("/virtual_machines/1/backups.xml")
-    spoilt.remove()
-    whole = (await ask("/virtual_machines/1/backups.json")).rows
-
-    assert not [
-        row
-        for row in rows
-        if isinstance(row["id"], int) and str(row["created_at"]).startswith("20")
-    ]
-    assert len(in_xml.elements) == len(ids)
-    assert [row["id"] for row in whole] == ids
-
-
-async def test_faults_add_up(panel: Panel, ask: Ask) -> None:
-    """A slow answer may be cut as well."""
-    slow = panel.faults.add(faults.slow(0.01))
-    panel.faults.add(faults.cut())
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await ask("/virtual_machines/1/backups.json")
-
-    assert slow.happened == 1
-
-
-async def test_a_panel_can_be_restarted(panel: Panel, ask: Ask) -> None:
-    """On the same port; sessions are forgotten, the world is not."""
-    await ask("/version.json")
-    port = int(panel.url.rsplit(":", 1)[1])
-    await panel.stop()
-    await panel.start(port=port)
-    got = await ask("/version.json")
-
-    assert got.status == 200
-    assert panel.sessions_opened == 2
-
-
-async def test_a_panel_may_speak_tls(tmp_path: Path) -> None:
-    """With whatever certificate it is given."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-        f" -subj /CN=localhost -keyout {key} -out {certificate}"
-    )
-    await asyncio.to_thread(
-        subprocess.run, command.split(), check=True, capture_output=True
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    panel = Panel(a_world())
-    url = await panel.start(ssl_context=context)
-    async with (
-        aiohttp.ClientSession(headers=GOOD) as session,
-        session.get(f"{url}/version.json", ssl=False) as response,
-    ):
-        status = response.status
-    await panel.stop()
-
-    assert url.startswith("https://")
-    assert status == 200
 
 
 async def test_the_demo_stands_ready() -> None:

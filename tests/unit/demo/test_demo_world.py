@@ -1,25 +1,19 @@
 """The simulated cloud behaves as OnApp does, the same way every time."""
 
-import ast
 import math
 from collections import Counter
 from datetime import UTC, datetime
-from importlib.util import resolve_name
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from large_cloud import large_cloud
 
-import exporter
 from exporter.demo.cloud.demo_cloud import HOSTILE_LABEL, demo_cloud
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import DAY, next_start
 
-ROOT = Path(exporter.__file__).parents[1]
-DEMO = ROOT / "exporter" / "demo"
 START = 1_700_000_000.0
 HOUR = 3_600.0
 
@@ -658,65 +652,6 @@ def server_of(world: SimulatedCloud, label: str) -> Server:
     return next(s for s in world.servers.values() if s.label == label)
 
 
-def test_the_demo_has_a_stale_server(cloud: SimulatedCloud) -> None:
-    """Its only backup is days old, and nothing says why."""
-    server = server_of(cloud, "crm-stale")
-
-    assert only(cloud.backups_of(server.id)).created_at < START - 5 * DAY
-    assert cloud.schedules_of(server.id)[0].failure_count == 0
-
-
-@pytest.mark.parametrize("label", ["tracker-stuck", "db-03-stuck"])
-def test_the_demo_has_stuck_servers(cloud: SimulatedCloud, label: str) -> None:
-    """A backup has been running for about a day or longer."""
-    newest = backups_of(cloud, label)[-1]
-    task = next(t for t in cloud.transactions.values() if t.parent_id == newest.id)
-
-    assert not newest.built
-    assert newest.created_at < START - 20 * HOUR
-    assert task.status == "running"
-
-
-@pytest.mark.parametrize("label", ["forum-failed", "ci-failed"])
-def test_the_demo_has_failed_servers(cloud: SimulatedCloud, label: str) -> None:
-    """Last night's backup failed: task and schedule say so."""
-    server = server_of(cloud, label)
-    tasks = [
-        t for t in cloud.transactions.values() if t.associated_object_id == server.id
-    ]
-
-    assert tasks[-1].status == "failed"
-    assert cloud.schedules_of(server.id)[0].failure_count > 0
-
-
-def test_the_demo_has_an_unprotected_server_and_one_meant_to_be(
-    cloud: SimulatedCloud,
-) -> None:
-    """Both have no backups; only one of them bought some."""
-    bought = [
-        any(disk.has_autobackups for disk in cloud.disks_of(server_of(cloud, label).id))
-        for label in ("hr-unprotected", "sandbox-without-backups")
-    ]
-
-    assert backups_of(cloud, "hr-unprotected") == []
-    assert backups_of(cloud, "sandbox-without-backups") == []
-    assert bought == [True, False]
-
-
-def test_the_demo_has_a_forgotten_disk(cloud: SimulatedCloud) -> None:
-    """One of two disks is backed up."""
-    server = server_of(cloud, "nas-forgotten-disk")
-    covered = {backup.disk_id for backup in cloud.backups_of(server.id)}
-    disks = {disk.id for disk in cloud.disks_of(server.id) if not disk.is_swap}
-
-    assert len(disks - covered) == 1
-
-
-def test_the_demo_has_a_backup_locked_for_days(cloud: SimulatedCloud) -> None:
-    """It is still locked."""
-    assert backups_of(cloud, "vault-locked")[0].locked
-
-
 def test_the_demo_has_suspended_disabled_and_shrunk_ones(cloud: SimulatedCloud) -> None:
     """Each shows in its own way."""
     disabled = server_of(cloud, "intranet-disabled")
@@ -785,30 +720,3 @@ def test_secrets_are_in_the_world_but_not_in_its_texts() -> None:
 
     assert "secret" not in repr(server)
     assert server.initial_root_password == "root-secret-of-1"
-
-
-def imports_of(path: Path) -> set[str]:
-    """Return what a module imports, as full names."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            package = ".".join(path.relative_to(ROOT).parent.parts)
-            found.add(resolve_name("." * node.level + (node.module or ""), package))
-    return found
-
-
-@pytest.mark.parametrize(
-    "path", sorted(DEMO.rglob("*.py")), ids=lambda p: str(p.relative_to(DEMO))
-)
-def test_the_demo_imports_nothing_of_the_exporter(path: Path) -> None:
-    """A misreading of the API in one of the two must show in the other."""
-    imports = imports_of(path)
-
-    assert not {
-        name
-        for name in imports
-        if name.startswith("exporter") and not name.startswith("exporter.demo.")
-    }
-    assert not imports & {"msgspec", "xmltodict", "prometheus_client", "structlog"}

@@ -78,31 +78,6 @@ def test_a_server_without_an_owner_matches_no_owner() -> None:
     assert not a_filter(user_id=(42,)).matches_all(server)
 
 
-def test_an_empty_filter_lets_everything_in_and_keeps_nothing_out() -> None:
-    """Left-out keys must not decide anything."""
-    assert not Filter()
-    assert Filter().matches_all(SERVER)
-    assert not Filter().matches_any(SERVER)
-    assert Selection().selects(SERVER)
-
-
-@pytest.mark.parametrize(
-    ("include", "exclude", "wanted"),
-    [
-        (a_filter(label="web-.*", user_id=(42,)), Filter(), True),
-        (a_filter(label="web-.*", user_id=(7,)), Filter(), False),
-        (Filter(), a_filter(label="web-.*", user_id=(7,)), False),
-        (Filter(), a_filter(label="db-.*", user_id=(7,)), True),
-        (a_filter(label="web-.*"), a_filter(user_id=(42,)), False),
-    ],
-)
-def test_all_of_include_must_match_and_any_of_exclude_keeps_out(
-    include: Filter, exclude: Filter, *, wanted: bool
-) -> None:
-    """What is excluded stays out, whatever includes it."""
-    assert Selection(include=include, exclude=exclude).selects(SERVER) is wanted
-
-
 # Expectations.
 
 OWN, FALLBACK = 3600.0, 86_400.0
@@ -150,14 +125,6 @@ def test_nothing_is_demanded_of_a_server_that_filters_cannot_judge_yet(
 ) -> None:
     """A configured server is watched before the panel has described it."""
     assert selection.expectation(None, OWN).backup_required is required
-
-
-def test_an_expectation_carries_both_intervals() -> None:
-    """Which one counts is decided where history and schedules are known too."""
-    expectation = Selection(fallback_interval_seconds=FALLBACK).expectation(SERVER, OWN)
-
-    assert expectation.own_interval_seconds == OWN
-    assert expectation.fallback_interval_seconds == FALLBACK
 
 
 # Shards.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from exporter.config.schema import BodyFormat
-from exporter.errors import Undecodable
 from exporter.model.entities import (
     BackupServer,
     Disk,
@@ -44,33 +43,6 @@ def test_a_recorded_schedule_is_read() -> None:
         failed_runs=(1359930701,),
     )
     assert schedule.interval_seconds == 86_400
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        (
-            b'[{"schedule": {"id": "1", "duration": "2", "period": "weeks",'
-            b' "target_id": "7", "target_type": "VirtualMachine", "status": "enabled",'
-            b' "failure_count": "3", "start_at": "2027-01-15T11:00:00.000+03:00"}}]'
-        ),
-        (
-            b'{"schedule": {"id": 1, "duration": 2, "period": "weeks",'
-            b' "target_id": 7,'
-            b' "target_type": "VirtualMachine", "status": "enabled",'
-            b' "failure_count": 3,'
-            b' "start_at": "2027-01-15T08:00:00Z", "rotation_period": 9}}'
-        ),
-    ],
-)
-def test_schedules_come_in_several_shapes(body: bytes) -> None:
-    """Numbers as strings, any offset, one alone, fields that nobody knows."""
-    (schedule,) = resources.decode_schedules(body, "json").values
-
-    assert schedule.target == Target("VirtualMachine", 7)
-    assert schedule.interval_seconds == 14 * 86_400
-    assert schedule.next_start_at == 1_800_000_000
-    assert schedule.failure_count == 3
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
@@ -162,45 +134,3 @@ def test_capacity_is_in_gib(capacity: bytes, expected: int | None) -> None:
     (server,) = resources.decode_backup_servers(body, "json").values
 
     assert server.capacity_bytes == expected
-
-
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"<html></html>", b"[1]"])
-def test_what_is_no_list_is_refused(body: bytes) -> None:
-    """An empty list is one; anything else is not taken for it."""
-    if body == b"[]":
-        assert resources.decode_transactions(body, "json").values == ()
-        return
-    with pytest.raises(Undecodable):
-        resources.decode_transactions(body, "json")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'<schedules type="array"/>',
-        b'<nil-classes type="array"/>',
-        b'<nil_classes type="array"/>',
-    ],
-)
-def test_an_empty_xml_list_is_empty(body: bytes) -> None:
-    """In all the ways in which Rails writes it."""
-    assert resources.decode_schedules(body, "xml").values == ()
-
-
-def test_one_bad_row_costs_that_row() -> None:
-    """The others count; the bad one is named by its id."""
-    body = b'[{"disk": {"id": 1}}, {"disk": {"id": 2, "virtual_machine_id": {}}}]'
-    found = resources.decode_disks(body, "json")
-
-    assert [disk.id for disk in found.values] == [1]
-    assert [row.row_id for row in found.skipped] == ["2"]
-
-
-def test_a_row_that_is_listed_twice_is_one() -> None:
-    """The first counts; how many rows there were is said all the same."""
-    body = b'[{"disk": {"id": 1, "is_swap": true}}, {"disk": {"id": 1}}]'
-    found = resources.decode_disks(body, "json")
-
-    assert found.values == (Disk(1, None, is_swap=True, has_autobackups=False),)
-    assert found.row_count == 2
-    assert not found.skipped
