@@ -151,9 +151,7 @@ async def notifying_systemd(
     not: while there is one the watchdog is not fed.
     """
     notify_socket.send("READY=1")
-    watchdog_task = asyncio.create_task(
-        _feed_watchdog(notify_socket, clock, hung_panels)
-    )
+    watchdog_task = asyncio.create_task(_keep_alive(notify_socket, clock, hung_panels))
     try:
         yield
     finally:
@@ -162,7 +160,7 @@ async def notifying_systemd(
         await asyncio.gather(watchdog_task, return_exceptions=True)
 
 
-async def _feed_watchdog(
+async def _keep_alive(
     notify_socket: NotifySocket, clock: Clock, hung_panels: Callable[[], list[str]]
 ) -> None:
     if notify_socket.watchdog_seconds is None:

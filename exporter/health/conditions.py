@@ -30,6 +30,8 @@ QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
 """Added to the age limits of backups, which may wait in the panel's queue."""
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR
+FAILURES_SECONDS = _HOUR
+"""So long after a start the log is waited for, which tells failed runs from stuck."""
 SCHEDULE_OVERDUE_SECONDS = 3 * _HOUR
 SCHEDULE_FAILING_SECONDS = 3 * _HOUR
 """A failed run that is repeated with success in this time is no problem."""

@@ -105,7 +105,12 @@ def judge_server(
             summary=summary,
             fresh=fresh,
         )
-    moments = foresee(state, shown, _schedules_read_at(panel, entry))
+    moments = foresee(
+        state,
+        shown,
+        _schedules_read_at(panel, entry),
+        failures_known=panel.knows_failures(state.vm_id),
+    )
     problems = [
         *_held(moments, now.time),
         *_notices(state, shown, moments, now.time),
@@ -187,6 +192,7 @@ class JudgedServers:
         if judged is not None and judged.entry is entry and judged.holds(panel, now):
             return judged
         read_at = _schedules_read_at(panel, entry) or -inf
+        failures_known = panel.knows_failures(vm_id)
         fresh = panel.is_fresh(entry, now.monotonic)
         read_condition = _read_condition(panel, entry, now)
         old_at = data_old_at(panel, entry)
@@ -201,6 +207,7 @@ class JudgedServers:
                 and judged.read_condition is read_condition
                 and now.time < judged.moment_at
                 and read_at <= judged.overdue_at
+                and judged.failures_known == failures_known
             ):
                 return msgspec.structs.replace(
                     judged, entry=entry, read_changes_at=changes_at, fresh_until=until
@@ -215,6 +222,7 @@ class JudgedServers:
             changes_at,
             until,
             next_overdue_at(entry.state, read_at),
+            failures_known,
         )
 
 
@@ -232,6 +240,7 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
     """Monotonic time until which its backups are shown."""
     overdue_at: float
     """If schedules are read after this Unix time, another of them may be overdue."""
+    failures_known: bool
 
     def holds(self, panel: PanelStore, now: Now) -> bool:
         """Return whether nothing has changed but the time, and that not too much."""
@@ -240,6 +249,9 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
             and now.time < self.read_changes_at
             and now.monotonic <= self.fresh_until
             and (panel.schedules_read_at or -inf) <= self.overdue_at
+            and (
+                self.failures_known or not panel.knows_failures(self.entry.state.vm_id)
+            )
         )
 
 

@@ -86,6 +86,8 @@ class TransactionLog:
     last_ended_at: dict[str, float] = field(default_factory=dict)
     """Unix time when one of any server last ended, by action."""
     has_been_read: bool = False
+    refused: bool = False
+    """Whether the last read was refused."""
     older_unread: bool = False
     """Whether older transactions may be in servers' own logs, which can be read."""
     searched_servers: set[int] = field(default_factory=set)
@@ -107,8 +109,14 @@ class TransactionLog:
             self,
             counts=self.counts.copy(),
             last_ended_at=self.last_ended_at.copy(),
+            searched_servers=self.searched_servers.copy(),
             _open=self._open.copy(),
         )
+
+    def knows_failures(self, vm_id: int) -> bool:
+        """Return whether all failures of a server that can be found are known."""
+        searched = not self.older_unread or vm_id in self.searched_servers
+        return self.refused or (self.has_been_read and searched)
 
     def reaches_known(self, rows: Iterable[Transaction]) -> bool:
         """Return whether rows, newest first, reach back to those of the last read."""

@@ -40,8 +40,8 @@ _SEARCH_SHARE = 1 / 4
 """Share of the interval that look-ups may take, and the reading of servers' logs."""
 _MIN_SEARCH_REQUESTS = 3
 """So many requests are sent however slow the panel is."""
-_LOOK_UPS = 10
-_LOOK_UP_PERIOD_SECONDS = 60.0
+_MAX_LOOKUPS = 10
+_LOOKUP_PERIOD_SECONDS = 60.0
 """Only so many look-ups in so long."""
 
 
@@ -61,7 +61,9 @@ class TransactionCollector:
     """How long a row that was seen may be shown."""
     _gap_logged: bool = False
     """Whether it was logged that transactions were missed."""
-    _looked_up_at: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOK_UPS))
+    _looked_up_at: deque[float] = field(
+        default_factory=lambda: deque(maxlen=_MAX_LOOKUPS)
+    )
     """When transactions were last looked up."""
     _first_attempts: int = 0
     """How often the first run has been tried."""
@@ -73,7 +75,12 @@ class TransactionCollector:
         transaction_log = self.store.transaction_log
         if transaction_log is None:
             return
-        head, reached_end = await self._read_head(transaction_log)
+        try:
+            head, reached_end = await self._read_head(transaction_log)
+        except REFUSED:
+            transaction_log.refused = True
+            raise
+        transaction_log.refused = False
         transaction_log.older_unread |= not (
             transaction_log.has_been_read or reached_end
         )
@@ -81,7 +88,7 @@ class TransactionCollector:
         self.store.drop_old_unassigned_failures(self.clock.time())
         if transaction_log.older_unread:
             await self._read_server_logs(transaction_log)
-        await self._look_up_open(transaction_log, head)
+        await self._read_open(transaction_log, head)
 
     def _update(self, transaction_log: TransactionLog, excerpt: LogExcerpt) -> None:
         now = self.clock.monotonic()
@@ -189,7 +196,7 @@ class TransactionCollector:
                 return rows, True
             known |= transaction_log.reaches_known(page.values)
             unlisted = transaction_log.open_ids - rows.keys()
-            few = len(unlisted) <= _LOOK_UPS
+            few = len(unlisted) <= _MAX_LOOKUPS
             if known and (few or transaction_log.open_ids.isdisjoint(found)):
                 return rows, False
             if brings_none:
@@ -213,7 +220,7 @@ class TransactionCollector:
         )
         return True
 
-    async def _look_up_open(
+    async def _read_open(
         self, transaction_log: TransactionLog, head: Mapping[int, Transaction]
     ) -> None:
         """Look up open transactions that the head does not list.
@@ -223,7 +230,7 @@ class TransactionCollector:
         """
         until = self.clock.monotonic() + _SEARCH_SHARE * self.interval_seconds
         for requests, number in enumerate(transaction_log.unlisted(head)):
-            if self._must_stop(until, requests) or not self._may_look_up():
+            if self._must_stop(until, requests) or not self._may_read_one():
                 return
             self._looked_up_at.append(self.clock.monotonic())
             row: Transaction | None = None
@@ -236,7 +243,7 @@ class TransactionCollector:
                     raise
             self._update(transaction_log, LogExcerpt({}, {number: row}))
 
-    def _may_look_up(self) -> bool:
+    def _may_read_one(self) -> bool:
         times = self._looked_up_at
-        started_at = self.clock.monotonic() - _LOOK_UP_PERIOD_SECONDS
-        return len(times) < _LOOK_UPS or times[0] <= started_at
+        started_at = self.clock.monotonic() - _LOOKUP_PERIOD_SECONDS
+        return len(times) < _MAX_LOOKUPS or times[0] <= started_at

@@ -340,3 +340,53 @@ async def test_the_schedules_of_each_target_are_counted(tmp_path: Path) -> None:
 
     counts = {labels.split(",")[1]: count for labels, count in found.items()}
     assert counts == {"status=enabled": 1, "status=disabled": 1, "status=failed": 0}
+
+
+def run_that_waits(servers: int = 1, *, failed: bool) -> SimulatedCloud:
+    """Return servers with a run of thirty hours ago, and a log of far more since."""
+    world = a_world(servers)
+    for vm_id in world.servers:
+        row = world.add_backup(vm_id, built=False, created_at=NOW - 30 * HOUR)
+        world.add_transaction(
+            status="failed" if failed else "running",
+            server_id=vm_id,
+            parent_id=row.id,
+            updated_at=NOW - 29 * HOUR,
+        )
+    for _ in range(3000):
+        world.add_transaction(status="complete", created_at=NOW - 10 * HOUR)
+    return world
+
+
+async def test_no_run_is_stuck_before_the_log_has_told_that_it_failed(
+    tmp_path: Path,
+) -> None:
+    """After a start the own logs of many servers are read one after the other."""
+    seen = set()
+    async with monitored(Panel(run_that_waits(120, failed=True)), tmp_path) as cloud:
+        for _ in range(6):
+            seen |= {at <= 0 for at in (await starts(cloud, "stuck_long")).values()}
+            await cloud.advance(60)
+        left = await starts(cloud, "stuck_long")
+
+    assert seen == {False}
+    assert not left
+
+
+@pytest.mark.parametrize(("status", "waits"), [(500, True), (403, False), (404, False)])
+async def test_a_stuck_run_waits_an_hour_at_most_for_a_log_that_fails(
+    status: int, *, waits: bool, tmp_path: Path
+) -> None:
+    """It waits for none that is refused."""
+    panel = Panel(run_that_waits(failed=False))
+    panel.faults.add(faults.status(status), resource="transactions")
+    async with monitored(panel, tmp_path) as cloud:
+        first = await starts(cloud, "stuck_long")
+        await cloud.advance(HOUR + 60)
+        later = await starts(cloud, "stuck_long")
+        state = await state_of(cloud)
+
+    assert later["101"] <= 1
+    assert (first["101"] > 0) is waits
+    assert waits or later == first == {"101": -6.0}
+    assert state == "stuck_long"
