@@ -8,7 +8,7 @@ shown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
@@ -96,7 +96,7 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     schedules_refused: bool = False
     """Whether schedules cannot be read, by permission or by configuration."""
     last_schedules: tuple[Schedule, ...] | None = None
-    """The last that were read, also when they are too old to count; None: never."""
+    """The last that were read, also when they cannot be read any more; None: never."""
     last_disks: tuple[Disk, ...] | None = None
     """The same of a complete list of disks."""
     first_read_at: float | None = None
@@ -179,8 +179,6 @@ class PanelStore:
     """Whether schedules are refused to all servers, or switched off."""
     schedules_ever_read: bool = False
     """Whether this process has read any list of schedules."""
-    known_schedules: dict[int, Schedule] = field(default_factory=dict)
-    """Each schedule as it was last read, by id; kept while lists cannot be read."""
     unassigned_schedules: ServerState | None = None
     """Schedules whose server is unknown, as the state of a server NO_SERVER."""
     backup_servers: tuple[BackupServer, ...] = ()
@@ -308,23 +306,31 @@ class PanelStore:
         state = entry.state
         if server is not None and server.suspended is None and state.server is not None:
             server = msgspec.structs.replace(server, suspended=state.server.suspended)
-        if (state.server, state.expectation) != (server, expectation):
-            resumed = (
-                state.server is not None
-                and server is not None
-                and bool(state.server.suspended)
-                and server.suspended is False
-            )
-            shortened = expectation.is_shorter_than(state.expectation)
-            state = msgspec.structs.replace(
-                state,
-                server=server,
-                expectation=expectation,
-                resumed_at=time if resumed else state.resumed_at,
-                interval_shortened_at=time
-                if shortened
-                else state.interval_shortened_at,
-            )
+        resumed = (
+            state.server is not None
+            and server is not None
+            and bool(state.server.suspended)
+            and server.suspended is False
+        )
+        shortened = expectation.is_shorter_than(state.expectation)
+        self._change(
+            vm_id,
+            server=server,
+            expectation=expectation,
+            resumed_at=time if resumed else state.resumed_at,
+            interval_shortened_at=time if shortened else state.interval_shortened_at,
+        )
+
+    def _change(self, vm_id: int, **fields_of_state: Any) -> None:
+        """Set fields of a server's state: the same object as long as none changes."""
+        entry = self.servers[vm_id]
+        changes = {
+            name: value
+            for name, value in fields_of_state.items()
+            if getattr(entry.state, name) != value
+        }
+        if changes:
+            state = msgspec.structs.replace(entry.state, **changes)
             self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
     def record_backups(
@@ -358,9 +364,9 @@ class PanelStore:
     def update(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
     ) -> None:
-        """Set the field ``name`` of a server's ServerState.
+        """Set one of the lists of a server, a field of ServerState; None: unknown.
 
-        A partial list may lack rows; if it is empty, the field becomes None: unknown.
+        A partial list may lack rows; if it is empty, the list is unknown.
         """
         entry = self.servers.get(vm_id)
         if entry is None:
@@ -372,14 +378,13 @@ class PanelStore:
         partial = (partial and values is not None) or (
             values is None and name in self._unread_lists()
         )
-        if getattr(state, name) == values and (name in state.partial) == partial:
-            return
-        partial_lists = state.partial | {name} if partial else state.partial - {name}
         changes = {name: values}
-        if name == DISKS and values and not partial:
+        if name == SCHEDULES and values is not None:
+            changes["last_schedules"] = values
+        elif name == DISKS and values and not partial:
             changes["last_disks"] = values
-        state = msgspec.structs.replace(state, **changes, partial=partial_lists)
-        self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
+        partial_lists = state.partial | {name} if partial else state.partial - {name}
+        self._change(vm_id, **changes, partial=partial_lists)
 
     def is_other_server(self, vm_id: int, before: ServerEntry | None) -> bool:
         """Return whether a server was removed, or its number given to another one."""
@@ -415,7 +420,7 @@ class PanelStore:
                 with_targets((*state.failed_backups, failure), state.backups),
                 state.backups or (),
             )
-            self.update(transaction.vm_id, "failed_backups", failures)
+            self._change(transaction.vm_id, failed_backups=failures)
             return
         kept = self.unassigned_failures.get(transaction.vm_id, UnassignedFailures())
         self._keep_unassigned(transaction.vm_id, (*kept.failures, failure), kept.server)
@@ -467,23 +472,16 @@ class PanelStore:
             return
         if own_list:
             self.servers[vm_id] = msgspec.structs.replace(entry, schedules_read_at=time)
-        first_read_at = entry.state.first_read_at
+        state = entry.state
+        before = {schedule.id: schedule for schedule in state.last_schedules or ()}
         followed = tuple(
-            schedule.since(self.known_schedules.get(schedule.id), first_read_at, time)
+            schedule.since(before.get(schedule.id), state.first_read_at, time)
             for schedule in schedules
         )
-        if not partial:
-            self._forget_schedules(entry.state)
-        self.known_schedules |= {schedule.id: schedule for schedule in followed}
         self.update(vm_id, SCHEDULES, followed, partial=partial)
-        self.update(vm_id, "last_schedules", followed)
         if not self.schedules_ever_read:
             self.schedules_ever_read = True
             self.set_schedules_refused(refused=False)
-
-    def _forget_schedules(self, state: ServerState) -> None:
-        for schedule in state.schedules or ():
-            self.known_schedules.pop(schedule.id, None)
 
     def set_schedules_refused(
         self, vm_id: int | None = None, *, refused: bool = True
@@ -494,7 +492,7 @@ class PanelStore:
         if vm_id is None:
             self.schedules_refused = refused
         for number in tuple(self.servers) if vm_id is None else (vm_id,):
-            self.update(number, "schedules_refused", refused)
+            self._change(number, schedules_refused=refused)
 
     def _unread_lists(self) -> frozenset[str]:
         """Return the lists that a server may have rows in before they are read."""
@@ -515,35 +513,25 @@ class PanelStore:
 
     def forget(self, vm_id: int) -> None:
         """Remove a server that is gone, with its failures."""
-        entry = self.servers.pop(vm_id, None)
-        if entry is not None:
-            self._forget_schedules(entry.state)
+        self.servers.pop(vm_id, None)
         self.unassigned_failures.pop(vm_id, None)
 
     def take_over(self, other: PanelStore) -> None:
-        """Continue from another store of the same panel."""
-        self.servers = other.servers
-        self.unassigned_schedules = other.unassigned_schedules
-        self.backup_servers = other.backup_servers
-        self.backup_servers_until = other.backup_servers_until
-        self.unassigned_failures = other.unassigned_failures
-        self.outcomes = other.outcomes
-        self.durations = other.durations
-        self.schedules_read_at = other.schedules_read_at
-        self.schedules_refused = other.schedules_refused
-        self.schedules_ever_read = other.schedules_ever_read
-        self.known_schedules = other.known_schedules
-        self.transaction_log = other.transaction_log or self.transaction_log
-        self.version = other.version
-        self.reachable = other.reachable
-        self.last_error = other.last_error
-        self.last_proven_at_monotonic = other.last_proven_at_monotonic
-        self.credentials_refused = other.credentials_refused
-        self.skew_seconds = other.skew_seconds
-        self.servers_listed = other.servers_listed
-        self.inventory_answered = other.inventory_answered
-        self.inventory_succeeded = other.inventory_succeeded
-        self.inventory_read_at = other.inventory_read_at
+        """Continue from another store of the same panel, with own settings."""
+        own_log = self.transaction_log
+        for each in fields(self):
+            if each.name not in _RESET_FIELDS:
+                setattr(self, each.name, getattr(other, each.name))
+        self.transaction_log = self.transaction_log or own_log
+
+
+_RESET_FIELDS = (
+    *("name", "url", "interval_seconds", "max_age_seconds", "longest_silence_seconds"),
+    *("shard", "recovery_points_enabled", "unresolved", "look_up_errors"),
+    *("future_rows", "overdue_since_monotonic", "next_request_monotonic"),
+    "first_pass_ended",
+)
+"""Fields that a reload sets again: the settings, and what a poller plans."""
 
 
 def _dated_disks(

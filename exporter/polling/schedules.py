@@ -127,6 +127,8 @@ class ScheduleCollector:
 
     def assign(self, vm_id: int) -> None:
         """Give one server its share of the panel-wide lists."""
+        if self._lists_changed():
+            return  # while they are read; all servers get their share afterwards
         unassigned = self._unassigned_disks.copy()
         self._assign_lists(vm_id)
         if self._unassigned_disks != unassigned:
@@ -149,12 +151,10 @@ class ScheduleCollector:
 
     def _servers_to_assign(self) -> Iterable[int]:
         """Update the index; return the servers whose share may have changed."""
-        old_index, lists = self._index, (self.schedules.listed, self.disks.listed)
-        if any(
-            new is not old for new, old in zip(lists, self._indexed_lists, strict=True)
-        ):
+        old_index = self._index
+        if self._lists_changed():
             self._index = _Index.build(self.schedules.values, self.disks.values)
-        self._indexed_lists = lists
+            self._indexed_lists = self.schedules.listed, self.disks.listed
         ownerless = self._index.ownerless_disks
         old_flags, self._list_flags = (
             self._list_flags,
@@ -170,6 +170,12 @@ class ScheduleCollector:
             return unassigned | self._index.changed_servers(old_index)
         self._unassigned_disks, self._inferred_owners = set(ownerless), {}
         return tuple(self.store.servers)
+
+    def _lists_changed(self) -> bool:
+        """Return whether the index is of other lists than the last."""
+        lists = self.schedules.listed, self.disks.listed
+        indexed = zip(lists, self._indexed_lists, strict=True)
+        return any(new is not old for new, old in indexed)
 
     def _assign_lists(self, vm_id: int) -> None:
         entry = self.store.servers.get(vm_id)
