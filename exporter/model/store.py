@@ -68,8 +68,6 @@ class LastError(msgspec.Struct, frozen=True):
 
 _MAX_UNASSIGNED_FAILURES = 1_000
 """Servers that are not monitored whose failures are kept."""
-_MAX_UNASSIGNED_AGE_SECONDS = 31 * 86_400.0
-"""Older failures of theirs are dropped."""
 NO_SERVER = 0
 """An id that no server has."""
 
@@ -434,17 +432,6 @@ class PanelStore:
         while len(self.unassigned_failures) > _MAX_UNASSIGNED_FAILURES:
             del self.unassigned_failures[next(iter(self.unassigned_failures))]
 
-    def drop_old_unassigned_failures(self, now: float) -> None:
-        """Drop the failures of servers that have long not been monitored."""
-        self.unassigned_failures = {
-            vm_id: kept
-            for vm_id, kept in self.unassigned_failures.items()
-            if any(
-                now - failure.failed_at <= _MAX_UNASSIGNED_AGE_SECONDS
-                for failure in kept.failures
-            )
-        }
-
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
         """Record a failed read of a server; its last good data are kept."""
         entry = self.servers[vm_id]
@@ -501,15 +488,8 @@ class PanelStore:
     def exclude(self, vm_id: int) -> None:
         """Remove a server that may be included again: its failures are kept."""
         state = self.servers.pop(vm_id).state
-        # Which cancelled runs matter is seen by the rows, when they are read again.
-        failures = tuple(
-            msgspec.structs.replace(failure, target=None)
-            if failure.cancelled
-            else failure
-            for failure in state.failed_backups
-        )
-        if failures:
-            self._keep_unassigned(vm_id, failures, state.server)
+        if state.failed_backups:
+            self._keep_unassigned(vm_id, state.failed_backups, state.server)
 
     def forget(self, vm_id: int) -> None:
         """Remove a server that is gone, with its failures."""

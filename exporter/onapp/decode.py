@@ -32,7 +32,6 @@ DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 UNKNOWN_ID = "?"
 """Stands for the id of a row whose id is unreadable."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
-_LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)60(\D.*)")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _JSON_ESCAPE = re.compile(
     rb"""[\x00-\x1f] | \\["\\/bfnrt] | \\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}
@@ -268,17 +267,8 @@ def _any_value(raw: msgspec.Raw) -> Any:
 
 
 def _normalized(value: Any) -> Any:
-    """Return a string without white space around it; None if it is empty.
-
-    A leap second becomes the second before: Python's datetime does not support it.
-    """
-    if not isinstance(value, str):
-        return value
-    value = value.strip()
-    leap = _LEAP_SECOND.fullmatch(value)
-    if leap is not None:
-        return f"{leap[1]}59{leap[2]}"
-    return value or None
+    """Return a string without white space around it; None if it is empty."""
+    return (value.strip() or None) if isinstance(value, str) else value
 
 
 def json_value(body: bytes, type_: Any) -> Any:

@@ -85,7 +85,6 @@ class TransactionCollector:
             transaction_log.has_been_read or reached_end
         )
         self._update(transaction_log, LogExcerpt(head))
-        self.store.drop_old_unassigned_failures(self.clock.time())
         if transaction_log.older_unread:
             await self._read_server_logs(transaction_log)
         await self._read_open(transaction_log, head)
