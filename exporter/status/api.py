@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
 
 from .. import __version__
 from ..clock import Now
@@ -14,7 +20,7 @@ from ..health.conditions import (
     Condition,
     Problem,
 )
-from ..health.panel import panel_condition, poll_lag_seconds
+from ..health.panel import judge_panel, panel_condition, poll_lag_seconds
 from ..health.server import next_start_at
 from ..health.targets import (
     TargetSummary,
@@ -22,8 +28,11 @@ from ..health.targets import (
     completed_at,
     last_failed_at,
 )
+from ..metrics.exposition import Snapshot
 from ..model.entities import Backup, Target
-from ..model.store import LastError, PanelStore
+from ..model.selection import Shard
+from ..model.store import NO_SERVER, LastError, PanelStore
+from .query import Query
 from .schema import (
     BackupSize,
     LastErrorStatus,
@@ -33,7 +42,7 @@ from .schema import (
     StatusResponse,
     TargetStatus,
 )
-from .select import JudgedServer, StatusSelection
+from .select import Healths, JudgedServer, all_servers, conditions, paginate, select
 
 MAX_RECENT_SIZES = 12
 """The newest of each target."""
@@ -41,28 +50,39 @@ ErrorCounts = Callable[[str], Mapping[str, int]]
 """Returns the number of failed requests to a panel, by reason."""
 
 
+T = TypeVar("T", bound=msgspec.Struct)
+
+
 def status_response(
-    selection: StatusSelection, error_counts: ErrorCounts
+    snapshot: Snapshot,
+    healths: Healths,
+    shard: Shard,
+    query: Query,
+    error_counts: ErrorCounts,
 ) -> StatusResponse:
     """Return the status of all panels and of the selected servers."""
+    now = snapshot.now
+    servers = list(all_servers(snapshot, healths))
+    counts = Counter(chain.from_iterable(map(conditions, servers)))
+    shown = paginate(select(servers, query, now), query.page, query.per_page)
+    panels = []
+    for panel in snapshot.panels:
+        unassigned = healths[panel.name].get(NO_SERVER)
+        problems = judge_panel(panel, now, shard, unassigned)
+        panels.append(panel_status(panel, problems, now, error_counts(panel.name)))
     return StatusResponse(
-        generated_at=utc_datetime(selection.now.time),
+        generated_at=utc_datetime(now.time),
         version=__version__,
-        shard=selection.shard.number,
-        total_shards=selection.shard.total,
-        panels=tuple(
-            panel_status(panel, problems, selection.now, error_counts(panel.name))
-            for panel, problems in selection.panels
-        ),
-        states={condition.key: count for condition, count in selection.counts.items()},
-        total=selection.total,
-        matching=selection.matching,
-        page=selection.query.page,
-        pages=selection.pages,
-        per_page=selection.query.per_page,
-        servers=tuple(
-            server_status(judged, selection.now) for judged in selection.servers
-        ),
+        shard=shard.number,
+        total_shards=shard.total,
+        panels=tuple(panels),
+        states={c.key: counts[c] for c in SERVER_CONDITION_RANK if c in counts},
+        total=len(servers),
+        matching=shown.total,
+        page=shown.page,
+        pages=shown.pages,
+        per_page=query.per_page,
+        servers=tuple(server_status(judged, now) for judged in shown.rows),
     )
 
 
@@ -77,26 +97,19 @@ def panel_status(
     read_times = [entry.read_at for entry in entries if entry.read_at is not None]
     failing = sum(entry.failing is True for entry in entries)
     due = panel.next_request_monotonic
-    condition = panel_condition(problems)
-    return PanelStatus(
-        name=panel.name,
-        url=panel.url,
-        version=panel.version,
+    return _build(
+        PanelStatus,
+        panel,
+        **_condition_fields(panel_condition(problems)),
         up=panel.up(now.monotonic),
-        state=condition.key,
-        title=condition.title,
-        level=_severity(condition),
         findings=tuple(map(_problem_status, problems)),
         servers=len(entries) + len(panel.unresolved),
-        servers_listed=panel.servers_listed,
         servers_failing=failing + len(panel.unresolved),
-        first_pass_ended=panel.first_pass_ended,
-        inventory_read_at=utc_datetime(panel.inventory_read_at),
-        oldest_read_at=utc_datetime(min(read_times, default=None)),
-        newest_read_at=utc_datetime(max(read_times, default=None)),
-        next_request_at=utc_datetime(
-            None if due is None else now.time + max(0.0, due - now.monotonic)
-        ),
+        oldest_read_at=min(read_times, default=None),
+        newest_read_at=max(read_times, default=None),
+        next_request_at=None
+        if due is None
+        else now.time + max(0.0, due - now.monotonic),
         poll_interval_seconds=float(panel.interval_seconds),
         poll_lag_seconds=poll_lag_seconds(panel, now),
         clock_skew_seconds=panel.skew_seconds,
@@ -107,43 +120,52 @@ def panel_status(
 
 def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
     """Return the status of a server."""
-    state = None if judged.entry is None else judged.entry.state
-    server = None if state is None else state.server
-    summary, health = judged.summary, judged.health
-    failing: bool | None = True
-    read_at: float | None = None
+    entry, summary = judged.entry, judged.summary
+    state = entry and entry.state
+    succeeded: bool | None = False
     last_error = judged.panel.look_up_errors.get(judged.vm_id)
-    if judged.entry is not None:
-        failing, read_at = judged.entry.failing, judged.entry.read_at
-        last_error = judged.entry.last_error
-    return ServerStatus(
+    if entry is not None:
+        succeeded = None if entry.failing is None else not entry.failing
+        last_error = entry.last_error
+    return _build(
+        ServerStatus,
+        *(state and state.server, entry, summary),
+        **_condition_fields(judged.health.condition),
         panel=judged.panel.name,
         vm_id=judged.vm_id,
-        label=None if server is None else server.label,
-        hostname=None if server is None else server.hostname,
-        identifier=None if server is None else server.identifier,
-        state=health.condition.key,
-        title=health.condition.title,
-        level=_severity(health.condition),
-        findings=tuple(map(_problem_status, health.problems)),
-        suspended=None if server is None else server.suspended,
-        backup_required=None if state is None else backup_required(state),
-        created_at=utc_datetime(None if server is None else server.created_at),
-        last_success_at=utc_datetime(
-            None if summary is None else summary.last_success_at
-        ),
-        last_failed_at=utc_datetime(None if state is None else last_failed_at(state)),
-        next_start_at=utc_datetime(
-            None if state is None else next_start_at(state, now.time)
-        ),
-        backups_built=None if summary is None else summary.built,
-        backups_unbuilt=None if summary is None else summary.unbuilt,
-        backup_size_bytes=None if summary is None else summary.size_bytes,
-        read_at=utc_datetime(read_at),
-        read_succeeded=None if failing is None else not failing,
+        findings=tuple(map(_problem_status, judged.health.problems)),
+        backup_required=state and backup_required(state),
+        last_failed_at=state and last_failed_at(state),
+        next_start_at=state and next_start_at(state, now.time),
+        backups_built=summary and summary.built,
+        backups_unbuilt=summary and summary.unbuilt,
+        backup_size_bytes=summary and summary.size_bytes,
+        read_succeeded=succeeded,
         trouble=_last_error_status(last_error),
         targets=_target_statuses(judged, now),
     )
+
+
+def _build(kind: type[T], *sources: object, **fields: Any) -> T:
+    """Build a part of the response: other fields are attributes of the ``sources``.
+
+    Those of a source that is None are unknown. Unix times become dates.
+    """
+    for name in kind.__struct_fields__:
+        if name not in fields:
+            fields[name] = None
+            for source in sources:
+                if hasattr(source, name):
+                    fields[name] = getattr(source, name)
+    for name in _time_fields(kind):
+        fields[name] = utc_datetime(fields[name])
+    return kind(**fields)
+
+
+@cache
+def _time_fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    hints = get_type_hints(kind)
+    return tuple(name for name, hint in hints.items() if hint == datetime | None)
 
 
 def utc_datetime(time: float | None) -> datetime | None:
@@ -175,31 +197,21 @@ def _target_status(
     sizes: Mapping[Target, tuple[BackupSize, ...]],
 ) -> TargetStatus:
     target, interval = summary.target, summary.expected_interval
-    condition, last_success = _target_condition(judged, summary), summary.last_success
-    return TargetStatus(
+    last_success, entry = summary.last_success, judged.entry
+    return _build(
+        TargetStatus,
+        summary,
+        **_condition_fields(_target_condition(judged, summary)),
         target_type=target.type,
         target_id=target.id,
-        state=condition.key,
-        title=condition.title,
-        level=_severity(condition),
-        last_success_at=utc_datetime(summary.last_success_at),
-        last_success_size_bytes=None
-        if last_success is None
-        else last_success.size_bytes,
-        last_success_duration_seconds=summary.last_success_duration_seconds,
-        expected_interval_seconds=None if interval is None else float(interval.seconds),
-        expected_interval_source=None if interval is None else interval.source,
-        next_start_at=utc_datetime(
-            None
-            if judged.entry is None
-            else next_start_at(judged.entry.state, now.time, target)
-        ),
+        last_success_size_bytes=last_success and last_success.size_bytes,
+        expected_interval_seconds=interval and float(interval.seconds),
+        expected_interval_source=interval and interval.source,
+        next_start_at=entry and next_start_at(entry.state, now.time, target),
         backups_built=summary.built,
         backups_unbuilt=summary.unbuilt,
         backups_locked=summary.locked,
         backups_marked_for_delete=summary.marked_for_delete,
-        oldest_unbuilt_at=utc_datetime(summary.oldest_unbuilt_at),
-        last_failed_at=utc_datetime(summary.last_failed_at),
         recent_sizes=sizes.get(target, ()),
     )
 
@@ -236,30 +248,22 @@ def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, .
 
 def _problem_status(problem: Problem) -> ProblemStatus:
     condition, target = problem.condition, problem.target
-    return ProblemStatus(
-        state=condition.key,
-        title=condition.title,
-        level=_severity(condition),
+    return _build(
+        ProblemStatus,
+        problem,
+        **_condition_fields(condition),
         alert=condition.alert or None,
-        target_type=None if target is None else target.type,
-        target_id=None if target is None else target.id,
+        target_type=target and target.type,
+        target_id=target and target.id,
         about=problem.about or None,
         action=condition.action or None,
-        since=utc_datetime(problem.since),
     )
 
 
 def _last_error_status(last_error: LastError | None) -> LastErrorStatus | None:
-    if last_error is None:
-        return None
-    return LastErrorStatus(
-        utc_datetime(last_error.at),
-        utc_datetime(last_error.since),
-        last_error.reason,
-        last_error.error,
-        last_error.hint,
-    )
+    return None if last_error is None else _build(LastErrorStatus, last_error)
 
 
-def _severity(condition: Condition) -> str:
-    return condition.severity.name.lower()
+def _condition_fields(condition: Condition) -> dict[str, str]:
+    level = condition.severity.name.lower()
+    return {"state": condition.key, "title": condition.title, "level": level}

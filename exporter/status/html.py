@@ -15,14 +15,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+from jinja2.filters import do_filesizeformat
 
 from .. import __version__
 from ..health.conditions import SERVER_CONDITIONS
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
 from ..model.selection import Shard
 from .api import utc_datetime
-from .query import DEFAULT_PER_PAGE, Query
-from .schema import BackupSize, ServerStatus, StatusResponse
+from .query import DEFAULT_PER_PAGE, SORTS, Query
+from .schema import ServerStatus, StatusResponse
+from .select import paginate
 
 RUNBOOKS_URL = (
     "https://github.com/onapp-backup-exporter/onapp-backup-exporter/blob/main/"
@@ -33,7 +35,6 @@ _MAX_TARGETS = 3
 """Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
 """Of each panel on the overview: thousands of schedules may have no known server."""
-_MAX_NAME_LENGTH = 80
 _COLUMNS = (
     ("state", "State"),
     ("server", "Server"),
@@ -42,28 +43,8 @@ _COLUMNS = (
     ("interval", "Expected every"),
     ("next_start", "Next run"),
 )
-_SORTS = (
-    ("state", "state, worst first"),
-    ("server", "name"),
-    ("panel", "panel"),
-    ("last_success", "last good backup"),
-    ("size", "size"),
-    ("interval", "expected interval"),
-    ("next_start", "next run"),
-)
 _DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
-_BAR_HEIGHT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class BackupPage:
-    """One page of a server's backups."""
-
-    rows: Sequence[Backup]
-    total: int
-    page: int
-    pages: int
 
 
 @dataclass(slots=True, eq=False)
@@ -88,18 +69,14 @@ class StatusPages:
         )
         environment.filters |= {
             "ago": _ago,
-            "bars": _bars,
             "bytes": _bytes,
-            "clip": _clip,
             "duration": _duration,
-            "exact": _exact,
-            "iso": _iso,
             "kind": lambda target_type: _TARGET_TYPES.get(target_type, target_type),
             "utc_datetime": utc_datetime,
         }
+        # Embedded in each page as they are.
         style, script = (
-            _template_source(environment, loader, name)
-            for name in ("page.css", "page.js")
+            loader.get_source(environment, name)[0] for name in ("page.css", "page.js")
         )
         environment.globals |= {
             "style": style,
@@ -128,7 +105,7 @@ class StatusPages:
             ready=ready,
             conditions=SERVER_CONDITIONS,
             columns=_COLUMNS,
-            sorts=_SORTS,
+            sorts=SORTS.items(),
             max_targets=_MAX_TARGETS,
             max_problems=_MAX_PROBLEMS,
             link=lambda **changes: _servers_link(shown_query, **changes),
@@ -137,37 +114,20 @@ class StatusPages:
     def server(
         self,
         server: ServerStatus,
-        backups: BackupPage,
+        backups: Sequence[Backup],
+        page: int,
         now: datetime | None,
         *,
         fresh: bool,
     ) -> str:
-        """Render the page of one server."""
-        template = self._environment.get_template("server.html")
-        return template.render(server=server, backups=backups, now=now, fresh=fresh)
-
-
-def backup_page(backups: Sequence[Backup], page: int) -> BackupPage:
-    """Return one page of a server's backups, newest first."""
-    newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
-    pages = max(1, -(-len(newest) // BACKUPS_PER_PAGE))
-    page = min(page, pages)
-    start = (page - 1) * BACKUPS_PER_PAGE
-    shown = newest[start : start + BACKUPS_PER_PAGE]
-    return BackupPage(shown, len(newest), page, pages)
-
-
-def _template_source(
-    environment: jinja2.Environment, loader: jinja2.BaseLoader, name: str
-) -> str:
-    """Return a file that is embedded in each page as it is."""
-    text, _, _ = loader.get_source(environment, name)
-    return text
-
-
-def _clip(name: str) -> str:
-    """Shorten a name for the overview: panels send names of any length."""
-    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1]}…"
+        """Render the page of one server, with one page of its backups."""
+        newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
+        return self._environment.get_template("server.html").render(
+            server=server,
+            backups=paginate(newest, page, BACKUPS_PER_PAGE),
+            now=now,
+            fresh=fresh,
+        )
 
 
 def _csp_hash(text: str) -> str:
@@ -197,14 +157,6 @@ def _server_link(server: ServerStatus, page: int = 1) -> str:
     return f"server?{urlencode(pairs | more)}"
 
 
-def _iso(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _exact(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M UTC")
-
-
 def _ago(at: datetime, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     if abs(seconds) < 1:
@@ -228,21 +180,4 @@ def _duration(seconds: float | None) -> str:
 
 
 def _bytes(size: int | None) -> str:
-    if size is None:
-        return "-"
-    amount, unit = float(size), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if amount < 1024 or unit == "PiB":
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def _bars(sizes: Sequence[BackupSize]) -> str:
-    """Return an SVG path of bars, the largest at full height."""
-    largest = max((size.bytes for size in sizes), default=0) or 1
-    heights = (max(1, round(_BAR_HEIGHT * size.bytes / largest)) for size in sizes)
-    return "".join(
-        f"M{6 * x} {_BAR_HEIGHT}v-{height}h4v{height}z"
-        for x, height in enumerate(heights)
-    )
+    return "-" if size is None else do_filesizeformat(size, binary=True)

@@ -12,7 +12,16 @@ from ..health.conditions import SERVER_CONDITIONS
 ANY_PROBLEM = "trouble"
 """For ``state``: servers whose condition has an alert or is a warning or worse."""
 STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
-SORTS = ("state", "server", "panel", "last_success", "size", "interval", "next_start")
+SORTS = {
+    "state": "state, worst first",
+    "server": "name",
+    "panel": "panel",
+    "last_success": "last good backup",
+    "size": "size",
+    "interval": "expected interval",
+    "next_start": "next run",
+}
+"""With what the page calls them."""
 ORDERS = ("asc", "desc")
 DEFAULT_PER_PAGE = 50
 _MAX_TEXT_LENGTH = 200
@@ -32,7 +41,7 @@ class Query:
     states: tuple[str, ...] = ()
     """Any of these; empty: all."""
     panels: tuple[str, ...] = ()
-    sort: str = SORTS[0]
+    sort: str = "state"
     descending: bool = False
     page: int = 1
     per_page: int = DEFAULT_PER_PAGE
@@ -52,7 +61,7 @@ def parse_query(
     panel_names = _selected(parameters, "panel")
     for name in panel_names:
         _checked("panel", name, panels)
-    sort = _checked("sort", parameters.get("sort") or SORTS[0], SORTS)
+    sort = _checked("sort", parameters.get("sort") or "state", SORTS)
     order = _checked("order", parameters.get("order") or ORDERS[0], ORDERS)
     return Query(
         text=parameters.get("q", "").strip()[:_MAX_TEXT_LENGTH],

@@ -6,23 +6,21 @@ is computed for those on the page only.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from ..clock import Now
-from ..health.conditions import SERVER_CONDITION_RANK, Condition, Problem, Severity
-from ..health.panel import judge_panel
+from ..health.conditions import SERVER_CONDITION_RANK, Condition, Severity
 from ..health.server import UNRESOLVED, ServerHealth, next_start_at
 from ..health.targets import BackupSummary
 from ..metrics.exposition import Snapshot
-from ..model.selection import Shard
-from ..model.store import NO_SERVER, PanelStore, ServerEntry
+from ..model.store import PanelStore, ServerEntry
 from .query import ANY_PROBLEM, Query, parse_number
+
+T = TypeVar("T")
 
 _MAX_VM_ID_DIGITS = 19
 """No ID of a server has more."""
@@ -53,57 +51,30 @@ class JudgedServer(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class StatusSelection:
-    """The panels and the page of servers to show."""
+class Page(Generic[T]):
+    """One page of a list."""
 
-    now: Now
-    shard: Shard
-    panels: tuple[tuple[PanelStore, tuple[Problem, ...]], ...]
+    rows: Sequence[T]
     total: int
-    """Servers before filtering."""
-    counts: Mapping[Condition, int]
-    """Servers by condition; one with several problems counts for each."""
-    matching: int
-    query: Query
-    """Its page is the one shown: the last, if there are not as many."""
+    """Rows of all pages."""
+    page: int
     pages: int
-    servers: tuple[JudgedServer, ...]
-    """Those on the page."""
 
 
-def select_servers(
-    snapshot: Snapshot, healths: Healths, shard: Shard, query: Query
-) -> StatusSelection:
-    """Filter, sort and paginate the servers."""
-    all_servers = list(_all_servers(snapshot, healths))
-    counts = Counter(chain.from_iterable(map(_conditions, all_servers)))
-    matching = [judged for judged in all_servers if _matches(judged, query)]
-    pages = max(1, -(-len(matching) // query.per_page))
-    page = min(query.page, pages)
-    start = (page - 1) * query.per_page
-    shown = _sorted(matching, query, snapshot.now)[start : start + query.per_page]
-    return StatusSelection(
-        now=snapshot.now,
-        shard=shard,
-        panels=tuple(
-            (
-                panel,
-                judge_panel(
-                    panel, snapshot.now, shard, healths[panel.name].get(NO_SERVER)
-                ),
-            )
-            for panel in snapshot.panels
-        ),
-        total=len(all_servers),
-        counts={
-            condition: counts[condition]
-            for condition in SERVER_CONDITION_RANK
-            if condition in counts
-        },
-        matching=len(matching),
-        query=replace(query, page=page),
-        pages=pages,
-        servers=tuple(shown),
+def paginate(rows: Sequence[T], page: int, per_page: int) -> Page[T]:
+    """Return one page of the rows: the last, if there are not as many."""
+    pages = max(1, -(-len(rows) // per_page))
+    page = min(page, pages)
+    shown = rows[(page - 1) * per_page : page * per_page]
+    return Page(shown, len(rows), page, pages)
+
+
+def select(
+    servers: Iterable[JudgedServer], query: Query, now: Now
+) -> list[JudgedServer]:
+    """Filter and sort the servers."""
+    return _sorted(
+        [judged for judged in servers if _matches(judged, query)], query, now
     )
 
 
@@ -124,7 +95,8 @@ def find_server(
     return None
 
 
-def _all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]:
+def all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]:
+    """Return the servers of all panels, those that are only configured too."""
     for panel in snapshot.panels:
         of_panel = healths[panel.name]
         for vm_id, entry in panel.servers.items():
@@ -133,7 +105,8 @@ def _all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]
             yield JudgedServer(panel, identifier, UNRESOLVED)
 
 
-def _conditions(judged: JudgedServer) -> Collection[Condition]:
+def conditions(judged: JudgedServer) -> Collection[Condition]:
+    """Return the conditions that a server counts under."""
     problems = judged.health.problems
     if len(problems) < 2:
         return (judged.health.condition,)
@@ -155,7 +128,7 @@ def _has_state(judged: JudgedServer, states: tuple[str, ...]) -> bool:
     worst = judged.health.condition
     if ANY_PROBLEM in states and (worst.alert or worst.severity >= Severity.WARNING):
         return True
-    return any(condition.key in states for condition in _conditions(judged))
+    return any(condition.key in states for condition in conditions(judged))
 
 
 def _searched_texts(judged: JudgedServer) -> Iterable[str]:

@@ -18,10 +18,10 @@ import msgspec
 from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
 from .api import ErrorCounts, server_status, status_response, utc_datetime
-from .html import StatusPages, backup_page
+from .html import StatusPages
 from .query import Query
 from .schema import StatusResponse
-from .select import find_server, select_servers
+from .select import find_server
 
 T = TypeVar("T")
 
@@ -76,7 +76,8 @@ class Views:
             backups = () if entry is None else tuple(entry.state.backups or ())
             return self.pages.server(
                 server_status(judged, snapshot.now),
-                backup_page(backups, page),
+                backups,
+                page,
                 utc_datetime(snapshot.now.time),
                 fresh=judged.summary is not None,
             )
@@ -90,6 +91,4 @@ class Views:
 
     def _response(self, snapshot: Snapshot, query: Query) -> StatusResponse:
         healths = self.exposition.healths(snapshot)
-        return status_response(
-            select_servers(snapshot, healths, self.shard, query), self.error_counts
-        )
+        return status_response(snapshot, healths, self.shard, query, self.error_counts)

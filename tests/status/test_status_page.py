@@ -65,7 +65,6 @@ from exporter.status.schema import (
     StatusResponse,
     TargetStatus,
 )
-from exporter.status.select import select_servers
 from exporter.web.server import serving
 
 HTTP_PAGE = (ROOT / "docs" / "http.md").read_text("utf-8")
@@ -969,9 +968,7 @@ def test_whatever_is_known_can_be_shown(store: Store) -> None:
     views = handlers_for(store).views
     moment = views.exposition.snapshot()
     healths = views.exposition.healths(moment)
-    shown = status_response(
-        select_servers(moment, healths, Shard(), Query()), no_error_counts
-    )
+    shown = status_response(moment, healths, Shard(), Query(), no_error_counts)
     page = views.pages.overview(shown, Query(), ready=False)
     output = json.loads(msgspec.json.encode(shown))
 
@@ -1007,11 +1004,9 @@ def test_a_look_judges_no_server_again_and_makes_one_page() -> None:
     with counting_calls(summarize_backups, judge_server, server_status) as work:
         moment = views.exposition.snapshot()
         healths = views.exposition.healths(moment)
-        shown = status_response(
-            select_servers(moment, healths, Shard(), Query(text="web")),
-            no_error_counts,
-        )
-        page = views.pages.overview(shown, Query(), ready=True)
+        query = Query(text="web")
+        shown = status_response(moment, healths, Shard(), query, no_error_counts)
+        page = views.pages.overview(shown, query, ready=True)
 
     assert work["summarize_backups"] == 0
     assert work["judge_server"] == 0
@@ -1033,10 +1028,9 @@ def test_the_largest_page_stays_small() -> None:
     views = handlers_for(a_store(panel)).views
     moment = views.exposition.snapshot()
     wanted = Query(per_page=100)
-    found = select_servers(moment, views.exposition.healths(moment), Shard(), wanted)
-    page = views.pages.overview(
-        status_response(found, no_error_counts), wanted, ready=True
-    )
+    healths = views.exposition.healths(moment)
+    found = status_response(moment, healths, Shard(), wanted, no_error_counts)
+    page = views.pages.overview(found, wanted, ready=True)
 
     assert len(page.encode()) < 300_000
     assert f"{'é' * 79}…" in page
