@@ -5,69 +5,35 @@ Repeatable by the seed.
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 import faults
-from faults import ActiveFault, Fault
+from fault_matrix.effects import SCOPES, UNAUTHORIZED
+from fault_matrix.matrix import CONNECTION, CONTENT, FAULTS, FaultCase
+from faults import ActiveFault
 from faulty_panel import Panel
 
 from exporter.demo.cloud.failures import FailureKind
 from exporter.demo.cloud.rows import Backup, ScheduleStatus, Server, Target
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
-from exporter.demo.panel.routes import Resource
 
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-_NONSENSE = b'[{"backup": {"id": 1, "built": tr'
-_HTML = {"Content-Type": "text/html"}
-_ARGUMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
-    "slow": ((0.02,),),
-    "status": (
-        *((code,) for code in (400, 404, 406, 418, 422, 423, 500, 502, 504)),
-        (429, {"Retry-After": "90"}),
-        (503, {"Retry-After": "600"}),
-    ),
-    "html_error": ((500,), (502,)),
-    "redirect": (("/users/sign_in",), ("https://elsewhere.example.com/",), ("",)),
-    "answer": ((200, None, _NONSENSE), (200, _HTML, b"[]"), (200, None, b"")),
-    "bad_rows": ((0.1,), (0.5,), (1.0,)),
-    "slipped_page": ((lambda: None,),),
-    "more_headers": (({"X-Long": "x" * 20_000},), ({"Set-Cookie": "a=b/c=="},)),
-}
-"""Arguments for each kind of fault; others have none."""
-_LASTING = frozenset(
-    {"status", "html_error", "forbidden", "html", "redirect", "answer"}
-    | {"bad_rows", "reset", "cut", "early_eof", "slow"}
-)
-"""These cost no real time and may last; others happen a few times."""
 _STATUSES: tuple[ScheduleStatus, ...] = ("enabled", "enabled", "disabled")
 _PERIODS: tuple[Period, ...] = ("days", "days", "weeks", "months")
-_LOCKING = "unauthorized"
-"""It stops polling for ten minutes or more: once is enough."""
-
-
-def fault_kinds() -> dict[str, Callable[..., Fault]]:
-    """Return every kind of fault of the simulated panel."""
-    return {
-        name: function
-        for name, function in inspect.getmembers(faults, inspect.isfunction)
-        if function.__module__ == faults.__name__
-        and not name.startswith("_")
-        and inspect.signature(function).return_annotation in (Fault, "Fault")
-    }
-
-
-def fault_arguments(kind: str) -> tuple[tuple[Any, ...], ...]:
-    """Return the sets of arguments for a kind of fault."""
-    return _ARGUMENTS.get(kind, ((),))
+_FAULTS = (
+    *(fault for fault in FAULTS.values() if fault.effect not in (CONNECTION, CONTENT)),
+    FaultCase("some bad rows", CONTENT, make=lambda: faults.bad_rows(0.3)),
+)
+"""Those of the fault matrix after which all is as before, and one more."""
+_COST_REAL_TIME = {"timeout", "too_large"}
 
 
 @dataclass(eq=False)
@@ -87,7 +53,7 @@ class RandomFaults:
         for entry in [entry for entry in self._active if entry[0] <= now]:
             self._end(entry)
         if self.rng.random() < 0.5:
-            self._location(now)
+            self._begin(now)
 
     def clear(self) -> None:
         """End all faults."""
@@ -100,31 +66,21 @@ class RandomFaults:
         placed.remove()
         self.affected_requests[kind] += placed.happened
 
-    def _location(self, now: float) -> None:
+    def _begin(self, now: float) -> None:
         rng = self.rng
-        functions = fault_kinds()
-        kind = rng.choice(sorted(functions))
-        fault = functions[kind](*rng.choice(fault_arguments(kind)))
-        times: int | None = rng.randint(1, 3)
-        if kind in _LASTING:
-            times = rng.choice([None, 1, 5, 20])
-        if kind == _LOCKING:
-            times = 1
-        resource: Resource | None = None
-        server_id: int | None = None
-        scope = rng.choice(["server", "servers", "collector", "panel"])
-        if scope == "server":
-            server_id = rng.choice(sorted(self.panel.cloud.servers))
-        elif scope == "servers":
-            resource = "backups"
-        elif scope == "collector":
-            resource = rng.choice(get_args(Resource))
-        placed = self.panel.faults.add(
-            fault, resource=resource, server_id=server_id, times=times
-        )
+        fault = rng.choice(_FAULTS)
+        times = rng.choice([None, 1, 5, 20])
+        if fault.reason in _COST_REAL_TIME:
+            times = rng.randint(1, 3)
+        if fault.effect == UNAUTHORIZED:
+            times = 1  # It stops polling for ten minutes or more.
+        scope = dict(rng.choice([*SCOPES.values()]).fault_arguments)
+        if "server_id" in scope:
+            scope["server_id"] = rng.choice(sorted(self.panel.cloud.servers))
+        placed = self.panel.faults.add(fault.demo_fault(), times=times, **scope)
         lasts = rng.choice([2 * MINUTE, 10 * MINUTE, 40 * MINUTE, 2 * HOUR])
-        self._active.append((now + lasts, kind, placed))
-        self.counts[kind] += 1
+        self._active.append((now + lasts, fault.name, placed))
+        self.counts[fault.name] += 1
 
 
 @dataclass(eq=False)

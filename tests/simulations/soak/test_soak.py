@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from builders import DAY, HOUR, a_cloud
 from faulty_panel import Panel
 from harness import NOW, monitored
 
-from soak.activity import fault_arguments, fault_kinds
 from soak.clouds import Plan
 from soak.comparison import differences, panel_samples
 from soak.expected_metrics import EndedTransactions, ExpectedMetrics
@@ -141,12 +139,3 @@ def test_what_holds_as_much_as_before_has_not_grown() -> None:
 def test_whatever_holds_more_has_grown(less: object, more: object) -> None:
     """By one entry, or by one byte."""
     assert kib_of(less) < kib_of(more)
-
-
-def test_every_kind_of_fault_comes_by() -> None:
-    """A new kind in the simulated panel takes part by itself, or says what it lacks."""
-    for name, function in fault_kinds().items():
-        for given in fault_arguments(name):
-            inspect.signature(function).bind(*given)
-
-    assert len(fault_kinds()) >= 14
