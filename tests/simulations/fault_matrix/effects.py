@@ -166,6 +166,14 @@ _ON = r"onapp_backup_server_{}\{{.*backup_server_id=\"{}\""
 _ASKED_ELSE = Rule("onapp_inventory_last_success_timestamp_seconds", recent)
 """After a failure the panel is asked for itself at other moments."""
 
+_TOO_OLD = (
+    Rule(_BACKUPS, absent),
+    Rule("onapp_target_(schedules|expected_interval_)", absent),
+    Rule("onapp_(backup_server|transactions|schedule)_", absent),
+    Rule("onapp_vm_backup_required", absent),
+)
+"""What goes when nothing can be read for longer than ``max_age``."""
+
 _SCHEDULES_GONE = (
     _collector("schedules", one_of("0")),
     Rule("onapp_schedule_", absent),
@@ -176,29 +184,26 @@ _SCHEDULES_GONE = (
     _of("2", "onapp_vm_backup_required" + _CP, absent),
 )
 
+
+def _as_long_as_it_lasts(text: str, *rules: Rule) -> Expectation:
+    """Return the expectation of a fault whose effect does not depend on its length."""
+    return Expectation(text, rules, "the same", rules)
+
+
 _FAILED: Mapping[str, Expectation] = {
-    "version": Expectation(
+    "version": _as_long_as_it_lasts(
         "`onapp_up` 0, `onapp_panel_info` stays; everything else is read on",
-        (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
-        "the same",
-        (_up("0"), Rule("onapp_panel_info", kept), _ASKED_ELSE),
+        _up("0"),
+        Rule("onapp_panel_info", kept),
+        _ASKED_ELSE,
     ),
-    "inventory": Expectation(
+    "inventory": _as_long_as_it_lasts(
         '`onapp_up` 0, `onapp_collector_success{collector="inventory"}` 0; servers '
         "neither come nor go nor change, all of them are read on",
-        (
-            _up("0"),
-            _collector("inventory", one_of("0")),
-            Rule("onapp_vm_info", kept),
-            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
-        ),
-        "the same",
-        (
-            _up("0"),
-            _collector("inventory", one_of("0")),
-            Rule("onapp_vm_info", kept),
-            Rule("onapp_inventory_last_success_timestamp_seconds", kept),
-        ),
+        _up("0"),
+        _collector("inventory", one_of("0")),
+        Rule("onapp_vm_info", kept),
+        Rule("onapp_inventory_last_success_timestamp_seconds", kept),
     ),
     "one server": Expectation(
         "its `onapp_vm_poll_success` 0 and its last good values, its state at least "
@@ -334,10 +339,7 @@ _FAILED: Mapping[str, Expectation] = {
             IN_STEP,
             Rule(_STATE, judged_as_before),
             Rule("onapp_transactions_total", kept),
-            Rule(_BACKUPS, absent),
-            Rule("onapp_target_(schedules|expected_interval_)", absent),
-            Rule("onapp_(backup_server|transactions|schedule)_", absent),
-            Rule("onapp_vm_backup_required", absent),
+            *_TOO_OLD,
             Rule("onapp_", kept),
         ),
     ),
@@ -415,11 +417,8 @@ _WAITING = {
 
 _REFUSED = {
     **_FAILED,
-    "version": Expectation(
-        "`onapp_panel_info` stays; nothing else",
-        (Rule("onapp_panel_info", kept),),
-        "the same",
-        (Rule("onapp_panel_info", kept),),
+    "version": _as_long_as_it_lasts(
+        "`onapp_panel_info` stays; nothing else", Rule("onapp_panel_info", kept)
     ),
     # Each server is asked by itself then, at once.
     "schedules": _also(_FAILED["schedules"], _TIMES),
@@ -457,10 +456,7 @@ _LEFT_ALONE = Expectation(
         Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
         IN_STEP,
         Rule("onapp_transactions_total", old_or_new),
-        Rule(_BACKUPS, absent),
-        Rule("onapp_target_(schedules|expected_interval_)", absent),
-        Rule("onapp_(backup_server|transactions|schedule)_", absent),
-        Rule("onapp_vm_backup_required", absent),
+        *_TOO_OLD,
         Rule("onapp_", old_or_new),
     ),
 )
@@ -479,24 +475,17 @@ _CUT_SHORT = {
             Rule("onapp_inventory_last_success_timestamp_seconds", kept),
         ),
     ),
-    "schedules": Expectation(
-        'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
-        (_collector("schedules", one_of("0")),),
-    ),
-    "disks": Expectation(
-        'what is listed is taken; `onapp_collector_success{collector="schedules"}` 0',
-        (_collector("schedules", one_of("0")),),
-    ),
-    "backup_servers": Expectation(
-        'what is listed is taken; `onapp_collector_success{collector="backup_servers"}`'
-        " 0",
-        (_collector("backup_servers", one_of("0")),),
-    ),
-    "recovery_points": Expectation(
-        "what is listed is taken; "
-        '`onapp_collector_success{collector="recovery_points"}` 0',
-        (_collector("recovery_points", one_of("0")),),
-    ),
+    **{
+        scope: Expectation(
+            f'what is listed is taken; `onapp_collector_success{{collector="{name}"}}`'
+            " 0",
+            (_collector(name, one_of("0")),),
+        )
+        for scope, name in (
+            *(("schedules", "schedules"), ("disks", "schedules")),
+            *((name, name) for name in ("backup_servers", "recovery_points")),
+        )
+    },
     PANEL: Expectation(
         ALL,
         (
