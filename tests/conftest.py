@@ -1,8 +1,17 @@
-"""Plugins and options of all tests."""
+"""Plugins, options and fixtures of all tests."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
+from faulty_panel import Panel
+from harness import MonitoredCloud, Start, monitored
+
+from exporter.demo.cloud.simulation import SimulatedCloud
 
 pytest_plugins = ["prometheus_versions", "strict_ci"]
 
@@ -14,3 +23,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write golden files and generated pages anew instead of comparing",
     )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Watch a panel or a world; it is asked for JSON unless ``format`` says else."""
+
+    @asynccontextmanager
+    async def start(
+        panel: Panel | SimulatedCloud, **keys: Any
+    ) -> AsyncIterator[MonitoredCloud]:
+        panel = Panel(panel) if isinstance(panel, SimulatedCloud) else panel
+        async with monitored(panel, tmp_path, **keys) as cloud:
+            yield cloud
+
+    return start

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faults
 import pytest
+from builders import in_both_formats
 from faulty_panel import Panel
-from harness import NOW, MonitoredCloud, monitored, series
+from harness import NOW, Start, monitored, series
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 
 DAY = 86_400.0
 
-Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
 
-
-@pytest.fixture(params=["json", "xml"])
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """Watch a world with the collector switched on, in JSON and in XML."""
-
-    @asynccontextmanager
-    async def start(
-        world: SimulatedCloud, **keys: Any
-    ) -> AsyncIterator[MonitoredCloud]:
-        keys = {"collectors": {"recovery_points": True}, **keys}
-        async with monitored(
-            Panel(world), tmp_path, format=request.param, **keys
-        ) as cloud:
-            yield cloud
-
-    return start
+@pytest.fixture
+def start(start: Start) -> Start:
+    """Watch with the collector switched on."""
+    return partial(start, collectors={"recovery_points": True})
 
 
 def a_world() -> SimulatedCloud:
@@ -48,9 +35,10 @@ def a_world() -> SimulatedCloud:
     return world
 
 
-async def test_a_recovery_point_has_every_family(start: Start) -> None:
+@in_both_formats
+async def test_a_recovery_point_has_every_family(start: Start, form: str) -> None:
     """Its size, as the panel says it in bytes, whether it is built, and when."""
-    async with start(a_world()) as cloud:
+    async with start(a_world(), format=form) as cloud:
         text = await cloud.metrics()
 
     def reported(family: str) -> dict[str, float]:

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import faults
 import pytest
 from aiohttp import web
-from builders import ALL_PERMISSIONS, answer_with, list_body
+from builders import ALL_PERMISSIONS, answer_with, in_both_formats, list_body
 from faulty_panel import Panel
-from harness import NOW, MonitoredCloud, monitored, series
+from harness import NOW, Start, monitored, series
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
 
 DAY = 86_400.0
-
-Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
-
-
-@pytest.fixture(params=["json", "xml"])
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """Watch a world, in JSON and in XML."""
-
-    @asynccontextmanager
-    async def start(
-        panel: Panel | SimulatedCloud, **keys: Any
-    ) -> AsyncIterator[MonitoredCloud]:
-        panel = Panel(panel) if isinstance(panel, SimulatedCloud) else panel
-        async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
-            yield cloud
-
-    return start
 
 
 def a_world(**server: Any) -> SimulatedCloud:
@@ -55,13 +37,14 @@ def intervals(text: str, source: str) -> dict[str, float]:
     }
 
 
-async def test_a_schedule_has_every_family(start: Start) -> None:
+@in_both_formats
+async def test_a_schedule_has_every_family(start: Start, form: str) -> None:
     """Status, failures, interval, next start and what describes it are told."""
     world = a_world()
     schedule = world.add_schedule("Disk", 101, "weeks", 2, NOW + 1000)
     schedule.failure_count = 3
 
-    async with start(world) as cloud:
+    async with start(world, format=form) as cloud:
         text = await cloud.metrics()
 
     assert series(text, "onapp_schedule_status", schedule_id=501) == {

@@ -8,7 +8,7 @@ simulated world alike. So a test covers hours in milliseconds, on any machine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -198,6 +198,10 @@ class MonitoredCloud:
             return None
         (value,) = found.values()
         return value
+
+
+Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
+"""Starts an exporter over a panel, with keys of its section of the configuration."""
 
 
 async def _run_ready_tasks() -> None:
