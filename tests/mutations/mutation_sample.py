@@ -142,7 +142,9 @@ def run_tests(
             os.killpg(process.pid, signal.SIGKILL)
             return Outcome("time limit", time.monotonic() - start, "")
     caught_by = None
-    if process.returncode != 0:
+    if process.returncode < 0:  # A test may send a signal that is not handled then.
+        caught_by = signal.Signals(-process.returncode).name
+    elif process.returncode > 0:
         found = _FIRST_FAILED.search(output)
         caught_by = f"pytest {process.returncode}" if found is None else found[1]
     return Outcome(caught_by, time.monotonic() - start, output)
