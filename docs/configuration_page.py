@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
+from configuration_schema import described
 
 from exporter.config import load as config
-from exporter.config import schema
-from exporter.config.schema import effective_config
+from exporter.config.decode import sections
+from exporter.config.schema import Config, effective_config
 
 _PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = r"\| key \| default \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)+"
 _HEADINGS = {"": "## The keys of the file", "include": "### `include`, `exclude`"}
+_SECTIONS = {name: section.cls for name, section in sections(Config).items()}
 _EXAMPLE = {
     "url": "https://cp.example.com",
     "basic_auth": {"username": "ops@example.com", "password": "x"},
@@ -29,7 +27,7 @@ _EXAMPLE = {
 def text() -> str:
     """Return the page as it is, with its tables written anew."""
     page = _PAGE.read_text("utf-8")
-    for section, keys in schema.SECTIONS.items():
+    for section, keys in _SECTIONS.items():
         if section == "exclude":
             continue  # the same as include
         heading = _HEADINGS.get(section, f"### `{section}`")
@@ -44,44 +42,20 @@ def text() -> str:
 def _table(section: str, keys: type[msgspec.Struct]) -> str:
     rows = [
         f"| `{name}` | {_default(section, name, default)} | {meaning} |\n"
-        for name, default, meaning in _described(keys)
+        for name, default, meaning in described(keys)
     ]
     return f"| key | default | meaning |\n|---|---|---|\n{''.join(rows)}"
-
-
-def _described(
-    keys: type[msgspec.Struct],
-) -> Iterator[tuple[str, str | None, str]]:
-    """Yield each key, the default that its description names, and the rest of it."""
-    (body,) = ast.parse(inspect.getsource(keys)).body
-    assert isinstance(body, ast.ClassDef)  # noqa: S101  # it is one
-    for field, below in pairwise([*body.body, None]):
-        if not isinstance(field, ast.AnnAssign):
-            continue
-        match below:
-            case ast.Expr(value=ast.Constant(value=str(description))):
-                yield ast.unparse(field.target), *_split(description)
-            case _:
-                raise ValueError(f"{ast.unparse(field)}: has no description")
-
-
-def _split(description: str) -> tuple[str | None, str]:
-    line = re.sub(r"\s+", " ", description.strip()).replace("``", "`")
-    found = re.fullmatch(r"(.*?) \(default: ([^()]*)\)", line)
-    return (found[2], found[1]) if found else (None, line)
 
 
 def _default(section: str, key: str, named: str | None) -> str:
     """Return what is in force when nothing is set, unless the description says it."""
     if named is not None:
         return named
-    file = schema.decode({"panels": [_EXAMPLE]}, "example")
-    shown: dict[str, Any] = yaml.safe_load(
-        effective_config(config.build(file, "example"))
-    )
+    loaded = config.build({"panels": [{**_EXAMPLE}]}, "example")
+    shown: dict[str, Any] = yaml.safe_load(effective_config(loaded))
     panel = shown["panels"][0]
     locations = {"": shown, "detail": shown["detail"], "panels": panel}
-    if key in schema.SECTIONS:
+    if key in _SECTIONS:
         return "`{}`"
-    value = (locations.get(section) or panel.get(section, {})).get(key)
+    value = (locations.get(section) or panel.get(section) or {}).get(key)
     return "none" if value is None else f"`{yaml.safe_dump(value).splitlines()[0]}`"

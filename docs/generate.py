@@ -7,6 +7,7 @@ from pathlib import Path
 import alerts_page
 import cli_page
 import configuration_page
+import configuration_schema
 import metrics_page
 import reliability_page
 import sizing_page
@@ -14,6 +15,7 @@ import sizing_page
 PAGES = {
     "alerts.md": alerts_page.text,
     "cli.md": cli_page.text,
+    "config.schema.json": configuration_schema.text,
     "configuration.md": configuration_page.text,
     "metrics.md": metrics_page.text,
     "reliability.md": reliability_page.text,

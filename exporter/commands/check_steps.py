@@ -526,7 +526,7 @@ def _estimated_cost(check: PanelCheck) -> Cost:
     by_server = (BACKUPS, *sorted(per_server))
     requests = discovery | dict.fromkeys(by_server, len(poller.store.servers))
     intervals: dict[str, float] = {
-        **dict.fromkeys(discovery, panel.discovery_interval),
+        **dict.fromkeys(discovery, panel.discovery.interval),
         **dict.fromkeys(by_server, panel.poll.interval),
         # Later reads stop at entries that are known: on the first page, mostly.
         TRANSACTIONS: transactions_interval_seconds(panel) * log_pages,

@@ -6,7 +6,6 @@ import asyncio
 import sys
 
 from ..app import Exporter
-from ..config import schema
 from ..config.flags import PROGRAM, Flags
 from ..config.load import build
 from ..config.schema import Config
@@ -62,7 +61,7 @@ def _config(url: str, username: str, password: str) -> Config:
         "discovery": {"interval": "30s"},
         "poll": {"interval": "15s"},
     }
-    return build(schema.decode({"panels": [panel]}, "demo"), "demo")
+    return build({"panels": [panel]}, "demo")
 
 
 def _shown_address(addresses: list[str]) -> str:

@@ -8,17 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import structlog
-
 from ..clock import Clock
 from ..errors import ConfigError
-
-log = structlog.get_logger()
 
 T = TypeVar("T")
 Fingerprint = tuple[int, int, int, int, int] | None
 
-_CHECK_INTERVAL_SECONDS = 1.0
 _SETTLED_SECONDS = 2.0
 
 
@@ -38,9 +33,8 @@ class FileSet:
     def add(self, path: Path) -> Path:
         """Remember a file's fingerprint; call it before the file is read."""
         fingerprint = self.fingerprints[path] = _fingerprint(path)
-        if fingerprint is not None:
-            changed_at = max(fingerprint[3:]) / 1e9
-            self.settled &= abs(self.read_at - changed_at) > _SETTLED_SECONDS
+        for changed_at in () if fingerprint is None else fingerprint[3:]:
+            self.settled &= abs(self.read_at - changed_at / 1e9) > _SETTLED_SECONDS
         return path
 
     def changed(self) -> bool:
@@ -69,42 +63,43 @@ class FileWatcher(Generic[T]):
 
     def __init__(
         self,
-        subject: str,
         make: Callable[[FileSet, T | None], T],
+        report: Callable[[str | None], None],
         clock: Clock,
+        check_interval_seconds: float = 1.0,
     ) -> None:
-        """Load the value; raise ConfigError if that fails.
+        """Load the value; what ``make`` raises is raised.
 
         ``make`` is given the old value, and adds each file before it reads it.
-        ``subject`` names the value in the log.
+        ``report`` is given each new reason why the value stays as it was; None: it was
+        read again.
         """
-        self._subject, self._make, self._clock = subject, make, clock
+        self._make, self._report, self._clock = make, report, clock
+        self._check_interval_seconds = check_interval_seconds
         self._files = FileSet(clock.time())
         self._value = make(self._files, None)
         self._checked_at = clock.monotonic()
         self._last_error: str | None = None
 
     def current(self) -> T:
-        """Return the value; check for changes at most once a second."""
+        """Return the value; check for changes, but not more often than told."""
         now = self._clock.monotonic()
-        if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
+        if now - self._checked_at >= self._check_interval_seconds:
             self._checked_at = now
             if self._files.changed():
                 self._reload()
         return self._value
 
     def _reload(self) -> None:
-        old_fingerprints, self._files = (
-            self._files.fingerprints,
-            FileSet(self._clock.time()),
-        )
+        old_files, self._files = self._files, FileSet(self._clock.time())
+        old_error, self._last_error = self._last_error, None
         try:
             self._value = self._make(self._files, self._value)
-        except ConfigError as error:
-            if str(error) != self._last_error:
-                log.error("not read again", what=self._subject, error=str(error))  # noqa: TRY400  # a traceback says no more
+        except OSError as error:
+            self._last_error = error.strerror or str(error)
+        except (ConfigError, ValueError) as error:
             self._last_error = str(error)
+        if self._last_error is not None and self._last_error == old_error:
             return
-        if self._last_error is not None or self._files.fingerprints != old_fingerprints:
-            log.info("read again", what=self._subject)
-        self._last_error = None
+        if self._files.fingerprints != old_files.fingerprints or old_error:
+            self._report(self._last_error)

@@ -1,128 +1,226 @@
-"""The keys of the configuration file, and the frozen values that are made of them.
+"""The configuration: each key with its type, its default, its description and checks.
 
-The descriptions of the keys are the tables of ``docs/configuration.md``.
+``/config``, ``docs/configuration.md`` and ``docs/config.schema.json`` are made of it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import ipaddress
 import re
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 import yaml
 import yarl
+from msgspec import Meta, field
 
-from ..errors import ConfigError
 from ..model.selection import ConfiguredServer, Filter, Selection
-from .messages import ErrorMessages
-from .secrets import HIDDEN, Account, FileSecret
+from .decode import Converter, Location, Section
+from .secrets import (
+    CONTROL_CHARACTERS,
+    HIDDEN,
+    Credentials,
+    FileSecret,
+    LiteralSecret,
+    Secret,
+)
 from .units import Duration, Size
 
 BodyFormat = Literal["json", "xml"]
+HIDDEN_PATHS = "basic_auth|password|url"
+"""Matches the paths under which values may be secrets."""
+VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+"""For all TLS contexts; the defaults differ between versions of Python.
+
+An intermediate authority can be trusted alone, and one without key usage too.
+"""
+_DEFAULT_MAX_AGE = Duration(3600)
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
+)
+_SERVER_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SERVER_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+Item = TypeVar("Item")
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonEmptyList = Annotated[tuple[Item, ...], Meta(min_length=1)]
 
 
-class PollKeys(msgspec.Struct, forbid_unknown_fields=True):
+class Poll(Section, frozen=True):
     """``poll``: intervals and limits of the requests to a panel."""
 
-    interval: Duration | None = None
+    interval: Duration = Duration(900)
     """how often each server's backups are read; at least ``1s``. Requests are spread
     over the interval"""
-    timeout: Duration | None = None
+    timeout: Duration = Duration(30)
     """how long one request may take; at least ``1s``"""
-    concurrency: int | None = None
+    concurrency: PositiveInt = 8
     """requests in flight to one panel at once"""
-    max_age: Duration | None = None
+    max_age: Duration = Duration(0)
     """older data is no longer exported; at least twice ``interval`` (default: ``1h``,
     or twice ``interval`` if that is more)"""
-    max_body: Size | None = None
+    max_body: Size = Size(16 * 1024**2)
     """a longer answer is refused"""
 
+    def __post_init__(self) -> None:
+        """Fill in the default that depends on another key."""
+        if not self.max_age:
+            max_age = max(_DEFAULT_MAX_AGE, Duration(2 * self.interval))
+            msgspec.structs.force_setattr(self, "max_age", max_age)
 
-class DetailKeys(msgspec.Struct, forbid_unknown_fields=True):
+
+class Detail(Section, frozen=True):
     """``detail``: which series of single backups are exposed."""
 
-    backups: bool | None = None
+    backups: bool = True
     """whether there are series for single backups (``onapp_backup_*``). No alert needs
     them"""
-    newest_per_target: int | None = None
+    newest_per_target: Annotated[int, Meta(ge=0)] = 0
     """how many single backups are exposed of each target: ``0`` for all, else the
     newest so many, and all that are not built"""
 
 
-class BasicAuthKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``basic_auth``: the account's credentials."""
+class Account(msgspec.Struct, frozen=True):
+    """``basic_auth``: the account that requests to a panel are made with."""
 
-    username: str | None = None
+    username: str = ""
     """the login, or for an API key the account's e-mail address; without a colon
     (default: needed)"""
-    password_file: str | None = None
+    password_file: FileSecret | None = None
     """the file that holds the API key or the password. See
     [secrets](#secrets-and-their-rotation) (default: this or ``password`` is needed)"""
-    password: str | None = None
+    password: LiteralSecret | None = None
     """the key or password itself, instead of a file (default: this or
     ``password_file`` is needed)"""
 
+    def check(self, location: Location) -> None:
+        """Raise ConfigError without a name and one secret."""
+        username = location / "username"
+        password, password_file = location / "password", location / "password_file"
+        if not self.username:
+            raise username.error("is missing: the account's e-mail address or login")
+        if ":" in self.username or CONTROL_CHARACTERS.search(self.username):
+            raise username.error(
+                "must hold no colon, no line end and no other control character"
+            )
+        if self.password and self.password_file:
+            raise password.error(f"is given beside {password_file}: keep one")
+        if not self.password and not self.password_file:
+            raise password_file.error(
+                "is missing: the file that holds the API key; or give the key as "
+                f"{password}"
+            )
 
-class TlsKeys(msgspec.Struct, forbid_unknown_fields=True):
+    @property
+    def secret(self) -> Secret:
+        """The one of both that is given."""
+        secret = self.password_file or self.password
+        assert secret is not None  # noqa: S101  # checked
+        return secret
+
+    def credentials(self) -> Credentials:
+        """Return the credentials with the current secret."""
+        return Credentials(self.username, self.secret.reveal())
+
+
+class PemFile:
+    """A file as it was read, so that a renewed certificate is another value."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; raise OSError or ValueError if that fails."""
+        self.path, self._digest = path, hashlib.sha256(path.read_bytes()).digest()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the path and the content."""
+        return isinstance(other, PemFile) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        """Return the same for equal files."""
+        return hash(self._digest)
+
+    def __str__(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+
+class Tls(Section, frozen=True):
     """``tls_config``: the authorities to trust, and the client's certificate."""
 
-    ca_file: str | None = None
+    ca_file: PemFile | None = None
     """PEM file of the authorities to trust, and no others (default: the system's
     authorities)"""
-    cert_file: str | None = None
+    cert_file: PemFile | None = None
     """PEM file of the certificate to show; goes with ``key_file``"""
-    key_file: str | None = None
+    key_file: PemFile | None = None
     """PEM file of its key, without a passphrase"""
     server_name: str | None = None
     """the name that the panel's certificate must be for (default: the host of
     ``url``)"""
-    insecure_skip_verify: bool | None = None
+    insecure_skip_verify: bool = False
     """``true`` trusts anybody who answers, and gives them the credentials. Better name
     the panel's own certificate as ``ca_file``"""
 
+    def check(self, location: Location) -> None:
+        """Raise ConfigError if a file is unusable."""
+        if bool(self.cert_file) != bool(self.key_file):
+            raise location.error("cert_file and key_file go together")
+        if self.server_name is not None and not _is_host(self.server_name):
+            raise (location / "server_name").error(
+                f"must be the name of a host, not {self.server_name!r}"
+            )
+        try:
+            if self.ca_file or self.cert_file:
+                self.ssl_context()
+        except ssl.SSLError as error:
+            reason = (error.reason or "not PEM").replace("_", " ").lower()
+            raise location.error(
+                f"is not usable ({reason}): ca_file, cert_file and key_file must be "
+                "PEM files, and the key must be the certificate's and have no "
+                "passphrase"
+            ) from None
 
-class FilterKeys(msgspec.Struct, forbid_unknown_fields=True):
-    """``include``, ``exclude``: patterns on a server's attributes."""
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a new context for requests; raise OSError if a file is wrong."""
+        context = ssl.create_default_context(
+            cafile=self.ca_file.path if self.ca_file else None
+        )
+        context.verify_flags = VERIFY_FLAGS
+        if self.cert_file and self.key_file:
+            # Without a passphrase given, OpenSSL would ask the terminal for it.
+            context.load_cert_chain(self.cert_file.path, self.key_file.path, "")
+        if self.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
-    label: re.Pattern[str] | None = None
-    """regular expression on the server's label (default: any)"""
-    hostname: re.Pattern[str] | None = None
-    """regular expression on its host name (default: any)"""
-    identifier: re.Pattern[str] | None = None
-    """regular expression on its identifier (default: any)"""
-    user_id: list[int] | None = None
-    """list of owners' numbers: ``[7, 12]`` (default: any)"""
 
-
-class DiscoveryKeys(msgspec.Struct, forbid_unknown_fields=True):
+class Discovery(Section, frozen=True):
     """``discovery``: which servers are monitored, and how often they are listed."""
 
-    interval: Duration | None = None
+    interval: Duration = Duration(600)
     """how often the panel is asked which servers there are; at least ``1s``"""
-    include: FilterKeys | None = None
+    include: Filter = Filter()
     """only servers on which **all** of these match"""
-    exclude: FilterKeys | None = None
+    exclude: Filter = Filter()
     """no servers on which **any** of these matches"""
 
 
-class RequiredKeys(msgspec.Struct, forbid_unknown_fields=True):
+class BackupRequired(Section, frozen=True):
     """``backup_required``: which servers must have backups."""
 
-    include: FilterKeys | None = None
+    include: Filter = Filter()
     """a server must have backups if **all** of these match. Without it: if it has a
     schedule, autobackups on a disk, or an expected interval"""
-    exclude: FilterKeys | None = None
+    exclude: Filter = Filter()
     """a server need not have backups if **any** of these matches; goes first"""
 
 
-class ServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+class ServerKeys(Section, frozen=True, omit_defaults=True):
     """One of ``virtual_machines`` with settings of its own."""
 
     id: int | str
@@ -131,110 +229,184 @@ class ServerKeys(msgspec.Struct, forbid_unknown_fields=True):
     """how often a backup of this server is expected: ``7d``"""
 
 
-class CollectorKeys(msgspec.Struct, forbid_unknown_fields=True):
+class CollectorSwitches(Section, frozen=True):
     """``collectors``: what is read from a panel besides servers and backups."""
 
-    schedules: bool | None = None
+    schedules: bool = True
     """schedules and disks: what should have been backed up"""
-    transactions: bool | None = None
+    transactions: bool = True
     """the log of backup tasks: what went wrong, and changes at once"""
-    backup_servers: bool | None = None
+    backup_servers: bool = True
     """backup servers, and what the backups take there"""
-    recovery_points: bool | None = None
+    recovery_points: bool = False
     """what backup plugins keep; one more request per server"""
 
 
-class PanelKeys(msgspec.Struct, forbid_unknown_fields=True):
+class Panel(Section, frozen=True, kw_only=True):
     """One of ``panels``."""
 
     url: yarl.URL
     """the panel's address, ``http`` or ``https``, with a path if it needs one:
     ``https://cp.example.com``. Not with ``user:password@``, and without ``?`` and ``#``
     (default: needed)"""
-    name: str | None = None
+    name: Annotated[str, Meta(min_length=1)] = ""
     """the value of the label ``panel``; each panel has its own (default: the host of
     ``url``)"""
-    format: BodyFormat | None = None
+    body_format: BodyFormat = field(default="json", name="format")
     """``json`` or ``xml``: what the panel is asked for"""
-    basic_auth: BasicAuthKeys | None = None
+    account: Account = field(default=Account(), name="basic_auth")
     """who asks (default: needed)"""
-    tls_config: TlsKeys | None = None
+    tls: Tls = field(default=Tls(), name="tls_config")
     """whom to trust, and which certificate to show"""
     proxy_url: yarl.URL | None = None
     """the HTTP proxy to go through: ``http://proxy.example.com:3128``, with
     ``user:password@`` if it wants one. The variables ``http_proxy`` and ``https_proxy``
     are not read"""
-    virtual_machines: list[int | str | ServerKeys] | None = None
+    virtual_machines: NonEmptyList[int | str | ServerKeys] | None = None
     """the servers to watch: these and no others (default: all are discovered)"""
-    discovery: DiscoveryKeys | None = None
+    discovery: Discovery = Discovery()
     """which servers are found"""
-    backup_required: RequiredKeys | None = None
+    backup_required: BackupRequired = BackupRequired()
     """which servers must have backups"""
     expected_interval: Duration | None = None
     """how often a backup is expected where nothing else tells: ``1d``. See
     [expectations](#expectations)"""
-    collectors: CollectorKeys | None = None
+    collectors: CollectorSwitches = CollectorSwitches()
     """what else is read of the panel"""
-    poll: PollKeys | None = None
+    poll: Poll = Poll()
     """what is different from ``poll`` at the top"""
 
+    def __post_init__(self) -> None:
+        """Fill in the default that depends on another key."""
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", self.url.host or "")
 
-class FileKeys(msgspec.Struct, forbid_unknown_fields=True):
+    def __repr__(self) -> str:
+        """Leave out the proxy's password."""
+        return f"Panel(name={self.name!r})"
+
+    @property
+    def selection(self) -> Selection:
+        """The servers that are monitored, and what is expected of them."""
+        return Selection(
+            configured=tuple(map(_configured_server, self.virtual_machines or ())),
+            include=self.discovery.include,
+            exclude=self.discovery.exclude,
+            required=self.backup_required.include,
+            not_required=self.backup_required.exclude,
+            fallback_interval_seconds=self.expected_interval,
+        )
+
+    def check(self, location: Location) -> None:
+        """Raise ConfigError for a wrong name, address or server, or if keys clash."""
+        if self.url.user is not None or self.url.password is not None:
+            account = location / "basic_auth"
+            raise (location / "url").error(
+                f"must not hold credentials: they go into {account / 'username'} and "
+                f"{account / 'password_file'}"
+            )
+        self.account.check(location / "basic_auth")
+        if not self.name.strip() or not self.name.isprintable():
+            raise (location / "name").error(
+                f"must be printable and not empty, not {self.name!r}"
+            )
+        if self.proxy_url is not None and not _has_sendable_account(self.proxy_url):
+            raise (location / "proxy_url").error(
+                "must have an account in Latin letters (ISO 8859-1), without a colon "
+                "in the name and without control characters"
+            )
+        self._check_servers(location / "virtual_machines")
+        two_intervals = Duration(2 * self.poll.interval)
+        if self.poll.max_age < two_intervals:
+            poll = location / "poll"
+            raise (poll / "max_age").error(
+                f"must be at least twice {poll / 'interval'}, which makes "
+                f"{two_intervals}, not {self.poll.max_age}"
+            )
+
+    def _check_servers(self, location: Location) -> None:
+        selection = self.selection
+        if selection.configured and (selection.include or selection.exclude):
+            raise location.error(
+                "cannot be combined with discovery.include or discovery.exclude: list "
+                "the servers, or let them be discovered"
+            )
+        for number, server in enumerate(selection.configured):
+            if not (
+                server.id > 0
+                if isinstance(server.id, int)
+                else _SERVER_IDENTIFIER.fullmatch(server.id)
+            ):
+                raise location[number].error(
+                    f"must be a server's number or its identifier, not {server.id!r}"
+                )
+
+
+class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
-    panels: list[PanelKeys]
-    """the control panels to watch, one section each (default: needed)"""
-    poll: PollKeys | None = None
+    poll: Poll = Poll()
     """how panels are asked; a panel may differ"""
-    detail: DetailKeys | None = None
+    detail: Detail = Detail()
     """how much is exposed of single backups"""
+    panels: NonEmptyList[Panel]
+    """the control panels to watch, one section each (default: needed)"""
+
+    def check(self, location: Location) -> None:
+        """Raise ConfigError if two panels have one name."""
+        panels, first_index = location / "panels", dict[str, int]()
+        for number, panel in enumerate(self.panels):
+            first = first_index.setdefault(panel.name, number)
+            if first != number:
+                raise (panels[number] / "name").error(
+                    f"{panel.name!r} is the name of {panels[first]} too: give each "
+                    "panel a name of its own"
+                )
 
 
-SECTIONS: Mapping[str, type[msgspec.Struct]] = {
-    "": FileKeys,
-    "poll": PollKeys,
-    "detail": DetailKeys,
-    "panels": PanelKeys,
-    "basic_auth": BasicAuthKeys,
-    "tls_config": TlsKeys,
-    "virtual_machines": ServerKeys,
-    "discovery": DiscoveryKeys,
-    "backup_required": RequiredKeys,
-    "collectors": CollectorKeys,
-    "include": FilterKeys,
-    "exclude": FilterKeys,
-}
-"""The keys of each section; ``""`` is the file itself."""
-
-_MESSAGES = ErrorMessages(
-    sections=SECTIONS,
-    secret_paths=re.compile(r"basic_auth|password|url"),
-    example_key="panels",
-    choices=get_args(BodyFormat),
-)
-_HOST = re.compile(
-    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
-)
+def _configured_server(keys: int | str | ServerKeys) -> ConfiguredServer:
+    if isinstance(keys, ServerKeys):
+        server = _configured_server(keys.id)
+        return ConfiguredServer(server.id, keys.expected_interval)
+    is_number = isinstance(keys, str) and _SERVER_NUMBER.fullmatch(keys)
+    return ConfiguredServer(int(keys) if is_number else keys)
 
 
-def decode(content: Any, source: str) -> FileKeys:
-    """Check the content of a configuration; raise ConfigError when it is wrong."""
-    if content is None:
-        raise ConfigError(f"{source}: is empty; list at least one panel under panels")
+def _has_sendable_account(url: yarl.URL) -> bool:
+    """Return whether aiohttp can send the account in a proxy's address."""
+    name, password = url.user or "", url.password or ""
     try:
-        return msgspec.convert(content, FileKeys, dec_hook=_convert)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_MESSAGES.describe(error, content)}") from None
+        (name + password).encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return ":" not in name and not CONTROL_CHARACTERS.search(name + password)
 
 
-def _convert(target: type, value: Any) -> Any:
-    """Convert to a type that YAML lacks; raise ValueError that says what is right."""
-    return _CONVERTERS[getattr(target, "__origin__", target)](value)
+def _is_host(text: str) -> bool:
+    """Return whether a text is the name or the address of a host."""
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
 
 
-def _pattern(value: Any) -> re.Pattern[str]:
+def _duration(value: Any, _: Location) -> Duration:
+    duration = Duration.parse(value)
+    if duration < 1:
+        raise ValueError("must be at least 1s")
+    return duration
+
+
+def _size(value: Any, _: Location) -> Size:
+    size = Size.parse(value)
+    if size < 1:
+        raise ValueError("must be at least 1")
+    return size
+
+
+def _pattern(value: Any, _: Location) -> re.Pattern[str]:
     if not isinstance(value, str):
-        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # msgspec's way
+        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # as of every value
     try:
         with warnings.catch_warnings():
             # Python warns about patterns whose meaning will change.
@@ -244,10 +416,10 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise ValueError(f"must be a regular expression: {error}") from None
 
 
-def _url(value: Any) -> yarl.URL:
+def _url(value: Any, _: Location) -> yarl.URL:
     try:
         url = yarl.URL(value)
-        usable = url.scheme in ("http", "https") and is_host(url.raw_host or "")
+        usable = url.scheme in ("http", "https") and _is_host(url.raw_host or "")
         usable = usable and bool(url.port)
     except (ValueError, TypeError):
         usable = False
@@ -258,120 +430,62 @@ def _url(value: Any) -> yarl.URL:
     return url
 
 
-def is_host(text: str) -> bool:
-    """Return whether a text is the name or the address of a host."""
-    try:
-        return bool(ipaddress.ip_address(text))
-    except ValueError:
-        return _HOST.fullmatch(text) is not None
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text in quotes")  # noqa: TRY004  # as of every value
+    return value
 
 
-_CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
-    Duration: Duration.parse,
-    Size: Size.parse,
+def _password(value: Any, location: Location) -> LiteralSecret:
+    if not _text(value):
+        raise location.error("must not be empty")
+    if CONTROL_CHARACTERS.search(value):
+        raise location.error("must hold no line end and no other control character")
+    return LiteralSecret(value)
+
+
+def _file(make: Callable[[Path], Item]) -> Converter:
+    """Return a converter that reads the file at a path."""
+
+    def read(value: Any, location: Location) -> Item | None:
+        if not _text(value):
+            return None
+        path = location.folder / value
+        try:
+            return make(path)
+        except (OSError, ValueError) as error:
+            raise location.unreadable(path, error) from None
+
+    return read
+
+
+CONVERTERS: Mapping[Any, Converter] = {
+    Duration: _duration,
+    Size: _size,
     re.Pattern: _pattern,
     yarl.URL: _url,
+    LiteralSecret: _password,
+    FileSecret: _file(FileSecret),
+    PemFile: _file(PemFile),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Intervals and limits of the requests to a panel."""
-
-    interval: Duration
-    timeout: Duration
-    concurrency: int
-    max_age: Duration
-    max_body: Size
-
-
-VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
-"""For all TLS contexts; the defaults differ between versions of Python.
-
-An intermediate authority can be trusted alone, and one without key usage too.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The TLS settings of requests to a panel."""
-
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str | None = None
-    insecure_skip_verify: bool = False
-    digest: bytes = field(default=b"", repr=False)
-    """Of the files' content, so that a renewed certificate changes the value."""
-
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return a new context for requests; raise OSError if a file is wrong."""
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.verify_flags = VERIFY_FLAGS
-        if self.cert_file is not None:
-            # Without a passphrase given, OpenSSL would ask the terminal for it.
-            context.load_cert_chain(self.cert_file, self.key_file, password="")
-        if self.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorSwitches:
-    """Which collectors run besides the inventory and the backups."""
-
-    schedules: bool = True
-    transactions: bool = True
-    backup_servers: bool = True
-    recovery_points: bool = False
-    """One more request per server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A control panel, with its servers that are monitored."""
-
-    name: str
-    url: yarl.URL
-    account: Account
-    body_format: BodyFormat
-    tls: Tls
-    proxy_url: yarl.URL | None = field(repr=False)
-    """It may hold a password."""
-    selection: Selection
-    discovery_interval: Duration
-    collectors: CollectorSwitches
-    poll: Poll
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """Which series of single backups are exposed."""
-
-    backups: bool = True
-    newest_per_target: int = 0
-    """The newest by ``created_at``, besides every unbuilt one; 0: all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The configuration, checked, with all defaults."""
-
-    panels: tuple[Panel, ...]
-    detail: Detail
 
 
 def effective_config(config: Config) -> str:
     """Return the configuration as YAML that would load the same; secrets are hidden."""
-    content = {
-        "detail": {
-            "backups": config.detail.backups,
-            "newest_per_target": config.detail.newest_per_target,
-        },
-        "panels": [_panel(panel) for panel in config.panels],
-    }
+    content = msgspec.to_builtins(config, enc_hook=_shown)
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case LiteralSecret():
+            return HIDDEN
+        case re.Pattern():
+            return str(value.pattern)
+        case yarl.URL() if value.raw_authority.rpartition("@")[0]:
+            # A user's name without a password is often a token.
+            return str(value.with_user(None)).replace("//", f"//{HIDDEN}@", 1)
+    return str(value)
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -387,90 +501,3 @@ class _Dumper(yaml.SafeDumper):
         **yaml.SafeDumper.yaml_representers,
         str: _represent_text,
     }
-
-
-def _panel(panel: Panel) -> dict[str, Any]:
-    selection = panel.selection
-    content = {
-        "name": panel.name,
-        "url": str(panel.url),
-        "format": panel.body_format,
-        "basic_auth": _basic_auth(panel),
-        "tls_config": _tls(panel.tls),
-        "proxy_url": _proxy_url(panel),
-        "virtual_machines": [_server(server) for server in selection.configured],
-        "discovery": {
-            "interval": str(panel.discovery_interval),
-            "include": _filter(selection.include),
-            "exclude": _filter(selection.exclude),
-        },
-        "backup_required": {
-            "include": _filter(selection.required),
-            "exclude": _filter(selection.not_required),
-        },
-        "expected_interval": _duration(selection.fallback_interval_seconds),
-        "collectors": dataclasses.asdict(panel.collectors),
-        "poll": {
-            "interval": str(panel.poll.interval),
-            "timeout": str(panel.poll.timeout),
-            "concurrency": panel.poll.concurrency,
-            "max_age": str(panel.poll.max_age),
-            "max_body": str(panel.poll.max_body),
-        },
-    }
-    if not selection.configured:
-        del content["virtual_machines"]
-    return content
-
-
-def _basic_auth(panel: Panel) -> dict[str, str]:
-    secret = panel.account.secret
-    if isinstance(secret, FileSecret):
-        return {
-            "username": panel.account.username,
-            "password_file": str(secret.path),
-        }
-    return {"username": panel.account.username, "password": HIDDEN}
-
-
-def _tls(tls: Tls) -> dict[str, Any]:
-    return {
-        "ca_file": _text(tls.ca_file),
-        "cert_file": _text(tls.cert_file),
-        "key_file": _text(tls.key_file),
-        "server_name": tls.server_name,
-        "insecure_skip_verify": tls.insecure_skip_verify,
-    }
-
-
-def _proxy_url(panel: Panel) -> str | None:
-    proxy = panel.proxy_url
-    if proxy is None or proxy.raw_authority.rpartition("@")[0] == "":
-        return _text(proxy)
-    # A user's name without a password is often a token.
-    return str(proxy.with_user(None)).replace("//", f"//{HIDDEN}@", 1)
-
-
-def _server(server: ConfiguredServer) -> int | str | dict[str, Any]:
-    if server.expected_interval_seconds is None:
-        return server.id
-    interval = _duration(server.expected_interval_seconds)
-    return {"id": server.id, "expected_interval": interval}
-
-
-def _filter(patterns: Filter) -> dict[str, Any]:
-    content = {
-        "label": patterns.label and patterns.label.pattern,
-        "hostname": patterns.hostname and patterns.hostname.pattern,
-        "identifier": patterns.identifier and patterns.identifier.pattern,
-        "user_id": patterns.user_id and list(patterns.user_id),
-    }
-    return {key: value for key, value in content.items() if value is not None}
-
-
-def _duration(seconds: float | None) -> str | None:
-    return None if seconds is None else _text(seconds)
-
-
-def _text(value: object | None) -> str | None:
-    return None if value is None else str(value)

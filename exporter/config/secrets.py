@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import stat
-import time
 import unicodedata
 from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, quote_plus
 
 import structlog
+
+from ..clock import Clock, SystemClock
+from .file_watch import FileSet, FileWatcher
 
 log = structlog.get_logger()
 
@@ -25,7 +24,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 """RFC 7617 forbids them in user names and passwords."""
 
 _MAX_SECRET_BYTES = 65_536
-_SETTLED_SECONDS = 2.0
+_SYSTEM_CLOCK = SystemClock()
 
 
 class Secret(Protocol):
@@ -35,18 +34,26 @@ class Secret(Protocol):
         """Return the current value."""
 
 
-@dataclass(frozen=True, slots=True)
 class LiteralSecret:
     """A secret written into the configuration or the environment."""
 
-    value: str = field(repr=False)
+    def __init__(self, value: str) -> None:
+        """Keep the value where no ``repr`` shows it."""
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values."""
+        return isinstance(other, LiteralSecret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        """Return the same for equal secrets."""
+        return hash(self._value)
 
     def reveal(self) -> str:
         """Return the value."""
-        return self.value
+        return self._value
 
 
-@dataclass(slots=True)
 class FileSecret:
     """A secret in a file, read again when the file changes.
 
@@ -55,42 +62,38 @@ class FileSecret:
     and ends.
     """
 
-    path: Path
-    unix_time: Callable[[], float] = field(default=time.time, repr=False, compare=False)
-    _value: str = field(default="", repr=False, compare=False)
-    _last_status: os.stat_result | None = field(default=None, repr=False, compare=False)
-    _unreadable: bool = field(default=False, repr=False, compare=False)
+    def __init__(self, path: Path, clock: Clock = _SYSTEM_CLOCK) -> None:
+        """Read the file; raise OSError or ValueError if that fails."""
+        self.path = path
+        self._content = FileWatcher(self._read, self._report, clock, 0)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the paths: a rotated secret is the same one."""
+        return isinstance(other, FileSecret) and self.path == other.path
+
+    def __hash__(self) -> int:
+        """Return the same for equal secrets."""
+        return hash(self.path)
+
+    def __str__(self) -> str:
+        """Return the path."""
+        return str(self.path)
 
     def reveal(self) -> str:
         """Return the file's content without what is invisible around it."""
-        try:
-            self.load()
-        except (OSError, ValueError) as error:
-            if not self._unreadable:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                log.warning(
-                    "secret not read, the last one stays in use",
-                    file=str(self.path),
-                    why=reason,
-                )
-            self._unreadable = True
-            return self._value
-        if self._unreadable:
-            log.info("secret read again", file=str(self.path))
-        self._unreadable = False
-        return self._value
+        return self._content.current()
 
-    def load(self) -> None:
-        """Read the file if it changed; raise OSError or ValueError if that fails."""
-        status = os.stat(self.path)  # noqa: PTH116  # three times faster than Path.stat
-        if self._last_status is not None and _same_file(status, self._last_status):
-            return
-        self._value = self._read(status)
-        # A file just written may be written again without a new time.
-        age = self.unix_time() - max(status.st_mtime, status.st_ctime)
-        self._last_status = status if age > _SETTLED_SECONDS else None
+    def _report(self, error: str | None) -> None:
+        file = str(self.path)
+        if error is None:
+            log.info("secret read again", file=file)
+        else:
+            log.warning(
+                "secret not read, the last one stays in use", file=file, why=error
+            )
 
-    def _read(self, status: os.stat_result) -> str:
+    def _read(self, files: FileSet, _: str | None) -> str:
+        status = files.add(self.path).stat()
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is no regular file")
         if status.st_size > _MAX_SECRET_BYTES:
@@ -110,16 +113,6 @@ def _trimmed(text: str) -> str:
     """Return a text without surrounding white space, byte order marks and the like."""
     invisible = {c for c in text if c.isspace() or unicodedata.category(c) == "Cf"}
     return text.strip("".join(invisible))
-
-
-def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    return (
-        one.st_ino == other.st_ino
-        and one.st_dev == other.st_dev
-        and one.st_size == other.st_size
-        and one.st_mtime_ns == other.st_mtime_ns
-        and one.st_ctime_ns == other.st_ctime_ns
-    )
 
 
 class Credentials(NamedTuple):
@@ -149,15 +142,3 @@ class Credentials(NamedTuple):
             b64encode(":".join(self).encode()).decode(),
         }
         return sorted(forms, key=len, reverse=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The account that requests to a panel are made with."""
-
-    username: str
-    secret: Secret
-
-    def credentials(self) -> Credentials:
-        """Return the credentials with the current secret."""
-        return Credentials(self.username, self.secret.reveal())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -17,21 +18,24 @@ NO_SERVERS_HINT = (
 """The hint for a panel that lists no servers, which is seldom intended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Patterns for the fields of a server in the inventory; they match whole values."""
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``include``, ``exclude``: patterns that match whole values of a server's fields.
+
+    The descriptions are those of the configuration's keys.
+    """
 
     label: re.Pattern[str] | None = None
+    """regular expression on the server's label (default: any)"""
     hostname: re.Pattern[str] | None = None
+    """regular expression on its host name (default: any)"""
     identifier: re.Pattern[str] | None = None
-    user_id: tuple[int, ...] | None = None
+    """regular expression on its identifier (default: any)"""
+    user_id: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)] | None = None
+    """list of owners' numbers: ``[7, 12]`` (default: any)"""
 
     def __bool__(self) -> bool:
         """Return whether there is any pattern."""
-        return any(
-            part is not None
-            for part in (self.label, self.hostname, self.identifier, self.user_id)
-        )
+        return self != Filter()
 
     def matches_all(self, server: Server) -> bool:
         """Return whether all patterns match; an empty filter matches everything."""
@@ -55,8 +59,7 @@ class Filter:
         return matches
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredServer:
+class ConfiguredServer(msgspec.Struct, frozen=True):
     """A server named in the configuration."""
 
     id: int | str
@@ -102,8 +105,7 @@ class Shard:
         return self.total == 1 or self.number == max(range(self.total), key=weight)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """The servers of one panel that the configuration selects."""
 
     configured: tuple[ConfiguredServer, ...] = ()

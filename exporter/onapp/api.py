@@ -16,8 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import msgspec
 import structlog
 
-from ..config.schema import BodyFormat
-from ..config.secrets import Account
+from ..config.schema import Account, BodyFormat
 from ..errors import REFUSED, NotSent, PanelError, Unauthorized, Undecodable
 from ..model.entities import (
     AUTOBACKUP,

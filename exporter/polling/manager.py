@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec.structs import asdict
 
 from .. import __version__
 from ..clock import Clock, Heartbeat
@@ -181,7 +183,7 @@ class PollerManager:
                 clock=self.clock,
             ),
             proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
-            server_name=panel.tls.server_name,
+            server_name=panel.tls.server_name or None,
         )
         api = PanelApi(panel.name, client, breaker, panel.account, counters)
         store = self._store(panel)
@@ -196,7 +198,7 @@ class PollerManager:
             clock=self.clock,
             intervals=PollIntervals(
                 interval_seconds=panel.poll.interval,
-                discovery_seconds=panel.discovery_interval,
+                discovery_seconds=panel.discovery.interval,
                 concurrency=panel.poll.concurrency,
             ),
             inventory=Inventory(
@@ -300,13 +302,13 @@ class CollectorFactory:
         if schedules is not None and not has_few_servers(self.panel):
             yield PanelJob(
                 CollectorStatus(self.store, SCHEDULES),
-                self.panel.discovery_interval,
+                self.panel.discovery.interval,
                 schedules.read,
             )
         if self.panel.collectors.backup_servers:
             yield PanelJob(
                 CollectorStatus(self.store, BACKUP_SERVERS),
-                self.panel.discovery_interval,
+                self.panel.discovery.interval,
                 self._read_backup_servers,
             )
         if self.panel.collectors.transactions:
@@ -340,7 +342,7 @@ class CollectorFactory:
 
     def _max_age_seconds(self) -> float:
         """Return how old a panel-wide list may become."""
-        return max(self.panel.poll.max_age, 2 * self.panel.discovery_interval)
+        return max(self.panel.poll.max_age, 2 * self.panel.discovery.interval)
 
     def _schedule_collector(self) -> ScheduleCollector:
         api = self.api

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
+import structlog
 from aiohttp import web
 
 from ..clock import Clock
@@ -25,6 +26,8 @@ from ..config.file_watch import FileSet, FileWatcher
 from ..config.flags import PROGRAM
 from ..errors import ConfigError
 from .config_file import WebConfig, load
+
+log = structlog.get_logger()
 
 _MAX_PASSWORD_BYTES = 72
 """bcrypt ignores the rest; some of its versions raise an error instead."""
@@ -206,7 +209,14 @@ def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
             _check_change(path, old, new)
         return new
 
-    return FileWatcher(_SUBJECT, make, clock).current
+    return FileWatcher(make, _report_reload, clock).current
+
+
+def _report_reload(error: str | None) -> None:
+    if error is None:
+        log.info("read again", what=_SUBJECT)
+    else:
+        log.error("not read again", what=_SUBJECT, error=error)
 
 
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:

@@ -15,41 +15,48 @@ from typing import Any
 import msgspec
 
 from ..config import yaml_file
+from ..config.decode import Converter, Location, decode, rejected
 from ..config.file_watch import FileSet
-from ..config.messages import ErrorMessages, Location, rejected
 from ..config.secrets import CONTROL_CHARACTERS
 from ..config.yaml_file import Scalar
-from ..errors import ConfigError
 from .tls import Boolean, Text, TlsServerKeys, server_context
 
 
-class HttpServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+class HttpServerKeys(msgspec.Struct, frozen=True):
     """``http_server_config``: protocol and response headers."""
 
     http2: Boolean | None = None
-    headers: dict[str, Any] | None = None
+    headers: dict[str, Any] = {}
 
 
-class WebKeys(msgspec.Struct, forbid_unknown_fields=True):
+class WebKeys(msgspec.Struct, frozen=True):
     """The whole file."""
 
-    tls_server_config: TlsServerKeys | None = None
-    http_server_config: HttpServerKeys | None = None
-    basic_auth_users: dict[str, Any] | None = None
+    tls_server_config: TlsServerKeys = TlsServerKeys()
+    http_server_config: HttpServerKeys = HttpServerKeys()
+    basic_auth_users: dict[str, Any] = {}
 
 
-_MESSAGES = ErrorMessages(
-    sections={
-        "": WebKeys,
-        "tls_server_config": TlsServerKeys,
-        "http_server_config": HttpServerKeys,
-    },
-    secret_paths=re.compile("basic_auth_users"),
-    example_key="tls_server_config",
-)
 _BOOLEANS = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(
     ("false", "no", "off", "n"), False
 )
+
+
+def _as_text(value: Any, _: Location) -> Text:
+    if not isinstance(value, Scalar):
+        raise ValueError("must be text")  # noqa: TRY004  # msgspec's way
+    return Text(value.text)
+
+
+def _as_boolean(value: Any, _: Location) -> Boolean:
+    if isinstance(value, Scalar) and (value.yaml_type == "bool" or value.plain):
+        word = value.text.lower()
+        if word in _BOOLEANS:
+            return Boolean(_BOOLEANS[word])
+    raise ValueError("must be true or false")
+
+
+_CONVERTERS: Mapping[Any, Converter] = {Text: _as_text, Boolean: _as_boolean}
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -81,38 +88,26 @@ class WebConfig:
 def load(path: Path, files: FileSet) -> WebConfig:
     """Read the file and those that it names; raise ConfigError if one is unusable."""
     content = yaml_file.load_scalars(files.add(path))
-    try:
-        keys = msgspec.convert(
-            {} if content is None else content, WebKeys, dec_hook=_convert
-        )
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_MESSAGES.describe(error, content)}") from None
     location = Location(str(path), path.parent.absolute())
-    http = keys.http_server_config or HttpServerKeys()
+    keys = decode(
+        WebKeys,
+        {} if content is None else content,
+        location,
+        _CONVERTERS,
+        hidden_paths="basic_auth_users",
+    )
     return WebConfig(
         empty=content is None,
         ssl_context=server_context(
             location / "tls_server_config",
-            keys.tls_server_config or TlsServerKeys(),
+            keys.tls_server_config,
             files,
         ),
         headers=_headers(
-            location / "http_server_config" / "headers", http.headers or {}
+            location / "http_server_config" / "headers", keys.http_server_config.headers
         ),
-        users=_users(location / "basic_auth_users", keys.basic_auth_users or {}),
+        users=_users(location / "basic_auth_users", keys.basic_auth_users),
     )
-
-
-def _convert(target: type, value: Any) -> Any:
-    if target is Text:
-        if isinstance(value, Scalar):
-            return Text(value.text)
-        raise ValueError("must be text")
-    if isinstance(value, Scalar) and (value.yaml_type == "bool" or value.plain):
-        word = value.text.lower()
-        if word in _BOOLEANS:
-            return Boolean(_BOOLEANS[word])
-    raise ValueError("must be true or false")
 
 
 def _headers(location: Location, values: Mapping[str, Any]) -> Mapping[str, str]:

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import msgspec
 
+from ..config.decode import Location, rejected
 from ..config.file_watch import FileSet
-from ..config.messages import Location, rejected
 from ..config.schema import VERIFY_FLAGS
 
 _V = TypeVar("_V")
@@ -32,7 +32,7 @@ class Boolean(int):
     """A YAML 1.1 boolean."""
 
 
-class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
+class TlsServerKeys(msgspec.Struct, frozen=True):
     """``tls_server_config``: certificate, client authentication and versions."""
 
     cert_file: Text | None = None
@@ -41,9 +41,9 @@ class TlsServerKeys(msgspec.Struct, forbid_unknown_fields=True):
     client_ca_file: Text | None = None
     min_version: Text | None = None
     max_version: Text | None = None
-    cipher_suites: list[Text | None] | None = None
+    cipher_suites: tuple[Text | None, ...] = ()
     prefer_server_cipher_suites: Boolean | None = None
-    curve_preferences: list[Text | None] | None = None
+    curve_preferences: tuple[Text | None, ...] = ()
 
 
 VERSIONS: Mapping[str, ssl.TLSVersion] = {
@@ -137,9 +137,9 @@ def server_context(
 
 
 def _choices(
-    location: Location, names: list[Text | None] | None, choices: Mapping[str, _V]
+    location: Location, names: tuple[Text | None, ...], choices: Mapping[str, _V]
 ) -> list[_V]:
-    named = [name for name in names or () if name is not None]
+    named = [name for name in names if name is not None]
     return [
         _choice(location[number], name, choices) for number, name in enumerate(named)
     ]

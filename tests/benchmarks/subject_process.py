@@ -23,7 +23,6 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from exporter.app import Exporter, freeze_garbage_collector
 from exporter.config import load as config
-from exporter.config import schema
 from exporter.config.schema import Detail
 from exporter.metrics.collector import BackupCollector
 from exporter.web.server import serving
@@ -101,9 +100,7 @@ def _run(orders: Connection, panel: dict[str, Any]) -> None:
 
 
 async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
-    exporter = Exporter(
-        load=lambda: config.build(schema.decode({"panels": [panel]}, "bench"), "bench")
-    )
+    exporter = Exporter(load=lambda: config.build({"panels": [panel]}, "bench"))
     freeze_garbage_collector()
     before = _status(os.getpid(), "VmRSS")
     async with exporter.running(("127.0.0.1:0",)) as (ours,):

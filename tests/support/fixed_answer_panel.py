@@ -11,8 +11,8 @@ import aiohttp
 import yarl
 
 from exporter.clock import Heartbeat, SystemClock
-from exporter.config.schema import BodyFormat
-from exporter.config.secrets import Account, LiteralSecret
+from exporter.config.schema import Account, BodyFormat
+from exporter.config.secrets import LiteralSecret
 from exporter.onapp.api import PanelApi
 from exporter.onapp.circuit_breaker import CircuitBreaker, CredentialState
 from exporter.onapp.client import Client, Sessions
@@ -43,7 +43,7 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    account = Account("ops", LiteralSecret("key"))
+    account = Account("ops", password=LiteralSecret("key"))
     weeks = itertools.count(step=10**6)  # no pause is longer than from look to look
     credential_state = CredentialState(lambda: float(next(weeks)), lambda: 0.0)
     breaker = CircuitBreaker(account.credentials, credential_state, 300.0)

@@ -535,7 +535,7 @@ def test_a_new_file_is_read_until_it_is_two_seconds_old(tmp_path: Path) -> None:
         ages.append(0.5 + clock.elapsed)
         return ages[-1]
 
-    watcher = FileWatcher("test", make, clock)
+    watcher = FileWatcher(make, lambda _: None, clock)
     for _ in range(10):
         clock.elapsed += 1
         watcher.current()

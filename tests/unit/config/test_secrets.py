@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+from harness import SteppedClock
 
-from exporter.config.secrets import (
-    HIDDEN,
-    Account,
-    Credentials,
-    FileSecret,
-    LiteralSecret,
-)
+from exporter.config.file_watch import FileSet
+from exporter.config.schema import Account
+from exporter.config.secrets import HIDDEN, Credentials, FileSecret, LiteralSecret
 
 OLD, NEW = "old-key", "new-key"
 """Of one length, so that a file's size does not tell them apart."""
@@ -32,9 +29,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def secret(path: Path) -> FileSecret:
     """Return that secret, already read."""
-    secret = FileSecret(path)
-    secret.load()
-    return secret
+    return FileSecret(path)
 
 
 def age(path: Path) -> None:
@@ -84,7 +79,7 @@ def test_a_file_that_holds_no_secret_says_why(
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=f"^{why}$"):
-        FileSecret(path).load()
+        FileSecret(path)
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
@@ -93,7 +88,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
 
     with pytest.raises(ValueError, match=r"^it is no regular file$"):
-        FileSecret(pipe).load()
+        FileSecret(pipe)
 
 
 # Rotation.
@@ -121,7 +116,6 @@ def test_a_file_that_keeps_its_time_is_seen(path: Path) -> None:
     """``cp -p`` and ``rsync -t`` give a file the time of another."""
     age(path)
     secret = FileSecret(path)
-    secret.load()
     path.write_text(f"{NEW}\n")
     age(path)
 
@@ -221,11 +215,11 @@ def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
 
         reads = 0
 
-        def _read(self, status: os.stat_result) -> str:
+        def _read(self, files: FileSet, old: str | None) -> str:
             Counted.reads += 1
-            return super()._read(status)
+            return super()._read(files, old)
 
-    secret = Counted(path, unix_time=lambda: path.stat().st_ctime + 3600)
+    secret = Counted(path, SteppedClock(start=path.stat().st_ctime + 3600))
     for _ in range(3):
         secret.reveal()
 
@@ -234,7 +228,7 @@ def test_a_file_that_did_not_change_is_not_read_again(path: Path) -> None:
 
 def test_credentials_are_those_of_the_moment(path: Path, secret: FileSecret) -> None:
     """A request made now goes with the secret of now."""
-    account = Account("ops", secret)
+    account = Account("ops", password_file=secret)
     before = account.credentials()
     path.write_text(NEW)
 
@@ -252,8 +246,8 @@ def test_no_written_form_shows_a_secret(form: str, secret: FileSecret) -> None:
     holders = (
         secret,
         LiteralSecret(OLD),
-        Account("ops", secret),
-        Account("ops", LiteralSecret(OLD)),
+        Account("ops", password_file=secret),
+        Account("ops", password=LiteralSecret(OLD)),
         Credentials("ops", OLD),
         [Credentials("ops", OLD)],
     )
@@ -278,10 +272,12 @@ def test_accounts_compare_by_where_their_secret_comes_from(
     """A rotated file is the same account; another literal is not."""
     rotated = FileSecret(path)
     path.write_text(NEW)
-    rotated.load()
+    rotated.reveal()
 
-    assert Account("ops", secret) == Account("ops", rotated)
-    assert Account("ops", LiteralSecret(OLD)) != Account("ops", LiteralSecret(NEW))
+    assert Account("ops", password_file=secret) == Account("ops", password_file=rotated)
+    assert Account("ops", password=LiteralSecret(OLD)) != Account(
+        "ops", password=LiteralSecret(NEW)
+    )
 
 
 def test_a_secret_is_known_in_all_its_disguises() -> None:
