@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from dataclasses import Field
+from typing import Any
 
-from exporter.config.flags import (
-    COMMANDS,
-    PROGRAM,
-    build_parser,
-    flag_actions,
-    variable,
-)
+from exporter.config.flags import COMMANDS, FLAGS, PROGRAM, variable
 
 _TEXT = """\
 # Command line
@@ -85,27 +80,28 @@ def text() -> str:
     return _TEXT.format(
         program=PROGRAM,
         commands="\n".join(f"| `{name}` | {does} |" for name, does in COMMANDS.items()),
-        flags="\n".join(_row(action) for action in flag_actions(build_parser())),
+        flags="\n".join(_row(*flag) for flag in FLAGS.items()),
         repeatable=variable("--web.listen-address"),
         switch=variable("--config.check"),
         sockets=variable("--web.systemd-socket"),
     )
 
 
-def _row(action: argparse.Action) -> str:
-    flag = action.option_strings[-1]
-    output, default = _split(action)
-    if action.nargs != 0:
-        flag += f" {action.metavar or flag.lstrip('-').rpartition('.')[2].upper()}"
-    if action.choices is not None:
-        output += f": {', '.join(action.choices)}"
-    return (
-        f"| `{flag}` | `{variable(action.option_strings[-1])}` | {default} | {output} |"
-    )
+def _row(name: str, field: Field[Any]) -> str:
+    argument = field.metadata["argument"]
+    output, default = _split(argument["help"])
+    choices = argument.get("choices", ())
+    if choices:
+        output += f": {', '.join(choices)}"
+    flag = name
+    if "action" not in argument or "metavar" in argument:
+        flag += (
+            f" {argument.get('metavar') or name.rpartition('.')[2].strip('-').upper()}"
+        )
+    return f"| `{flag}` | `{variable(name)}` | {default} | {output} |"
 
 
-def _split(action: argparse.Action) -> tuple[str, str]:
+def _split(help_text: str) -> tuple[str, str]:
     """Return what a flag does and its default, which its help names in brackets."""
-    output = (action.help or "") % {"default": action.default}
-    found = re.fullmatch(r"(.*) \(default: (.*)\)", output)
-    return (found[1], f"`{found[2]}`") if found else (output, "")
+    found = re.fullmatch(r"(.*) \(default: (.*)\)", help_text)
+    return (found[1], f"`{found[2]}`") if found else (help_text, "")

@@ -8,13 +8,34 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from .units import Duration
+
+PROGRAM = "onapp-backup-exporter"
+COMMANDS = {
+    "demo": "serve a simulated cloud: no account, no network",
+    "check": "try every panel: reachable, credentials, permissions, cost",
+    "once": "poll everything once and write the metrics",
+    "healthcheck": "ask the running exporter whether it is healthy",
+}
+_SERVE = None
+"""No command: to serve."""
+_DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
+_EPILOG = (
+    "Without a command it serves. Every flag can be set by an environment variable "
+    "too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. Without "
+    "--config.file one panel comes from ONAPP_URL, ONAPP_USERNAME, "
+    "ONAPP_PASSWORD_FILE (or ONAPP_PASSWORD) and, optionally, ONAPP_VIRTUAL_MACHINES, "
+    "a comma-separated list."
+)
+_LOG_LEVELS = {"check": "error", "once": "warn"}
+"""The defaults of commands that report their result themselves."""
 
 
 def boolean(text: str) -> bool:
@@ -66,7 +87,7 @@ def timeout(text: str) -> Duration:
     return duration
 
 
-def at_least(minimum: int) -> Any:
+def at_least(minimum: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from a minimum on."""
 
     def number(text: str) -> int:
@@ -96,157 +117,243 @@ def ordinal(text: str) -> int:
 _ORDINAL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")
 
 
-class Replaceable(list[str]):
-    """A default that ``action="append"`` does not append to."""
+def _flag(
+    name: str,
+    default: Any,
+    used_by: Sequence[str | None],
+    help: str,  # noqa: A002  # argparse's
+    *,
+    ignored: bool = True,
+    **argument: Any,
+) -> Any:
+    """Return the field of a flag, with the arguments of ``add_argument``.
 
-    def __copy__(self) -> list[str]:
-        """Give argparse an empty list to append to: a flag replaces the variable."""
-        return []
-
-
-PROGRAM = "onapp-backup-exporter"
-COMMANDS = {
-    "demo": "serve a simulated cloud: no account, no network",
-    "check": "try every panel: reachable, credentials, permissions, cost",
-    "once": "poll everything once and write the metrics",
-    "healthcheck": "ask the running exporter whether it is healthy",
-}
-_DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
-_COMMANDS_OF_FLAG = {
-    "--config.check": (None,),
-    "--format": ("check",),
-    "--output": ("once",),
-    "--web.systemd-socket": (None,),
-    "--timeout": ("check", "once"),
-}
-"""Flags that only some commands have; None: no command, that is to serve."""
-_HIDDEN_FLAGS = {
-    "demo": ("--config.",),
-    "check": ("--web.",),
-    "once": ("--web.",),
-    "healthcheck": (
-        *("--config.", "--log.", "--shard", "--total-shards"),
-        *("--web.telemetry-path", "--web.max-requests"),
-    ),
-}
-"""Prefixes of the flags that a command does not use, left out of its help."""
-_DEFAULT_LOG_LEVELS = {"check": "error", "once": "warn"}
-"""Of commands that report their result themselves."""
+    A command that does not use it accepts and ignores it, so that all commands of a
+    site can be given the same flags, or refuses it.
+    """
+    if default and "(default: " not in help:
+        help = f"{help} (default: {default})"  # noqa: A001  # argparse's
+    argument["help"] = help
+    metadata = {"name": name, "used_by": used_by, "ignored": ignored}
+    return field(default=default, metadata={**metadata, "argument": argument})
 
 
-@dataclass(frozen=True, slots=True)
+_POLLING = (_SERVE, "demo", "check", "once")
+_READING = (_SERVE, "check", "once")
+_SERVING = (_SERVE, "demo")
+_LISTENING = (*_SERVING, "healthcheck")
+_SWITCH: Mapping[str, Any] = {"action": "store_true", "ignored": False}
+_FILE: Mapping[str, Any] = {"metavar": "FILE", "type": Path}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
     """The flags, from the command line and the environment."""
 
-    command: str | None
-    """None: to serve."""
-    config_file: Path | None
-    config_check: bool
-    listen_addresses: tuple[str, ...]
-    systemd_socket: bool
-    """Whether to use the sockets that systemd passes instead."""
-    telemetry_path: str
-    max_requests: int
-    web_config_file: Path | None
-    log_level: str
-    log_format: str
-    shard: int
-    total_shards: int
-    output_format: str
-    output: Path | None
-    timeout: Duration
+    command: str | None = _SERVE
+    config_file: Path | None = _flag(  # noqa: RUF009  # a field
+        "--config.file", None, _READING, "the configuration file (YAML)", **_FILE
+    )
+    config_check: bool = _flag(
+        *("--config.check", False, (_SERVE,)),
+        "check the configuration, print it without secrets, and exit",
+        **_SWITCH,
+    )
+    listen_addresses: tuple[str, ...] = _flag(
+        *("--web.listen-address", (":10058",), _LISTENING),
+        "[host]:port to serve on; may be repeated (default: :10058)",
+        metavar="ADDRESS",
+        type=listen_address,
+        action="append",
+    )
+    systemd_socket: bool = _flag(
+        *("--web.systemd-socket", False, (_SERVE,)),
+        "serve on the sockets of a systemd .socket unit instead",
+        **_SWITCH,
+    )
+    telemetry_path: str = _flag(
+        *("--web.telemetry-path", "/metrics", _SERVING, "path of the metrics"),
+        metavar="PATH",
+        type=metrics_path,
+    )
+    web_config_file: Path | None = _flag(  # noqa: RUF009  # a field
+        *("--web.config.file", None, _LISTENING),
+        "TLS, users and headers, as for Prometheus' own exporters (YAML)",
+        **_FILE,
+    )
+    max_requests: int = _flag(
+        *("--web.max-requests", 40, _SERVING, "scrapes served at once; 0: no limit"),
+        metavar="NUMBER",
+        type=at_least(0),
+    )
+    log_level: str = _flag(
+        *("--log.level", "info", _POLLING),
+        "least severe message to log (default: info; once: warn; check: error)",
+        choices=["debug", "info", "warn", "error"],
+    )
+    log_format: str = _flag(
+        *("--log.format", "logfmt", _POLLING, "how messages are written"),
+        choices=["logfmt", "json"],
+    )
+    shard: int = _flag(
+        *("--shard", 0, _POLLING),
+        "which share of the servers to read, from 0; or a name that ends in its "
+        "number, as the pods of a StatefulSet have (default: 0 of 1)",
+        metavar="NUMBER",
+        type=ordinal,
+    )
+    total_shards: int = _flag(
+        *("--total-shards", 1, _POLLING),
+        "into how many shares the servers are split",
+        metavar="NUMBER",
+        type=at_least(1),
+    )
+    output_format: str = _flag(
+        *("--format", "table", ("check",), "check: how to print what was found"),
+        ignored=False,
+        choices=["table", "json"],
+    )
+    output: Path | None = _flag(  # noqa: RUF009  # a field
+        *("--output", None, ("once",)),
+        "once: the file to replace, such as node_exporter's textfile collector reads; "
+        "without it, standard output",
+        **{"ignored": False, **_FILE},
+    )
+    timeout: Duration = _flag(  # noqa: RUF009  # a field
+        *("--timeout", Duration(900), ("check", "once")),
+        "check, once: how long the whole may take",
+        ignored=False,
+        metavar="DURATION",
+        type=timeout,
+    )
+
+
+FLAGS = {each.metadata["name"]: each for each in fields(Flags) if each.metadata}
+"""The field of each flag."""
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """Parse the flags; exit with a message, as argparse does, if they are wrong."""
-    commands_named = (argument for argument in arguments if argument in COMMANDS)
-    parser = build_parser(next(commands_named, None))
-    _refuse_unknown(parser, arguments)
-    options_given = parser.parse_args(
-        arguments
-    )  # --help, --version: whatever variables say
-    if options_given.command == "demo" and (
-        options_given.config_file or options_given.config_check
-    ):
-        parser.error(
-            "demo watches its own cloud: leave out demo, or --config.file and "
-            "--config.check"
-        )
-    if options_given.web_systemd_socket and options_given.listen_address:
+    parser = build_parser()
+    command, rest = _split_command(arguments)
+    _refuse_unknown(parser, command, rest)
+    given = vars(parser.parse_args(rest if command is None else [command, *rest]))
+    if "systemd_socket" in given and "listen_addresses" in given:
         parser.error(
             "--web.systemd-socket: the .socket unit says where to listen; leave out "
             "--web.listen-address"
         )
-    for flag, commands in _COMMANDS_OF_FLAG.items():
-        _refuse_misplaced(parser, options_given, flag, commands)
-    for action in flag_actions(parser):
-        if options_given.command in _COMMANDS_OF_FLAG.get(
-            action.option_strings[-1], (options_given.command,)
-        ):
-            _apply_variable(parser, action, environment)
-    options = parser.parse_args(arguments)
-    shard = _shard(parser, options)
-    return Flags(
-        command=options.command,
-        config_file=options.config_file,
-        config_check=options.config_check,
-        listen_addresses=tuple(options.listen_address or [":10058"]),
-        systemd_socket=options.web_systemd_socket,
-        telemetry_path=options.telemetry_path,
-        max_requests=options.max_requests,
-        web_config_file=options.web_config_file,
-        log_level=options.log_level or _DEFAULT_LOG_LEVELS.get(options.command, "info"),
-        log_format=options.log_format,
-        shard=shard,
-        total_shards=options.total_shards,
-        output_format=options.format or "table",
-        output=options.output,
-        timeout=options.timeout or Duration.parse("15m"),
-    )
+    # Not before --help and --version, which work whatever variables say.
+    values = {
+        "log_level": _LOG_LEVELS.get(command or "", "info"),
+        **_variables(parser, command, environment),
+        **given,
+    }
+    _check_shard(parser, values)
+    if "listen_addresses" in values:
+        values["listen_addresses"] = tuple(values["listen_addresses"])
+    return Flags(**values)
 
 
-def _shard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Return the shard; with several it must be given, or all would read the first."""
-    last_shard = options.total_shards - 1
-    if options.shard is None and last_shard > 0:
+def _split_command(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the command, and the rest: flags may stand before it, too."""
+    rest = [*arguments]
+    for place, (before, argument) in enumerate(pairwise(["", *arguments])):
+        is_value = before in FLAGS and not _is_switch(FLAGS[before])
+        if argument in COMMANDS and not is_value:
+            return rest.pop(place), rest
+    return _SERVE, rest
+
+
+def _is_switch(flag: Field[Any]) -> bool:
+    return bool(flag.metadata["argument"].get("action") == "store_true")
+
+
+def _refuse_unknown(
+    parser: argparse.ArgumentParser, command: str | None, arguments: Sequence[str]
+) -> None:
+    """Refuse a flag that the command does not have, and say where it belongs."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if command == "demo" and flag.startswith("--config."):
+            parser.error(
+                "demo watches its own cloud: leave out demo, or --config.file and "
+                "--config.check"
+            )
+        if flag in FLAGS:
+            used_by = FLAGS[flag].metadata["used_by"]
+            if command not in used_by and not FLAGS[flag].metadata["ignored"]:
+                names = [each or _TO_SERVE for each in used_by]
+                parser.error(
+                    f"{flag}: goes with {' and '.join(names)}; not with "
+                    f"{command or _TO_SERVE}"
+                )
+        elif flag.startswith("--") and flag not in ("--help", "--version"):
+            # argparse's message would name the word after it.
+            close_matches = difflib.get_close_matches(flag, FLAGS, n=1)
+            hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
+            parser.error(f"{flag}: unknown flag{hint}")
+
+
+_TO_SERVE = "no command, which is to serve"
+
+
+def _check_shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
+    """With several shards, the own one must be given, or all would read the first."""
+    last_shard = values.get("total_shards", 1) - 1
+    if "shard" not in values and last_shard > 0:
         parser.error(f"--total-shards {last_shard + 1}: --shard is missing")
-    shard: int = options.shard or 0
+    shard = values.get("shard", 0)
     if shard > last_shard:
         parser.error(
             f"--shard {shard}: must be from 0 to {last_shard}, one less than "
             "--total-shards"
         )
-    return shard
 
 
-def _refuse_misplaced(
-    parser: argparse.ArgumentParser,
-    options_given: argparse.Namespace,
-    flag: str,
-    commands: tuple[str | None, ...],
-) -> None:
-    """Refuse a flag that this command does not have.
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; its help is the reference of the command line.
 
-    Its variable is ignored instead, because commands share an environment.
+    What it parses has the flags that were given, and no others.
     """
-    value = getattr(
-        options_given, flag.removeprefix("--").replace(".", "_").replace("-", "_")
+    parser = argparse.ArgumentParser(
+        description=_DESCRIPTION, **_parser_arguments("[command]")
     )
-    if value and options_given.command not in commands:
-        names = [name or "no command, which is to serve" for name in commands]
-        named = options_given.command or "no command, which is to serve"
-        parser.error(f"{flag}: goes with {' and '.join(names)}; not with {named}")
+    _add_flags(parser, _SERVE)
+    commands = parser.add_subparsers(
+        dest="command", metavar="command", title="commands"
+    )
+    for command, purpose in COMMANDS.items():
+        subparser = commands.add_parser(
+            command,
+            help=purpose,
+            description=f"{command}: {purpose}.",
+            **_parser_arguments(command),
+        )
+        _add_flags(subparser, command)
+    return parser
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Refuse an unknown flag; argparse's message would name the word after it."""
-    known = [*parser._option_string_actions]  # noqa: SLF001  # argparse has no public list
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        if flag.startswith("--") and flag not in known:
-            close_matches = difflib.get_close_matches(flag, known, n=1)
-            hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
-            parser.error(f"{flag}: unknown flag{hint}")
+def _parser_arguments(command: str) -> dict[str, Any]:
+    return {
+        "prog": PROGRAM,
+        "usage": f"{PROGRAM} {command} [flags]",
+        "epilog": _EPILOG,
+        "allow_abbrev": False,
+        "argument_default": argparse.SUPPRESS,
+    }
+
+
+def _add_flags(parser: argparse.ArgumentParser, command: str | None) -> None:
+    for name, flag in FLAGS.items():
+        argument = {"dest": flag.name, **flag.metadata["argument"]}
+        if command in flag.metadata["used_by"]:
+            parser.add_argument(name, **argument)
+        elif flag.metadata["ignored"]:
+            parser.add_argument(name, **{**argument, "help": argparse.SUPPRESS})
+    parser.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {__version__}"
+    )
 
 
 def variable(flag: str) -> str:
@@ -255,190 +362,29 @@ def variable(flag: str) -> str:
     return f"ONAPP_EXPORTER_{name}"
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser; its help is the reference of the command line.
-
-    With a command, the help shows only the flags that it uses.
-    """
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=f"{command}: {COMMANDS[command]}." if command else _DESCRIPTION,
-        usage=f"{PROGRAM} {command or '[command]'} [flags]",
-        epilog="Without a command it serves. Every flag can be set by an environment "
-        "variable too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. "
-        "Without --config.file one panel comes from ONAPP_URL, ONAPP_USERNAME, "
-        "ONAPP_PASSWORD_FILE (or ONAPP_PASSWORD) and, optionally, "
-        "ONAPP_VIRTUAL_MACHINES, a comma-separated list.",
-        allow_abbrev=False,
-    )
-    commands = "; ".join(f"{name}: {purpose}" for name, purpose in COMMANDS.items())
-    parser.add_argument(
-        "command", nargs="?", choices=[*COMMANDS], metavar="command", help=commands
-    )
-    _add_config_flags(parser)
-    _add_web_flags(parser)
-    _add_log_flags(parser)
-    _add_shard_flags(parser)
-    _add_command_flags(parser)
-    parser.add_argument(
-        "--version", action="version", version=f"{PROGRAM} {__version__}"
-    )
-    if command is not None:
-        _hide_irrelevant(parser, command)
-    return parser
-
-
-def _hide_irrelevant(parser: argparse.ArgumentParser, command: str) -> None:
-    """Leave flags that the command does not use out of the help."""
-    hidden_flags = ("command", *_HIDDEN_FLAGS[command])
-    for action in parser._actions:  # noqa: SLF001  # argparse has no public list
-        flag = (action.option_strings or [action.dest])[-1]
-        if flag.startswith(hidden_flags) or command not in _COMMANDS_OF_FLAG.get(
-            flag, (command,)
-        ):
-            action.help = argparse.SUPPRESS
-
-
-def flag_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Return the flags that have a variable."""
-    return [
-        action
-        for action in parser._actions  # noqa: SLF001  # argparse has no public list
-        if action.option_strings and action.dest not in ("help", "version")
-    ]
-
-
-def _add_config_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config.file",
-        dest="config_file",
-        metavar="FILE",
-        type=Path,
-        help="the configuration file (YAML)",
-    )
-    parser.add_argument(
-        "--config.check",
-        dest="config_check",
-        action="store_true",
-        help="check the configuration, print it without secrets, and exit",
-    )
-
-
-def _add_web_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--web.listen-address",
-        dest="listen_address",
-        metavar="ADDRESS",
-        action="append",
-        type=listen_address,
-        help="[host]:port to serve on; may be repeated (default: :10058)",
-    )
-    parser.add_argument(
-        "--web.systemd-socket",
-        dest="web_systemd_socket",
-        action="store_true",
-        help="serve on the sockets of a systemd .socket unit instead",
-    )
-    parser.add_argument(
-        "--web.telemetry-path",
-        dest="telemetry_path",
-        metavar="PATH",
-        type=metrics_path,
-        default="/metrics",
-        help="path of the metrics (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--web.config.file",
-        dest="web_config_file",
-        metavar="FILE",
-        type=Path,
-        help="TLS, users and headers, as for Prometheus' own exporters (YAML)",
-    )
-    parser.add_argument(
-        "--web.max-requests",
-        dest="max_requests",
-        metavar="NUMBER",
-        type=at_least(0),
-        default=40,
-        help="scrapes served at once; 0: no limit (default: %(default)s)",
-    )
-
-
-def _add_log_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log.level",
-        dest="log_level",
-        choices=["debug", "info", "warn", "error"],
-        help="least severe message to log (default: info; once: warn; check: error)",
-    )
-    parser.add_argument(
-        "--log.format",
-        dest="log_format",
-        choices=["logfmt", "json"],
-        default="logfmt",
-        help="how messages are written (default: %(default)s)",
-    )
-
-
-def _add_shard_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--shard",
-        metavar="NUMBER",
-        type=ordinal,
-        help="which share of the servers to read, from 0; or a name that ends in its "
-        "number, as the pods of a StatefulSet have (default: 0 of 1)",
-    )
-    parser.add_argument(
-        "--total-shards",
-        metavar="NUMBER",
-        type=at_least(1),
-        default=1,
-        help="into how many shares the servers are split (default: %(default)s)",
-    )
-
-
-def _add_command_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--format",
-        choices=["table", "json"],
-        help="check: how to print what was found (default: table)",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="FILE",
-        type=Path,
-        help="once: the file to replace, such as node_exporter's textfile collector "
-        "reads; without it, standard output",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=timeout,
-        help="check, once: how long the whole may take (default: 15m)",
-    )
-
-
-def _apply_variable(
+def _variables(
     parser: argparse.ArgumentParser,
-    action: argparse.Action,
+    command: str | None,
     environment: Mapping[str, str],
-) -> None:
-    """Make a flag's variable its default, checked like the flag."""
-    name = variable(action.option_strings[-1])
-    text = environment.get(name)
-    if not text:
-        return
-    try:
-        parser.set_defaults(**{action.dest: _parsed_variable(action, text)})
-    except (ValueError, argparse.ArgumentTypeError) as error:
-        parser.error(f"{name}: {error}")
+) -> dict[str, Any]:
+    """Return what variables say of the command's flags, checked like flags."""
+    values = {}
+    for name, flag in FLAGS.items():
+        text = environment.get(variable(name))
+        if text and command in flag.metadata["used_by"]:
+            try:
+                values[flag.name] = _parsed_variable(flag, text)
+            except (ValueError, argparse.ArgumentTypeError) as error:
+                parser.error(f"{variable(name)}: {error}")
+    return values
 
 
-def _parsed_variable(action: argparse.Action, text: str) -> Any:
-    if action.nargs == 0:
+def _parsed_variable(flag: Field[Any], text: str) -> Any:
+    argument = flag.metadata["argument"]
+    if _is_switch(flag):
         return boolean(text)
-    if action.dest == "listen_address":
-        return Replaceable(listen_address(part.strip()) for part in text.split(","))
-    if action.choices is not None and text not in action.choices:
-        raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
-    return text if action.type is None else action.type(text)  # type: ignore[operator]  # a callable, in this parser
+    if argument.get("action") == "append":
+        return [argument["type"](part.strip()) for part in text.split(",")]
+    if text not in argument.get("choices", [text]):
+        raise ValueError(f"{text!r} is not one of {', '.join(argument['choices'])}")
+    return argument.get("type", str)(text)

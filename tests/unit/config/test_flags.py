@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 from checkout import DOCS
 
-from exporter.config.flags import (
-    COMMANDS,
-    Flags,
-    build_parser,
-    flag_actions,
-    parse,
-    variable,
-)
+from exporter.config.flags import COMMANDS, FLAGS, Flags, parse, variable
 from exporter.config.units import Duration
 
 DEFAULTS = Flags(
@@ -100,9 +93,7 @@ def test_without_flags_and_variables_everything_has_its_default() -> None:
 
 def test_every_flag_is_tried_below() -> None:
     """A new flag needs its line in the table."""
-    flags = [action.option_strings[-1] for action in flag_actions(build_parser())]
-
-    assert [flag for flag, *_ in EVERY_FLAG] == flags
+    assert [flag for flag, *_ in EVERY_FLAG] == [*FLAGS]
     assert {"command", *(name for _, name, *_ in EVERY_FLAG)} == {
         field.name for field in fields(Flags)
     }
@@ -419,8 +410,7 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
     """Nothing can be asked for that is not on the page."""
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
     names = [*COMMANDS, "--help", "--version"]
-    for action in flag_actions(build_parser()):
-        names += [action.option_strings[-1], variable(action.option_strings[-1])]
+    names += [*FLAGS, *map(variable, FLAGS)]
 
     assert [name for name in names if f"`{name}" not in page] == []
 
