@@ -79,7 +79,7 @@ def _run_to_completion(flags: Flags, environment: Mapping[str, str]) -> int:
     from .signals import run_command
 
     progress = Progress(sys.stderr, dumb=environment.get("TERM") == "dumb")
-    configure(flags.log_level, flags.log_format, progress)
+    configure(flags.log_level, flags.log_format, cast("TextIO", progress))
     command = check if flags.command == "check" else once
     result = command(flags, lambda: load(flags.config_file, environment), progress)
     return run_command(result)

@@ -5,12 +5,11 @@ Every event is one line, whatever a panel, a file or a library has put into it.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 from types import TracebackType
-from typing import Protocol, TextIO, cast
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -27,36 +26,25 @@ LEVELS = {
 _FIRST_KEYS = ("ts", "level", "msg")
 _LOGGERS_QUOTING_HEADERS = ("aiohttp.client", "aiohttp.internal")
 """Their warnings quote the headers of a panel's answer."""
-_UNQUOTED = re.compile(r"[^\s\"=\\\x00-\x20\x7f-\xa0]+")
 
 
-class Sink(Protocol):
-    """A stream that log lines are written to."""
-
-    def write(self, text: str, /) -> object:
-        """Write text."""
-
-    def flush(self) -> object:
-        """Pass on what was written."""
-
-
-def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
+def configure(level: str, log_format: str, stream: TextIO | None = None) -> None:
     """Log events of at least ``level`` as logfmt or JSON lines.
 
     The standard library's logging (asyncio, aiohttp) is written the same way.
     """
     stream = stream or sys.stderr
-    render = _RENDERERS[log_format]
     pre_chain: list[Processor] = [
         _redact_traceback,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
     ]
+    rendering = _RENDERING[log_format]
     structlog.configure(
-        processors=[*pre_chain, render],
+        processors=[*pre_chain, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -65,7 +53,7 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
             foreign_pre_chain=pre_chain,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                render,
+                *rendering,
             ],
         )
     )
@@ -78,10 +66,10 @@ def configure(level: str, log_format: str, stream: Sink | None = None) -> None:
     sys.excepthook = _log_uncaught
 
     def describe_dropped(number: int) -> str:
-        event: EventDict = {"event": "log lines dropped", "lines": number}
-        for processor in pre_chain:
-            event = cast("EventDict", processor(None, "warning", event))
-        return f"{render(None, 'warning', event)}\n"
+        event: Any = {"event": "log lines dropped", "lines": number}
+        for processor in (*pre_chain, *rendering):
+            event = processor(None, "warning", event)
+        return f"{event}\n"
 
     if isinstance(sys.stderr, StderrStream):
         sys.stderr.describe_dropped = describe_dropped
@@ -109,30 +97,25 @@ def _redact_traceback(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _render_json(_: object, __: str, event: EventDict) -> str:
-    ordered = _ordered(event)
-    text = json.dumps(ordered, default=str, ensure_ascii=False)
-    return text if text.isprintable() else json.dumps(ordered, default=str)
+def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape what moves a cursor or begins a line; the renderer escapes line feeds."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "".join(
+                c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value
+            )
+    return event
 
 
-def _render_logfmt(_: object, __: str, event: EventDict) -> str:
-    return " ".join(
-        f"{key}={_logfmt_value(value)}" for key, value in _ordered(event).items()
-    )
-
-
-_RENDERERS = {"json": _render_json, "logfmt": _render_logfmt}
-
-
-def _ordered(event: EventDict) -> EventDict:
+def _order_keys(_: object, __: str, event: EventDict) -> EventDict:
     return {key: event.pop(key) for key in _FIRST_KEYS if key in event} | dict(event)
 
 
-def _logfmt_value(value: object) -> str:
-    """Return a value for logfmt: quoted as JSON unless it is one plain word."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    text = str(value)
-    if _UNQUOTED.fullmatch(text) and text.isprintable():
-        return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+_RENDERING: dict[str, tuple[Processor, ...]] = {
+    "json": (_order_keys, structlog.processors.JSONRenderer(default=str)),
+    "logfmt": (
+        _order_keys,
+        _escape_controls,
+        structlog.processors.LogfmtRenderer(bool_as_flag=False),
+    ),
+}

@@ -7,8 +7,8 @@ import os
 import select
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TextIO
 
 _MAX_WAITING = 1000
@@ -28,25 +28,22 @@ class StderrStream(io.TextIOBase):
         self.describe_dropped: Callable[[int], str] = _describe_dropped
         """Returns a line that says how many were dropped."""
         self._encoding, self._fd = stream.encoding, stream.fileno()
-        # A lock that its owner may take again: a finalizer may log at any moment.
-        self._changed = threading.Condition()
-        self._waiting: deque[str | int] = deque()
-        """Texts, and in their place the numbers of those that were dropped."""
-        self._writing = False
+        # It may be put into while it is put into: a finalizer may log at any moment.
+        self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
+        """Texts, and events to be set when what came before is written."""
+        self._refused = 0
+        """Texts that were not taken because too many waited."""
+        self._lock = threading.RLock()
         self._line_is_open = False
-        self._thread: threading.Thread | None = None
+        threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
 
     def write(self, text: str, /) -> int:
         """Add a text to those that wait to be written."""
-        with self._changed:
-            if text:
-                self._add(text)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._write_all, name="stderr", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify_all()
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put(text)
+        else:
+            with self._lock:
+                self._refused += 1
         return len(text)
 
     def writable(self) -> bool:
@@ -63,34 +60,21 @@ class StderrStream(io.TextIOBase):
 
     def finish(self) -> None:
         """Wait a moment until everything is written."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._waiting and not self._writing, _FINISH_SECONDS
-            )
-
-    def _add(self, text: str) -> None:
-        if len(self._waiting) < _MAX_WAITING:
-            self._waiting.append(text)
-        elif isinstance(last := self._waiting[-1], int):
-            self._waiting[-1] = last + 1
-        else:
-            self._waiting.append(1)
+        written = threading.Event()
+        self._waiting.put(written)
+        written.wait(_FINISH_SECONDS)
 
     def _write_all(self) -> None:
-        dropped = 0
+        failed = reported = 0
         while True:
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._waiting)
-                next_text = self._waiting.popleft()
-                self._writing = True
-            text = next_text if isinstance(next_text, str) else ""
-            dropped += next_text if isinstance(next_text, int) else 0
-            if self._put((self.describe_dropped(dropped) if dropped else "") + text):
-                dropped = 0
-            elif text:
-                dropped += 1
+            waiting = self._waiting.get()
+            if isinstance(waiting, threading.Event):
+                waiting.set()
+            elif waiting and not self._put(waiting):
+                failed += 1
+            dropped = failed + self._refused - reported
+            if dropped and self._waiting.empty():
+                reported += dropped if self._put(self.describe_dropped(dropped)) else 0
 
     def _put(self, text: str) -> bool:
         """Write a text; return whether that succeeded."""

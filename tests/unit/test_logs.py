@@ -129,7 +129,7 @@ def test_dropped_lines_are_counted_in_the_log(monkeypatch: pytest.MonkeyPatch) -
         logs.configure("info", "logfmt")
         filler = "x" * 2**20  # the pipe takes its beginning
         stream.write(filler + "\n")
-        while stream._waiting:  # noqa: SLF001  # the thread has begun to write it
+        while not stream._waiting.empty():  # noqa: SLF001  # the thread has begun to write it
             threading.Event().wait(0.01)
         log = structlog.get_logger()
         for number in range(_ACCEPTED_LINES + _DROPPED_LINES):
