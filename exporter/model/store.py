@@ -8,6 +8,7 @@ shown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -461,6 +462,8 @@ class PanelStore:
             self.servers[vm_id] = msgspec.structs.replace(entry, schedules_read_at=time)
         state = entry.state
         before = {schedule.id: schedule for schedule in state.last_schedules or ()}
+        if own_list and state.last_schedules is not None:
+            self._drop_schedules({s.id for s in schedules} - before.keys())
         followed = tuple(
             schedule.since(before.get(schedule.id), state.first_read_at, time)
             for schedule in schedules
@@ -469,6 +472,15 @@ class PanelStore:
         if not self.schedules_ever_read:
             self.schedules_ever_read = True
             self.set_schedules_refused(refused=False)
+
+    def _drop_schedules(self, ids: AbstractSet[int]) -> None:
+        """Remove schedules that moved with their disk from the lists of others."""
+        for vm_id, entry in tuple(self.servers.items()) if ids else ():
+            state = entry.state
+            rest = tuple(s for s in state.schedules or () if s.id not in ids)
+            if len(rest) < len(state.schedules or ()):
+                partial = SCHEDULES in state.partial
+                self.update(vm_id, SCHEDULES, rest, partial=partial)
 
     def set_schedules_refused(
         self, vm_id: int | None = None, *, refused: bool = True

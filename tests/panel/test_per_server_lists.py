@@ -277,7 +277,7 @@ async def test_after_a_pause_one_server_is_asked_alone(tmp_path: Path) -> None:
 async def test_a_disk_that_moves_takes_its_schedule_to_one_server(
     form: str, tmp_path: Path
 ) -> None:
-    """Once both servers have been read, one has it."""
+    """The last to list a row has it, also while the first cannot be asked."""
     world = a_world(2, disks=2)
     world.add_schedule("Disk", 101, start_at=NOW + 900 * DAY)
     world.add_schedule("Disk", 102, start_at=NOW + 900 * DAY)
@@ -287,15 +287,19 @@ async def test_a_disk_that_moves_takes_its_schedule_to_one_server(
         disk = world.disks_by_server[1].pop(101)
         disk.server_id = 2
         world.disks_by_server[2][101] = disk
-        await cloud.advance(1000)
-        text = await cloud.metrics()
-        rows = [x for x in text.splitlines() if x.startswith("onapp_schedule_fai")]
+        panel.faults.add(faults.html_error(), resource="backups", server_id=1)
+        found = []
+        for _ in range(5):
+            await cloud.advance(300)
+            text = await cloud.metrics()
+            rows = [x for x in text.splitlines() if x.startswith("onapp_schedule_fai")]
+            found.append(len(rows))
         reported = series(text, "onapp_schedule_info", panel="cp", schedule_id=501)
         states = series(text, "onapp_target_backups", state="built", target_id=101)
 
-    assert len(rows) == 2
+    assert found == [2] * 5
     assert [key.endswith("vm_id=2") for key in reported] == [True]
-    assert [key.endswith("vm_id=2") for key in states] == [True]
+    assert any(key.endswith("vm_id=2") for key in states)
 
 
 @in_both_formats
