@@ -11,7 +11,6 @@ from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
 from exporter.metrics.family import Family
 from exporter.model.entities import Backup, Server, Target
-from exporter.model.packed import packed
 from exporter.model.selection import Expectation, Shard
 from exporter.model.store import PanelStore, Store
 
@@ -168,7 +167,7 @@ def _series(servers: int, targets: int, backups: int) -> int:
         expected = Expectation(86400.0, backup_required=True)
         panel.register_server(vm_id, server, expected)
         rows = [_backup(t, b) for t in range(targets) for b in range(backups)]
-        panel.record_backups(vm_id, packed(rows), time=0.0, monotonic=0.0)
+        panel.record_backups(vm_id, tuple(rows), time=0.0, monotonic=0.0)
     collector = BackupCollector(Store({"cp": panel}), _Status(), Detail())
     return sum(len(metric.samples) for metric in collector.collect())
 

@@ -94,8 +94,7 @@ def judge_server(
     """Return the health of a server; ``summary`` is that of its backups, if known."""
     state = entry.state
     if summary is None and state.backups is not None:
-        unpacked = msgspec.structs.replace(state, backups=tuple(state.backups))
-        summary = summarize_backups(unpacked)
+        summary = summarize_backups(state)
     fresh = panel.is_fresh(entry, now.monotonic)
     shown = summary if fresh else None
     if state.server is not None and state.server.suspended:

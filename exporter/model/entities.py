@@ -6,9 +6,6 @@ panel did not send. Nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TypeAlias
-
 import msgspec
 
 VERSION = "version"
@@ -62,7 +59,7 @@ class Target(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False)
     id: int
 
 
-class Backup(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Backup(msgspec.Struct, frozen=True, gc=False):
     """A backup of a server or of one of its disks."""
 
     id: int
@@ -85,10 +82,6 @@ class Backup(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """None: stored on the hypervisor."""
     locked_at: int | float | None = None
     """When a locked row was last changed, which it cannot be while it is locked."""
-
-
-Backups: TypeAlias = Collection[Backup]
-"""The backups of one server; each iteration may create the objects again."""
 
 
 class BackupServerUsage(msgspec.Struct, frozen=True, gc=False):

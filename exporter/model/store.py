@@ -7,7 +7,7 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -19,7 +19,7 @@ from .entities import (
     DISKS,
     RECOVERY_POINTS,
     SCHEDULES,
-    Backups,
+    Backup,
     BackupServer,
     BackupServerUsage,
     Disk,
@@ -34,7 +34,6 @@ from .failed_backups import (
     newest_per_target,
     with_targets,
 )
-from .packed import PackedBackups
 from .selection import Expectation
 from .transaction_log import CANCELLED, TransactionLog
 
@@ -81,7 +80,7 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     expectation: Expectation
     server: Server | None = None
     """None: not in the inventory (no permission, or not read yet)."""
-    backups: Backups | None = None
+    backups: tuple[Backup, ...] | None = None
     """None: never read."""
     schedules: tuple[Schedule, ...] | None = None
     """Of the server and its disks; None: unknown."""
@@ -333,12 +332,13 @@ class PanelStore:
             self.servers[vm_id] = msgspec.structs.replace(entry, state=state)
 
     def record_backups(
-        self, vm_id: int, backups: PackedBackups, *, time: float, monotonic: float
+        self, vm_id: int, backups: tuple[Backup, ...], *, time: float, monotonic: float
     ) -> None:
         """Store the backups of a server after a successful read."""
         entry = self.servers[vm_id]
-        state = entry.state
+        state, usage = entry.state, entry.backup_server_usage
         if state.backups != backups:
+            usage = summarize_usage(backups)
             first_read_at = time if state.first_read_at is None else state.first_read_at
             state = msgspec.structs.replace(
                 state,
@@ -355,7 +355,7 @@ class PanelStore:
                 time,
                 monotonic,
                 entry.schedules_read_at,
-                backups.backup_server_usage,
+                usage,
                 entry.last_error,
             )
         )
@@ -564,3 +564,13 @@ class Store:
         """Replace all panels after a reload."""
         self.ready()  # so that what was ready before stays ready
         self.panels = panels
+
+
+def summarize_usage(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
+    """Return what the backups of one server take on each backup server."""
+    counts: dict[int | None, list[int]] = {}
+    for backup in backups:
+        count = counts.setdefault(backup.backup_server_id, [0, 0])
+        count[0] += 1
+        count[1] += backup.size_bytes or 0
+    return tuple(BackupServerUsage(number, *count) for number, count in counts.items())

@@ -28,6 +28,7 @@ from ..model.entities import (
     TRANSACTIONS,
     VERSION,
     VIRTUAL_MACHINES,
+    Backup,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -35,7 +36,6 @@ from ..model.entities import (
     Server,
     Transaction,
 )
-from ..model.packed import PackedBackups, packed
 from .backups import (
     Parsed,
     decode_backups,
@@ -136,7 +136,7 @@ class PanelApi:
         )
         return response.content
 
-    async def backups(self, vm_id: int) -> PackedBackups:
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Return a server's backups; the same object while the answer is HTTP 304."""
         parse = partial(decode_backups, vm_id=vm_id)
         # One unreadable row must not hide the other backups: not `listed.complete`.
@@ -145,13 +145,13 @@ class PanelApi:
         if not response.has_paging_headers or is_last_page(
             response, response.content.row_count
         ):
-            backups: PackedBackups = response.content.values
+            backups: tuple[Backup, ...] = response.content.values
             return backups
         listed = await self._paged_list(BACKUPS, path, parse, vm_id)
         listed.raise_if_truncated()
         if listed.changed_while_read:
             raise Undecodable("the list has changed while its pages were read")
-        return packed(listed.values)
+        return listed.values
 
     async def schedules(self) -> Listed[Schedule]:
         """Return every schedule of backups that the panel lists."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime
 from math import inf
+from sys import intern
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -27,7 +28,6 @@ from ..model.entities import (
     Server,
     Target,
 )
-from ..model.packed import PackedBackups, packed
 from .decode import (
     DECODE_ERRORS,
     RowDecoder,
@@ -121,7 +121,7 @@ _SERVERS = RowDecoder(
 
 def decode_backups(
     body: bytes, body_format: BodyFormat, latest: float = inf, *, vm_id: int
-) -> Parsed[PackedBackups]:
+) -> Parsed[tuple[Backup, ...]]:
     """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list.
 
     Dates after ``latest`` are none, here and in all lists.
@@ -129,16 +129,17 @@ def decode_backups(
     dates = Dates(latest)
     decoded = _BACKUPS.decode(body, body_format)
     backups_by_id: dict[int, Backup] = {}
+    targets: dict[Target, Target] = {}  # one object for all rows: memory
     repeated: list[SkippedRow] = []
     for row in decoded.rows:
         if row.id in backups_by_id:
             repeated.append(SkippedRow(str(row.id), "the id stands in the list twice"))
         else:
-            backups_by_id[row.id] = _backup(row, vm_id, dates)
+            backups_by_id[row.id] = _backup(row, vm_id, dates, targets)
             dates.end_row()
     skipped = (*decoded.skipped, *repeated)
     return Parsed(
-        packed(backups_by_id.values()),
+        tuple(backups_by_id.values()),
         skipped,
         len(backups_by_id) + len(skipped),
         dates.future_rows,
@@ -194,19 +195,22 @@ def _xml_version(body: bytes) -> object:
     return xml_value(content)
 
 
-def _backup(row: BackupRow, vm_id: int, dates: Dates) -> Backup:
+def _backup(
+    row: BackupRow, vm_id: int, dates: Dates, targets: dict[Target, Target]
+) -> Backup:
     backup_type, initiated = _type_and_initiator(row)
+    target = _target(row, backup_type, vm_id)
     return Backup(  # by position, for speed: this runs for every row of every answer
         row.id,
-        _target(row, backup_type, vm_id),
+        targets.setdefault(target, target),
         row.built is True,
         row.locked is True,
         row.marked_for_delete is True,
         _size_bytes(row.backup_size),
         dates.unix_seconds(row.created_at),
         dates.unix_seconds(row.built_at),
-        backup_type,
-        initiated,
+        intern(backup_type),
+        intern(initiated),
         row.identifier or "",
         row.backup_server_id,
         dates.unix_seconds(row.updated_at) if row.locked else None,

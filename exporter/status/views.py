@@ -73,7 +73,7 @@ class Views:
             if judged is None:
                 return None
             entry = judged.entry
-            backups = () if entry is None else tuple(entry.state.backups or ())
+            backups = () if entry is None else entry.state.backups or ()
             return self.pages.server(
                 server_status(judged, snapshot.now),
                 backups,

@@ -13,8 +13,7 @@ from prometheus_client import generate_latest
 
 from exporter import __version__
 from exporter.metrics.exporter import ExporterMetrics
-from exporter.metrics.gzip_member import deflated_text
-from exporter.model.packed import deflated
+from exporter.metrics.gzip_member import deflated, deflated_text
 from exporter.model.selection import Shard
 
 _TIMES = 5

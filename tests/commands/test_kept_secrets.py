@@ -38,7 +38,7 @@ from secret_leaks import encodings, leaks
 
 from exporter import logs
 from exporter.demo.cloud.simulation import SimulatedCloud
-from exporter.model.packed import PackedBackups, packed
+from exporter.model.entities import Backup
 from exporter.onapp.api import PanelApi
 
 KEY = 'aPi-"k3y"&/<é> x'
@@ -227,7 +227,7 @@ async def test_a_faulty_run_says_no_secret(
 class Quoting(PanelApi):
     """A reader with a bug whose error quotes what it was reading."""
 
-    async def backups(self, vm_id: int) -> PackedBackups:
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Raise what a careless line might."""
         await super().backups(vm_id)
         password = ROOT
@@ -235,7 +235,7 @@ class Quoting(PanelApi):
             int(password)
         except ValueError as error:
             raise LookupError(f"cannot read {password!r}") from error
-        return packed(())
+        return ()
 
 
 async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(

@@ -26,10 +26,9 @@ from exporter.metrics import FAMILIES
 from exporter.metrics.cache import SERVERS_PER_BLOCK
 from exporter.metrics.exposition import TEXT, Exposition
 from exporter.metrics.family import PanelFamily
-from exporter.metrics.gzip_member import deflated_text
+from exporter.metrics.gzip_member import deflated_text, inflated
 from exporter.metrics.scrapes import Scrapes
 from exporter.metrics.text_format import CACHED_FAMILIES, server_lines
-from exporter.model.packed import PackedBackups, inflated, packed
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
 from exporter.onapp.decode import RowDecoder
@@ -79,32 +78,25 @@ def test_a_changed_server_is_written_once_and_touches_its_block_alone() -> None:
     panel = a_large_panel()
     made = exposition(panel)
     add_server(panel, a_server(id=7), a_backup(id=7, locked=True), a_backup(id=10_007))
-    unpacked = PackedBackups._unpacked  # noqa: SLF001  # all ways to the rows lead there
-    with counting_calls(
-        summarize_backups, server_lines, deflated_text, unpacked
-    ) as work:
+    with counting_calls(summarize_backups, server_lines, deflated_text) as work:
         compressed(made)
         compressed(made)
     text = gzip.decompress(compressed(made)).decode()
 
     # Those that show the lock: of the backup and of its target.
     assert work["deflated_text"] <= 2 + 2 * (BLOCKS + PANEL_PIECES)
-    assert (work["summarize_backups"], work["server_lines"], work["_unpacked"]) == (
-        1,
-        1,
-        2,  # to judge and to render
-    )
+    assert (work["summarize_backups"], work["server_lines"]) == (1, 1)
     assert 'onapp_backup_locked{panel="cp",vm_id="7",backup_id="7"} 1\n' in text
 
 
 def test_rows_that_are_equal_are_no_change() -> None:
     """A poll may bring them as other objects; nothing is looked at again."""
     panel = a_panel()
-    rows = (a_backup(id=1), a_backup(id=2))
+    rows, equal = ((a_backup(id=1), a_backup(id=2)) for _ in range(2))
     panel.register_server(1, a_server(), Expectation())
-    panel.record_backups(1, packed(rows), time=TIME, monotonic=50_000.0)
+    panel.record_backups(1, rows, time=TIME, monotonic=50_000.0)
     known = panel.servers[1].state
-    panel.record_backups(1, packed(rows), time=TIME + 900, monotonic=50_000.0)
+    panel.record_backups(1, equal, time=TIME + 900, monotonic=50_000.0)
 
     assert panel.servers[1].state is known
     assert panel.servers[1].read_at == TIME + 900

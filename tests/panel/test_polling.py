@@ -17,8 +17,7 @@ from yarl import URL
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.routes import Resource
-from exporter.model.entities import Server
-from exporter.model.packed import PackedBackups
+from exporter.model.entities import Backup, Server
 from exporter.onapp.api import PanelApi
 from exporter.onapp.paging import Listed
 
@@ -371,7 +370,7 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
 class FaultyBackups(PanelApi):
     """A reader with a bug that one server brings out."""
 
-    async def backups(self, vm_id: int) -> PackedBackups:
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Read a server's backups, except those of server 2."""
         if vm_id == 2:
             raise ZeroDivisionError

@@ -50,7 +50,6 @@ from exporter.health.conditions import PANEL_CONDITIONS, SERVER_CONDITIONS
 from exporter.health.server import judge_server
 from exporter.health.targets import summarize_backups
 from exporter.model.entities import Backup, Disk, Schedule, Target
-from exporter.model.packed import packed
 from exporter.model.selection import Expectation, Shard
 from exporter.model.store import LastError, ServerState, Store
 from exporter.status.api import server_status, status_response
@@ -126,14 +125,14 @@ def many_servers() -> Store:
             created_at=TIME - age * DAY - 60,
             built_at=TIME - age * DAY,
         )
-        one.record_backups(number, packed((made,)), time=TIME, monotonic=MONOTONIC)
+        one.record_backups(number, (made,), time=TIME, monotonic=MONOTONIC)
     add_server(
         two, a_server(id=4, label="Ärger", hostname="db.example.com", suspended=True)
     )
     two.register_server(
         5, a_server(id=5, label="new", created_at=TIME - 90 * DAY), daily
     )
-    two.record_backups(5, packed(()), time=TIME, monotonic=MONOTONIC)
+    two.record_backups(5, (), time=TIME, monotonic=MONOTONIC)
     two.update(
         2 + 3, "schedules", (a_schedule(Target("VirtualMachine", 5), TIME + 7200),)
     )
@@ -261,7 +260,7 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
         a_backup(created_at=TIME - 9 * DAY, built_at=TIME - 9 * DAY),
         a_backup(id=2, built=False, built_at=None, created_at=TIME - 7 * 3600),
     )
-    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         found = await looker.status()
         stuck = await looker.ids(state="stuck")
@@ -293,7 +292,7 @@ async def test_a_good_backup_in_time_hides_nothing_else(
     """The next one may hang though the last is young enough."""
     panel = a_panel()
     panel.register_server(1, a_server(), Expectation(own_interval_seconds=DAY))
-    rows = packed((_of_ago(20 * 3600), row))
+    rows = (_of_ago(20 * 3600), row)
     panel.record_backups(1, rows, time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         found = await looker.status()
@@ -362,7 +361,7 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
     """Without a backup, or without an interval to judge its age by, nobody knows."""
     panel = a_panel()
     panel.register_server(1, a_server(created_at=TIME - age), own)
-    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
         problem = await looker.ids(state="trouble")
@@ -549,7 +548,7 @@ async def test_a_stale_disk_of_a_young_server_is_stale() -> None:
     own = Expectation(own_interval_seconds=3600, backup_required=True)
     panel.register_server(1, a_server(created_at=TIME - 20 * 3600), own)
     rows = (_of_ago(10 * 3600), a_backup(id=2, target=_SECOND))
-    panel.record_backups(1, packed(rows), time=TIME, monotonic=MONOTONIC)
+    panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
     three = tuple(
         Disk(number, 1, is_swap=False, has_autobackups=True)
         for number in (101, 102, 103)
@@ -598,7 +597,7 @@ async def test_no_target_is_better_than_its_server() -> None:
         server = a_server(id=number, suspended=number == 3, created_at=created_at)
         panel.register_server(number, server, own)
         moments = {"time": TIME - seconds_ago, "monotonic": MONOTONIC - seconds_ago}
-        panel.record_backups(number, packed(rows), **moments)
+        panel.record_backups(number, tuple(rows), **moments)
     async with served(a_store(panel)) as looker:
         found = (await looker.status())["servers"]
         _, page = await looker.get("/server", panel="cp", vm_id=1)
@@ -984,7 +983,7 @@ def a_large_store(servers: int) -> Store:
     panel = a_panel(servers_listed=servers)
     for number in range(1, servers + 1):
         add_server(panel, a_server(id=number, label=f"web-{number}"))
-        rows = packed(_thirty(number))
+        rows = tuple(_thirty(number))
         panel.record_backups(number, rows, time=TIME, monotonic=MONOTONIC)
     return a_store(panel)
 
@@ -997,7 +996,7 @@ def _thirty(number: int) -> Iterator[Any]:
 
 
 def test_a_look_judges_no_server_again_and_makes_one_page() -> None:
-    """Backups are unpacked for the servers of the page alone, and judged for none."""
+    """What is shown is made for the servers of the page alone; none is judged."""
     store = a_large_store(300)
     views = handlers_for(store).views
     views.exposition.update(views.exposition.snapshot())

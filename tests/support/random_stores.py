@@ -22,7 +22,6 @@ from exporter.model.entities import (
     Target,
 )
 from exporter.model.failed_backups import FailedBackup
-from exporter.model.packed import packed
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore, Store
 
@@ -73,7 +72,7 @@ class RandomStores:
             age = chosen(_POLL_AGES)
             panel.record_backups(
                 vm_id,
-                packed(self._backups(vm_id, disks)),
+                tuple(self._backups(vm_id, disks)),
                 time=TIME - age,
                 monotonic=MONOTONIC - age,
             )

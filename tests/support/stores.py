@@ -19,9 +19,15 @@ from exporter.model.entities import (
     Transaction,
 )
 from exporter.model.failed_backups import FailedBackup
-from exporter.model.packed import packed
 from exporter.model.selection import Expectation
-from exporter.model.store import NO_SERVER, PanelStore, ServerEntry, ServerState, Store
+from exporter.model.store import (
+    NO_SERVER,
+    PanelStore,
+    ServerEntry,
+    ServerState,
+    Store,
+    summarize_usage,
+)
 from exporter.model.transaction_log import (
     ACTIONS,
     FINAL_STATUSES,
@@ -118,7 +124,7 @@ def add_server(
     panel.register_server(server.id, server, Expectation())
     panel.record_backups(
         server.id,
-        packed(backups),
+        backups,
         time=TIME - seconds_ago,
         monotonic=MONOTONIC - seconds_ago,
     )
@@ -281,7 +287,7 @@ def transaction_logs(draw: st.DrawFn) -> TransactionLog:
 def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
     """Make a server in any state: never read, failing, stale or fresh."""
     rows = st.lists(backups, max_size=4, unique_by=lambda backup: backup.id)
-    kept = draw(st.none() | rows.map(packed))
+    kept = draw(st.none() | rows.map(tuple))
     state = ServerState(
         panel,
         vm_id,
@@ -303,7 +309,7 @@ def server_entries(draw: st.DrawFn, panel: str, vm_id: int) -> ServerEntry:
         draw(st.none() | flags),
         None if age is None else TIME - age,
         None if age is None else MONOTONIC - age,
-        backup_server_usage=() if kept is None else kept.backup_server_usage,
+        backup_server_usage=() if kept is None else summarize_usage(kept),
     )
 
 

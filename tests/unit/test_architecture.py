@@ -22,7 +22,7 @@ ORDER = (
 LIBRARIES = {
     "aiohttp": {"onapp.client", "web", "app"},
     "bcrypt": {"web.auth"},
-    "isal": {"model.packed", "metrics.gzip_member"},
+    "isal": {"metrics.gzip_member"},
     "jinja2": {"status.html"},
     "multidict": {"onapp.client", "status.query"},
     "prometheus_client": {"metrics"},

@@ -19,7 +19,6 @@ from exporter.model.entities import (
     Target,
 )
 from exporter.model.failed_backups import FailedBackup
-from exporter.model.packed import packed
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore, ServerEntry, ServerState
 
@@ -84,7 +83,7 @@ def judged(
         1,
         facts.pop("expectation", Expectation()),
         a_server(**{"created_at": LONG_AGO} | (server or {})),
-        packed(backups),
+        backups,
         schedules=schedules,
         disks=facts.pop("disks", (a_disk(101),)),
         first_read_at=facts.pop("first_read_at", TIME - HOUR),

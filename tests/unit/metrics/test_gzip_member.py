@@ -8,8 +8,12 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.gzip_member import deflated_text, gzip_member
-from exporter.model.packed import deflated, inflated
+from exporter.metrics.gzip_member import (
+    deflated,
+    deflated_text,
+    gzip_member,
+    inflated,
+)
 
 texts = st.binary(max_size=2000) | st.binary(max_size=20).map(lambda b: b * 500)
 
