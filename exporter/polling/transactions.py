@@ -120,7 +120,7 @@ class TransactionCollector:
             backups = entry.state.backups
             if vm_id in searched or backups is None:
                 continue
-            await asyncio.sleep(0)  # unpacking thousands of lists takes long
+            await asyncio.sleep(0)  # thousands of lists take long
             if not all(backup.built for backup in backups):
                 refused = not transaction_log.older_unread
                 if refused or self._must_stop(until, pages_read):
