@@ -27,7 +27,7 @@ MOST = 5 * TIMES
 """A square would be 16 x 16."""
 _LONG_SECONDS = 1.0
 """Noise is shorter than this."""
-_TRIES = 4
+_TRIES = 8
 
 
 def growth(work: Callable[[int], Callable[[], object]]) -> float:
@@ -43,7 +43,7 @@ def growth(work: Callable[[int], Callable[[], object]]) -> float:
 
 def _seconds(work: Callable[[], object]) -> float:
     took: list[float] = []
-    while len(took) < 2 and sum(took) < _LONG_SECONDS:
+    while len(took) < 4 and sum(took) < _LONG_SECONDS:
         started = time.process_time()
         work()
         took.append(time.process_time() - started)
