@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..clock import Clock
 from ..errors import (
@@ -44,11 +44,8 @@ from ..model.selection import NO_SERVERS_HINT
 from ..onapp.error_body import printable
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import backups_hint, permission_hint
-from ..polling.manager import (
-    PanelTask,
-    has_few_servers,
-    transactions_interval_seconds,
-)
+from ..polling.collectors import has_few_servers, transactions_interval_seconds
+from ..polling.manager import PanelTask
 from ..polling.transactions import MAX_FIRST_PAGES
 from .report import (
     Cost,
@@ -457,17 +454,12 @@ async def _panel_or_server_list(check: PanelCheck) -> Outcome:
 async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outcome:
     """Try the list of one server; of another if that is refused."""
     api = check.panel_task.poller.api
-    requests: Mapping[str, Callable[[int], Awaitable[Any]]] = {
-        SCHEDULES: api.schedules_of,
-        DISKS: api.disks_of,
-        RECOVERY_POINTS: api.recovery_points_of,
-    }
     sampled = check.sampled_servers()[:_MAX_FAILURES]
     if not sampled:
         return Outcome(StepStatus.UNTRIED, "there is no server to ask for")
     for vm_id in sampled:
         try:
-            await check.ask(partial(requests[check.step], vm_id))
+            await check.ask(partial(api.server_list, check.step, vm_id))
         except REFUSED:  # this server may just have been destroyed
             if vm_id == sampled[-1]:
                 raise

@@ -146,9 +146,7 @@ def _fail_untried(poller: Poller) -> None:
     for vm_id, entry in store.servers.items():
         if entry.failing is None:
             store.record_failure(vm_id)
-    for job in poller.collectors.job_queue.jobs:
-        if not job.tried:
-            job.status.mark_unread()
+    poller.collectors.fail_untried()
 
 
 def _panel_status(store: PanelStore, now: Now) -> StepStatus:

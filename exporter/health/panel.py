@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from math import inf
 
 from ..clock import Now
-from ..model.entities import INVENTORY
+from ..model.entities import BACKUP_SERVERS, INVENTORY
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..model.transaction_log import BACKUP_RUN_ACTIONS
@@ -133,7 +133,7 @@ def queue_jams(panel: PanelStore, now: Now) -> dict[str, float]:
 
 def _backup_server_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
     usages = panel.backup_server_usage(now.monotonic)
-    for server in panel.fresh_backup_servers(now.monotonic):
+    for server in panel.listed(BACKUP_SERVERS, now.monotonic):
         usage = usages.get(server.id)
         if usage is None or not usage.backup_count:
             continue

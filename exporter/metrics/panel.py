@@ -8,7 +8,13 @@ from ..clock import Now
 from ..health.conditions import SERVER_CONDITIONS
 from ..health.panel import poll_lag_seconds, queue_jams
 from ..health.server import ServerHealth, count_conditions
-from ..model.entities import BACKUPS, INVENTORY, BackupServer, BackupServerUsage
+from ..model.entities import (
+    BACKUP_SERVERS,
+    BACKUPS,
+    INVENTORY,
+    BackupServer,
+    BackupServerUsage,
+)
 from ..model.store import PanelStore
 from .family import (
     CountFamily,
@@ -196,13 +202,13 @@ _PANELS: tuple[Family, ...] = (
 
 def backup_server_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
     """Yield the backup servers that the panel lists."""
-    for server in panel.fresh_backup_servers(now.monotonic):
+    for server in panel.listed(BACKUP_SERVERS, now.monotonic):
         yield (panel.name, str(server.id)), server
 
 
 def backup_server_info_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
     """Yield the label of each backup server."""
-    for server in panel.fresh_backup_servers(now.monotonic):
+    for server in panel.listed(BACKUP_SERVERS, now.monotonic):
         yield (panel.name, str(server.id), server.label), 1
 
 

@@ -204,7 +204,6 @@ class RecoveryPoint(msgspec.Struct, frozen=True):
     """A backup of a whole server made by a backup plugin."""
 
     id: int
-    vm_id: int
     size_bytes: int | None
     built: bool
     created_at: float | None

@@ -16,11 +16,11 @@ import msgspec
 
 from ..errors import ExporterError, NotFound, PanelError
 from .entities import (
+    BACKUP_SERVERS,
     DISKS,
     RECOVERY_POINTS,
     SCHEDULES,
     Backup,
-    BackupServer,
     BackupServerUsage,
     Disk,
     RecoveryPoint,
@@ -127,6 +127,14 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
         return error is not None and error.reason == NotFound.reason
 
 
+class PanelList(msgspec.Struct, frozen=True):
+    """A list of the whole panel, as last read."""
+
+    values: tuple[Any, ...] = ()
+    until: float = 0.0
+    """Monotonic time until which it is fresh."""
+
+
 @dataclass(slots=True)
 class PanelStore:
     """The state of one panel and its servers; only its poller writes it."""
@@ -179,9 +187,8 @@ class PanelStore:
     """Whether this process has read any list of schedules."""
     unassigned_schedules: ServerState | None = None
     """Schedules whose server is unknown, as the state of a server NO_SERVER."""
-    backup_servers: tuple[BackupServer, ...] = ()
-    backup_servers_until: float | None = None
-    """Monotonic time until which they are fresh; None: their collector is off."""
+    panel_lists: dict[str, PanelList] = field(default_factory=dict)
+    """Panel-wide lists that are only shown, by the name of their collector, if on."""
     transaction_log: TransactionLog | None = None
     """None: the collector of transactions is off."""
     unassigned_failures: dict[int, UnassignedFailures] = field(default_factory=dict)
@@ -197,6 +204,7 @@ class PanelStore:
         return replace(
             self,
             servers=self.servers.copy(),
+            panel_lists=self.panel_lists.copy(),
             outcomes=self.outcomes.copy(),
             durations=self.durations.copy(),
             transaction_log=self.transaction_log and self.transaction_log.copy(),
@@ -244,18 +252,18 @@ class PanelStore:
         if self.unassigned_schedules is not None:
             yield self.unassigned_schedules
 
-    def fresh_backup_servers(self, monotonic: float) -> tuple[BackupServer, ...]:
-        """Return the backup servers; none if their list is too old."""
-        fresh = monotonic <= (self.backup_servers_until or 0.0)
-        return self.backup_servers if fresh else ()
+    def listed(self, name: str, monotonic: float) -> tuple[Any, ...]:
+        """Return the rows of a panel-wide list; none if it is too old."""
+        known = self.panel_lists.get(name, PanelList())
+        return known.values if monotonic <= known.until else ()
 
     def backup_server_usage(
         self, monotonic: float
     ) -> dict[int | None, BackupServerUsage]:
         """Sum up the usage of each backup server by all servers with fresh data."""
-        if self.backup_servers_until is None:
+        if BACKUP_SERVERS not in self.panel_lists:
             return {}
-        listed = self.fresh_backup_servers(monotonic) if self.first_pass_ended else ()
+        listed = self.listed(BACKUP_SERVERS, monotonic) if self.first_pass_ended else ()
         counts: dict[int | None, list[int]] = {server.id: [0, 0] for server in listed}
         for entry in self.servers.values():
             if self.is_fresh(entry, monotonic):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -20,19 +20,12 @@ from ..config.schema import Account, BodyFormat
 from ..errors import REFUSED, NotSent, PanelError, Unauthorized, Undecodable
 from ..model.entities import (
     AUTOBACKUP,
-    BACKUP_SERVERS,
     BACKUPS,
-    DISKS,
-    RECOVERY_POINTS,
     SCHEDULES,
     TRANSACTIONS,
     VERSION,
     VIRTUAL_MACHINES,
     Backup,
-    BackupServer,
-    Disk,
-    RecoveryPoint,
-    Schedule,
     Server,
     Transaction,
 )
@@ -40,7 +33,6 @@ from .backups import (
     Parsed,
     decode_backups,
     decode_server,
-    decode_servers,
     decode_version,
 )
 from .circuit_breaker import CircuitBreaker
@@ -56,10 +48,9 @@ from .paging import (
     read_all_pages,
 )
 from .resources import (
-    decode_backup_servers,
-    decode_disks,
-    decode_recovery_points,
-    decode_schedules,
+    PANEL_LISTS,
+    SERVER_LISTS,
+    Parse,
     decode_transaction,
     decode_transactions,
 )
@@ -72,7 +63,6 @@ _MAX_INLINE_BYTES: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1
 """Bodies up to this size are decoded in a few milliseconds, without a thread."""
 
 T = TypeVar("T")
-Parse: TypeAlias = Callable[[bytes, BodyFormat, float], Parsed[Any]]
 log = structlog.get_logger()
 
 
@@ -124,7 +114,7 @@ class PanelApi:
 
     async def inventory(self) -> Listed[Server]:
         """Return every server that the panel lists."""
-        return await self._panel_list(VIRTUAL_MACHINES)
+        return await self.panel_list(VIRTUAL_MACHINES)
 
     async def server(self, vm_id: int | str) -> Server:
         """Return one server by number or identifier."""
@@ -153,41 +143,27 @@ class PanelApi:
             raise Undecodable("the list has changed while its pages were read")
         return listed.values
 
-    async def schedules(self) -> Listed[Schedule]:
-        """Return every schedule of backups that the panel lists."""
-        return _backup_schedules(await self._panel_list(SCHEDULES))
+    async def panel_list(self, resource: str) -> Listed[Any]:
+        """Return all rows of a list of the whole panel."""
+        path, parse = PANEL_LISTS[resource]
+        return _usable(resource, await self._paged_list(resource, path, parse))
 
-    async def schedules_of(self, vm_id: int) -> Listed[Schedule]:
-        """Return the schedules of a server and its disks."""
-        parse = decode_schedules
-        return _backup_schedules(
-            await self._server_list(SCHEDULES, vm_id, "schedules", parse)
-        )
-
-    async def disks(self) -> Listed[Disk]:
-        """Return every disk that the panel lists."""
-        return await self._panel_list(DISKS)
-
-    async def disks_of(self, vm_id: int) -> Listed[Disk]:
-        """Return the disks of a server."""
-        return await self._server_list(DISKS, vm_id, "disks", decode_disks)
-
-    async def recovery_points_of(self, vm_id: int) -> Listed[RecoveryPoint]:
-        """Return the recovery points that backup plugins have of a server."""
-        path = "backups/recovery_points"
-        parse = partial(decode_recovery_points, vm_id=vm_id)
-        return await self._server_list(RECOVERY_POINTS, vm_id, path, parse)
-
-    async def backup_servers(self) -> Listed[BackupServer]:
-        """Return every backup server that the panel lists."""
-        return await self._panel_list(BACKUP_SERVERS)
+    async def server_list(self, resource: str, vm_id: int) -> Listed[Any]:
+        """Return the rows of a list of one server."""
+        subpath, parse = SERVER_LISTS[resource]
+        path = _server_path(vm_id, subpath)
+        response = await self._read_rows(resource, path, parse, vm_id=vm_id)
+        parsed = response.content
+        skipped_ids = tuple(row.row_id for row in parsed.skipped)
+        truncated = response.total is not None and parsed.row_count < response.total
+        return _usable(resource, Listed(tuple(parsed.values), skipped_ids, truncated))
 
     async def page_count(self, resource: str) -> int:
         """Request the first page of a panel-wide list; return the number of pages.
 
         Without paging headers, as on old panels, there is only that page.
         """
-        path, parse = _PANEL_LISTS[resource]
+        path, parse = PANEL_LISTS[resource]
         response = await self._read_rows(resource, path, parse, page=1)
         limit = response.limit or response.content.row_count
         return 1 if not (response.total and limit) else -(-response.total // limit)
@@ -217,8 +193,8 @@ class PanelApi:
 
     def forget(self, vm_id: int) -> None:
         """Drop the cached responses of a server that was removed."""
-        lists = BACKUPS, SCHEDULES, DISKS, TRANSACTIONS, "backups/recovery_points"
-        for subpath in lists:
+        lists = (subpath for subpath, _ in SERVER_LISTS.values())
+        for subpath in (BACKUPS, TRANSACTIONS, *lists):
             path = _server_path(vm_id, subpath)
             for page in (None, *range(1, self.max_pages)):
                 self._logged_rows.pop(_key(path, page), None)
@@ -226,10 +202,6 @@ class PanelApi:
                 self.future_rows -= _future_rows(cached)
                 if cached is None and page:
                     break
-
-    async def _panel_list(self, resource: str) -> Listed[Any]:
-        """Return a panel-wide list."""
-        return await self._paged_list(resource, *_PANEL_LISTS[resource])
 
     async def _paged_list(
         self, resource: str, path: str, parse: Parse, vm_id: int | None = None
@@ -240,16 +212,6 @@ class PanelApi:
             return self._read_rows(resource, path, parse, page=number, vm_id=vm_id)
 
         return await read_all_pages(read_page, self.max_pages)
-
-    async def _server_list(
-        self, resource: str, vm_id: int, subpath: str, parse: Parse
-    ) -> Listed[Any]:
-        path = _server_path(vm_id, subpath)
-        response = await self._read_rows(resource, path, parse, vm_id=vm_id)
-        parsed = response.content
-        skipped_ids = tuple(row.row_id for row in parsed.skipped)
-        truncated = response.total is not None and parsed.row_count < response.total
-        return Listed(tuple(parsed.values), skipped_ids, truncated)
 
     async def _read_rows(
         self,
@@ -379,16 +341,6 @@ class PanelApi:
         )
 
 
-_PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
-    VIRTUAL_MACHINES: ("virtual_machines", decode_servers),
-    SCHEDULES: ("settings/schedules", decode_schedules),
-    DISKS: ("settings/disks", decode_disks),
-    BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
-    TRANSACTIONS: ("transactions", decode_transactions),
-}
-"""The path and the decoder of each panel-wide list."""
-
-
 def _future_rows(response: DecodedResponse[Any] | None) -> int:
     return 0 if response is None else getattr(response.content, "future_rows", 0)
 
@@ -405,6 +357,9 @@ def _server_path(vm_id: int, subpath: str) -> str:
     return f"virtual_machines/{vm_id}/{subpath}"
 
 
-def _backup_schedules(listed: Listed[Schedule]) -> Listed[Schedule]:
+def _usable(resource: str, listed: Listed[Any]) -> Listed[Any]:
+    """Return a list without the schedules of other things than backups."""
+    if resource != SCHEDULES:
+        return listed
     schedules = (s for s in listed.values if s.action == AUTOBACKUP and s.target.id)
     return replace(listed, values=tuple(schedules))

@@ -20,12 +20,15 @@ from dataclasses import dataclass, field, replace
 
 from ..config.secrets import Credentials
 from ..errors import UNRECOGNIZED, PanelError, Unauthorized, UnexpectedStatus
-from .backoff import exponential_pause
+from .backoff import Backoff
 
 _FAILURE_THRESHOLD = 3
 _FIRST_PAUSE_SECONDS = 1.0
 _REFUSED_PAUSE_SECONDS = 600.0
 _LONGEST_REFUSED_PAUSE_SECONDS = 3600.0
+_REFUSALS = Backoff(_REFUSED_PAUSE_SECONDS, _LONGEST_REFUSED_PAUSE_SECONDS)
+_PAUSES = Backoff(_FIRST_PAUSE_SECONDS)
+_CANCELLATIONS = Backoff(_FIRST_PAUSE_SECONDS, _REFUSED_PAUSE_SECONDS)
 _MAX_FAILED_CREDENTIALS = 16
 _TOO_MANY_REQUESTS = 429
 
@@ -45,9 +48,9 @@ class BreakerState(enum.Enum):
 class _AuthFailures:
     """The failed attempts to authenticate with one pair of credentials."""
 
-    refusals: int = 0
+    refusals: Backoff = _REFUSALS
     """Refusals; after an hour of success the count starts at zero again."""
-    cancellations: int = 0
+    cancellations: Backoff = _CANCELLATIONS
     """Consecutive trial requests that were cancelled before their answer."""
     retry_at: float = 0.0
     """Monotonic time before which they must not be sent again."""
@@ -95,9 +98,9 @@ class CredentialState:
         if failures.refused and self.seconds_to_retry(credentials):
             return  # the request was sent before the refusal
         self._accepted_by_username[credentials.username] = credentials
-        if failures.refusals:
+        if failures.refusals.failures:
             self._failures[credentials] = _AuthFailures(
-                failures.refusals, 0, failures.retry_at
+                failures.refusals, retry_at=failures.retry_at
             )
         else:
             self._failures.pop(credentials, None)
@@ -108,15 +111,9 @@ class CredentialState:
         if failures.refused and self.seconds_to_retry(credentials):
             return  # requests that were in flight together count as one attempt
         self.record_unproven(credentials)
-        earlier_refusals = self._failures_of(credentials).refusals
-        pause_seconds = exponential_pause(
-            _REFUSED_PAUSE_SECONDS, earlier_refusals, _LONGEST_REFUSED_PAUSE_SECONDS
-        )
-        self._back_off(
-            credentials,
-            _AuthFailures(refusals=earlier_refusals + 1, refused=True),
-            pause_seconds,
-        )
+        refusals = self._failures_of(credentials).refusals.after_failure()
+        refused = _AuthFailures(refusals, refused=True)
+        self._back_off(credentials, refused, refusals.seconds)
 
     def record_unproven(self, credentials: Credentials) -> None:
         """Record that a trial request has to find out whether they are accepted."""
@@ -136,14 +133,9 @@ class CredentialState:
             self.record_unproven(credentials)
         elif self.holds_trial(credentials, owner):
             failures = self._failures_of(credentials)
-            pause_seconds = exponential_pause(
-                _FIRST_PAUSE_SECONDS, failures.cancellations, _REFUSED_PAUSE_SECONDS
-            )
-            self._back_off(
-                credentials,
-                replace(failures, cancellations=failures.cancellations + 1),
-                pause_seconds,
-            )
+            cancellations = failures.cancellations.after_failure()
+            failures = replace(failures, cancellations=cancellations)
+            self._back_off(credentials, failures, cancellations.seconds)
 
     def claim_trial(self, credentials: Credentials, owner: object) -> bool:
         """Claim the trial request; return whether it is now reserved for ``owner``."""
@@ -181,17 +173,17 @@ class CircuitBreaker:
     longest_pause_seconds: float
     last_proven_at: float | None = None
     """Monotonic time of the last answer that proved the credentials; None: none yet."""
+    last_refusal: Unauthorized | None = None
+    """The last HTTP 401 since then; None: none to a request of this poller."""
     _consecutive_failures: int = 0
-    _consecutive_pauses: int = 0
+    _pauses: Backoff = _PAUSES
     _paused_until: float = 0.0
 
     def take_over(self, other: CircuitBreaker) -> None:
         """Continue from another breaker of the same panel."""
         self.last_proven_at = other.last_proven_at
-        self._consecutive_failures, self._consecutive_pauses = (
-            other._consecutive_failures,
-            other._consecutive_pauses,
-        )
+        self._consecutive_failures = other._consecutive_failures
+        self._pauses = other._pauses
         self._pause(other._paused_until - self.credential_state.now())
 
     def state(self) -> BreakerState:
@@ -238,15 +230,17 @@ class CircuitBreaker:
 
     def record_success(self, credentials: Credentials) -> None:
         """Record an answer that proves the credentials."""
-        self.last_proven_at = self.credential_state.now()
+        self.last_proven_at, self.last_refusal = self.credential_state.now(), None
         self.credential_state.record_success(credentials)
-        self._consecutive_failures = self._consecutive_pauses = 0
+        self._consecutive_failures = 0
+        self._pauses = self._pauses.after_success()
 
     def record_failure(self, credentials: Credentials, error: PanelError) -> None:
         """Record a failed request; some errors still prove the credentials."""
         if isinstance(error, Unauthorized) and error.with_cookies:
             self.credential_state.record_unproven(credentials)
         elif isinstance(error, Unauthorized):
+            self.last_refusal = error
             self.credential_state.record_refusal(credentials)
         elif error.proven:
             self.record_success(credentials)
@@ -282,11 +276,8 @@ class CircuitBreaker:
         self._pause(retry_after_seconds or 0.0)
         if self.credential_state.now() < self._paused_until:
             return
-        pause_seconds = exponential_pause(
-            _FIRST_PAUSE_SECONDS, self._consecutive_pauses
-        )
-        self._consecutive_pauses += 1
-        self._pause(pause_seconds * (1 - self.credential_state.jitter() / 4))
+        self._pauses = self._pauses.after_failure()
+        self._pause(self._pauses.seconds * (1 - self.credential_state.jitter() / 4))
 
     def _pause(self, seconds: float) -> None:
         until = self.credential_state.now() + min(seconds, self.longest_pause_seconds)

@@ -7,11 +7,11 @@ to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from math import inf
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,8 +19,14 @@ from ..config.schema import BodyFormat
 from ..errors import Undecodable
 from ..model.entities import (
     AUTOBACKUP,
+    BACKUP_SERVERS,
     DISK,
+    DISKS,
+    RECOVERY_POINTS,
+    SCHEDULES,
+    TRANSACTIONS,
     VIRTUAL_MACHINE,
+    VIRTUAL_MACHINES,
     BackupServer,
     Disk,
     RecoveryPoint,
@@ -29,7 +35,14 @@ from ..model.entities import (
     Transaction,
 )
 from ..model.transaction_log import PENDING_STATUSES
-from .backups import Dates, Moment, Parsed, plausible, unix_seconds
+from .backups import (
+    Dates,
+    Moment,
+    Parsed,
+    decode_servers,
+    plausible,
+    unix_seconds,
+)
 from .decode import RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -166,16 +179,27 @@ def decode_backup_servers(
 
 
 def decode_recovery_points(
-    body: bytes, body_format: BodyFormat, latest: float = inf, *, vm_id: int
+    body: bytes, body_format: BodyFormat, latest: float = inf
 ) -> Parsed[tuple[RecoveryPoint, ...]]:
     """Decode ``/virtual_machines/:id/backups/recovery_points``."""
-    return _decode(
-        _RECOVERY_POINTS,
-        body,
-        body_format,
-        latest,
-        lambda row, dates: _recovery_point(row, vm_id, dates),
-    )
+    return _decode(_RECOVERY_POINTS, body, body_format, latest, _recovery_point)
+
+
+Parse: TypeAlias = Callable[[bytes, BodyFormat, float], Parsed[Any]]
+PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
+    VIRTUAL_MACHINES: ("virtual_machines", decode_servers),
+    SCHEDULES: ("settings/schedules", decode_schedules),
+    DISKS: ("settings/disks", decode_disks),
+    TRANSACTIONS: ("transactions", decode_transactions),
+    BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
+}
+"""The path and the decoder of each list of a whole panel."""
+SERVER_LISTS: Mapping[str, tuple[str, Parse]] = {
+    SCHEDULES: ("schedules", decode_schedules),
+    DISKS: ("disks", decode_disks),
+    RECOVERY_POINTS: ("backups/recovery_points", decode_recovery_points),
+}
+"""The same below the path of a server, besides its backups and its transactions."""
 
 
 def _decode(
@@ -264,10 +288,9 @@ def _backup_server(row: BackupServerRow, _: Dates) -> BackupServer:
     )
 
 
-def _recovery_point(row: RecoveryPointRow, vm_id: int, dates: Dates) -> RecoveryPoint:
+def _recovery_point(row: RecoveryPointRow, dates: Dates) -> RecoveryPoint:
     return RecoveryPoint(
         id=row.id,
-        vm_id=vm_id,
         size_bytes=plausible(row.size),
         built=row.state == "built",
         created_at=dates.unix_seconds(row.created_at),

@@ -1,75 +1,212 @@
 """The collectors of one panel: everything that is read besides inventory and backups.
 
-Panel-wide ones are jobs with an interval of their own; per-server ones are read right
-after a server's backups.
+Lists of the whole panel have a job each; those that are read server by server follow
+the backups of the server. What is only stored and shown needs nothing here but its
+row in ``onapp.resources``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from msgspec.structs import asdict
 
 from ..clock import Clock
-from ..model.entities import (
-    BACKUP_SERVERS,
-    DISKS,
-    RECOVERY_POINTS,
-    SCHEDULES,
-    TRANSACTIONS,
-)
-from ..model.store import PanelStore
+from ..config.schema import Panel
+from ..model.entities import DISKS, SCHEDULES, TRANSACTIONS
+from ..model.selection import Shard
+from ..model.store import PanelList, PanelStore
+from ..model.transaction_log import TransactionLog
+from ..onapp.api import PanelApi
+from ..onapp.backoff import Backoff
+from ..onapp.paging import ROWS_PER_PAGE
+from ..onapp.resources import PANEL_LISTS, SERVER_LISTS
 from .jobs import JobQueue
-from .per_server import PerServerCollector
+from .lists import (
+    CollectorStatus,
+    ListJob,
+    PanelListCollector,
+    ServerListCollector,
+    list_job,
+)
 from .schedules import ScheduleCollector
+from .transactions import TransactionCollector
 
 _EXPIRY_CHECK_SECONDS = 60.0
 """How often data are checked for their age."""
+_MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
+
+
+def has_few_servers(panel: Panel) -> bool:
+    """Return whether the configured servers are few enough to be read one by one."""
+    return 0 < len(panel.selection.configured) <= ROWS_PER_PAGE
+
+
+def transactions_interval_seconds(panel: Panel) -> float:
+    """Return the interval at which the transaction log is read."""
+    return min(_MAX_TRANSACTIONS_INTERVAL_SECONDS, panel.poll.interval)
 
 
 @dataclass(slots=True, eq=False)
 class Collectors:
-    """The enabled collectors of one panel."""
+    """The collectors that the configuration of a panel switches on."""
 
-    job_queue: JobQueue
-    per_server: tuple[PerServerCollector, ...]
-    schedules: ScheduleCollector | None
+    panel: Panel
     store: PanelStore
-    enabled: frozenset[str]
-    """Names of the collectors that the configuration switches on."""
+    api: PanelApi
     clock: Clock
-    _expiry_checked_at: float = 0.0
+    shard: Shard
+    queue: JobQueue
+    jobs: list[ListJob] = field(default_factory=list, init=False)
+    """Of the panel-wide lists; they are queued by ``start``."""
+    server_lists: list[ServerListCollector] = field(default_factory=list, init=False)
+    schedules: ScheduleCollector | None = field(default=None, init=False)
+    _enabled: frozenset[str] = field(init=False)
+    _started: bool = field(default=False, init=False)
+    _expiry_checked_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Create what is switched on."""
+        switches = asdict(self.panel.collectors)
+        self._enabled = frozenset(name for name, on in switches.items() if on)
+        if SCHEDULES in self._enabled:
+            self._add_schedules()
+        for name in self._plain_lists():
+            self._add_job(name, partial(self._read_panel_list, name))
+        if TRANSACTIONS in self._enabled:
+            self._add_transactions()
+        for name in SERVER_LISTS:
+            if name in self._enabled and name != SCHEDULES:
+                self.server_lists.append(self._server_list(name, name))
+
+    def _plain_lists(self) -> list[str]:
+        """Return the panel-wide lists that are only stored and shown."""
+        followed = (SCHEDULES, TRANSACTIONS)
+        return [n for n in PANEL_LISTS if n in self._enabled and n not in followed]
+
+    def _add_job(
+        self,
+        name: str,
+        read: Callable[[], Awaitable[None]],
+        interval_seconds: float | None = None,
+    ) -> None:
+        interval = interval_seconds or self.panel.discovery.interval
+        status = CollectorStatus(self.store, name)
+        job = list_job(status, len(self.jobs), interval, self.clock, read)
+        self.jobs.append(job)
+
+    def _add_schedules(self) -> None:
+        self.schedules = ScheduleCollector(
+            store=self.store,
+            shard=self.shard,
+            schedules=self._divided_list(SCHEDULES),
+            disks=self._divided_list(DISKS),
+            read_again=partial(self.run_soon, untried=True),
+        )
+        if not has_few_servers(self.panel):
+            self._add_job(SCHEDULES, self.schedules.read)
+
+    def _add_transactions(self) -> None:
+        self.store.transaction_log = self.store.transaction_log or TransactionLog()
+        interval = transactions_interval_seconds(self.panel)
+        transactions = TransactionCollector(
+            store=self.store,
+            api=self.api,
+            clock=self.clock,
+            owns=self._owns,
+            poll_soon=self.run_soon,
+            interval_seconds=interval,
+            max_age_seconds=self._max_age_seconds(),
+        )
+        self._add_job(TRANSACTIONS, transactions.read, interval)
+
+    def _divided_list(self, name: str) -> PanelListCollector[Any]:
+        """Return a panel-wide list that is divided among the servers."""
+        per_server = self._server_list(name, SCHEDULES)
+        per_server.enabled = has_few_servers(self.panel)
+        self.server_lists.append(per_server)
+        now = self.clock.monotonic()  # what a reload left counts as just read
+        return PanelListCollector(
+            *(0.0, Backoff(0.0)),
+            read_at=now,
+            complete_at=now,
+            fetch_all=partial(self.api.panel_list, name),
+            per_server=per_server,
+            clock=self.clock,
+            max_age_seconds=self._max_age_seconds(),
+        )
+
+    def _server_list(self, name: str, collector: str) -> ServerListCollector:
+        return ServerListCollector(
+            name=name,
+            store=self.store,
+            clock=self.clock,
+            status=CollectorStatus(self.store, collector, name),
+            fetch=partial(self.api.server_list, name),
+        )
+
+    def _max_age_seconds(self) -> float:
+        """Return how old a panel-wide list may become."""
+        return max(self.panel.poll.max_age, 2 * self.panel.discovery.interval)
+
+    def _owns(self, vm_id: int | None) -> bool:
+        """Return whether the transactions of a server are counted by this exporter."""
+        if self.panel.selection.partial:
+            return vm_id in self.store.servers
+        return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
+
+    def run_soon(self, vm_id: int, *, untried: bool = False) -> None:
+        """Read a server before its slot."""
+        self.queue.run_soon(vm_id, self.clock.monotonic(), untried=untried)
+
+    async def _read_panel_list(self, name: str) -> None:
+        listed = await self.api.panel_list(name)
+        until = self.clock.monotonic() + self._max_age_seconds()
+        self.store.panel_lists[name] = PanelList(listed.values, until)
+        listed.raise_if_truncated()
+
+    def start(self) -> None:
+        """Queue the panel-wide lists, once."""
+        if not self._started:
+            self._started = True
+            for job in self.jobs:
+                self.queue.add(job, self.clock.monotonic())
+
+    def fail_untried(self) -> None:
+        """Store a failure of each panel-wide list that was not read."""
+        for job in self.jobs:
+            if job.status.key not in self.store.outcomes:
+                job.status.mark_unread()
 
     def drop_disabled(self) -> None:
         """Remove from the store what a reload left of disabled collectors."""
-        enabled = (collector for collector in self.per_server if collector.enabled)
-        running = {job.status.key for job in self.job_queue.jobs}
-        running |= {collector.status.key for collector in enabled}
-        outcomes = self.store.outcomes.items()
-        self.store.outcomes = {
-            key: succeeded for key, succeeded in outcomes if key in running
-        }
-        if SCHEDULES not in self.enabled:
-            self.store.unassigned_schedules = None
-            for vm_id in tuple(self.store.servers):
-                self.store.update(vm_id, SCHEDULES, None)
-                self.store.update(vm_id, DISKS, None)
-            self.store.schedules_ever_read = False
-            self.store.set_schedules_refused()
-        for vm_id, entry in tuple(self.store.servers.items()):
-            if RECOVERY_POINTS not in self.enabled or (
-                entry.state.recovery_points is None
-            ):
-                self.store.update(vm_id, RECOVERY_POINTS, None)
-        if TRANSACTIONS not in self.enabled:
-            self.store.transaction_log = None
-        if BACKUP_SERVERS not in self.enabled:
-            self.store.backup_servers_until = None
-        elif self.store.backup_servers_until is None:
-            self.store.backup_servers_until = 0.0
+        store = self.store
+        statuses = [job.status for job in self.jobs]
+        statuses += [each.status for each in self.server_lists if each.enabled]
+        running = {status.key for status in statuses}
+        outcomes = store.outcomes.items()
+        store.outcomes = {key: value for key, value in outcomes if key in running}
+        known = store.panel_lists
+        store.panel_lists = {n: known.get(n, PanelList()) for n in self._plain_lists()}
+        if TRANSACTIONS not in self._enabled:
+            store.transaction_log = None
+        wanted = {collector.name for collector in self.server_lists}
+        for vm_id, entry in tuple(store.servers.items()):
+            for name in SERVER_LISTS:
+                if name not in wanted or getattr(entry.state, name) is None:
+                    store.update(vm_id, name, None)
+        if SCHEDULES not in self._enabled:
+            store.unassigned_schedules = None
+            store.schedules_ever_read = False
+            store.set_schedules_refused()
 
     async def read_server(self, vm_id: int) -> None:
-        """Read the lists of one server; raises no error but Unauthorized."""
+        """Read the lists of one server; raises no error of the panel."""
         self._assign_schedules(vm_id)
-        for collector in self.per_server:
+        for collector in self.server_lists:
             await collector.read(vm_id)
             # Its disks may show which schedules are its own.
             self._assign_schedules(vm_id)
@@ -80,7 +217,7 @@ class Collectors:
 
     def expire_server(self, vm_id: int) -> None:
         """Drop the lists of a server that are too old."""
-        for collector in self.per_server:
+        for collector in self.server_lists:
             if collector.enabled:
                 collector.expire(vm_id)
 
@@ -102,5 +239,5 @@ class Collectors:
 
     def remove_server(self, vm_id: int) -> None:
         """Drop the state of a server that is gone."""
-        for collector in self.per_server:
+        for collector in self.server_lists:
             collector.remove(vm_id)

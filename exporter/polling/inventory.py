@@ -10,8 +10,8 @@ A number that was given to another server is that server from then on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -24,25 +24,23 @@ from ..onapp.api import PanelApi
 from ..onapp.decode import UNKNOWN_ID
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import look_up_hint
-from .scheduler import Scheduler
+from .jobs import JobQueue, server_job
+from .servers import ServerReader
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
 class Inventory:
-    """Adds and removes the servers of one panel's store and scheduler."""
+    """Adds and removes the servers of one panel's store and queue."""
 
     store: PanelStore
     api: PanelApi
     clock: Clock
     selection: Selection
     shard: Shard
-    scheduler: Scheduler
-    on_removed: Callable[[int], None]
-    """Called with each server that was removed."""
-    on_replaced: Callable[[int], None]
-    """Called with each server whose number was given to another one, before that."""
+    queue: JobQueue
+    servers: ServerReader
     _resolved_ids: dict[str, int] = field(default_factory=dict)
     """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
@@ -140,17 +138,20 @@ class Inventory:
         before, now = self.missing, self.clock.monotonic()
         self.missing = {n: before.get(n, False) or not empty for n in missing}
         for vm_id in missing:
+            self.queue.do_not_await(vm_id)
             missing_twice = before.get(vm_id, False) and not empty
             if missing_twice or self.store.servers[vm_id].not_found:
                 self._remove(vm_id)
             elif not empty:
-                self.scheduler.poll_soon(vm_id, now)
+                self.queue.run_soon(vm_id, now)
         return set(self.missing)
 
-    def remove_if_missing(self, vm_id: int) -> None:
-        """Remove a server whose backups were not found, unless it is still listed."""
-        if vm_id in self.missing:
+    def _read_failed(self, vm_id: int, error: ExporterError) -> None:
+        """Record a failed read; a missing server without backups either is gone."""
+        if isinstance(error, NotFound) and vm_id in self.missing:
             self._remove(vm_id)
+        else:
+            self.servers.record_failure(vm_id, error)
 
     async def _look_up(self) -> bool:
         """Look up the configured servers one by one, or in a list if that is shorter.
@@ -240,12 +241,20 @@ class Inventory:
         known = self.store.known_server(vm_id)
         if server is not None and known is not None and server.is_other_than(known):
             self._remove(vm_id)
-            self.on_replaced(vm_id)
+            self.servers.collectors.replace_server(vm_id)
         server = server or known
         expectation = self.selection.expectation(server, own_interval)
         time = self.clock.time()
         self.store.register_server(vm_id, server, expectation, time=time)
-        self.scheduler.add(vm_id, self.clock.monotonic())
+        tried = self.store.servers[vm_id].failing is not None
+        job = server_job(
+            self.store.name,
+            vm_id,
+            self.store.interval_seconds,
+            run=partial(self.servers.read, vm_id),
+            on_failure=partial(self._read_failed, vm_id),
+        )
+        self.queue.add(job, self.clock.monotonic(), tried=tried)
 
     def _remove_others(self, kept: set[int]) -> None:
         for vm_id in self.store.servers.keys() - kept:
@@ -258,9 +267,9 @@ class Inventory:
 
     def _drop(self, vm_id: int) -> None:
         self.missing.pop(vm_id, None)
-        self.scheduler.remove(vm_id)
+        self.queue.remove_server(vm_id)
         self.api.forget(vm_id)
-        self.on_removed(vm_id)
+        self.servers.collectors.remove_server(vm_id)
 
 
 def _raise_unless_proven(errors: list[ExporterError]) -> None:

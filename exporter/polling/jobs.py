@@ -1,161 +1,263 @@
-"""Panel-wide jobs, such as the list of all schedules: when they run and how they fare.
+"""What one panel is asked again and again, and in which order.
 
-A job runs at its interval. After a failure it runs again after 15 s, doubled each time
-up to its interval. A collector that the panel refuses (no permission, no such address)
-is disabled for an hour. Messages are logged when the state of a collector changes.
+A ``Job`` is due again an interval after a success, and after a failure when its
+``Backoff`` says so, or when the panel's ``Retry-After`` does. A list that the panel
+refuses (no permission, no such address) is off for an hour.
+
+The job of a server is due in its own slot of every interval instead: slots are spread
+evenly by a hash of the server, so that requests do not come in bursts and a server
+keeps its slot when others come and go. After a failure it is due again after 1/16, 1/8
+and 1/4 of the interval, or in its next slot if that comes first; after that only in its
+slots. One that changed (``run_soon``) is due before its slot. All moments are monotonic
+seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import enum
+import heapq
+import math
+import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import structlog
+from ..errors import REFUSED, ExporterError, retry_after
+from ..onapp.backoff import Backoff
 
-from ..clock import Clock
-from ..errors import REFUSED, ExporterError
-from ..model.store import PanelStore
-from ..onapp.backoff import exponential_pause
-
-log = structlog.get_logger()
-
-DISABLED_SECONDS = 3600.0
-"""How long a refused collector is not tried again."""
-_FIRST_RETRY_SECONDS = 15.0
-
-
-@dataclass(slots=True, eq=False)
-class CollectorStatus:
-    """Outcome of a collector, or of one part of it, in the store and in the log."""
-
-    store: PanelStore
-    collector: str
-    part: str = ""
-    _logged_errors: set[type[ExporterError]] = field(default_factory=set)
-    """Error types that were logged since the last success."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Key of the outcome in the store."""
-        return self.collector, self.part
-
-    @contextmanager
-    def timed(self, clock: Clock) -> Iterator[None]:
-        """Store how long a run takes."""
-        started_at = clock.monotonic()
-        try:
-            yield
-        finally:
-            self.store.durations[self.collector] = clock.monotonic() - started_at
-
-    def record_success(self) -> None:
-        """Store that the last run succeeded."""
-        self.store.outcomes[self.key] = True
-        self._log_recovery()
-
-    def mark_unread(self) -> None:
-        """Store a failure, without an error, until the first run succeeds."""
-        self.store.outcomes[self.key] = False
-
-    def clear(self) -> None:
-        """Remove the outcome: the collector is no longer used."""
-        self.store.outcomes.pop(self.key, None)
-        self._log_recovery()
-
-    def _log_recovery(self) -> None:
-        if self._logged_errors:
-            log.info(
-                "collector works again",
-                panel=self.store.name,
-                collector=self.collector,
-            )
-        self._logged_errors.clear()
-
-    def record_failure(self, error: ExporterError, **context: int) -> None:
-        """Store that the last run failed; log an error type that is new."""
-        self.store.outcomes[self.key] = False
-        if type(error) in self._logged_errors:
-            return
-        self._logged_errors.add(type(error))
-        log.warning(
-            "collector off" if isinstance(error, REFUSED) else "collector failed",
-            panel=self.store.name,
-            collector=self.collector,
-            **context,
-            **error.log_fields(),
-        )
+REFUSED_SECONDS = 3600.0
+"""How long a refused list is not asked for again."""
+_FIRST_RETRY_SHARE = 1 / 16
+"""First retry of a server, as a share of the interval: about a minute of 15."""
+_MAX_EARLY_RETRIES = 3
+"""In a row, before the next slot; a fourth one would come just before it."""
+_BURST_SECONDS = 30.0
+"""Servers that changed together are spread over this time."""
+_UNDELAYED_RUNS = 8
+"""So many of them are due at once."""
+_MIN_RUNS_PER_SECOND = 2
+"""The others wait no longer than the earlier ones take at this rate."""
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+_SLOT_TOLERANCE = 1e-6
+"""A slot nearer than this share of the interval is the one that was just used."""
 
 
 @dataclass(slots=True, eq=False)
-class PanelJob:
-    """A periodic read of one panel-wide list."""
+class Recurrence:
+    """When something is asked for again, after a success and after a failure."""
 
-    status: CollectorStatus
     interval_seconds: float
-    run: Callable[[], Awaitable[None]]
+    backoff: Backoff
+    slot: float | None = None
+    """Share of the interval at which it is due; None: an interval after the last."""
+    refusable: bool = False
+    """Whether a refusal lasts for an hour: so it does for lists."""
     due: float = 0.0
-    """Monotonic time of the next run."""
-    tried: bool = False
-    """Whether it has run once, successfully or not."""
-    _in_progress: bool = False
-    _failures: int = 0
-
-    def is_waiting(self) -> bool:
-        """Return whether the job is not in progress."""
-        return not self._in_progress
-
-    def mark_started(self) -> None:
-        """Set the job in progress."""
-        self._in_progress = True
-
-    def put_back(self) -> None:
-        """Leave the job due: its request was not sent."""
-        self._in_progress = False
+    not_before: float = 0.0
+    """The time that a failure set: no change brings it forward."""
 
     def record_success(self, now: float) -> None:
-        """Plan the next run after a successful one."""
-        self._in_progress, self.tried, self._failures = False, True, 0
-        self.due = now + self.interval_seconds
-        self.status.record_success()
+        """Plan the next time after a success."""
+        self.backoff, self.not_before = self.backoff.after_success(), 0.0
+        self.due = self._next_regular(now)
 
-    def record_failure(self, now: float, error: ExporterError) -> None:
-        """Plan the next run after a failed one."""
-        self._in_progress, self.tried = False, True
-        self.status.record_failure(error)
-        if isinstance(error, REFUSED):
-            self.due = now + max(DISABLED_SECONDS, self.interval_seconds)
+    def record_failure(self, now: float, error: ExporterError | None = None) -> None:
+        """Plan the next time after a failure."""
+        if self.refusable and isinstance(error, REFUSED):
+            self.due = self.not_before = now + max(
+                REFUSED_SECONDS, self.interval_seconds
+            )
             return
-        seconds = exponential_pause(
-            _FIRST_RETRY_SECONDS, self._failures, self.interval_seconds
-        )
-        self._failures += 1
-        self.due = now + seconds
+        self.backoff = self.backoff.after_failure()
+        retry = now + self.backoff.seconds
+        if self.slot is not None:
+            early = self.backoff.failures <= _MAX_EARLY_RETRIES
+            slot = self._next_regular(now)
+            retry = min(retry, slot) if early else slot
+        asked_for = min(retry_after(error), self.backoff.longest_seconds)
+        self.due = self.not_before = max(retry, now + asked_for)
+
+    def _next_regular(self, now: float) -> float:
+        interval = self.interval_seconds
+        if self.slot is None:
+            return now + interval
+        intervals = math.floor(now / interval - self.slot + _SLOT_TOLERANCE)
+        return (intervals + 1 + self.slot) * interval
+
+
+class Priority(enum.IntEnum):
+    """Which of the jobs that are due comes first."""
+
+    PANEL = 0
+    LIST = 1
+    SERVER = 2
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job(Recurrence):
+    """Something that a panel is asked in a task of its own."""
+
+    run: Callable[[], Awaitable[None]]
+    on_failure: Callable[[ExporterError], None]
+    """Called after a failed run, when the next one is planned."""
+    priority: Priority
+    number: int
+    """Of the server, or of the list: a name within the priority."""
+    in_progress: bool = False
+    run_again: bool = False
+    """Whether something changed while it was in progress."""
+    removed: bool = False
+    """Whether it was removed while it was in progress."""
+
+
+def server_job(
+    panel: str,
+    vm_id: int,
+    interval_seconds: float,
+    run: Callable[[], Awaitable[None]],
+    on_failure: Callable[[ExporterError], None],
+) -> Job:
+    """Return the job of one server."""
+    return Job(
+        interval_seconds,
+        Backoff(interval_seconds * _FIRST_RETRY_SHARE, interval_seconds),
+        slot=zlib.crc32(f"{panel}/{vm_id}".encode()) / 2**32,
+        run=run,
+        on_failure=on_failure,
+        priority=Priority.SERVER,
+        number=vm_id,
+    )
 
 
 @dataclass(slots=True, eq=False)
 class JobQueue:
-    """All jobs of one panel."""
+    """All jobs of one panel, each either waiting or in progress."""
 
-    jobs: tuple[PanelJob, ...] = field(default=())
+    untried: set[Job] = field(default_factory=set)
+    """Jobs that have not run yet, successfully or not."""
+    _jobs: tuple[dict[int, Job], ...] = field(
+        default_factory=lambda: tuple({} for _ in Priority)
+    )
+    """By priority and number."""
+    _heaps: tuple[list[tuple[float, int]], ...] = field(
+        default_factory=lambda: tuple([] for _ in Priority)
+    )
+    """By priority: due time and number; entries that are not current are skipped."""
+    _in_progress: set[Job] = field(default_factory=set)
+    _burst_count: int = 0
+    """How many servers the present burst of ``run_soon`` has."""
+    _burst_ends_at: float = 0.0
 
-    def pop_due(self, now: float) -> PanelJob | None:
-        """Return the most overdue job and mark it as in progress; None: none is due."""
-        job = self._first()
-        if job is None or job.due > now:
-            return None
-        job.mark_started()
-        return job
+    def add(self, job: Job, now: float, *, tried: bool = False) -> None:
+        """Make a new job due at once; one that is known keeps its time.
 
-    def next_due(self) -> float | None:
-        """Return when the next waiting job is due; None: none waits."""
-        first = self._first()
-        return None if first is None else first.due
+        One that was removed while in progress runs again after that.
+        """
+        known = self._jobs[job.priority].setdefault(job.number, job)
+        if known is not job:
+            if not known.removed:
+                return
+            known.record_success(now)
+            known.removed, known.run_again = False, True
+        if not tried:
+            self.untried.add(known)
+        self.plan(known, now)
 
-    def all_tried(self) -> bool:
-        """Return whether each job has run once, successfully or not."""
-        return all(job.tried for job in self.jobs)
+    def remove_server(self, vm_id: int) -> None:
+        """Remove the job of a server, waiting or in progress."""
+        job = self._jobs[Priority.SERVER].get(vm_id)
+        if job is not None:
+            job.removed = True
+            self._drop_removed(job)
 
-    def _first(self) -> PanelJob | None:
-        waiting = (job for job in self.jobs if job.is_waiting())
-        return min(waiting, key=lambda job: job.due, default=None)
+    def run_soon(self, vm_id: int, now: float, *, untried: bool = False) -> None:
+        """Make a server due before its slot; one in progress, right after that.
+
+        A few servers are due at once, many within half a minute. One that waits for a
+        retry or for ``Retry-After`` stays due at that time. If it counts as untried,
+        the first pass goes on until then.
+        """
+        job = self._jobs[Priority.SERVER].get(vm_id)
+        if job is None or job.removed:
+            return
+        if untried:
+            self.untried.add(job)
+        job.run_again = job.in_progress
+        due = max(now, job.not_before)
+        if not job.in_progress and job.due > due:
+            self.plan(job, min(job.due, due + self._burst_delay_seconds(now)))
+
+    def do_not_await(self, vm_id: int) -> None:
+        """Let the first pass end without a server that may be gone."""
+        job = self._jobs[Priority.SERVER].get(vm_id)
+        if job is not None:
+            self.untried.discard(job)
+
+    def plan(self, job: Job, due: float) -> None:
+        """Set when a job is due."""
+        job.due = due
+        heapq.heappush(self._heaps[job.priority], (due, job.number))
+
+    def first(self, priority: Priority) -> Job | None:
+        """Return the waiting job of a priority that is due first; None: none waits."""
+        heap, jobs = self._heaps[priority], self._jobs[priority]
+        while heap:
+            due, number = heap[0]
+            job = jobs.get(number)
+            if job is not None and not job.in_progress and job.due == due:
+                return job
+            heapq.heappop(heap)
+        return None
+
+    def start(self, job: Job) -> None:
+        """Mark a job as in progress; ``end`` or ``put_back`` ends that."""
+        job.in_progress, job.run_again = True, False
+        self._in_progress.add(job)
+
+    def put_back(self, job: Job) -> None:
+        """Put back a job that sent nothing: it stays as overdue as it was."""
+        job.in_progress = False
+        self._in_progress.discard(job)
+        if not self._drop_removed(job):
+            self.plan(job, job.due)
+
+    def end(self, job: Job, now: float, error: ExporterError | None = None) -> None:
+        """Plan the next run of a job after one that succeeded or failed."""
+        again = job.run_again and error is None
+        if not again:
+            self.untried.discard(job)
+        if error is not None:
+            job.record_failure(now, error)
+        else:
+            job.record_success(now)
+            job.due = now if again else job.due
+        self.put_back(job)
+
+    def overdue_since(self) -> float | None:
+        """Return the earliest due time of all servers, those in progress included."""
+        due = [
+            job.due
+            for job in (*self._in_progress, self.first(Priority.SERVER))
+            if job and job.priority is Priority.SERVER and not job.removed
+        ]
+        return min(due, default=None)
+
+    def _drop_removed(self, job: Job) -> bool:
+        """Drop a removed job unless it is in progress; return whether it was."""
+        if not job.removed or job.in_progress:
+            return False
+        del self._jobs[job.priority][job.number]
+        self.untried.discard(job)
+        return True
+
+    def _burst_delay_seconds(self, now: float) -> float:
+        """Return how long the next server of a burst waits.
+
+        The size of the burst is not known beforehand: multiples of the golden ratio
+        are spread evenly whatever their number, over a span that grows with it.
+        """
+        if now >= self._burst_ends_at:
+            self._burst_count, self._burst_ends_at = 0, now + _BURST_SECONDS
+        excess = max(0, self._burst_count - _UNDELAYED_RUNS + 1)
+        self._burst_count += 1
+        span = min(_BURST_SECONDS, excess / _MIN_RUNS_PER_SECOND)
+        return span * (excess * _GOLDEN_RATIO % 1)

@@ -1,44 +1,26 @@
-"""Manager of the pollers: one per panel, replaced when the configuration changes.
-
-``PollerManager`` starts and stops them; ``CollectorFactory`` says which collectors a
-panel has, from its configuration.
-"""
+"""Manager of the pollers: one per panel, replaced when the configuration changes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from msgspec.structs import asdict
+from typing import Protocol
 
 from .. import __version__
 from ..clock import Clock, Heartbeat
 from ..config.schema import Panel
-from ..model.entities import (
-    BACKUP_SERVERS,
-    DISKS,
-    RECOVERY_POINTS,
-    SCHEDULES,
-    TRANSACTIONS,
-)
 from ..model.selection import Shard
 from ..model.store import PanelStore, Store
-from ..model.transaction_log import TransactionLog
 from ..onapp.api import PanelApi, ReadObserver
 from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
 from ..onapp.client import Client, ResponseObserver, Sessions, open_sessions
 from ..onapp.cookies import Cookies
-from ..onapp.paging import ROWS_PER_PAGE, Listed
 from .collectors import Collectors
 from .inventory import Inventory
-from .jobs import CollectorStatus, JobQueue, PanelJob
-from .per_server import PerServerCollector
+from .jobs import JobQueue
 from .poller import Poller, PollIntervals
-from .scheduler import Scheduler
-from .schedules import ListCollector, ScheduleCollector
-from .transactions import TransactionCollector
+from .servers import ServerReader
 
 _MAX_PAUSE_SECONDS = 300.0
 """Of a circuit breaker, unless the polling interval is shorter."""
@@ -187,10 +169,12 @@ class PollerManager:
         )
         api = PanelApi(panel.name, client, breaker, panel.account, counters)
         store = self._store(panel)
-        scheduler = Scheduler(panel.name, panel.poll.interval)
-        collectors = CollectorFactory(
-            panel, store, api, self.clock, self.shard, scheduler
-        ).collectors()
+        queue = JobQueue()
+        collectors = Collectors(panel, store, api, self.clock, self.shard, queue)
+        servers = ServerReader(store, api, self.clock, collectors)
+        inventory = Inventory(
+            store, api, self.clock, panel.selection, self.shard, queue, servers
+        )
         return Poller(
             store=store,
             api=api,
@@ -201,17 +185,8 @@ class PollerManager:
                 discovery_seconds=panel.discovery.interval,
                 concurrency=panel.poll.concurrency,
             ),
-            inventory=Inventory(
-                store,
-                api,
-                self.clock,
-                panel.selection,
-                self.shard,
-                scheduler,
-                on_removed=collectors.remove_server,
-                on_replaced=collectors.replace_server,
-            ),
-            scheduler=scheduler,
+            inventory=inventory,
+            queue=queue,
             collectors=collectors,
             heartbeat=heartbeat,
         )
@@ -250,131 +225,3 @@ class PollerManager:
     def _forget_counters(self, panels: set[str]) -> None:
         for panel in panels:
             self.counters.forget(panel)
-
-
-_MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
-
-
-def has_few_servers(panel: Panel) -> bool:
-    """Return whether the configured servers are few enough to be read one by one."""
-    return 0 < len(panel.selection.configured) <= ROWS_PER_PAGE
-
-
-def transactions_interval_seconds(panel: Panel) -> float:
-    """Return the interval at which the transaction log is read."""
-    return min(_MAX_TRANSACTIONS_INTERVAL_SECONDS, panel.poll.interval)
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorFactory:
-    """Creates the collectors of one panel: a new list is added here."""
-
-    panel: Panel
-    store: PanelStore
-    api: PanelApi
-    clock: Clock
-    shard: Shard
-    scheduler: Scheduler
-
-    def collectors(self) -> Collectors:
-        """Return the collectors that the configuration enables."""
-        switches = self.panel.collectors
-        schedules = self._schedule_collector() if switches.schedules else None
-        per_server: list[PerServerCollector] = []
-        if schedules is not None:
-            lists = schedules.schedules, schedules.disks
-            per_server += (collector.per_server for collector in lists)
-        if switches.recovery_points:
-            fetch = self.api.recovery_points_of
-            per_server.append(
-                self._per_server_collector(RECOVERY_POINTS, RECOVERY_POINTS, fetch)
-            )
-        return Collectors(
-            JobQueue(tuple(self._jobs(schedules))),
-            tuple(per_server),
-            schedules,
-            self.store,
-            frozenset(name for name, on in asdict(switches).items() if on),
-            self.clock,
-        )
-
-    def _jobs(self, schedules: ScheduleCollector | None) -> Iterator[PanelJob]:
-        if schedules is not None and not has_few_servers(self.panel):
-            yield PanelJob(
-                CollectorStatus(self.store, SCHEDULES),
-                self.panel.discovery.interval,
-                schedules.read,
-            )
-        if self.panel.collectors.backup_servers:
-            yield PanelJob(
-                CollectorStatus(self.store, BACKUP_SERVERS),
-                self.panel.discovery.interval,
-                self._read_backup_servers,
-            )
-        if self.panel.collectors.transactions:
-            self.store.transaction_log = self.store.transaction_log or TransactionLog()
-            interval = transactions_interval_seconds(self.panel)
-            transactions = TransactionCollector(
-                store=self.store,
-                api=self.api,
-                clock=self.clock,
-                owns=self._owns,
-                poll_soon=self._poll_soon,
-                interval_seconds=interval,
-                max_age_seconds=self._max_age_seconds(),
-            )
-            yield PanelJob(
-                CollectorStatus(self.store, TRANSACTIONS), interval, transactions.read
-            )
-
-    def _owns(self, vm_id: int | None) -> bool:
-        """Return whether the transactions of a server are counted by this exporter."""
-        if self.panel.selection.partial:
-            return vm_id in self.store.servers
-        return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
-
-    async def _read_backup_servers(self) -> None:
-        listed = await self.api.backup_servers()
-        self.store.backup_servers = listed.values
-        until = self.clock.monotonic() + self._max_age_seconds()
-        self.store.backup_servers_until = until
-        listed.raise_if_truncated()
-
-    def _max_age_seconds(self) -> float:
-        """Return how old a panel-wide list may become."""
-        return max(self.panel.poll.max_age, 2 * self.panel.discovery.interval)
-
-    def _schedule_collector(self) -> ScheduleCollector:
-        api = self.api
-        max_age = self._max_age_seconds()
-        per_server = has_few_servers(self.panel)
-        schedules = self._per_server_collector(
-            SCHEDULES, SCHEDULES, api.schedules_of, per_server
-        )
-        disks = self._per_server_collector(DISKS, SCHEDULES, api.disks_of, per_server)
-        return ScheduleCollector(
-            store=self.store,
-            shard=self.shard,
-            schedules=ListCollector(api.schedules, schedules, self.clock, max_age),
-            disks=ListCollector(api.disks, disks, self.clock, max_age),
-            poll_soon=self._poll_soon,
-        )
-
-    def _per_server_collector(
-        self,
-        name: str,
-        collector: str,
-        fetch: Callable[[int], Awaitable[Listed[Any]]],
-        enabled: bool = True,  # noqa: FBT001, FBT002  # as in PerServerCollector
-    ) -> PerServerCollector:
-        return PerServerCollector(
-            name=name,
-            store=self.store,
-            clock=self.clock,
-            status=CollectorStatus(self.store, collector, name),
-            fetch=fetch,
-            enabled=enabled,
-        )
-
-    def _poll_soon(self, vm_id: int) -> None:
-        self.scheduler.poll_soon(vm_id, self.clock.monotonic())

@@ -1,18 +1,17 @@
-"""Main loop of one panel: starts what is due, sleeps until something else is.
+"""Main loop of one panel: takes the jobs that are due, guards them, plans them again.
 
 The circuit breaker decides whether any number of requests may be sent, one, or none.
-The panel itself (version and inventory) comes first, then panel-wide jobs, then
-servers. While only one may be sent, and those of the panel itself prove nothing, the
-others take turns with them. A message is logged when a state changes, not at every
+The contact with the panel itself (version and inventory) comes first, then panel-wide
+lists, then servers. While only one may be sent, and those of the contact prove nothing,
+the others take turns with it. A message is logged when a state changes, not at every
 attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
@@ -30,18 +29,16 @@ from ..errors import (
     Undecodable,
     Unreachable,
     redacted_traceback,
-    retry_after,
 )
-from ..model.entities import BACKUPS, INVENTORY
+from ..model.entities import INVENTORY
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
-from ..onapp.backoff import exponential_pause
+from ..onapp.backoff import Backoff
 from ..onapp.circuit_breaker import BreakerState, CircuitBreaker
-from ..onapp.permissions import backups_hint
 from .collectors import Collectors
 from .inventory import Inventory
-from .jobs import CollectorStatus, PanelJob
-from .scheduler import FirstPass, Scheduler
+from .jobs import Job, JobQueue, Priority, Recurrence
+from .lists import CollectorStatus
 
 log = structlog.get_logger()
 
@@ -75,14 +72,12 @@ class Poller:
     clock: Clock
     intervals: PollIntervals
     inventory: Inventory
-    scheduler: Scheduler
+    queue: JobQueue
     collectors: Collectors
     heartbeat: Heartbeat
     sleeping: bool = field(default=False, init=False)
     """Whether the loop waits for something to become due; simulations ask for it."""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
-    _contact_task: asyncio.Task[None] | None = field(default=None, init=False)
-    """The one of them that reads version and inventory."""
+    _tasks: dict[asyncio.Task[None], Job] = field(default_factory=dict, init=False)
     _trial_task: asyncio.Task[None] | None = field(default=None, init=False)
     """The one that was started to find out whether requests may be sent."""
     _try_elsewhere: bool = field(default=False, init=False)
@@ -91,18 +86,26 @@ class Poller:
     """The panel's error that was logged last; None since it recovered."""
     _logged_bug: str = field(default="", init=False)
     """The traceback that was logged last."""
-    _first_pass: FirstPass = field(init=False)
     _refused_at: float = field(default=0.0, init=False)
     """Monotonic time of the refusal that the store shows."""
-    _contact_retries: int = field(default=0, init=False)
-    _contact_retry_at: float = field(default=0.0, init=False)
-    _inventory_due: float = field(default=0.0, init=False)
+    _contact: Job = field(init=False)
+    _inventory: Recurrence = field(init=False)
+    """When the contact includes the inventory."""
+    _inventory_read: bool = field(default=False, init=False)
+    """Whether some of the inventory was read once."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        """Start the first pass with nothing tried."""
-        self._first_pass = FirstPass(
-            self.store, self.scheduler, self.collectors.job_queue
+        """Plan the first contact."""
+        seconds = self.intervals.discovery_seconds
+        backoff = Backoff(_FIRST_RETRY_SECONDS, min(_MAX_RETRY_SECONDS, seconds))
+        self._inventory = Recurrence(seconds, backoff)
+        self._contact = Job(
+            *(seconds, backoff),
+            run=self._contact_panel,
+            on_failure=self._contact_failed,
+            priority=Priority.PANEL,
+            number=0,
         )
 
     @property
@@ -112,7 +115,8 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled; then cancel the requests in flight."""
-        self._inventory_due = self._contact_retry_at = self.clock.monotonic()
+        self._inventory.due = self.clock.monotonic()
+        self.queue.add(self._contact, self._inventory.due)
         self.inventory.add_known_servers()
         self.collectors.drop_disabled()
         try:
@@ -132,101 +136,92 @@ class Poller:
 
     def _start_due(self) -> None:
         """Start what is due, as far as the circuit breaker permits."""
+        self._plan_contact()
+        if self._inventory_read or self.store.first_pass_ended:
+            self.collectors.start()
         permit = self.breaker.state()
         if permit is BreakerState.OPEN:
-            # Refused credentials end the first pass; it continues after the pause.
-            self.store.first_pass_ended |= self.breaker.credentials_refused()
-            if self.breaker.credentials_refused() and self.store.reachable is not False:
-                # Another poller's request was refused. The inventory is read as soon as
-                # requests are permitted again.
-                self._inventory_due = min(self._inventory_due, self.clock.monotonic())
-                self._credentials_refused(
-                    Unauthorized("HTTP 401 for another section's request")
-                )
+            if self.breaker.credentials_refused():
+                self._record_refusal()
         elif permit is BreakerState.HALF_OPEN:
             if not self._tasks and self.breaker.claim_trial():
-                self._trial_task = self._start_trial()
+                self._trial_task = self._start(self._trial_job())
         else:
-            self._start_up_to_limit()
+            now = self.clock.monotonic()
+            while len(self._tasks) < self.intervals.concurrency:
+                job = next(self._due_jobs(now, Priority), None)
+                if job is None:
+                    break
+                self._start(job)
 
-    def _start_trial(self) -> asyncio.Task[None]:
-        """Start a contact; after one in vain, what else is the most overdue."""
-        now, elsewhere = self.clock.monotonic(), self._try_elsewhere
-        self._try_elsewhere = False
-        starts = [self._start_job, self._start_server_read] if elsewhere else []
-        if (self.scheduler.next_due() or now) < (
-            self.collectors.job_queue.next_due() or now
-        ):
-            starts.reverse()
-        tasks = (start(now) for start in starts)
-        return next(filter(None, tasks), None) or self._start_contact()
+    def _plan_contact(self) -> None:
+        """Plan the contact for when the inventory is due, or after a silence."""
+        answered_at = self.breaker.last_proven_at or self.clock.monotonic()
+        silence_ends_at = answered_at + self.intervals.interval_seconds
+        due = max(min(self._inventory.due, silence_ends_at), self._contact.not_before)
+        if due != self._contact.due:
+            self.queue.plan(self._contact, due)
 
-    def _start_up_to_limit(self) -> None:
-        now = self.clock.monotonic()
-        while len(self._tasks) < self.intervals.concurrency:
-            if self._contact_task is None and self._contact_due() <= now:
-                self._start_contact()
-            elif not (self._start_job(now) or self._start_server_read(now)):
-                break
+    def _contact_now(self) -> None:
+        self._inventory.due = self.clock.monotonic()
+        self._contact.not_before = 0.0
 
-    def _start_job(self, now: float) -> asyncio.Task[None] | None:
-        job = self.collectors.job_queue.pop_due(now) if self._may_run_jobs() else None
-        if job is None:
-            return None
-        return self._start_task(
-            partial(self._run_job, job), partial(self._job_failed, job)
-        )
+    def _record_refusal(self) -> None:
+        """Show that the credentials are refused, by whichever request it was."""
+        # Refused credentials end the first pass; it continues after the pause.
+        self.store.first_pass_ended = True
+        if self.store.reachable is not False:
+            self._contact_now()  # as soon as requests are permitted again
+            self.store.reachable = False
+            self._record_panel_error(
+                self.breaker.last_refusal
+                or Unauthorized("HTTP 401 for another section's request")
+            )
 
-    def _start_server_read(self, now: float) -> asyncio.Task[None] | None:
-        vm_id = self.scheduler.pop_due(now)
-        if vm_id is None:
-            return None
-        return self._start_task(
-            partial(self._read_server, vm_id), partial(self._server_failed, vm_id)
-        )
+    def _trial_job(self) -> Job:
+        """Return the contact; after one in vain, what else is the most overdue."""
+        elsewhere, self._try_elsewhere = self._try_elsewhere, False
+        if elsewhere:
+            now = self.clock.monotonic()
+            due = self._due_jobs(now, (Priority.LIST, Priority.SERVER))
+            return min(due, key=lambda job: job.due, default=self._contact)
+        return self._contact
 
-    def _may_run_jobs(self) -> bool:
-        """Return whether the inventory was read once, or cannot be read for now."""
-        return self._first_pass.has_inventory or self.store.first_pass_ended
+    def _due_jobs(self, now: float, among: Iterable[Priority]) -> Iterator[Job]:
+        """Yield the first due job of each priority."""
+        for priority in among:
+            job = self.queue.first(priority)
+            if job is not None and job.due <= now:
+                yield job
 
-    def _start_contact(self) -> asyncio.Task[None]:
-        task = self._start_task(self._contact_panel, self._contact_failed)
-        self._contact_task = task
-        return task
-
-    def _start_task(
-        self,
-        work: Callable[[], Awaitable[None]],
-        on_error: Callable[[ExporterError], None],
-    ) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._guard(work, on_error))
-        self._tasks.add(task)
+    def _start(self, job: Job) -> asyncio.Task[None]:
+        self.queue.start(job)
+        task = asyncio.create_task(self._run(job))
+        self._tasks[task] = job
         task.add_done_callback(self._task_done)
         return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        job = self._tasks.pop(task)
         if task is self._trial_task:
             self._trial_task = None
             self.breaker.release_trial()
-            if task is not self._contact_task and (
-                self.breaker.state() is BreakerState.CLOSED
-            ):
-                self._inventory_due = self._contact_retry_at = self.clock.monotonic()
-        if task is self._contact_task:
-            self._contact_task = None
+            closed = self.breaker.state() is BreakerState.CLOSED
+            if closed and job is not self._contact:
+                self._contact_now()
         self.sleeping = False
         self._wake.set()
 
-    async def _guard(
-        self,
-        work: Callable[[], Awaitable[None]],
-        on_error: Callable[[ExporterError], None],
-    ) -> None:
+    async def _run(self, job: Job) -> None:
+        """Run a job and plan its next run; no error of it stops the polling."""
+        failure: ExporterError | None = None
         try:
-            await work()
+            await job.run()
+        except NotSent:
+            self.queue.put_back(job)
+            return
         except ExporterError as error:
-            on_error(error)
+            failure = error
         except Exception as error:
             # The only broad except: a bug must not stop the polling.
             # Its message may quote a panel's answer, its type and traceback do not.
@@ -236,7 +231,9 @@ class Poller:
             self._logged_bug = bug
             failure = PanelError(f"a bug in the exporter: {type(error).__name__}")
             self.breaker.record_failure(self.breaker.credentials(), failure)
-            on_error(failure)
+        self.queue.end(job, self.clock.monotonic(), failure)
+        if failure is not None:
+            job.on_failure(failure)
 
     def _update_credentials_refused(self) -> None:
         """Note a refusal; it ends with an answer that proves the credentials."""
@@ -257,12 +254,12 @@ class Poller:
         self._update_credentials_refused()
         self.store.skew_seconds = self.api.skew_seconds
         self.store.future_rows = self.api.future_rows
-        self.store.overdue_since_monotonic = self.scheduler.overdue_since()
+        self.store.overdue_since_monotonic = self.queue.overdue_since()
+        self.store.first_pass_ended |= self._inventory_read and not self.queue.untried
         allowed_at = self.clock.monotonic() + self.breaker.open_seconds()
         self.store.next_request_monotonic = max(
             self._next_due() or allowed_at, allowed_at
         )
-        self.store.first_pass_ended |= self._first_pass.has_ended()
 
     async def _contact_panel(self) -> None:
         """Read the version, to see that the panel answers, and the inventory if due.
@@ -271,7 +268,8 @@ class Poller:
         """
         steps = (self._read_version, self._read_inventory)
         # After a failure the order alternates: perhaps only the version fails.
-        inventory_first = self.store.reachable is False and self._contact_retries % 2
+        odd = self._contact.backoff.failures % 2
+        inventory_first = self.store.reachable is False and odd
         failures: list[ExporterError] = []
         for step in reversed(steps) if inventory_first else steps:
             try:
@@ -282,8 +280,6 @@ class Poller:
             raise failures[0]
         if self.store.inventory_answered:
             self._clear_last_error()
-        if self.store.inventory_succeeded:
-            self._contact_retries = 0
 
     def _clear_last_error(self) -> None:
         if self._logged_error is not None:
@@ -305,42 +301,23 @@ class Poller:
 
     async def _read_inventory(self) -> None:
         now = self.clock.monotonic()
-        if now < self._inventory_due:
+        if now < self._inventory.due:
             return
-        self._inventory_due = now + self.intervals.discovery_seconds
         with CollectorStatus(self.store, INVENTORY).timed(self.clock):
             complete = await self.inventory.read()
-        if not complete:
-            self._inventory_due = now + self._back_off(None)
-        self._first_pass.update_servers(self.inventory.missing.keys())
-
-    def _reschedule(
-        self, vm_id: int, *, failed: bool, retry_after_seconds: float = 0.0
-    ) -> None:
-        now = self.clock.monotonic()
-        self.scheduler.reschedule(
-            vm_id, now, failed=failed, retry_after_seconds=retry_after_seconds
-        )
-        self._first_pass.mark_tried(vm_id)
+        self._inventory_read = True
+        if complete:
+            self._inventory.record_success(now)
+        else:
+            self._inventory.record_failure(now)
 
     def _contact_failed(self, error: ExporterError) -> None:
-        """Plan the next contact after version or inventory could not be read."""
-        if isinstance(error, NotSent):
-            self._inventory_due = min(self._inventory_due, self.clock.monotonic())
-            return  # the circuit breaker says when to try again
+        """Note that version or inventory could not be read."""
         closed = self.breaker.state() is BreakerState.CLOSED
-        self.store.first_pass_ended |= not (closed and self._first_pass.has_inventory)
+        self.store.first_pass_ended |= not (closed and self._inventory_read)
         self._try_elsewhere = not isinstance(error, _NO_ANSWER | Unauthorized)
         self._record_panel_error(error)
-        self._contact_retry_at = self.clock.monotonic() + self._back_off(error)
-        self._inventory_due = min(self._inventory_due, self._contact_retry_at)
-
-    def _back_off(self, error: ExporterError | None) -> float:
-        """Count a retry, and return how long to wait before it."""
-        seconds = exponential_pause(_FIRST_RETRY_SECONDS, self._contact_retries)
-        self._contact_retries += 1
-        most = min(_MAX_RETRY_SECONDS, self.intervals.discovery_seconds)
-        return min(max(seconds, retry_after(error)), most)
+        self._inventory.due = min(self._inventory.due, self._contact.due)
 
     def _record_panel_error(self, error: ExporterError) -> None:
         """Store the panel's error; log it when its type is a new one."""
@@ -350,67 +327,6 @@ class Poller:
         if type(error) is not self._logged_error:
             self._logged_error = type(error)
             log.error("panel lost", panel=self.store.name, **error.log_fields(hint))
-
-    async def _run_job(self, job: PanelJob) -> None:
-        with job.status.timed(self.clock):
-            await job.run()
-        job.record_success(self.clock.monotonic())
-
-    def _job_failed(self, job: PanelJob, error: ExporterError) -> None:
-        if isinstance(error, NotSent):
-            job.put_back()
-            return
-        job.record_failure(self.clock.monotonic(), error)
-        if isinstance(error, Unauthorized):
-            self._credentials_refused(error)
-
-    async def _read_server(self, vm_id: int) -> None:
-        entry = self.store.servers.get(vm_id)
-        with CollectorStatus(self.store, BACKUPS).timed(self.clock):
-            backups = await self.api.backups(vm_id)
-        if self.store.is_other_server(vm_id, entry):
-            self.api.forget(vm_id)  # removed or replaced while it was being read
-            self._reschedule(vm_id, failed=False)
-            return
-        if entry is not None and entry.failing:
-            log.info("server read again", panel=self.store.name, vm_id=vm_id)
-        time, monotonic = self.clock.time(), self.clock.monotonic()
-        self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)
-        try:
-            await self.collectors.read_server(vm_id)
-        except Unauthorized as error:
-            self._credentials_refused(error)
-        finally:
-            self._reschedule(vm_id, failed=False)
-
-    def _server_failed(self, vm_id: int, error: ExporterError) -> None:
-        if isinstance(error, NotSent):
-            self.scheduler.put_back(vm_id)
-            return
-        self._reschedule(vm_id, failed=True, retry_after_seconds=retry_after(error))
-        self.collectors.expire_server(vm_id)
-        if isinstance(error, Unauthorized):
-            self._credentials_refused(error)
-        if isinstance(error, NotFound):
-            self.inventory.remove_if_missing(vm_id)
-        entry = self.store.servers.get(vm_id)
-        if entry is None:
-            return
-        hint = backups_hint(error)
-        if not entry.failing and not isinstance(error, Unauthorized):
-            where = {"panel": self.store.name, "vm_id": vm_id}
-            log.warning("server not read", **where, **error.log_fields(hint))
-        self.store.record_failure(vm_id, LastError.of(error, self.clock.time(), hint))
-
-    def _credentials_refused(self, error: Unauthorized) -> None:
-        self.store.reachable = False
-        self._record_panel_error(error)
-
-    def _contact_due(self) -> float:
-        """Return when the panel is due: with its inventory, or after a silence."""
-        last_answer_at = self.breaker.last_proven_at or self.clock.monotonic()
-        silence_ends_at = last_answer_at + self.intervals.interval_seconds
-        return max(self._contact_retry_at, min(self._inventory_due, silence_ends_at))
 
     def _seconds_to_sleep(self) -> float | None:
         """Return how long to sleep; None: until a task ends."""
@@ -430,9 +346,5 @@ class Poller:
 
     def _next_due(self) -> float | None:
         """Return when the next request is due; None: not before a task ends."""
-        moments = [self.scheduler.next_due()]
-        if self._may_run_jobs():
-            moments.append(self.collectors.job_queue.next_due())
-        if self._contact_task is None:
-            moments.append(self._contact_due())
-        return min((m for m in moments if m is not None), default=None)
+        first = (self.queue.first(priority) for priority in Priority)
+        return min((job.due for job in first if job is not None), default=None)

@@ -1,25 +1,24 @@
 """Schedules and disks: the lists of the whole panel, divided among its servers.
 
 Where a panel permits it, all schedules and all disks are read at once
-(``ListCollector``); where it refuses, each server is asked for its own
-(``PerServerCollector``). ``ScheduleCollector`` then assigns them: a schedule belongs to
-a server, or to a disk and so to the disk's server. If the panel does not list a disk,
-the server is inferred from the server's own list of disks, or from a backup of that
-disk. What fits no server is stored as unassigned.
+(``PanelListCollector``); where it refuses, each server is asked for its own
+(``ServerListCollector``). ``ScheduleCollector`` then assigns them: a schedule belongs
+to a server, or to a disk and so to the disk's server. If the panel does not list a
+disk, the server is inferred from the server's own list of disks, or from a backup of
+that disk. What fits no server is stored as unassigned.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from ..clock import Clock
-from ..errors import REFUSED, NotSent, PanelError, Unauthorized
+from ..errors import NotSent, PanelError, Unauthorized
 from ..model.entities import (
     DISK,
     DISKS,
@@ -31,9 +30,7 @@ from ..model.entities import (
 )
 from ..model.selection import Expectation, Shard
 from ..model.store import NO_SERVER, PanelStore, ServerState
-from ..onapp.paging import Listed, Value
-from .jobs import DISABLED_SECONDS
-from .per_server import PerServerCollector
+from .lists import PanelListCollector
 
 T = TypeVar("T", Schedule, Disk)
 Key = TypeVar("Key", bound=Hashable)
@@ -84,9 +81,9 @@ class ScheduleCollector:
 
     store: PanelStore
     shard: Shard
-    schedules: ListCollector[Schedule]
-    disks: ListCollector[Disk]
-    poll_soon: Callable[[int], None]
+    schedules: PanelListCollector[Schedule]
+    disks: PanelListCollector[Disk]
+    read_again: Callable[[int], None]
     """Called with each server whose lists must be requested now."""
     _indexed_lists: tuple[object, object] = (None, None)
     """The lists that ``_index`` was built from."""
@@ -144,7 +141,7 @@ class ScheduleCollector:
         self._assign_changed()
 
     def _assign_changed(self) -> None:
-        self.store.schedules_read_at = self.schedules.read_at
+        self.store.schedules_read_at = self.schedules.last_read_at
         for vm_id in self._servers_to_assign():
             self._assign_lists(vm_id)
         self._publish_unassigned()
@@ -185,7 +182,7 @@ class ScheduleCollector:
         if self.disks.in_use:
             # No disk at all means that the role cannot see the disks.
             disks = self._index.disks_by_server.get(vm_id, ())
-            disks += self.disks.retained(entry.state.disks)
+            disks += self.disks.retained_rows(entry.state.disks)
             partial = not self.disks.complete
             self.store.update(vm_id, DISKS, disks or None, partial=partial)
         if self.schedules.in_use and (self.disks.settled or not self._owners_unknown()):
@@ -220,7 +217,7 @@ class ScheduleCollector:
         if started:
             for vm_id, entry in self.store.servers.items():
                 if entry.failing is not None:
-                    self.poll_soon(vm_id)
+                    self.read_again(vm_id)
 
     def _owners_unknown(self) -> bool:
         """Return whether any disk may belong to a server of another shard."""
@@ -237,7 +234,7 @@ class ScheduleCollector:
         )
         targets += self._inferred_disks(vm_id, state)
         found = (self._index.schedules_by_target.get(target, ()) for target in targets)
-        return _sorted_by_id((self.schedules.retained(state.schedules), *found))
+        return _sorted_by_id((self.schedules.retained_rows(state.schedules), *found))
 
     def _inferred_disks(self, vm_id: int, state: ServerState) -> Iterator[Target]:
         """Yield disks that the panel does not list but the server has or had."""
@@ -315,103 +312,3 @@ def _grouped_by(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T
 def _changed_keys(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
     keys = one.keys() | other.keys()
     return {key for key in keys if one.get(key) != other.get(key)}
-
-
-@dataclass(slots=True, eq=False)
-class ListCollector(Generic[Value]):
-    """A list read for the whole panel, or per server where that is refused."""
-
-    fetch_all: Callable[[], Awaitable[Listed[Value]]]
-    per_server: PerServerCollector
-    clock: Clock
-    max_age_seconds: float
-    listed: Listed[Value] | None = None
-    """The last list: the same object until it changes; None: unknown."""
-    read_at: float | None = None
-    """Unix time of the last read."""
-    settled: bool = False
-    """Whether ``listed`` counts; until then the store keeps what a reload left."""
-    refused: bool = False
-    """Whether the panel refuses the list; stays until it is read in full."""
-    recently_complete: bool = True
-    """Whether it was complete within ``max_age_seconds``."""
-    _listed_ids: frozenset[int] = frozenset()
-    _read_at: float = field(init=False)
-    _complete_at: float = field(init=False)
-    """When the list was last complete; at first, when this was created."""
-    _refused_until: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Start now: what a reload left counts as just read."""
-        self._read_at = self._complete_at = self.clock.monotonic()
-
-    @property
-    def flags(self) -> tuple[bool, ...]:
-        """What an assignment depends on besides the rows."""
-        return self.settled, self.listed is not None, self.complete
-
-    @property
-    def values(self) -> tuple[Value, ...]:
-        """The rows of the list; empty if unknown."""
-        return () if self.listed is None else self.listed.values
-
-    @property
-    def complete(self) -> bool:
-        """Whether a row that is not listed does not exist."""
-        return self.listed is None or self.listed.complete
-
-    @property
-    def in_use(self) -> bool:
-        """Whether servers get their rows from this list."""
-        return self.settled and not self.per_server.enabled
-
-    async def read(self) -> None:
-        """Read the panel-wide list; raises PanelError unless it is refused."""
-        now = self.clock.monotonic()
-        if now < self._refused_until:
-            return
-        try:
-            listed = await self.fetch_all()
-        except REFUSED:
-            self.listed, self.settled, self.refused = None, True, True
-            self._refused_until = now + DISABLED_SECONDS
-        except PanelError:
-            self.expire()
-            raise
-        else:
-            self._update(listed, now)
-            listed.raise_if_truncated()
-
-    def expire(self) -> bool:
-        """Drop a list that is too old; return whether there was one."""
-        age = self.clock.monotonic() - self._read_at
-        known = self.listed is not None or not self.settled
-        if not known or age <= self.max_age_seconds:
-            return False
-        self.listed, self.settled = None, True
-        return True
-
-    def drop(self, is_dropped: Callable[[Value], bool]) -> None:
-        """Drop rows of the list until it is read again."""
-        if self.listed is not None:
-            kept = tuple(value for value in self.values if not is_dropped(value))
-            self.listed = replace(self.listed, values=kept)
-
-    def retained(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
-        """Return the previous rows that may only be missing from an incomplete list."""
-        if self.listed is None or self.complete or not self.recently_complete:
-            return ()
-        return tuple(
-            value
-            for value in previous or ()
-            if value.id not in self._listed_ids and self.listed.may_omit(value.id)
-        )
-
-    def _update(self, listed: Listed[Value], now: float) -> None:
-        self._read_at, self.read_at, self.settled = now, self.clock.time(), True
-        if listed != self.listed:
-            self.listed, self._listed_ids = listed, listed.ids()
-        self.refused = self.refused and listed.truncated
-        if self.complete:
-            self._complete_at = now
-        self.recently_complete = now - self._complete_at <= self.max_age_seconds

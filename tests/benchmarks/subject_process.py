@@ -124,12 +124,12 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
 
 async def _read(exporter: Exporter, vm_ids: list[int]) -> None:
     """Read servers as the poller does when their time has come, and write them."""
-    poller = exporter.manager.panel_tasks["cp"].poller
+    servers = exporter.manager.panel_tasks["cp"].poller.inventory.servers
     waiting = iter(vm_ids)
 
     async def in_turn() -> None:
         for vm_id in waiting:
-            await poller._read_server(vm_id)  # noqa: SLF001  # all that a poll does
+            await servers.read(vm_id)
 
     await asyncio.gather(*(in_turn() for _ in range(_CONCURRENCY)))
     exporter.exposition.update(exporter.exposition.snapshot())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import malformed_answers
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from exporter.config.schema import BodyFormat
 from exporter.config.units import Duration, Size
 from exporter.errors import PanelError, Undecodable
+from exporter.onapp.resources import PANEL_LISTS
 
 
 def trying(examples: int) -> settings:
@@ -160,9 +162,10 @@ def test_no_answer_raises_anything_but_a_panel_error(
 
     async def read() -> None:
         async with serving_answer(*answer) as reader:
+            lists = [partial(reader.panel_list, name) for name in PANEL_LISTS]
             asks: tuple[Any, ...] = (
                 reader.version,
-                *(reader.inventory, reader.schedules, reader.disks) * 2,
+                *lists * 2,
                 *(lambda: reader.backups(1), lambda: reader.transactions(1)) * 2,
             )
             for ask in asks:

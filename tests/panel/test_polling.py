@@ -20,6 +20,7 @@ from exporter.demo.panel.routes import Resource
 from exporter.model.entities import Backup, Server
 from exporter.onapp.api import PanelApi
 from exporter.onapp.paging import Listed
+from exporter.polling.jobs import Priority
 
 MINUTE = 60
 HOUR = 3600
@@ -324,13 +325,13 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
             panel.cloud.remove_server(server.id)
             await cloud.advance(MINUTE)
         await cloud.advance(INTERVAL)
-        server_scheduler = poller.scheduler
+        queue = poller.queue
         kept = [
             len(poller.store.servers),
-            len(server_scheduler._due),  # noqa: SLF001  # what must not grow
-            len(server_scheduler._failures),  # noqa: SLF001  # the same
-            len(server_scheduler._queue),  # noqa: SLF001  # the same
-            len(server_scheduler._in_progress),  # noqa: SLF001  # the same
+            len(queue._jobs[Priority.SERVER]),  # noqa: SLF001  # what must not grow
+            len(queue._heaps[Priority.SERVER]),  # noqa: SLF001  # the same
+            len(queue._in_progress),  # noqa: SLF001  # the same
+            len(queue.untried),
         ]
         remembered = {
             path
@@ -338,7 +339,7 @@ async def test_servers_that_come_and_go_leave_nothing_in_memory(
             if path.endswith("backups")
         }
 
-        assert kept == [2, 2, 2, 2, 0]
+        assert kept == [2, 2, 2, 0, 0]
         assert remembered == {
             "virtual_machines/1/backups",
             "virtual_machines/2/backups",
@@ -353,11 +354,11 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
     async with monitored(panel, tmp_path) as cloud:
         poller = cloud.exporter.manager.panel_tasks["cp"].poller
         sound = poller.api
-        poller.api = faulty(sound, FaultyBackups)
+        poller.inventory.servers.api = faulty(sound, FaultyBackups)
         with structlog.testing.capture_logs() as entries:
             await cloud.advance(3 * INTERVAL)
         success = await cloud.series("onapp_vm_poll_success", panel="cp")
-        poller.api = sound
+        poller.inventory.servers.api = sound
         await cloud.advance(INTERVAL)
 
         assert success == {"vm_id=1": 1.0, "vm_id=2": 0.0, "vm_id=3": 1.0}

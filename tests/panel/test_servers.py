@@ -817,7 +817,7 @@ async def test_backups_read_while_a_number_is_given_away_are_the_old_ones(
         first = cloud.exporter.manager.panel_tasks["cp"].poller
         late = panel.faults.add(faults.slow(60.0), resource="backups")
         cloud.unanswered = 1
-        first.scheduler.poll_soon(1, cloud.clock.monotonic())
+        first.queue.run_soon(1, cloud.clock.monotonic())
         await cloud.advance(900.0)
         row = a_server_row(identifier="another0000000")
         answer_servers(panel, "json", row)

@@ -23,6 +23,7 @@ from harness import NOW, MonitoredCloud, monitored, series
 from exporter.demo.cloud.rows import Transaction, TransactionStatus
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.selection import Shard
+from exporter.polling.jobs import Priority
 
 HOUR, DAY = 3600.0, 86_400.0
 ACTIONS = (
@@ -442,18 +443,22 @@ async def test_a_server_is_never_read_twice_at_once(start: Start) -> None:
     panel = Panel(world)
 
     async with start(panel, poll={"interval": "10m"}) as cloud:
-        server_scheduler = cloud.exporter.manager.panel_tasks["cp"].poller.scheduler
+        queue = cloud.exporter.manager.panel_tasks["cp"].poller.queue
         now = cloud.clock.monotonic()
-        server_scheduler.poll_soon(1, now)
-        first = server_scheduler.pop_due(now)
-        server_scheduler.poll_soon(1, now)
-        twice = server_scheduler.pop_due(now)
-        server_scheduler.reschedule(1, now, failed=False)
-        again = server_scheduler.pop_due(now)
-        server_scheduler.reschedule(1, now, failed=False)
+        queue.run_soon(1, now)
+        first = queue.first(Priority.SERVER)
+        assert first is not None
+        queue.start(first)
+        queue.run_soon(1, now)
+        during = queue.first(Priority.SERVER)
+        queue.end(first, now)
+        again = queue.first(Priority.SERVER)
+        queue.start(first)
+        queue.end(first, now)
 
-        assert (first, twice, again) == (1, None, 1)
-        assert server_scheduler.pop_due(now) is None
+        assert (during is first, again is first) == (False, True)
+        assert first.number == 1
+        assert first.due > now
 
 
 @pytest.mark.parametrize("code", [403, 404])

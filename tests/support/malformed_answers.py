@@ -27,6 +27,7 @@ from exporter.demo.panel.responses import ResourceRequest, ResponseBuilder
 from exporter.demo.panel.routes import match_route
 from exporter.errors import Undecodable
 from exporter.metrics.exposition import TEXT, Exposition
+from exporter.model.store import PanelList
 from exporter.onapp import backups as parser
 from exporter.onapp import resources as records
 from exporter.onapp.backups import Parsed
@@ -52,7 +53,7 @@ DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
     "virtual_machines": parser.decode_servers,
     "virtual_machine": parser.decode_server,
     "backups": partial(parser.decode_backups, vm_id=1),
-    "recovery_points": partial(records.decode_recovery_points, vm_id=1),
+    "recovery_points": records.decode_recovery_points,
     "schedules": records.decode_schedules,
     "disks": records.decode_disks,
     "transactions": records.decode_transactions,
@@ -84,8 +85,9 @@ def rendered_values(found: Mapping[str, Any]) -> list[float]:
     """Return the values of a scrape of decoded rows; fail unless all are finite."""
     lists = {n: p.values for n, p in found.items() if isinstance(p, Parsed)}
     panel = a_panel(
-        backup_servers=lists.get("backup_servers", ()),
-        backup_servers_until=MONOTONIC + 1,
+        panel_lists={
+            "backup_servers": PanelList(lists.get("backup_servers", ()), MONOTONIC + 1)
+        },
         version=found.get("version"),
     )
     for server in (*lists.get("virtual_machines", ()), a_server(id=1)):

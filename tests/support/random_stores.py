@@ -83,7 +83,7 @@ class RandomStores:
             "schedules": chosen(
                 (None, (), *[tuple(self._schedules(disks, vm_id))] * 4)
             ),
-            "recovery_points": chosen((None, None, (self._point(vm_id),))),
+            "recovery_points": chosen((None, None, (self._point(),))),
             "failed_backups": chosen(((), (), tuple(self._failed(vm_id, disks)))),
         }
         for name, values in known.items():
@@ -157,9 +157,9 @@ class RandomStores:
             for _ in range(chosen((0, 1, 1, 2)))
         ]
 
-    def _point(self, vm_id: int) -> RecoveryPoint:
+    def _point(self) -> RecoveryPoint:
         built = self.random.choice((True, False))
-        return RecoveryPoint(next(self._numbers), vm_id, 1, built, TIME - self._age())
+        return RecoveryPoint(next(self._numbers), 1, built, TIME - self._age())
 
     def _failed(self, vm_id: int, disks: list[int]) -> list[FailedBackup]:
         target = self.random.choice((None, *self._targets(vm_id, disks)))

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exporter.model.entities import (
+    BACKUP_SERVERS,
     BACKUPS,
     SCHEDULES,
     Backup,
@@ -22,6 +23,7 @@ from exporter.model.failed_backups import FailedBackup
 from exporter.model.selection import Expectation
 from exporter.model.store import (
     NO_SERVER,
+    PanelList,
     PanelStore,
     ServerEntry,
     ServerState,
@@ -212,7 +214,6 @@ recovery_points = st.lists(
     st.builds(
         RecoveryPoint,
         id=ids,
-        vm_id=ids,
         size_bytes=sizes,
         built=flags,
         created_at=moments,
@@ -220,7 +221,7 @@ recovery_points = st.lists(
     max_size=2,
     unique_by=lambda point: point.id,
 ).map(tuple)
-backup_servers = st.lists(
+_backup_servers = st.lists(
     st.builds(
         BackupServer,
         id=ids,
@@ -231,6 +232,10 @@ backup_servers = st.lists(
     max_size=2,
     unique_by=lambda server: server.id,
 ).map(tuple)
+panel_lists = st.dictionaries(
+    st.just(BACKUP_SERVERS),
+    st.builds(PanelList, _backup_servers, st.floats(0, 2 * MONOTONIC)),
+)
 transactions = st.builds(
     Transaction,
     id=st.integers(1, 20),
@@ -340,8 +345,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
             st.dictionaries(st.tuples(st.just(SCHEDULES), texts), flags, max_size=2)
         ),
         unassigned_schedules=draw(st.sampled_from((None, nobodys))),
-        backup_servers=draw(backup_servers),
-        backup_servers_until=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
+        panel_lists=draw(panel_lists),
         transaction_log=draw(st.none() | transaction_logs()),
         overdue_since_monotonic=draw(st.none() | st.floats(0, 2 * MONOTONIC)),
         first_pass_ended=draw(flags),

@@ -332,8 +332,8 @@ def test_a_start_that_moves_on_daily_does_not_move_the_first() -> None:
     "facts",
     [
         {"partial": frozenset({RECOVERY_POINTS})},
-        {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=None),)},
-        {"recovery_points": (RecoveryPoint(1, 1, 10, built=True, created_at=TIME),)},
+        {"recovery_points": (RecoveryPoint(1, 10, built=True, created_at=None),)},
+        {"recovery_points": (RecoveryPoint(1, 10, built=True, created_at=TIME),)},
         {"expectation": Expectation(backup_required=False)},
         {"schedules": None, "disks": None},
         {"server": {"suspended": True}},

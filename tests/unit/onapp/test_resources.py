@@ -70,8 +70,8 @@ def test_what_a_row_does_not_say_is_unknown(form: BodyFormat) -> None:
     assert resources.decode_backup_servers(row(b"backup_server"), form).values == (
         BackupServer(1, "", None, None),
     )
-    found = resources.decode_recovery_points(row(b"recovery_point"), form, vm_id=5)
-    assert found.values == (RecoveryPoint(1, 5, None, built=False, created_at=None),)
+    found = resources.decode_recovery_points(row(b"recovery_point"), form)
+    assert found.values == (RecoveryPoint(1, None, built=False, created_at=None),)
 
 
 @pytest.mark.parametrize("period", ["fortnights", "", None])

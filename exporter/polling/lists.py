@@ -1,0 +1,422 @@
+"""Lists besides the backups: of a whole panel, or of one server after its backups.
+
+Where something is asked for server by server, a failure does not fail the read of the
+backups. A server whose list failed is asked again after half an interval, doubled each
+time. After three failures without a success between them all servers pause for a
+minute, doubled each time; then a single one is asked. A refused server pauses for an
+hour; three in a row, while none has ever succeeded, pause all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic
+
+import structlog
+
+from ..clock import Clock
+from ..errors import REFUSED, ExporterError, NotSent, PanelError, Unauthorized
+from ..model.entities import SCHEDULES
+from ..model.store import PanelStore, ServerEntry
+from ..onapp.backoff import Backoff
+from ..onapp.paging import Listed, Value
+from .jobs import REFUSED_SECONDS, Job, Priority, Recurrence
+
+log = structlog.get_logger()
+
+_FIRST_RETRY_SECONDS = 15.0
+"""After a failed read of a panel-wide list."""
+_REFUSALS_BEFORE_PAUSE = 3
+"""So many servers in a row were refused: the panel refuses the list to all."""
+_FAILURES_BEFORE_PAUSE = 3
+"""So many failures in a row: more would only delay the backups."""
+_FIRST_PAUSE_SECONDS = 60.0
+_MAX_PAUSE_SECONDS = 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class CollectorStatus:
+    """Outcome of a collector, or of one part of it, in the store and in the log."""
+
+    store: PanelStore
+    collector: str
+    part: str = ""
+    _logged_errors: set[type[ExporterError]] = field(default_factory=set)
+    """Error types that were logged since the last success."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Key of the outcome in the store."""
+        return self.collector, self.part
+
+    @contextmanager
+    def timed(self, clock: Clock) -> Iterator[None]:
+        """Store how long a run takes."""
+        started_at = clock.monotonic()
+        try:
+            yield
+        finally:
+            self.store.durations[self.collector] = clock.monotonic() - started_at
+
+    def record_success(self) -> None:
+        """Store that the last run succeeded."""
+        self.store.outcomes[self.key] = True
+        self._log_recovery()
+
+    def mark_unread(self) -> None:
+        """Store a failure, without an error, until the first run succeeds."""
+        self.store.outcomes[self.key] = False
+
+    def clear(self) -> None:
+        """Remove the outcome: the collector is no longer used."""
+        self.store.outcomes.pop(self.key, None)
+        self._log_recovery()
+
+    def _log_recovery(self) -> None:
+        if self._logged_errors:
+            log.info(
+                "collector works again",
+                panel=self.store.name,
+                collector=self.collector,
+            )
+        self._logged_errors.clear()
+
+    def record_failure(self, error: ExporterError, **context: int) -> None:
+        """Store that the last run failed; log an error type that is new."""
+        self.store.outcomes[self.key] = False
+        if type(error) in self._logged_errors:
+            return
+        self._logged_errors.add(type(error))
+        log.warning(
+            "collector off" if isinstance(error, REFUSED) else "collector failed",
+            panel=self.store.name,
+            collector=self.collector,
+            **context,
+            **error.log_fields(),
+        )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ListJob(Job):
+    """The periodic read of what is listed for the whole panel."""
+
+    status: CollectorStatus
+
+
+def list_job(
+    status: CollectorStatus,
+    number: int,
+    interval_seconds: float,
+    clock: Clock,
+    read: Callable[[], Awaitable[None]],
+) -> ListJob:
+    """Return the job of a panel-wide list, which records how it fares."""
+
+    async def run() -> None:
+        with status.timed(clock):
+            await read()
+        status.record_success()
+
+    return ListJob(
+        *(interval_seconds, Backoff(_FIRST_RETRY_SECONDS, interval_seconds)),
+        refusable=True,
+        run=run,
+        on_failure=status.record_failure,
+        priority=Priority.LIST,
+        number=number,
+        status=status,
+    )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ListState(Recurrence):
+    """When a list was read and was complete, and when it may be asked for again."""
+
+    refusable: bool = True
+    refused: bool = False
+    read_at: float
+    complete_at: float
+    """When it was last complete; at first, when it was first wanted."""
+
+    def record_rows(self, listed: Listed[Any], now: float) -> None:
+        """Record a list that was read."""
+        self.record_success(now)
+        self.read_at = now
+        if listed.complete:
+            self.complete_at = now
+
+    def retained(
+        self,
+        previous: tuple[Value, ...] | None,
+        listed: Listed[Value],
+        listed_ids: frozenset[int],
+        max_age_seconds: float,
+    ) -> tuple[Value, ...]:
+        """Return the previous rows that may only be missing from an incomplete list."""
+        if listed.complete or self.read_at - self.complete_at > max_age_seconds:
+            return ()
+        return tuple(
+            row
+            for row in previous or ()
+            if row.id not in listed_ids and listed.may_omit(row.id)
+        )
+
+
+@dataclass(slots=True, eq=False)
+class ServerListCollector:
+    """Reads one list of each server; ``name`` is its field of ServerState."""
+
+    name: str
+    store: PanelStore
+    clock: Clock
+    status: CollectorStatus
+    fetch: Callable[[int], Awaitable[Listed[Any]]]
+    enabled: bool = True
+    """Whether the list is requested; otherwise a panel-wide list has it."""
+    _started_at: float = 0.0
+    """When it was created or enabled: what was known then counts as just read."""
+    _states: dict[int, ListState] = field(default_factory=dict)
+    _failing: set[int] = field(default_factory=set)
+    """Servers whose last read failed."""
+    _failing_alone: set[int] = field(default_factory=set)
+    """Servers that failed while another succeeded: they do not pause all."""
+    _refused_in_row: set[int] = field(default_factory=set)
+    """Servers that were refused since the last success."""
+    _pause: Recurrence = field(init=False)
+    """Of all servers."""
+    _backoff: Backoff = field(init=False)
+    """Of one server: half an interval, so that it is asked in its next slot."""
+    _failures_in_row: int = 0
+    _probing: bool = False
+    """Whether a single server is asked, after a pause."""
+    _ever_succeeded: bool = False
+    """Whether it was read of any server: then the panel does not refuse it to all."""
+
+    def __post_init__(self) -> None:
+        """Start now: what the store holds counts as just read."""
+        self._backoff = Backoff(self.store.interval_seconds / 2, _MAX_PAUSE_SECONDS)
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._started_at = self.clock.monotonic()
+        self._pause = Recurrence(0.0, Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS))
+        self._failures_in_row, self._ever_succeeded = 0, False
+        self._states = {}
+        self._failing, self._failing_alone, self._refused_in_row = set(), set(), set()
+
+    def set_enabled(self, *, enabled: bool) -> bool:
+        """Start or stop requesting the list; return whether that changed."""
+        if enabled == self.enabled:
+            return False
+        self.enabled = enabled
+        self._start_again()
+        if enabled:
+            self.status.mark_unread()
+        else:
+            self.status.clear()
+        return True
+
+    def remove(self, vm_id: int) -> None:
+        """Drop the state of a server that is gone."""
+        self._states.pop(vm_id, None)
+        for servers in (self._failing, self._failing_alone, self._refused_in_row):
+            servers.discard(vm_id)
+
+    async def read(self, vm_id: int) -> None:
+        """Read the list of one server, if it is due; raises no error of the panel."""
+        if not self.enabled:
+            return
+        due = max(self._pause.due, self._state(vm_id).due)
+        if self._probing or self.clock.monotonic() < due:
+            self.expire(vm_id)
+            return
+        is_probe = self._failures_in_row >= _FAILURES_BEFORE_PAUSE
+        self._probing |= is_probe
+        before = self.store.servers.get(vm_id)
+        try:
+            with self.status.timed(self.clock):
+                listed = await self.fetch(vm_id)
+        except (NotSent, Unauthorized):
+            self.expire(vm_id)  # the circuit breaker knows why
+        except PanelError as error:
+            if self._is_still_needed(vm_id, before):
+                self._record_failure(vm_id, error)
+        else:
+            if self._is_still_needed(vm_id, before):
+                self._record_success(vm_id, listed)
+        finally:
+            self._probing &= not is_probe
+
+    def expire(self, vm_id: int) -> None:
+        """Drop the list of a server if it is too old."""
+        now, entry = self.clock.monotonic(), self.store.servers.get(vm_id)
+        if entry and not self.store.is_fresh(entry, now):
+            # Without its backups the list is not read: an old failure says nothing.
+            self._failing.discard(vm_id)
+        if now - self._state(vm_id).read_at > self.store.max_age_seconds:
+            self.store.update(vm_id, self.name, None)
+
+    def _is_still_needed(self, vm_id: int, before: ServerEntry | None) -> bool:
+        """Return whether an answer is of use: this may have changed meanwhile."""
+        return self.enabled and not self.store.is_other_server(vm_id, before)
+
+    def _state(self, vm_id: int) -> ListState:
+        started = self._started_at
+        return self._states.get(vm_id) or ListState(
+            *(0.0, self._backoff), read_at=started, complete_at=started
+        )
+
+    def _record_success(self, vm_id: int, listed: Listed[Any]) -> None:
+        now = self.clock.monotonic()
+        self._pause.record_success(now)
+        self._failures_in_row = 0
+        self._refused_in_row.clear()
+        if not self._ever_succeeded:
+            for other in self._states.values():
+                if other.refused:  # perhaps because the panel refused all
+                    other.due = now
+        self._ever_succeeded = True
+        self._failing.discard(vm_id)
+        self._failing_alone = set(self._failing)
+        state = self._states.setdefault(vm_id, self._state(vm_id))
+        state.record_rows(listed, now)
+        state.refused = False
+        entry = self.store.servers.get(vm_id)
+        known = getattr(entry.state, self.name) if entry else None
+        max_age, partial = self.store.max_age_seconds, not listed.complete
+        rows = listed.values + state.retained(known, listed, listed.ids(), max_age)
+        if self.name == SCHEDULES:
+            time = self.clock.time()
+            self.store.record_schedules(
+                vm_id, rows, time, partial=partial, own_list=True
+            )
+        else:
+            self.store.update(vm_id, self.name, rows, partial=partial)
+        try:
+            listed.raise_if_truncated()
+        except PanelError as error:
+            self._failing.add(vm_id)
+            self.status.record_failure(error, vm_id=vm_id)
+        if not self._failing:
+            self.status.record_success()
+
+    def _record_failure(self, vm_id: int, error: PanelError) -> None:
+        now = self.clock.monotonic()
+        self._failing.add(vm_id)
+        state = self._states.setdefault(vm_id, self._state(vm_id))
+        state.record_failure(now, error)
+        state.refused = isinstance(error, REFUSED)
+        if state.refused:
+            self._record_refusal(vm_id, now)
+        elif vm_id not in self._failing_alone:
+            self._failures_in_row += 1
+            # Requests that were in flight when a pause began do not extend it.
+            if now >= self._pause.due and (
+                self._failures_in_row >= _FAILURES_BEFORE_PAUSE
+            ):
+                self._pause.record_failure(now)
+        self.status.record_failure(error, vm_id=vm_id)
+        self.expire(vm_id)
+
+    def _record_refusal(self, vm_id: int, now: float) -> None:
+        """Pause all servers after several refusals: one may just be deleted."""
+        self._refused_in_row.add(vm_id)
+        if self.name == SCHEDULES:
+            self.store.set_schedules_refused(vm_id)
+        refusals = len(self._refused_in_row)
+        if self._ever_succeeded or refusals < _REFUSALS_BEFORE_PAUSE:
+            return
+        self._pause.due = now + REFUSED_SECONDS
+        # After the pause the others come first: their success ends it for these.
+        for other in self._refused_in_row:
+            self._states[other].due = self._pause.due + self.store.interval_seconds
+        self._failing.clear()
+        self._refused_in_row.clear()
+        if self.name == SCHEDULES:
+            self.store.set_schedules_refused()
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PanelListCollector(ListState, Generic[Value]):
+    """A list read for the whole panel, or per server where that is refused."""
+
+    fetch_all: Callable[[], Awaitable[Listed[Value]]]
+    per_server: ServerListCollector
+    clock: Clock
+    max_age_seconds: float
+    listed: Listed[Value] | None = None
+    """The last list: the same object until it changes; None: unknown."""
+    last_read_at: float | None = None
+    """Unix time of the last read."""
+    settled: bool = False
+    """Whether ``listed`` counts; until then the store keeps what a reload left.
+
+    ``refused`` stays until the list is read in full.
+    """
+    _listed_ids: frozenset[int] = frozenset()
+
+    @property
+    def flags(self) -> tuple[bool, ...]:
+        """What an assignment depends on besides the rows."""
+        return self.settled, self.listed is not None, self.complete
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The rows of the list; empty if unknown."""
+        return () if self.listed is None else self.listed.values
+
+    @property
+    def complete(self) -> bool:
+        """Whether a row that is not listed does not exist."""
+        return self.listed is None or self.listed.complete
+
+    @property
+    def in_use(self) -> bool:
+        """Whether servers get their rows from this list."""
+        return self.settled and not self.per_server.enabled
+
+    async def read(self) -> None:
+        """Read the panel-wide list; raises PanelError unless it is refused."""
+        now = self.clock.monotonic()
+        if now < self.due:
+            return
+        try:
+            listed = await self.fetch_all()
+        except REFUSED as error:
+            self.listed, self.settled, self.refused = None, True, True
+            self.record_failure(now, error)
+        except PanelError:
+            self.expire()
+            raise
+        else:
+            self.record_rows(listed, now)
+            self.last_read_at, self.settled = self.clock.time(), True
+            if listed != self.listed:
+                self.listed, self._listed_ids = listed, listed.ids()
+            self.refused = self.refused and listed.truncated
+            listed.raise_if_truncated()
+
+    def expire(self) -> bool:
+        """Drop a list that is too old; return whether there was one."""
+        known = self.listed is not None or not self.settled
+        age = self.clock.monotonic() - self.read_at
+        if not known or age <= self.max_age_seconds:
+            return False
+        self.listed, self.settled = None, True
+        return True
+
+    def drop(self, is_dropped: Callable[[Value], bool]) -> None:
+        """Drop rows of the list until it is read again."""
+        if self.listed is not None:
+            kept = tuple(value for value in self.values if not is_dropped(value))
+            self.listed = replace(self.listed, values=kept)
+
+    def retained_rows(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
+        """Return the previous rows that may only be missing from an incomplete list."""
+        if self.listed is None:
+            return ()
+        return self.retained(
+            previous, self.listed, self._listed_ids, self.max_age_seconds
+        )

@@ -1,0 +1,54 @@
+"""The job of one server: its backups, then its other lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from ..clock import Clock
+from ..errors import ExporterError, Unauthorized
+from ..model.entities import BACKUPS
+from ..model.store import LastError, PanelStore
+from ..onapp.api import PanelApi
+from ..onapp.permissions import backups_hint
+from .collectors import Collectors
+from .lists import CollectorStatus
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class ServerReader:
+    """Reads the servers of one panel."""
+
+    store: PanelStore
+    api: PanelApi
+    clock: Clock
+    collectors: Collectors
+
+    async def read(self, vm_id: int) -> None:
+        """Read the backups of a server, then its other lists."""
+        entry = self.store.servers.get(vm_id)
+        with CollectorStatus(self.store, BACKUPS).timed(self.clock):
+            backups = await self.api.backups(vm_id)
+        if self.store.is_other_server(vm_id, entry):
+            self.api.forget(vm_id)  # removed or replaced while it was being read
+            return
+        if entry is not None and entry.failing:
+            log.info("server read again", panel=self.store.name, vm_id=vm_id)
+        time, monotonic = self.clock.time(), self.clock.monotonic()
+        self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)
+        await self.collectors.read_server(vm_id)
+
+    def record_failure(self, vm_id: int, error: ExporterError) -> None:
+        """Note that the backups of a server could not be read; the last ones stay."""
+        self.collectors.expire_server(vm_id)
+        entry = self.store.servers.get(vm_id)
+        if entry is None:
+            return
+        hint = backups_hint(error)
+        if not entry.failing and not isinstance(error, Unauthorized):
+            where = {"panel": self.store.name, "vm_id": vm_id}
+            log.warning("server not read", **where, **error.log_fields(hint))
+        self.store.record_failure(vm_id, LastError.of(error, self.clock.time(), hint))
