@@ -45,7 +45,7 @@ _PATHS = {
     "schedules": "/settings/schedules",
     "disks": "/settings/disks",
     "transactions": "/transactions",
-    "transaction": "/transactions/1",
+    "transaction": "/transactions/5001",
     "backup_servers": "/settings/backup_servers",
 }
 DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
@@ -57,7 +57,7 @@ DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
     "schedules": records.decode_schedules,
     "disks": records.decode_disks,
     "transactions": records.decode_transactions,
-    "transaction": partial(records.decode_transaction, number=1),
+    "transaction": partial(records.decode_transaction, number=5001),
     "backup_servers": records.decode_backup_servers,
 }
 
