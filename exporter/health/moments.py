@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import inf
 
-import msgspec
-
 from ..model.entities import (
     DISK,
     RECOVERY_POINTS,
@@ -23,7 +21,6 @@ from ..model.store import NO_SERVER, ServerState
 from .conditions import (
     DISK_UNPROTECTED,
     FAILED,
-    FAILURES_SECONDS,
     FIRST_START_SECONDS,
     LOCKED,
     LOCKED_SECONDS,
@@ -70,13 +67,10 @@ def foresee(
     state: ServerState,
     summary: BackupSummary | None,
     schedules_read_at: float | None,
-    *,
-    failures_known: bool = True,
 ) -> tuple[Moment, ...]:
     """Return from when on which condition holds of a server that is not suspended.
 
     ``summary`` is None without fresh backups, ``schedules_read_at`` a Unix time.
-    Without ``failures_known`` the log may still tell that an unbuilt backup has failed.
     """
     moments = list(_schedule_moments(state, summary, schedules_read_at))
     moments += _unscheduled(state, summary)
@@ -85,17 +79,7 @@ def foresee(
         for target in summary.targets:
             if not target.obsolete:
                 moments += _target_moments(state, summary, target)
-    if not failures_known:
-        moments = [_after_failures(state, moment) for moment in moments]
     return tuple(moments)
-
-
-def _after_failures(state: ServerState, moment: Moment) -> Moment:
-    """Let a stuck run wait, but not for long, until failures are known."""
-    if moment.condition not in (STUCK, STUCK_LONG) or state.first_read_at is None:
-        return moment
-    at = max(moment.at, state.first_read_at + FAILURES_SECONDS)
-    return msgspec.structs.replace(moment, at=at)
 
 
 def next_overdue_at(state: ServerState, read_at: float) -> float:

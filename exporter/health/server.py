@@ -24,6 +24,7 @@ from .conditions import (
     DATA_OLD_INTERVALS,
     DATA_OLD_SECONDS,
     DISK_UNPROTECTED,
+    FAILURES_SECONDS,
     FINE,
     INTERVAL_UNKNOWN,
     NEW,
@@ -104,12 +105,9 @@ def judge_server(
             summary=summary,
             fresh=fresh,
         )
-    moments = foresee(
-        state,
-        shown,
-        _schedules_read_at(panel, entry),
-        failures_known=panel.knows_failures(state.vm_id),
-    )
+    moments = foresee(state, shown, _schedules_read_at(panel, entry))
+    if not _failures_known(panel, state, now):
+        moments = tuple(m for m in moments if m.condition not in (STUCK, STUCK_LONG))
     problems = [
         *_held(moments, now.time),
         *_notices(state, shown, moments, now.time),
@@ -191,7 +189,7 @@ class JudgedServers:
         if judged is not None and judged.entry is entry and judged.holds(panel, now):
             return judged
         read_at = _schedules_read_at(panel, entry) or -inf
-        failures_known = panel.knows_failures(vm_id)
+        failures_known = _failures_known(panel, entry.state, now)
         fresh = panel.is_fresh(entry, now.monotonic)
         read_condition = _read_condition(panel, entry, now)
         old_at = data_old_at(panel, entry)
@@ -249,7 +247,7 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
             and now.monotonic <= self.fresh_until
             and (panel.schedules_read_at or -inf) <= self.overdue_at
             and (
-                self.failures_known or not panel.knows_failures(self.entry.state.vm_id)
+                self.failures_known or not _failures_known(panel, self.entry.state, now)
             )
         )
 
@@ -264,6 +262,16 @@ def count_conditions(
     if panel.unresolved:
         counts[UNRESOLVED.condition] += len(panel.unresolved)
     return counts
+
+
+def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
+    """Return whether a run that waits would be known to have failed, if it has.
+
+    The log tells, which is waited for after a start, but not for long.
+    """
+    read_at = state.first_read_at
+    waited = read_at is None or now.time >= read_at + FAILURES_SECONDS
+    return waited or panel.knows_failures(state.vm_id)
 
 
 def _next_change_at(health: ServerHealth, time: float) -> float:
