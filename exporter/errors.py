@@ -1,24 +1,26 @@
 """Errors of panels and of the configuration, as one tree.
 
 ExporterError
-├── ConfigError           a configuration that cannot be used: where, and what to do
-├── NotSent               a request that was not sent: the panel must not be asked now
-└── PanelError            a request that brought nothing usable
-    ├── TimedOut          no complete answer in time
-    ├── Unreachable       no connection: DNS, TCP, closed early
-    ├── TlsFailed         no trusted connection
-    ├── Unauthorized      401: credentials refused; more attempts may lock the account
-    ├── Forbidden         403 of the API: the role lacks a permission
-    ├── NotFound          404 of the API: no such object, or an endpoint too new
-    ├── UnexpectedStatus  any other status
-    │   ├── ProxyRefused  407, or a proxy's own refusal
-    │   └── Unprocessable 422 of the API: it does not accept the request
-    ├── Redirected        3xx: never followed, the credentials are for one address
-    ├── TooLarge          the body is longer than ``poll.max_body``
-    └── Undecodable       not what the API promises: content type, syntax, shape, or
-                          403, 404 and 422 that anything else may have sent
+├── ConfigError               a configuration that cannot be used: where, what to do
+├── NotSent                   no request was sent: the panel must not be asked now
+└── RequestError              a request that brought nothing usable
+    ├── Unauthorized          401: credentials refused, more attempts may lock the
+    │                         account: whoever reads something else must not go on
+    └── PanelError            that one request failed: others may work
+        ├── TimedOut          no complete answer in time
+        ├── Unreachable       no connection: DNS, TCP, closed early
+        ├── TlsFailed         no trusted connection
+        ├── Forbidden         403 of the API: the role lacks a permission
+        ├── NotFound          404 of the API: no such object, or an endpoint too new
+        ├── UnexpectedStatus  any other status
+        │   ├── ProxyRefused  407, or a proxy's own refusal
+        │   └── Unprocessable 422 of the API: it does not accept the request
+        ├── Redirected        3xx: never followed, the credentials are for one address
+        ├── TooLarge          the body is longer than ``poll.max_body``
+        └── Undecodable       not what the API promises: content type, syntax, shape,
+                              or 403, 404 and 422 that anything else may have sent
 
-``PanelError.reason`` is the label ``reason`` of ``onapp_api_errors_total``.
+``RequestError.reason`` is the label ``reason`` of ``onapp_api_errors_total``.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class NotSent(ExporterError):
     """A request was not sent: the panel must not be asked now."""
 
 
-class PanelError(ExporterError):
+class RequestError(ExporterError):
     """A request to a panel failed, or its answer is unusable."""
 
     reason: ClassVar[str] = "bug"
@@ -61,6 +63,10 @@ class PanelError(ExporterError):
     """Whether only the panel's API can have sent it, to accepted credentials."""
     retry_after_seconds: float | None = None
     """From ``Retry-After``; None: the panel sent none."""
+
+
+class PanelError(RequestError):
+    """A request failed for a reason that need not concern the next one."""
 
 
 class TimedOut(PanelError):
@@ -91,7 +97,7 @@ class TlsFailed(PanelError):
     )
 
 
-class Unauthorized(PanelError):
+class Unauthorized(RequestError):
     """The panel refused the credentials."""
 
     reason = "unauthorized"
@@ -189,14 +195,15 @@ UNRECOGNIZED = (TooLarge, Undecodable)
 
 def reasons() -> tuple[str, ...]:
     """Return every value of the label ``reason``, in the order of the tree."""
-    return tuple(
-        dict.fromkeys(error_type.reason for error_type in PanelError.__subclasses__())
-    )
+    no_answer = (TimedOut, Unreachable, TlsFailed)
+    types: list[type[RequestError]] = [*no_answer, Unauthorized]
+    types += PanelError.__subclasses__()
+    return tuple(dict.fromkeys(error_type.reason for error_type in types))
 
 
 def retry_after(error: ExporterError | None) -> float:
     """Return the seconds of the panel's ``Retry-After``; 0 if it sent none."""
-    asked = error.retry_after_seconds if isinstance(error, PanelError) else None
+    asked = error.retry_after_seconds if isinstance(error, RequestError) else None
     return asked or 0.0
 
 

@@ -22,6 +22,7 @@ from ..errors import (
     NotSent,
     PanelError,
     ProxyRefused,
+    RequestError,
     TlsFailed,
     Unauthorized,
     Undecodable,
@@ -182,7 +183,7 @@ class PanelCheck:
         http_status = self.counts.last_status(resource)
         self.results[step] = StepResult(step, status, text, hint or None, http_status)
 
-    def record_error(self, step: str, error: PanelError) -> None:
+    def record_error(self, step: str, error: RequestError) -> None:
         """Record the error of the panel's answer, with its hint."""
         hint, resource = error.hint, STEPS[step].resource
         if isinstance(error, Forbidden) and resource:
@@ -302,7 +303,7 @@ def _failed_step(error: PanelError) -> str:
 
 
 async def _record_failed_contact(
-    check: PanelCheck, step: str, error: PanelError
+    check: PanelCheck, step: str, error: RequestError
 ) -> None:
     """Record a failure, and what must have worked before it."""
     for name in (ADDRESS, TLS):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ExporterError, NotFound, PanelError
+from ..errors import ExporterError, NotFound, RequestError
 from .entities import (
     BACKUP_SERVERS,
     DISKS,
@@ -62,7 +62,7 @@ class LastError(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, error: ExporterError, at: float, hint: str = "") -> LastError:
         """Describe an error; ``hint`` overrides the hint of its class."""
-        reason = error.reason if isinstance(error, PanelError) else ""
+        reason = error.reason if isinstance(error, RequestError) else ""
         return cls(reason, str(error), hint or error.hint, at, since=at)
 
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from ..config.schema import Account, BodyFormat
-from ..errors import REFUSED, NotSent, PanelError, Unauthorized, Undecodable
+from ..errors import REFUSED, NotSent, RequestError, Unauthorized, Undecodable
 from ..model.entities import (
     AUTOBACKUP,
     BACKUPS,
@@ -70,7 +70,7 @@ class ReadObserver(Protocol):
     """Observes the errors of requests, and the rows that cannot be used."""
 
     def observe_error(self, resource: str, reason: str) -> None:
-        """Record a failed request; ``reason`` is that of the PanelError."""
+        """Record a failed request; ``reason`` is that of the RequestError."""
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Record a number of rows that cannot be used."""
@@ -289,7 +289,7 @@ class PanelApi:
                 etag=None if cached is None else cached.etag,
             )
             response = await self._decode(answer, cached, parse)
-        except PanelError as error:
+        except RequestError as error:
             error.args = (f"GET /{path}.{self.client.body_format}: {error}",)
             self._observe_error(resource, error)
             self.breaker.record_failure(credentials, error)
@@ -322,7 +322,7 @@ class PanelApi:
         cached = self._cache.get(key)
         return None if _future_rows(cached) else cached
 
-    def _observe_error(self, resource: str, error: PanelError) -> None:
+    def _observe_error(self, resource: str, error: RequestError) -> None:
         self.observer.observe_error(resource, error.reason)
         if isinstance(error, Undecodable) and error.rows_skipped:
             self.observer.observe_skipped_rows(resource, error.rows_skipped)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..config.secrets import Credentials
-from ..errors import UNRECOGNIZED, PanelError, Unauthorized, UnexpectedStatus
+from ..errors import UNRECOGNIZED, RequestError, Unauthorized, UnexpectedStatus
 from .backoff import Backoff
 
 _FAILURE_THRESHOLD = 3
@@ -235,7 +235,7 @@ class CircuitBreaker:
         self._consecutive_failures = 0
         self._pauses = self._pauses.after_success()
 
-    def record_failure(self, credentials: Credentials, error: PanelError) -> None:
+    def record_failure(self, credentials: Credentials, error: RequestError) -> None:
         """Record a failed request; some errors still prove the credentials."""
         if isinstance(error, Unauthorized) and error.with_cookies:
             self.credential_state.record_unproven(credentials)
@@ -255,7 +255,7 @@ class CircuitBreaker:
         paused_seconds = max(0.0, self._paused_until - self.credential_state.now())
         return max(paused_seconds, self.credential_state.seconds_to_retry(credentials))
 
-    def _count_failure(self, credentials: Credentials, error: PanelError) -> None:
+    def _count_failure(self, credentials: Credentials, error: RequestError) -> None:
         """Count a failure; open the breaker unless only one server may be affected."""
         self._consecutive_failures += 1
         accepted = self.credential_state.accepted(credentials)
@@ -284,6 +284,6 @@ class CircuitBreaker:
         self._paused_until = max(self._paused_until, until)
 
 
-def _is_rate_limit(error: PanelError) -> bool:
+def _is_rate_limit(error: RequestError) -> bool:
     """Return whether the panel limits the rate of all requests."""
     return isinstance(error, UnexpectedStatus) and error.status == _TOO_MANY_REQUESTS

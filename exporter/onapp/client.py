@@ -32,6 +32,7 @@ from ..errors import (
     PanelError,
     ProxyRefused,
     Redirected,
+    RequestError,
     TimedOut,
     TlsFailed,
     TooLarge,
@@ -139,7 +140,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         etag: str | None = None,
     ) -> Answer:
-        """Return the answer to ``GET path``; raises only PanelError.
+        """Return the answer to ``GET path``; raises only RequestError.
 
         An answer that is about the cookies makes it ask once more without them; after
         401 the circuit breaker decides about that.
@@ -151,7 +152,7 @@ class Client:
                 return await self._get(
                     path, {**headers, "Cookie": cookies}, credentials, resource, query
                 )
-            except PanelError as error:
+            except RequestError as error:
                 if isinstance(error, Unauthorized):
                     error.with_cookies = True
                 if not self.cookies.reject(error):
@@ -348,7 +349,7 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byt
     return b"".join(chunks)
 
 
-def _status_error(response: aiohttp.ClientResponse, text: str) -> PanelError:
+def _status_error(response: aiohttp.ClientResponse, text: str) -> RequestError:
     status = response.status
     message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
     if status in _REFUSALS and not text:
@@ -364,7 +365,7 @@ def _status_error(response: aiohttp.ClientResponse, text: str) -> PanelError:
 
 _REFUSALS = (403, 404, 422)
 """Statuses that prove the credentials, where the body shows that the API sent it."""
-_STATUS_ERRORS: Mapping[int, type[PanelError]] = {
+_STATUS_ERRORS: Mapping[int, type[RequestError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,

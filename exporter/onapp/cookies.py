@@ -18,9 +18,9 @@ from typing import NamedTuple
 from ..clock import Clock
 from ..config.secrets import Credentials
 from ..errors import (
-    PanelError,
     ProxyRefused,
     Redirected,
+    RequestError,
     Unauthorized,
     UnexpectedStatus,
 )
@@ -127,7 +127,7 @@ class Cookies:
             if cookie.is_for(self.base_path, https=self.https):
                 self._keep(cookie)
 
-    def reject(self, error: PanelError) -> bool:
+    def reject(self, error: RequestError) -> bool:
         """Drop cookies that a request carried in vain; return whether to repeat it.
 
         Errors that have other causes than the cookies count only if no request with

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from ..clock import Clock
-from ..errors import ExporterError, NotFound, NotSent, PanelError, Unauthorized
+from ..errors import ExporterError, NotFound, NotSent, PanelError, RequestError
 from ..model.entities import Server
 from ..model.selection import NO_SERVERS_HINT, Selection, Shard
 from ..model.store import LastError, PanelStore
@@ -204,8 +204,6 @@ class Inventory:
     ) -> Server | None:
         try:
             server = await self.api.server(vm_id)
-        except Unauthorized:
-            raise
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # 404 is an answer: there is no such server
@@ -273,6 +271,6 @@ class Inventory:
 
 
 def _raise_unless_proven(errors: list[ExporterError]) -> None:
-    answers = (error for error in errors if isinstance(error, PanelError))
+    answers = (error for error in errors if isinstance(error, RequestError))
     if not any(error.proven for error in answers):
         raise errors[0]

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ..errors import NotSent, PanelError, Unauthorized
+from ..errors import NotSent, PanelError
 from ..model.entities import (
     DISK,
     DISKS,
@@ -104,8 +104,6 @@ class ScheduleCollector:
         for collector in (self.schedules, self.disks):
             try:
                 await collector.read()
-            except Unauthorized:
-                raise
             except NotSent:
                 if not errors:
                     raise

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from ..clock import Clock
-from ..errors import REFUSED, Forbidden, PanelError, Unauthorized, Undecodable
+from ..errors import REFUSED, Forbidden, PanelError, Undecodable
 from ..model.entities import Transaction
 from ..model.store import NO_SERVER, PanelStore
 from ..model.transaction_log import LogExcerpt, TransactionLog, failed_backups
@@ -141,8 +141,6 @@ class TransactionCollector:
             if isinstance(error, Forbidden):
                 transaction_log.older_unread = False
             return ()
-        except Unauthorized:
-            raise
         except PanelError:
             self._server_log_failures[vm_id] += 1
             if self._server_log_failures[vm_id] >= _MAX_FIRST_ATTEMPTS:
@@ -183,9 +181,7 @@ class TransactionCollector:
             try:
                 page = await self.api.transactions(number)
             except PanelError as error:
-                if isinstance(error, Unauthorized) or not (
-                    known or (first and self._may_skip(number, error))
-                ):
+                if not (known or (first and self._may_skip(number, error))):
                     raise
                 return rows, False
             found = {row.id: row for row in page.values}

@@ -13,8 +13,8 @@ from exporter.config.secrets import Credentials
 from exporter.errors import (
     Forbidden,
     NotFound,
-    PanelError,
     Redirected,
+    RequestError,
     TimedOut,
     TooLarge,
     Unauthorized,
@@ -68,7 +68,7 @@ def busy(status: int, seconds: float | None = None) -> UnexpectedStatus:
 
 
 def pauses(
-    panel: Panel, breaker: CircuitBreaker, error: PanelError, times: int
+    panel: Panel, breaker: CircuitBreaker, error: RequestError, times: int
 ) -> list[float]:
     """Fail again each time the gate opens; return how long it stayed closed."""
     found = []
@@ -105,7 +105,9 @@ def test_a_changed_secret_has_to_prove_itself_again() -> None:
     [Forbidden("403"), NotFound("404"), Unprocessable("422", status=422)],
     ids=["403", "404", "422"],
 )
-def test_a_refusal_of_somebody_known_proves_the_credentials(error: PanelError) -> None:
+def test_a_refusal_of_somebody_known_proves_the_credentials(
+    error: RequestError,
+) -> None:
     """403, 404 and 422 come after the panel has looked at who asks."""
     panel = Panel()
     breaker = panel.breaker()
@@ -463,7 +465,7 @@ def test_a_redirect_is_no_proof_of_anything() -> None:
     "error", [Undecodable("a page"), TooLarge("a flood")], ids=["page", "flood"]
 )
 def test_a_page_is_no_proof_but_the_next_resource_may_be_asked(
-    error: PanelError,
+    error: RequestError,
 ) -> None:
     """One request at a time goes on, and after three the panel is left alone."""
     breaker = Panel().breaker()
@@ -485,7 +487,7 @@ _SECRETS = st.sampled_from([FIRST, SECOND])
 @settings(deadline=None)
 @given(st.lists(st.tuples(_SECRETS, _OUTCOMES), max_size=60))
 def test_whatever_happens_a_refused_secret_rests_for_ten_minutes(
-    events: list[tuple[Credentials, PanelError | None]],
+    events: list[tuple[Credentials, RequestError | None]],
 ) -> None:
     """Nothing that a panel, a file or a late answer does brings it back earlier."""
     panel = Panel()
@@ -512,7 +514,7 @@ def test_whatever_happens_a_refused_secret_rests_for_ten_minutes(
 @settings(deadline=None)
 @given(st.lists(_OUTCOMES, max_size=60))
 def test_whatever_happens_a_failure_of_an_unproven_secret_closes_the_gate(
-    outcomes: list[PanelError | None],
+    outcomes: list[RequestError | None],
 ) -> None:
     """So no panel is ever asked without a rest between."""
     panel = Panel()
