@@ -24,17 +24,17 @@ from ..onapp.api import PanelApi
 from ..onapp.backoff import Backoff
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.resources import PANEL_LISTS, SERVER_LISTS
-from .jobs import JobQueue
+from .jobs import Job, JobQueue, Priority
 from .lists import (
     CollectorStatus,
-    ListJob,
     PanelListCollector,
     ServerListCollector,
-    list_job,
 )
 from .schedules import ScheduleCollector
 from .transactions import TransactionCollector
 
+_FIRST_RETRY_SECONDS = 15.0
+"""After a failed read of a panel-wide list."""
 _EXPIRY_CHECK_SECONDS = 60.0
 """How often data are checked for their age."""
 _MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Collectors:
     clock: Clock
     shard: Shard
     queue: JobQueue
-    jobs: list[ListJob] = field(default_factory=list, init=False)
+    jobs: dict[CollectorStatus, Job] = field(default_factory=dict, init=False)
     """Of the panel-wide lists; they are queued by ``start``."""
     server_lists: list[ServerListCollector] = field(default_factory=list, init=False)
     schedules: ScheduleCollector | None = field(default=None, init=False)
@@ -95,8 +95,20 @@ class Collectors:
     ) -> None:
         interval = interval_seconds or self.panel.discovery.interval
         status = CollectorStatus(self.store, name)
-        job = list_job(status, len(self.jobs), interval, self.clock, read)
-        self.jobs.append(job)
+
+        async def run() -> None:
+            with status.timed(self.clock):
+                await read()
+            status.record_success()
+
+        self.jobs[status] = Job(
+            *(interval, Backoff(_FIRST_RETRY_SECONDS, interval)),
+            refusable=True,
+            run=run,
+            on_failure=status.record_failure,
+            priority=Priority.LIST,
+            number=len(self.jobs),
+        )
 
     def _add_schedules(self) -> None:
         self.schedules = ScheduleCollector(
@@ -172,19 +184,19 @@ class Collectors:
         """Queue the panel-wide lists, once."""
         if not self._started:
             self._started = True
-            for job in self.jobs:
+            for job in self.jobs.values():
                 self.queue.add(job, self.clock.monotonic())
 
     def fail_untried(self) -> None:
         """Store a failure of each panel-wide list that was not read."""
-        for job in self.jobs:
-            if job.status.key not in self.store.outcomes:
-                job.status.mark_unread()
+        for status in self.jobs:
+            if status.key not in self.store.outcomes:
+                status.mark_unread()
 
     def drop_disabled(self) -> None:
         """Remove from the store what a reload left of disabled collectors."""
         store = self.store
-        statuses = [job.status for job in self.jobs]
+        statuses = [*self.jobs]
         statuses += [each.status for each in self.server_lists if each.enabled]
         running = {status.key for status in statuses}
         outcomes = store.outcomes.items()
@@ -222,15 +234,18 @@ class Collectors:
                 collector.expire(vm_id)
 
     def expire_all(self) -> None:
-        """Drop all lists that are too old; works once a minute at most."""
+        """Drop all lists that are too old; works once a minute at most.
+
+        All servers are looked at only when a list of one may have become too old.
+        """
         now = self.clock.monotonic()
         if now - self._expiry_checked_at < _EXPIRY_CHECK_SECONDS:
             return
         self._expiry_checked_at = now
         if self.schedules is not None:
             self.schedules.expire()
-        for vm_id in tuple(self.store.servers):
-            self.expire_server(vm_id)
+        for collector in self.server_lists:
+            collector.expire_old()
 
     def replace_server(self, vm_id: int) -> None:
         """Drop what panel-wide lists have of a server whose number another one got."""

@@ -22,12 +22,10 @@ from ..model.entities import SCHEDULES
 from ..model.store import PanelStore, ServerEntry
 from ..onapp.backoff import Backoff
 from ..onapp.paging import Listed, Value
-from .jobs import REFUSED_SECONDS, Job, Priority, Recurrence
+from .jobs import REFUSED_SECONDS, Recurrence
 
 log = structlog.get_logger()
 
-_FIRST_RETRY_SECONDS = 15.0
-"""After a failed read of a panel-wide list."""
 _REFUSALS_BEFORE_PAUSE = 3
 """So many servers in a row were refused: the panel refuses the list to all."""
 _FAILURES_BEFORE_PAUSE = 3
@@ -99,38 +97,6 @@ class CollectorStatus:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ListJob(Job):
-    """The periodic read of what is listed for the whole panel."""
-
-    status: CollectorStatus
-
-
-def list_job(
-    status: CollectorStatus,
-    number: int,
-    interval_seconds: float,
-    clock: Clock,
-    read: Callable[[], Awaitable[None]],
-) -> ListJob:
-    """Return the job of a panel-wide list, which records how it fares."""
-
-    async def run() -> None:
-        with status.timed(clock):
-            await read()
-        status.record_success()
-
-    return ListJob(
-        *(interval_seconds, Backoff(_FIRST_RETRY_SECONDS, interval_seconds)),
-        refusable=True,
-        run=run,
-        on_failure=status.record_failure,
-        priority=Priority.LIST,
-        number=number,
-        status=status,
-    )
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
 class ListState(Recurrence):
     """When a list was read and was complete, and when it may be asked for again."""
 
@@ -193,6 +159,8 @@ class ServerListCollector:
     """Whether a single server is asked, after a pause."""
     _ever_succeeded: bool = False
     """Whether it was read of any server: then the panel does not refuse it to all."""
+    _none_expires_before: float = 0.0
+    """No list is too old until then."""
 
     def __post_init__(self) -> None:
         """Start now: what the store holds counts as just read."""
@@ -203,7 +171,7 @@ class ServerListCollector:
         self._started_at = self.clock.monotonic()
         self._pause = Recurrence(0.0, Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS))
         self._failures_in_row, self._ever_succeeded = 0, False
-        self._states = {}
+        self._states, self._none_expires_before = {}, 0.0
         self._failing, self._failing_alone, self._refused_in_row = set(), set(), set()
 
     def set_enabled(self, *, enabled: bool) -> bool:
@@ -257,6 +225,26 @@ class ServerListCollector:
             self._failing.discard(vm_id)
         if now - self._state(vm_id).read_at > self.store.max_age_seconds:
             self.store.update(vm_id, self.name, None)
+
+    def expire_old(self) -> None:
+        """Drop the lists of all servers that are too old.
+
+        Each is looked at only when one may be, and those that failed.
+        """
+        if not self.enabled:
+            return
+        now, servers = self.clock.monotonic(), self.store.servers
+        scan = now > self._none_expires_before
+        for vm_id in tuple(servers if scan else self._failing):
+            self.expire(vm_id)
+        if scan:
+            read_at = (
+                self._state(vm_id).read_at
+                for vm_id, entry in servers.items()
+                if getattr(entry.state, self.name) is not None
+            )
+            oldest = min(read_at, default=now)
+            self._none_expires_before = oldest + self.store.max_age_seconds
 
     def _is_still_needed(self, vm_id: int, before: ServerEntry | None) -> bool:
         """Return whether an answer is of use: this may have changed meanwhile."""

@@ -19,7 +19,7 @@ from ..onapp.cookies import Cookies
 from .collectors import Collectors
 from .inventory import Inventory
 from .jobs import JobQueue
-from .poller import Poller, PollIntervals
+from .poller import Poller
 from .servers import ServerReader
 
 _MAX_PAUSE_SECONDS = 300.0
@@ -180,11 +180,8 @@ class PollerManager:
             api=api,
             breaker=breaker,
             clock=self.clock,
-            intervals=PollIntervals(
-                interval_seconds=panel.poll.interval,
-                discovery_seconds=panel.discovery.interval,
-                concurrency=panel.poll.concurrency,
-            ),
+            discovery_seconds=panel.discovery.interval,
+            concurrency=panel.poll.concurrency,
             inventory=inventory,
             queue=queue,
             collectors=collectors,

@@ -51,17 +51,6 @@ _FIRST_RETRY_SECONDS = 15.0
 _MAX_RETRY_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class PollIntervals:
-    """How often a panel is asked, and by how many requests at once."""
-
-    interval_seconds: float
-    """Between two reads of the same server."""
-    discovery_seconds: float
-    """Between two reads of the inventory."""
-    concurrency: int
-
-
 @dataclass(slots=True, eq=False)
 class Poller:
     """Polls one panel until it is cancelled."""
@@ -70,7 +59,10 @@ class Poller:
     api: PanelApi
     breaker: CircuitBreaker
     clock: Clock
-    intervals: PollIntervals
+    discovery_seconds: float
+    """Between two reads of the inventory."""
+    concurrency: int
+    """Requests at once."""
     inventory: Inventory
     queue: JobQueue
     collectors: Collectors
@@ -97,7 +89,7 @@ class Poller:
 
     def __post_init__(self) -> None:
         """Plan the first contact."""
-        seconds = self.intervals.discovery_seconds
+        seconds = self.discovery_seconds
         backoff = Backoff(_FIRST_RETRY_SECONDS, min(_MAX_RETRY_SECONDS, seconds))
         self._inventory = Recurrence(seconds, backoff)
         self._contact = Job(
@@ -148,7 +140,7 @@ class Poller:
                 self._trial_task = self._start(self._trial_job())
         else:
             now = self.clock.monotonic()
-            while len(self._tasks) < self.intervals.concurrency:
+            while len(self._tasks) < self.concurrency:
                 job = next(self._due_jobs(now, Priority), None)
                 if job is None:
                     break
@@ -157,7 +149,7 @@ class Poller:
     def _plan_contact(self) -> None:
         """Plan the contact for when the inventory is due, or after a silence."""
         answered_at = self.breaker.last_proven_at or self.clock.monotonic()
-        silence_ends_at = answered_at + self.intervals.interval_seconds
+        silence_ends_at = answered_at + self.store.interval_seconds
         due = max(min(self._inventory.due, silence_ends_at), self._contact.not_before)
         if due != self._contact.due:
             self.queue.plan(self._contact, due)
@@ -278,10 +270,8 @@ class Poller:
                 failures.append(error)
         if failures:
             raise failures[0]
-        if self.store.inventory_answered:
-            self._clear_last_error()
-
-    def _clear_last_error(self) -> None:
+        if not self.store.inventory_answered:
+            return
         if self._logged_error is not None:
             log.info("panel answers", panel=self.store.name, version=self.store.version)
         self._logged_error = self.store.last_error = None
@@ -339,7 +329,7 @@ class Poller:
             )
         if permit is BreakerState.HALF_OPEN:
             return None if self._tasks else _CLAIM_RETRY_SECONDS
-        if len(self._tasks) >= self.intervals.concurrency:
+        if len(self._tasks) >= self.concurrency:
             return None
         due = self._next_due()
         return None if due is None else max(0.0, due - self.clock.monotonic())
