@@ -6,19 +6,17 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import faults
 import pytest
 from aiohttp.web import Response, StreamResponse
+from builders import in_both_formats
 from faults import ActiveFault, Fault, FaultContext, Proceed
 from faulty_panel import Panel
-from harness import NOW, MonitoredCloud, monitored, series
+from harness import NOW, MonitoredCloud, Start, series
 
 from exporter.demo.cloud.rows import Transaction, TransactionStatus
 from exporter.demo.cloud.simulation import SimulatedCloud
@@ -35,23 +33,6 @@ ACTIONS = (
     "destroy_backup",
 )
 FINAL: tuple[TransactionStatus, ...] = ("complete", "failed", "cancelled")
-
-Start = Callable[..., AbstractAsyncContextManager[MonitoredCloud]]
-
-
-@pytest.fixture(params=["json", "xml"])
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """Watch a panel, in JSON and in XML."""
-
-    @asynccontextmanager
-    async def start(
-        panel: Panel | SimulatedCloud, **keys: Any
-    ) -> AsyncIterator[MonitoredCloud]:
-        panel = Panel(panel) if isinstance(panel, SimulatedCloud) else panel
-        async with monitored(panel, tmp_path, format=request.param, **keys) as cloud:
-            yield cloud
-
-    return start
 
 
 def a_world(servers: int = 1) -> SimulatedCloud:
@@ -119,14 +100,15 @@ async def test_a_transaction_counts_when_it_ends(
     assert pending(after) == {0}
 
 
-async def test_pending_ones_show_with_the_oldest(start: Start) -> None:
+@in_both_formats
+async def test_pending_ones_show_with_the_oldest(form: str, start: Start) -> None:
     """Waiting and running ones count; other actions of the panel do not."""
     world = a_world()
     for ago, status in ((5000, "running"), (9000, "pending"), (100, "pending")):
         world.add_transaction(status=status, server_id=1, created_at=NOW - ago)  # type: ignore[arg-type]
     world.add_transaction(action="startup_virtual_machine", status="running")
 
-    async with start(world) as cloud:
+    async with start(world, format=form) as cloud:
         text = await cloud.metrics()
 
     pending = series(text, "onapp_transactions_pending", panel="cp")
@@ -715,11 +697,14 @@ def far_down(world: SimulatedCloud, number: int) -> Transaction:
     return slow
 
 
-async def test_open_ones_far_down_are_looked_up_ten_a_minute(start: Start) -> None:
+@in_both_formats
+async def test_open_ones_far_down_are_looked_up_ten_a_minute(
+    form: str, start: Start
+) -> None:
     """One after the other, by their numbers, whatever is between them."""
     world = a_world()
 
-    async with start(Panel(world, per_page_cap=10)) as cloud:
+    async with start(Panel(world, per_page_cap=10), format=form) as cloud:
         slow = []
         for number in range(12):
             slow.append(far_down(world, number))
