@@ -106,7 +106,7 @@ class PanelApi:
             response = await self._request(
                 VERSION,
                 "version",
-                lambda body, _: decode_version(body, self.client.body_format),
+                lambda body, body_format, _: decode_version(body, body_format),
             )
         except REFUSED:
             return None
@@ -119,12 +119,7 @@ class PanelApi:
     async def server(self, vm_id: int | str) -> Server:
         """Return one server by number or identifier."""
         path = f"virtual_machines/{vm_id}"
-        response = await self._request(
-            VIRTUAL_MACHINES,
-            path,
-            lambda body, latest: decode_server(body, self.client.body_format, latest),
-        )
-        return response.content
+        return (await self._request(VIRTUAL_MACHINES, path, decode_server)).content
 
     async def backups(self, vm_id: int) -> tuple[Backup, ...]:
         """Return a server's backups; the same object while the answer is HTTP 304."""
@@ -184,12 +179,7 @@ class PanelApi:
         """Return one transaction of the log by its number."""
         parse = partial(decode_transaction, number=number)
         path = f"transactions/{number}"
-        response = await self._request(
-            TRANSACTIONS,
-            path,
-            lambda body, latest: parse(body, self.client.body_format, latest),
-        )
-        return response.content
+        return (await self._request(TRANSACTIONS, path, parse)).content
 
     def forget(self, vm_id: int) -> None:
         """Drop the cached responses of a server that was removed."""
@@ -223,12 +213,7 @@ class PanelApi:
         vm_id: int | None = None,
     ) -> DecodedResponse[Parsed[Any]]:
         """Return one list or page; report the rows that cannot be used."""
-        response: DecodedResponse[Parsed[Any]] = await self._request(
-            resource,
-            path,
-            lambda body, latest: parse(body, self.client.body_format, latest),
-            page,
-        )
+        response = await self._request(resource, path, parse, page)
         if response.had_body:
             context = {} if vm_id is None else {"vm_id": vm_id}
             skipped = response.content.skipped
@@ -271,7 +256,7 @@ class PanelApi:
         self,
         resource: str,
         path: str,
-        parse: Callable[[bytes, float], T],
+        parse: Callable[[bytes, BodyFormat, float], T],
         page: int | None = None,
     ) -> DecodedResponse[T]:
         """Send a request, record its outcome; raise NotSent if it is blocked."""
@@ -331,13 +316,18 @@ class PanelApi:
         self,
         answer: Answer,
         cached: DecodedResponse[T] | None,
-        parse: Callable[[bytes, float], T],
+        parse: Callable[[bytes, BodyFormat, float], T],
     ) -> DecodedResponse[T]:
         """Decode an answer; in a thread if it would block the event loop for long."""
-        if len(answer.body or b"") <= _MAX_INLINE_BYTES[self.client.body_format]:
-            return decode_response(answer, cached, parse)
+        body_format = self.client.body_format
+
+        def decode(body: bytes, latest: float) -> T:
+            return parse(body, body_format, latest)
+
+        if len(answer.body or b"") <= _MAX_INLINE_BYTES[body_format]:
+            return decode_response(answer, cached, decode)
         return await asyncio.get_running_loop().run_in_executor(
-            self._decode_executor, decode_response, answer, cached, parse
+            self._decode_executor, decode_response, answer, cached, decode
         )
 
 
