@@ -269,9 +269,10 @@ def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
 
     The log tells, which is waited for after a start, but not for long.
     """
-    read_at = state.first_read_at
-    waited = read_at is None or now.time >= read_at + FAILURES_SECONDS
-    return waited or panel.knows_failures(state.vm_id)
+    log, read_at = panel.transaction_log, state.first_read_at
+    if log is None or read_at is None or now.time >= read_at + FAILURES_SECONDS:
+        return True
+    return log.knows_failures(state.vm_id)
 
 
 def _next_change_at(health: ServerHealth, time: float) -> float:

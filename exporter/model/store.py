@@ -219,11 +219,6 @@ class PanelStore:
         silence = monotonic - (self.last_proven_at_monotonic or monotonic)
         return silence <= self.longest_silence_seconds
 
-    def knows_failures(self, vm_id: int) -> bool:
-        """Return whether all failures of a server that can be found are known."""
-        log = self.transaction_log
-        return log is None or log.knows_failures(vm_id)
-
     def is_fresh(self, entry: ServerEntry, monotonic: float) -> bool:
         """Return whether a server's backups are recent enough to be shown."""
         read_at = entry.read_at_monotonic
