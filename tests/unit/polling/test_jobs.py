@@ -88,6 +88,27 @@ def read_all(queue: Servers, now: float) -> list[int]:
     return found
 
 
+def gaps_of_failures(
+    queue: Servers, times: int, *, run_soon: bool = False
+) -> list[float]:
+    """Let server 1 fail so often; return how long it waited each time.
+
+    With ``run_soon`` something changes during each read and after it.
+    """
+    moments = []
+    for _ in range(times):
+        due = queue.next_due()
+        assert due is not None
+        assert queue.pop_due(due) == 1
+        if run_soon:
+            queue.run_soon(1, due)
+        queue.reschedule(1, due, failed=True)
+        if run_soon:
+            queue.run_soon(1, due + 1.0)
+        moments.append(due)
+    return [round(later - earlier, 6) for earlier, later in pairwise(moments)]
+
+
 def slots(
     ids: Sequence[int], *, name: str = "cp", interval: float = INTERVAL
 ) -> list[float]:
@@ -212,16 +233,8 @@ def test_a_failed_server_is_tried_before_its_slot_later_each_time() -> None:
     queue = Servers("cp", 1600.0)
     queue.add(1, 0.0)
     read_all(queue, 0.0)
-    moments = []
-    for _ in range(7):
-        due = queue.next_due()
-        assert due is not None
-        assert queue.pop_due(due) == 1
-        queue.reschedule(1, due, failed=True)
-        moments.append(due)
-    gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
 
-    assert gaps == [100.0, 200.0, 400.0, 900.0, 1600.0, 1600.0]
+    assert gaps_of_failures(queue, 7) == [100.0, 200.0, 400.0, 900.0, 1600.0, 1600.0]
 
 
 def test_a_success_ends_the_retries() -> None:
@@ -278,18 +291,10 @@ def test_a_hastened_server_that_fails_waits_for_its_retry() -> None:
     queue = Servers("cp", 1600.0)
     queue.add(1, 0.0)
     read_all(queue, 0.0)
-    moments = []
-    for _ in range(6):
-        due = queue.next_due()
-        assert due is not None
-        assert queue.pop_due(due) == 1
-        queue.run_soon(1, due)
-        queue.reschedule(1, due, failed=True)
-        queue.run_soon(1, due + 1.0)
-        moments.append(due)
-    gaps = [round(later - earlier, 6) for earlier, later in pairwise(moments)]
 
-    assert gaps == [100.0, 200.0, 400.0, 900.0, 1600.0]
+    assert gaps_of_failures(queue, 6, run_soon=True) == [
+        *(100.0, 200.0, 400.0, 900.0, 1600.0)
+    ]
 
 
 def test_a_hastened_server_that_works_again_is_due_at_once() -> None:
