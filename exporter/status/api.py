@@ -153,10 +153,10 @@ def _build(kind: type[T], *sources: object, **fields: Any) -> T:
     """
     for name in kind.__struct_fields__:
         if name not in fields:
-            fields[name] = None
+            value: Any = None
             for source in sources:
-                if hasattr(source, name):
-                    fields[name] = getattr(source, name)
+                value = getattr(source, name, value)
+            fields[name] = value
     for name in _time_fields(kind):
         fields[name] = utc_datetime(fields[name])
     return kind(**fields)
