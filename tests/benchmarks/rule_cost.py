@@ -24,6 +24,8 @@ from faulty_panel import Panel
 from large_cloud import large_cloud
 from prometheus_processes import Prometheus, free_port, prometheus
 
+from exporter.config.units import Duration
+
 _DAILY = 5
 """Backups of each server."""
 _WARM_SECONDS = 45
@@ -35,11 +37,6 @@ _GROUP = re.compile(
 )
 _SERIES = re.compile(r"^prometheus_tsdb_head_series (.*)$", re.MULTILINE)
 _CPU = re.compile(r"^process_cpu_seconds_total (.*)$", re.MULTILINE)
-_SHIPPED_SECONDS = {
-    "onapp-backups": 120,
-    "onapp-exporter": 60,
-    "onapp-backup-sizes": 1800,
-}
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,14 @@ class Usage:
     """For each evaluation of all groups, scrapes included."""
     group_seconds: dict[str, float]
 
-    def in_two_minutes(self, without_rules: Usage) -> dict[str, float]:
+    def in_two_minutes(
+        self, without_rules: Usage, shipped_seconds: dict[str, float]
+    ) -> dict[str, float]:
         """Return the CPU time of each group at the interval that is shipped."""
         own = max(0.0, self.cpu_seconds - without_rules.cpu_seconds)
         total = sum(self.group_seconds.values())
         return {
-            group: own * seconds / total * 120 / _SHIPPED_SECONDS[group]
+            group: own * seconds / total * 120 / shipped_seconds[group]
             for group, seconds in self.group_seconds.items()
         }
 
@@ -81,9 +80,9 @@ def main() -> int:
             without = asyncio.run(_measured(given.prometheus, scraped, none))
             for number, rules in enumerate(given.folders):
                 folder = Path(made, str(number))
-                _copy_rules(rules, folder)
+                shipped_seconds = _copy_rules(rules, folder)
                 used = asyncio.run(_measured(given.prometheus, scraped, folder))
-                each = used.in_two_minutes(without)
+                each = used.in_two_minutes(without, shipped_seconds)
                 shown = ", ".join(f"{group} {cpu:.3f}" for group, cpu in each.items())
                 total = sum(each.values())
                 sys.stdout.write(
@@ -93,14 +92,17 @@ def main() -> int:
     return 0
 
 
-def _copy_rules(rules: Path, folder: Path) -> None:
-    """Write the rules with a short interval."""
+def _copy_rules(rules: Path, folder: Path) -> dict[str, float]:
+    """Write the rules with a short interval; return that of each group, in seconds."""
     folder.mkdir()
+    shipped_seconds = {}
     for file in rules.glob("*.rules.yml"):
         groups: Any = yaml.safe_load(file.read_text("utf-8"))
         for group in groups["groups"]:
+            shipped_seconds[group["name"]] = float(Duration.parse(group["interval"]))
             group["interval"] = f"{_INTERVAL_SECONDS}s"
         (folder / file.name).write_text(yaml.safe_dump(groups))
+    return shipped_seconds
 
 
 def _write(file: Path, config: Any) -> Path:

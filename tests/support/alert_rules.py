@@ -35,11 +35,16 @@ _OF_TARGETS = {"job", "instance", "pod", "node"}
 """Labels that Prometheus or its users add to what is scraped."""
 
 
+def rule_groups() -> Iterator[dict[str, Any]]:
+    """Yield every group of rules, in the order of evaluation."""
+    for file in RULES:
+        yield from yaml.safe_load(file.read_text("utf-8"))["groups"]
+
+
 def all_rules() -> Iterator[dict[str, Any]]:
     """Yield every rule, in the order of evaluation."""
-    for file in RULES:
-        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]:
-            yield from group["rules"]
+    for group in rule_groups():
+        yield from group["rules"]
 
 
 def alerting_rules() -> list[dict[str, Any]]:
