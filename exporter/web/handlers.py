@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -44,7 +45,7 @@ class Handlers:
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
-        app = web.Application(middlewares=[_answer_bad_queries])
+        app = web.Application()
         app.router.add_get(self.telemetry_path, self._metrics)
         app.router.add_get("/", self._overview)
         app.router.add_get("/server", self._server)
@@ -104,7 +105,9 @@ class Handlers:
 
     async def _server(self, request: web.Request) -> web.Response:
         panel, vm_id = (request.query.get(name, "") for name in ("panel", "vm_id"))
-        text = await self.views.server(panel, vm_id, parse_page(request.query))
+        with _answering_bad_queries():
+            page = parse_page(request.query)
+        text = await self.views.server(panel, vm_id, page)
         if text is None:
             text = "There is no such server here: it is gone, or another shard's.\n"
             return web.Response(status=404, text=text)
@@ -117,7 +120,8 @@ class Handlers:
 
     def _parsed_query(self, request: web.Request, max_rows: int) -> Query:
         panels = self.exposition.store.panels
-        return parse_query(request.query, panels=panels, max_per_page=max_rows)
+        with _answering_bad_queries():
+            return parse_query(request.query, panels=panels, max_per_page=max_rows)
 
     def _page(self, text: str) -> web.Response:
         headers = _PAGE_HEADERS | {
@@ -152,12 +156,10 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
 
 
-@web.middleware
-async def _answer_bad_queries(
-    request: web.Request,
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> web.StreamResponse:
+@contextmanager
+def _answering_bad_queries() -> Iterator[None]:
+    # A middleware would do as well, but aiohttp keeps applications with any for ever.
     try:
-        return await handler(request)
+        yield
     except BadQuery as error:
-        return web.Response(status=400, text=f"{error}\n")
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
