@@ -175,6 +175,9 @@ class PanelStore:
     """Whether it returned all of it."""
     inventory_read_at: float | None = None
     """Unix time of the last complete read."""
+    missing: dict[int, bool] = field(default_factory=dict)
+    """Servers that the last complete inventory did not list, with whether it or the
+    one before listed others: an empty one is no reason to remove a server."""
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Whether the last run succeeded, by collector and its part; without inventory."""
     durations: dict[str, float] = field(default_factory=dict)

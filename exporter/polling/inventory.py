@@ -45,9 +45,6 @@ class Inventory:
     """Server IDs of configured identifiers."""
     look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
     """Why configured servers could not be looked up; logged when the reason changes."""
-    missing: dict[int, bool] = field(default_factory=dict)
-    """Servers that the last complete inventory did not list, with whether it or the
-    one before listed others: an empty one is no reason to remove a server."""
 
     def add_known_servers(self) -> None:
         """Add the servers that are known before the first inventory.
@@ -120,7 +117,7 @@ class Inventory:
             or UNKNOWN_ID in inventory.skipped_ids
         ):
             for vm_id in listed_ids | skipped_ids:
-                self.missing.pop(vm_id, None)
+                self.store.missing.pop(vm_id, None)
             at_least = self.store.servers_listed or 0
         else:
             missing = self._remove_gone(missing, empty=not inventory.values)
@@ -135,8 +132,8 @@ class Inventory:
 
     def _remove_gone(self, missing: set[int], *, empty: bool) -> set[int]:
         """Remove the missing servers that are gone; return those that may not be."""
-        before, now = self.missing, self.clock.monotonic()
-        self.missing = {n: before.get(n, False) or not empty for n in missing}
+        before, now = self.store.missing, self.clock.monotonic()
+        self.store.missing = {n: before.get(n, False) or not empty for n in missing}
         for vm_id in missing:
             self.queue.do_not_await(vm_id)
             missing_twice = before.get(vm_id, False) and not empty
@@ -144,11 +141,11 @@ class Inventory:
                 self._remove(vm_id)
             elif not empty:
                 self.queue.run_soon(vm_id, now)
-        return set(self.missing)
+        return set(self.store.missing)
 
     def _read_failed(self, vm_id: int, error: ExporterError) -> None:
         """Record a failed read; a missing server without backups either is gone."""
-        if isinstance(error, NotFound) and vm_id in self.missing:
+        if isinstance(error, NotFound) and vm_id in self.store.missing:
             self._remove(vm_id)
         else:
             self.servers.record_failure(vm_id, error)
@@ -264,7 +261,7 @@ class Inventory:
         self._drop(vm_id)
 
     def _drop(self, vm_id: int) -> None:
-        self.missing.pop(vm_id, None)
+        self.store.missing.pop(vm_id, None)
         self.queue.remove_server(vm_id)
         self.api.forget(vm_id)
         self.servers.collectors.remove_server(vm_id)

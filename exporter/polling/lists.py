@@ -19,7 +19,7 @@ import structlog
 from ..clock import Clock
 from ..errors import REFUSED, ExporterError, NotSent, PanelError, Unauthorized
 from ..model.entities import SCHEDULES
-from ..model.store import PanelStore, ServerEntry
+from ..model.store import PanelStore, ServerEntry, ServerState
 from ..onapp.backoff import Backoff
 from ..onapp.paging import Listed, Value
 from .jobs import REFUSED_SECONDS, Recurrence
@@ -112,6 +112,18 @@ class ListState(Recurrence):
         self.read_at = now
         if listed.complete:
             self.complete_at = now
+
+    def is_partial(
+        self, state: ServerState, name: str, max_age_seconds: float, *, complete: bool
+    ) -> bool:
+        """Return whether a server may have rows that are unknown.
+
+        What was known in full stays so for a while: rows that an incomplete list lacks
+        are retained.
+        """
+        was_complete = getattr(state, name) is not None and name not in state.partial
+        age = self.read_at - self.complete_at
+        return not (complete or (was_complete and age <= max_age_seconds))
 
     def retained(
         self,
@@ -272,8 +284,12 @@ class ServerListCollector:
         state.record_rows(listed, now)
         state.refused = False
         entry = self.store.servers.get(vm_id)
-        known = getattr(entry.state, self.name) if entry else None
-        max_age, partial = self.store.max_age_seconds, not listed.complete
+        if entry is None:
+            return
+        known, max_age = getattr(entry.state, self.name), self.store.max_age_seconds
+        partial = state.is_partial(
+            *(entry.state, self.name, max_age), complete=listed.complete
+        )
         rows = listed.values + state.retained(known, listed, listed.ids(), max_age)
         if self.name == SCHEDULES:
             time = self.clock.time()
@@ -400,6 +416,16 @@ class PanelListCollector(ListState, Generic[Value]):
         if self.listed is not None:
             kept = tuple(value for value in self.values if not is_dropped(value))
             self.listed = replace(self.listed, values=kept)
+
+    def lists(self, row: Value) -> bool:
+        """Return whether a row is in the list."""
+        return row.id in self._listed_ids
+
+    def is_partial_of(self, state: ServerState, name: str) -> bool:
+        """Return whether a server may have rows that are unknown."""
+        return self.is_partial(
+            state, name, self.max_age_seconds, complete=self.complete
+        )
 
     def retained_rows(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
         """Return the previous rows that may only be missing from an incomplete list."""

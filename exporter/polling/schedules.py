@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -91,6 +92,8 @@ class ScheduleCollector:
     _unassigned_disks: set[Target] = field(default_factory=set)
     _inferred_owners: dict[int, int] = field(default_factory=dict)
     """Server of each disk that the panel does not list: the first that has it."""
+    _without_schedules: dict[int, float] = field(default_factory=dict)
+    """Servers that had schedules, with when a list was first read without any."""
     _assigned_servers: set[int] = field(default_factory=set)
     """Servers that have what the index holds of them."""
     _list_flags: tuple[tuple[bool, ...], ...] = ()
@@ -139,6 +142,8 @@ class ScheduleCollector:
         self._assign_changed()
 
     def _assign_changed(self) -> None:
+        for vm_id in self._without_schedules.keys() - self.store.servers.keys():
+            del self._without_schedules[vm_id]
         self.store.schedules_read_at = self.schedules.last_read_at
         for vm_id in self._servers_to_assign():
             self._assign_lists(vm_id)
@@ -181,20 +186,39 @@ class ScheduleCollector:
             # No disk at all means that the role cannot see the disks.
             disks = self._index.disks_by_server.get(vm_id, ())
             disks += self.disks.retained_rows(entry.state.disks)
-            partial = not self.disks.complete
+            partial = self.disks.is_partial_of(entry.state, DISKS)
             self.store.update(vm_id, DISKS, disks or None, partial=partial)
         if self.schedules.in_use and (self.disks.settled or not self._owners_unknown()):
             schedules = self._schedules_of(vm_id, entry.state)
-            # An unlisted disk may belong to this server, and so may its schedule.
-            owner_missing = not self.disks.complete and bool(
-                self._index.ownerless_disks
-            )
-            partial = owner_missing or not self.schedules.complete
             if schedules is None:
                 self.store.update(vm_id, SCHEDULES, None)
-            else:
+            elif schedules or self._has_none(vm_id, entry.state):
+                self._without_schedules.pop(vm_id, None)
                 time = self.schedules.clock.time()
+                # An unlisted disk may belong to this server, and so may its schedule.
+                partial = self.schedules.is_partial_of(entry.state, SCHEDULES) or (
+                    bool(self._index.ownerless_disks)
+                    and self.disks.is_partial_of(entry.state, SCHEDULES)
+                )
                 self.store.record_schedules(vm_id, schedules, time, partial=partial)
+
+    def _has_none(self, vm_id: int, state: ServerState) -> bool:
+        """Return whether a server of which none is listed has no schedule any more.
+
+        If the account does not see the server any more, it sees no schedule of it
+        either: the old ones stay until the next inventory tells, or are too old.
+        """
+        read_at, known = self.schedules.last_read_at, state.schedules or ()
+        if not known or read_at is None or any(map(self.schedules.lists, known)):
+            return True
+        since = self._without_schedules.setdefault(vm_id, read_at)
+        listed = (self.store.inventory_read_at or -inf) > since
+        if listed and vm_id not in self.store.missing:
+            return True
+        if read_at - since > self.schedules.max_age_seconds:
+            return True
+        self._assigned_servers.discard(vm_id)  # look again after the next reading
+        return False
 
     def _switch_per_server(self) -> None:
         """Switch lists that the panel refuses to requests per server, and back."""

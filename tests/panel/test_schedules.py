@@ -312,7 +312,7 @@ async def test_a_schedule_that_is_deleted_is_told(
             await cloud.advance(7300)
         else:
             world.remove_schedule(deleted.id)
-        await cloud.advance(700)
+        await cloud.advance(1300)
         _, answer, _ = await cloud.get("/api/v1/status")
 
     (server,) = json.loads(answer)["servers"]
@@ -1060,11 +1060,59 @@ async def test_a_schedule_that_goes_after_a_gap_is_gone(start: Start) -> None:
         kept = await cloud.series("onapp_schedule_failures", panel="cp")
         placed.remove()
         world.remove_schedule(501)
-        await cloud.advance(660)
+        await cloud.advance(1260)
         left = await cloud.series("onapp_schedule_failures", panel="cp")
 
     assert set(kept) == {"schedule_id=501", "schedule_id=502"}
     assert set(left) == {"schedule_id=502"}
+
+
+@pytest.mark.parametrize("hidden", ["one server", "every server"])
+@pytest.mark.parametrize("offset", [30, 330])
+async def test_schedules_that_are_hidden_with_their_servers_are_not_deleted(
+    start: Start, hidden: str, offset: int
+) -> None:
+    """An account loses sight of both at once, whichever is noticed first."""
+    world = a_world()
+    world.add_server()
+    for vm_id in (1, 2):
+        world.add_backup(vm_id, created_at=NOW - 3 * DAY, initiated="days")
+        world.add_schedule("VirtualMachine", vm_id, start_at=NOW + 9 * DAY)
+    found = []
+
+    async with start(world) as cloud:
+        await cloud.advance(offset)
+        cloud.panel.visible = lambda server: hidden == "one server" and server.id == 2
+        for _ in range(50):
+            await cloud.advance(30)
+            state = await cloud.series(
+                "onapp_state_start_timestamp_seconds", state="unscheduled"
+            )
+            found.append(state)
+
+    assert found == [{}] * 50
+
+
+async def test_a_list_with_an_unreadable_row_ends_no_alert(start: Start) -> None:
+    """What the whole list said half an hour ago still holds: there is no schedule."""
+    world = a_world()
+    world.add_backup(1, created_at=NOW - 3 * DAY, initiated="days")
+    world.add_server()
+    world.add_schedule("VirtualMachine", 2, start_at=NOW + 9 * DAY)
+    found = []
+
+    async with start(world) as cloud:
+        gap = spoiled(501, id={})
+        cloud.panel.faults.add(gap, path="/settings/schedules")
+        for _ in range(3):
+            await cloud.advance(660)
+            found.append(
+                await cloud.series(
+                    "onapp_state_start_timestamp_seconds", state="unscheduled"
+                )
+            )
+
+    assert [len(state) for state in found] == [1, 1, 1]
 
 
 async def test_a_server_without_schedules_is_unknown_without_their_list(
