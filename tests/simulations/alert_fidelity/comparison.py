@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alert_fidelity.expected_alerts import (
     EXPECTED_ALERTS,
@@ -17,13 +17,14 @@ from alert_fidelity.expected_alerts import (
 from alert_fidelity.incidents import BackupHistory, Incident
 from alert_fidelity.inhibition import InhibitRule, inhibit_rules
 from alert_fidelity.rule_evaluation import FiredAlert
-from alert_fidelity.timing import HOUR, POLL, STEP
+from alert_fidelity.timing import DAY, HOUR, POLL, STEP
 from exporter.demo.cloud.rows import Target
 
 SUSPENDED = "server suspended, then resumed"
 """Such a server raises no alert, whatever happens to its panel."""
 SEEN_END = {
     *("schedule disabled", "schedule disabled, renamed", "schedule deleted"),
+    *("schedule marked as failed", "schedule marked as failed, transactions unknown"),
     SUSPENDED,
 }
 SEEN_BEGIN = {"schedule changed from weeks to days"}
@@ -166,10 +167,25 @@ class AlertComparison:
         until = self._until(incident, expected, since)
         if expected.momentary:
             until = since + HOUR + expected.max_delay_seconds
+            if self._is_repeated(incident):
+                expected = replace(expected, required=False)
         if expected.required and until is not None and until < since + grace:
             return
         where = incident.alert_labels(expected.level)
         yield DueAlert(incident, expected, where, since, since + grace, until)
+
+    def _is_repeated(self, incident: Incident) -> bool:
+        """Return whether the same has befallen the panel less than a day before.
+
+        A change is reported once a day: the rule compares with the day before.
+        """
+        return any(
+            other.kind == incident.kind
+            and other.panel == incident.panel
+            and other.begins < incident.begins
+            and (other.ends or self.end) + POLL > incident.begins - DAY - HOUR
+            for other in self.incidents
+        )
 
     def _since(self, incident: Incident, expected: ExpectedAlert) -> float | None:
         """Return when the grace time of an expected alert begins."""
@@ -233,8 +249,13 @@ class AlertComparison:
             return None
         over = incident.ends
         if over is None:
+            # It befell one run: the first one after it.
             queued = history.first("queued", incident.target, incident.begins)
-            over = history.first("failed", incident.target, queued or incident.begins)
+            began = queued or incident.begins
+            over = history.first("failed", incident.target, began)
+            finished = history.first("finished", incident.target, began)
+            if over is not None and finished is not None and finished < over:
+                over = None
         return history.first("finished", incident.target, max(after, over or after))
 
     def _match(
@@ -275,6 +296,11 @@ class AlertComparison:
         back as soon as at first.
         """
         until = self.end if due.until is None else min(due.until, self.end)
+        history = self.histories.get(due.incident.panel)
+        if due.expected.level == "server" and history is not None:
+            # Of a server without a target any good backup of it ends the alert.
+            any_target = history.first("finished", due.incident.vm_id, due.earliest)
+            until = min(until, any_target or until)
         covered = max(alerts[0].begins, due.earliest)
         after = [(alert.begins, self._ends(alert)) for alert in alerts]
         for begins, ends in [*after, (until, until)]:
@@ -317,7 +343,8 @@ class AlertComparison:
     ) -> Iterator[Incident]:
         """Yield the incidents that may hide another from the exporters."""
         for other in self.incidents:
-            if other is incident or other.kind not in HIDING_PROBLEMS:
+            forgets = expected.remembered and other.kind in FORGETTING
+            if other is incident or not (forgets or other.kind in HIDING_PROBLEMS):
                 continue
             if other.kind == RESTARTING and not expected.remembered:
                 continue

@@ -61,9 +61,9 @@ _MOMENTS = {
 
 @dataclass(eq=False)
 class BackupHistory:
-    """The history of one world's backups, by target."""
+    """The history of one world's backups, by target, and by server."""
 
-    _moments: dict[tuple[str, Target], list[float]] = field(
+    _moments: dict[tuple[str, Target | int | None], list[float]] = field(
         default_factory=lambda: defaultdict(list)
     )
     _queued: dict[int, float] = field(default_factory=dict)
@@ -84,7 +84,8 @@ class BackupHistory:
             if entry.kind == "backup stuck":
                 found._stuck[entry.target].append((entry.at, entry.row_id or 0))
                 continue
-            found._moments[_MOMENTS[entry.kind], entry.target].append(entry.at)
+            for subject in (entry.target, entry.server_id):
+                found._moments[_MOMENTS[entry.kind], subject].append(entry.at)
             if entry.kind == "backup queued":
                 found._queued[entry.row_id or 0] = entry.at
                 found._queued_runs.append(
@@ -94,9 +95,11 @@ class BackupHistory:
                 found._ends.append(entry.at)
         return found
 
-    def first(self, what: str, target: Target, after: float) -> float | None:
+    def first(
+        self, what: str, subject: Target | int | None, after: float
+    ) -> float | None:
         """Return the first moment of a kind at or after another."""
-        moments = self._moments[what, target]
+        moments = self._moments[what, subject]
         index = bisect_left(moments, after)
         return moments[index] if index < len(moments) else None
 
