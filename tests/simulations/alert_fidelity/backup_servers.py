@@ -12,7 +12,7 @@ STORED_SHARE = 0.85
 CAPACITY_GB = 4000
 _STEADY_ROWS = 10
 _FIRST_ROWS_GB = 400
-_DAILY_GB = 48
+_DAILY_GB = 49
 _FULL_IN_A_FORTNIGHT_DAYS = 20
 """By the growth of the fortnight before; that comes in steps of a day."""
 _TIDIED_DAYS = 25
