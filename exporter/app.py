@@ -112,9 +112,14 @@ class Exporter:
                 self.stop_requested.cancel()
 
     def _access_control(self) -> AccessControl:
+        probes = {
+            "/-/healthy": lambda: not self.manager.hung_panels(),
+            "/-/ready": self.store.ready,
+        }
         if self.web_config_file is None:
-            return AccessControl()
-        return AccessControl(watched_config(self.web_config_file, self.clock))
+            return AccessControl(probes=probes)
+        config = watched_config(self.web_config_file, self.clock)
+        return AccessControl(config, probes=probes)
 
     def _connection_limits(self) -> Limits:
         # Many parallel scrapes need as many connections.
@@ -136,6 +141,7 @@ class Exporter:
             self.telemetry_path,
             self.max_requests,
             effective_config=lambda: effective_config(self._config),
+            hung_panels=self.manager.hung_panels,
             reload=self.reload,
         ).application()
 

@@ -31,7 +31,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         from .commands.healthcheck import healthcheck
 
         return healthcheck(
-            flags.listen_addresses, web_config=flags.web_config_file is not None
+            flags.listen_addresses,
+            web_config=flags.web_config_file is not None,
+            path="/-/ready" if flags.ready else "/-/healthy",
         )
     from .errors import ConfigError
 

@@ -23,15 +23,20 @@ class _NoTls(Exception):
     """The other side does not speak TLS."""
 
 
-def healthcheck(listen_addresses: tuple[str, ...], *, web_config: bool = False) -> int:
-    """Return 0 when ``/-/healthy`` answers on one of the addresses, else 1.
+def healthcheck(
+    listen_addresses: tuple[str, ...],
+    *,
+    web_config: bool = False,
+    path: str = "/-/healthy",
+) -> int:
+    """Return 0 when the path answers on one of the addresses, else 1.
 
     The answer must be 200. With a web configuration, 401 counts too, and so does a TLS
     handshake that fails because no client certificate was sent.
     """
     problems = []
     for host, port in _targets(listen_addresses):
-        problem = _problem(host, port, web_config=web_config)
+        problem = _problem(host, port, path, web_config=web_config)
         if problem is None:
             return 0
         problems.append(f"{host} port {port}: {problem}")
@@ -47,21 +52,21 @@ def _targets(listen_addresses: tuple[str, ...]) -> Iterator[tuple[str, int]]:
             yield target, int(port)
 
 
-def _problem(host: str, port: int, *, web_config: bool) -> str | None:
+def _problem(host: str, port: int, path: str, *, web_config: bool) -> str | None:
     """Return why the exporter there is not healthy, or None when it is."""
     try:
         if web_config:
             try:
-                return _tls_problem(host, port)
+                return _tls_problem(host, port, path)
             except _NoTls:
                 pass  # the web configuration may have users, but no TLS
         with socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain:
-            return _answer_problem(plain, web_config=web_config)
+            return _answer_problem(plain, path, web_config=web_config)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
 
 
-def _tls_problem(host: str, port: int) -> str | None:
+def _tls_problem(host: str, port: int, path: str) -> str | None:
     # No secret is sent, so that the certificate need not be verified.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -79,17 +84,21 @@ def _tls_problem(host: str, port: int) -> str | None:
                 raise _NoTls from error
             return None
         try:
-            return _answer_problem(secure, web_config=True)
+            return _answer_problem(secure, path, web_config=True)
         except (ssl.SSLError, ConnectionError):
             return None  # TLS 1.3 asks for the certificate after the handshake
 
 
-def _answer_problem(connected: socket.socket, *, web_config: bool) -> str | None:
+def _answer_problem(
+    connected: socket.socket, path: str, *, web_config: bool
+) -> str | None:
     connection = http.client.HTTPConnection("localhost")
     connection.sock = connected
-    connection.request("GET", "/-/healthy")
+    connection.request("GET", path)
     response = connection.getresponse()
     refused = response.status == 401 and response.headers.get("Server") == PROGRAM
     if response.status == 200 or (web_config and refused):
         return None
-    return f"HTTP {response.status}"
+    if response.status != 503:
+        return f"HTTP {response.status}"
+    return response.read(1000).decode("ascii", "replace").strip()

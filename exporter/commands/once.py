@@ -152,7 +152,7 @@ def _fail_untried(poller: Poller) -> None:
 def _panel_status(store: PanelStore, now: Now) -> StepStatus:
     """Return the result of a panel's first pass."""
     fresh = [store.is_fresh(entry, now.monotonic) for entry in store.servers.values()]
-    if not store.up(now.monotonic) or (fresh and not any(fresh)):
+    if not store.up() or (fresh and not any(fresh)):
         return StepStatus.FAILED
     backups = store.backups_succeeded() is not False
     collectors = (

@@ -208,6 +208,11 @@ class Flags:
         metavar="NUMBER",
         type=at_least(1),
     )
+    ready: bool = _flag(
+        *("--ready", False, ("healthcheck",)),
+        "healthcheck: ask whether the first pass has ended, as /-/ready tells",
+        **_SWITCH,
+    )
     output_format: str = _flag(
         *("--format", "table", ("check",), "check: how to print what was found"),
         ignored=False,

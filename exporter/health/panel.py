@@ -48,14 +48,14 @@ def judge_panel(
     ``unassigned`` is the health of the schedules whose server is unknown.
     """
     problems = [
-        *_contact_problems(panel, now),
+        *_contact_problems(panel),
         *(
             Problem(QUEUE_JAM, since=at, about=a)
             for a, at in queue_jams(panel, now).items()
         ),
         *_backup_server_problems(panel, now),
     ]
-    if panel.up(now.monotonic) is not False:
+    if panel.up() is not False:
         problems += _polling_problems(panel, now, shard)
     if panel.skew_seconds is not None and abs(panel.skew_seconds) > CLOCK_SKEW_SECONDS:
         problems.append(Problem(CLOCK_SKEW))
@@ -77,8 +77,8 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
-def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    up, last_error = panel.up(now.monotonic), panel.last_error
+def _contact_problems(panel: PanelStore) -> Iterator[Problem]:
+    up, last_error = panel.up(), panel.last_error
     since = None if last_error is None else last_error.since
     if up is None:
         yield Problem(NOT_CONTACTED)

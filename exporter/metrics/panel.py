@@ -104,7 +104,7 @@ _PANELS: tuple[Family, ...] = (
         "Whether the panel answers: 0 when version or inventory could not be polled, "
         "or when its account got no answer for longer than a poll interval.",
         _SHARD_LABELS,
-        value_rows(lambda panel, now: panel.up(now.monotonic), of_shard=True),
+        value_rows(lambda panel, _: panel.up(), of_shard=True),
         identity,
     ),
     PanelFamily(

@@ -161,6 +161,8 @@ class PanelStore:
     """Why the panel cannot be read; None: it can, or there was no contact yet."""
     last_proven_at_monotonic: float | None = None
     """When the panel last answered an authenticated request."""
+    polled_at_monotonic: float | None = None
+    """When the poll loop last turned: requests may have been sent until then."""
     credentials_refused: bool | None = None
     """Whether HTTP 401 was confirmed, and nothing has proven them since."""
     skew_seconds: float | None = None
@@ -213,13 +215,17 @@ class PanelStore:
             transaction_log=self.transaction_log and self.transaction_log.copy(),
         )
 
-    def up(self, monotonic: float) -> bool | None:
-        """Return whether the panel answers; None before the first contact."""
+    def up(self) -> bool | None:
+        """Return whether the panel answers; None before the first contact.
+
+        A poll loop that no longer turns sends nothing, and so accuses no panel.
+        """
         if not self.reachable:
             return self.reachable
         if self.inventory_answered is False:
             return False
-        silence = monotonic - (self.last_proven_at_monotonic or monotonic)
+        polled_at = self.polled_at_monotonic or 0.0
+        silence = polled_at - (self.last_proven_at_monotonic or polled_at)
         return silence <= self.longest_silence_seconds
 
     def is_fresh(self, entry: ServerEntry, monotonic: float) -> bool:

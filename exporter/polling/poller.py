@@ -243,6 +243,7 @@ class Poller:
         """Copy the state of the polling into the store; drop data that are too old."""
         self.collectors.expire_all()
         self.store.last_proven_at_monotonic = self.breaker.last_proven_at
+        self.store.polled_at_monotonic = self.clock.monotonic()
         self._update_credentials_refused()
         self.store.skew_seconds = self.api.skew_seconds
         self.store.future_rows = self.api.future_rows

@@ -101,7 +101,7 @@ def panel_status(
         PanelStatus,
         panel,
         **_condition_fields(panel_condition(problems)),
-        up=panel.up(now.monotonic),
+        up=panel.up(),
         findings=tuple(map(_problem_status, problems)),
         servers=len(entries) + len(panel.unresolved),
         servers_failing=failing + len(panel.unresolved),

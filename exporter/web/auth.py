@@ -145,6 +145,9 @@ class AccessControl:
     config: Callable[[], WebConfig] = WebConfig
     """Returns the web configuration in force."""
     password_checker: PasswordChecker = field(default_factory=PasswordChecker)
+    probes: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    """Functions that return whether all is well, by path. A health check knows no
+    password: that something is wrong is said without one, what it is is not."""
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -175,6 +178,9 @@ class AccessControl:
                 text="Too many passwords to check.\n",
                 headers={"Retry-After": "1"},
             )
+        probe = self.probes.get(request.path)
+        if probe is not None and not probe():
+            return web.Response(status=503, text="Not healthy, or not ready.\n")
         return web.Response(
             status=401, text="Unauthorized.\n", headers={"WWW-Authenticate": "Basic"}
         )

@@ -34,6 +34,8 @@ class Handlers:
     """Scrapes served at once; 0: no limit."""
     effective_config: Callable[[], str]
     """Returns the configuration in force, without secrets."""
+    hung_panels: Callable[[], list[str]]
+    """Returns the names of the panels whose poll loop should turn and does not."""
     reload: Callable[[], Awaitable[None]]
     """Loads the configuration again; raises ConfigError and keeps the old one."""
     _active_scrapes: int = field(default=0, init=False)
@@ -130,6 +132,10 @@ class Handlers:
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _healthy(self, _: web.Request) -> web.Response:
+        hung = self.hung_panels()
+        if hung:
+            text = f"Polling hangs, restart the exporter; panels: {', '.join(hung)}.\n"
+            return web.Response(status=503, text=text)
         return web.Response(text="Healthy.\n")
 
     async def _ready(self, _: web.Request) -> web.Response:

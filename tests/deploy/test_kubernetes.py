@@ -194,11 +194,11 @@ def test_probes_behind_a_web_configuration_are_the_health_check() -> None:
     """A probe has no password and no certificate; the check needs none."""
     container = exporter(helm_template(*SHARDED))
     variables = environment(helm_template(*SHARDED), "backups-0")
-    check = {"command": ["onapp-backup-exporter", "healthcheck"]}
+    check = ["onapp-backup-exporter", "healthcheck"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
-    assert container["livenessProbe"]["exec"] == check
-    assert container["readinessProbe"]["exec"] == check
+    assert container["livenessProbe"]["exec"] == {"command": check}
+    assert container["readinessProbe"]["exec"] == {"command": [*check, "--ready"]}
     assert (
         variables["ONAPP_EXPORTER_WEB_CONFIG_FILE"] == f"{mounts['web-config']}/web.yml"
     )

@@ -114,6 +114,7 @@ def a_panel(name: str = "cp", **changes: Any) -> PanelStore:
         "version": "6.10.0",
         "reachable": True,
         "last_proven_at_monotonic": MONOTONIC,
+        "polled_at_monotonic": MONOTONIC,
         "first_pass_ended": True,
     }
     return PanelStore(name=name, **fields | changes)
@@ -336,6 +337,7 @@ def panels(draw: st.DrawFn, name: str) -> PanelStore:
         version=draw(st.none() | texts),
         reachable=draw(st.none() | flags),
         last_proven_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),
+        polled_at_monotonic=draw(st.none() | st.floats(0, MONOTONIC)),
         skew_seconds=draw(st.none() | st.floats(-1e9, 1e9)),
         servers_listed=draw(st.none() | st.integers(0, 10**6)),
         inventory_answered=draw(st.none() | flags),

@@ -55,5 +55,6 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
         telemetry_path,
         max_requests,
         effective_config=effective,
+        hung_panels=list,
         reload=reload,
     )

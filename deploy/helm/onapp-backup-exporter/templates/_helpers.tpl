@@ -92,7 +92,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if include "exporter.webConfigSecret" .root }}
 exec:
-  command: [onapp-backup-exporter, healthcheck]
+  command: [onapp-backup-exporter, healthcheck{{ if eq .path "/-/ready" }}, --ready{{ end }}]
 {{- else }}
 httpGet:
   path: {{ .path }}

@@ -1,0 +1,140 @@
+"""Tests of the health check: a poll loop that no longer turns is told, by its panel.
+
+Time is moved without waking whoever waits: so does a loop that hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import bcrypt
+import pytest
+from faults import hang
+from faulty_panel import Panel
+from harness import NOW, MonitoredCloud, monitored
+from secured_server import basic_auth
+
+from exporter.commands.healthcheck import healthcheck
+from exporter.demo.cloud.simulation import SimulatedCloud
+
+_HUNG = (503, "Polling hangs, restart the exporter; panels: cp.\n")
+_HEALTHY = (200, "Healthy.\n")
+_MINUTE = 60.0
+
+
+def a_panel() -> Panel:
+    """Return a panel with one server."""
+    cloud = SimulatedCloud(NOW)
+    cloud.add_server(label="web")
+    return Panel(cloud)
+
+
+async def health(cloud: MonitoredCloud) -> tuple[int, str]:
+    """Return status and text of the answer."""
+    status, text, _ = await cloud.get("/-/healthy")
+    return status, text
+
+
+def promised(cloud: MonitoredCloud) -> float:
+    """Return in how many seconds the loop is to turn again."""
+    return min(cloud.clock.sleepers.values()) - cloud.clock.elapsed
+
+
+async def test_a_loop_that_does_not_wake_up_is_told(tmp_path: Path) -> None:
+    """A minute after the moment that it promised; its panel is not accused."""
+    async with monitored(a_panel(), tmp_path) as cloud:
+        await cloud.advance(100)
+        cloud.clock.elapsed += promised(cloud) + 59
+        late = await health(cloud)
+        cloud.clock.elapsed += 2
+        hung = await health(cloud)
+        cloud.clock.elapsed += 3600
+        up = await cloud.value("onapp_up")
+
+    assert late == _HEALTHY
+    assert hung == _HUNG
+    assert up == 1
+
+
+async def test_a_loop_that_waits_for_a_job_without_an_end_is_told(
+    tmp_path: Path,
+) -> None:
+    """It promised no moment, so it has ten minutes."""
+    async with monitored(a_panel(), tmp_path, poll={"concurrency": 1}) as cloud:
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        for job in poller.collectors.jobs.values():
+            job.run = asyncio.Event().wait  # type: ignore[assignment]
+        target = cloud.clock.elapsed + 2 * _MINUTE
+        for _ in range(20):
+            cloud.clock.move(target)
+            await asyncio.sleep(0.01)
+        assert poller.in_flight == 1
+        cloud.clock.elapsed += 9 * _MINUTE
+        busy = await health(cloud)
+        cloud.clock.elapsed += 2 * _MINUTE
+        hung = await health(cloud)
+
+    assert (busy, hung) == (_HEALTHY, _HUNG)
+
+
+async def test_a_loop_that_ended_is_told(
+    tmp_path: Path,
+) -> None:
+    """Whatever ended it: nobody asks that panel any more."""
+    async with monitored(a_panel(), tmp_path) as cloud:
+        task = cloud.exporter.manager.panel_tasks["cp"].task
+        assert task is not None
+        task.cancel()
+        await asyncio.wait([task])
+        hung = await health(cloud)
+
+    assert hung == _HUNG
+
+
+@pytest.mark.parametrize("trouble", ["refused", "stopped"])
+async def test_a_loop_that_rests_because_of_its_panel_is_healthy(
+    tmp_path: Path, trouble: str
+) -> None:
+    """A restart would only try the refused key again."""
+    panel = a_panel()
+    async with monitored(panel, tmp_path) as cloud:
+        if trouble == "refused":
+            panel.password = "another"
+        else:
+            await panel.stop()
+        answers = []
+        for _ in range(8):
+            await cloud.advance(15 * _MINUTE)
+            answers.append(await health(cloud))
+
+    assert answers == [_HEALTHY] * 8
+
+
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready"])
+async def test_users_do_not_hide_that_something_is_wrong(
+    tmp_path: Path, path: str
+) -> None:
+    """A probe cannot log in; without a login no panel's name is told."""
+    file = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file.write_text(f"basic_auth_users: {{ops: '{hashed}'}}\n")
+    panel = a_panel()
+    if path == "/-/ready":
+        panel.faults.add(hang())  # the first pass does not end
+    async with monitored(panel, tmp_path, web_config_file=file, unanswered=1) as cloud:
+        if path == "/-/healthy":
+            cloud.clock.elapsed += 90_000
+        address = cloud.base.partition("://")[2]
+        wrong, text, _ = await cloud.get(path)
+        other, _, _ = await cloud.get("/")
+        outcome = await asyncio.to_thread(
+            healthcheck, (address,), web_config=True, path=path
+        )
+        known, told, _ = await cloud.get(path, **basic_auth("ops", "secret"))
+
+    assert (wrong, text) == (503, "Not healthy, or not ready.\n")
+    assert other == 401
+    assert outcome == 1
+    assert known == 503
+    assert told != text
