@@ -48,7 +48,7 @@ def judge_panel(
     ``unassigned`` is the health of the schedules whose server is unknown.
     """
     problems = [
-        *_contact_problems(panel),
+        *_contact_problems(panel, now),
         *(
             Problem(QUEUE_JAM, since=at, about=a)
             for a, at in queue_jams(panel, now).items()
@@ -77,9 +77,12 @@ def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
 
-def _contact_problems(panel: PanelStore) -> Iterator[Problem]:
+def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
     up, last_error = panel.up(), panel.last_error
     since = None if last_error is None else last_error.since
+    if since is None and panel.last_proven_at_monotonic is not None:
+        # It answers, but no longer with proof that the answers are its own.
+        since = now.time - (now.monotonic - panel.last_proven_at_monotonic)
     if up is None:
         yield Problem(NOT_CONTACTED)
     elif not up:

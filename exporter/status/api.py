@@ -27,12 +27,14 @@ from ..health.targets import (
     backup_required,
     completed_at,
     last_failed_at,
+    least,
 )
 from ..metrics.exposition import Snapshot
 from ..model.entities import Backup, Target
 from ..model.selection import Shard
 from ..model.store import NO_SERVER, LastError, PanelStore
 from .query import Query
+from .reasons import overdue_since, reason
 from .schema import (
     BackupSize,
     LastErrorStatus,
@@ -102,7 +104,10 @@ def panel_status(
         panel,
         **_condition_fields(panel_condition(problems)),
         up=panel.up(),
-        findings=tuple(map(_problem_status, problems)),
+        findings=tuple(
+            _problem_status(problem, reason(problem, panel, now))
+            for problem in problems
+        ),
         servers=len(entries) + len(panel.unresolved),
         servers_failing=failing + len(panel.unresolved),
         oldest_read_at=min(read_times, default=None),
@@ -133,7 +138,10 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         **_condition_fields(judged.health.condition),
         panel=judged.panel.name,
         vm_id=judged.vm_id,
-        findings=tuple(map(_problem_status, judged.health.problems)),
+        findings=tuple(
+            _problem_status(problem, reason(problem, judged.panel, now, judged))
+            for problem in judged.health.problems
+        ),
         backup_required=state and backup_required(state),
         last_failed_at=state and last_failed_at(state),
         next_start_at=state and next_start_at(state, now.time),
@@ -207,6 +215,11 @@ def _target_status(
         last_success_size_bytes=last_success and last_success.size_bytes,
         expected_interval_seconds=interval and float(interval.seconds),
         expected_interval_source=interval and interval.source,
+        overdue_since=least(
+            overdue_since(problem, summary)
+            for problem in judged.health.problems
+            if problem.target == target
+        ),
         next_start_at=entry and next_start_at(entry.state, now.time, target),
         backups_built=summary.built,
         backups_unbuilt=summary.unbuilt,
@@ -246,7 +259,7 @@ def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, .
     }
 
 
-def _problem_status(problem: Problem) -> ProblemStatus:
+def _problem_status(problem: Problem, why: str) -> ProblemStatus:
     condition, target = problem.condition, problem.target
     return _build(
         ProblemStatus,
@@ -257,6 +270,7 @@ def _problem_status(problem: Problem) -> ProblemStatus:
         target_id=target and target.id,
         about=problem.about or None,
         action=condition.action or None,
+        reason=why or None,
     )
 
 

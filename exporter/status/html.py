@@ -23,6 +23,7 @@ from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
 from ..model.selection import Shard
 from .api import utc_datetime
 from .query import DEFAULT_PER_PAGE, SORTS, Query
+from .reasons import duration
 from .schema import ServerStatus, StatusResponse
 from .select import paginate
 
@@ -43,7 +44,6 @@ _COLUMNS = (
     ("interval", "Expected every"),
     ("next_start", "Next run"),
 )
-_DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
 
 
@@ -161,23 +161,13 @@ def _ago(at: datetime, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    length = _duration(abs(seconds))
+    length = duration(abs(seconds))
     return f"{length} ago" if seconds > 0 else f"in {length}"
 
 
 def _duration(seconds: float | None) -> str:
-    """Format a duration in its two largest units."""
-    if seconds is None:
-        return "-"
-    left, parts = int(seconds), []
-    for length, unit in _DURATION_UNITS:
-        if left >= length:
-            parts.append(f"{left // length} {unit}")
-            left %= length
-        if len(parts) == 2 or (parts and not left):
-            break
-    return " ".join(parts) or "0 s"
+    return "none" if seconds is None else duration(seconds)
 
 
 def _bytes(size: int | None) -> str:
-    return "-" if size is None else do_filesizeformat(size, binary=True)
+    return "none" if size is None else do_filesizeformat(size, binary=True)

@@ -38,6 +38,8 @@ class ProblemStatus(msgspec.Struct, frozen=True):
     """The first thing to do."""
     since: datetime | None
     """From when on it holds."""
+    reason: str | None
+    """Why, with figures as of ``generated_at``."""
 
 
 class BackupSize(msgspec.Struct, frozen=True):
@@ -60,6 +62,8 @@ class TargetStatus(msgspec.Struct, frozen=True):
     last_success_duration_seconds: float | None
     expected_interval_seconds: float | None
     expected_interval_source: str | None
+    overdue_since: datetime | None
+    """When the backup that a stale target lacks was expected."""
     next_start_at: datetime | None
     backups_built: int
     backups_unbuilt: int

@@ -268,10 +268,11 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
 
     assert found["states"] == {"very_stale": 1, "stuck": 1}
     assert found["servers"][0]["state"] == target["state"] == "very_stale"
-    assert [f["alert"] for f in found["servers"][0]["findings"]] == [
-        "OnAppBackupVeryStale",
-        "OnAppBackupStuck",
+    assert [(f["alert"], f["reason"]) for f in found["servers"][0]["findings"]] == [
+        ("OnAppBackupVeryStale", "overdue by 8 d"),
+        ("OnAppBackupStuck", "a backup run has not ended for 7 h"),
     ]
+    assert target["overdue_since"] == "2027-01-07T08:00:00Z"
     assert stuck == ["1"]
 
 
@@ -630,10 +631,58 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     assert found["trouble"]["reason"] == "unauthorized"
     assert found["errors"]["unauthorized"] == 1
     assert found["next_request_at"] == "2027-01-15T08:10:00Z"
+    assert found["findings"][0]["reason"] == "no contact for 0 s; last try 0 s ago"
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
     assert f'href="{RUNBOOKS_URL}OnAppPanelUnauthorized.md"' in page
     assert secret not in page + output
+
+
+async def test_an_outage_lasts_since_its_first_failure(tmp_path: Path) -> None:
+    """Whatever it fails for meanwhile; the last try is not its beginning."""
+    world = SimulatedCloud(NOW)
+    server = world.add_server()
+    world.add_backup(server.id)
+    panel = Panel(world)
+    seen = []
+    async with monitored(panel, tmp_path) as cloud:
+        for fault in (faults.status(500), faults.reset(), faults.html(), _refusing()):
+            outage = panel.faults.add(fault)
+            for _ in range(4):
+                await cloud.advance(1800)
+            (found,) = (await _status(cloud))["panels"]
+            (read,) = (await _status(cloud))["servers"]
+            seen.append((found["trouble"], found["findings"][0], read["findings"][0]))
+            outage.remove()
+        _, page, _ = await cloud.get("/")
+    troubles, findings, of_server = zip(*seen, strict=True)
+    begun, ended = (_unix(troubles[0]["since"]), _unix(troubles[-1]["at"]))
+
+    assert len({trouble["reason"] for trouble in troubles}) > 2
+    assert {trouble["since"] for trouble in troubles} == {troubles[0]["since"]}
+    assert {finding["since"] for finding in findings} == {troubles[0]["since"]}
+    assert NOW <= begun <= NOW + 1800
+    assert NOW + 7 * 3600 < ended <= NOW + 8 * 3600
+    length = r"no contact for 7 h [0-9]+ min; last try [0-9 mins]+ ago"
+    assert re.fullmatch(length, findings[-1]["reason"])
+    assert re.match("last read 8 h .*ago; failing for 7 h", of_server[-1]["reason"])
+    assert f'since <time datetime="{troubles[0]["since"]}">' in page
+    assert f'last try <time datetime="{troubles[-1]["at"]}">' in page
+
+
+async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
+    """Nothing has failed, and yet nothing has proven to come from the panel."""
+    panel = a_panel(last_proven_at_monotonic=MONOTONIC - 3 * 3600)
+    async with served(a_store(panel)) as looker:
+        (found,) = (await looker.status())["panels"]
+
+    assert found["state"] == "down"
+    assert _unix(found["findings"][0]["since"]) == TIME - 3 * 3600
+    assert found["findings"][0]["reason"] == "no contact for 3 h"
+
+
+def _unix(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
