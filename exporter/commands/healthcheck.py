@@ -99,6 +99,6 @@ def _answer_problem(
     refused = response.status == 401 and response.headers.get("Server") == PROGRAM
     if response.status == 200 or (web_config and refused):
         return None
-    if response.status != 503:
-        return f"HTTP {response.status}"
-    return response.read(1000).decode("ascii", "replace").strip()
+    body = response.read(1000).decode("ascii", "replace").strip()
+    detail = f": {body}" if response.status == 503 and body else ""
+    return f"HTTP {response.status}{detail}"

@@ -131,10 +131,10 @@ async def test_users_do_not_hide_that_something_is_wrong(
         outcome = await asyncio.to_thread(
             healthcheck, (address,), web_config=True, path=path
         )
-        known, told, _ = await cloud.get(path, **basic_auth("ops", "secret"))
+        known, detail, _ = await cloud.get(path, **basic_auth("ops", "secret"))
 
     assert (wrong, text) == (503, "Not healthy, or not ready.\n")
     assert other == 401
     assert outcome == 1
     assert known == 503
-    assert told != text
+    assert detail != text

@@ -52,6 +52,7 @@ EVERY_FLAG = [
     ("--log.format", "log_format", ("json", "json"), ("logfmt", "logfmt")),
     ("--shard", "shard", ("3", 3), ("onapp-backup-exporter-1", 1)),
     ("--total-shards", "total_shards", ("5", 5), ("2", 2)),
+    ("--ready", "ready", ("", True), ("true", True)),
     ("--format", "output_format", ("json", "json"), ("table", "table")),
     ("--output", "output", ("a.prom", Path("a.prom")), ("b", Path("b"))),
     ("--timeout", "timeout", ("5m", Duration(300)), ("90s", Duration(90))),
@@ -79,6 +80,7 @@ def around(name: str) -> str:
     needed = {
         "--shard": " --total-shards 9",
         "--total-shards": " --shard 1",
+        "--ready": " healthcheck",
         "--format": " check",
         "--output": " once",
         "--timeout": " check",
