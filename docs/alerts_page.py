@@ -48,8 +48,8 @@ history that Prometheus alone has.
 - **Waiting.** Moments follow from facts with the panel's own timestamps: a restart of
   the exporter, a lost scrape or a rename starts no wait again. `for` is five minutes,
   and `keep_firing_for` bridges gaps of fifteen. Rules about backups are evaluated every
-  five minutes, so an alert comes ten minutes after its moment at the latest. What has no
-  moment, such as a collector that fails, is looked at over a window.
+  five minutes, so an alert comes ten minutes after its moment at the latest. What has
+  no moment, such as a collector that fails, is looked at over a window.
 - **Labels.** `panel`, and what is affected: `vm_id`, `target_type`, `target_id`,
   `schedule_id`, `backup_server_id`, and every label that you add, such as `cluster`.
   Names are no labels: the description asks for them when the alert is evaluated, so
