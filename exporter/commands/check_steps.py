@@ -48,13 +48,13 @@ from ..onapp.permissions import backups_hint, permission_hint
 from ..polling.collectors import has_few_servers, transactions_interval_seconds
 from ..polling.manager import PanelTask
 from ..polling.transactions import MAX_FIRST_PAGES
+from ..status.reasons import counted
 from .report import (
     Cost,
     PanelReport,
     Sample,
     StepResult,
     StepStatus,
-    counted,
     worst_status,
 )
 

@@ -18,6 +18,7 @@ from typing import TextIO
 import msgspec
 
 from ..onapp.error_body import printable
+from ..status.reasons import counted
 
 
 class StepStatus(enum.StrEnum):
@@ -108,11 +109,6 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 _ERASE_LINE = "\r\x1b[K"
 _MIN_TEXT_COLUMNS = 20
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 panel, 2 panels."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def columns(stream: TextIO) -> int | None:

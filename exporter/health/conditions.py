@@ -185,6 +185,9 @@ FINE = Condition("fine", "Fine", Severity.FINE)
 SUSPENDED = Condition("suspended", "Suspended", Severity.FINE)
 NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
 
+STALENESS = {STALE: STALE_INTERVALS, VERY_STALE: VERY_STALE_INTERVALS}
+"""After how many expected intervals each holds, beside QUEUE_ALLOWANCE_SECONDS."""
+
 SERVER_CONDITIONS = (
     UNPROTECTED,
     STUCK_LONG,

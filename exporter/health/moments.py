@@ -32,8 +32,7 @@ from .conditions import (
     SCHEDULE_FAILING_SECONDS,
     SCHEDULE_OVERDUE,
     SCHEDULE_OVERDUE_SECONDS,
-    STALE,
-    STALE_INTERVALS,
+    STALENESS,
     STUCK,
     STUCK_LONG,
     STUCK_LONG_SECONDS,
@@ -42,7 +41,6 @@ from .conditions import (
     UNSCHEDULED,
     UNSCHEDULED_PERIODS,
     VERY_STALE,
-    VERY_STALE_INTERVALS,
     Moment,
 )
 from .targets import (
@@ -59,7 +57,6 @@ from .targets import (
     scheduled_targets,
 )
 
-_STALENESS = ((STALE, STALE_INTERVALS), (VERY_STALE, VERY_STALE_INTERVALS))
 _STUCK = ((STUCK, STUCK_SECONDS), (STUCK_LONG, STUCK_LONG_SECONDS))
 
 
@@ -247,7 +244,7 @@ def _target_moments(
     at = _disk_unprotected_at(state, summary, target)
     if at is not None:
         yield Moment(DISK_UNPROTECTED, at, own)
-    for condition, intervals in _STALENESS:
+    for condition, intervals in STALENESS.items():
         at = _stale_at(state, target, intervals)
         guessed = (
             target.expected_interval is not None

@@ -283,13 +283,9 @@ class ServerListCollector:
         state = self._states.setdefault(vm_id, self._state(vm_id))
         state.record_rows(listed, now)
         state.refused = False
-        entry = self.store.servers.get(vm_id)
-        if entry is None:
-            return
-        known, max_age = getattr(entry.state, self.name), self.store.max_age_seconds
-        partial = state.is_partial(
-            *(entry.state, self.name, max_age), complete=listed.complete
-        )
+        server, max_age = self.store.servers[vm_id].state, self.store.max_age_seconds
+        known = getattr(server, self.name)
+        partial = state.is_partial(server, self.name, max_age, complete=listed.complete)
         rows = listed.values + state.retained(known, listed, listed.ids(), max_age)
         if self.name == SCHEDULES:
             time = self.clock.time()

@@ -104,10 +104,7 @@ def panel_status(
         panel,
         **_condition_fields(panel_condition(problems)),
         up=panel.up(),
-        findings=tuple(
-            _problem_status(problem, reason(problem, panel, now))
-            for problem in problems
-        ),
+        findings=_findings(problems, panel, now),
         servers=len(entries) + len(panel.unresolved),
         servers_failing=failing + len(panel.unresolved),
         oldest_read_at=min(read_times, default=None),
@@ -138,10 +135,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         **_condition_fields(judged.health.condition),
         panel=judged.panel.name,
         vm_id=judged.vm_id,
-        findings=tuple(
-            _problem_status(problem, reason(problem, judged.panel, now, judged))
-            for problem in judged.health.problems
-        ),
+        findings=_findings(judged.health.problems, judged.panel, now, judged),
         backup_required=state and backup_required(state),
         last_failed_at=state and last_failed_at(state),
         next_start_at=state and next_start_at(state, now.time),
@@ -257,6 +251,19 @@ def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, .
         )
         for target, rows in found.items()
     }
+
+
+def _findings(
+    problems: Iterable[Problem],
+    panel: PanelStore,
+    now: Now,
+    judged: JudgedServer | None = None,
+) -> tuple[ProblemStatus, ...]:
+    """Return the problems of a panel, or of one of its servers."""
+    return tuple(
+        _problem_status(problem, reason(problem, panel, now, judged))
+        for problem in problems
+    )
 
 
 def _problem_status(problem: Problem, why: str) -> ProblemStatus:

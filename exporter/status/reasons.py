@@ -20,10 +20,6 @@ from ..model.store import LastError, PanelStore, ServerEntry, ServerState
 from .select import JudgedServer
 
 _DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_STALE_INTERVALS = {
-    c.STALE: c.STALE_INTERVALS,
-    c.VERY_STALE: c.VERY_STALE_INTERVALS,
-}
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +41,7 @@ def counted(number: int, noun: str) -> str:
 
 def overdue_since(problem: Problem, target: TargetSummary | None) -> float | None:
     """Return from when on the next backup of a stale target is overdue (Unix time)."""
-    intervals = _STALE_INTERVALS.get(problem.condition)
+    intervals = c.STALENESS.get(problem.condition)
     expected = None if target is None else target.expected_interval
     if intervals is None or expected is None or problem.since is None:
         return None
@@ -157,11 +153,8 @@ def _not_read(facts: _Facts) -> str:
     error = facts.read_error
     return _joined(
         "never read" if read_at is None else facts.ago("last read", read_at),
-        *(
-            ()
-            if error is None
-            else (facts.lasting("failing", error.since), _last_try(facts, error))
-        ),
+        facts.lasting("failing", None if error is None else error.since),
+        _last_try(facts, error),
     )
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import bcrypt
 import pytest
 from faults import hang
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
-from secured_server import basic_auth
+from secured_server import PASSWORD, USERS, basic_auth
 
 from exporter.commands.healthcheck import healthcheck
 from exporter.demo.cloud.simulation import SimulatedCloud
@@ -78,9 +77,7 @@ async def test_a_loop_that_waits_for_a_job_without_an_end_is_told(
     assert (busy, hung) == (_HEALTHY, _HUNG)
 
 
-async def test_a_loop_that_ended_is_told(
-    tmp_path: Path,
-) -> None:
+async def test_a_loop_that_ended_is_told(tmp_path: Path) -> None:
     """Whatever ended it: nobody asks that panel any more."""
     async with monitored(a_panel(), tmp_path) as cloud:
         task = cloud.exporter.manager.panel_tasks["cp"].task
@@ -117,8 +114,7 @@ async def test_users_do_not_hide_that_something_is_wrong(
 ) -> None:
     """A probe cannot log in; without a login no panel's name is told."""
     file = tmp_path / "web.yml"
-    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    file.write_text(f"basic_auth_users: {{ops: '{hashed}'}}\n")
+    file.write_text(USERS)
     panel = a_panel()
     if path == "/-/ready":
         panel.faults.add(hang())  # the first pass does not end
@@ -131,7 +127,7 @@ async def test_users_do_not_hide_that_something_is_wrong(
         outcome = await asyncio.to_thread(
             healthcheck, (address,), web_config=True, path=path
         )
-        known, detail, _ = await cloud.get(path, **basic_auth("ops", "secret"))
+        known, detail, _ = await cloud.get(path, **basic_auth("alice", PASSWORD))
 
     assert (wrong, text) == (503, "Not healthy, or not ready.\n")
     assert other == 401

@@ -252,10 +252,12 @@ class AlertComparison:
             # It befell one run: the first one after it.
             queued = history.first("queued", incident.target, incident.begins)
             began = queued or incident.begins
-            over = history.first("failed", incident.target, began)
-            finished = history.first("finished", incident.target, began)
-            if over is not None and finished is not None and finished < over:
-                over = None
+            failed, finished = (
+                history.first(how, incident.target, began)
+                for how in ("failed", "finished")
+            )
+            if finished is None or (failed is not None and failed <= finished):
+                over = failed
         return history.first("finished", incident.target, max(after, over or after))
 
     def _match(
