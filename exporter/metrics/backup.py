@@ -58,7 +58,7 @@ def age_seconds(time: float, timestamp: float) -> int:
 _BACKUPS: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_backup_size_bytes",
-        "Space that the backup takes, in bytes, as of the last poll.",
+        "Space in bytes that the backup takes, as of the last poll.",
         _BACKUP_LABELS,
         backup_rows,
         lambda backup: backup.size_bytes,
@@ -94,21 +94,21 @@ _BACKUPS: tuple[Family, ...] = (
     ),
     BackupsFamily(
         "onapp_backup_built_timestamp_seconds",
-        "When the backup was built, in Unix seconds, as polled.",
+        "Unix time when the backup was built, as of the last poll.",
         _BACKUP_LABELS,
         backup_rows,
         lambda backup: backup.built_at if backup.built else None,
     ),
     BackupsFamily(
         "onapp_backup_created_timestamp_seconds",
-        "When the backup was created, in Unix seconds, as polled.",
+        "Unix time when the backup was created, as of the last poll.",
         _BACKUP_LABELS,
         backup_rows,
         lambda backup: backup.created_at,
     ),
     BackupsFamily(
         "onapp_backup_info",
-        "What describes the backup, as of the last poll.",
+        "Information about the backup, as of the last poll; always 1.",
         (
             *_BACKUP_LABELS,
             "identifier",
@@ -133,7 +133,7 @@ def recovery_point_rows(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
 _RECOVERY_POINTS: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_recovery_point_size_bytes",
-        "Space that the plugin's backup takes, in bytes, as of the last poll.",
+        "Space in bytes that the plugin's backup takes, as of the last poll.",
         _RECOVERY_POINT_LABELS,
         recovery_point_rows,
         lambda point: point.size_bytes,
@@ -147,7 +147,7 @@ _RECOVERY_POINTS: tuple[Family, ...] = (
     ),
     BackupsFamily(
         "onapp_recovery_point_created_timestamp_seconds",
-        "When the plugin's backup was created, in Unix seconds, as polled.",
+        "Unix time of the creation of the plugin's backup, as of the last poll.",
         _RECOVERY_POINT_LABELS,
         recovery_point_rows,
         lambda point: point.created_at,

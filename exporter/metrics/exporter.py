@@ -45,37 +45,37 @@ class OwnFamily:
 REQUESTS = OwnFamily(
     Counter,
     "onapp_api_requests_total",
-    "Requests that the panel answered, by HTTP status code.",
+    "Number of requests that the panel answered, by HTTP status code.",
     (*_REQUEST_LABELS, "code"),
 )
 ERRORS = OwnFamily(
     Counter,
     "onapp_api_errors_total",
-    "Requests to the panel that brought nothing usable, by reason.",
+    "Number of requests to the panel without a usable answer, by reason.",
     (*_REQUEST_LABELS, "reason"),
 )
 ROWS_SKIPPED = OwnFamily(
     Counter,
     "onapp_api_rows_skipped_total",
-    "Rows of the panel's answers that could not be used.",
+    "Number of unusable rows in the panel's answers.",
     _REQUEST_LABELS,
 )
 REQUEST_DURATION = OwnFamily(
     Histogram,
     "onapp_api_request_duration_seconds",
-    "Time until the panel's answer was complete, in seconds.",
+    "Time in seconds until the panel's answer was complete.",
     _REQUEST_LABELS,
 )
 BUILD_INFO = OwnFamily(
     Gauge,
     "onapp_exporter_build_info",
-    "The version of the exporter.",
+    "Information about the exporter: its version; always 1.",
     ("version",),
 )
 SHARD_INFO = OwnFamily(
     Gauge,
     "onapp_exporter_shard_info",
-    "Which share of all servers this exporter reads.",
+    "Information about the share of servers that this exporter reads; always 1.",
     ("shard", "total_shards"),
 )
 SHARDS = OwnFamily(
@@ -86,12 +86,12 @@ SHARDS = OwnFamily(
 RELOAD_SUCCESSFUL = OwnFamily(
     Gauge,
     "onapp_exporter_config_last_reload_successful",
-    "Whether the last load of the configuration succeeded.",
+    "Whether the last reload of the configuration succeeded.",
 )
 RELOAD_TIMESTAMP = OwnFamily(
     Gauge,
     "onapp_exporter_config_last_reload_success_timestamp_seconds",
-    "When the configuration was last loaded with success, in Unix seconds.",
+    "Unix time of the last successful reload of the configuration.",
 )
 OWN_FAMILIES = (
     REQUESTS,

@@ -109,65 +109,67 @@ _PANELS: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_panel_info",
-        "The panel's address and its version as of the last poll.",
+        "Information about the panel, its address and version, as of the last poll; "
+        "always 1.",
         (*_PANEL_LABELS, "url", "version"),
         panel_info_rows,
         identity,
     ),
     PanelFamily(
         "onapp_panel_virtual_machines",
-        "Servers in the whole inventory of the panel after include and exclude, as of "
-        "the last poll.",
+        "Number of servers in the whole inventory of the panel after include and "
+        "exclude, as of the last poll.",
         _PANEL_LABELS,
         value_rows(lambda panel, _: panel.servers_listed),
         identity,
     ),
     PanelFamily(
         "onapp_panel_clock_skew_seconds",
-        "The panel's clock minus the exporter's, in seconds, at the last answer.",
+        "Clock of the panel minus clock of the exporter, in seconds, at the last "
+        "answer.",
         _PANEL_LABELS,
         value_rows(lambda panel, _: panel.skew_seconds),
         identity,
     ),
     PanelFamily(
         "onapp_poll_interval_seconds",
-        "How often each server's backups are read, in seconds.",
+        "Interval in seconds at which the backups of each server are polled.",
         _SHARD_LABELS,
         value_rows(lambda panel, _: panel.interval_seconds, of_shard=True),
         identity,
     ),
     PanelFamily(
         "onapp_poll_lag_seconds",
-        "How overdue the poll of the most overdue server is, in seconds.",
+        "Delay in seconds of the poll of the most overdue server.",
         _SHARD_LABELS,
         value_rows(poll_lag_seconds, of_shard=True),
         identity,
     ),
     PanelFamily(
         "onapp_inventory_last_success_timestamp_seconds",
-        "When the inventory was last read whole, in Unix seconds.",
+        "Unix time of the last complete poll of the inventory.",
         _PANEL_LABELS,
         value_rows(lambda panel, _: panel.inventory_read_at),
         identity,
     ),
     PanelFamily(
         "onapp_collector_success",
-        "Whether the collector's last run succeeded; backups: every server's last "
-        "poll.",
+        "Whether the collector's last run succeeded; for backups, the last poll of "
+        "every server.",
         (*_SHARD_LABELS, "collector"),
         collector_success_rows,
         identity,
     ),
     PanelFamily(
         "onapp_collector_duration_seconds",
-        "Duration of the collector's last run in seconds; backups: of one server.",
+        "Duration of the collector's last run in seconds; for backups, of one server.",
         (*_SHARD_LABELS, "collector"),
         collector_duration_rows,
         identity,
     ),
     CountFamily(
         "onapp_panel_servers",
-        "Number of servers by their worst state, by what was polled.",
+        "Number of servers by their worst state, as of the last poll.",
         (*_SHARD_LABELS, "state"),
         state_count_rows,
     ),
@@ -181,7 +183,7 @@ _PANELS: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_panel_credentials_refused",
-        "Whether the panel refused the credentials in the last answer about them.",
+        "Whether the panel refused the credentials in its last answer about them.",
         _SHARD_LABELS,
         value_rows(lambda panel, _: panel.credentials_refused, of_shard=True),
         identity,
@@ -189,7 +191,7 @@ _PANELS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_panel_queue_jam_start_timestamp_seconds",
         "Unix time since which no backup transaction of the panel has ended while "
-        "some wait, as polled; absent while the queue moves.",
+        "some wait, as of the last poll; absent while the queue moves.",
         (*_PANEL_LABELS, "action"),
         queue_jam_rows,
         identity,
@@ -222,7 +224,7 @@ def usage_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
 _BACKUP_SERVERS: tuple[Family, ...] = (
     PanelFamily(
         "onapp_backup_server_info",
-        "What describes the backup server, as of the last poll.",
+        "Information about the backup server, as of the last poll; always 1.",
         (*_BACKUP_SERVER_LABELS, "label"),
         backup_server_info_rows,
         identity,
@@ -243,14 +245,15 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_backup_server_backups",
-        "Backups on the backup server, as of the last poll; none: on hypervisors.",
+        "Number of backups on the backup server, as of the last poll; none: on "
+        "hypervisors.",
         _USAGE_LABELS,
         usage_rows,
         lambda usage: usage.backup_count,
     ),
     PanelFamily(
         "onapp_backup_server_used_bytes",
-        "Space that the polled backups take on the backup server, in bytes; none: on "
+        "Space in bytes that the polled backups take on the backup server; none: on "
         "hypervisors.",
         _USAGE_LABELS,
         usage_rows,
@@ -286,24 +289,24 @@ def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
 _TRANSACTIONS: tuple[Family, ...] = (
     PanelCounter(
         "onapp_transactions_total",
-        "Backup transactions of this exporter's servers, by the final status that they "
-        "were seen to reach since the start, as polled.",
+        "Number of backup transactions of this exporter's servers that ended since "
+        "the start, by final status, as of the last poll.",
         (*_ACTION_LABELS, "status"),
         transaction_count_rows,
         identity,
     ),
     PanelFamily(
         "onapp_transactions_pending",
-        "Backup transactions of this exporter's servers that wait or run, as of the "
-        "last poll.",
+        "Number of backup transactions of this exporter's servers that wait or run, "
+        "as of the last poll.",
         _ACTION_LABELS,
         pending_count_rows,
         identity,
     ),
     PanelFamily(
         "onapp_transactions_oldest_pending_timestamp_seconds",
-        "When the oldest backup transaction that waits or runs was created, in Unix "
-        "seconds, as polled.",
+        "Unix time when the oldest backup transaction that waits or runs was created, "
+        "as of the last poll.",
         _ACTION_LABELS,
         oldest_pending_rows,
         identity,

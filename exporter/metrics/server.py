@@ -69,7 +69,7 @@ _POLLS: tuple[Family, ...] = (
     ),
     PanelFamily(
         "onapp_vm_last_poll_success_timestamp_seconds",
-        "When the server's backups were last polled with success, in Unix seconds.",
+        "Unix time of the last successful poll of the server's backups.",
         _VM_LABELS,
         poll_rows,
         itemgetter(1),
@@ -132,8 +132,8 @@ def in_time_rows(health: ServerHealth) -> Iterator[Row[bool]]:
 _HEALTH: tuple[Family, ...] = (
     HealthFamily(
         "onapp_state_start_timestamp_seconds",
-        "Unix time from which the state holds of the server, target or schedule, by "
-        "what was polled; in the future while it does not hold yet.",
+        "Unix time from which the state holds of the server, target or schedule, as "
+        "of the last poll; in the future while it does not hold yet.",
         _MOMENT_LABELS,
         moment_rows,
         identity,
@@ -141,7 +141,7 @@ _HEALTH: tuple[Family, ...] = (
     ),
     HealthFamily(
         "onapp_vm_state",
-        "The worst state of the server, by what was polled; always 1.",
+        "Worst state of the server, as of the last poll; always 1.",
         (*_VM_LABELS, "state"),
         state_rows,
         identity,
@@ -149,8 +149,8 @@ _HEALTH: tuple[Family, ...] = (
     ),
     HealthFamily(
         "onapp_vm_backup_in_time",
-        "Whether all targets of a server that needs backups have one in time, by what "
-        "was polled.",
+        "Whether every target of a server that needs backups has one in time, as of "
+        "the last poll.",
         _VM_LABELS,
         in_time_rows,
         identity,
@@ -197,14 +197,15 @@ def server_suspended(state: ServerState) -> bool | None:
 _SERVERS: tuple[Family, ...] = (
     ServerFamily(
         "onapp_vm_info",
-        "What describes the server, as of the last poll of the inventory.",
+        "Information about the virtual server, as of the last poll of the inventory; "
+        "always 1.",
         (*_VM_LABELS, "identifier", "label", "hostname", "user_id", "hypervisor_id"),
         server_info_rows,
         identity,
     ),
     ServerFamily(
         "onapp_vm_created_timestamp_seconds",
-        "When the server was created, in Unix seconds, as polled.",
+        "Unix time of the server's creation, as of the last poll.",
         _VM_LABELS,
         server_rows,
         server_created_at,
@@ -218,15 +219,15 @@ _SERVERS: tuple[Family, ...] = (
     ),
     ServerFamily(
         "onapp_vm_backup_required",
-        "Whether the server must have backups, by configuration and what was polled.",
+        "Whether the server must have backups, by the configuration and the last poll.",
         _VM_LABELS,
         server_rows,
         backup_required,
     ),
     ServerFamily(
         "onapp_vm_last_failed_backup_timestamp_seconds",
-        "When the taking of a backup of the server last failed, in Unix seconds, as "
-        "the polled transactions tell.",
+        "Unix time of the server's last failed backup transaction, as of the last "
+        "poll.",
         _VM_LABELS,
         server_rows,
         last_failed_at,
@@ -293,44 +294,46 @@ def next_start_at(schedule: Schedule) -> float | None:
 _SCHEDULES: tuple[Family, ...] = (
     ServerFamily(
         "onapp_schedule_status",
-        "Whether the schedule of backups has the status, as of the last poll.",
+        "Whether the backup schedule has the status, as of the last poll.",
         (*_SCHEDULE_LABELS, "status"),
         schedule_status_rows,
         identity,
     ),
     ServerFamily(
         "onapp_schedule_failures",
-        "Failures of the schedule that the panel counts, as of the last poll.",
+        "Number of failures of the schedule that the panel counts, as of the last "
+        "poll.",
         _SCHEDULE_LABELS,
         schedule_rows,
         lambda schedule: schedule.failure_count,
     ),
     ServerFamily(
         "onapp_schedule_interval_seconds",
-        "How often the schedule starts a backup, in seconds, as polled.",
+        "Interval in seconds at which the schedule starts a backup, as of the last "
+        "poll.",
         _SCHEDULE_LABELS,
         schedule_rows,
         lambda schedule: schedule.interval_seconds,
     ),
     ServerFamily(
         "onapp_schedule_next_start_timestamp_seconds",
-        "When the schedule, if enabled, starts its next backup, in Unix seconds, as "
-        "polled.",
+        "Unix time of the next backup of the schedule, if it is enabled, as of the "
+        "last poll.",
         _SCHEDULE_LABELS,
         schedule_rows,
         next_start_at,
     ),
     ServerFamily(
         "onapp_schedule_info",
-        "What describes the schedule, as of the last poll; vm_id is empty when the "
-        "server is not known.",
+        "Information about the schedule, as of the last poll; always 1; vm_id is "
+        "empty when the server is not known.",
         (*_SCHEDULE_LABELS, "vm_id", "target_type", "target_id", "period"),
         schedule_info_rows,
         identity,
     ),
     ServerFamily(
         "onapp_schedule_retention_backups",
-        "Number of backups that the schedule keeps, as polled.",
+        "Number of backups that the schedule keeps, as of the last poll.",
         _SCHEDULE_LABELS,
         schedule_rows,
         lambda schedule: schedule.retention_backups,
@@ -362,23 +365,23 @@ def backup_count_rows(server: ServerView) -> Iterator[Row[int]]:
 _SERVER_SUMMARIES: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_vm_backups",
-        "Backups of the server by state, as of the last poll; without those marked "
-        "for delete.",
+        "Number of backups of the server by state, as of the last poll; without those "
+        "marked for delete.",
         (*_VM_LABELS, "state"),
         backup_count_rows,
         identity,
     ),
     BackupsFamily(
         "onapp_vm_backup_size_bytes",
-        "Space that all backups of the server take, in bytes, as of the last poll.",
+        "Space in bytes that all backups of the server take, as of the last poll.",
         _VM_LABELS,
         summary_rows,
         lambda summary: summary.size_bytes,
     ),
     BackupsFamily(
         "onapp_vm_last_success_timestamp_seconds",
-        "When the server's newest restore point was complete, over all its targets, "
-        "in Unix seconds, as polled.",
+        "Unix time of the server's newest complete restore point, over all its "
+        "targets, as of the last poll.",
         _VM_LABELS,
         summary_rows,
         lambda summary: summary.last_success_at,
@@ -435,93 +438,93 @@ def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
 _TARGETS: tuple[Family, ...] = (
     BackupsFamily(
         "onapp_target_last_success_timestamp_seconds",
-        "When the target's newest built backup, not marked for delete, was complete, "
-        "in Unix seconds, as polled.",
+        "Unix time when the target's newest built backup that is not marked for "
+        "delete was complete, as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.last_success_at,
     ),
     BackupsFamily(
         "onapp_target_last_success_size_bytes",
-        "Size of the target's last success in bytes, as polled.",
+        "Size of the target's last successful backup in bytes, as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         last_success_size_bytes,
     ),
     BackupsFamily(
         "onapp_target_last_success_duration_seconds",
-        "How long the target's last success took, from its creation and with its time "
-        "in the queue, in seconds, as polled.",
+        "Duration of the target's last successful backup in seconds, from its "
+        "creation and with its time in the queue, as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.last_success_duration_seconds,
     ),
     BackupsFamily(
         "onapp_target_backups",
-        "Backups of the target by state, as of the last poll; without those marked "
-        "for delete.",
+        "Number of backups of the target by state, as of the last poll; without those "
+        "marked for delete.",
         (*_TARGET_LABELS, "state"),
         target_count_rows,
         identity,
     ),
     BackupsFamily(
         "onapp_target_locked_backups",
-        "Locked backups of the target, as of the last poll.",
+        "Number of locked backups of the target, as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.locked,
     ),
     BackupsFamily(
         "onapp_target_marked_for_delete_backups",
-        "Backups of the target that are marked for delete, as of the last poll.",
+        "Number of backups of the target that are marked for delete, as of the last "
+        "poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.marked_for_delete,
     ),
     BackupsFamily(
         "onapp_target_oldest_unbuilt_timestamp_seconds",
-        "When the target's oldest unbuilt backup was created, in Unix seconds, as "
-        "polled; absent without one.",
+        "Unix time when the target's oldest unbuilt backup was created, as of the "
+        "last poll; absent without one.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.oldest_unbuilt_at,
     ),
     BackupsFamily(
         "onapp_target_oldest_pending_timestamp_seconds",
-        "When the target's oldest unbuilt backup that neither failed, nor was "
-        "cancelled, nor was overtaken by a good one was created, in Unix seconds, as "
-        "polled; absent without one.",
+        "Unix time when the target's oldest pending backup was created: unbuilt, not "
+        "failed, not cancelled, and no good one after it; as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.oldest_pending_at,
     ),
     BackupsFamily(
         "onapp_target_last_failed_timestamp_seconds",
-        "When the taking of a backup of the target last failed, in Unix seconds, as "
-        "the polled transactions tell.",
+        "Unix time of the target's last failed backup transaction, as of the last "
+        "poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.last_failed_at,
     ),
     BackupsFamily(
         "onapp_target_oldest_success_timestamp_seconds",
-        "Unix time when the oldest restore point of the target that is kept was "
-        "complete, as polled.",
+        "Unix time when the target's oldest restore point that is kept was complete, "
+        "as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.oldest_success_at,
     ),
     HealthFamily(
         "onapp_target_expected_interval_seconds",
-        "How often a backup of the target is expected, in seconds, by configuration "
-        "or what was polled.",
+        "Interval in seconds at which a backup of the target is expected, by the "
+        "configuration or the last poll.",
         _TARGET_LABELS,
         interval_rows,
         identity,
     ),
     HealthFamily(
         "onapp_target_expected_interval_info",
-        "Where the target's expected interval comes from, as of the last poll.",
+        "Source of the target's expected interval, as of the last poll; always 1.",
         (*_TARGET_LABELS, "source"),
         interval_source_rows,
         identity,
