@@ -151,3 +151,12 @@ def _anchors(text: str) -> set[str]:
         re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-")
         for heading in headings
     }
+
+
+def test_the_first_page_has_short_sentences() -> None:
+    """Of 25 words at most: many readers are not native speakers."""
+    text = re.sub(r"(?s)```.*?```", "", (ROOT / "README.md").read_text("utf-8"))
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    parts = re.split(r"\n\n|\n\||\n- |(?<=[.:?])\s", text)
+
+    assert [part for part in parts if len(part.split()) > 25] == []
