@@ -60,8 +60,8 @@ history that Prometheus alone has.
 - **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated
   away, every other label stays. So replicas must share the rest, `job` above all, and
   raise one alert; clouds that differ in `job`, `panel` or a label of yours are never
-  mixed. Of two replicas the one that knows better counts: the later moment, the newer
-  success.
+  mixed. Of [two replicas](replicas.md) the one that knows better counts: the later
+  moment, the newer success.
 - **What is too old is reported as that.** Moments made from backups go after
   `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before.
 - **Suspended servers** raise no alert about their backups.
@@ -70,16 +70,6 @@ history that Prometheus alone has.
 Details of single backups (`detail.backups`) are not needed. That the alerts report
 every problem in time, and nothing else, is shown over weeks of simulated clouds:
 [fidelity.md](fidelity.md).
-
-## Two replicas
-
-Run two exporters with the same configuration and the same `job`, and let Prometheus
-scrape both. Each polls the panel on its own, so the panel answers twice as many
-requests, and both use the same account: a panel that locks an account after some wrong
-logins counts those of both. Each stops after one refused login and tries the same
-credentials again after ten minutes at the earliest, so two replicas make two wrong
-logins, then at most twelve an hour; raise the panel's limit above that, or give each
-replica an account of its own. Change the secret file of both at once.
 
 ## Route by customer
 

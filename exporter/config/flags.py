@@ -103,6 +103,10 @@ def at_least(minimum: int) -> Callable[[str], int]:
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
+class PodNumber(int):
+    """Number at the end of a pod's name; those beyond the last shard are replicas."""
+
+
 def ordinal(text: str) -> int:
     """Parse a whole number, alone or at the end of a name such as exporter-2."""
     match = _ORDINAL.fullmatch(text)
@@ -111,10 +115,10 @@ def ordinal(text: str) -> int:
             f"{text!r} is not a whole number from 0 on, nor a name that ends in one, "
             "such as exporter-2"
         )
-    return int(match[1])
+    return PodNumber(match[2]) if match[1] else int(match[2])
 
 
-_ORDINAL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")
+_ORDINAL = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*-)?([0-9]{1,9})")
 
 
 def _flag(
@@ -198,7 +202,8 @@ class Flags:
     shard: int = _flag(
         *("--shard", 0, _POLLING),
         "which share of the servers to read, from 0; or a name that ends in its "
-        "number, as the pods of a StatefulSet have (default: 0 of 1)",
+        "number, as the pods of a StatefulSet have: pods beyond the shards are "
+        "replicas of the first ones (default: 0 of 1)",
         metavar="NUMBER",
         type=ordinal,
     )
@@ -254,7 +259,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
         **_variables(parser, command, environment),
         **given,
     }
-    _check_shard(parser, values)
+    values["shard"] = _shard(parser, values)
     if "listen_addresses" in values:
         values["listen_addresses"] = tuple(values["listen_addresses"])
     return Flags(**values)
@@ -303,17 +308,20 @@ def _refuse_unknown(
 _TO_SERVE = "no command, which is to serve"
 
 
-def _check_shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
-    """With several shards, the own one must be given, or all would read the first."""
-    last_shard = values.get("total_shards", 1) - 1
+def _shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> int:
+    """Return the own shard; with several it must be given, or all would read one."""
+    last_shard: int = values.get("total_shards", 1) - 1
     if "shard" not in values and last_shard > 0:
         parser.error(f"--total-shards {last_shard + 1}: --shard is missing")
-    shard = values.get("shard", 0)
+    shard: int = values.get("shard", 0)
+    if isinstance(shard, PodNumber):
+        return shard % (last_shard + 1)
     if shard > last_shard:
         parser.error(
             f"--shard {shard}: must be from 0 to {last_shard}, one less than "
             "--total-shards"
         )
+    return shard
 
 
 def build_parser() -> argparse.ArgumentParser:

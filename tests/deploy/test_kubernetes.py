@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from exporter_process import exporter_process, fetch
 from kubernetes_manifests import (
     CHART,
     IMAGE,
+    KUBERNETES,
     NEWEST,
     OLDEST,
     Manifest,
@@ -80,7 +83,7 @@ def test_a_cluster_understands_every_word_of_the_kustomize_folders(folder: str) 
     """By the same schemas."""
     assert [
         complaint
-        for manifest in kustomized(folder)
+        for manifest in kustomized(KUBERNETES / folder)
         for version in (OLDEST, NEWEST)
         if (complaint := complaints(manifest, version))
     ] == []
@@ -140,6 +143,7 @@ def test_helm_lint_has_nothing_to_say(case: Path) -> None:
         (["--set", "podMonitor.enabled=true", *ENVIRONMENT], "podMonitor.basicAuth"),
         (["--set", "replica=2", *DEMO], "replica"),
         (["--set", "replicas=0", *DEMO], "replicas"),
+        (["--set", "shards=0", *DEMO], "shards"),
         (["--set", "image.digest=abc", *DEMO], "digest"),
         (["--set", "config.panel=x", *DEMO], "panel"),
     ],
@@ -305,21 +309,23 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
 
 
 @pytest.mark.parametrize(
-    "manifests",
+    ("manifests", "replicas"),
     [
-        lambda: helm_template(*DEMO, "--set", "replicas=3"),
-        lambda: helm_template(*SHARDED),
-        lambda: kustomized("sharded"),
+        (lambda: helm_template(*DEMO, "--set", "shards=3"), 1),
+        (lambda: helm_template(*SHARDED), 2),
+        (lambda: kustomized(KUBERNETES / "sharded"), 1),
     ],
-    ids=["chart", "chart-with-secrets", "kustomize"],
+    ids=["chart", "chart-with-replicas", "kustomize"],
 )
-async def test_each_pod_reads_the_share_of_its_number(manifests: Any) -> None:
+async def test_each_pod_reads_the_share_of_its_number(
+    manifests: Callable[[], list[Manifest]], replicas: int
+) -> None:
     """What a cluster tells the pods is what the exporter understands."""
     stateful = only_object(manifests(), "StatefulSet")
-    name, replicas = stateful["metadata"]["name"], stateful["spec"]["replicas"]
+    name, pods = stateful["metadata"]["name"], stateful["spec"]["replicas"]
     elsewhere = {"ONAPP_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0"}
     shards = []
-    for number in range(replicas):
+    for number in range(pods):
         variables = environment(manifests(), f"{name}-{number}")
         variables.pop("ONAPP_EXPORTER_CONFIG_FILE", None)
         variables.pop("ONAPP_EXPORTER_WEB_CONFIG_FILE", None)
@@ -330,11 +336,54 @@ async def test_each_pod_reads_the_share_of_its_number(manifests: Any) -> None:
         shards += [line for line in text.splitlines() if "shard_info{" in line]
 
     assert stateful["spec"]["podManagementPolicy"] == "Parallel"
-    assert replicas == 3
-    assert shards == [
+    assert shards == replicas * [
         f'onapp_exporter_shard_info{{shard="{number}",total_shards="3"}} 1.0'
         for number in range(3)
     ]
+
+
+@pytest.mark.parametrize(("folder", "shards"), [("base", 1), ("sharded", 3)])
+def test_more_pods_over_a_kustomize_folder_are_replicas(
+    folder: str, shards: int, tmp_path: Path
+) -> None:
+    """As the page has it: a number of pods, and the shards stay as they are."""
+    page = (ROOT / "docs" / "replicas.md").read_text("utf-8")
+    (shown,) = re.findall(
+        r"^```yaml\n(resources:.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    kustomization = yaml.safe_load(shown)
+    (resource,), (pods,) = kustomization["resources"], kustomization["replicas"]
+    path = os.path.relpath(KUBERNETES / folder, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump(kustomization | {"resources": [path]})
+    )
+    manifests = kustomized(tmp_path)
+    variables = environment(manifests, f"{pods['name']}-1")
+
+    assert (ROOT / resource).is_dir()
+    assert only_object(manifests, "StatefulSet")["spec"]["replicas"] == pods["count"]
+    assert variables["ONAPP_EXPORTER_TOTAL_SHARDS"] == str(shards)
+
+
+def test_replicas_prefer_different_nodes_unless_the_values_say_where_pods_may_be() -> (
+    None
+):
+    """On one node they would fail together."""
+
+    def apart(values: str) -> Any:
+        return pod(helm_template(*DEMO, "--set", values)).get("affinity")
+
+    selector = only_object(helm_template(*DEMO), "StatefulSet")["spec"]["selector"]
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+
+    assert apart("shards=2") is None
+    assert apart("replicas=2") == {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred
+        }
+    }
+    assert apart("replicas=2,affinity.podAffinity.a=b") == {"podAffinity": {"a": "b"}}
 
 
 def test_the_alerts_are_those_of_the_shipped_files() -> None:
@@ -459,7 +508,7 @@ def test_tls_on_or_off_is_another_pod_and_another_user_is_not() -> None:
     ("folder", "options"),
     [
         ("base", ()),
-        ("sharded", ("--set", "replicas=3,podDisruptionBudget.enabled=true")),
+        ("sharded", ("--set", "shards=3,podDisruptionBudget.enabled=true")),
     ],
 )
 def test_kustomize_makes_what_the_chart_makes(
@@ -478,8 +527,11 @@ def test_kustomize_makes_what_the_chart_makes(
         manifest["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
     kinds = sorted(manifest["kind"] for manifest in chart)
 
-    assert sorted(manifest["kind"] for manifest in kustomized(folder)) == kinds
-    assert [only_object(kustomized(folder), kind) for kind in kinds] == [
+    assert (
+        sorted(manifest["kind"] for manifest in kustomized(KUBERNETES / folder))
+        == kinds
+    )
+    assert [only_object(kustomized(KUBERNETES / folder), kind) for kind in kinds] == [
         only_object(chart, kind) for kind in kinds
     ]
 

@@ -49,11 +49,9 @@ def helm_error(*options: str | Path) -> str:
     return output_of(*command, status=1)
 
 
-def kustomized(folder: str) -> list[Manifest]:
+def kustomized(folder: Path) -> list[Manifest]:
     """Return the manifests that kustomize builds from a folder."""
-    return list(
-        yaml.safe_load_all(_cached_output("kustomize", "build", KUBERNETES / folder))
-    )
+    return list(yaml.safe_load_all(_cached_output("kustomize", "build", folder)))
 
 
 @cache

@@ -281,6 +281,14 @@ def test_a_wrong_flag_says_what_would_be_right(
     assert refusal(capsys, line) == f"onapp-backup-exporter: error: {message}"
 
 
+@pytest.mark.parametrize(("pod", "shard"), [(0, 0), (1, 1), (2, 2), (3, 0), (7, 1)])
+def test_pods_beyond_the_shards_are_replicas(pod: int, shard: int) -> None:
+    """A StatefulSet of two times three pods has each of three shards twice."""
+    environment = {"ONAPP_EXPORTER_SHARD": f"exporter-{pod}"}
+
+    assert parsed("--total-shards 3", **environment).shard == shard
+
+
 @pytest.mark.parametrize(
     "line", ["--config.fil=a.yml", "--colour", "serve", "demo check", "--log.level=x"]
 )

@@ -40,6 +40,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- mergeOverwrite (dict) (default dict .Values.podLabels) $own | toYaml }}
 {{- end }}
 
+{{- /* Unless set otherwise, replicas prefer different nodes. */ -}}
+{{- define "exporter.affinity" -}}
+{{- if .Values.affinity }}
+{{- toYaml .Values.affinity }}
+{{- else if gt (int .Values.replicas) 1 }}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "exporter.selectorLabels" . | nindent 12 }}
+{{- end }}
+{{- end }}
+
 {{- define "exporter.image" -}}
 {{- with .Values.image }}
 {{- $name := printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
