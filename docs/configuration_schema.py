@@ -30,6 +30,7 @@ from exporter.config.decode import sections
 from exporter.config.schema import Account, Config, Panel, PemFile, Tls
 from exporter.config.secrets import FileSecret, LiteralSecret
 from exporter.config.units import Duration, Size
+from exporter.config.url_template import PLACEHOLDERS, UrlTemplate
 
 _CUSTOM: Mapping[Any, Mapping[str, Any]] = {
     Duration: {
@@ -46,6 +47,12 @@ _CUSTOM: Mapping[Any, Mapping[str, Any]] = {
     },
     re.Pattern: {"type": "string", "format": "regex"},
     yarl.URL: {"type": "string", "pattern": r"^https?://[^/?#\s]+(/[^?#@]*)?$"},
+    UrlTemplate: {
+        "type": "string",
+        "pattern": r"^(https?://|\{panel_url\})([^{}\s]|\{("
+        + "|".join(PLACEHOLDERS)
+        + r")\})+$",
+    },
     LiteralSecret: {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]+$"},
     FileSecret: {"type": "string"},
     PemFile: {"type": "string"},

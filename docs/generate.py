@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/ anew: `make docs`."""  # noqa: INP001  # no package
+"""Write the generated pages of docs/ and the exporter anew: `make docs`."""  # noqa: INP001  # no package
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import configuration_page
 import configuration_schema
 import metrics_page
 import reliability_page
+import runbook_pages
 import sizing_page
 
 PAGES = {
@@ -27,6 +28,9 @@ def main() -> None:
     """Write every page."""
     for name, text in PAGES.items():
         Path(__file__).with_name(name).write_text(text(), encoding="utf-8")
+    for source in runbook_pages.SOURCES:
+        page = runbook_pages.RENDERED / f"{source.stem}.html"
+        page.write_text(runbook_pages.html(source), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ class Exporter:
             self.exposition,
             self.shard,
             self.own_metrics.panel_errors,
-            StatusPages(self.telemetry_path, self.shard),
+            StatusPages(self.telemetry_path, self.shard, lambda: self._config.links),
         )
         return Handlers(
             self.store,

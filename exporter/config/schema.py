@@ -30,6 +30,7 @@ from .secrets import (
     Secret,
 )
 from .units import Duration, Size
+from .url_template import UrlTemplate
 
 BodyFormat = Literal["json", "xml"]
 HIDDEN_PATHS = "basic_auth|password|url"
@@ -342,6 +343,16 @@ class Panel(Section, frozen=True, kw_only=True):
                 )
 
 
+class Link(Section, frozen=True):
+    """One of ``links``."""
+
+    title: Annotated[str, Meta(min_length=1)]
+    """what the link is called: ``Grafana`` (default: needed)"""
+    url: UrlTemplate
+    """its address, with placeholders: see
+    [links to other programs](#links-to-other-programs) (default: needed)"""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -349,6 +360,8 @@ class Config(Section, frozen=True, kw_only=True):
     """how panels are asked; a panel may differ"""
     detail: Detail = Detail()
     """how much is exposed of single backups"""
+    links: tuple[Link, ...] = ()
+    """links to other programs on the status page (default: none)"""
     panels: NonEmptyList[Panel]
     """the control panels to watch, one section each (default: needed)"""
 
@@ -464,6 +477,7 @@ CONVERTERS: Mapping[Any, Converter] = {
     Size: _size,
     re.Pattern: _pattern,
     yarl.URL: _url,
+    UrlTemplate: lambda value, _: UrlTemplate.parse(value),
     LiteralSecret: _password,
     FileSecret: _file(FileSecret),
     PemFile: _file(PemFile),

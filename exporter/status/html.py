@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ import jinja2
 from jinja2.filters import do_filesizeformat
 
 from .. import __version__
+from ..config.schema import Link
 from ..health.conditions import SERVER_CONDITIONS
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
 from ..model.selection import Shard
@@ -27,10 +29,6 @@ from .reasons import duration
 from .schema import ServerStatus, StatusResponse
 from .select import paginate
 
-RUNBOOKS_URL = (
-    "https://github.com/onapp-backup-exporter/onapp-backup-exporter/blob/main/"
-    "docs/runbooks/"
-)
 BACKUPS_PER_PAGE = 200
 _MAX_TARGETS = 3
 """Of each server on the overview; its own page shows all."""
@@ -44,6 +42,7 @@ _COLUMNS = (
     ("interval", "Expected every"),
     ("next_start", "Next run"),
 )
+_SERVER_PLACEHOLDERS = {"vm_id", "identifier"}
 _TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
 
 
@@ -53,12 +52,16 @@ class StatusPages:
 
     telemetry_path: str
     shard: Shard
+    links: Callable[[], Sequence[Link]] = tuple
+    """Returns the configured links to other programs."""
     _environment: jinja2.Environment = field(init=False)
     content_security_policy: str = field(init=False)
     """The header that the pages are served with."""
+    _runbooks: dict[str, str] = field(init=False)
+    """The HTML of each, by the name of its alert."""
 
     def __post_init__(self) -> None:
-        """Load the templates."""
+        """Load the templates and the runbooks."""
         loader = jinja2.PackageLoader("exporter.status", "templates")
         environment = jinja2.Environment(
             loader=loader,
@@ -86,9 +89,14 @@ class StatusPages:
             "total_shards": self.shard.total,
             "telemetry_path": self.telemetry_path.lstrip("/"),
             "server_link": _server_link,
-            "runbooks": RUNBOOKS_URL,
+            "links": self._links,
+            "root": "",
         }
         self._environment = environment
+        self._runbooks = {
+            file.name.removesuffix(".html"): file.read_text("utf-8")
+            for file in files("exporter.status").joinpath("runbooks").iterdir()
+        }
         self.content_security_policy = (
             "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
             "form-action 'self'; img-src data:; "
@@ -111,7 +119,7 @@ class StatusPages:
             link=lambda **changes: _servers_link(shown_query, **changes),
         )
 
-    def server(
+    def server(  # noqa: PLR0913  # a page has many parts
         self,
         server: ServerStatus,
         backups: Sequence[Backup],
@@ -119,6 +127,7 @@ class StatusPages:
         now: datetime | None,
         *,
         fresh: bool,
+        panel_url: str,
     ) -> str:
         """Render the page of one server, with one page of its backups."""
         newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
@@ -127,7 +136,44 @@ class StatusPages:
             backups=paginate(newest, page, BACKUPS_PER_PAGE),
             now=now,
             fresh=fresh,
+            panel_url=panel_url,
         )
+
+    def runbook(self, alert: str) -> str | None:
+        """Render the runbook of an alert; None: there is none."""
+        if alert not in self._runbooks:
+            return None
+        return self._environment.get_template("runbook.html").render(
+            root="../",
+            alert=alert,
+            text=self._runbooks[alert],
+            states=[c.key for c in SERVER_CONDITIONS if c.alert == alert],
+        )
+
+    def _links(
+        self,
+        panel: str,
+        panel_url: str,
+        server: ServerStatus | None = None,
+        alert: str | None = None,
+    ) -> list[tuple[str, str]]:
+        """Return titles and addresses of the links about a panel, server or alert.
+
+        Each link belongs to the narrowest of them that its placeholders name.
+        """
+        values, needed = {"panel": panel, "panel_url": panel_url}, set[str]()
+        if server is not None:
+            values["vm_id"], needed = server.vm_id, _SERVER_PLACEHOLDERS
+            if server.identifier is not None:
+                values["identifier"] = server.identifier
+        if alert is not None:
+            values["alert"], needed = alert, {"alert"}
+        return [
+            (link.title, link.url.filled_in(values))
+            for link in self.links()
+            if link.url.names <= values.keys()
+            and (not needed or link.url.names & needed)
+        ]
 
 
 def _csp_hash(text: str) -> str:

@@ -80,6 +80,7 @@ class Views:
                 page,
                 utc_datetime(snapshot.now.time),
                 fresh=judged.summary is not None,
+                panel_url=judged.panel.url,
             )
 
         return await self._run(render)

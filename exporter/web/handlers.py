@@ -51,6 +51,7 @@ class Handlers:
         app.router.add_get(self.telemetry_path, self._metrics)
         app.router.add_get("/", self._overview)
         app.router.add_get("/server", self._server)
+        app.router.add_get("/runbooks/{alert}", self._runbook)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
@@ -113,6 +114,14 @@ class Handlers:
         if text is None:
             text = "There is no such server here: it is gone, or another shard's.\n"
             return web.Response(status=404, text=text)
+        return self._page(text)
+
+    async def _runbook(self, request: web.Request) -> web.Response:
+        # Alerts lead to the files of docs/runbooks, and can be made to lead here.
+        alert = request.match_info["alert"].removesuffix(".md")
+        text = self.views.pages.runbook(alert)
+        if text is None:
+            return web.Response(status=404, text="There is no runbook of that name.\n")
         return self._page(text)
 
     async def _status(self, request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alert_rules import ALERTS
 from certificates import write_certificates
 from checkout import ROOT
 from container_image import ContainerOptions, Image, built_image, running_container
@@ -48,7 +49,7 @@ def test_the_image_says_what_it_is_and_how_it_runs(image: Image) -> None:
 
 def test_the_image_holds_exactly_what_is_locked(image: Image) -> None:
     """And the exporter itself."""
-    (packages,) = (image.files / ENVIRONMENT / "lib").glob("python3.*/site-packages")
+    packages = _packages(image)
     python = packages.parent.name.removeprefix("python")
     installed = {
         re.sub(r"[-_.]+", "-", name).lower(): version
@@ -58,6 +59,18 @@ def test_the_image_holds_exactly_what_is_locked(image: Image) -> None:
     installed.pop("onapp-backup-exporter")
 
     assert installed == locked_versions(RUNTIME, python)
+
+
+def test_the_image_holds_the_runbook_of_every_alert(image: Image) -> None:
+    """The exporter serves them."""
+    runbooks = _packages(image) / "exporter" / "status" / "runbooks"
+
+    assert {file.stem for file in runbooks.iterdir()} == ALERTS
+
+
+def _packages(image: Image) -> Path:
+    (packages,) = (image.files / ENVIRONMENT / "lib").glob("python3.*/site-packages")
+    return packages
 
 
 def test_nothing_that_builds_or_installs_is_in_the_image(image: Image) -> None:

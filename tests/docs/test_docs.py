@@ -50,6 +50,21 @@ def test_golden_page_is_what_the_code_says(
     assert (DOCS / page).read_text("utf-8") == text
 
 
+@pytest.mark.usefixtures("generator")
+def test_golden_runbooks_of_the_exporter_are_those_of_the_manual(
+    request: pytest.FixtureRequest,
+) -> None:
+    """`make docs` renders them too, one for each page of docs/runbooks."""
+    pages = import_module("runbook_pages")
+    rendered = {f"{each.stem}.html": pages.html(each) for each in pages.SOURCES}
+    if request.config.getoption("--update-golden"):
+        for name, text in rendered.items():
+            (pages.RENDERED / name).write_text(text, encoding="utf-8")
+    served = {file.name: file.read_text("utf-8") for file in pages.RENDERED.iterdir()}
+
+    assert served == rendered
+
+
 def test_no_other_page_is_generated(generator: ModuleType) -> None:
     """The test above would not see it."""
     assert sorted(generator.PAGES) == GENERATED

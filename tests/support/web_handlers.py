@@ -8,7 +8,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry
 from stores import FixedClock
 
-from exporter.config.schema import Detail
+from exporter.config.schema import Detail, Link
 from exporter.metrics.exposition import Exposition
 from exporter.model.selection import Shard
 from exporter.model.store import Store
@@ -28,9 +28,11 @@ def no_error_counts(_: str) -> dict[str, int]:
 
 
 @cache
-def _status_pages(telemetry_path: str, shard: Shard) -> StatusPages:
+def _status_pages(
+    telemetry_path: str, shard: Shard, links: tuple[Link, ...]
+) -> StatusPages:
     """Make them once: compiling the templates is slow."""
-    return StatusPages(telemetry_path, shard)
+    return StatusPages(telemetry_path, shard, lambda: links)
 
 
 def handlers_for(  # noqa: PLR0913  # a test names what matters to it
@@ -42,6 +44,7 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
     effective: Callable[[], str] = str,
     reload: Callable[[], Awaitable[None]] = _no_reload,
     shard: Shard | None = None,
+    links: tuple[Link, ...] = (),
     errors: ErrorCounts = no_error_counts,
 ) -> Handlers:
     """Return the handlers of every path, with the clock fixed at ``TIME``."""
@@ -51,7 +54,7 @@ def handlers_for(  # noqa: PLR0913  # a test names what matters to it
     return Handlers(
         store,
         exposition,
-        Views(exposition, shard, errors, _status_pages(telemetry_path, shard)),
+        Views(exposition, shard, errors, _status_pages(telemetry_path, shard, links)),
         telemetry_path,
         max_requests,
         effective_config=effective,
