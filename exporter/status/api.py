@@ -183,7 +183,7 @@ def utc_datetime(time: float | None) -> datetime | None:
 def _target_statuses(judged: JudgedServer, now: Now) -> tuple[TargetStatus, ...]:
     if judged.summary is None or judged.entry is None:
         return ()
-    sizes = _recent_sizes(judged.entry.state.backups or ())
+    sizes = recent_sizes(judged.entry.state.backups or (), MAX_RECENT_SIZES)
     found = [
         (_target_condition(judged, target), _target_status(judged, target, now, sizes))
         for target in judged.summary.targets
@@ -236,8 +236,10 @@ def _target_condition(judged: JudgedServer, summary: TargetSummary) -> Condition
     return FINE if expected and summary.last_success_at is not None else NOT_REQUIRED
 
 
-def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, ...]]:
-    """Return the sizes of the newest restore points of each target."""
+def recent_sizes(
+    backups: Iterable[Backup], limit: int
+) -> dict[Target, tuple[BackupSize, ...]]:
+    """Return the sizes of so many newest restore points of each target, in order."""
     found: dict[Target, list[tuple[float, int]]] = {}
     for backup in backups:
         at = completed_at(backup)
@@ -246,8 +248,7 @@ def _recent_sizes(backups: Iterable[Backup]) -> dict[Target, tuple[BackupSize, .
             found.setdefault(backup.target, []).append((at, backup.size_bytes))
     return {
         target: tuple(
-            BackupSize(utc_datetime(at), size)
-            for at, size in sorted(rows)[-MAX_RECENT_SIZES:]
+            BackupSize(utc_datetime(at), size) for at, size in sorted(rows)[-limit:]
         )
         for target, rows in found.items()
     }

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import jinja2
+import msgspec
 from jinja2.filters import do_filesizeformat
 
 from .. import __version__
 from ..config.schema import Link
 from ..health.conditions import SERVER_CONDITIONS
-from ..model.entities import DISK, VIRTUAL_MACHINE, Backup
+from ..health.targets import last_schedules
+from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
 from ..model.selection import Shard
-from .api import utc_datetime
+from ..model.store import ServerState
+from .api import recent_sizes, utc_datetime
 from .query import DEFAULT_PER_PAGE, SORTS, Query
-from .reasons import duration
-from .schema import ServerStatus, StatusResponse
+from .reasons import counted, duration
+from .schema import BackupSize, ServerStatus, StatusResponse
 from .select import paginate
 
 BACKUPS_PER_PAGE = 200
+_MAX_RECOVERY_POINTS = 50
+_MAX_CHART_SIZES = 60
+_CHART_WIDTH, _CHART_HEIGHT = 600, 100
 _MAX_TARGETS = 3
 """Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
@@ -42,6 +48,7 @@ _COLUMNS = (
     ("interval", "Expected every"),
     ("next_start", "Next run"),
 )
+Row = TypeVar("Row", Backup, RecoveryPoint)
 _SERVER_PLACEHOLDERS = {"vm_id", "identifier"}
 _TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
 
@@ -73,6 +80,7 @@ class StatusPages:
         environment.filters |= {
             "ago": _ago,
             "bytes": _bytes,
+            "counted": counted,
             "duration": _duration,
             "kind": lambda target_type: _TARGET_TYPES.get(target_type, target_type),
             "utc_datetime": utc_datetime,
@@ -91,6 +99,7 @@ class StatusPages:
             "server_link": _server_link,
             "links": self._links,
             "root": "",
+            "chart_size": (_CHART_WIDTH, _CHART_HEIGHT),
         }
         self._environment = environment
         self._runbooks = {
@@ -122,7 +131,7 @@ class StatusPages:
     def server(  # noqa: PLR0913  # a page has many parts
         self,
         server: ServerStatus,
-        backups: Sequence[Backup],
+        state: ServerState | None,
         page: int,
         now: datetime | None,
         *,
@@ -130,10 +139,18 @@ class StatusPages:
         panel_url: str,
     ) -> str:
         """Render the page of one server, with one page of its backups."""
-        newest = sorted(backups, key=lambda b: (b.created_at or 0, b.id), reverse=True)
+        backups = (state and state.backups) or ()
+        points = state and state.recovery_points
+        sizes = recent_sizes(backups, _MAX_CHART_SIZES)
+        schedules = state and last_schedules(state)
         return self._environment.get_template("server.html").render(
             server=server,
-            backups=paginate(newest, page, BACKUPS_PER_PAGE),
+            state=state,
+            charts=[(t, SizeChart(s)) for t, s in sorted(sizes.items()) if len(s) > 1],
+            schedules=schedules and sorted(schedules, key=lambda s: (s.target, s.id)),
+            recovery_points=points
+            and paginate(_newest_first(points), 1, _MAX_RECOVERY_POINTS),
+            backups=paginate(_newest_first(backups), page, BACKUPS_PER_PAGE),
             now=now,
             fresh=fresh,
             panel_url=panel_url,
@@ -174,6 +191,40 @@ class StatusPages:
             if link.url.names <= values.keys()
             and (not needed or link.url.names & needed)
         ]
+
+
+class SizeChart(msgspec.Struct, frozen=True):
+    """The sizes of a target over time, as a line in a picture."""
+
+    sizes: tuple[BackupSize, ...]
+    """At least two, the oldest first."""
+
+    @property
+    def largest(self) -> int:
+        """Return the largest size in bytes."""
+        return max(size.bytes for size in self.sizes)
+
+    @property
+    def smallest(self) -> int:
+        """Return the smallest size in bytes."""
+        return min(size.bytes for size in self.sizes)
+
+    @property
+    def points(self) -> list[tuple[int, int]]:
+        """Return the points of the line; 0 bytes is the lower edge."""
+        times = [size.at.timestamp() if size.at else 0.0 for size in self.sizes]
+        span, top = max(times[-1] - times[0], 1.0), max(self.largest, 1)
+        return [
+            (
+                round(_CHART_WIDTH * (time - times[0]) / span),
+                round(_CHART_HEIGHT * (1 - size.bytes / top)),
+            )
+            for time, size in zip(times, self.sizes, strict=True)
+        ]
+
+
+def _newest_first(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (row.created_at or 0, row.id), reverse=True)
 
 
 def _csp_hash(text: str) -> str:

@@ -72,11 +72,9 @@ class Views:
             judged = find_server(snapshot, healths, panel, vm_id)
             if judged is None:
                 return None
-            entry = judged.entry
-            backups = () if entry is None else entry.state.backups or ()
             return self.pages.server(
                 server_status(judged, snapshot.now),
-                backups,
+                None if judged.entry is None else judged.entry.state,
                 page,
                 utc_datetime(snapshot.now.time),
                 fresh=judged.summary is not None,

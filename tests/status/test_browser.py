@@ -208,15 +208,22 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
         tab.page.get_by_role("link", name="db-03-stuck").click()
         tab.page.wait_for_url("**/server?*")
         title = tab.page.title()
+        headings = tab.texts("h2")
         findings = tab.texts(".findings li")
+        chart = tab.page.locator("figure svg").get_attribute("aria-label")
         runbook = tab.page.get_by_role("link", name="OnAppBackupStuck")
         href = runbook.get_attribute("href")
         backups = tab.texts("section:last-of-type tbody tr td:nth-of-type(1)")
 
     assert title == "db-03-stuck - OnApp backups"
+    assert headings == [
+        *("What is wrong", "Facts", "Targets", "Sizes", "Schedules", "Backups")
+    ]
     assert [text.split(" ")[0] for text in findings] == ["Stuck", "Stale"]
-    assert href is not None
-    assert href.endswith("/docs/runbooks/OnAppBackupStuck.md")
+    assert "overdue by 23 h 53 min; since 8 h 53 min ago" in findings[1]
+    assert chart is not None
+    assert chart.startswith("whole server 3: 7 sizes, between 235.2 MiB and 741.6 MiB")
+    assert href == "runbooks/OnAppBackupStuck"
     assert backups == ["not built"] + ["built"] * 7
     assert tab.browser_errors == []
 

@@ -1,0 +1,150 @@
+"""Tests for what the page of one server says, over real sockets."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
+from web_handlers import handlers_for
+
+from exporter.model.entities import RecoveryPoint, Schedule, Target
+from exporter.model.selection import Expectation
+from exporter.model.store import PanelStore
+from exporter.web.server import serving
+
+DAY = 86_400.0
+DISK = Target("Disk", 101)
+
+
+async def page_words(panel: PanelStore, vm_id: int = 1) -> str:
+    """Return the words of a server's page, headings after ``#``."""
+    query = urlencode({"panel": panel.name, "vm_id": vm_id})
+    async with (
+        serving(
+            handlers_for(a_store(panel)).application(), ("127.0.0.1:0",)
+        ) as addresses,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{addresses[0]}/server?{query}") as response,
+    ):
+        assert response.status == 200
+        text = await response.text()
+    main = text[text.index("<main>") : text.index("</main>")]
+    main = re.sub(r'<svg[^>]* aria-label="([^"]*)"[^>]*>', r" \1 ", main)
+    main = re.sub(r"<h\d[^>]*>", " # ", main)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+def section(words: str, title: str) -> str:
+    """Return what stands under a heading; empty: there is none."""
+    sections = words.split("# ")
+    return next((s.removeprefix(title) for s in sections if s.startswith(title)), "")
+
+
+def daily(**changes: object) -> PanelStore:
+    """Return a panel with a server whose last backup of the disk is four days old."""
+    panel = a_panel()
+    expectation = Expectation(own_interval_seconds=DAY, backup_required=True)
+    server = a_server(created_at=TIME - 90 * DAY, **changes)
+    panel.register_server(1, server, expectation)
+    rows = [
+        a_backup(
+            id=days,
+            size_bytes=days * 1024**3,
+            created_at=TIME - days * DAY - 60,
+            built_at=TIME - days * DAY,
+        )
+        for days in (4, 5, 6)
+    ]
+    panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
+    return panel
+
+
+async def test_what_is_wrong_comes_first_with_what_to_do() -> None:
+    """Since when, and why with figures, before any fact about the server."""
+    words = await page_words(daily())
+    first = section(words, "What is wrong")
+
+    assert words.index("What is wrong") < words.index("Identifier")
+    assert first.split(" What to do: ")[0] == (
+        " Very stale disk 101: overdue by 3 d; since 1 d 9 h ago"
+        " 2027-01-13 23:00 UTC OnAppBackupVeryStale"
+    )
+    assert "see in the panel's log why no backup run of the target succeeded" in first
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"suspended": True}, "It is suspended: its backups are not judged."),
+        ({}, "Nothing."),
+    ],
+)
+async def test_a_server_with_nothing_wrong_says_so(
+    changes: dict[str, object], expected: str
+) -> None:
+    """Not an empty section, which could be an error of the page."""
+    panel = daily(**changes)
+    if not changes:
+        panel.record_backups(1, (a_backup(),), time=TIME, monotonic=MONOTONIC)
+
+    assert section(await page_words(panel), "What is wrong").strip() == expected
+
+
+async def test_the_sizes_of_each_target_are_drawn_and_told() -> None:
+    """Whoever does not see the picture reads the same."""
+    sizes = section(await page_words(daily()), "Sizes")
+
+    assert sizes.startswith(
+        " disk 101: 3 sizes, between 4.0 GiB and 6.0 GiB, the newest 4.0 GiB"
+        " disk 101: 4.0 GiB to 6.0 GiB, the newest 4.0 GiB; 3 restore points since 6 d"
+    )
+
+
+async def test_schedules_have_status_next_run_and_failures() -> None:
+    """A disabled one has no next run, whatever the panel says."""
+    panel = daily()
+    enabled = Schedule(
+        *(7, "autobackup", DISK, "days", 2, "enabled", TIME + 7200, 3, 10),
+        failed_runs=(TIME - DAY, TIME - 7200),
+    )
+    disabled = Schedule(8, "autobackup", DISK, "weeks", 1, "disabled", TIME + 60, 0)
+    panel.record_schedules(1, (enabled, disabled), TIME)
+    words = section(await page_words(panel), "Schedules")
+
+    assert words.partition("Failures ")[2].strip() == (
+        "7 disk 101 enabled 2 d keeps 10 backups in 2 h 2027-01-15 10:00 UTC"
+        " 3 the last 2 h ago 2027-01-15 06:00 UTC"
+        " 8 disk 101 disabled 7 d none none"
+    )
+
+
+async def test_lists_that_were_not_read_are_not_empty() -> None:
+    """Only a list that was read can be called empty."""
+    unread, empty, old = daily(), daily(), daily()
+    for panel in (unread, empty, old):
+        panel.recovery_points_enabled = True
+    unread.update(1, "recovery_points", None)
+    empty.record_schedules(1, (), TIME)
+    empty.update(1, "recovery_points", ())
+    schedule = Schedule(7, "autobackup", DISK, "days", 1, "enabled", TIME + 60, 0)
+    old.record_schedules(1, (schedule,), TIME)
+    old.update(1, "schedules", None)
+    old.update(
+        1,
+        "recovery_points",
+        (RecoveryPoint(31, 1024**3, built=True, created_at=TIME - 60),),
+    )
+    found = [await page_words(panel) for panel in (unread, empty, old)]
+
+    assert "not read" in section(found[0], "Schedules")
+    assert "not read" in section(found[0], "Recovery points")
+    assert section(found[1], "Schedules").strip() == "None."
+    assert section(found[1], "Recovery points").strip() == "None."
+    assert section(found[2], "Schedules").strip().startswith("Too old to judge by")
+    assert "31 built 1 min ago" in section(found[2], "Recovery points")
+    assert "1.0 GiB" in section(found[2], "Recovery points")
+    assert "Recovery points" not in await page_words(daily())
