@@ -157,7 +157,7 @@ class CloudActivity:
     def destroy_server(self) -> None:
         """Destroy a server and everything of it."""
         found = [n for n in self.world.servers if n not in self.permanent]
-        if len(found) > self.most_servers // 3:
+        if len(found) > self.most_servers * 2 // 3:
             self.world.remove_server(self.rng.choice(found))
 
     def rename(self) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 from faulty_panel import Panel
 
 from exporter.demo.cloud.simulation import SimulatedCloud
-from soak.activity import HOUR, CloudActivity, RandomFaults
+from soak.activity import HOUR, MINUTE, CloudActivity, RandomFaults
 from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 
 START = 1_800_014_400.0
-_HISTORY = 3 * 24 * HOUR
+_HISTORY = 10 * 24 * HOUR
+_HISTORY_STEP = 10 * MINUTE
+"""As in the rounds that follow, so that the clouds are as full as they will be."""
 POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
 FAULTLESS_POLL = {**POLL, "timeout": "60s"}
 """While there are no faults, nothing times out, however slow the machine is."""
@@ -92,7 +94,7 @@ def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
             keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
         while world.now < START:
             activity.change_something()
-            world.advance(world.now + HOUR)
+            world.advance(world.now + _HISTORY_STEP)
         panel = Panel(world, password=f"key-of-{name}", **habits)
         expected = ExpectedMetrics(name, world, EndedTransactions(world), chosen)
         found.append(

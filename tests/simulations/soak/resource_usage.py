@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import sys
@@ -27,6 +28,11 @@ class ResourceUsage:
     """Resources of the process while every connection is closed."""
 
     rss_mib: float
+    """What is free but fragmented counts, so it may grow where nothing leaks."""
+    native_mib: float
+    """In use by whatever calls ``malloc``: libraries in C, large Python objects."""
+    python_blocks: int
+    """In use by Python's own allocator of small objects."""
     files: int
     tasks: int
     extra_kib: float
@@ -78,7 +84,9 @@ async def resource_usage(more_kib: float) -> ResourceUsage:
         if now == before:
             break
         before = now
-    return ResourceUsage(_rss_mib(), *before, more_kib)
+    return ResourceUsage(
+        _rss_mib(), _native_mib(), sys.getallocatedblocks(), *before, more_kib
+    )
 
 
 def _files() -> int:
@@ -88,3 +96,22 @@ def _files() -> int:
 def _rss_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+class _MallocInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc (mallinfo(3)); all fields are ``size_t``."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def _native_mib() -> float:
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype = _MallocInfo
+    info = libc.mallinfo2()
+    return float(info.uordblks + info.hblkhd) / 1024**2

@@ -52,8 +52,10 @@ _SETTLING_SECONDS = 30 * MINUTE
 _SETTLING_ROUNDS = 4
 _SECRETS = ("root-secret-of", "remote-secret-of", "key-of-")
 
-MAX_RSS_GROWTH_MIB = 16.0
-"""Growth allowed after the first round: caches, and fragmentation of the heap."""
+MAX_NATIVE_GROWTH_MIB = 4.0
+"""Growth allowed after the first round: clouds and their history differ in size."""
+MAX_BLOCKS_GROWTH = 1.25
+"""The same for Python's blocks, in parts of those after the first round."""
 MAX_EXTRA_KIB = 768.0
 """More than a new exporter holds: 2,000 ids of each panel's transaction log."""
 
@@ -258,9 +260,15 @@ def growth(usages: list[ResourceUsage]) -> list[str]:
         )
         if now != before
     ]
-    if last.rss_mib > rounds[0].rss_mib + MAX_RSS_GROWTH_MIB:
+    first = rounds[0]
+    if last.native_mib > first.native_mib + MAX_NATIVE_GROWTH_MIB:
         found.append(
-            f"RSS is {last.rss_mib:.0f} MiB, {rounds[0].rss_mib:.0f} MiB "
+            f"{last.native_mib:.1f} MiB of malloc are in use, "
+            f"{first.native_mib:.1f} MiB after the first round"
+        )
+    if last.python_blocks > first.python_blocks * MAX_BLOCKS_GROWTH:
+        found.append(
+            f"{last.python_blocks} blocks of Python are in use, {first.python_blocks} "
             "after the first round"
         )
     if last.extra_kib > MAX_EXTRA_KIB:
@@ -317,6 +325,8 @@ def report(soak: Soak) -> list[str]:
     counts = ", ".join(f"{count} {what}" for what, count in soak.counts.items())
     rows = (
         ("RSS, MiB", *(f"{one.rss_mib:.1f}" for one in chosen)),
+        ("malloc in use, MiB", *(f"{one.native_mib:.1f}" for one in chosen)),
+        ("blocks of Python in use", *(str(one.python_blocks) for one in chosen)),
         ("open files", *(str(one.files) for one in chosen)),
         ("tasks", *(str(one.tasks) for one in chosen)),
         (

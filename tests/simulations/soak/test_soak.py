@@ -15,9 +15,23 @@ from soak.clouds import Plan
 from soak.comparison import differences, panel_samples
 from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 from soak.resource_usage import ResourceUsage, kib_of
-from soak.run import MAX_EXTRA_KIB, MAX_RSS_GROWTH_MIB, growth, is_leaking, running_soak
+from soak.run import (
+    MAX_BLOCKS_GROWTH,
+    MAX_EXTRA_KIB,
+    MAX_NATIVE_GROWTH_MIB,
+    growth,
+    is_leaking,
+    running_soak,
+)
 
-HELD = ResourceUsage(rss_mib=50.0, files=10, tasks=10, extra_kib=1.0)
+HELD = ResourceUsage(
+    rss_mib=50.0,
+    native_mib=12.0,
+    python_blocks=350_000,
+    files=10,
+    tasks=10,
+    extra_kib=1.0,
+)
 
 
 async def test_hours_of_faults_lose_and_leak_nothing(tmp_path: Path) -> None:
@@ -86,10 +100,11 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
     [
         replace(HELD, files=11),
         replace(HELD, tasks=9),
-        replace(HELD, rss_mib=50.1 + MAX_RSS_GROWTH_MIB),
+        replace(HELD, native_mib=12.1 + MAX_NATIVE_GROWTH_MIB),
+        replace(HELD, python_blocks=350_001 * MAX_BLOCKS_GROWTH),
         replace(HELD, extra_kib=0.1 + MAX_EXTRA_KIB),
     ],
-    ids=["files", "tasks", "RSS", "memory"],
+    ids=["files", "tasks", "malloc", "blocks", "memory"],
 )
 def test_what_has_grown_is_named(last: ResourceUsage) -> None:
     """Each bound is one that can be passed."""
