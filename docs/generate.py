@@ -8,6 +8,7 @@ import alerts_page
 import cli_page
 import configuration_page
 import configuration_schema
+import log_messages_page
 import metrics_page
 import reliability_page
 import runbook_pages
@@ -18,6 +19,7 @@ PAGES = {
     "cli.md": cli_page.text,
     "config.schema.json": configuration_schema.text,
     "configuration.md": configuration_page.text,
+    "log-messages.md": log_messages_page.text,
     "metrics.md": metrics_page.text,
     "reliability.md": reliability_page.text,
     "sizing.md": sizing_page.text,

@@ -152,7 +152,10 @@ class Exporter:
                 await self._apply(await asyncio.to_thread(self.load))
             except ConfigError as error:
                 self.own_metrics.record_reload(time=None)
-                log.error("configuration not reloaded", error=str(error))  # noqa: TRY400  # a traceback says no more
+                log.error(  # noqa: TRY400  # a traceback says no more
+                    "configuration could not be reloaded, keeping the old one",
+                    error=str(error),
+                )
                 raise
             log.info("configuration reloaded", panels=len(self._config.panels))
 
@@ -197,7 +200,7 @@ async def serve(
                 version=__version__,
             )
         await exporter.stop_requested
-        log.info("ending")
+        log.info("stopping")
     return 0
 
 

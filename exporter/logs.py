@@ -81,7 +81,7 @@ def _log_uncaught(
     """Log an uncaught exception without its message, which Python would print."""
     if issubclass(error_type, KeyboardInterrupt):
         return
-    structlog.get_logger().error("ended by a bug in the exporter", exc_info=error)
+    structlog.get_logger().error("stopped by a bug in the exporter", exc_info=error)
 
 
 def _redact_traceback(_: object, __: str, event: EventDict) -> EventDict:

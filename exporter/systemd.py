@@ -122,7 +122,7 @@ class NotifySocket:
                 sock.sendall(assignment.encode())
         except OSError as error:
             if not self._send_failed:
-                log.warning("systemd cannot be told", error=str(error))
+                log.warning("systemd could not be notified", error=str(error))
             self._send_failed = True
         else:
             self._send_failed = False

@@ -76,7 +76,7 @@ async def poll_once(
             progress.clear()
         await exporter.manager.stop()
         if not complete:
-            log.error("not everything polled in time", seconds=limit_seconds)
+            log.error("some servers were not polled in time", seconds=limit_seconds)
         for panel_task in exporter.manager.panel_tasks.values():
             _fail_untried(panel_task.poller)
         names = frozenset() if file is None else FILE_METRICS

@@ -86,10 +86,12 @@ class FileSecret:
     def _report(self, error: str | None) -> None:
         file = str(self.path)
         if error is None:
-            log.info("secret read again", file=file)
+            log.info("secret file reloaded", file=file)
         else:
             log.warning(
-                "secret not read, the last one stays in use", file=file, why=error
+                "secret file could not be read, keeping the last secret",
+                file=file,
+                why=error,
             )
 
     def _read(self, files: FileSet, _: str | None) -> str:

@@ -88,7 +88,9 @@ class CollectorStatus:
             return
         self._logged_errors.add(type(error))
         log.warning(
-            "collector off" if isinstance(error, REFUSED) else "collector failed",
+            "collector disabled for an hour: the panel refuses it"
+            if isinstance(error, REFUSED)
+            else "collector failed, retrying",
             panel=self.store.name,
             collector=self.collector,
             **context,

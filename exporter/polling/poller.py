@@ -274,7 +274,9 @@ class Poller:
         if not self.store.inventory_answered:
             return
         if self._logged_error is not None:
-            log.info("panel answers", panel=self.store.name, version=self.store.version)
+            log.info(
+                "panel reachable", panel=self.store.name, version=self.store.version
+            )
         self._logged_error = self.store.last_error = None
 
     async def _read_version(self) -> None:
@@ -317,7 +319,12 @@ class Poller:
         self.store.last_error = last_error.following(self.store.last_error)
         if type(error) is not self._logged_error:
             self._logged_error = type(error)
-            log.error("panel lost", panel=self.store.name, **error.log_fields(hint))
+            refused = isinstance(error, Unauthorized)
+            log.error(
+                "panel refuses the credentials" if refused else "panel unreachable",
+                panel=self.store.name,
+                **error.log_fields(hint),
+            )
 
     def _seconds_to_sleep(self) -> float | None:
         """Return how long to sleep; None: until a task ends."""

@@ -235,7 +235,11 @@ class ScheduleCollector:
         ]
         started = [collector.name for collector in changed if collector.enabled]
         for name in started:
-            log.info("asked server by server", panel=self.store.name, resource=name)
+            log.info(
+                "panel-wide list refused, requesting it per server",
+                panel=self.store.name,
+                resource=name,
+            )
         if started:
             for vm_id, entry in self.store.servers.items():
                 if entry.failing is not None:

@@ -36,7 +36,11 @@ class ServerReader:
             self.api.forget(vm_id)  # removed or replaced while it was being read
             return
         if entry is not None and entry.failing:
-            log.info("server read again", panel=self.store.name, vm_id=vm_id)
+            log.info(
+                "reading the backups of a server works again",
+                panel=self.store.name,
+                vm_id=vm_id,
+            )
         time, monotonic = self.clock.time(), self.clock.monotonic()
         self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)
         await self.collectors.read_server(vm_id)
@@ -50,5 +54,9 @@ class ServerReader:
         hint = backups_hint(error)
         if not entry.failing and not isinstance(error, Unauthorized):
             where = {"panel": self.store.name, "vm_id": vm_id}
-            log.warning("server not read", **where, **error.log_fields(hint))
+            log.warning(
+                "reading the backups of a server failed",
+                **where,
+                **error.log_fields(hint),
+            )
         self.store.record_failure(vm_id, LastError.of(error, self.clock.time(), hint))

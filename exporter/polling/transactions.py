@@ -199,7 +199,10 @@ class TransactionCollector:
         if not (first or known or self._gap_logged):
             self._gap_logged = True
             log.warning(
-                "transactions passed by unread", panel=self.store.name, pages=number
+                "transaction log grew faster than it was read; "
+                "some transactions were missed",
+                panel=self.store.name,
+                pages=number,
             )
         return rows, False
 
@@ -208,7 +211,7 @@ class TransactionCollector:
         if page == 1 or self._first_attempts < _MAX_FIRST_ATTEMPTS:
             return False
         log.warning(
-            "older transactions not read",
+            "older transactions could not be read",
             panel=self.store.name,
             page=page,
             error=str(error),

@@ -135,7 +135,6 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _MAX_HEADERS_BYTES = 16_384
 _MAX_BODY_BYTES = 65_536
-_SUBJECT = "web configuration"
 
 
 @dataclass(slots=True, eq=False)
@@ -220,9 +219,11 @@ def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
 
 def _report_reload(error: str | None) -> None:
     if error is None:
-        log.info("read again", what=_SUBJECT)
+        log.info("web configuration reloaded")
     else:
-        log.error("not read again", what=_SUBJECT, error=error)
+        log.error(
+            "web configuration could not be reloaded, keeping the old one", error=error
+        )
 
 
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:

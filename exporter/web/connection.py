@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
                 )
         except OSError as error:
             # Any client can cause this, so that it must not fill the log.
-            log.debug("no connection", error=str(error))
+            log.debug("connection failed before a request", error=str(error))
         if transport is None or transport.is_closing():
             self.connection_lost(None)
             return

@@ -393,7 +393,7 @@ async def test_a_file_is_written_and_the_status_tells_how_it_went(
         status = await process.wait()
 
     assert (status, process.out) == (1, [])
-    assert "server not read" in process.output
+    assert "reading the backups of a server failed" in process.output
     assert len(series(file.read_text(), "onapp_vm_poll_success")) == 12
 
 

@@ -112,7 +112,7 @@ async def test_a_signal_ends_it_well_whatever_is_under_way(
 
     assert status == 0
     assert "Traceback" not in process.output
-    assert re.search("level=info msg=ending", process.output)
+    assert re.search("level=info msg=stopping", process.output)
 
 
 async def test_a_signal_ends_it_though_a_thread_cannot_be_ended(
@@ -167,7 +167,7 @@ async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
         file.write_text(good + "nonsense: true\n")
         process.send(signal.SIGHUP)
         await process.wait_for(
-            'level=error msg="configuration not reloaded" .*nonsense'
+            'level=error msg="configuration could not be reloaded, .*nonsense'
         )
         _, refused = await fetch(base + "/metrics")
 
@@ -195,7 +195,7 @@ async def test_every_line_of_the_log_is_one_record(
         f"--config.file={file}", ANYWHERE, f"--log.format={form}", "--log.level=debug"
     ) as process:
         await process.wait_for("listening")
-        await process.wait_for("server not read")
+        await process.wait_for("reading the backups of a server failed")
         process.send(signal.SIGTERM)
         await process.wait()
     lines = [line.rstrip("\n") for line in process.err]
@@ -229,7 +229,7 @@ async def test_no_secret_is_ever_said(panel: Panel, tmp_path: Path) -> None:
         await poll_until(base + "/-/ready", lambda status, _: status == 200)
         pages = [(await fetch(base + path))[1] for path in paths]
         panel.faults.add(unauthorized())
-        await process.wait_for("panel lost")
+        await process.wait_for("panel refuses the credentials")
         await fetch(base + "/-/reload", "POST")
         pages += [(await fetch(base + path))[1] for path in paths]
         process.send(signal.SIGTERM)

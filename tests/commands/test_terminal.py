@@ -106,7 +106,7 @@ async def test_once_shows_progress_beside_the_log(panel: Panel, tmp_path: Path) 
     for line in text.split("\n"):
         if "level=warning" in line:
             assert line.rpartition(_ERASE)[2].startswith("ts=")
-    assert "server not read" in text
+    assert "reading the backups of a server failed" in text
 
 
 @pytest.mark.parametrize("no_colour", ["1", ""])

@@ -26,8 +26,8 @@ WRITTEN = [
 
 
 GENERATED = [
-    *("alerts.md", "cli.md", "config.schema.json", "configuration.md", "metrics.md"),
-    *("reliability.md", "sizing.md"),
+    *("alerts.md", "cli.md", "config.schema.json", "configuration.md"),
+    *("log-messages.md", "metrics.md", "reliability.md", "sizing.md"),
 ]
 
 

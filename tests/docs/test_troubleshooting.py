@@ -47,8 +47,11 @@ EXPECTED_OUTPUT: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
     (SERVER, "backups.json: HTTP 404"): (faults.status(404), "backups"),
     (SERVER, "backups.json: HTTP 500"): (faults.html_error(), "backups"),
     (SERVER, "backups.json: no whole answer in"): (faults.hang(), "backups"),
-    (COLLECTOR, "collector off"): (faults.forbidden(), "schedules"),
-    (COLLECTOR, "collector failed"): (faults.html_error(), "transactions"),
+    (COLLECTOR, "collector disabled for an hour: the panel refuses it"): (
+        faults.forbidden(),
+        "schedules",
+    ),
+    (COLLECTOR, "collector failed, retrying"): (faults.html_error(), "transactions"),
     (COLLECTOR, "row skipped"): (faults.bad_rows(0.5), "backups"),
 }
 """What the log says of each fault, and what the fault is to be of."""
@@ -65,7 +68,7 @@ SYMPTOMS = {
     SERVER: "onapp_vm_poll_success",
     COLLECTOR: "onapp_collector_success",
 }
-EVENTS = {PANEL: "panel lost", SERVER: "server not read"}
+EVENTS = {PANEL: "panel ", SERVER: "reading the backups of a server failed"}
 
 
 def quoted() -> set[tuple[str, str]]:

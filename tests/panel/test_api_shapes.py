@@ -291,7 +291,7 @@ async def test_a_list_without_a_readable_row_is_refused(
         assert set(await errors(cloud)) == {"reason=decode"}
         assert await skipped(cloud) not in (None, 0.0)
 
-    assert "id 8" in output(log, "server not read")[0]["error"]
+    assert "id 8" in output(log, "reading the backups of a server failed")[0]["error"]
     assert "soon" not in repr(log)
 
 
@@ -467,7 +467,7 @@ async def test_an_answer_that_is_no_list_is_refused_whole(
         assert set(await errors(cloud)) == {"reason=decode"}
 
     assert output(log, "bug in the exporter") == []
-    (entry,) = output(log, "server not read")
+    (entry,) = output(log, "reading the backups of a server failed")
     assert entry["error"].startswith(f"GET /virtual_machines/1/backups.{form}: ")
     assert len(entry["error"]) < 300
 
@@ -492,7 +492,7 @@ async def test_a_wrong_content_type_is_refused_before_decoding(
         assert await cloud.value("onapp_vm_poll_success") == 0.0
         assert await errors(cloud) == {"reason=decode": 1.0}
 
-    assert len(output(log, "server not read")[0]["error"]) < 400
+    assert len(output(log, "reading the backups of a server failed")[0]["error"]) < 400
 
 
 @pytest.mark.parametrize(
@@ -551,7 +551,10 @@ async def test_what_a_panel_says_when_it_refuses_is_logged(
         assert await errors(cloud) == {f"reason={reason}": 1.0}
 
     where = f"GET /virtual_machines/1/backups.{form}: HTTP 404"
-    assert [entry["error"] for entry in output(log, "server not read")] == [
+    assert [
+        entry["error"]
+        for entry in output(log, "reading the backups of a server failed")
+    ] == [
         f"{where}, without the API's error message"
         if words is None
         else f"{where}: {words}"
@@ -575,7 +578,7 @@ async def test_a_long_refusal_is_cut_short(
     async with monitored(panel, tmp_path, format=form) as cloud:
         assert await errors(cloud) == {"reason=status": 1.0}
 
-    (entry,) = output(log, "server not read")
+    (entry,) = output(log, "reading the backups of a server failed")
     assert len(entry["error"]) < 260
     assert "\n" not in entry["error"]
 
@@ -597,8 +600,10 @@ async def test_a_refusal_that_repeats_the_secret_hides_it(
     async with monitored(panel, tmp_path, format=form):
         pass
 
-    assert len(output(log, "server not read")) == 1
-    assert "demo" not in output(log, "server not read")[0]["error"]
+    assert len(output(log, "reading the backups of a server failed")) == 1
+    assert (
+        "demo" not in output(log, "reading the backups of a server failed")[0]["error"]
+    )
 
 
 async def test_what_a_panel_says_of_the_credentials_is_not_logged(
@@ -611,7 +616,7 @@ async def test_what_a_panel_says_of_the_credentials_is_not_logged(
     async with monitored(panel, tmp_path):
         pass
 
-    assert len(output(log, "panel lost")) == 1
+    assert len(output(log, "panel refuses the credentials")) == 1
     assert "Basic" not in repr(log)
 
 
@@ -1044,7 +1049,7 @@ async def test_304_to_a_request_without_an_etag_is_an_error(
         assert await cloud.series("onapp_vm_backups") == {}
         assert await errors(cloud) == {"reason=status": 1.0}
 
-    assert "304" in output(log, "server not read")[0]["error"]
+    assert "304" in output(log, "reading the backups of a server failed")[0]["error"]
 
 
 async def test_304_without_an_etag_of_its_own_keeps_the_known_one(

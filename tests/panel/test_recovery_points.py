@@ -213,4 +213,4 @@ async def test_servers_that_fail_in_several_ways_are_no_news_each_time(
         await cloud.advance(6 * 3600)
         lines = capsys.readouterr().out.splitlines()
 
-    assert len([line for line in lines if "collector failed" in line]) == 2
+    assert len([line for line in lines if "collector failed, retrying" in line]) == 2

@@ -165,7 +165,11 @@ async def test_a_redirect_of_one_server_is_that_servers_trouble(
         }
         assert "/users/sign_in" not in {request.path for request in panel.requests}
 
-    assert [entry["error"] for entry in log if entry["event"] == "server not read"] == [
+    assert [
+        entry["error"]
+        for entry in log
+        if entry["event"] == "reading the backups of a server failed"
+    ] == [
         "GET /virtual_machines/2/backups.json: HTTP 302: a redirect is never followed"
     ]
 
@@ -309,7 +313,11 @@ async def test_an_answer_that_does_not_come_is_given_up(
         assert await errors(cloud) == {"reason=timeout,resource=backups": 1.0}
         assert await cloud.value("onapp_up") == 1.0
 
-    (entry,) = (entry for entry in log if entry["event"] == "server not read")
+    (entry,) = (
+        entry
+        for entry in log
+        if entry["event"] == "reading the backups of a server failed"
+    )
     assert entry["error"] == (
         "GET /virtual_machines/1/backups.json: no whole answer in 1 s"
     )
@@ -325,7 +333,7 @@ async def test_a_panel_that_cannot_be_reached_is_down(
         assert await errors(cloud) == {"reason=connection,resource=version": 1.0}
         assert await answers(cloud) == {}
 
-    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    (entry,) = (entry for entry in log if entry["event"] == "panel unreachable")
     assert url.partition("//")[2].partition("/")[0] in entry["error"]
     assert entry["hint"].startswith("check url")
 
@@ -410,7 +418,7 @@ async def test_a_self_signed_certificate_is_refused(
         assert await errors(cloud) == {"reason=tls,resource=version": 1.0}
         assert list(secure.requests) == []
 
-    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    (entry,) = (entry for entry in log if entry["event"] == "panel unreachable")
     assert "ca_file" in entry["hint"]
 
 
@@ -505,7 +513,7 @@ async def test_a_panel_that_demands_a_certificate_is_a_matter_of_tls(
         listener.shutdown(socket.SHUT_RDWR)
         await asyncio.to_thread(refusing.join)
 
-    (entry,) = (entry for entry in log if entry["event"] == "panel lost")
+    (entry,) = (entry for entry in log if entry["event"] == "panel unreachable")
     assert "cert_file" in entry["hint"]
 
 
@@ -582,7 +590,7 @@ async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
         await proxy.wait_closed()
 
     assert [line["event"] for line in log if line["log_level"] == "error"] == [
-        "panel lost"
+        "panel unreachable"
     ]
     assert "proxy-secret" not in repr(log)
 

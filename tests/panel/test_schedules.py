@@ -835,7 +835,7 @@ async def test_asking_server_by_server_is_said_once_when_it_begins(
         await cloud.advance(3 * 3600)
         lines = capsys.readouterr().out.splitlines()
 
-    reported = [line for line in lines if "server by server" in line]
+    reported = [line for line in lines if "per server" in line]
     assert len(reported) == 2
     assert ["disks" in line for line in reported] == [False, True]
 

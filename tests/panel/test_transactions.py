@@ -1027,7 +1027,7 @@ async def test_one_that_slid_off_an_unpaged_list_is_still_pending(
             await cloud.advance(60)
         asked = [a for a in cloud.panel.requests if a.resource == "transactions"]
         text = await cloud.metrics()
-    lines = [n for n in capsys.readouterr().out.splitlines() if "passed by" in n]
+    lines = [n for n in capsys.readouterr().out.splitlines() if "were missed" in n]
 
     assert series(text, "onapp_transactions_pending", action="take_backup") == {
         "panel=cp": 1

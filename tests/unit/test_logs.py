@@ -43,24 +43,26 @@ def logged(form: str, level: str = "info") -> io.StringIO:
 def test_logfmt_shows_no_control_character() -> None:
     """What a panel says moves no cursor, colours nothing and begins no line."""
     stream = logged("logfmt")
-    structlog.get_logger().warning("panel lost", panel="cp", error=NASTY)
+    structlog.get_logger().warning("panel unreachable", panel="cp", error=NASTY)
     line = stream.getvalue()
 
     assert re.findall(r"[\x00-\x1f\x7f-\x9f]", line) == ["\n"]
-    assert re.match(r'ts=\S+Z level=warning msg="panel lost" panel=cp error="one', line)
+    assert re.match(
+        r'ts=\S+Z level=warning msg="panel unreachable" panel=cp error="one', line
+    )
 
 
 def test_json_is_one_object_a_line() -> None:
     """Every value comes back as it was."""
     stream = logged("json")
-    structlog.get_logger().warning("panel lost", panel="cp", error=NASTY)
+    structlog.get_logger().warning("panel unreachable", panel="cp", error=NASTY)
     (line,) = stream.getvalue().splitlines()
     record = json.loads(line)
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", record.pop("ts"))
     assert record == {
         "level": "warning",
-        "msg": "panel lost",
+        "msg": "panel unreachable",
         "panel": "cp",
         "error": NASTY,
     }
@@ -133,14 +135,14 @@ def test_dropped_lines_are_counted_in_the_log(monkeypatch: pytest.MonkeyPatch) -
             threading.Event().wait(0.01)
         log = structlog.get_logger()
         for number in range(_ACCEPTED_LINES + _DROPPED_LINES):
-            log.warning("panel lost", number=number)
+            log.warning("panel unreachable", number=number)
 
         assert reader.readline() == filler + "\n"
         lines = [reader.readline() for _ in range(_ACCEPTED_LINES + 1)]
         stream.write("last\n")
         last = reader.readline()
 
-    assert all("panel lost" in line for line in lines[:_ACCEPTED_LINES])
+    assert all("panel unreachable" in line for line in lines[:_ACCEPTED_LINES])
     assert 'level=warning msg="log lines dropped"' in lines[_ACCEPTED_LINES]
     assert lines[_ACCEPTED_LINES].endswith(f" lines={_DROPPED_LINES}\n")
     assert last == "last\n"

@@ -198,12 +198,12 @@ def test_a_secret_that_is_lost_is_told_once_and_so_is_its_return(
 
     assert lines == [
         {
-            "event": "secret not read, the last one stays in use",
+            "event": "secret file could not be read, keeping the last secret",
             "file": str(path),
             "why": why,
             "log_level": "warning",
         },
-        {"event": "secret read again", "file": str(path), "log_level": "info"},
+        {"event": "secret file reloaded", "file": str(path), "log_level": "info"},
     ]
 
 
