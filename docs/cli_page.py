@@ -64,7 +64,8 @@ Of `check` and `once`:
 | 2 | failed: a panel, the configuration, the output, or the usage |
 | 130, 143 | ended by `SIGINT` (Ctrl-C) or `SIGTERM` |
 
-Whatever is wrong is said on standard error, in one line.
+Whatever is wrong is reported on standard error, in one line; of the configuration file,
+in a line for each mistake.
 
 ## Signals
 

@@ -40,7 +40,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         return _run(flags, environment)
     except ConfigError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        for mistake in str(error).splitlines():
+            print(f"{PROGRAM}: {mistake}", file=sys.stderr)
     except OSError as error:
         writes_result = flags.command in ("check", "once")
         action = f"write {flags.output or 'the result'}" if writes_result else "serve"

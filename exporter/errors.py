@@ -48,7 +48,7 @@ class ExporterError(Exception):
 
 
 class ConfigError(ExporterError):
-    """A configuration that cannot be used."""
+    """A configuration that cannot be used; its text has a line for each mistake."""
 
 
 class NotSent(ExporterError):

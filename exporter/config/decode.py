@@ -1,7 +1,7 @@
 """Plain values → a model of msgspec structs, every mistake with its location.
 
-A message names the file, the key, the value and what would be right. Values are shown
-only where no secret can be: a password under the wrong key stays hidden.
+A message names the file, the line, the key, the value and what would be right. Values
+are shown only where no secret can be: a password under the wrong key stays hidden.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from msgspec import inspect
 from ..errors import ConfigError
 
 _MAX_SHOWN_CHARACTERS = 80
+_FILE_SUFFIXES = (".pem", ".crt", ".cer", ".key", ".txt")
+
+Parts = tuple[str | int, ...]
+"""Keys and numbers, from the whole file to a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,56 +35,111 @@ class Location:
     """What errors name: the file, or the environment."""
     folder: Path
     """Where relative paths begin."""
-    written_at: Mapping[str, str] = field(default_factory=dict)
-    """Paths whose values were written elsewhere: under another key, in a variable."""
-    path: str = ""
+    written_at: Mapping[Parts, Parts] = field(default_factory=dict)
+    """What was written elsewhere: under another key, in a variable."""
+    names: Mapping[Parts, str] = field(default_factory=dict)
+    """What readers call the parts that are only numbered."""
+    line_of: Callable[[Parts], int | None] | None = None
+    """Returns the line of a value; None: the source has no lines."""
+    parts: Parts = ()
 
     def __truediv__(self, key: str) -> Location:
         """Return the location of a key."""
-        return replace(self, path=f"{self.path}.{key}" if self.path else key)
+        return replace(self, parts=(*self.parts, key))
 
     def __getitem__(self, number: int) -> Location:
         """Return the location of an item of a list."""
-        return replace(self, path=f"{self.path}[{number}]")
+        return replace(self, parts=(*self.parts, number))
+
+    @property
+    def origin(self) -> Parts:
+        """Where the value was written."""
+        for length in range(len(self.parts), 0, -1):
+            origin = self.written_at.get(self.parts[:length])
+            if origin is not None:
+                return (*origin, *self.parts[length:])
+        return self.parts
+
+    @property
+    def line(self) -> int | None:
+        """The line where the value was written."""
+        return self.line_of(self.origin) if self.line_of else None
 
     def __str__(self) -> str:
         """Return the path within the source, as it was written."""
-        for path, origin in self.written_at.items():
-            rest = self.path.removeprefix(path)
-            if self.path.startswith(path) and rest[:1] in ("", ".", "["):
-                return origin + rest
-        return self.path
+        return path_text(self.origin)
 
-    def error(self, problem: str) -> ConfigError:
-        """Return an error about the value at this location."""
-        return ConfigError(f"{self.source}: {self}: {problem}")
+    def error(
+        self,
+        problem: str,
+        *,
+        shown: Location | None = None,
+        follows_from: Location | None = None,
+    ) -> Mistake:
+        """Return an error about the value here.
 
-    def unreadable(self, file: Path, error: OSError | ValueError) -> ConfigError:
+        ``shown`` stands for a path that may be a secret. If the value at
+        ``follows_from`` is wrong, nothing is known about this one.
+        """
+        line = "" if self.line is None else f"line {self.line}: "
+        name = next(
+            (n for p, n in self.names.items() if self.origin[: len(p)] == p), ""
+        )
+        panel = f" (panel {name})" if name else ""
+        text = f"{self.source}: {line}{shown or self}{panel}: {problem}"
+        return Mistake(text, self, follows_from or self)
+
+    def unreadable(self, name: str, error: OSError | ValueError) -> Mistake:
         """Return an error about a file, named here, that cannot be read."""
+        file, parts = self.folder / name, Path(name).parts
+        root = 2 if Path(name).is_absolute() else 1
+        in_folder = len(parts) > root and self.folder.joinpath(*parts[:root]).is_dir()
         reason = error.strerror if isinstance(error, OSError) else error
-        if "\0" in str(file):
+        if "\0" in name:
             reason = "no path holds a null byte"  # Python versions word it differently
-        if os.path.lexists(file):
+        is_path = in_folder or name.endswith(_FILE_SUFFIXES)
+        if os.path.lexists(file) or (is_path and name.isprintable()):
             return self.error(f"{file} cannot be read: {reason}")
-        # The name of a file that does not exist may be the secret itself.
+        # What does not look like a path may be the secret itself.
         return self.error(
             f"names no file that can be read (not shown here): {reason}; a relative "
             f"path begins at {self.folder}"
         )
 
 
+class Mistake(ConfigError):
+    """One mistake in a configuration."""
+
+    def __init__(self, text: str, location: Location, follows_from: Location) -> None:
+        """Keep the locations, by which mistakes are sorted and sorted out."""
+        super().__init__(text)
+        self.line = location.line or 0
+        self.origin, self.cause = location.origin, follows_from.origin
+
+
+def path_text(parts: Parts) -> str:
+    """Return a path as it is shown, ``panels[0].url``."""
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts
+    ).removeprefix(".")
+
+
 class Section(msgspec.Struct, frozen=True):
     """Keys of a file that are checked together."""
 
-    def check(self, location: Location) -> None:
-        """Raise ConfigError if the values do not go together."""
+    def check(self, location: Location) -> Iterator[Mistake]:  # noqa: ARG002  # of subclasses
+        """Yield what is wrong with single values, and where they do not go together.
+
+        A value that was not accepted, or a section with one, has its default here.
+        """
+        yield from ()
 
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 Converter = Callable[[Any, Location], Any]
 """Makes the value of a type that YAML lacks.
 
-Raises ConfigError, or ValueError that says what is right; the value is added to it.
+Raises Mistake, or ValueError that says what is right; the value is added to it.
 """
 _EXPECTED = {
     inspect.StrType: "text in quotes",
@@ -131,8 +190,9 @@ def decode(
     converters: Mapping[Any, Converter],
     hidden_paths: str,
 ) -> Model:
-    """Return the content of a file as its model; raise ConfigError if it is wrong.
+    """Return the content of a file as its model.
 
+    Raises ConfigError, with a line for each mistake, the first of each key.
     A key that is left out or empty has its default. Values at paths that match the
     pattern ``hidden_paths`` are not shown.
     """
@@ -145,8 +205,13 @@ def decode(
         )
     decoder = _Decoder(known, converters, re.compile(hidden_paths))
     decoded: Model = decoder.section(known[""], content, location)
-    if decoder.mistakes:
-        raise decoder.mistakes[0]
+    mistakes: dict[Parts, Mistake] = {}
+    for mistake in decoder.mistakes:
+        if not mistakes.keys() & {mistake.origin, mistake.cause}:
+            mistakes[mistake.origin] = mistake
+    if mistakes:
+        in_order = sorted(mistakes.values(), key=lambda each: each.line)
+        raise ConfigError("\n".join(map(str, in_order)))
     return decoded
 
 
@@ -157,7 +222,7 @@ class _Decoder:
     sections: Mapping[str, inspect.StructType]
     converters: Mapping[Any, Converter]
     hidden_paths: re.Pattern[str]
-    mistakes: list[ConfigError] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
 
     def section(
         self,
@@ -165,8 +230,7 @@ class _Decoder:
         content: Mapping[str, Any],
         location: Location,
     ) -> Any:
-        """Return the struct; ``_INVALID`` if it could not be made."""
-        known_mistakes = len(self.mistakes)
+        """Return the struct; ``_INVALID`` if a value that it needs is."""
         keys = [each.encode_name for each in section.fields]
         for key in content:
             if key not in keys:
@@ -178,14 +242,15 @@ class _Decoder:
             or isinstance(each.type, inspect.StructType)
             or content.get(each.encode_name) is not None
         }
-        if len(self.mistakes) > known_mistakes:
+        if any(
+            each.required and values[each.name] is _INVALID for each in section.fields
+        ):
             return _INVALID
-        struct = section.cls(**values)
-        try:
-            if isinstance(struct, Section):
-                struct.check(location)
-        except ConfigError as error:
-            self.mistakes.append(error)
+        struct = section.cls(
+            **{key: value for key, value in values.items() if value is not _INVALID}
+        )
+        if isinstance(struct, Section):
+            self.mistakes.extend(struct.check(location))
         return struct
 
     def _key(
@@ -195,15 +260,18 @@ class _Decoder:
             self.mistakes.append(location.error("is missing"))
             return _INVALID
         value = content.get(key.encode_name)
-        if value is None and isinstance(key.type, inspect.StructType):
-            value = {}  # a section that is left out has keys that are left out
-        return self._value(key.type, value, location)
+        if not isinstance(key.type, inspect.StructType):
+            return self._value(key.type, value, location)
+        # A section that is left out has keys that are left out.
+        known_mistakes = len(self.mistakes)
+        section = self._value(key.type, {} if value is None else value, location)
+        return section if len(self.mistakes) == known_mistakes else _INVALID
 
     def _value(self, kind: inspect.Type, value: Any, location: Location) -> Any:
         """Return the value as its type has it; ``_INVALID`` if it cannot be that."""
         try:
             return self._converted(kind, value, location)
-        except ConfigError as error:
+        except Mistake as error:
             self.mistakes.append(error)
         except ValueError as error:
             rejected_value = self._rejected(kind, value, location)
@@ -223,10 +291,11 @@ class _Decoder:
                         optional = isinstance(kind, inspect.UnionType)
                         hint = ", or be left out" if optional else ""
                         raise ValueError(f"must list at least one item{hint}")
-                    return tuple(
+                    items = tuple(
                         self._value(item, part, location[number])
                         for number, part in enumerate(value)
                     )
+                    return _INVALID if _INVALID in items else items
                 case inspect.CustomType(cls=cls), _:
                     return self.converters[cls](value, location)
                 case inspect.IntType(ge=least), int() if not isinstance(value, bool):
@@ -254,11 +323,11 @@ class _Decoder:
         return rejected(value, hidden=self._is_secret(location))
 
     def _is_secret(self, location: Location) -> bool:
-        return self.hidden_paths.search(location.path) is not None
+        return self.hidden_paths.search(path_text(location.parts)) is not None
 
     def _unknown_key(
         self, location: Location, key: str, known_keys: list[str]
-    ) -> ConfigError:
+    ) -> Mistake:
         """Return where the key belongs, a similar key, or the keys that exist."""
         other_sections = [
             f"under {name}" if name else "at the top level"
@@ -273,7 +342,9 @@ class _Decoder:
             hint = f"did you mean {close_matches[0]}?"
         # A password with braces and a comma, if not quoted, is parsed as keys.
         if self._is_secret(location) and not other_sections:
-            return location.error(f"unknown key (not shown here); {hint}")
+            return (location / key).error(
+                f"unknown key (not shown here); {hint}", shown=location
+            )
         return (location / key).error(f"unknown key; {hint}")
 
 

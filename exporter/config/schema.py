@@ -10,7 +10,7 @@ import ipaddress
 import re
 import ssl
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -20,7 +20,7 @@ import yarl
 from msgspec import Meta, field
 
 from ..model.selection import ConfiguredServer, Filter, Selection
-from .decode import Converter, Location, Section
+from .decode import Converter, Location, Mistake, Section
 from .secrets import (
     CONTROL_CHARACTERS,
     HIDDEN,
@@ -86,7 +86,7 @@ class Detail(Section, frozen=True):
     newest so many, and all that are not built"""
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(Section, frozen=True):
     """``basic_auth``: the account that requests to a panel are made with."""
 
     username: str = ""
@@ -99,22 +99,23 @@ class Account(msgspec.Struct, frozen=True):
     """the key or password itself, instead of a file (default: this or
     ``password_file`` is needed)"""
 
-    def check(self, location: Location) -> None:
-        """Raise ConfigError without a name and one secret."""
+    def check(self, location: Location) -> Iterator[Mistake]:
+        """Yield what is wrong without a name and one secret."""
         username = location / "username"
         password, password_file = location / "password", location / "password_file"
         if not self.username:
-            raise username.error("is missing: the account's e-mail address or login")
+            yield username.error("is missing: the account's e-mail address or login")
         if ":" in self.username or CONTROL_CHARACTERS.search(self.username):
-            raise username.error(
+            yield username.error(
                 "must hold no colon, no line end and no other control character"
             )
         if self.password and self.password_file:
-            raise password.error(f"is given beside {password_file}: keep one")
+            yield password.error(f"is given beside {password_file}: keep one")
         if not self.password and not self.password_file:
-            raise password_file.error(
+            yield password_file.error(
                 "is missing: the file that holds the API key; or give the key as "
-                f"{password}"
+                f"{password}",
+                follows_from=password,
             )
 
     @property
@@ -166,12 +167,13 @@ class Tls(Section, frozen=True):
     """``true`` trusts anybody who answers, and gives them the credentials. Better name
     the panel's own certificate as ``ca_file``"""
 
-    def check(self, location: Location) -> None:
-        """Raise ConfigError if a file is unusable."""
+    def check(self, location: Location) -> Iterator[Mistake]:
+        """Yield what is wrong with the files and the name."""
         if bool(self.cert_file) != bool(self.key_file):
-            raise location.error("cert_file and key_file go together")
+            missing = location / ("key_file" if self.cert_file else "cert_file")
+            yield missing.error("is missing: cert_file and key_file go together")
         if self.server_name is not None and not _is_host(self.server_name):
-            raise (location / "server_name").error(
+            yield (location / "server_name").error(
                 f"must be the name of a host, not {self.server_name!r}"
             )
         try:
@@ -179,11 +181,11 @@ class Tls(Section, frozen=True):
                 self.ssl_context()
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").replace("_", " ").lower()
-            raise location.error(
+            yield location.error(
                 f"is not usable ({reason}): ca_file, cert_file and key_file must be "
                 "PEM files, and the key must be the certificate's and have no "
                 "passphrase"
-            ) from None
+            )
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a new context for requests; raise OSError if a file is wrong."""
@@ -298,37 +300,36 @@ class Panel(Section, frozen=True, kw_only=True):
             fallback_interval_seconds=self.expected_interval,
         )
 
-    def check(self, location: Location) -> None:
-        """Raise ConfigError for a wrong name, address or server, or if keys clash."""
+    def check(self, location: Location) -> Iterator[Mistake]:
+        """Yield what is wrong with the name, the addresses and the servers."""
         if self.url.user is not None or self.url.password is not None:
             account = location / "basic_auth"
-            raise (location / "url").error(
+            yield (location / "url").error(
                 f"must not hold credentials: they go into {account / 'username'} and "
                 f"{account / 'password_file'}"
             )
-        self.account.check(location / "basic_auth")
         if not self.name.strip() or not self.name.isprintable():
-            raise (location / "name").error(
+            yield (location / "name").error(
                 f"must be printable and not empty, not {self.name!r}"
             )
         if self.proxy_url is not None and not _has_sendable_account(self.proxy_url):
-            raise (location / "proxy_url").error(
+            yield (location / "proxy_url").error(
                 "must have an account in Latin letters (ISO 8859-1), without a colon "
                 "in the name and without control characters"
             )
-        self._check_servers(location / "virtual_machines")
+        yield from self._check_servers(location / "virtual_machines")
         two_intervals = Duration(2 * self.poll.interval)
         if self.poll.max_age < two_intervals:
             poll = location / "poll"
-            raise (poll / "max_age").error(
+            yield (poll / "max_age").error(
                 f"must be at least twice {poll / 'interval'}, which makes "
                 f"{two_intervals}, not {self.poll.max_age}"
             )
 
-    def _check_servers(self, location: Location) -> None:
+    def _check_servers(self, location: Location) -> Iterator[Mistake]:
         selection = self.selection
         if selection.configured and (selection.include or selection.exclude):
-            raise location.error(
+            yield location.error(
                 "cannot be combined with discovery.include or discovery.exclude: list "
                 "the servers, or let them be discovered"
             )
@@ -338,7 +339,7 @@ class Panel(Section, frozen=True, kw_only=True):
                 if isinstance(server.id, int)
                 else _SERVER_IDENTIFIER.fullmatch(server.id)
             ):
-                raise location[number].error(
+                yield location[number].error(
                     f"must be a server's number or its identifier, not {server.id!r}"
                 )
 
@@ -365,16 +366,27 @@ class Config(Section, frozen=True, kw_only=True):
     panels: NonEmptyList[Panel]
     """the control panels to watch, one section each (default: needed)"""
 
-    def check(self, location: Location) -> None:
-        """Raise ConfigError if two panels have one name."""
+    def check(self, location: Location) -> Iterator[Mistake]:
+        """Yield panels that have the name of another."""
         panels, first_index = location / "panels", dict[str, int]()
         for number, panel in enumerate(self.panels):
             first = first_index.setdefault(panel.name, number)
             if first != number:
-                raise (panels[number] / "name").error(
+                yield (panels[number] / "name").error(
                     f"{panel.name!r} is the name of {panels[first]} too: give each "
                     "panel a name of its own"
                 )
+
+
+def name_of_panel(keys: Mapping[str, Any]) -> str:
+    """Return the name that a panel with these keys has; "" where they give none."""
+    name = keys.get("name")
+    if name is None:
+        try:
+            name = _url(keys.get("url"), Location("", Path())).host
+        except ValueError:
+            name = ""
+    return name if isinstance(name, str) and name.isprintable() else ""
 
 
 def _configured_server(keys: int | str | ServerKeys) -> ConfiguredServer:
@@ -463,11 +475,10 @@ def _file(make: Callable[[Path], Item]) -> Converter:
     def read(value: Any, location: Location) -> Item | None:
         if not _text(value):
             return None
-        path = location.folder / value
         try:
-            return make(path)
+            return make(location.folder / value)
         except (OSError, ValueError) as error:
-            raise location.unreadable(path, error) from None
+            raise location.unreadable(value, error) from None
 
     return read
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -51,7 +51,31 @@ class Scalar:
         return repr(self.text)
 
 
-def load(path: Path) -> Any:
+class Document(NamedTuple):
+    """The content of a file, and where it was written."""
+
+    content: Any
+    root: yaml.Node | None
+
+    def line(self, parts: tuple[str | int, ...]) -> int | None:
+        """Return the line of a key or an item, or of the last that exists before it."""
+        node, mark = self.root, None
+        for part in parts:
+            if isinstance(node, yaml.MappingNode):
+                found = [pair for pair in node.value if pair[0].value == part]
+                if not found:
+                    break
+                key, node = found[-1]  # the last one is in force where keys are merged
+                mark = key.start_mark
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                node = node.value[part]
+                mark = node.start_mark
+            else:
+                break
+        return None if mark is None else mark.line + 1
+
+
+def load(path: Path) -> Document:
     """Return the file's content; raise ConfigError when it cannot be parsed."""
     return _load(path, _Loader)
 
@@ -61,10 +85,10 @@ def load_scalars(path: Path) -> Any:
 
     Raises ConfigError when the file cannot be parsed.
     """
-    return _load(path, _ScalarLoader)
+    return _load(path, _ScalarLoader).content
 
 
-def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
+def _load(path: Path, loader_type: type[yaml.SafeLoader]) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -72,7 +96,9 @@ def _load(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text") from None
     try:
-        return yaml.load(text, loader)  # noqa: S506  # a SafeLoader
+        loader = loader_type(text)
+        root = loader.get_single_node()
+        return Document(None if root is None else loader.construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{path}: {_error_text(error)}") from None
     except yaml.YAMLError:

@@ -234,7 +234,7 @@ def _file(location: Location, name: str | None, files: FileSet) -> Path | None:
     try:
         path.read_bytes()
     except (OSError, ValueError) as error:
-        raise location.unreadable(path, error) from None
+        raise location.unreadable(name, error) from None
     return path
 
 

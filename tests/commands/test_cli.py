@@ -159,15 +159,20 @@ def test_what_is_printed_is_utf8_whatever_the_terminal_is(file: Path) -> None:
 
 
 @pytest.mark.parametrize("check", [[], ["--config.check"]])
-def test_a_bad_configuration_ends_with_1_and_one_line(
+def test_a_bad_configuration_ends_with_1_and_a_line_for_each_mistake(
     file: Path, check: list[str]
 ) -> None:
     """Also when serving was asked for: nothing starts."""
     file.write_text("panels:\n  - url: https://ops:hunter2@cp.example.com\n")
     ended = run(SCRIPT, "--config.file", file, *check)
 
+    at = f"{PROGRAM}: {file}: line 2: panels[0]"
     assert ended.stderr == (
-        f"{PROGRAM}: {file}: panels[0].url: must not hold credentials: they go into "
+        f"{at}.basic_auth.username (panel cp.example.com): is missing: the account's "
+        "e-mail address or login\n"
+        f"{at}.basic_auth.password_file (panel cp.example.com): is missing: the file "
+        "that holds the API key; or give the key as panels[0].basic_auth.password\n"
+        f"{at}.url (panel cp.example.com): must not hold credentials: they go into "
         "panels[0].basic_auth.username and panels[0].basic_auth.password_file\n"
     )
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -449,7 +449,7 @@ async def test_a_check_of_a_bad_file_says_no_secret(
         status = await process.wait()
 
     assert status == 1
-    assert "onapp.yml: panels[0]." in process.output
+    assert re.search(r"onapp.yml: line \d+: panels\[0\]", process.output)
     assert leaks({"said": process.output}, SECRETS) == []
 
 

@@ -95,7 +95,10 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
         loaded_at = await cloud.value(MOMENT)
         await cloud.advance(MINUTE)
         good = cloud.file.read_text()
-        edit_config(cloud, lambda content: content["panels"][0].update(pol=1))
+        edit_config(
+            cloud,
+            lambda content: content["panels"][0].update(pol=1, format="html"),
+        )
         status, text = await reload(cloud)
         during = await cloud.metrics()
         still = (await cloud.get("/config"))[1]
@@ -106,6 +109,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
 
         assert status == 500
         assert "panels[0].pol" in text
+        assert "panels[0].format" in text
         assert still == effective
         assert series(during, SUCCESSFUL) == {"": 0.0}
         assert series(during, MOMENT) == {"": loaded_at}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +87,25 @@ def load(folder: Path, content: object) -> Config:
 
 
 def refusal(folder: Path, content: object) -> str:
-    """Return what is said against a configuration, without the file's name."""
+    """Return the mistakes of a configuration, without the file's name and the line."""
     with pytest.raises(ConfigError) as caught:
         load(folder, content)
-    return str(caught.value).removeprefix(f"{folder / 'exporter.yml'}: ")
+    place = re.escape(f"{folder / 'exporter.yml'}: ") + r"(line \d+: )?"
+    return re.sub(f"^{place}", "", str(caught.value), flags=re.MULTILINE)
 
 
 def outcome(folder: Path, content: object) -> str:
-    """Return all that is shown of a configuration, good or bad; let bugs pass."""
+    """Return all that is shown of a configuration, good or bad; let bugs pass.
+
+    Each mistake is a line of its own, and names the file.
+    """
     try:
         loaded = load(folder, content)
     except ConfigError as error:
-        return str(error)
+        source = f"{folder / 'exporter.yml'}: "
+        lines = str(error).split("\n")
+        assert [line for line in lines if not line.startswith(source)] == []
+        return "".join(lines)
     return repr((effective_config(loaded), loaded))
 
 
@@ -116,18 +124,23 @@ def with_secrets(text: str, config: Config) -> Any:
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.bad.yml")), ids=lambda p: p.stem)
-def test_a_bad_file_is_refused_with_the_message_it_begins_with(
+def test_a_bad_file_is_refused_with_the_messages_it_begins_with(
     path: Path, folder: Path
 ) -> None:
-    """Every message names the file, the place, the value if it may, and the mend."""
+    """Every mistake is reported with its place, its value if it may, and the fix.
+
+    What one corrects in the first file cannot bring another mistake to light: all are
+    reported at once, in the order of their lines.
+    """
     file = Path(shutil.copy(path, folder))
 
     with pytest.raises(ConfigError) as caught:
         config.load(file, {})
 
     output = str(caught.value).replace(str(file), "FILE").replace(str(folder), "DIR")
-    expected = path.read_text(encoding="utf-8").partition("\n")[0]
-    assert f"# {output}" == expected
+    lines = path.read_text(encoding="utf-8").splitlines()
+    expected = takewhile(lambda line: line.startswith("# FILE"), lines)
+    assert [f"# {line}" for line in output.splitlines()] == list(expected)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +263,8 @@ def test_a_long_value_is_shown_in_part(folder: Path) -> None:
     panel = {**PANEL, "expected_interval": "9" * 1000}
 
     assert refusal(folder, {"panels": [panel]}) == (
-        "panels[0].expected_interval: must be a duration such as 30s, 15m, 1h30m or "
-        f"7d, not '{'9' * 79}…"
+        "panels[0].expected_interval (panel cp.example.com): must be a duration such "
+        f"as 30s, 15m, 1h30m or 7d, not '{'9' * 79}…"
     )
 
 
@@ -279,9 +292,10 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_starts(
     }
     output = refusal(folder, {"panels": [{**PANEL, "tls_config": files}]})
 
-    assert re.sub(r"\(.*\)", "(…)", output) == (
-        "panels[0].tls_config: is not usable (…): ca_file, cert_file and key_file must "
-        "be PEM files, and the key must be the certificate's and have no passphrase"
+    assert re.sub(r"usable \(.*\)", "usable (…)", output) == (
+        "panels[0].tls_config (panel cp.example.com): is not usable (…): ca_file, "
+        "cert_file and key_file must be PEM files, and the key must be the "
+        "certificate's and have no passphrase"
     )
 
 
@@ -472,7 +486,7 @@ def placed(section: str, key: str, value: object) -> object:
 def test_any_value_at_any_place_is_taken_or_refused(
     location: tuple[str, str], value: object, folder: Path
 ) -> None:
-    """Nothing but ConfigError comes of a wrong value, and it is one line."""
+    """Nothing but ConfigError comes of a wrong value, a line for each mistake."""
     assert outcome(folder, placed(*location, value)).isprintable()
 
 
@@ -487,7 +501,7 @@ def test_any_value_at_any_place_is_taken_or_refused(
     )
 )
 def test_any_text_is_taken_or_refused(text: str, folder: Path) -> None:
-    """Whatever the file holds, the worst is a ConfigError of one line."""
+    """Whatever the file holds, the worst is a ConfigError, a line for each mistake."""
     assert outcome(folder, text).isprintable()
 
 
@@ -657,7 +671,7 @@ ONLY_LOADED = re.compile(
 def test_the_json_schema_and_the_loader_take_the_same_files(path: Path) -> None:
     """An editor marks what would not load, and nothing else."""
     try:
-        content = yaml_file.load(path)
+        content = yaml_file.load(path).content
     except ConfigError:
         return  # no YAML, or too careless a one
     accepted = Draft202012Validator(SCHEMA).is_valid(content)
