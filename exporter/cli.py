@@ -38,6 +38,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     from .errors import ConfigError
 
     try:
+        if flags.config_check or flags.command in ("check", "once"):
+            _print_unused_variables(flags, environment)
         return _run(flags, environment)
     except ConfigError as error:
         for mistake in str(error).splitlines():
@@ -58,11 +60,15 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
         return _run_to_completion(flags, environment)
     import asyncio
 
+    import structlog
+
     from .app import serve
-    from .config.load import load
+    from .config.load import load, unused_variables
     from .logs import configure
 
     configure(flags.log_level, flags.log_format)
+    for unused in unused_variables(environment, flags.config_file):
+        structlog.get_logger().warning("environment variable not used", reason=unused)
     if flags.command == "demo":
         from .commands.demo import run_demo
 
@@ -70,6 +76,13 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
     return asyncio.run(
         serve(flags, lambda: load(flags.config_file, environment), environment)
     )
+
+
+def _print_unused_variables(flags: Flags, environment: Mapping[str, str]) -> None:
+    from .config.load import unused_variables
+
+    for unused in unused_variables(environment, flags.config_file):
+        print(f"{PROGRAM}: environment: {unused}", file=sys.stderr)
 
 
 def _run_to_completion(flags: Flags, environment: Mapping[str, str]) -> int:

@@ -5,6 +5,8 @@ No other module reads the configuration or the environment's ``ONAPP_*`` variabl
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,37 @@ from typing import Any
 from ..errors import ConfigError
 from . import yaml_file
 from .decode import Location, Parts, decode
+from .flags import FLAGS, variable
 from .schema import CONVERTERS, HIDDEN_PATHS, Config, Poll, name_of_panel
 
-VARIABLES = {
-    "panels[0].url": "ONAPP_URL",
-    "panels[0].basic_auth.username": "ONAPP_USERNAME",
-    "panels[0].basic_auth.password_file": "ONAPP_PASSWORD_FILE",
-    "panels[0].basic_auth.password": "ONAPP_PASSWORD",
-    "panels[0].virtual_machines": "ONAPP_VIRTUAL_MACHINES",
+VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "ONAPP_URL": ("url",),
+    "ONAPP_USERNAME": ("basic_auth", "username"),
+    "ONAPP_PASSWORD_FILE": ("basic_auth", "password_file"),
+    "ONAPP_PASSWORD": ("basic_auth", "password"),
+    "ONAPP_NAME": ("name",),
+    "ONAPP_FORMAT": ("format",),
+    "ONAPP_CA_FILE": ("tls_config", "ca_file"),
+    "ONAPP_SERVER_NAME": ("tls_config", "server_name"),
+    "ONAPP_INSECURE_SKIP_VERIFY": ("tls_config", "insecure_skip_verify"),
+    "ONAPP_PROXY_URL": ("proxy_url",),
+    "ONAPP_VIRTUAL_MACHINES": ("virtual_machines",),
+    "ONAPP_EXPECTED_INTERVAL": ("expected_interval",),
+    "ONAPP_POLL_INTERVAL": ("poll", "interval"),
+    "ONAPP_POLL_TIMEOUT": ("poll", "timeout"),
+    "ONAPP_POLL_MAX_AGE": ("poll", "max_age"),
 }
-"""The key that each variable is equal to."""
+"""The key of the panel that each variable is equal to."""
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "ONAPP_VIRTUAL_MACHINES": lambda text: [
+        server.strip() for server in text.split(",") if server.strip()
+    ],
+    "ONAPP_INSECURE_SKIP_VERIFY": lambda text: _BOOLEANS.get(text.lower(), text),
+}
+"""Of the variables that are not text."""
+_KUBERNETES_VARIABLE = re.compile("_SERVICE_|_PORT")
+"""A pod has variables of every service beside it, such as ONAPP_SERVICE_HOST."""
 
 
 def load(file: Path | None, environment: Mapping[str, str]) -> Config:
@@ -91,20 +114,39 @@ def _merge_poll(content: Any) -> dict[Parts, Parts]:
     return written_at
 
 
+def unused_variables(environment: Mapping[str, str], file: Path | None) -> list[str]:
+    """Describe the ``ONAPP_`` variables that have no effect; values are not shown."""
+    flags = {variable(flag) for flag in FLAGS}
+    descriptions = []
+    for name, value in sorted(environment.items()):
+        if not name.startswith("ONAPP_") or not value or name in flags:
+            continue
+        if name in VARIABLES:
+            # ONAPP_URL beside a file is an error.
+            if file is not None and not environment.get("ONAPP_URL"):
+                descriptions.append(f"{name}: the panels come from {file}")
+        elif not _KUBERNETES_VARIABLE.search(name):
+            known = difflib.get_close_matches(name, [*VARIABLES, *flags], n=1)
+            hint = f"; did you mean {known[0]}?" if known else ""
+            descriptions.append(f"{ascii(name)[1:-1]}: there is no such variable{hint}")
+    return descriptions
+
+
 def _from_environment(environment: Mapping[str, str]) -> Config:
     source = "environment"
-    values = {}
-    for path, name in VARIABLES.items():
-        value = environment.get(name) or None
-        if value is not None and not _is_utf8(value):
+    panel: dict[str, Any] = {}
+    for name, path in VARIABLES.items():
+        value = environment.get(name)
+        if not value:
+            continue
+        if not _is_utf8(value):
             raise ConfigError(f"{source}: {name}: is not UTF-8 text")
-        values[path.rpartition(".")[2]] = value
-    url, servers = values.pop("url"), values.pop("virtual_machines")
-    panel: dict[str, Any] = {"url": url, "basic_auth": values}
-    if servers is not None:
-        panel["virtual_machines"] = [s.strip() for s in servers.split(",") if s.strip()]
+        section = panel
+        for key in path[:-1]:
+            section = section.setdefault(key, {})
+        section[path[-1]] = _PARSERS.get(name, str)(value)
     written_at: dict[Parts, Parts] = {
-        ("panels", 0, *path.split(".")[1:]): (name,) for path, name in VARIABLES.items()
+        ("panels", 0, *path): (name,) for name, path in VARIABLES.items()
     }
     location = Location(source, Path().absolute(), written_at)
     return decode(Config, {"panels": [panel]}, location, CONVERTERS, HIDDEN_PATHS)

@@ -181,7 +181,8 @@ class Tls(Section, frozen=True):
                 self.ssl_context()
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").replace("_", " ").lower()
-            yield location.error(
+            at = location if self.cert_file else location / "ca_file"
+            yield at.error(
                 f"is not usable ({reason}): ca_file, cert_file and key_file must be "
                 "PEM files, and the key must be the certificate's and have no "
                 "passphrase"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from exporter_process import exporter_process
 
 from exporter import __version__, cli
 from exporter.config import load as config
@@ -202,6 +204,58 @@ def test_a_file_and_the_environment_together_end_with_1(
         f"{PROGRAM}: both {file} (--config.file) and ONAPP_URL name panels: remove one "
         "of them\n"
     )
+
+
+@pytest.mark.parametrize("with_file", [False, True])
+def test_a_variable_without_effect_is_reported(file: Path, *, with_file: bool) -> None:
+    """By its name alone: its value may be a secret, put under a wrong name.
+
+    Those that Kubernetes sets for each service are nobody's mistake.
+    """
+    variables = {
+        "ONAPP_PASWORD": "hunter2",
+        "ONAPP_EXPORTER_LOG_LEVL": "debug",
+        "ONAPP_EMPTY": "",
+        "ONAPP_BACKUP_EXPORTER_SERVICE_PORT_HTTP": "10058",
+        "ONAPP_BACKUP_EXPORTER_PORT": "tcp://10.0.0.1:10058",
+        "ONAPP_BACKUP_EXPORTER_PORT_10058_TCP_ADDR": "10.0.0.1",
+        "ONAPP_EXPORTER_LOG_FORMAT": "logfmt",
+        **({"ONAPP_POLL_INTERVAL": "5m"} if with_file else ENVIRONMENT),
+    }
+    if with_file:
+        variables["ONAPP_EXPORTER_CONFIG_FILE"] = str(file)
+    ended = run(SCRIPT, "--config.check", environment=variables)
+
+    unknown = "there is no such variable; did you mean"
+    expected = [
+        f"ONAPP_EXPORTER_LOG_LEVL: {unknown} ONAPP_EXPORTER_LOG_LEVEL?",
+        f"ONAPP_PASWORD: {unknown} ONAPP_PASSWORD?",
+    ]
+    if with_file:
+        expected.append(f"ONAPP_POLL_INTERVAL: the panels come from {file}")
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines() == [
+        f"{PROGRAM}: environment: {line}" for line in expected
+    ]
+
+
+async def test_a_variable_without_effect_is_logged_once_when_it_serves() -> None:
+    """Beside all that is logged at the start, at the level of warnings."""
+    variables = {
+        **ENVIRONMENT,
+        "ONAPP_URL": "http://127.0.0.1:9",
+        "ONAPP_POLL_INTERVALL": "5m",
+    }
+    listen = ("--web.listen-address", "127.0.0.1:0")
+    async with exporter_process(*listen, environment=variables) as process:
+        await process.base_url()
+        process.send(signal.SIGTERM)
+        await process.wait()
+
+    logged = [line for line in process.err if "variable" in line]
+    assert len(logged) == 1
+    assert "level=warning" in logged[0]
+    assert "did you mean ONAPP_POLL_INTERVAL?" in logged[0]
 
 
 def test_the_environment_is_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:

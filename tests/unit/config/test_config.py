@@ -302,15 +302,41 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_starts(
 # The environment.
 
 
-def test_a_panel_from_the_environment_equals_the_one_from_a_file(folder: Path) -> None:
+def test_a_panel_from_the_environment_equals_the_one_from_a_file(
+    folder: Path, certificates: Path
+) -> None:
     """The variables are only another way to write the keys."""
-    environment = {**ENVIRONMENT, "ONAPP_VIRTUAL_MACHINES": "2, azbygzz6zjui4k,,13"}
+    environment = {
+        **ENVIRONMENT,
+        "ONAPP_NAME": "lon1",
+        "ONAPP_FORMAT": "xml",
+        "ONAPP_CA_FILE": str(certificates / "one.pem"),
+        "ONAPP_SERVER_NAME": "cp",
+        "ONAPP_INSECURE_SKIP_VERIFY": "True",
+        "ONAPP_PROXY_URL": "http://proxy:3128",
+        "ONAPP_VIRTUAL_MACHINES": "2, azbygzz6zjui4k,,13",
+        "ONAPP_EXPECTED_INTERVAL": "1d",
+        "ONAPP_POLL_INTERVAL": "5m",
+        "ONAPP_POLL_TIMEOUT": "1m",
+        "ONAPP_POLL_MAX_AGE": "2h",
+    }
     panel = {
         **PANEL,
         "basic_auth": {"username": "ops@example.com", "password": "hunter2"},
+        "name": "lon1",
+        "format": "xml",
+        "tls_config": {
+            "ca_file": str(certificates / "one.pem"),
+            "server_name": "cp",
+            "insecure_skip_verify": True,
+        },
+        "proxy_url": "http://proxy:3128",
         "virtual_machines": ["2", "azbygzz6zjui4k", "13"],
+        "expected_interval": "1d",
+        "poll": {"interval": "5m", "timeout": "1m", "max_age": "2h"},
     }
 
+    assert environment.keys() | {"ONAPP_PASSWORD_FILE"} == config.VARIABLES.keys()
     assert config.load(None, environment) == load(folder, {"panels": [panel]})
 
 
@@ -345,6 +371,16 @@ def test_a_password_file_from_the_environment_begins_at_the_working_directory(
             "PASSWORD_FILE: names no file that can be read",
         ),
         ("VIRTUAL_MACHINES", " , ", "VIRTUAL_MACHINES: must list at least one item, o"),
+        ("FORMAT", "yaml", "FORMAT: must be json or xml, not 'yaml'"),
+        (
+            "CA_FILE",
+            "ca.pem",
+            f"CA_FILE: {Path.cwd()}/ca.pem cannot be read: No such f",
+        ),
+        ("CA_FILE", __file__, "CA_FILE: is not usable (no certificate or crl found): "),
+        ("INSECURE_SKIP_VERIFY", "yes", "INSECURE_SKIP_VERIFY: must be true or false,"),
+        ("POLL_INTERVAL", "often", "POLL_INTERVAL: must be a duration such as 30s, 15"),
+        ("POLL_MAX_AGE", "20m", "POLL_MAX_AGE: must be at least twice ONAPP_POLL_INTE"),
         ("VIRTUAL_MACHINES", "2,a b", "VIRTUAL_MACHINES[1]: must be a server's number"),
         ("VIRTUAL_MACHINES", "9" * 5000, "VIRTUAL_MACHINES[0]: must be a server's num"),
     ],
@@ -511,7 +547,7 @@ def test_any_text_is_taken_or_refused(text: str, folder: Path) -> None:
         {
             name: st.text(st.characters(exclude_characters="\0"), max_size=12)
             | st.just(ENVIRONMENT.get(name, ""))
-            for name in config.VARIABLES.values()
+            for name in config.VARIABLES
         }
     ),
     secret=SECRETS,
@@ -600,7 +636,7 @@ def test_the_page_describes_every_variable_and_no_other() -> None:
     """The environment panel is described by its variables."""
     named = re.findall(r"^\| `(ONAPP_\w+)` \|", PAGE.read_text(), re.MULTILINE)
 
-    assert sorted(named) == sorted(config.VARIABLES.values())
+    assert sorted(named) == sorted(config.VARIABLES)
 
 
 def test_every_example_on_the_page_is_a_good_configuration(folder: Path) -> None:
