@@ -16,7 +16,10 @@ from exporter.config.schema import Config, effective_config
 
 _PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = r"\| key \| default \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)+"
-_HEADINGS = {"": "## The keys of the file", "include": "### `include`, `exclude`"}
+_HEADINGS = {
+    "": "## The keys of the file",
+    "include": "### `include`, `exclude`, `match`",
+}
 _SECTIONS = {name: section.cls for name, section in sections(Config).items()}
 _EXAMPLE = {
     "url": "https://cp.example.com",
@@ -28,7 +31,7 @@ def text() -> str:
     """Return the page as it is, with its tables written anew."""
     page = _PAGE.read_text("utf-8")
     for section, keys in _SECTIONS.items():
-        if section == "exclude":
+        if section in ("exclude", "match"):
             continue  # the same as include
         heading = _HEADINGS.get(section, f"### `{section}`")
         before, found, after = page.partition(f"\n{heading}\n")

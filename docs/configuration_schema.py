@@ -27,7 +27,7 @@ from msgspec.inspect import (
 )
 
 from exporter.config.decode import sections
-from exporter.config.schema import Account, Config, Panel, PemFile, Tls
+from exporter.config.schema import Account, Config, Panel, PemFile, PolicyKeys, Tls
 from exporter.config.secrets import FileSecret, LiteralSecret
 from exporter.config.units import Duration, Size
 from exporter.config.url_template import PLACEHOLDERS, UrlTemplate
@@ -64,6 +64,10 @@ _RULES: Mapping[type, Mapping[str, Any]] = {
     },
     Tls: {
         "dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]},
+    },
+    PolicyKeys: {
+        "required": ["match", "expected_interval"],
+        "allOf": [{"properties": {"match": {"minProperties": 1}}}],
     },
     Panel: {
         "required": ["url", "basic_auth"],

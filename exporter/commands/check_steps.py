@@ -375,6 +375,11 @@ async def _inventory(check: PanelCheck) -> Outcome:
         hint = NO_SERVERS_HINT
     elif not poller.store.inventory_succeeded:
         hint = "the panel counts more than it lists"
+    elif _unused_policies(check):
+        hint = (
+            "a policy is for the servers of which the whole label, host name … matches "
+            "all its patterns, and no earlier policy: check its match"
+        )
     else:
         status = StepStatus.OK
     return Outcome(status, _servers_text(check), hint)
@@ -395,7 +400,24 @@ def _servers_text(check: PanelCheck) -> str:
     if missed:
         more = ", …" if len(missed) > _MAX_NAMED else ""
         text = f"{text}; not found: {', '.join(missed[:_MAX_NAMED])}{more}"
+    if unused := _unused_policies(check):
+        text = f"{text}; none for {', '.join(unused)}"
     return text
+
+
+def _unused_policies(check: PanelCheck) -> list[str]:
+    """Return the policies that are for no server, of which a shard sees only a part."""
+    inventory = check.panel_task.poller.inventory
+    selection = inventory.selection
+    if inventory.shard.total > 1:
+        return []
+    servers = (entry.state.server for entry in inventory.store.servers.values())
+    used = [selection.policy(server) for server in servers if server is not None]
+    return [
+        f"policies[{number}]"
+        for number, policy in enumerate(selection.policies)
+        if policy not in used
+    ]
 
 
 async def _backups(check: PanelCheck) -> Outcome:

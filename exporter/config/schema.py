@@ -19,7 +19,7 @@ import yaml
 import yarl
 from msgspec import Meta, field
 
-from ..model.selection import ConfiguredServer, Filter, Selection
+from ..model.selection import ConfiguredServer, Filter, Policy, Selection
 from .decode import Converter, Location, Mistake, Section
 from .secrets import (
     CONTROL_CHARACTERS,
@@ -224,6 +224,23 @@ class BackupRequired(Section, frozen=True):
     """a server need not have backups if **any** of these matches; goes first"""
 
 
+class PolicyKeys(Section, frozen=True):
+    """One of ``policies``."""
+
+    match: Filter
+    """the servers on which **all** of these match, at least one (default: needed)"""
+    expected_interval: Duration
+    """how often a backup of them is expected: ``12h`` (default: needed)"""
+
+    def check(self, location: Location) -> Iterator[Mistake]:
+        """Yield what is wrong with a policy that is for all servers."""
+        if not self.match:
+            yield (location / "match").error(
+                "must hold at least one of label, hostname, identifier and user_id; "
+                "the panel's own expected_interval is for all servers"
+            )
+
+
 class ServerKeys(Section, frozen=True, omit_defaults=True):
     """One of ``virtual_machines`` with settings of its own."""
 
@@ -272,6 +289,10 @@ class Panel(Section, frozen=True, kw_only=True):
     """which servers are found"""
     backup_required: BackupRequired = BackupRequired()
     """which servers must have backups"""
+    policies: NonEmptyList[PolicyKeys] | None = None
+    """how often classes of servers must have a restore point: the first that matches
+    counts, for servers without an ``expected_interval`` of their own. See
+    [expectations](#expectations)"""
     expected_interval: Duration | None = None
     """how often a backup is expected where nothing else tells: ``1d``. See
     [expectations](#expectations)"""
@@ -298,6 +319,10 @@ class Panel(Section, frozen=True, kw_only=True):
             exclude=self.discovery.exclude,
             required=self.backup_required.include,
             not_required=self.backup_required.exclude,
+            policies=tuple(
+                Policy(policy.match, policy.expected_interval)
+                for policy in self.policies or ()
+            ),
             fallback_interval_seconds=self.expected_interval,
         )
 

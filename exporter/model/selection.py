@@ -67,6 +67,13 @@ class ConfiguredServer(msgspec.Struct, frozen=True):
     expected_interval_seconds: float | None = None
 
 
+class Policy(msgspec.Struct, frozen=True):
+    """How often the servers that match must have a restore point."""
+
+    match: Filter
+    expected_interval_seconds: float
+
+
 class Expectation(msgspec.Struct, frozen=True, gc=False):
     """What the configuration expects of a server's backups; None: nothing is set."""
 
@@ -74,15 +81,25 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     fallback_interval_seconds: float | None = None
     backup_required: bool | None = None
 
-    def is_shorter_than(self, other: Expectation) -> bool:
-        """Return whether an interval is shorter than in another, or new."""
-        new, old = (
-            each.fallback_interval_seconds
-            if each.own_interval_seconds is None
-            else each.own_interval_seconds
-            for each in (self, other)
+    def is_shorter_than(
+        self, other: Expectation, scheduled_seconds: float | None
+    ) -> bool:
+        """Return whether an interval is shorter than in another, or new.
+
+        A server's own comes before that of its schedules, the fallback after it.
+        """
+        own = self.own_interval_seconds
+        new = _first_known(own, self.fallback_interval_seconds)
+        old = _first_known(
+            other.own_interval_seconds,
+            None if own is None else scheduled_seconds,
+            other.fallback_interval_seconds,
         )
         return new is not None and (old is None or new < old)
+
+
+def _first_known(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,8 @@ class Selection(msgspec.Struct, frozen=True):
     exclude: Filter = Filter()
     required: Filter = Filter()
     not_required: Filter = Filter()
+    policies: tuple[Policy, ...] = ()
+    """The first that matches is for a server without an interval of its own."""
     fallback_interval_seconds: float | None = None
 
     @property
@@ -131,11 +150,25 @@ class Selection(msgspec.Struct, frozen=True):
         self, server: Server | None, own_interval_seconds: float | None = None
     ) -> Expectation:
         """Return the expectation for a server; None: it is not known yet."""
-        return Expectation(
-            own_interval_seconds=own_interval_seconds,
-            fallback_interval_seconds=self.fallback_interval_seconds,
-            backup_required=self._backup_required(server, own_interval_seconds),
+        policy = None if server is None else self.policy(server)
+        seconds = _first_known(
+            own_interval_seconds,
+            None if policy is None else policy.expected_interval_seconds,
         )
+        # One of the policies may be for a server that is not known yet.
+        undecided = seconds is None and server is None and bool(self.policies)
+        return Expectation(
+            own_interval_seconds=seconds,
+            fallback_interval_seconds=None
+            if undecided
+            else self.fallback_interval_seconds,
+            backup_required=self._backup_required(server, seconds),
+        )
+
+    def policy(self, server: Server) -> Policy | None:
+        """Return the first policy that matches a server."""
+        matching = (each for each in self.policies if each.match.matches_all(server))
+        return next(matching, None)
 
     def _backup_required(
         self, server: Server | None, own_interval_seconds: float | None

@@ -322,7 +322,11 @@ class PanelStore:
             and bool(state.server.suspended)
             and server.suspended is False
         )
-        shortened = expectation.is_shorter_than(state.expectation)
+        # What becomes known only now was not shortened.
+        became_known = state.server is None and server is not None
+        shortened = not became_known and expectation.is_shorter_than(
+            state.expectation, _scheduled_seconds(state)
+        )
         self._change(
             vm_id,
             server=server,
@@ -536,6 +540,13 @@ _RESET_FIELDS = (
     "first_pass_ended",
 )
 """Fields that a reload sets again: the settings, and what a poller plans."""
+
+
+def _scheduled_seconds(state: ServerState) -> float | None:
+    """Return the shortest interval of a server's enabled schedules."""
+    enabled = (each for each in state.last_schedules or () if each.enabled)
+    intervals = (each.interval_seconds for each in enabled)
+    return min((seconds for seconds in intervals if seconds is not None), default=None)
 
 
 def _dated_disks(

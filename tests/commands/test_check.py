@@ -223,6 +223,24 @@ async def test_servers_named_in_the_file_are_looked_up(
     assert "virtual_machines" in reported.hint
 
 
+async def test_a_policy_that_is_for_no_server_is_named(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """A pattern that is misspelt would be an expectation that nobody has."""
+    panel.cloud.servers[1].label = "db-1"
+    policies = [
+        {"match": {"label": "db-.*"}, "expected_interval": "12h"},
+        {"match": {"label": "db-"}, "expected_interval": "12h"},
+        {"match": {"label": "db-1"}, "expected_interval": "1d"},
+    ]
+    found = await check_one(panel, tmp_path, policies=policies)
+
+    assert found.status == "degraded"
+    reported = step(found, "inventory")
+    assert reported.text.endswith("3 servers; none for policies[1], policies[2]")
+    assert "whole label" in (reported.hint or "")
+
+
 # Each trouble has a name.
 
 

@@ -586,6 +586,12 @@ CONFIGURATIONS = st.fixed_dictionaries(
             {}, optional={"include": FILTERS, "exclude": FILTERS}
         ),
         "expected_interval": DURATIONS,
+        "policies": st.lists(
+            st.fixed_dictionaries(
+                {"match": FILTERS.filter(bool), "expected_interval": DURATIONS}
+            ),
+            min_size=1,
+        ),
         "poll": st.fixed_dictionaries(
             {}, optional={"interval": DURATIONS, "max_body": st.integers(1, 2**40)}
         ),
@@ -646,7 +652,7 @@ def test_every_example_on_the_page_is_a_good_configuration(folder: Path) -> None
         for example in _examples()
     ]
 
-    assert len(panels) == 4
+    assert len(panels) == 5
 
 
 def _keys(content: object, path: str = "") -> set[str]:
@@ -678,7 +684,8 @@ def test_the_example_has_every_key_with_its_default(folder: Path) -> None:
     example = (ROOT / "deploy" / "onapp.example.yml").read_text("utf-8")
     needed = {**PANEL, "basic_auth": {"username": "monitoring@example.com"}}
     needed["basic_auth"]["password_file"] = "key"
-    elsewhere = re.compile(r"\.panels\.poll\.|\.links\.")  # the same keys, or none
+    # The keys of a panel's poll are those of the top; others have no default.
+    elsewhere = re.compile(r"\.panels\.(poll|policies)\.|\.links\.")
     expected = {key for key in _properties(SCHEMA) if not elsewhere.match(key)}
 
     assert load(folder, example.replace("/run/secrets/onapp-key", "key")) == load(
