@@ -16,7 +16,7 @@ ExporterError
         │   ├── ProxyRefused  407, or a proxy's own refusal
         │   └── Unprocessable 422 of the API: it does not accept the request
         ├── Redirected        3xx: never followed, the credentials are for one address
-        ├── TooLarge          the body is longer than ``poll.max_body``
+        ├── TooLarge          a body longer than ``poll.max_body``, or a header too long
         └── Undecodable       not what the API promises: content type, syntax, shape,
                               or 403, 404 and 422 that anything else may have sent
 
@@ -38,13 +38,18 @@ _MAX_CHAIN_LENGTH = 5
 class ExporterError(Exception):
     """The root of the tree."""
 
-    hint: ClassVar[str] = ""
-    """What the operator can do; may be empty."""
+    hint: str = ""
+    """What the operator can do; may be empty. A class has a general one."""
 
-    def log_fields(self, hint: str = "") -> dict[str, str]:
-        """Return the fields of a log line; ``hint`` overrides the general one."""
-        hint = hint or self.hint
-        return {"error": str(self)} | ({"hint": hint} if hint else {})
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        """Keep what to do about this very error, where that is known."""
+        super().__init__(message)
+        if hint:
+            self.hint = hint
+
+    def log_fields(self) -> dict[str, str]:
+        """Return the fields of a log line."""
+        return {"error": str(self)} | ({"hint": self.hint} if self.hint else {})
 
 
 class ConfigError(ExporterError):
@@ -133,7 +138,7 @@ class UnexpectedStatus(PanelError):
     """The panel answered with a status that has no error of its own here."""
 
     reason = "status"
-    hint = "the panel is in trouble or under maintenance: look there, or try later"
+    hint = "the panel has a problem or is under maintenance: look there, or try later"
 
     def __init__(
         self,
@@ -141,9 +146,10 @@ class UnexpectedStatus(PanelError):
         *,
         status: int,
         retry_after_seconds: float | None = None,
+        hint: str = "",
     ) -> None:
         """Keep the status and the seconds of ``Retry-After``."""
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.status = status
         self.retry_after_seconds = retry_after_seconds
 
@@ -169,7 +175,7 @@ class Redirected(PanelError):
 
 
 class TooLarge(PanelError):
-    """The body is longer than the configuration allows."""
+    """The body is longer than the configuration allows, or a header too long."""
 
     reason = "too_large"
     hint = "raise poll.max_body"
@@ -181,9 +187,9 @@ class Undecodable(PanelError):
     reason = "decode"
     hint = "look for a proxy that answers in the panel's place; else report a bug"
 
-    def __init__(self, message: str, *, rows_skipped: int = 0) -> None:
+    def __init__(self, message: str, *, rows_skipped: int = 0, hint: str = "") -> None:
         """Keep the number of rows, of which none could be used."""
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.rows_skipped = rows_skipped
 
 

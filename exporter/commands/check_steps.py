@@ -44,7 +44,7 @@ from ..model.entities import (
 from ..model.selection import NO_SERVERS_HINT
 from ..onapp.error_body import printable
 from ..onapp.paging import ROWS_PER_PAGE
-from ..onapp.permissions import backups_hint, permission_hint
+from ..onapp.permissions import permission_hint
 from ..polling.collectors import has_few_servers, transactions_interval_seconds
 from ..polling.manager import PanelTask
 from ..polling.transactions import MAX_FIRST_PAGES
@@ -177,7 +177,7 @@ class PanelCheck:
         rows = self.counts.unreadable_rows[resource]
         if rows:
             status = worst_status((status, StepStatus.DEGRADED))
-            text = f"{text}; {rows} rows cannot be read"
+            text = f"{text}; {counted(rows, 'row')} cannot be read"
             hint = hint or "--log.level=warn names them"
         text = printable(text)  # it may come from a panel
         http_status = self.counts.last_status(resource)
@@ -185,10 +185,7 @@ class PanelCheck:
 
     def record_error(self, step: str, error: RequestError) -> None:
         """Record the error of the panel's answer, with its hint."""
-        hint, resource = error.hint, STEPS[step].resource
-        if isinstance(error, Forbidden) and resource:
-            hint = permission_hint(resource)
-        self.record(step, Outcome(STEPS[step].on_error, str(error), hint))
+        self.record(step, Outcome(STEPS[step].on_error, str(error), error.hint))
 
     def record_timeout(self, timeout: str) -> None:
         """Record that the present step was not done in time."""
@@ -285,9 +282,8 @@ async def _connect(check: PanelCheck) -> bool:
     failure = check.inventory_error
     if failure is None or isinstance(failure, NotFound | Undecodable):
         status = check.counts.last_status(VERSION)
-        reason = check.version_error or failure or f"the version: HTTP {status}"
-        outcome = Outcome(StepStatus.FAILED, str(reason), ADDRESS_HINT)
-        check.record(ADDRESS, outcome)
+        reason = NotFound(f"the version: HTTP {status}", hint=ADDRESS_HINT)
+        check.record_error(ADDRESS, check.version_error or failure or reason)
     else:
         await _record_failed_contact(check, INVENTORY, failure)
     return False
@@ -363,13 +359,15 @@ async def _inventory(check: PanelCheck) -> Outcome:
     if check.inventory_error is not None:
         raise check.inventory_error
     poller = check.panel_task.poller
-    errors = poller.inventory.look_up_errors
+    errors = [*poller.inventory.look_up_errors.values()]
     status, hint = StepStatus.DEGRADED, ""
     if errors:
-        hint = "check virtual_machines: they may be gone, or hidden from this account"
-        if any(error.reason == Forbidden.reason for error in errors.values()):
-            hint = permission_hint(VIRTUAL_MACHINES)
-        elif not any(entry.state.server for entry in poller.store.servers.values()):
+        # A missing permission before what may be its consequence.
+        errors.sort(key=lambda error: error.reason != Forbidden.reason)
+        hint = errors[0].hint
+        if errors[0].reason != Forbidden.reason and not any(
+            entry.state.server for entry in poller.store.servers.values()
+        ):
             status = StepStatus.FAILED
     elif not poller.store.servers_listed:
         hint = NO_SERVERS_HINT
@@ -448,7 +446,7 @@ async def _backups(check: PanelCheck) -> Outcome:
     messages = "; ".join(map(str, errors[:_MAX_NAMED_ERRORS]))
     text = f"{text}; {len(errors)} failed: {messages}"
     status = StepStatus.DEGRADED if readable else StepStatus.FAILED
-    return Outcome(status, text, backups_hint(errors[0]))
+    return Outcome(status, text, errors[0].hint)
 
 
 async def _panel_list(check: PanelCheck) -> Outcome:
@@ -493,14 +491,23 @@ async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outc
 
 
 async def _clock(check: PanelCheck) -> Outcome:
-    skew = check.panel_task.poller.api.skew_seconds
+    api = check.panel_task.poller.api
+    skew, status, hint = api.skew_seconds, StepStatus.OK, ""
     if skew is None:
-        return Outcome(StepStatus.OFF, "the panel does not tell its time")
-    text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
-    if abs(skew) <= CLOCK_SKEW_SECONDS:
-        return Outcome.ok(text)
-    hint = "set the clocks of panel and exporter right, with NTP"
-    return Outcome(StepStatus.DEGRADED, text, hint)
+        status, text = StepStatus.OFF, "the panel does not tell its time"
+    else:
+        text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
+    if api.future_rows:
+        status = StepStatus.DEGRADED
+        text = f"{text}; {counted(api.future_rows, 'row')} with a date in the future"
+        hint = (
+            "such a date counts as none: compare the dates that the panel shows with "
+            "its clock; was that wrong, or its time zone?"
+        )
+    if abs(skew or 0.0) > CLOCK_SKEW_SECONDS:
+        status = StepStatus.DEGRADED
+        hint = "set the clocks of panel and exporter right, with NTP"
+    return Outcome(status, text, hint)
 
 
 async def _cost(check: PanelCheck) -> Outcome:

@@ -60,10 +60,10 @@ class LastError(msgspec.Struct, frozen=True):
         )
 
     @classmethod
-    def of(cls, error: ExporterError, at: float, hint: str = "") -> LastError:
-        """Describe an error; ``hint`` overrides the hint of its class."""
+    def of(cls, error: ExporterError, at: float) -> LastError:
+        """Describe an error."""
         reason = error.reason if isinstance(error, RequestError) else ""
-        return cls(reason, str(error), hint or error.hint, at, since=at)
+        return cls(reason, str(error), error.hint, at, since=at)
 
 
 _MAX_UNASSIGNED_FAILURES = 1_000

@@ -47,6 +47,7 @@ from .paging import (
     is_last_page,
     read_all_pages,
 )
+from .permissions import request_hint
 from .resources import (
     PANEL_LISTS,
     SERVER_LISTS,
@@ -276,6 +277,7 @@ class PanelApi:
             response = await self._decode(answer, cached, parse)
         except RequestError as error:
             error.args = (f"GET /{path}.{self.client.body_format}: {error}",)
+            error.hint = request_hint(error, resource, path)
             self._observe_error(resource, error)
             self.breaker.record_failure(credentials, error)
             again = isinstance(error, Unauthorized) and error.with_cookies

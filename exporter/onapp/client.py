@@ -7,7 +7,6 @@ be closed, aiohttp retries a GET once, but possibly on another closed connection
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 import time
@@ -27,23 +26,21 @@ from ..config.schema import BodyFormat, Panel
 from ..config.secrets import Credentials
 from ..errors import (
     ConfigError,
-    Forbidden,
-    NotFound,
-    PanelError,
-    ProxyRefused,
-    Redirected,
     RequestError,
     TimedOut,
-    TlsFailed,
     TooLarge,
     Unauthorized,
     Undecodable,
-    UnexpectedStatus,
-    Unprocessable,
-    Unreachable,
 )
 from .cookies import Cookies, http_date, parse_cookies
 from .error_body import error_text, one_line
+from .http_errors import (
+    MAX_HEADER_BYTES,
+    Route,
+    connection_error,
+    integer,
+    status_error,
+)
 
 _MEDIA_TYPES = {
     "json": ("application/json", "text/json"),
@@ -52,9 +49,9 @@ _MEDIA_TYPES = {
 _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _CHUNK_BYTES = 64 * 1024
-_MAX_HEADER_BYTES = 65_536
-"""Of one header of an answer; portals and security policies set long ones."""
 _MAX_ERROR_BYTES = 65_536
+_SILENT_STATUSES = (401, 407)
+"""What they are about is known, and their bodies may be about the credentials."""
 _FUTURE_SECONDS = 300.0
 """A date may be so much after the panel's clock: its hosts have clocks too."""
 _MIN_SESSION_LENGTH = 8
@@ -173,19 +170,12 @@ class Client:
                 return await self._request(path, headers, credentials, resource, query)
         except TimeoutError:
             raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise TlsFailed(one_line(str(error))) from None
-        except OSError as error:
-            raise _connection_error(error) from None
-        except aiohttp.ClientHttpProxyError as error:
-            raise ProxyRefused(
-                f"the proxy answered HTTP {error.status}", status=error.status
-            ) from None
-        except aiohttp.ClientError as error:
-            # Not the text of the error: it quotes headers and bodies.
-            raise Unreachable(
-                f"the answer broke off or is not HTTP ({type(error).__name__})"
-            ) from None
+        except (OSError, aiohttp.ClientError) as error:
+            raise connection_error(error, self._route()) from None
+
+    def _route(self) -> Route:
+        proxy = None if self.proxy_url is None else yarl.URL(self.proxy_url)
+        return Route(self.url, proxy, self.server_name)
 
     @asynccontextmanager
     async def _timeout(self) -> AsyncIterator[None]:
@@ -213,8 +203,8 @@ class Client:
         return Answer(
             body=body,
             etag=_etag(response.headers),
-            limit=_integer(response.headers, "X-Limit"),
-            total=_integer(response.headers, "X-Total"),
+            limit=integer(response.headers, "X-Limit"),
+            total=integer(response.headers, "X-Total"),
             has_paging_headers=any(
                 f"X-{key}" in response.headers for key in _PAGING_HEADERS
             ),
@@ -264,7 +254,11 @@ class Client:
         if response.status == 304:
             return None
         if not 200 <= response.status < 300:
-            raise _status_error(response, await self._read_error(response, credentials))
+            error_body = b""
+            if response.status not in _SILENT_STATUSES:
+                error_body = await _read_at_most(response, _MAX_ERROR_BYTES)
+            text = self._error_text(response, error_body, credentials)
+            raise status_error(response, error_body, text, self._route())
         if response.content_type not in _MEDIA_TYPES[self.body_format]:
             content_type = one_line(response.content_type)
             raise Undecodable(
@@ -275,13 +269,10 @@ class Client:
             raise TooLarge(f"longer than {self.max_body_bytes} (poll.max_body)")
         return body
 
-    async def _read_error(
-        self, response: aiohttp.ClientResponse, credentials: Credentials
+    def _error_text(
+        self, response: aiohttp.ClientResponse, body: bytes, credentials: Credentials
     ) -> str:
-        """Return the panel's error message; empty if it is about the credentials."""
-        if response.status in (401, 407):
-            return ""
-        body = await _read_at_most(response, _MAX_ERROR_BYTES)
+        """Return the panel's error message; empty if the body has none."""
         secrets = [
             *credentials.password_forms(),
             *self._proxy_secrets(),
@@ -319,23 +310,6 @@ def _set_cookie(response: aiohttp.ClientResponse) -> tuple[str, ...]:
     return tuple(response.headers.getall("Set-Cookie", ()))
 
 
-def _connection_error(error: OSError) -> PanelError:
-    """Return the error of a connection with the system's text for its number.
-
-    In TLS 1.3 a server refuses a client when the handshake is over for the latter.
-    """
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is not None:
-        return TlsFailed(one_line(str(cause)))
-    if isinstance(error, aiohttp.ClientConnectorError) and (error.errno or 0) > 0:
-        return Unreachable(
-            f"{error.host}:{error.port}: {os.strerror(error.errno or 0)}"
-        )
-    return Unreachable(one_line(str(error)) or type(error).__name__)
-
-
 async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the first ``max_bytes`` of the body."""
     chunks: list[bytes] = []
@@ -347,50 +321,6 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byt
             response.close()
             break
     return b"".join(chunks)
-
-
-def _status_error(response: aiohttp.ClientResponse, text: str) -> RequestError:
-    status = response.status
-    message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-    if status in _REFUSALS and not text:
-        return Undecodable(f"{message}, without the API's error message")
-    if status in _STATUS_ERRORS:
-        return _STATUS_ERRORS[status](message)
-    if 300 <= status < 400:
-        return Redirected(f"{message}: a redirect is never followed")
-    return _OTHER_STATUS_ERRORS.get(status, UnexpectedStatus)(
-        message, status=status, retry_after_seconds=_retry_after(response.headers)
-    )
-
-
-_REFUSALS = (403, 404, 422)
-"""Statuses that prove the credentials, where the body shows that the API sent it."""
-_STATUS_ERRORS: Mapping[int, type[RequestError]] = {
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-}
-_OTHER_STATUS_ERRORS: Mapping[int, type[UnexpectedStatus]] = {
-    407: ProxyRefused,
-    422: Unprocessable,
-}
-
-
-def _integer(headers: CIMultiDictProxy[str], name: str) -> int | None:
-    value = headers.get(name, "")
-    return int(value[:18]) if value.isdecimal() else None
-
-
-def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
-    """Return ``Retry-After`` in seconds; it may also be a date (RFC 9110)."""
-    seconds = _integer(headers, "Retry-After")
-    if seconds is not None:
-        return float(seconds)
-    retry_at, now = (
-        http_date(headers.get("Retry-After")),
-        http_date(headers.get("Date")),
-    )
-    return None if retry_at is None or now is None else max(0.0, retry_at - now)
 
 
 def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | None:
@@ -416,8 +346,8 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
             headers={"User-Agent": _USER_AGENT.format(version=version)},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
             trace_configs=[_reuse_tracing()],
         )
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import ExporterError, Forbidden, NotFound, UnexpectedStatus, Unprocessable
+from ..errors import (
+    ADDRESS_HINT,
+    Forbidden,
+    NotFound,
+    RequestError,
+    Undecodable,
+    UnexpectedStatus,
+    Unprocessable,
+)
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -51,6 +59,15 @@ PERMISSIONS: Mapping[str, Permission] = {
 }
 
 _ALWAYS_REQUESTED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
+_CONTACT = (VERSION, VIRTUAL_MACHINES)
+"""Requested first: what does not know them is perhaps no panel."""
+_OF_SERVERS: Mapping[str, str] = {
+    VIRTUAL_MACHINES: "check virtual_machines: it may be gone, or hidden from this "
+    "account",
+    BACKUPS: "the server may just have been destroyed, or be hidden from this account: "
+    "look at the panel",
+}
+"""What to do when the panel does not know a server, by what was requested of it."""
 
 
 def permission_hint(resource: str) -> str:
@@ -62,22 +79,20 @@ def permission_hint(resource: str) -> str:
     return f"{hint}; collectors switches off what is not wanted"
 
 
-def backups_hint(error: ExporterError) -> str:
-    """Return the hint for a known server whose backups cannot be read."""
-    if isinstance(error, Forbidden):
-        return permission_hint(BACKUPS)
-    if isinstance(error, NotFound):
-        return (
-            "the server may just have been destroyed, or be hidden from this account: "
-            "look at the panel"
-        )
-    return UnexpectedStatus.hint if isinstance(error, Unprocessable) else error.hint
+def request_hint(error: RequestError, resource: str, path: str) -> str:
+    """Return the hint for an error of a request for this path, whose resource it is.
 
-
-def look_up_hint(error: ExporterError) -> str:
-    """Return the hint for a configured server that cannot be looked up."""
+    A hint of the error's own says more than one for all errors of its kind.
+    """
     if isinstance(error, Forbidden):
-        return permission_hint(VIRTUAL_MACHINES)
-    if isinstance(error, NotFound):
-        return "check virtual_machines: it may be gone, or hidden from this account"
+        return permission_hint(resource)
+    if error.hint != type(error).hint:
+        return error.hint
+    is_contact = resource in _CONTACT and path == resource
+    if is_contact and isinstance(error, NotFound | Undecodable):
+        return ADDRESS_HINT
+    if isinstance(error, NotFound) and resource in _OF_SERVERS:
+        return _OF_SERVERS[resource]
+    if isinstance(error, Unprocessable) and resource == BACKUPS:
+        return UnexpectedStatus.hint
     return error.hint

@@ -23,7 +23,6 @@ from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
 from ..onapp.decode import UNKNOWN_ID
 from ..onapp.paging import ROWS_PER_PAGE
-from ..onapp.permissions import look_up_hint
 from .jobs import JobQueue, server_job
 from .servers import ServerReader
 
@@ -204,15 +203,15 @@ class Inventory:
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # 404 is an answer: there is no such server
-            previous, hint = self.look_up_errors.get(vm_id), look_up_hint(error)
+            previous = self.look_up_errors.get(vm_id)
             if previous is None or previous.reason != error.reason:
                 log.warning(
                     "configured server not found",
                     panel=self.store.name,
                     vm_id=vm_id,
-                    **error.log_fields(hint),
+                    **error.log_fields(),
                 )
-            last_error = LastError.of(error, self.clock.time(), hint)
+            last_error = LastError.of(error, self.clock.time())
             self.look_up_errors[vm_id] = last_error.following(previous)
             return None
         except NotSent as error:

@@ -17,16 +17,13 @@ import structlog
 
 from ..clock import Clock, Heartbeat
 from ..errors import (
-    ADDRESS_HINT,
     UNRECOGNIZED,
     ExporterError,
-    NotFound,
     NotSent,
     PanelError,
     TimedOut,
     TlsFailed,
     Unauthorized,
-    Undecodable,
     Unreachable,
     redacted_traceback,
 )
@@ -314,8 +311,7 @@ class Poller:
 
     def _record_panel_error(self, error: ExporterError) -> None:
         """Store the panel's error; log it when its type is a new one."""
-        hint = ADDRESS_HINT if isinstance(error, NotFound | Undecodable) else ""
-        last_error = LastError.of(error, self.clock.time(), hint)
+        last_error = LastError.of(error, self.clock.time())
         self.store.last_error = last_error.following(self.store.last_error)
         if type(error) is not self._logged_error:
             self._logged_error = type(error)
@@ -323,7 +319,7 @@ class Poller:
             log.error(
                 "panel refuses the credentials" if refused else "panel unreachable",
                 panel=self.store.name,
-                **error.log_fields(hint),
+                **error.log_fields(),
             )
 
     def _seconds_to_sleep(self) -> float | None:

@@ -11,7 +11,6 @@ from ..errors import ExporterError, Unauthorized
 from ..model.entities import BACKUPS
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
-from ..onapp.permissions import backups_hint
 from .collectors import Collectors
 from .lists import CollectorStatus
 
@@ -51,12 +50,11 @@ class ServerReader:
         entry = self.store.servers.get(vm_id)
         if entry is None:
             return
-        hint = backups_hint(error)
         if not entry.failing and not isinstance(error, Unauthorized):
             where = {"panel": self.store.name, "vm_id": vm_id}
             log.warning(
                 "reading the backups of a server failed",
                 **where,
-                **error.log_fields(hint),
+                **error.log_fields(),
             )
-        self.store.record_failure(vm_id, LastError.of(error, self.clock.time(), hint))
+        self.store.record_failure(vm_id, LastError.of(error, self.clock.time()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import socket
@@ -18,10 +17,11 @@ import msgspec
 import pytest
 import yaml
 from builders import ALL_PERMISSIONS
+from checking import checked, step
 from checkout import DOCS
 from faults import Fault
 from faulty_panel import Panel
-from harness import NOW, SteppedClock, write_config
+from harness import NOW, write_config
 
 from exporter.commands.check import Check
 from exporter.commands.report import (
@@ -42,15 +42,6 @@ from exporter.model.selection import Shard
 from exporter.onapp.permissions import PERMISSIONS
 
 
-class HastyClock(SteppedClock):
-    """A clock that moves when somebody waits."""
-
-    async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
-        """Let the time pass at once."""
-        del wake
-        self.elapsed += seconds or 0.0
-
-
 @pytest.fixture
 def panel() -> Panel:
     """Return a panel of three servers with a backup each, not started."""
@@ -60,16 +51,6 @@ def panel() -> Panel:
         server = world.add_server()
         world.add_backup(server.id, created_at=NOW - 60, built_at=NOW - 30)
     return Panel(world, clock=lambda: NOW)
-
-
-async def checked(
-    file: Path, *, shard: Shard | None = None, limit: float = 900.0
-) -> CheckReport:
-    """Check what a file configures."""
-    job = Check(
-        shard or Shard(), Progress(io.StringIO()), Duration(limit), HastyClock()
-    )
-    return await job.run(config.load(file, {}), lambda _: None)
 
 
 async def check_one(
@@ -86,11 +67,6 @@ async def check_one(
 def steps(found: PanelReport) -> dict[str, str]:
     """Return how each step stands."""
     return {check.step: str(check.status) for check in found.checks}
-
-
-def step(found: PanelReport, name: str) -> StepResult:
-    """Return one step."""
-    return next(check for check in found.checks if check.step == name)
 
 
 @contextmanager
@@ -298,11 +274,11 @@ PROBLEMS = [
     (faults.html_error(404), "address", "check that url is the address"),
     (faults.answer(422), "address", "check that url is the address"),
     (faults.redirect("/users/sign_in"), "address", "not one that leads to it"),
-    (faults.status(503), "version", "the panel is in trouble"),
-    (faults.html_error(500), "version", "the panel is in trouble"),
+    (faults.status(503), "version", "the panel has a problem"),
+    (faults.html_error(500), "version", "the panel has a problem"),
     (faults.status(407), "address", "proxy_url"),
     (faults.reset(), "address", "check url"),
-    (faults.cut(), "address", "check url"),
+    (faults.cut(), "address", "load balancers"),
     (faults.unauthorized(), "credentials", "check basic_auth"),
 ]
 

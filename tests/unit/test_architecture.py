@@ -20,15 +20,15 @@ ORDER = (
 """The way of the data: each imports only itself and those before it."""
 
 LIBRARIES = {
-    "aiohttp": {"onapp.client", "web", "app"},
+    "aiohttp": {"onapp.client", "onapp.http_errors", "web", "app"},
     "bcrypt": {"web.auth"},
     "isal": {"metrics.gzip_member"},
     "jinja2": {"status.html"},
-    "multidict": {"onapp.client", "status.query"},
+    "multidict": {"onapp.client", "onapp.http_errors", "status.query"},
     "prometheus_client": {"metrics"},
     "xmltodict": {"onapp.decode"},
     "yaml": {"config"},
-    "yarl": {"config", "onapp.client"},
+    "yarl": {"config", "onapp.client", "onapp.http_errors"},
 }
 """Where a library is known: to replace it is to change these."""
 EVERYWHERE = {"msgspec", "structlog"}
