@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/ and the exporter anew: `make docs`."""  # noqa: INP001  # no package
+"""Write the generated pages, and what shells are given, anew: `make docs`."""  # noqa: INP001  # no package
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from pathlib import Path
 
 import alerts_page
 import cli_page
+import completion
 import configuration_page
 import configuration_schema
 import log_messages_page
+import man_page
 import metrics_page
 import reliability_page
 import runbook_pages
 import sizing_page
 
+from exporter.config.flags import PROGRAM
+
+_SHELL = "../deploy/shell"
 PAGES = {
+    f"{_SHELL}/_{PROGRAM}": completion.zsh,
+    f"{_SHELL}/{PROGRAM}.1": man_page.text,
+    f"{_SHELL}/{PROGRAM}.bash": completion.bash,
+    f"{_SHELL}/{PROGRAM}.fish": completion.fish,
     "alerts.md": alerts_page.text,
     "cli.md": cli_page.text,
     "config.schema.json": configuration_schema.text,
@@ -29,7 +38,7 @@ PAGES = {
 def main() -> None:
     """Write every page."""
     for name, text in PAGES.items():
-        Path(__file__).with_name(name).write_text(text(), encoding="utf-8")
+        (Path(__file__).parent / name).write_text(text(), encoding="utf-8")
     for source in runbook_pages.SOURCES:
         page = runbook_pages.RENDERED / f"{source.stem}.html"
         page.write_text(runbook_pages.html(source), encoding="utf-8")

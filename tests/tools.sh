@@ -8,7 +8,7 @@
 #   tests/tools.sh PACKAGE...  only unpack these packages, each into .tools/PACKAGE
 set -eu
 
-# program               Debian packages: the first that holds it in usr/bin
+# program               Debian packages, up to the first that holds it in usr/bin
 needed='
 prometheus              prometheus
 promtool                prometheus promtool
@@ -17,11 +17,15 @@ amtool                  prometheus-alertmanager
 chromium                chromium
 shellcheck              shellcheck
 systemd-analyze         systemd
+mandoc                  mandoc
+zsh                     zsh-common zsh
+fish                    fish-common fish
 '
 
 # package               Debian packages of its libraries that a small system lacks
 libraries='
 systemd                 libsystemd-shared libip4tc2 libkmod2 libapparmor1
+fish                    libpcre2-32-0
 '
 
 # program               Go package, its version: this and no other; or the folder whose
@@ -78,6 +82,7 @@ unpack() {
     rm -rf ".tools/$1.part"
     (cd "$scratch" && apt download "$1") &&
         dpkg-deb -x "$scratch/$1"_*.deb ".tools/$1.part" &&
+        { [ ! -d ".tools/$1.part/bin" ] || ln -s ../bin ".tools/$1.part/usr/bin"; } &&
         mv ".tools/$1.part" ".tools/$1"
 }
 
@@ -170,7 +175,12 @@ tools=\$(cd "\$(dirname "\$0")/.." && pwd)
 LD_LIBRARY_PATH="${folders#:}" exec "\$tools/$2/usr/bin/$1" "\$@"
 END
     chmod +x ".tools/bin/$1"
-    ".tools/bin/$1" --version >/dev/null 2>&1
+    runs ".tools/bin/$1"
+}
+
+# mandoc knows no --version, and reads.
+runs() {
+    "$1" --version >/dev/null 2>&1 || { [ "${1##*/}" = mandoc ] && "$1" </dev/null >/dev/null; }
 }
 
 # Put a program from one of these packages on the PATH of the tests.
@@ -181,7 +191,7 @@ provide() {
     for package; do
         unpack "$package" || continue
         [ -e ".tools/$package/usr/bin/$program" ] || continue
-        if ".tools/$package/usr/bin/$program" --version >/dev/null 2>&1; then
+        if runs ".tools/$package/usr/bin/$program"; then
             ln -sf "../$package/usr/bin/$program" ".tools/bin/$program"
             [ "$program" != prometheus-alertmanager ] || fit_alertmanager
             return 0

@@ -26,7 +26,7 @@ COMMANDS = {
 }
 _SERVE = None
 """No command: to serve."""
-_DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
+DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
 _EPILOG = (
     "Without a command it serves. Every flag can be set by an environment variable "
     "too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. Without "
@@ -330,7 +330,7 @@ def build_parser() -> argparse.ArgumentParser:
     What it parses has the flags that were given, and no others.
     """
     parser = argparse.ArgumentParser(
-        description=_DESCRIPTION, **_parser_arguments("[command]")
+        description=DESCRIPTION, **_parser_arguments("[command]")
     )
     _add_flags(parser, _SERVE)
     commands = parser.add_subparsers(

@@ -15,6 +15,8 @@ from container_image import ContainerOptions, Image, built_image, running_contai
 from locked_versions import RUNTIME, locked_versions
 from secured_server import TLS, USERS
 
+from exporter.config.flags import PROGRAM
+
 PAGE = ROOT / "docs" / "install-container.md"
 ENVIRONMENT = "opt/onapp-backup-exporter"
 _SCRAPE = (
@@ -88,6 +90,19 @@ def test_nothing_that_builds_or_installs_is_in_the_image(image: Image) -> None:
 
     assert found == []
     assert lending == []
+
+
+def test_the_package_brings_the_manual_page_and_the_completions(image: Image) -> None:
+    """Where man and the shells look beside a program."""
+    share = image.files / ENVIRONMENT / "share"
+    files = {str(file.relative_to(share)) for file in share.rglob("*.*")}
+
+    assert files >= {
+        f"man/man1/{PROGRAM}.1",
+        f"fish/vendor_completions.d/{PROGRAM}.fish",
+    }
+    assert (share / "bash-completion" / "completions" / PROGRAM).exists()
+    assert (share / "zsh" / "site-functions" / f"_{PROGRAM}").exists()
 
 
 def test_the_image_is_as_large_as_the_manual_says(image: Image) -> None:

@@ -13,6 +13,7 @@ from checkout import DOCS, ROOT
 from stores import a_store
 from web_handlers import handlers_for
 
+from exporter.config.flags import PROGRAM
 from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN_FAMILIES, OwnFamily
 from exporter.metrics.family import Family
@@ -26,6 +27,8 @@ WRITTEN = [
 
 
 GENERATED = [
+    *(f"../deploy/shell/{name}" for name in (f"_{PROGRAM}", f"{PROGRAM}.1")),
+    *(f"../deploy/shell/{name}" for name in (f"{PROGRAM}.bash", f"{PROGRAM}.fish")),
     *("alerts.md", "cli.md", "config.schema.json", "configuration.md"),
     *("log-messages.md", "metrics.md", "reliability.md", "sizing.md"),
 ]
