@@ -72,7 +72,7 @@ _MEANINGS = {
         "give the role the permission for all servers",
     ),
     "polling hangs": (
-        "no poll of the panel has ended in time",
+        "the poll loop of the panel, or one of its jobs, did not go on in time",
         "restart the exporter and report it",
     ),
     "reading the backups of a server failed": (

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 _OVERRUN_GRACE_SECONDS = 60.0
 """A busy machine wakes tasks late; a wait that overruns by more counts as hung."""
@@ -65,37 +66,47 @@ class SystemClock:
 
 @dataclass(slots=True, eq=False)
 class Heartbeat:
-    """Heartbeat of one poller: whether its loop still runs.
+    """Heartbeat of one poller: whether its loop and each of its jobs still run.
 
-    Every wait declares its longest duration. Whether the panel answers does not matter
+    Every task promises when it runs again. Whether the panel answers does not matter
     here: a poller that waits for a panel that is down runs as it should.
     """
 
     clock: Clock
-    _deadlines: dict[object, float] = field(default_factory=dict)
-    """Of the waits that are in progress."""
+    _deadlines: WeakKeyDictionary[asyncio.Task[Any], float] = field(
+        default_factory=WeakKeyDictionary
+    )
+    """Until when each task must run again, but for a loop that waits for its jobs."""
     _last_beat_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Start with a beat."""
         self._last_beat_at = self.clock.monotonic()
 
+    def beat(self) -> None:
+        """Note that the current task runs; its next wait begins within ten minutes."""
+        self._promise(_MAX_WORK_SECONDS)
+
     @contextmanager
     def waiting(self, seconds: float | None) -> Iterator[None]:
-        """Declare that the body ends within ``seconds``; None: with another wait."""
-        wait = object()
-        self._last_beat_at = self.clock.monotonic()
-        if seconds is not None:
-            self._deadlines[wait] = self._last_beat_at + seconds
+        """Declare that the body ends within ``seconds``; None: with another task."""
+        self._promise(None if seconds is None else seconds + _OVERRUN_GRACE_SECONDS)
         try:
             yield
         finally:
-            self._deadlines.pop(wait, None)
-            self._last_beat_at = self.clock.monotonic()
+            self.beat()
 
     def is_alive(self) -> bool:
-        """Return whether no wait overran and the last one was not too long ago."""
-        now = self.clock.monotonic()
-        if self._deadlines:
-            return now <= min(self._deadlines.values()) + _OVERRUN_GRACE_SECONDS
-        return now <= self._last_beat_at + _MAX_WORK_SECONDS
+        """Return whether no task overran; without promises, whether one ran lately."""
+        promised = [at for task, at in self._deadlines.items() if not task.done()]
+        last = self._last_beat_at + _MAX_WORK_SECONDS
+        return self.clock.monotonic() <= min(promised, default=last)
+
+    def _promise(self, seconds: float | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # pollers run in tasks
+        self._last_beat_at = self.clock.monotonic()
+        if seconds is None:
+            self._deadlines.pop(task, None)
+        else:
+            self._deadlines[task] = self._last_beat_at + seconds

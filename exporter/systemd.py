@@ -166,12 +166,8 @@ async def _keep_alive(
     if notify_socket.watchdog_seconds is None:
         return
     never = asyncio.Event()
-    reported: set[str] = set()
     while True:
-        hung = set(hung_panels())
-        for name in sorted(hung - reported):
-            log.error("polling hangs", panel=name)
-        reported = hung
+        hung = hung_panels()
         if not hung:
             notify_socket.send("WATCHDOG=1")
         seconds = notify_socket.watchdog_seconds / 2

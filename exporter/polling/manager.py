@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from .. import __version__
 from ..clock import Clock, Heartbeat
 from ..config.schema import Panel
@@ -21,6 +23,8 @@ from .inventory import Inventory
 from .jobs import JobQueue
 from .poller import Poller
 from .servers import ServerReader
+
+log = structlog.get_logger()
 
 _MAX_PAUSE_SECONDS = 300.0
 """Of a circuit breaker, unless the polling interval is shorter."""
@@ -51,7 +55,7 @@ class PanelTask:
     _stopping: bool = False
 
     def is_hung(self) -> bool:
-        """Return whether the poller should run and does not."""
+        """Return whether the poller, or one of its jobs, should run and does not."""
         if self.task is None or (self.task.done() and self._stopping):
             return False
         return self.task.done() or not self.poller.heartbeat.is_alive()
@@ -79,6 +83,8 @@ class PollerManager:
     panel_tasks: dict[str, PanelTask] = field(default_factory=dict)
     _credential_states: dict[str, CredentialState] = field(default_factory=dict)
     """By the panel's address; kept, so that no reload retries a refused key."""
+    _logged_hung: list[str] = field(default_factory=list)
+    """The panels whose poller hung when that was last asked."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
         """Run pollers for exactly these panels; unchanged ones keep running.
@@ -122,8 +128,12 @@ class PollerManager:
             self._start(task)
 
     def hung_panels(self) -> list[str]:
-        """Return the names of the panels whose poller should run and does not."""
-        return [name for name, task in self.panel_tasks.items() if task.is_hung()]
+        """Return the names of the panels whose poller hangs; log those that are new."""
+        hung = [name for name, task in self.panel_tasks.items() if task.is_hung()]
+        for name in [name for name in hung if name not in self._logged_hung]:
+            log.error("polling hangs", panel=name, hint="restart the exporter")
+        self._logged_hung = hung
+        return hung
 
     async def stop(self) -> None:
         """Stop all pollers."""

@@ -203,6 +203,7 @@ class Poller:
 
     async def _run(self, job: Job) -> None:
         """Run a job and plan its next run; no error of it stops the polling."""
+        self.heartbeat.beat()
         failure: ExporterError | None = None
         try:
             await job.run()

@@ -126,6 +126,8 @@ class MonitoredCloud:
     """The exporter's configuration file; change it, then ``POST /-/reload``."""
     unanswered: int = 0
     """How many requests the panel leaves unanswered while time passes."""
+    hung_jobs: int = 0
+    """How many of the pollers' jobs never end."""
 
     @property
     def world(self) -> SimulatedCloud:
@@ -158,7 +160,9 @@ class MonitoredCloud:
             allowed = self.panel.faults.held
         else:
             allowed = min(self.unanswered, self.panel.in_flight)
-        return in_flight <= allowed and all(poller.sleeping for poller in pollers)
+        return in_flight <= allowed + self.hung_jobs and all(
+            poller.sleeping for poller in pollers
+        )
 
     async def advance(self, seconds: float) -> None:
         """Move the clock, and let the exporter do what becomes due."""

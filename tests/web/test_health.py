@@ -1,4 +1,4 @@
-"""Tests of the health check: a poll loop that no longer turns is told, by its panel.
+"""Tests of the health check: a poller that hangs is told, by the name of its panel.
 
 Time is moved without waking whoever waits: so does a loop that hangs.
 """
@@ -9,17 +9,23 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from certificates import write_certificates
 from faults import hang
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
-from secured_server import PASSWORD, USERS, basic_auth
+from secured_server import PASSWORD, TLS_WITH_CLIENT_CERT, USERS, basic_auth
 
 from exporter.commands.healthcheck import healthcheck
 from exporter.demo.cloud.simulation import SimulatedCloud
+from exporter.polling.inventory import Inventory
 
 _HUNG = (503, "Polling hangs, restart the exporter; panels: cp.\n")
 _HEALTHY = (200, "Healthy.\n")
+_CERTIFICATE_IF_GIVEN = TLS_WITH_CLIENT_CERT.replace(
+    "RequireAndVerifyClientCert", "VerifyClientCertIfGiven"
+)
 _MINUTE = 60.0
+_HOUR = 3600.0
 
 
 def a_panel() -> Panel:
@@ -50,31 +56,57 @@ async def test_a_loop_that_does_not_wake_up_is_told(tmp_path: Path) -> None:
         hung = await health(cloud)
         cloud.clock.elapsed += 3600
         up = await cloud.value("onapp_up")
+        lag = await cloud.value("onapp_poll_lag_seconds")
 
     assert late == _HEALTHY
     assert hung == _HUNG
     assert up == 1
+    assert lag is not None
+    assert lag > 2 * 15 * _MINUTE
 
 
-async def test_a_loop_that_waits_for_a_job_without_an_end_is_told(
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_a_job_that_never_ends_is_told(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    concurrency: int,
 ) -> None:
-    """It promised no moment, so it has ten minutes."""
-    async with monitored(a_panel(), tmp_path, poll={"concurrency": 1}) as cloud:
-        poller = cloud.exporter.manager.panel_tasks["cp"].poller
-        for job in poller.collectors.jobs.values():
-            job.run = asyncio.Event().wait  # type: ignore[assignment]
-        target = cloud.clock.elapsed + 2 * _MINUTE
-        for _ in range(20):
-            cloud.clock.move(target)
-            await asyncio.sleep(0.01)
-        assert poller.in_flight == 1
-        cloud.clock.elapsed += 9 * _MINUTE
-        busy = await health(cloud)
-        cloud.clock.elapsed += 2 * _MINUTE
-        hung = await health(cloud)
+    """After ten minutes without a step of it, also while others go on."""
+    poll = {"concurrency": concurrency}
+    async with monitored(a_panel(), tmp_path, poll=poll) as cloud:
 
-    assert (busy, hung) == (_HEALTHY, _HUNG)
+        async def never(_: Inventory) -> bool:
+            cloud.hung_jobs += 1
+            await asyncio.Event().wait()
+            return True
+
+        monkeypatch.setattr(Inventory, "read", never)
+        await cloud.advance(19 * _MINUTE)  # the inventory is due after ten
+        busy = await health(cloud)
+        await cloud.advance(2 * _MINUTE)
+        hung = await health(cloud), await health(cloud)
+        await cloud.advance(_HOUR)
+        up = await cloud.value("onapp_up")
+
+    assert busy == _HEALTHY
+    assert hung == (_HUNG, _HUNG)
+    assert up == 1
+    assert capsys.readouterr().out.count("polling hangs") == 1
+
+
+async def test_a_reload_that_replaces_a_hung_poller_ends_it(tmp_path: Path) -> None:
+    """The panel has a poller that runs."""
+    async with monitored(a_panel(), tmp_path) as cloud:
+        cloud.clock.elapsed += _HOUR
+        hung = await health(cloud)
+        cloud.file.write_text(cloud.file.read_text() + "  poll: {interval: 20m}\n")
+        await cloud.get("/-/reload", method="POST")
+        await cloud.settle()
+        replaced = await health(cloud)
+
+    assert hung == _HUNG
+    assert replaced == _HEALTHY
 
 
 async def test_a_loop_that_ended_is_told(tmp_path: Path) -> None:
@@ -134,3 +166,28 @@ async def test_users_do_not_hide_that_something_is_wrong(
     assert outcome == 1
     assert known == 503
     assert detail != text
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (TLS_WITH_CLIENT_CERT, 0),
+        (_CERTIFICATE_IF_GIVEN + USERS, 1),
+    ],
+)
+async def test_a_demanded_certificate_hides_a_hang_from_the_check(
+    tmp_path: Path, text: str, status: int
+) -> None:
+    """It has none; where it may come without one, it sees what is wrong."""
+    write_certificates(tmp_path)
+    file = tmp_path / "web.yml"
+    file.write_text(text)
+    async with monitored(a_panel(), tmp_path, web_config_file=file) as cloud:
+        address = cloud.base.partition("://")[2]
+        found = []
+        for _ in range(2):
+            check = asyncio.to_thread(healthcheck, (address,), web_config=True)
+            found.append(await check)
+            cloud.clock.elapsed += 90_000
+
+    assert found == [0, status]
