@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import faults
+import pytest
 from alert_fidelity.replica import Recording
 from alert_fidelity.rule_evaluation import fired_alerts
 from alert_fidelity.timing import STEP
 from builders import a_cloud
+from faults import Fault
 from faulty_panel import Panel
 from harness import (
     NOW,
@@ -60,6 +64,20 @@ class Replicas:
             await advance_together(self.alive, STEP)
         return len(self.panel.requests) - before
 
+    def fired(self, folder: Path) -> dict[tuple[str, str], tuple[float, float | None]]:
+        """Return the shipped alerts that fire, with the hours of begin and end.
+
+        Keys are the name, and what it is about: a server, or an exporter.
+        """
+        return {
+            (alert.name, labels.get("vm_id") or labels.get("instance", "")): (
+                (alert.begins - NOW) / HOUR,
+                None if alert.ends is None else (alert.ends - NOW) / HOUR,
+            )
+            for alert in fired_alerts(self.scrapes, folder)
+            if (labels := dict(alert.labels))
+        }
+
     def refusals(self) -> list[int]:
         """Return the minutes of the logins that the panel refused."""
         return [
@@ -106,16 +124,6 @@ async def test_when_one_dies_the_other_goes_on_and_every_alert_comes_once(
         asked_by_one = await replicas.advance(3)
         states = await replicas.survivor.series("onapp_vm_state")
         up = await replicas.survivor.value("onapp_up")
-    alerts = {
-        (
-            alert.name,
-            *(dict(alert.labels).get(name) for name in ("vm_id", "instance")),
-        ): (
-            (alert.begins - NOW) / HOUR,
-            alert.ends,
-        )
-        for alert in fired_alerts(replicas.scrapes, tmp_path)
-    }
 
     assert one == other
     assert one == {"panel=cp,state=stale,vm_id=1": 1, "panel=cp,state=fine,vm_id=2": 1}
@@ -124,11 +132,29 @@ async def test_when_one_dies_the_other_goes_on_and_every_alert_comes_once(
     )
     assert up == 1
     assert 1.8 < asked_by_both / asked_by_one < 2.2
-    assert alerts == {
-        ("OnAppBackupStale", "1", None): (0.25, None),
-        ("OnAppBackupStale", "2", None): (5.0, None),
-        ("OnAppExporterDown", None, "b"): (3.25, None),
+    assert replicas.fired(tmp_path) == {
+        ("OnAppBackupStale", "1"): (0.25, None),
+        ("OnAppBackupStale", "2"): (5.0, None),
+        ("OnAppExporterDown", "b"): (3.25, None),
     }
+
+
+@pytest.mark.parametrize("fault", [faults.unauthorized, faults.html_error])
+async def test_a_replica_that_hangs_does_not_hide_that_a_panel_is_lost(
+    tmp_path: Path, fault: Callable[[], Fault]
+) -> None:
+    """Its last ``onapp_up`` stays, but what both of them know gets old."""
+    panel = a_cloud()
+    async with two_replicas(panel, tmp_path) as replicas:
+        await replicas.advance(1)
+        task = replicas.alive[1].exporter.manager.panel_tasks["cp"].task
+        assert task is not None
+        task.cancel()
+        await asyncio.wait([task])
+        panel.faults.add(fault())
+        await replicas.advance(2)
+
+    assert replicas.fired(tmp_path)["OnAppBackupDataOld", "1"] == (2.0, None)
 
 
 async def test_a_lock_out_counts_the_logins_of_both(tmp_path: Path) -> None:
