@@ -47,6 +47,10 @@ _MEANINGS = {
         "a client of the exporter broke off, or its TLS handshake failed",
         "look at the client, if it should have succeeded",
     ),
+    "environment variable not used": (
+        "a variable that begins with `ONAPP_` has no effect",
+        "do what `reason` says, or remove it",
+    ),
     "listening": ("the exporter answers at `address`", _NOTHING),
     "log lines dropped": (
         "standard error was not read for too long",
