@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from . import __version__
 from .clock import Clock, SystemClock
@@ -96,8 +95,13 @@ class Exporter:
             self.jitter,
         )
         self._config = config
+        handlers = self._handlers()
         async with serving(
-            self._application(), listeners, self.access, self._connection_limits()
+            handlers.application(),
+            listeners,
+            self.access,
+            self._connection_limits(),
+            handlers.show_error,
         ) as addresses:
             try:
                 await self._apply(config)
@@ -127,7 +131,7 @@ class Exporter:
         connections = max(limits.connections, 2 * self.max_requests)
         return replace(limits, connections=connections)
 
-    def _application(self) -> web.Application:
+    def _handlers(self) -> Handlers:
         views = Views(
             self.exposition,
             self.shard,
@@ -143,7 +147,7 @@ class Exporter:
             effective_config=lambda: effective_config(self._config),
             hung_panels=self.manager.hung_panels,
             reload=self.reload,
-        ).application()
+        )
 
     async def reload(self) -> None:
         """Load the configuration again; on ConfigError, raised, keep the old one."""

@@ -25,7 +25,7 @@ from ..health.conditions import SERVER_CONDITIONS
 from ..health.targets import last_schedules
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
 from ..model.selection import Shard
-from ..model.store import ServerState
+from ..model.store import PanelStore, ServerState
 from .api import recent_sizes, utc_datetime
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
@@ -154,6 +154,28 @@ class StatusPages:
             now=now,
             fresh=fresh,
             panel_url=panel_url,
+        )
+
+    def absent_server(
+        self,
+        panel_name: str,
+        panel: PanelStore | None,
+        vm_id: str,
+        now: datetime | None,
+    ) -> str:
+        """Render the page that says why there is no such server, with ways on."""
+        return self._environment.get_template("absent.html").render(
+            panel_name=panel_name,
+            panel=panel,
+            vm_id=vm_id,
+            now=now,
+            link=lambda **changes: _servers_link(Query(), **changes),
+        )
+
+    def error(self, title: str, text: str, root: str) -> str:
+        """Render the page of an error; ``root`` is the URL of the overview."""
+        return self._environment.get_template("error.html").render(
+            title=title, text=text, root=root
         )
 
     def runbook(self, alert: str) -> str | None:

@@ -83,6 +83,16 @@ class Views:
 
         return await self._run(render)
 
+    def absent_server(self, panel: str, vm_id: str) -> str:
+        """Return the page that says why there is no such server."""
+        exposition = self.exposition
+        return self.pages.absent_server(
+            panel,
+            exposition.store.panels.get(panel),
+            vm_id,
+            utc_datetime(exposition.clock.time()),
+        )
+
     async def _run(self, render: Callable[[Snapshot], T]) -> T:
         snapshot = self.exposition.snapshot()
         loop = asyncio.get_running_loop()

@@ -6,7 +6,9 @@ import asyncio
 import http
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
@@ -14,6 +16,9 @@ from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
 from .auth import AccessControl
 
 log = structlog.get_logger()
+
+ErrorRenderer: TypeAlias = Callable[[web.BaseRequest, web.Response], None]
+"""Changes a response, if it is an error, to what the client can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Connection(web.RequestHandler):
         access: AccessControl,
         limits: Limits,
         open_connections: OrderedDict[Connection, None],
+        show_error: ErrorRenderer | None = None,
     ) -> None:
         """``open_connections`` are kept in the order of their last response."""
         super().__init__(
@@ -65,6 +71,7 @@ class Connection(web.RequestHandler):
         self.handshake: asyncio.Task[None] | None = None
         self._access, self._limits = access, limits
         self._open_connections = open_connections
+        self._show_error = show_error
         self._deadline: asyncio.TimerHandle | None = None
         self._early = b""
         self._head_bytes = self._body_bytes = 0
@@ -152,6 +159,8 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response, with the headers that every response has."""
         if not resp.prepared:
+            if self._show_error is not None and isinstance(resp, web.Response):
+                self._show_error(request, resp)
             await self._access.add_headers(request, resp)
         try:
             return await super().finish_response(request, resp, start_time)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -18,6 +19,10 @@ from ..status.views import Views
 
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
+_EXPLANATIONS: Mapping[int, str] = {
+    HTTPStatus.NOT_FOUND: "There is no page at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer such a request.",
+}
 _MAX_PAGE_ROWS = 100
 _MAX_JSON_ROWS = 1000
 
@@ -111,10 +116,12 @@ class Handlers:
         with _answering_bad_queries():
             page = parse_page(request.query)
         text = await self.views.server(panel, vm_id, page)
-        if text is None:
-            text = "There is no such server here: it is gone, or another shard's.\n"
-            return web.Response(status=404, text=text)
-        return self._page(text)
+        if text is not None:
+            return self._page(text)
+        if _accepts_html(request):
+            return self._page(self.views.absent_server(panel, vm_id), status=404)
+        text = "There is no such server here: it is gone, or another shard's.\n"
+        return web.Response(status=404, text=text)
 
     async def _runbook(self, request: web.Request) -> web.Response:
         # Alerts lead to the files of docs/runbooks, and can be made to lead here.
@@ -134,11 +141,32 @@ class Handlers:
         with _answering_bad_queries():
             return parse_query(request.query, panels=panels, max_per_page=max_rows)
 
-    def _page(self, text: str) -> web.Response:
-        headers = _PAGE_HEADERS | {
-            "Content-Security-Policy": self.views.pages.content_security_policy
-        }
-        return web.Response(text=text, content_type="text/html", headers=headers)
+    def _page(self, text: str, status: int = 200) -> web.Response:
+        return web.Response(
+            status=status,
+            text=text,
+            content_type="text/html",
+            headers=self._page_headers,
+        )
+
+    @property
+    def _page_headers(self) -> dict[str, str]:
+        policy = self.views.pages.content_security_policy
+        return _PAGE_HEADERS | {"Content-Security-Policy": policy}
+
+    def show_error(self, request: web.BaseRequest, response: web.Response) -> None:
+        """Turn the text of an error into a page, with a way back, for a browser."""
+        is_text = response.content_type == "text/plain"
+        if response.status < 400 or not is_text or not _accepts_html(request):
+            return
+        phrase = HTTPStatus(response.status).phrase
+        text, title = response.text or "", f"{response.status} {phrase}"
+        if text == f"{response.status}: {phrase}":  # aiohttp's own
+            text = _EXPLANATIONS.get(response.status, "")
+        depth = request.rel_url.raw_path.count("/") - 1
+        response.text = self.views.pages.error(title, text, "../" * depth or "./")
+        response.content_type = "text/html"
+        response.headers.update(self._page_headers)
 
     async def _healthy(self, _: web.Request) -> web.Response:
         hung = self.hung_panels()
@@ -169,6 +197,11 @@ class Handlers:
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+
+
+def _accepts_html(request: web.BaseRequest) -> bool:
+    """Return whether a request is a browser's: other clients name other types."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 @contextmanager

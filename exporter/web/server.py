@@ -14,7 +14,7 @@ from typing import TypeAlias
 from aiohttp import web
 
 from .auth import AccessControl, Handler
-from .connection import Connection, Limits
+from .connection import Connection, ErrorRenderer, Limits
 
 _SHUTDOWN_SECONDS = 0.5
 """aiohttp waits twice as long for responses in progress."""
@@ -33,6 +33,7 @@ async def serving(
     listeners: tuple[Listener, ...],
     access: AccessControl | None = None,
     limits: Limits | None = None,
+    show_error: ErrorRenderer | None = None,
 ) -> AsyncIterator[list[str]]:
     """Serve an application on these listeners; yield their addresses as bound.
 
@@ -62,7 +63,9 @@ async def serving(
             )
         for listening_socket in sockets:
             accepting = await asyncio.get_running_loop().create_server(
-                lambda: Connection(server, access, limits, open_connections),
+                lambda: Connection(
+                    server, access, limits, open_connections, show_error
+                ),
                 sock=listening_socket,
                 backlog=_ACCEPTED_AT_ONCE,
             )

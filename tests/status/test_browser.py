@@ -228,6 +228,38 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
     assert tab.browser_errors == []
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "words", "way"),
+    [
+        ("/nowhere", 404, "There is no page at this address.", "All servers"),
+        ("/far/below/here", 404, "There is no page at this address.", "All servers"),
+        ("/?state=sad", 400, "state: must be one of", "All servers"),
+        ("/api/v1/status?page=0", 400, "page: must be a whole number", "All servers"),
+        ("/-/reload", 405, "does not answer such a request", "All servers"),
+        ("/runbooks/nothing", 404, "There is no runbook of that name.", "All servers"),
+        ("/server?panel=demo&vm_id=99", 404, "It was deleted", "Servers of panel demo"),
+        ("/server?panel=else&vm_id=1", 404, "has no panel else", "All servers"),
+        ("/server", 404, "names its panel and its number", "All servers"),
+    ],
+)
+def test_an_error_has_a_page_with_a_way_back(  # noqa: PLR0913, PLR0917  # of a table
+    browser: Browser, demo: str, path: str, status: int, words: str, way: str
+) -> None:
+    """Whoever followed an old link is one click from the servers."""
+    with open_tab(browser, size=NARROW, color_scheme="dark") as tab:
+        response = tab.page.goto(demo + path)
+        text = tab.page.inner_text("main")
+        found = tab.violations(), tab.overflow()
+        tab.page.get_by_role("link", name=way, exact=True).click()
+        tab.page.wait_for_url(f"{demo}/**")
+        names = tab.server_names()
+
+    assert response is not None
+    assert (response.status, found) == (status, ([], 0))
+    assert words in text
+    assert len(names) == 29
+
+
 def test_times_are_those_of_the_reader_and_go_on(browser: Browser, demo: str) -> None:
     """With a script; the moment in UTC stays at hand, and is shown without one."""
     path = "/server?panel=demo&vm_id=3"

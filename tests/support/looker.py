@@ -21,10 +21,13 @@ _LONGEST_REAL_WAIT_SECONDS = 60
 @asynccontextmanager
 async def served(store: Store, **options: Any) -> AsyncIterator[Looker]:
     """Serve a store's pages."""
+    handlers = handlers_for(store, **options)
     async with (
         asyncio.timeout(_LONGEST_REAL_WAIT_SECONDS),
         serving(
-            handlers_for(store, **options).application(), ("127.0.0.1:0",)
+            handlers.application(),
+            ("127.0.0.1:0",),
+            show_error=handlers.show_error,
         ) as bound,
         aiohttp.ClientSession() as session,
     ):

@@ -98,7 +98,12 @@ async def secured(
     access = AccessControl(watched_config(file, clock), PasswordChecker(counted))
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
-        serving(pages.application(), ("127.0.0.1:0",), access) as (address,),
+        serving(
+            pages.application(),
+            ("127.0.0.1:0",),
+            access,
+            show_error=pages.show_error,
+        ) as (address,),
     ):
         scheme = "https" if access.ssl_context else "http"
         yield SecuredServer(f"{scheme}://{address}", file, clock, checks)
