@@ -19,6 +19,7 @@ from ..health.conditions import (
     SERVER_CONDITION_RANK,
     Condition,
     Problem,
+    Severity,
 )
 from ..health.panel import judge_panel, panel_condition, poll_lag_seconds
 from ..health.server import next_start_at
@@ -66,6 +67,7 @@ def status_response(
     now = snapshot.now
     servers = list(all_servers(snapshot, healths))
     counts = Counter(chain.from_iterable(map(conditions, servers)))
+    levels = Counter(judged.health.condition.severity for judged in servers)
     shown = paginate(select(servers, query, now), query.page, query.per_page)
     panels = []
     for panel in snapshot.panels:
@@ -79,6 +81,7 @@ def status_response(
         total_shards=shard.total,
         panels=tuple(panels),
         states={c.key: counts[c] for c in SERVER_CONDITION_RANK if c in counts},
+        levels={level.name.lower(): levels[level] for level in reversed(Severity)},
         total=len(servers),
         matching=shown.total,
         page=shown.page,

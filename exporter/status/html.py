@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 import msgspec
@@ -36,7 +36,7 @@ BACKUPS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
-_MAX_TARGETS = 3
+_MAX_TARGETS = 2
 """Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
 """Of each panel on the overview: thousands of schedules may have no known server."""
@@ -97,6 +97,7 @@ class StatusPages:
             "total_shards": self.shard.total,
             "telemetry_path": self.telemetry_path.lstrip("/"),
             "server_link": _server_link,
+            "icon": _icon,
             "links": self._links,
             "root": "",
             "chart_size": (_CHART_WIDTH, _CHART_HEIGHT),
@@ -108,7 +109,7 @@ class StatusPages:
         }
         self.content_security_policy = (
             "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
-            "form-action 'self'; img-src data:; "
+            "form-action 'self'; img-src data:; connect-src 'self'; "
             f"style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'"
         )
 
@@ -118,6 +119,7 @@ class StatusPages:
         return self._environment.get_template("overview.html").render(
             status=status,
             now=status.generated_at,
+            critical=status.levels["critical"],
             query=shown_query,
             ready=ready,
             conditions=SERVER_CONDITIONS,
@@ -252,6 +254,19 @@ def _newest_first(rows: Iterable[Row]) -> list[Row]:
 def _csp_hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _icon(critical: int | None) -> str:
+    """Return an icon with the number of critical servers; None: it is unknown."""
+    if critical is None:
+        return "data:,"
+    colour, text = ("#b3121d", min(critical, 99)) if critical else ("#1c6b35", "✓")
+    return "data:image/svg+xml," + quote(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+        f'<rect width="32" height="32" rx="8" fill="{colour}"/>'
+        '<text x="16" y="23" font-size="21" font-family="sans-serif" '
+        f'font-weight="bold" text-anchor="middle" fill="#fff">{text}</text></svg>'
+    )
 
 
 def _servers_link(query: Query, **changes: Any) -> str:

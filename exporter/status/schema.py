@@ -142,6 +142,8 @@ class StatusResponse(msgspec.Struct, frozen=True):
     panels: tuple[PanelStatus, ...]
     states: Mapping[str, int]
     """Servers by state; one with several problems counts for each."""
+    levels: Mapping[str, int]
+    """Servers by the level of their worst state."""
     total: int
     matching: int
     page: int

@@ -1,5 +1,6 @@
 "use strict";
-// Better with this, whole without: times of this place that go on, and no button.
+// The pages work without this. With it they renew themselves, their times are those of
+// the reader's place, and forms need no button.
 const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 // The Swedish way to write a moment is that of ISO 8601.
 const exact = new Intl.DateTimeFormat("sv-SE", {
@@ -30,8 +31,95 @@ function show(time) {
 function showAll() {
   document.querySelectorAll("time").forEach(show);
 }
-showAll();
-setInterval(showAll, 20000);
+
+const RENEWAL = 30000; // milliseconds
+const live = document.querySelector("#live");
+let triedAt = Date.now();
+let shownAt = triedAt;
+let paused = false;
+let failure = "";
+for (const details of document.querySelectorAll("details")) details.served = details.open;
+
+function key(node) {
+  return node.id || node.dataset?.key;
+}
+// Make an element like a newer one. Nodes stay, and with them focus, scroll and input.
+function update(old, fresh) {
+  const open = old.open;
+  for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+  if (old.nodeName === "DETAILS") {
+    // What the reader opened or closed stays so, until the exporter changes its mind.
+    if ((old.served ?? fresh.open) === fresh.open) old.open = open;
+    old.served = fresh.open;
+  }
+  const keyed = new Map([...old.children].filter(key).map((node) => [key(node), node]));
+  let next = old.firstChild;
+  for (const node of [...fresh.childNodes]) {
+    const alike = next && !key(next) && !key(node) && next.nodeName === node.nodeName;
+    const same = alike ? next : keyed.get(key(node));
+    if (same === next) next = next?.nextSibling;
+    if (!same || same.nextSibling !== next) old.insertBefore(same ?? node, next);
+    if (!same || same === live) continue;
+    if (same.nodeType === Node.ELEMENT_NODE) update(same, node);
+    else if (same.data !== node.data) same.data = node.data;
+  }
+  while (next) {
+    const rest = next.nextSibling;
+    next.remove();
+    next = rest;
+  }
+}
+async function renew() {
+  triedAt = Date.now();
+  let page;
+  try {
+    // Without a password that is in the address: fetch refuses that.
+    const address = location.origin + location.pathname + location.search;
+    const answer = await fetch(address, { signal: AbortSignal.timeout(RENEWAL) });
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // A proxy in between has pages of its own.
+    if (!page.querySelector("#live")) throw new Error(`HTTP ${answer.status}`);
+  } catch (error) {
+    failure = `The exporter does not answer (${error.message}).`;
+    tick();
+    return;
+  }
+  if (page.scripts[0].text !== document.scripts[0].text) location.reload();
+  const focused = document.activeElement;
+  for (const part of ["title", "link[rel=icon]"]) {
+    update(document.querySelector(part), page.querySelector(part));
+  }
+  update(document.body, page.body);
+  if (focused.isConnected) focused.focus({ preventScroll: true });
+  shownAt = triedAt;
+  failure = "";
+  tick();
+}
+function tick() {
+  showAll();
+  if (!live) return;
+  const late = Date.now() - shownAt >= 4 * RENEWAL;
+  let text = failure || (paused ? "Paused." : "Renewed every 30 s.");
+  if (failure || late) text += ` This page is as of ${exact.format(shownAt)}.`;
+  const [status, button] = live.children;
+  // Screen readers read each change.
+  if (status.textContent !== text) status.textContent = text;
+  button.textContent = paused ? "Continue" : "Pause";
+  live.classList.toggle("old", Boolean(failure) || late);
+  live.hidden = false;
+  if (!paused && Date.now() - triedAt >= RENEWAL) renew();
+}
+tick();
+setInterval(tick, 5000);
+document.addEventListener("visibilitychange", tick);
+live?.querySelector("button").addEventListener("click", () => {
+  paused = !paused;
+  if (!paused) triedAt = 0;
+  tick();
+});
 const form = document.querySelector("form");
 if (form) {
   form.addEventListener("change", (event) => {
