@@ -1,20 +1,21 @@
-"""The command ``demo``: a simulated cloud on loopback, and an exporter for it."""
+"""The command ``demo``: simulated panels on loopback, and an exporter for them."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 from ..app import Exporter
 from ..config.flags import PROGRAM, Flags
 from ..config.load import build
 from ..config.schema import Config
-from ..demo.panel.server import SimulatedPanel, demo_panel
+from ..demo.panel.server import SimulatedPanel, demo_panel, jammed_panel
 from ..metrics.exposition import TEXT
 from ..model.selection import Shard
 from ..signals import install_signal_handlers
 
-_NAME = "demo"
+_READS_PER_SECOND = 50
 _SAMPLE_METRICS = (
     "onapp_up",
     "onapp_vm_backups",
@@ -25,11 +26,14 @@ _MAX_SAMPLE_LINES = 4
 
 
 async def run_demo(flags: Flags) -> int:
-    """Serve the simulated cloud until SIGTERM or SIGINT; return the exit status."""
-    panel = await demo_panel()
-    try:
+    """Serve the simulated panels until SIGTERM or SIGINT; return the exit status."""
+    async with (
+        demo_panel(servers=flags.servers) as panel,
+        jammed_panel() as jammed,
+    ):
+        panels = {"demo": panel, "branch-office": jammed}
         exporter = Exporter(
-            load=lambda: _config(panel.url, panel.username, panel.password),
+            load=lambda: _config(panels, flags.servers),
             shard=Shard(flags.shard, flags.total_shards),
             telemetry_path=flags.telemetry_path,
             max_requests=flags.max_requests,
@@ -47,21 +51,24 @@ async def run_demo(flags: Flags) -> int:
             )
             await exporter.stop_requested
             introduction.cancel()
-        return 0
-    finally:
-        await panel.stop()
+    return 0
 
 
-def _config(url: str, username: str, password: str) -> Config:
-    """Poll the simulated panel often, so that changes can be seen soon."""
-    panel = {
-        "name": _NAME,
-        "url": url,
-        "basic_auth": {"username": username, "password": password},
-        "discovery": {"interval": "30s"},
-        "poll": {"interval": "15s"},
-    }
-    return build({"panels": [panel]}, "demo")
+def _config(panels: Mapping[str, SimulatedPanel], servers: int) -> Config:
+    """Poll the simulated panels so often that changes can be seen soon."""
+    seconds = max(15, servers // _READS_PER_SECOND)
+    sections = [
+        {
+            "name": name,
+            "url": panel.url,
+            "basic_auth": {"username": panel.username, "password": panel.password},
+            "discovery": {"interval": f"{2 * seconds}s"},
+            "collectors": {"recovery_points": True},
+            "poll": {"interval": f"{seconds}s"},
+        }
+        for name, panel in panels.items()
+    ]
+    return build({"panels": sections}, "demo")
 
 
 def _shown_address(addresses: list[str]) -> str:

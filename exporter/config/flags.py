@@ -218,6 +218,12 @@ class Flags:
         "healthcheck: ask whether the first pass has ended, as /-/ready tells",
         **_SWITCH,
     )
+    servers: int = _flag(
+        *("--servers", 29, ("demo",), "demo: servers of the first simulated panel"),
+        ignored=False,
+        metavar="NUMBER",
+        type=at_least(29),
+    )
     output_format: str = _flag(
         *("--format", "table", ("check",), "check: how to print what was found"),
         ignored=False,

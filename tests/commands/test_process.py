@@ -293,7 +293,7 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     assert (shown, status) == (200, 0)
     assert 'onapp_up{panel="demo",shard="0"} 1' in sample
     assert "# HELP onapp_target_last_success_timestamp_seconds" in sample
-    assert samples(scrape, "onapp_up") == {"demo,0": 1}
+    assert samples(scrape, "onapp_up") == {"demo,0": 1, "branch-office,0": 1}
     assert len(built) > 50
     assert samples(scrape, "onapp_target_oldest_unbuilt_timestamp_seconds") != {}
     assert "demo,12,built" in backups
@@ -302,6 +302,27 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     ]
     assert [key for key, count in backups.items() if key.endswith("unbuilt") and count]
     assert "Traceback" not in process.output
+
+
+async def test_the_demo_has_as_many_servers_as_wanted_and_a_panel_in_trouble() -> None:
+    """Recovery points too, so that there is something to see of everything."""
+    async with exporter_process("demo", ANYWHERE, "--servers=200") as process:
+        await process.wait_for("Ctrl-C ends it")
+        page = await process.wait_for(r"Look at:\n +(http://\S+/)\n")
+        _, text = await fetch(f"{page[1]}api/v1/status")
+        _, scrape = await fetch(f"{page[1]}metrics")
+        process.send(signal.SIGTERM)
+        await process.wait()
+    status = json.loads(text)
+    levels = {panel["name"]: panel["level"] for panel in status["panels"]}
+    problems = {found["state"] for found in status["panels"][1]["findings"]}
+
+    assert [panel["servers"] for panel in status["panels"]] == [200, 6]
+    assert levels == {"demo": "fine", "branch-office": "warning"}
+    assert problems == {"queue_jam", "backup_server_disabled"}
+    assert status["states"]["very_stale"] > 3
+    assert status["states"]["fine"] > 150
+    assert sum(samples(scrape, "onapp_recovery_point_built").values()) == 5
 
 
 async def test_a_signal_ends_the_demo_before_its_introduction() -> None:

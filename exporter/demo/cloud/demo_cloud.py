@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 
-from .pseudorandom import uniform
+from .pseudorandom import fraction, uniform
 from .rows import Server
 from .simulation import SimulatedCloud
 from .time import DAY, Period
@@ -18,6 +18,10 @@ _START_SPACING_SECONDS = 95.0
 _PLUGIN_POINTS = 5
 _MANUAL_INTERVAL_SECONDS = 117.0
 _MANUAL_BACKUPS_KEPT = 3
+_JAM_DAYS = 1.1
+_FILLER_BACKUPS = 3
+_FILLER_OWNERS = 40
+_FILLER_STALE_SHARE = 0.02
 
 _DISK_BACKUP_SERVERS = (
     ("web-01", 2, 1, 20),
@@ -39,11 +43,12 @@ _INCREMENTAL_SERVERS = (
 
 
 def demo_cloud(
-    now: float, seed: int = 1, *, ahead_seconds: float = 0.0
+    now: float, seed: int = 1, *, ahead_seconds: float = 0.0, servers: int = 0
 ) -> SimulatedCloud:
     """Return a cloud with weeks of history, some of whose servers are unhealthy.
 
-    It is simulated up to ``ahead_seconds`` before ``now``; the rest is queued.
+    It is simulated up to ``ahead_seconds`` before ``now``; the rest is queued. Other
+    servers with a few days of history fill it up to so many ``servers``.
     """
     cloud = SimulatedCloud(now - HISTORY_DAYS * DAY, seed)
     builder = Builder(cloud, now)
@@ -59,6 +64,25 @@ def demo_cloud(
     erp.operating_system = "windows"
     _add_busy(builder)
     cloud.advance(now - ahead_seconds)
+    for _ in range(servers - len(cloud.servers)):
+        _add_one_of_many(builder)
+    return cloud
+
+
+def jammed_cloud(now: float, seed: int = 2) -> SimulatedCloud:
+    """Return a small cloud whose queue stands still, with a disabled backup server."""
+    cloud = SimulatedCloud(now - HISTORY_DAYS * DAY, seed)
+    builder = Builder(cloud, now)
+    for number in range(1, 7):
+        server = builder.add_server(f"branch-{number:02}", 20 + number % 2)
+        builder.back_up_disks(server)
+
+    def jam() -> None:
+        cloud.slots = 0
+        cloud.backup_servers[server.backup_server_id or 1].enabled = False
+
+    cloud.call_at(now - _JAM_DAYS * DAY, jam)
+    cloud.advance(now)
     return cloud
 
 
@@ -121,6 +145,24 @@ class Builder:
         soon = _FIRST_START_SECONDS + _START_SPACING_SECONDS * self._schedule_count
         self._schedule_count += 1
         return self.until + soon - HISTORY_DAYS * DAY
+
+
+def _add_one_of_many(builder: Builder) -> None:
+    """Add a server with the rows of its last daily backups, simulated from now on."""
+    cloud = builder.cloud
+    number = len(cloud.servers) + 1
+    server = builder.add_server(f"vm-{number:05}", 100 + number % _FILLER_OWNERS)
+    (disk, *_) = cloud.disks_of(server.id)
+    start = cloud.now + DAY * fraction(cloud.seed, "filler start", number)
+    cloud.add_schedule("Disk", disk.id, start_at=start)
+    missed = 4 * (fraction(cloud.seed, "filler", number) < _FILLER_STALE_SHARE)
+    for days_ago in range(_FILLER_BACKUPS + missed, missed, -1):
+        cloud.add_backup(
+            server.id,
+            created_at=float(round(start - days_ago * DAY)),
+            size_kib=int(uniform(20_000, 200_000, cloud.seed, "filler size", number)),
+            backup_server_id=server.backup_server_id,
+        )
 
 
 def _host(label: str) -> str:

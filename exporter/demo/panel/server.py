@@ -11,7 +11,7 @@ from typing import Self, cast
 
 from aiohttp import web
 
-from ..cloud.demo_cloud import demo_cloud
+from ..cloud.demo_cloud import demo_cloud, jammed_cloud
 from ..cloud.simulation import SimulatedCloud
 from . import errors
 from .auth import Authenticator
@@ -214,14 +214,17 @@ class SimulatedPanel(PanelOptions):
         return formatdate(self.cloud.now + self.date_skew_seconds, usegmt=True)
 
 
-async def demo_panel(*, clock: Clock = time.time, seed: int = 1) -> SimulatedPanel:
-    """Start a panel over the demo cloud, and return it.
+def demo_panel(*, clock: Clock = time.time, servers: int = 0) -> SimulatedPanel:
+    """Return a panel over the demo cloud, with at least so many servers.
 
     The cloud has weeks of history up to the clock's time, and advances with it.
     """
-    panel = SimulatedPanel(demo_cloud(clock(), seed), clock=clock)
-    await panel.start()
-    return panel
+    return SimulatedPanel(demo_cloud(clock(), servers=servers), clock=clock)
+
+
+def jammed_panel(*, clock: Clock = time.time) -> SimulatedPanel:
+    """Return a panel whose backup queue stands still."""
+    return SimulatedPanel(jammed_cloud(clock()), clock=clock)
 
 
 def _accepted_format(request: web.Request) -> Format | None:

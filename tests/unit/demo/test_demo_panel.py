@@ -727,13 +727,12 @@ async def test_a_panel_stops_promptly_whatever_it_does(
 
 async def test_the_demo_stands_ready() -> None:
     """One call serves the demo cloud, up to the clock's moment."""
-    panel = await demo_panel(clock=HandSet(START))
     async with (
+        demo_panel(clock=HandSet(START)) as panel,
         aiohttp.ClientSession(headers=GOOD) as session,
         session.get(f"{panel.url}/virtual_machines.json") as response,
     ):
         servers = await response.json()
-    await panel.stop()
 
     assert len(servers) == len(panel.cloud.servers) > 20
     assert panel.cloud.now == START
