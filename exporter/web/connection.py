@@ -13,6 +13,7 @@ from typing import TypeAlias
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
 
+from ..metrics.exposition import accepts_gzip
 from .auth import AccessControl
 
 log = structlog.get_logger()
@@ -41,6 +42,10 @@ class Limits:
 
     With TLS, each needs a third of a megabyte, most of it asyncio's buffer.
     """
+
+
+_COMPRESSED_FROM_BYTES = 1_000
+"""Shorter responses fit into one packet as they are."""
 
 
 class Connection(web.RequestHandler):
@@ -157,11 +162,12 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response, with the headers that every response has."""
+        """Send a response with the headers that every one has, compressed if long."""
         if not resp.prepared:
             if self._show_error is not None and isinstance(resp, web.Response):
                 self._show_error(request, resp)
             await self._access.add_headers(request, resp)
+            _compress(request, resp)
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
@@ -203,3 +209,15 @@ class Connection(web.RequestHandler):
             if seconds is None
             else asyncio.get_running_loop().call_later(seconds, self.abort)
         )
+
+
+def _compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Let a long text be sent with gzip to a client that accepts it.
+
+    aiohttp would choose deflate, and does the work in a thread.
+    """
+    body = response.body if isinstance(response, web.Response) else None
+    if isinstance(body, bytes) and len(body) >= _COMPRESSED_FROM_BYTES:
+        response.headers["Vary"] = "Accept-Encoding"
+        if accepts_gzip(",".join(request.headers.getall("Accept-Encoding", []))):
+            response.enable_compression(web.ContentCoding.gzip)

@@ -7,9 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from browser import NARROW, WIDE, chromium, demo_exporter, open_tab, served_in_thread
+from browser import (
+    NARROW,
+    WIDE,
+    Tab,
+    chromium,
+    demo_exporter,
+    open_tab,
+    served_in_thread,
+)
 from harness import NOW
 from playwright.sync_api import Browser
 from stores import a_backup, a_panel, a_server, a_store, add_server
@@ -26,7 +35,8 @@ TURNED = "\u202egnorw\u0301"
 APPEARANCES = [
     pytest.param({"size": WIDE}, id="wide"),
     pytest.param({"size": NARROW}, id="narrow"),
-    pytest.param({"size": WIDE, "color_scheme": "dark"}, id="dark"),
+    pytest.param({"size": WIDE, "color_scheme": "dark"}, id="wide-dark"),
+    pytest.param({"size": NARROW, "color_scheme": "dark"}, id="narrow-dark"),
 ]
 
 
@@ -66,22 +76,46 @@ def hostile() -> Iterator[str]:
         yield address
 
 
+def _every_kind_of_page(tab: Tab, start: str) -> dict[tuple[str, int], str]:
+    """Follow the links; return one address of each first part of a path and status."""
+    found: dict[tuple[str, int], str] = {}
+    unread, seen = [f"{start}/", f"{start}/server?panel=demo&vm_id=0"], set[str]()
+    while unread:
+        address = unread.pop(0)
+        kind = urlsplit(address).path.split("/")[1]
+        if address in seen or (kind, 200) in found:
+            continue
+        seen.add(address)
+        answer = tab.page.request.get(address)
+        if answer.headers["content-type"].startswith("text/html"):
+            found[kind, answer.status] = address
+            tab.page.goto(address)
+            links = tab.page.locator("a[href]").evaluate_all(
+                "found => found.map(link => link.href.split('#')[0])"
+            )
+            unread += [link for link in links if link.startswith(start)]
+    return found
+
+
 @pytest.mark.parametrize("options", APPEARANCES)
 def test_everybody_can_read_the_pages(
     browser: Browser, demo: str, options: dict[str, Any]
 ) -> None:
     """Wide and narrow, light and dark: axe-core finds nothing, nothing sticks out."""
     with open_tab(browser, **options) as tab:
-        for path in ("/?per_page=8", "/server?panel=demo&vm_id=3"):
-            tab.page.goto(demo + path)
+        pages = _every_kind_of_page(tab, demo)
+        tab.browser_errors.clear()  # that a page of an error has its status
+        for path in pages.values():
+            tab.page.goto(path)
 
-            assert tab.violations() == []
-            assert tab.overflow() <= 0
+            assert tab.violations() == [], path
+            assert tab.overflow() <= 0, path
+            assert "-" not in tab.texts("td, dd"), path
         ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
     red = int(ground.removeprefix("rgb(").partition(",")[0])
 
+    assert {kind for kind, _ in pages} >= {"", "server", "runbooks"}
     assert (red < 64) == (options.get("color_scheme") == "dark")
-    assert tab.browser_errors == []
 
 
 def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> None:
@@ -290,6 +324,34 @@ def test_the_keyboard_reaches_the_search(browser: Browser, demo: str) -> None:
         text = tab.page.get_by_label("Search").input_value()
 
     assert text == "web/"
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_keyboard_reaches_the_first_server_soon(
+    browser: Browser, demo: str, size: tuple[int, int]
+) -> None:
+    """Past panels, filters and the form, by the link that comes first on each page."""
+    focused = "document.activeElement.innerText"
+    with open_tab(browser, size=size) as tab:
+        tab.page.goto(demo)
+        tab.page.keyboard.press("Tab")
+        way = tab.page.evaluate(focused)
+        shown = tab.page.locator(".skip").bounding_box()
+        tab.page.keyboard.press("Enter")
+        stops = [way]
+        while stops[-1] != tab.server_names()[0] and len(stops) < 20:
+            tab.page.keyboard.press("Tab")
+            stops.append(tab.page.evaluate(focused))
+        tab.page.goto(f"{demo}/server?panel=demo&vm_id=3")
+        tab.page.keyboard.press("Tab")
+        tab.page.keyboard.press("Enter")
+        within = tab.page.evaluate("document.activeElement.tagName")
+
+    assert way == "Skip to the servers"
+    assert shown is not None
+    assert shown["x"] >= 0
+    assert len(stops) <= 10
+    assert within == "MAIN"
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])

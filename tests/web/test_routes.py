@@ -302,6 +302,30 @@ async def test_compression_follows_the_weights(
         assert got.headers.get("Content-Encoding") == expected
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/server?panel=cp&vm_id=1", "/api/v1/status", "/runbooks/OnAppNoServers"],
+)
+async def test_pages_and_json_are_compressed_for_who_accepts_it(path: str) -> None:
+    """A page about hundreds of servers is ten times as long without."""
+    async with served(one_server()) as (base,):
+        url = base + path
+        async with asking(url) as got:
+            plain, plain_head = await got.read(), got.headers
+        async with asking(url, Accept_Encoding="gzip, deflate, br") as got:
+            packed, head = await got.read(), got.headers
+        async with asking(url, "HEAD", Accept_Encoding="gzip") as got:
+            length = got.headers["Content-Length"]
+        async with asking(f"{base}/-/healthy", Accept_Encoding="gzip") as got:
+            short = got.headers.get("Content-Encoding")
+
+    assert plain_head.get("Content-Encoding") is None
+    assert (head["Content-Encoding"], short) == ("gzip", None)
+    assert head["Vary"] == plain_head["Vary"] == "Accept-Encoding"
+    assert len(gzip.decompress(packed)) == len(plain)
+    assert int(length) == int(head["Content-Length"]) == len(packed) < len(plain)
+
+
 # name[]
 
 
