@@ -29,6 +29,7 @@ _onapp_backup_exporter() {
     --log.format) words="logfmt json" ;;
     --shard) return ;;
     --total-shards) return ;;
+    --servers) return ;;
     --format) words="table json" ;;
     --output)
         compopt -o filenames
@@ -38,7 +39,7 @@ _onapp_backup_exporter() {
     --timeout) return ;;
     *)
         case $command in
-        demo) words="--web.listen-address --web.telemetry-path --web.config.file --web.max-requests --log.level --log.format --shard --total-shards --help --version" ;;
+        demo) words="--web.listen-address --web.telemetry-path --web.config.file --web.max-requests --log.level --log.format --shard --total-shards --servers --help --version" ;;
         check) words="--config.file --log.level --log.format --shard --total-shards --format --timeout --help --version" ;;
         once) words="--config.file --log.level --log.format --shard --total-shards --output --timeout --help --version" ;;
         healthcheck) words="--web.listen-address --web.config.file --ready --help --version" ;;

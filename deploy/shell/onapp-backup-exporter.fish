@@ -16,6 +16,7 @@ complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from healthchec
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from healthcheck' -l shard -x -d 'which share of the servers to read, from 0; or a name that ends in its number, as the pods of a StatefulSet have: pods beyond the shards are replicas of the first ones (default: 0 of 1)'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from healthcheck' -l total-shards -x -d 'into how many shares the servers are split (default: 1)'
 complete -c onapp-backup-exporter -n '__fish_seen_subcommand_from healthcheck' -l ready -d 'healthcheck: ask whether the first pass has ended, as /-/ready tells'
+complete -c onapp-backup-exporter -n '__fish_seen_subcommand_from demo' -l servers -x -d 'demo: servers of the first simulated panel (default: 29)'
 complete -c onapp-backup-exporter -n '__fish_seen_subcommand_from check' -l format -x -a 'table json' -d 'check: how to print what was found (default: table)'
 complete -c onapp-backup-exporter -n '__fish_seen_subcommand_from once' -l output -r -F -d 'once: the file to replace, such as node_exporter\'s textfile collector reads; without it, standard output'
 complete -c onapp-backup-exporter -n '__fish_seen_subcommand_from check once' -l timeout -x -d 'check, once: how long the whole may take (default: 15m)'

@@ -101,7 +101,7 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
         replace(HELD, files=11),
         replace(HELD, tasks=9),
         replace(HELD, native_mib=12.1 + MAX_NATIVE_GROWTH_MIB),
-        replace(HELD, python_blocks=350_001 * MAX_BLOCKS_GROWTH),
+        replace(HELD, python_blocks=int(350_001 * MAX_BLOCKS_GROWTH) + 1),
         replace(HELD, extra_kib=0.1 + MAX_EXTRA_KIB),
     ],
     ids=["files", "tasks", "malloc", "blocks", "memory"],
