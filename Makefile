@@ -35,7 +35,7 @@ soak: $(VENV)/.dev  ## Days with faults, in minutes (ARGS="--minutes 5 --seed 7"
 	@exec env $(HELPERS) $(RUN) soak.run $(ARGS)
 
 .PHONY: fidelity
-fidelity: $(VENV)/.dev tools  ## Weeks of troubles: are the alerts right? (ARGS="--seed 7 --days 60")
+fidelity: $(VENV)/.dev tools  ## Weeks of problems: are the alerts right? (ARGS="--seed 7 --days 60")
 	@exec env $(HELPERS) $(RUN) alert_fidelity.run $(ARGS)
 
 .PHONY: lint
@@ -48,20 +48,20 @@ lint: $(VENV)/.dev  ## The linter, the format and the types
 check: lint test  ## Everything that a change must pass
 
 .PHONY: format
-format: $(VENV)/.dev  ## Mend the format, and what the linter can mend
+format: $(VENV)/.dev  ## Fix the format, and what the linter can fix
 	$(RUN) ruff check --fix-only
 	$(RUN) ruff format
 
 .PHONY: docs
-docs: $(VENV)/.dev  ## Write the generated pages in docs/ anew
+docs: $(VENV)/.dev  ## Write the generated pages in docs/ again
 	$(HELPERS) $(VENV)/bin/python docs/generate.py
 
 .PHONY: dashboards
-dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ anew
+dashboards: $(VENV)/.dev  ## Write the dashboards in grafana/dashboards/ again
 	$(RUN) grafana
 
 .PHONY: images
-images: $(VENV)/.dev tools  ## Take the pictures in docs/ anew
+images: $(VENV)/.dev tools  ## Take the pictures in docs/ again
 	$(HELPERS) $(VENV)/bin/python docs/screenshots.py
 
 # Alerts and dashboards say where to read on: all at the place that pyproject.toml names.
@@ -75,7 +75,7 @@ runbooks:  ## Let alerts lead to your pages: make runbooks URL=https://wiki.exam
 	@rm -f pyproject.toml.before deploy/prometheus/*.before grafana/dashboards/*.before
 
 .PHONY: golden
-golden: $(VENV)/.dev tools  ## Write the golden files of the tests anew
+golden: $(VENV)/.dev tools  ## Write the golden files of the tests again
 	$(RUN) pytest tests -k golden --update-golden $(ARGS)
 
 .PHONY: fuzz

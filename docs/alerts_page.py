@@ -28,7 +28,7 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
 
 2. Take the inhibition rules of
    [alertmanager.yml](../deploy/prometheus/alertmanager.yml) into your Alertmanager:
-   with them one trouble is one notification, at the right severity.
+   with them one problem is one notification, at the right severity.
 
 They need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
 `scrape_interval` must stay below five minutes, as for every rule: a longer one lets

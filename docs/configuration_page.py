@@ -28,7 +28,7 @@ _EXAMPLE = {
 
 
 def text() -> str:
-    """Return the page as it is, with its tables written anew."""
+    """Return the page as it is, with its tables written again."""
     page = _PAGE.read_text("utf-8")
     for section, keys in _SECTIONS.items():
         if section in ("exclude", "match"):

@@ -124,7 +124,7 @@ _DROPPED = ("log lines dropped", "warning")
 
 def text() -> str:
     """Return the page; raise KeyError for a message without a meaning."""
-    found = dict([*_messages(), _DROPPED])
+    found = dict([*messages(), _DROPPED])
     rows = [
         f"| `{message}` | {found[message]} | {' | '.join(_MEANINGS[message])} |"
         for message in sorted(found)
@@ -135,7 +135,7 @@ def text() -> str:
     return _TEXT.format(rows="\n".join(rows))
 
 
-def _messages() -> Iterator[tuple[str, str]]:
+def messages() -> Iterator[tuple[str, str]]:
     """Yield each message with its level: the first argument of each ``log`` call."""
     for file in sorted(Path(exporter.__path__[0]).rglob("*.py")):
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):

@@ -14,7 +14,7 @@ _ROWS = ("series", "in use", "gzip", "size, gzip", "size, plain")
 
 
 def text() -> str:
-    """Return the page as it is, with its first table written anew."""
+    """Return the page as it is, with its first table written again."""
     page = _PAGE.read_text("utf-8")
     columns = _HEADINGS.split("|")
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"

@@ -69,7 +69,7 @@ and writing it; the median of nine passes, and the quickest. Passes of all kinds
 turns, and the panel has its answers ready. *Bare* is a loop with the same HTTP client
 that fetches the same addresses and throws the bodies away. *Changed* means that every
 list has a new backup in place of its oldest; *alone*, that one server of a block has:
-the lines of the others are compressed anew with it. *Unchanged* means that the panel
+the lines of the others are compressed again with it. *Unchanged* means that the panel
 gives no ETag and sends the same again.
 
 {polls}
