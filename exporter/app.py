@@ -11,7 +11,7 @@ import gc
 import random
 import resource
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import structlog
 
 from . import __version__
 from .clock import Clock, SystemClock
+from .config.file_watch import FileSet
 from .config.flags import Flags
 from .config.schema import Config, effective_config
 from .errors import ConfigError
@@ -48,8 +49,13 @@ log = structlog.get_logger()
 class Exporter:
     """One exporter: from the panels to ``/metrics``."""
 
-    load: Callable[[], Config]
-    """Loads the configuration, at the start and at each reload; raises ConfigError."""
+    load: Callable[[FileSet], Config]
+    """Loads the configuration, at the start and at each reload; raises ConfigError.
+
+    It adds the files that it reads.
+    """
+    auto_reload_seconds: float | None = None
+    """How often to look whether a file has changed; None: never."""
     shard: Shard = field(default_factory=Shard)
     clock: Clock = field(default_factory=SystemClock)
     telemetry_path: str = "/metrics"
@@ -67,6 +73,9 @@ class Exporter:
     )
     """Done after ``request_stop``, or with the error of a poller that crashed."""
     _config: Config = field(init=False)
+    _files: FileSet = field(init=False)
+    """Those of the last attempt to load the configuration."""
+    _reload_error: str | None = None
     _reload_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
@@ -79,8 +88,7 @@ class Exporter:
         to a panel, least of all with a wrong key at every restart. Raises ConfigError
         and OSError.
         """
-        # Reading a file may block, a pipe for example; signals still work then.
-        config = await asyncio.to_thread(self.load)
+        config = await self._load()
         self.access = await asyncio.to_thread(self._access_control)
         self.own_metrics = ExporterMetrics(version=__version__, shard=self.shard)
         self.exposition = Exposition(
@@ -105,8 +113,11 @@ class Exporter:
         ) as addresses:
             try:
                 await self._apply(config)
-                async with notifying_systemd(
-                    self.notify_socket, self.clock, self.manager.hung_panels
+                async with (
+                    self._following_files(),
+                    notifying_systemd(
+                        self.notify_socket, self.clock, self.manager.hung_panels
+                    ),
                 ):
                     yield addresses
             finally:
@@ -149,19 +160,59 @@ class Exporter:
             reload=self.reload,
         )
 
-    async def reload(self) -> None:
-        """Load the configuration again; on ConfigError, raised, keep the old one."""
+    async def _load(self) -> Config:
+        files = FileSet(self.clock.time())
+        try:
+            # Reading a file may block, a pipe for example; signals still work then.
+            return await asyncio.to_thread(self.load, files)
+        finally:
+            self._files = files
+
+    async def reload(self, *, if_different: bool = False) -> None:
+        """Load the configuration again; on ConfigError, raised, keep the old one.
+
+        ``if_different``: what is as before is neither applied nor reported again.
+        """
         async with self._reload_lock:
+            last_error, self._reload_error = self._reload_error, None
             try:
-                await self._apply(await asyncio.to_thread(self.load))
+                config = await self._load()
+                if if_different and last_error is None and config == self._config:
+                    return
+                await self._apply(config)
             except ConfigError as error:
-                self.own_metrics.record_reload(time=None)
-                log.error(  # noqa: TRY400  # a traceback says no more
-                    "configuration could not be reloaded, keeping the old one",
-                    error=str(error),
-                )
+                self._reload_error = str(error)
+                if not if_different or self._reload_error != last_error:
+                    self.own_metrics.record_reload(time=None)
+                    log.error(  # noqa: TRY400  # a traceback says no more
+                        "configuration could not be reloaded, keeping the old one",
+                        error=str(error),
+                    )
                 raise
             log.info("configuration reloaded", panels=len(self._config.panels))
+
+    @asynccontextmanager
+    async def _following_files(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._follow_files())
+        task.add_done_callback(self._on_follower_end)
+        try:
+            yield
+        finally:
+            async with self._reload_lock:  # a reload in progress ends first
+                task.cancel()
+
+    def _on_follower_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._on_crash(error)
+
+    async def _follow_files(self) -> None:
+        never = asyncio.Event()
+        while self.auto_reload_seconds is not None:
+            await self.clock.wait(never, self.auto_reload_seconds)
+            if await asyncio.to_thread(self._files.was_replaced, self.clock.time()):
+                with suppress(ConfigError):  # logged and counted by ``reload``
+                    await self.reload(if_different=True)
 
     async def _apply(self, config: Config) -> None:
         await self.manager.replace(config.panels)
@@ -180,7 +231,7 @@ class Exporter:
 
 
 async def serve(
-    flags: Flags, load: Callable[[], Config], environment: Mapping[str, str]
+    flags: Flags, load: Callable[[FileSet], Config], environment: Mapping[str, str]
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     listeners = _listeners(flags, environment)
@@ -188,6 +239,7 @@ async def serve(
     allow_open_files()
     exporter = Exporter(
         load=load,
+        auto_reload_seconds=flags.auto_reload_interval if flags.auto_reload else None,
         shard=Shard(flags.shard, flags.total_shards),
         telemetry_path=flags.telemetry_path,
         max_requests=flags.max_requests,

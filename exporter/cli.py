@@ -74,7 +74,11 @@ def _run(flags: Flags, environment: Mapping[str, str]) -> int:
 
         return asyncio.run(run_demo(flags))
     return asyncio.run(
-        serve(flags, lambda: load(flags.config_file, environment), environment)
+        serve(
+            flags,
+            lambda files: load(flags.config_file, environment, files),
+            environment,
+        )
     )
 
 

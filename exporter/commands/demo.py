@@ -33,7 +33,7 @@ async def run_demo(flags: Flags) -> int:
     ):
         panels = {"demo": panel, "branch-office": jammed}
         exporter = Exporter(
-            load=lambda: _config(panels, flags.servers),
+            load=lambda _: _config(panels, flags.servers),
             shard=Shard(flags.shard, flags.total_shards),
             telemetry_path=flags.telemetry_path,
             max_requests=flags.max_requests,

@@ -57,7 +57,9 @@ async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> 
     """
     if flags.output is not None:
         check_writable(flags.output)
-    exporter = Exporter(load=load, shard=Shard(flags.shard, flags.total_shards))
+    exporter = Exporter(
+        load=lambda _: load(), shard=Shard(flags.shard, flags.total_shards)
+    )
     status = await poll_once(exporter, flags.timeout, progress, flags.output)
     return exit_status(status)
 

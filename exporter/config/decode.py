@@ -19,6 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from ..errors import ConfigError
+from .file_watch import FileSet
 
 _MAX_SHOWN_CHARACTERS = 80
 _FILE_SUFFIXES = (".pem", ".crt", ".cer", ".key", ".txt")
@@ -41,6 +42,8 @@ class Location:
     """What readers call the parts that are only numbered."""
     line_of: Callable[[Parts], int | None] | None = None
     """Returns the line of a value; None: the source has no lines."""
+    files: FileSet = field(default_factory=FileSet)
+    """The files that were read, those that values name included."""
     parts: Parts = ()
 
     def __truediv__(self, key: str) -> Location:

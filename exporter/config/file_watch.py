@@ -21,7 +21,7 @@ _SETTLED_SECONDS = 2.0
 class FileSet:
     """The files that a value was loaded from, with their fingerprints."""
 
-    read_at: float
+    read_at: float = 0.0
     """Unix time."""
     fingerprints: dict[Path, Fingerprint] = field(default_factory=dict)
     settled: bool = True
@@ -42,6 +42,14 @@ class FileSet:
         return not self.settled or any(
             _fingerprint(path) != old for path, old in self.fingerprints.items()
         )
+
+    def was_replaced(self, now: float) -> bool:
+        """Return whether a file has changed and nobody seems to be writing any more."""
+        current = FileSet(now)
+        for path in self.fingerprints:
+            current.add(path)
+        is_same = self.settled and current.fingerprints == self.fingerprints
+        return current.settled and not is_same
 
 
 def _fingerprint(path: Path) -> Fingerprint:

@@ -163,6 +163,17 @@ class Flags:
         "check the configuration, print it without secrets, and exit",
         **_SWITCH,
     )
+    auto_reload: bool = _flag(
+        *("--config.enable-auto-reload", False, (_SERVE,)),
+        "load the configuration again when a file of it has changed",
+        action="store_true",
+    )
+    auto_reload_interval: Duration = _flag(  # noqa: RUF009  # a field
+        *("--config.auto-reload-interval", Duration(30), (_SERVE,)),
+        "how often --config.enable-auto-reload looks for changes",
+        metavar="DURATION",
+        type=timeout,
+    )
     listen_addresses: tuple[str, ...] = _flag(
         *("--web.listen-address", (":10058",), _LISTENING),
         "[host]:port to serve on; may be repeated (default: :10058)",

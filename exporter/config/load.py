@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ConfigError
 from . import yaml_file
 from .decode import Location, Parts, decode
+from .file_watch import FileSet
 from .flags import FLAGS, variable
 from .schema import CONVERTERS, HIDDEN_PATHS, Config, Poll, name_of_panel
 
@@ -47,8 +48,14 @@ _KUBERNETES_VARIABLE = re.compile("_SERVICE_|_PORT")
 """A pod has variables of every service beside it, such as ONAPP_SERVICE_HOST."""
 
 
-def load(file: Path | None, environment: Mapping[str, str]) -> Config:
-    """Read the configuration; raise ConfigError when it cannot be used."""
+def load(
+    file: Path | None, environment: Mapping[str, str], files: FileSet | None = None
+) -> Config:
+    """Read the configuration; raise ConfigError when it cannot be used.
+
+    The files that are read are added to ``files``, also when one is wrong.
+    """
+    files = files or FileSet()
     url = environment.get("ONAPP_URL")
     if file is None and not url:
         raise ConfigError(
@@ -56,13 +63,13 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Config:
             "ONAPP_USERNAME and ONAPP_PASSWORD_FILE"
         )
     if file is None:
-        return _from_environment(environment)
+        return _from_environment(environment, files)
     if url:
         raise ConfigError(
             f"both {file} (--config.file) and ONAPP_URL name panels: remove one of them"
         )
-    document = yaml_file.load(file)
-    return build(document.content, str(file), file.parent, document.line)
+    document = yaml_file.load(files.add(file))
+    return build(document.content, str(file), file.parent, document.line, files)
 
 
 def build(
@@ -70,6 +77,7 @@ def build(
     source: str,
     folder: Path = Path(),
     line_of: Callable[[Parts], int | None] | None = None,
+    files: FileSet | None = None,
 ) -> Config:
     """Decode the content of a file; raise ConfigError when something is wrong.
 
@@ -78,7 +86,12 @@ def build(
     if content is None:
         raise ConfigError(f"{source}: is empty; list at least one panel under panels")
     location = Location(
-        source, folder.absolute(), _merge_poll(content), _panel_names(content), line_of
+        source,
+        folder.absolute(),
+        written_at=_merge_poll(content),
+        names=_panel_names(content),
+        line_of=line_of,
+        files=files or FileSet(),
     )
     return decode(Config, content, location, CONVERTERS, HIDDEN_PATHS)
 
@@ -132,7 +145,7 @@ def unused_variables(environment: Mapping[str, str], file: Path | None) -> list[
     return descriptions
 
 
-def _from_environment(environment: Mapping[str, str]) -> Config:
+def _from_environment(environment: Mapping[str, str], files: FileSet) -> Config:
     source = "environment"
     panel: dict[str, Any] = {}
     for name, path in VARIABLES.items():
@@ -148,7 +161,7 @@ def _from_environment(environment: Mapping[str, str]) -> Config:
     written_at: dict[Parts, Parts] = {
         ("panels", 0, *path): (name,) for name, path in VARIABLES.items()
     }
-    location = Location(source, Path().absolute(), written_at)
+    location = Location(source, Path().absolute(), written_at, files=files)
     return decode(Config, {"panels": [panel]}, location, CONVERTERS, HIDDEN_PATHS)
 
 

@@ -502,7 +502,7 @@ def _file(make: Callable[[Path], Item]) -> Converter:
         if not _text(value):
             return None
         try:
-            return make(location.folder / value)
+            return make(location.files.add(location.folder / value))
         except (OSError, ValueError) as error:
             raise location.unreadable(value, error) from None
 

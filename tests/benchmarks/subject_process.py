@@ -100,7 +100,7 @@ def _run(orders: Connection, panel: dict[str, Any]) -> None:
 
 
 async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
-    exporter = Exporter(load=lambda: config.build({"panels": [panel]}, "bench"))
+    exporter = Exporter(load=lambda _: config.build({"panels": [panel]}, "bench"))
     freeze_garbage_collector()
     before = _status(os.getpid(), "VmRSS")
     async with exporter.running(("127.0.0.1:0",)) as (ours,):

@@ -73,7 +73,7 @@ class Once:
         write_config(self.configuration, panel, {}, keys)
         self.clock = SteppedClock(NOW)
         self.exporter = Exporter(
-            load=lambda: config.load(self.configuration, {}),
+            load=lambda _: config.load(self.configuration, {}),
             clock=self.clock,
             jitter=lambda: 0.0,
         )

@@ -482,6 +482,58 @@ def _files_of(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def mount(volume: Path, version: str, content: str) -> None:
+    """Write a file as Kubernetes does: a new folder, and a link to it replaced."""
+    folder = volume / f"..{version}"
+    folder.mkdir()
+    (folder / "onapp.yml").write_text(content)
+    (volume / "..new").symlink_to(folder.name)
+    (volume / "..new").rename(volume / "..data")
+
+
+async def test_a_replaced_link_reloads_by_itself(tmp_path: Path) -> None:
+    """A ConfigMap that was edited is in force after a while, without a signal.
+
+    A bad one is reported once, however often it is looked at, and changes nothing; nor
+    is a file reloaded that was only written shortly before the start.
+    """
+    panel = panel_of(1)
+    async with panel:
+        write_configuration(tmp_path / "onapp.yml", panel, {}, {})
+        good = (tmp_path / "onapp.yml").read_text()
+        volume = tmp_path / "volume"
+        volume.mkdir()
+        (volume / "onapp.yml").symlink_to("..data/onapp.yml")
+        good = good.replace("api-key", str(tmp_path / "api-key"))
+        mount(volume, "1", good)
+        async with exporter_process(
+            *("--config.file", str(volume / "onapp.yml")),
+            *("--config.enable-auto-reload", "--config.auto-reload-interval", "1s"),
+            *("--web.listen-address", "127.0.0.1:0"),
+        ) as process:
+            base = await process.base_url()
+            mount(volume, "2", good.replace("name: cp", "name: second"))
+            await process.wait_for("msg=.configuration reloaded")
+            second = (await fetch(f"{base}/config"))[1]
+            mount(volume, "3", good.replace("name: cp", "nam: third"))
+            await process.wait_for("configuration could not be reloaded")
+            bad = (await fetch(f"{base}/metrics"))[1]
+            kept = (await fetch(f"{base}/config"))[1]
+            mount(volume, "4", good.replace("name: cp", "name: fourth"))
+            await process.wait_for("(?s)configuration reloaded.*configuration reloaded")
+            fourth = (await fetch(f"{base}/config"))[1]
+            metrics = (await fetch(f"{base}/metrics"))[1]
+
+    assert "name: second" in second
+    assert kept == second
+    assert series(bad, SUCCESSFUL) == {"": 0.0}
+    assert "name: fourth" in fourth
+    assert series(metrics, SUCCESSFUL) == {"": 1.0}
+    logged = [line for line in process.err if "configuration" in line]
+    assert ["could not" in line for line in logged] == [False, True, False]
+    assert "panels[0].nam (panel 127.0.0.1)" in logged[1]
+
+
 async def test_reloads_at_once_are_made_one_after_the_other(tmp_path: Path) -> None:
     """However many signals come together, one poller a panel is left."""
     panel = panel_of(2)

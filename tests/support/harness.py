@@ -274,7 +274,7 @@ async def running_exporter(  # noqa: PLR0913  # the same
 ) -> AsyncIterator[MonitoredCloud]:
     """Start an exporter with a configuration file, over a running panel."""
     exporter = Exporter(
-        load=lambda: config.load(file, {}),
+        load=lambda files: config.load(file, {}, files),
         clock=clock,
         shard=shard or Shard(),
         web_config_file=web_config_file,

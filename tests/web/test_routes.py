@@ -574,7 +574,7 @@ async def test_a_port_that_is_taken_costs_the_panel_nothing(tmp_path: Path) -> N
         address = f"127.0.0.1:{accepted.getsockname()[1]}"
         async with Panel(SimulatedCloud(NOW)) as panel:
             write_config(tmp_path / "onapp.yml", panel, {}, {})
-            exporter = Exporter(load=lambda: config.load(tmp_path / "onapp.yml", {}))
+            exporter = Exporter(load=lambda _: config.load(tmp_path / "onapp.yml", {}))
             with pytest.raises(OSError, match=address):
                 async with exporter.running((address,)):
                     pass

@@ -228,7 +228,7 @@ class Replica:
         """Start the exporter again, as if the process were restarted."""
         await self.stop()
         self.exporter = Exporter(
-            load=lambda: config.load(self.file, {}),
+            load=lambda _: config.load(self.file, {}),
             clock=self.clock,
             shard=shard or Shard(),
             jitter=lambda: 0.0,

@@ -17,6 +17,8 @@ DEFAULTS = Flags(
     command=None,
     config_file=None,
     config_check=False,
+    auto_reload=False,
+    auto_reload_interval=Duration(30),
     listen_addresses=(":10058",),
     systemd_socket=False,
     telemetry_path="/metrics",
@@ -33,6 +35,13 @@ DEFAULTS = Flags(
 EVERY_FLAG = [
     ("--config.file", "config_file", ("a.yml", Path("a.yml")), ("b", Path("b"))),
     ("--config.check", "config_check", ("", True), ("true", True)),
+    ("--config.enable-auto-reload", "auto_reload", ("", True), ("true", True)),
+    (
+        "--config.auto-reload-interval",
+        "auto_reload_interval",
+        ("1m", Duration(60)),
+        ("5s", Duration(5)),
+    ),
     (
         "--web.listen-address",
         "listen_addresses",
