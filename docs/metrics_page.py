@@ -52,6 +52,9 @@ A value that is not known is left out: it is never -1, and 0 always means 0.
 - `onapp_target_oldest_pending_timestamp_seconds` leaves out what is left over: rows
   created before the last success, or before the last failure that transactions tell,
   and those whose transaction was cancelled.
+- `onapp_vm_last_restore_timestamp_seconds` is absent until a completed restore was seen
+  in the panel's log, of which a start reads a thousand transactions. What was seen
+  before is in Prometheus: `max_over_time(onapp_vm_last_restore_timestamp_seconds[1y])`.
 - A target that has no backups at all has no series; its server has
   `onapp_vm_backups` 0.
 - A server configured by an identifier that the panel does not know (yet) has only

@@ -24,7 +24,7 @@ from ..health.targets import (
     backup_required,
     last_failed_at,
 )
-from ..model.entities import Schedule, Target
+from ..model.entities import Schedule, Target, Transaction
 from ..model.store import NO_SERVER, PanelStore, ServerState
 from .family import (
     BackupsFamily,
@@ -194,6 +194,19 @@ def server_suspended(state: ServerState) -> bool | None:
     return None if state.server is None else state.server.suspended
 
 
+def restore_rows(panel: PanelStore, _: Now) -> Iterator[Row[Transaction]]:
+    """Yield the last completed restore of each server, as far as the log tells."""
+    log = panel.transaction_log
+    for vm_id, restore in () if log is None else log.last_restores.items():
+        entry = panel.servers.get(vm_id)
+        if entry is None:
+            continue
+        # An earlier one was of a server that had the number before.
+        created_at = server_created_at(entry.state) or 0.0
+        if (restore.created_at or restore.updated_at or 0.0) >= created_at:
+            yield (panel.name, str(vm_id)), restore
+
+
 _SERVERS: tuple[Family, ...] = (
     ServerFamily(
         "onapp_vm_info",
@@ -231,6 +244,14 @@ _SERVERS: tuple[Family, ...] = (
         _VM_LABELS,
         server_rows,
         last_failed_at,
+    ),
+    PanelFamily(
+        "onapp_vm_last_restore_timestamp_seconds",
+        "Unix time of the server's last completed restore, as far as the polled "
+        "transactions tell.",
+        _VM_LABELS,
+        restore_rows,
+        lambda restore: restore.updated_at,
     ),
 )
 

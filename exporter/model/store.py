@@ -520,9 +520,11 @@ class PanelStore:
             self._keep_unassigned(vm_id, state.failed_backups, state.server)
 
     def forget(self, vm_id: int) -> None:
-        """Remove a server that is gone, with its failures."""
+        """Remove a server that is gone, with what the log told of it."""
         self.servers.pop(vm_id, None)
         self.unassigned_failures.pop(vm_id, None)
+        if self.transaction_log is not None:
+            self.transaction_log.last_restores.pop(vm_id, None)
 
     def take_over(self, other: PanelStore) -> None:
         """Continue from another store of the same panel, with own settings."""

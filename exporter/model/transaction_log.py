@@ -14,23 +14,26 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from operator import attrgetter
 
+import msgspec
+
 from .entities import Transaction
 
 BACKUP_RUN_ACTIONS = ("take_backup", "take_incremental_backup")
+RESTORE_ACTIONS = ("restore_backup", "restore_incremental_backup")
 ACTIONS = (
     *BACKUP_RUN_ACTIONS,
-    "restore_backup",
-    "restore_incremental_backup",
+    *RESTORE_ACTIONS,
     "convert_backup",
     "destroy_backup",
 )
 """All actions on backups."""
-FAILED, CANCELLED = "failed", "cancelled"
-FINAL_STATUSES = ("complete", FAILED, CANCELLED)
+COMPLETE, FAILED, CANCELLED = "complete", "failed", "cancelled"
+FINAL_STATUSES = (COMPLETE, FAILED, CANCELLED)
 PENDING_STATUSES = ("pending", "running")
 
 _MAX_KNOWN_IDS = 2_000
 _MAX_OPEN = 10_000
+_MAX_RESTORED = 10_000
 _MAX_UNOWNED = 1_000
 """Kept transactions of servers that are not monitored: open ones, and deferred ones."""
 
@@ -85,6 +88,9 @@ class TransactionLog:
     """Ended transactions, by action and final status."""
     last_ended_at: dict[str, float] = field(default_factory=dict)
     """Unix time when one of any server last ended, by action."""
+    last_restores: dict[int, Transaction] = field(default_factory=dict)
+    """The newest restore that completed, by ``vm_id``: of any server, as far as the log
+    was read. Its ``updated_at`` is known."""
     has_been_read: bool = False
     refused: bool = False
     """Whether the last read was refused."""
@@ -109,6 +115,7 @@ class TransactionLog:
             self,
             counts=self.counts.copy(),
             last_ended_at=self.last_ended_at.copy(),
+            last_restores=self.last_restores.copy(),
             searched_servers=self.searched_servers.copy(),
             _open=self._open.copy(),
         )
@@ -172,6 +179,7 @@ class TransactionLog:
             ended_at = row.updated_at or (row.created_at if first_read else time)
             newest = max(self.last_ended_at.get(row.action, 0.0), ended_at or 0.0)
             self.last_ended_at[row.action] = newest
+            self._record_restore(row, seen_at=None if first_read else time)
             transaction = _Tracked(row, not first_read, expires_at)
             if owned:
                 ended.append(transaction)
@@ -202,6 +210,19 @@ class TransactionLog:
             if shown and (of_all_servers or each.counted):
                 pending[each.row.action].append(each.row)
         return pending
+
+    def _record_restore(self, row: Transaction, seen_at: float | None) -> None:
+        """Keep an ended transaction if it is the last restore of its server."""
+        completed = row.action in RESTORE_ACTIONS and row.status == COMPLETE
+        ended_at = row.updated_at or seen_at
+        if not completed or row.vm_id is None or ended_at is None:
+            return
+        known = self.last_restores.get(row.vm_id)
+        if known is None or (known.updated_at or 0.0) <= ended_at:
+            ended = msgspec.structs.replace(row, updated_at=ended_at)
+            self.last_restores[row.vm_id] = ended
+        if len(self.last_restores) > _MAX_RESTORED:
+            del self.last_restores[next(iter(self.last_restores))]
 
     def _defer(self, transaction: _Tracked) -> None:
         """Keep an ended transaction in case its server is found soon."""

@@ -310,6 +310,9 @@ def small_world() -> SimulatedCloud:
         marked_for_delete=True,
     )
     world.add_server(label="empty", created_at=NOW - day, suspended=True)
+    world.add_transaction(
+        action="restore_backup", server_id=web.id, created_at=NOW - day / 2
+    )
     return world
 
 

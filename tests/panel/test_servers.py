@@ -724,6 +724,9 @@ def a_server_that_fails(panel: Panel) -> None:
         status="failed", server_id=1, created_at=NOW - 60, parent_id=77
     )
     panel.cloud.add_transaction(status="pending", server_id=1, created_at=NOW - 30)
+    restore: Any = {"action": "restore_backup", "server_id": 1}
+    panel.cloud.add_transaction(**restore, created_at=NOW - 50)
+    panel.cloud.add_transaction(**restore, status="pending", created_at=NOW - 20)
 
 
 def give_number_away(panel: Panel) -> None:
@@ -734,6 +737,7 @@ def give_number_away(panel: Panel) -> None:
 
 INHERITABLE = (
     "onapp_vm_last_failed_backup_timestamp_seconds",
+    "onapp_vm_last_restore_timestamp_seconds",
     "onapp_target_",
     "onapp_backup_built",
     "onapp_schedule_",
@@ -757,8 +761,9 @@ async def test_a_number_given_to_another_server_inherits_nothing(
         await cloud.advance(660.0)
         replaced = await sample_lines(cloud, *INHERITABLE)
         described = await sample_labels(cloud, "onapp_vm_info")
-        panel.cloud.transactions[5002].status = "failed"
-        panel.cloud.transactions[5002].updated_at = panel.cloud.now
+        backup, restore = (panel.cloud.transactions[n] for n in (5002, 5004))
+        backup.status, restore.status = "failed", "complete"
+        backup.updated_at = restore.updated_at = panel.cloud.now
         await cloud.advance(120.0)
         failed_later = await sample_lines(cloud, *INHERITABLE)
         read = await cloud.value("onapp_vm_backups", vm_id=1, state="built")
@@ -767,6 +772,7 @@ async def test_a_number_given_to_another_server_inherits_nothing(
 
     assert {line.partition("{")[0] for line in old} >= {
         "onapp_vm_last_failed_backup_timestamp_seconds",
+        "onapp_vm_last_restore_timestamp_seconds",
         "onapp_target_backups",
         "onapp_backup_built",
         "onapp_schedule_failures",

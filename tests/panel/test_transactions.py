@@ -1258,3 +1258,95 @@ async def test_no_own_log_is_read_where_the_panels_log_is_known(start: Start) ->
         await cloud.advance(HOUR)
 
     assert not own_log_requests(panel)
+
+
+# Restores.
+
+RESTORED_AT = "onapp_vm_last_restore_timestamp_seconds"
+
+
+def restore(world: SimulatedCloud, server_id: int, at: float, **changes: Any) -> None:
+    """Add a restore of a server that completed then."""
+    fields = {"action": "restore_backup", "created_at": at - 300, "updated_at": at}
+    world.add_transaction(server_id=server_id, **{**fields, **changes})
+
+
+@in_both_formats
+async def test_the_last_completed_restore_of_each_server_shows(
+    form: str, start: Start
+) -> None:
+    """Of both kinds, when it ended; failed ones and other tasks are none."""
+    world = a_world(5)
+    restore(world, 1, NOW - 2 * DAY)
+    restore(world, 1, NOW - DAY, action="restore_incremental_backup")
+    restore(world, 1, NOW - HOUR, status="failed")
+    restore(world, 2, NOW - HOUR, status="cancelled")
+    restore(world, 3, NOW - HOUR, action="convert_backup")
+    restore(world, 4, NOW, status="running")
+    (running,) = (t for t in world.transactions.values() if t.status == "running")
+
+    async with start(world, format=form) as cloud:
+        first = series(await cloud.metrics(), RESTORED_AT, panel="cp")
+        await cloud.advance(HOUR)
+        running.status, running.updated_at = "complete", world.now
+        restore(world, 5, world.now)
+        await cloud.advance(60)
+        later = series(await cloud.metrics(), RESTORED_AT, panel="cp")
+
+    assert first == {"vm_id=1": NOW - DAY}
+    assert later == {**first, "vm_id=4": NOW + HOUR, "vm_id=5": NOW + HOUR}
+
+
+async def test_a_restore_that_the_log_no_longer_tells_of_is_kept_or_unknown(
+    start: Start,
+) -> None:
+    """Never replaced by a guess: a new exporter leaves out what it cannot know."""
+    world = a_world(2)
+    restore(world, 1, NOW - DAY)
+
+    async with start(world) as cloud:
+        world.transactions.clear()
+        await cloud.advance(HOUR)
+        keys = cloud.file.read_text() + "  expected_interval: 3d\n"
+        cloud.file.write_text(keys)
+        await cloud.get("/-/reload", method="POST")
+        await cloud.advance(60)
+        kept = series(await cloud.metrics(), RESTORED_AT, panel="cp")
+    async with start(world) as cloud:
+        restarted = series(await cloud.metrics(), RESTORED_AT, panel="cp")
+
+    assert kept == {"vm_id=1": NOW - DAY}
+    assert restarted == {}
+
+
+async def test_restores_show_on_the_shard_of_their_server(start: Start) -> None:
+    """And not at all where the collector is off."""
+    world = a_world(6)
+    for number in world.servers:
+        restore(world, number, NOW - number)
+    shown: list[str] = []
+    for shard in (Shard(0, 2), Shard(1, 2)):
+        async with start(Panel(world), shard=shard) as cloud:
+            text = await cloud.metrics()
+        own = series(text, "onapp_vm_poll_success", panel="cp")
+        assert series(text, RESTORED_AT, panel="cp").keys() == own.keys()
+        shown += own
+    async with start(Panel(world), collectors={"transactions": False}) as cloud:
+        off = series(await cloud.metrics(), RESTORED_AT)
+
+    assert sorted(shown) == [f"vm_id={number}" for number in range(1, 7)]
+    assert off == {}
+
+
+async def test_a_restore_with_a_date_in_the_future_has_none(start: Start) -> None:
+    """What was over before the first reading is unknown; else it ended just now."""
+    world = a_world(2)
+    restore(world, 1, NOW + DAY)
+    async with start(world) as cloud:
+        first = series(await cloud.metrics(), RESTORED_AT)
+        restore(world, 2, NOW + DAY, created_at=NOW + 30)
+        await cloud.advance(60)
+        later = series(await cloud.metrics(), RESTORED_AT, panel="cp")
+
+    assert first == {}
+    assert later == {"vm_id=2": NOW + 60}

@@ -22,6 +22,7 @@ _JAM_DAYS = 1.1
 _FILLER_BACKUPS = 3
 _FILLER_OWNERS = 40
 _FILLER_STALE_SHARE = 0.02
+_RESTORE_SECONDS = 600.0
 
 _DISK_BACKUP_SERVERS = (
     ("web-01", 2, 1, 20),
@@ -62,6 +63,7 @@ def demo_cloud(
     builder.back_up_disks(builder.add_server("archive", 3, gb=200), "months")
     erp = builder.back_up_disks(builder.add_server("erp-windows", 3, gb=80), duration=3)
     erp.operating_system = "windows"
+    _restore(builder, billing)
     _add_busy(builder)
     cloud.advance(now - ahead_seconds)
     for _ in range(servers - len(cloud.servers)):
@@ -251,6 +253,23 @@ def _add_plugin(builder: Builder) -> None:
     add = partial(cloud.add_recovery_point, exchange.id, size_bytes=60 * 1024**3)
     for days_ago in range(_PLUGIN_POINTS):
         cloud.call_at(builder.until - (days_ago + 0.3) * DAY, add)
+
+
+def _restore(builder: Builder, server: Server) -> None:
+    """Restore the last backup of a server with disk backups, some hours ago."""
+    cloud = builder.cloud
+
+    def restore() -> None:
+        backup = [row for row in cloud.backups_of(server.id) if row.built][-1]
+        cloud.add_transaction(
+            action="restore_backup",
+            parent_id=backup.id,
+            server_id=server.id,
+            created_at=cloud.now - _RESTORE_SECONDS,
+            updated_at=cloud.now,
+        )
+
+    cloud.call_at(builder.until - DAY / 3, restore)
 
 
 def _add_busy(builder: Builder) -> None:
