@@ -215,8 +215,8 @@ def _certificate_error(error: ssl.SSLCertVerificationError, route: Route) -> Tls
         return TlsFailed(
             f"the panel's certificate is not for the name {name}",
             hint="url must have a name that the certificate is for, or "
-            f"tls_config.server_name name one; `{command} -noout -text | grep -E "
-            "'Subject:|DNS:|IP Address:'` shows them",
+            f"tls_config.server_name (ONAPP_SERVER_NAME) name one; `{command} -noout "
+            "-text | grep -E 'Subject:|DNS:|IP Address:'` shows them",
         )
     if code in _NOT_NOW:
         return TlsFailed(
@@ -244,7 +244,7 @@ def _certificate_error(error: ssl.SSLCertVerificationError, route: Route) -> Tls
     )
 
 
-_CA_FILE = "tls_config.ca_file"
+_CA_FILE = "tls_config.ca_file (ONAPP_CA_FILE)"
 
 
 def _proxy_error(status: int, route: Route) -> ProxyRefused:
