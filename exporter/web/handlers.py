@@ -79,6 +79,7 @@ class Handlers:
                 headers={"Retry-After": "1"},
             )
         self._active_scrapes += 1
+        self.hung_panels()  # logs them, also where no health check gets an answer
         try:
             # A scrape counts until it is sent: until then its body is in memory.
             return await self._scrape(request)

@@ -109,16 +109,22 @@ async def test_a_reload_that_replaces_a_hung_poller_ends_it(tmp_path: Path) -> N
     assert replaced == _HEALTHY
 
 
-async def test_a_loop_that_ended_is_told(tmp_path: Path) -> None:
-    """Whatever ended it: nobody asks that panel any more."""
+async def test_a_loop_that_ended_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever ended it, nobody asks that panel any more; a scrape logs it too."""
     async with monitored(a_panel(), tmp_path) as cloud:
         task = cloud.exporter.manager.panel_tasks["cp"].task
         assert task is not None
         task.cancel()
         await asyncio.wait([task])
+        await cloud.metrics()
+        logged = capsys.readouterr().out
         hung = await health(cloud)
 
     assert hung == _HUNG
+    assert "polling hangs" in logged
+    assert "panel=cp" in logged
 
 
 @pytest.mark.parametrize("trouble", ["refused", "stopped"])
