@@ -34,6 +34,7 @@ from ..metrics.exposition import Snapshot
 from ..model.entities import Backup, Target
 from ..model.selection import Shard
 from ..model.store import NO_SERVER, LastError, PanelStore
+from .compliance import compliance
 from .query import Query
 from .reasons import overdue_since, reason
 from .schema import (
@@ -82,6 +83,7 @@ def status_response(
         panels=tuple(panels),
         states={c.key: counts[c] for c in SERVER_CONDITION_RANK if c in counts},
         levels={level.name.lower(): levels[level] for level in reversed(Severity)},
+        compliance=compliance(servers),
         total=len(servers),
         matching=shown.total,
         page=shown.page,

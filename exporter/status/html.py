@@ -21,7 +21,7 @@ from jinja2.filters import do_filesizeformat
 
 from .. import __version__
 from ..config.schema import Link
-from ..health.conditions import SERVER_CONDITIONS
+from ..health.conditions import SERVER_CONDITIONS, Severity
 from ..health.targets import last_schedules
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
 from ..model.selection import Shard
@@ -29,14 +29,16 @@ from ..model.store import PanelStore, ServerState
 from .api import recent_sizes, utc_datetime
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
-from .schema import BackupSize, ServerStatus, StatusResponse
+from .schema import BackupSize, PanelStatus, ServerStatus, StatusResponse
 from .select import paginate
 
 BACKUPS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
-_MAX_TARGETS = 2
+_MAX_HEALTHY_PANELS = 6
+"""More are folded together, so that servers in trouble stay on the first screen."""
+_MAX_REASONS = 3
 """Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
 """Of each panel on the overview: thousands of schedules may have no known server."""
@@ -123,9 +125,14 @@ class StatusPages:
             query=shown_query,
             ready=ready,
             conditions=SERVER_CONDITIONS,
+            headline=_headline(status),
+            panels=sorted(status.panels, key=_severity, reverse=True),
+            severities=Severity,
             columns=_COLUMNS,
             sorts=SORTS.items(),
-            max_targets=_MAX_TARGETS,
+            default_per_page=DEFAULT_PER_PAGE,
+            max_healthy=_MAX_HEALTHY_PANELS,
+            max_reasons=_MAX_REASONS,
             max_problems=_MAX_PROBLEMS,
             link=lambda **changes: _servers_link(shown_query, **changes),
         )
@@ -267,6 +274,31 @@ def _icon(critical: int | None) -> str:
         '<text x="16" y="23" font-size="21" font-family="sans-serif" '
         f'font-weight="bold" text-anchor="middle" fill="#fff">{text}</text></svg>'
     )
+
+
+def _severity(panel: PanelStatus) -> Severity:
+    return Severity[panel.level.upper()]
+
+
+def _headline(status: StatusResponse) -> str:
+    """Return in one sentence how bad things are."""
+    troubled = sum(_severity(panel) >= Severity.WARNING for panel in status.panels)
+    panels = f"{troubled} of {counted(len(status.panels), 'panel')} in trouble"
+    levels, found = status.levels, status.compliance
+    needing = found.in_time + found.not_in_time
+    need = "needs" if needing == 1 else "need"
+    are = "is" if found.in_time == 1 else "are"
+    in_time = (
+        f"{found.in_time} of {counted(needing, 'server')} that {need} backups "
+        f"{are} in time"
+    )
+    parts = (
+        panels if troubled else "",
+        f"{levels['critical']} critical, {counted(levels['warning'], 'warning')}",
+        in_time if needing else "",
+        f"not known for {counted(found.unknown, 'server')}" if found.unknown else "",
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _servers_link(query: Query, **changes: Any) -> str:

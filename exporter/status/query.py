@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from ..health.conditions import SERVER_CONDITIONS
 
 ANY_PROBLEM = "trouble"
-"""For ``state``: servers whose condition has an alert or is a warning or worse."""
+"""For ``state``: servers whose worst condition is a warning or critical."""
 STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
 SORTS = {
     "state": "state, worst first",

@@ -132,6 +132,17 @@ class PanelStatus(msgspec.Struct, frozen=True):
     trouble: LastErrorStatus | None
 
 
+class Compliance(msgspec.Struct, frozen=True):
+    """How many servers have their backups in time."""
+
+    servers: int
+    in_time: int
+    not_in_time: int
+    unknown: int
+    """They may need backups; whether they have them in time is not known."""
+    backup_size_bytes: int
+
+
 class StatusResponse(msgspec.Struct, frozen=True):
     """The whole response."""
 
@@ -144,6 +155,7 @@ class StatusResponse(msgspec.Struct, frozen=True):
     """Servers by state; one with several problems counts for each."""
     levels: Mapping[str, int]
     """Servers by the level of their worst state."""
+    compliance: Compliance
     total: int
     matching: int
     page: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -126,7 +127,7 @@ def _matches(judged: JudgedServer, query: Query) -> bool:
 
 def _has_state(judged: JudgedServer, states: tuple[str, ...]) -> bool:
     worst = judged.health.condition
-    if ANY_PROBLEM in states and (worst.alert or worst.severity >= Severity.WARNING):
+    if ANY_PROBLEM in states and worst.severity >= Severity.WARNING:
         return True
     return any(condition.key in states for condition in conditions(judged))
 
@@ -156,6 +157,14 @@ def _by_state(judged: JudgedServer) -> tuple[int, str, str, str]:
     return rank, judged.label.casefold(), judged.panel.name, judged.vm_id.zfill(20)
 
 
+def _last_success_at(summary: BackupSummary | None) -> float | None:
+    """Return the last success; that of a server without any is older than all."""
+    if summary is None:
+        return None
+    never = summary.last_success_at is None and not summary.built
+    return -inf if never else summary.last_success_at
+
+
 def _shortest_interval(judged: JudgedServer) -> float | None:
     """Return the shortest expected interval of the server's targets."""
     targets = () if judged.summary is None else judged.summary.targets
@@ -166,7 +175,7 @@ def _shortest_interval(judged: JudgedServer) -> float | None:
 _SORT_VALUES: Mapping[str, Callable[[JudgedServer, Now], Any]] = {
     "server": lambda judged, _: (judged.label or judged.vm_id).casefold(),
     "panel": lambda judged, _: judged.panel.name,
-    "last_success": lambda judged, _: judged.summary and judged.summary.last_success_at,
+    "last_success": lambda judged, _: _last_success_at(judged.summary),
     "size": lambda judged, _: judged.summary and judged.summary.size_bytes,
     "interval": lambda judged, _: _shortest_interval(judged),
     "next_start": lambda judged, now: (

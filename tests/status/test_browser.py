@@ -19,12 +19,22 @@ from browser import (
     open_tab,
     served_in_thread,
 )
+from builders import DAY
 from harness import NOW
 from playwright.sync_api import Browser
-from stores import a_backup, a_panel, a_server, a_store, add_server
+from stores import (
+    MONOTONIC,
+    TIME,
+    a_backup,
+    a_panel,
+    a_server,
+    a_store,
+    add_server,
+)
 from web_handlers import handlers_for
 
 from exporter.model.entities import Target
+from exporter.model.selection import Expectation
 from exporter.model.store import LastError
 from exporter.web.server import serving
 
@@ -97,6 +107,45 @@ def _every_kind_of_page(tab: Tab, start: str) -> dict[tuple[str, int], str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def four_panels() -> Iterator[str]:
+    """Serve four panels, of which one is down, with servers in trouble on each."""
+    error = LastError(
+        *("timeout", "no answer within 30 s"),
+        "see whether the panel is up, and whether a firewall drops the requests",
+        *(TIME - 40, TIME - 8 * 3600),
+    )
+    down = {
+        "reachable": False,
+        "last_error": error,
+        "last_proven_at_monotonic": MONOTONIC - 8 * 3600,
+    }
+    panels = [
+        a_panel(name, url=f"https://{name}.example.com", **changes)
+        for name, changes in (("ams1", {}), ("fra1", {}), ("lon1", down), ("nyc1", {}))
+    ]
+    daily = Expectation(own_interval_seconds=DAY, backup_required=True)
+    for number in range(1, 25):
+        panel, label = panels[number % 4], f"customer-web-{number:02}"
+        server = a_server(id=number, label=label, hostname=f"{label}.example.com")
+        panel.register_server(number, server, daily)
+        at = TIME - (3 * DAY if number % 2 else DAY / 2)
+        rows = [a_backup(created_at=at - 60, built_at=at)]
+        if number % 6 < 2:
+            hung = {"built": False, "built_at": None, "created_at": TIME - 7 * 3600}
+            rows.append(a_backup(id=2, **hung))
+        panel.record_backups(number, tuple(rows), time=TIME, monotonic=MONOTONIC)
+
+    @asynccontextmanager
+    async def served() -> AsyncIterator[str]:
+        app = handlers_for(a_store(*panels)).application()
+        async with serving(app, ("127.0.0.1:0",)) as (address,):
+            yield f"http://{address}"
+
+    with served_in_thread(served) as address:
+        yield address
+
+
 @pytest.mark.parametrize("options", APPEARANCES)
 def test_everybody_can_read_the_pages(
     browser: Browser, demo: str, options: dict[str, Any]
@@ -105,7 +154,7 @@ def test_everybody_can_read_the_pages(
     with open_tab(browser, **options) as tab:
         pages = _every_kind_of_page(tab, demo)
         tab.browser_errors.clear()  # that a page of an error has its status
-        for path in pages.values():
+        for path in (*pages.values(), f"{demo}/?sort=size"):
             tab.page.goto(path)
 
             assert tab.violations() == [], path
@@ -119,26 +168,38 @@ def test_everybody_can_read_the_pages(
 
 
 def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> None:
-    """Whoever opens the page sees what is wrong without a scroll or a click."""
+    """Each with all that is wrong and why, and the worst of all as a headline."""
     with open_tab(browser) as tab:
         tab.page.goto(demo)
+        headline = tab.texts("h1")
         shown = dict(zip(tab.server_names(), tab.server_states(), strict=True))
-        first = tab.page.locator("tbody tr").first.bounding_box()
+        reasons = tab.texts("tbody .reason")
         sparks = tab.page.locator("svg.spark").count()
 
+    assert headline == [
+        "4 critical, 5 warnings; 18 of 25 servers that need backups are in time"
+    ]
     assert list(shown.items())[:5] == [
         ("hr-unprotected", "Unprotected"),
-        ("tracker-stuck", "Stuck for a day"),
-        ("ci-failed", "Very stale"),
+        ("tracker-stuck", "Stuck for a day Very stale"),
+        ("ci-failed", "Very stale Failed Schedule failing"),
         ("crm-stale", "Very stale"),
         ("nas-forgotten-disk", "Disk unprotected"),
+    ]
+    assert reasons[:5] == [
+        "no restore point; one was due 337 d 17 h ago",
+        "a backup run has not ended for 1 d 23 h; overdue by 1 d 23 h",
+        (
+            "overdue by 2 d 23 h; last run failed 23 h 47 min ago; "
+            "schedule 505 fails for 2 d 23 h; 3 failed runs"
+        ),
+        "overdue by 4 d 23 h",
+        "disk 114: no restore point; one was due 253 d 10 h ago",
     ]
     assert shown["unpaid-suspended"] == "Suspended"
     assert shown["sandbox-without-backups"] == "Not required"
     assert 'shop "Ümläut" \\ <b>café</b> & 日本' in shown
     assert len(shown) == 29
-    assert first is not None
-    assert first["y"] < WIDE[1]
     assert sparks > 5
     assert tab.browser_errors == []
 
@@ -155,7 +216,8 @@ def test_servers_are_searched_filtered_and_sorted(
         page.get_by_role("button", name="Show").click()
         page.wait_for_url("**/?q=WEB-*")
         searched = tab.server_names()
-        page.get_by_role("link", name="OnApp backups").click()
+        page.goto(demo)
+        page.get_by_text("Filter and sort").click()
         page.get_by_label("State").select_option("Very stale")
         if not script:
             page.get_by_role("button", name="Show").click()
@@ -169,6 +231,14 @@ def test_servers_are_searched_filtered_and_sorted(
         page.wait_for_url("**order=desc*")
         descending = tab.server_names()
         output = page.locator("th[aria-sort]").get_attribute("aria-sort")
+        arrow = page.locator("th[aria-sort] a").evaluate(
+            "node => getComputedStyle(node, '::after').content"
+        )
+        page.get_by_label("Order").select_option("ascending")
+        if not script:
+            page.get_by_role("button", name="Show").click()
+        page.wait_for_url(lambda url: "order=desc" not in url)
+        by_field = tab.server_names()
 
     assert searched == ["web-01", "web-02"]
     assert filtered == ["tracker-stuck", "ci-failed", "crm-stale"]
@@ -176,7 +246,67 @@ def test_servers_are_searched_filtered_and_sorted(
     assert ascending == ["crm-stale", "tracker-stuck", "ci-failed"]
     assert descending == ascending[::-1]
     assert output == "descending"
+    assert "▼" in arrow
+    assert by_field == ascending
     assert tab.browser_errors == []
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 800)], ids=["desk", "phone"])
+def test_the_first_screen_shows_what_is_wrong(
+    browser: Browser, four_panels: str, size: tuple[int, int]
+) -> None:
+    """A panel in trouble, open, one line of each other, and the worst servers."""
+    with open_tab(browser, size=size) as tab:
+        tab.page.goto(four_panels)
+        (headline,) = tab.texts("h1")
+        panels = tab.texts(".panel summary bdi")
+        opened = tab.texts(".panel:has(details[open]) summary bdi")
+        advice = tab.page.get_by_text("whether a firewall").is_visible()
+        lines = [box["height"] for box in tab.boxes(".panel.fine")]
+        ends = [box["y"] + box["height"] for box in tab.boxes("tbody th .reason")]
+        violations = tab.violations()
+
+    assert headline == (
+        "1 of 4 panels in trouble; 12 critical, 4 warnings; "
+        "12 of 24 servers that need backups are in time"
+    )
+    assert panels == ["lon1", "ams1", "fra1", "nyc1"]
+    assert opened == ["lon1"]
+    assert advice
+    assert max(lines) < 40
+    assert sum(end < size[1] for end in ends) >= (10 if size[0] > 1000 else 1)
+    assert violations == []
+
+
+def test_who_needs_attention_is_one_click_away(browser: Browser, demo: str) -> None:
+    """As many as the chip says; it is explained why the others sum up to more."""
+    with open_tab(browser) as tab:
+        tab.page.goto(demo)
+        first, every, *others = tab.texts(".counts :is(a, [aria-current])")
+        explained = tab.page.get_by_text("counts under each state").is_visible()
+        tab.page.get_by_role("link", name=first).click()
+        tab.page.wait_for_url("**state=trouble*")
+        attention = tab.server_states()
+        current = tab.texts(".counts [aria-current]")
+
+    assert (first, every) == ("Needs attention 9", "All 29")
+    assert sum(int(text.rpartition(" ")[2]) for text in others) > 29
+    assert explained
+    assert len(attention) == 9
+    assert not any("Fine" in states for states in attention)
+    assert current == [first]
+
+
+def test_no_backup_sorts_as_the_oldest(browser: Browser, demo: str) -> None:
+    """First where the oldest come first, and last where they come last."""
+    with open_tab(browser) as tab:
+        tab.page.goto(f"{demo}/?sort=last_success&state=trouble")
+        ascending = tab.texts("tbody td:nth-of-type(2)")
+        tab.page.goto(f"{demo}/?sort=last_success&state=trouble&order=desc")
+        descending = tab.texts("tbody td:nth-of-type(2)")
+
+    assert ascending[0] == descending[-1] == "none"
+    assert ascending[1].startswith("5 d 23 h ago")
 
 
 def test_what_was_chosen_is_shown_without_a_scroll(browser: Browser, demo: str) -> None:
@@ -184,7 +314,7 @@ def test_what_was_chosen_is_shown_without_a_scroll(browser: Browser, demo: str) 
     with open_tab(browser, size=NARROW) as tab:
         tab.page.goto(demo)
         first = tab.page.locator("h2#servers").bounding_box()
-        tab.page.locator("p.counts a", has_text="Stale").last.click()
+        tab.page.locator(".counts a", has_text="Stale").last.click()
         tab.page.wait_for_url("**state=stale*")
         scrolled = tab.page.locator("h2#servers").bounding_box()
 
@@ -212,7 +342,7 @@ def test_only_what_is_judged_is_ticked(browser: Browser, demo: str) -> None:
     with open_tab(browser) as tab:
         tab.page.goto(demo)
         marks = {
-            name: tab.page.locator("p.counts a", has_text=name).evaluate(mark)
+            name: tab.page.locator(".counts a", has_text=name).evaluate(mark)
             for name in ("Fine", "Suspended", "Not required")
         }
 

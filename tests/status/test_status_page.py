@@ -53,6 +53,7 @@ from exporter.status.api import server_status, status_response
 from exporter.status.query import Query
 from exporter.status.schema import (
     BackupSize,
+    Compliance,
     LastErrorStatus,
     PanelStatus,
     ProblemStatus,
@@ -158,7 +159,7 @@ async def test_the_worst_come_first() -> None:
         ({"sort": "state", "order": "desc"}, ["4", "1", "2", "3", "5"]),
         ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
         ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
-        ({"sort": "last_success"}, ["3", "2", "1", "5", "4"]),
+        ({"sort": "last_success"}, ["5", "4", "3", "2", "1"]),
         ({"sort": "last_success", "order": "desc"}, ["1", "2", "3", "5", "4"]),
         ({"sort": "size", "panel": "lon1"}, ["2", "3", "1"]),
         ({"sort": "interval", "panel": "lon1"}, ["3", "2", "1"]),
@@ -897,8 +898,8 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
         (found,) = (await looker.status())["panels"]
 
     assert len(found["findings"]) == 3001
-    assert "Schedule failed (9999)" in page
-    assert page.count("Schedule overdue (") == 9
+    assert "Schedule failed, disk 0: the panel marked schedule 9999" in page
+    assert page.count("Schedule overdue, disk ") == 9
     assert '<a href="api/v1/status">2991 more</a>' in page
     assert len(page) < 50_000
 
@@ -928,8 +929,8 @@ async def test_the_json_has_the_documented_keys_and_moments(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "shape",
     [
-        *(StatusResponse, PanelStatus, ServerStatus, TargetStatus, ProblemStatus),
-        *(LastErrorStatus, BackupSize),
+        *(StatusResponse, Compliance, PanelStatus, ServerStatus, TargetStatus),
+        *(ProblemStatus, LastErrorStatus, BackupSize),
     ],
 )
 def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> None:

@@ -26,6 +26,7 @@ from harness import NOW, SteppedClock, running_exporter, write_config
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    FloatRect,
     Page,
     ViewportSize,
     sync_playwright,
@@ -126,13 +127,18 @@ class Tab:
         found = self.page.locator(selector).all_inner_texts()
         return [" ".join(text.split()) for text in found]
 
+    def boxes(self, selector: str) -> list[FloatRect]:
+        """Return where each such element that is shown is."""
+        found = [part.bounding_box() for part in self.page.locator(selector).all()]
+        return [box for box in found if box is not None]
+
     def server_names(self) -> list[str]:
         """Return the names of the servers shown, in order."""
         return self.texts("tbody th.first > a")
 
     def server_states(self) -> list[str]:
-        """Return the states of the servers shown, in order."""
-        return self.texts("tbody td.first .state")
+        """Return the states of each server shown, in order."""
+        return self.texts("tbody td.first")
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than its window."""
