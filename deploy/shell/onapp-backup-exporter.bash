@@ -17,6 +17,7 @@ _onapp_backup_exporter() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
+    --config.auto-reload-interval) return ;;
     --web.listen-address) return ;;
     --web.telemetry-path) return ;;
     --web.config.file)
@@ -43,7 +44,7 @@ _onapp_backup_exporter() {
         check) words="--config.file --log.level --log.format --shard --total-shards --format --timeout --help --version" ;;
         once) words="--config.file --log.level --log.format --shard --total-shards --output --timeout --help --version" ;;
         healthcheck) words="--web.listen-address --web.config.file --ready --help --version" ;;
-        *) words="demo check once healthcheck --config.file --config.check --web.listen-address --web.systemd-socket --web.telemetry-path --web.config.file --web.max-requests --log.level --log.format --shard --total-shards --help --version" ;;
+        *) words="demo check once healthcheck --config.file --config.check --config.enable-auto-reload --config.auto-reload-interval --web.listen-address --web.systemd-socket --web.telemetry-path --web.config.file --web.max-requests --log.level --log.format --shard --total-shards --help --version" ;;
         esac
         ;;
     esac

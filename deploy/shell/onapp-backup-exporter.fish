@@ -6,6 +6,8 @@ complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check once healthcheck' -a healthcheck -d 'ask the running exporter whether it is healthy'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo healthcheck' -l config.file -r -F -d 'the configuration file (YAML)'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check once healthcheck' -l config.check -d 'check the configuration, print it without secrets, and exit'
+complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check once healthcheck' -l config.enable-auto-reload -d 'load the configuration again when a file of it has changed'
+complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check once healthcheck' -l config.auto-reload-interval -x -d 'how often --config.enable-auto-reload looks for changes (default: 30s)'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from check once' -l web.listen-address -x -d '[host]:port to serve on; may be repeated (default: :10058)'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from demo check once healthcheck' -l web.systemd-socket -d 'serve on the sockets of a systemd .socket unit instead'
 complete -c onapp-backup-exporter -n 'not __fish_seen_subcommand_from check once healthcheck' -l web.telemetry-path -x -d 'path of the metrics (default: /metrics)'

@@ -46,7 +46,8 @@ def test_log_messages_help_and_conditions_use_plain_words(
 
     page: ModuleType = log_messages_page
     texts = [
-        *(family.help for family in (*FAMILIES, *OWN_FAMILIES)),
+        *(family.help for family in FAMILIES),
+        *(family.help for family in OWN_FAMILIES),
         *(message for message, _ in page.messages()),
         *(
             text
