@@ -106,6 +106,12 @@ dist: $(VENV)/.dev  ## The package as it is published, in dist/
 		--only-binary :all: --requirement requirements-build.lock
 	$(RUN) hatchling build -d dist
 
+.PHONY: deb
+deb: $(VENV)/.dev  ## The Debian packages, in dist/
+	@command -v nfpm >/dev/null || tests/tools.sh
+	deploy/deb/build.sh amd64
+	deploy/deb/build.sh arm64
+
 .PHONY: tools
 tools:  ## The programs that the tests call, where they are missing
 	@tests/tools.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Put what builds and runs the image within reach of the tests: buildah, a runtime for
-# containers, and an image to begin with, all from Debian's packages and in .tools.
+# containers, and two small Debians, all from Debian's packages and in .tools: an image
+# to begin with, and one with dpkg to install a package into.
 # The tests need root to use them, as containers do; nothing here is installed.
 set -eu
 
@@ -9,7 +10,6 @@ libraries='libgpgme11 libassuan0 libgpg-error0 libsubid4 libdevmapper1.02.1 libs
 cd "$(dirname "$0")/.."
 mkdir -p .tools/bin
 tools=$(cd .tools && pwd -P)
-base=$tools/base.tar
 
 say() {
     echo "tests/containers.sh: $*" >&2
@@ -29,21 +29,21 @@ provide_buildah() {
     ln -sf ../buildah/usr/bin/buildah "$tools/bin/buildah"
 }
 
-# The smallest Debian in which Python can make a virtual environment, as an archive of
-# files: it stands for the base image, where no registry of images can be reached.
-provide_base() {
-    say "making a small Debian in .tools"
+# Make a small Debian of a variant and these packages, as an archive of files.
+make_debian() {
+    say "making a small Debian in .tools: $1"
+    archive=$tools/$1 variant=$2 packages=$3
     # apt looks at keys as a user of its own, who may not look into this folder.
     keys=$(mktemp -d)
     trap 'rm -rf "$keys"' EXIT
     chmod 755 "$keys"
     cp "$tools"/debian-archive-keyring/usr/share/keyrings/* "$keys"
-    "$tools/mmdebstrap/usr/bin/mmdebstrap" --quiet --mode=root --variant=extract \
+    "$tools/mmdebstrap/usr/bin/mmdebstrap" --quiet --mode=root --variant="$variant" \
         --keyring="$keys" \
         --hook-dir="$tools/mmdebstrap/usr/share/mmdebstrap/hooks/merged-usr" \
-        --include=base-files,dash,coreutils,python3-minimal,libpython3-stdlib,python3.11-venv \
-        --format=tar bookworm "$base.part" >"$base.log" 2>&1 || { cat >&2 "$base.log"; return 1; }
-    mv "$base.part" "$base"
+        --include="$packages" --format=tar bookworm "$archive.part" >"$archive.log" 2>&1 ||
+        { cat >&2 "$archive.log"; return 1; }
+    mv "$archive.part" "$archive"
 }
 
 works() {
@@ -56,19 +56,25 @@ missing() {
         say "with CI=true that is a failure"
         exit 1
     fi
-    say "the tests of the image are skipped"
+    say "the tests of the image and of the Debian package are skipped"
     exit 0
 }
 
 PATH=$tools/bin:$PATH
 [ "$(id -u)" -eq 0 ] || missing "only root can build and run an image here"
-if ! works buildah || ! works runc || [ ! -e "$base" ]; then
+if ! works buildah || ! works runc || [ ! -e "$tools/base.tar" ] || [ ! -e "$tools/debian.tar" ]; then
     # shellcheck disable=SC2086  # a list
     tests/tools.sh buildah $libraries patchelf runc mmdebstrap debian-archive-keyring ||
         missing "Debian's packages cannot be fetched"
     works buildah || provide_buildah
     works runc || ln -sf ../runc/usr/sbin/runc "$tools/bin/runc"
-    [ -e "$base" ] || provide_base || missing "no base image could be made"
+    # The smallest in which Python can make a virtual environment: it stands for the base
+    # image, where no registry of images can be reached.
+    [ -e "$tools/base.tar" ] || make_debian base.tar extract \
+        base-files,dash,coreutils,python3-minimal,libpython3-stdlib,python3.11-venv ||
+        missing "no base image could be made"
+    [ -e "$tools/debian.tar" ] || make_debian debian.tar essential python3 ||
+        missing "no Debian could be made"
     works buildah || missing "buildah does not run here: install it"
     works runc || missing "runc does not run here: install it"
 fi

@@ -33,8 +33,10 @@ fish                    libpcre2-32-0
 go_programs='
 actionlint              github.com/rhysd/actionlint/cmd/actionlint v1.7.12
 compose-go              github.com/compose-spec/compose-go/v2/cmd v2.10.0
+gitleaks                github.com/zricethezav/gitleaks/v8 v8.30.1
 helm                    helm.sh/helm/v3/cmd/helm v3.21.4
 kustomize               sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
+nfpm                    github.com/goreleaser/nfpm/v2/cmd/nfpm v2.45.2
 prometheus-3            github.com/prometheus/prometheus/cmd/prometheus tests/tools
 promtool-3              github.com/prometheus/prometheus/cmd/promtool tests/tools
 vmalert                 github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert v1.150.0
