@@ -46,14 +46,20 @@ _CUSTOM: Mapping[Any, Mapping[str, Any]] = {
         "examples": ["512KiB", "16MiB"],
     },
     re.Pattern: {"type": "string", "format": "regex"},
-    yarl.URL: {"type": "string", "pattern": r"^https?://[^/?#\s]+(/[^?#@]*)?$"},
+    yarl.URL: {
+        "type": "string",
+        "pattern": r"^https?://[^/?#\s]+(/([^?#@]*[^?#@\s])?)?$",
+    },
     UrlTemplate: {
         "type": "string",
         "pattern": r"^(https?://|\{panel_url\})([^{}\s]|\{("
         + "|".join(PLACEHOLDERS)
         + r")\})+$",
     },
-    LiteralSecret: {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]+$"},
+    LiteralSecret: {
+        "type": "string",
+        "pattern": r"^(?!\s)[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s]$",
+    },
     FileSecret: {"type": "string"},
     PemFile: {"type": "string"},
 }

@@ -22,6 +22,8 @@ from ..errors import ConfigError
 from .file_watch import FileSet
 
 _MAX_SHOWN_CHARACTERS = 80
+_VARIABLE = re.compile(r"^\$\{\w+\}$|^\w+://.*\$\{\w+\}")
+"""Matches a value, or an address with a part, that a shell would replace."""
 _FILE_SUFFIXES = (".pem", ".crt", ".cer", ".key", ".txt")
 
 Parts = tuple[str | int, ...]
@@ -273,6 +275,11 @@ class _Decoder:
     def _value(self, kind: inspect.Type, value: Any, location: Location) -> Any:
         """Return the value as its type has it; ``_INVALID`` if it cannot be that."""
         try:
+            if isinstance(value, str) and _VARIABLE.search(value):
+                raise ValueError(  # noqa: TRY301  # as of every value
+                    "must be the value itself: variables such as ${NAME} are not "
+                    "replaced"
+                )
             return self._converted(kind, value, location)
         except Mistake as error:
             self.mistakes.append(error)

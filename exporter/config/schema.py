@@ -28,6 +28,7 @@ from .secrets import (
     FileSecret,
     LiteralSecret,
     Secret,
+    trimmed,
 )
 from .units import Duration, Size
 from .url_template import UrlTemplate
@@ -43,6 +44,9 @@ An intermediate authority can be trusted alone, and one without key usage too.
 _DEFAULT_MAX_AGE = Duration(3600)
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE
+)
+_ENDPOINT = re.compile(
+    r"\.(json|xml)$|/(virtual_machines|transactions|settings|users|login)(/|$)"
 )
 _SERVER_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SERVER_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -109,6 +113,8 @@ class Account(Section, frozen=True):
             yield username.error(
                 "must hold no colon, no line end and no other control character"
             )
+        if trimmed(self.username) != self.username:
+            yield username.error("must not begin or end with white space")
         if self.password and self.password_file:
             yield password.error(f"is given beside {password_file}: keep one")
         if not self.password and not self.password_file:
@@ -468,6 +474,11 @@ def _pattern(value: Any, _: Location) -> re.Pattern[str]:
 
 
 def _url(value: Any, _: Location) -> yarl.URL:
+    text = value if isinstance(value, str) else "https://"
+    if trimmed(text) != text:
+        raise ValueError("must not begin or end with white space")
+    if not text.lower().startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// or http://")
     try:
         url = yarl.URL(value)
         usable = url.scheme in ("http", "https") and _is_host(url.raw_host or "")
@@ -478,6 +489,11 @@ def _url(value: Any, _: Location) -> yarl.URL:
         raise ValueError("must be an address such as https://cp.example.com")
     if url.query_string or url.fragment or "@" in url.raw_path:
         raise ValueError("must end with its path: without ?, # and @ in or after it")
+    if _ENDPOINT.search(url.raw_path):
+        raise ValueError(
+            "must be the panel's address alone, without an endpoint such as "
+            "/virtual_machines.json"
+        )
     return url
 
 
@@ -492,6 +508,8 @@ def _password(value: Any, location: Location) -> LiteralSecret:
         raise location.error("must not be empty")
     if CONTROL_CHARACTERS.search(value):
         raise location.error("must hold no line end and no other control character")
+    if trimmed(value) != value:
+        raise location.error("must not begin or end with white space")
     return LiteralSecret(value)
 
 

@@ -101,7 +101,7 @@ class FileSecret:
         if status.st_size > _MAX_SECRET_BYTES:
             raise ValueError("it is too long for a secret")
         try:
-            value = _trimmed(self.path.read_text(encoding="utf-8"))
+            value = trimmed(self.path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8 text") from None
         if not value:
@@ -111,7 +111,7 @@ class FileSecret:
         return value
 
 
-def _trimmed(text: str) -> str:
+def trimmed(text: str) -> str:
     """Return a text without surrounding white space, byte order marks and the like."""
     invisible = {c for c in text if c.isspace() or unicodedata.category(c) == "Cf"}
     return text.strip("".join(invisible))

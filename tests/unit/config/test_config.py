@@ -359,7 +359,9 @@ def test_a_password_file_from_the_environment_begins_at_the_working_directory(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("URL", "cp.example.com", "URL: must be an address such as https://cp.example"),
+        ("URL", "cp.example.com", "URL: must begin with https:// or http://"),
+        ("URL", "https://${HOST}", "URL: must be the value itself: variables such as"),
+        ("USERNAME", "ops ", "USERNAME: must not begin or end with white space"),
         ("URL", "https://ops:hunter2@cp", "URL: must not hold credentials: they go in"),
         ("USERNAME", "", "USERNAME: is missing: the account's e-mail address or login"),
         ("USERNAME", "\udcff", "USERNAME: is not UTF-8 text"),
@@ -705,6 +707,7 @@ ONLY_LOADED = re.compile(
     # What Python has words for and a pattern of JSON Schema has not.
     "|name_.*|password_with.*|proxy_.*|url_(host|port)_.*|url_with_cred.*|username_with.*"
     "|tls_server_name.*|filter_label_.*|virtual_machines_(zero|identifier.*)"
+    "|.*_variable|url_with_an_endpoint|url_of_a_page"
     "|expected_interval_too_long|poll_interval_too_short|yaml_.*"
 )
 """The bad files, by name, that the JSON Schema need not refuse."""
