@@ -37,7 +37,7 @@ from .systemd import (
     notifying_systemd,
     passed_sockets,
 )
-from .web.auth import AccessControl, watched_config
+from .web.auth import AccessControl, TokenBucket, watched_config
 from .web.connection import Limits
 from .web.handlers import Handlers
 from .web.server import Listener, serving
@@ -134,7 +134,8 @@ class Exporter:
         if self.web_config_file is None:
             return AccessControl(probes=probes)
         config = watched_config(self.web_config_file, self.clock)
-        return AccessControl(config, probes=probes)
+        bucket = TokenBucket(self.clock)
+        return AccessControl(config, probes=probes, bucket=bucket)
 
     def _connection_limits(self) -> Limits:
         # Many parallel scrapes need as many connections.

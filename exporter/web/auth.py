@@ -9,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import math
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,11 +22,11 @@ import bcrypt
 import structlog
 from aiohttp import web
 
-from ..clock import Clock
+from ..clock import Clock, SystemClock
 from ..config.file_watch import FileSet, FileWatcher
 from ..config.flags import PROGRAM
 from ..errors import ConfigError
-from .config_file import WebConfig, load
+from .config_file import RateLimit, WebConfig, load
 
 log = structlog.get_logger()
 
@@ -138,6 +139,32 @@ _MAX_BODY_BYTES = 65_536
 
 
 @dataclass(slots=True, eq=False)
+class TokenBucket:
+    """Counts requests against the rate limit, which may change."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    _limit: RateLimit | None = None
+    _tokens: float = 0.0
+    _filled_at: float = 0.0
+    """Monotonic time."""
+
+    def admits(self, limit: RateLimit | None) -> bool:
+        """Count a request, and return whether it may be answered."""
+        if limit is None:
+            return True
+        now = self.clock.monotonic()
+        if limit != self._limit:
+            self._limit, self._tokens, self._filled_at = limit, limit.burst, now
+        refilled = (now - self._filled_at) / limit.interval_seconds
+        self._tokens = min(limit.burst, self._tokens + refilled)
+        self._filled_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+@dataclass(slots=True, eq=False)
 class AccessControl:
     """Authentication, request limits and headers, as the web configuration says."""
 
@@ -147,6 +174,7 @@ class AccessControl:
     probes: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     """Functions that return whether all is well, by path. A health check knows no
     password: that something is wrong is said without one, what it is is not."""
+    bucket: TokenBucket = field(default_factory=TokenBucket)
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -163,8 +191,11 @@ class AccessControl:
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """Return the response to a large or unauthenticated request; None: go on."""
-        users = self.config().users
+        config = self.config()
+        users = config.users
         refusal = _size_refusal(request)
+        if refusal is None:
+            refusal = self._rate_refusal(request, config)
         if refusal is not None or not users:
             return refusal
         login = basic_auth_login(request.headers.get("Authorization"))
@@ -182,6 +213,20 @@ class AccessControl:
             return web.Response(status=503, text="Not healthy, or not ready.\n")
         return web.Response(
             status=401, text="Unauthorized.\n", headers={"WWW-Authenticate": "Basic"}
+        )
+
+    def _rate_refusal(
+        self, request: web.BaseRequest, config: WebConfig
+    ) -> web.Response | None:
+        """Return the response to a request too many; health checks do not count."""
+        limit = config.rate_limit
+        if limit is None or request.path in self.probes or self.bucket.admits(limit):
+            return None
+        seconds = math.ceil(limit.interval_seconds)
+        return web.Response(
+            status=429,
+            text="Too many requests.\n",
+            headers={"Retry-After": f"{seconds}"},
         )
 
 

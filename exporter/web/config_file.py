@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,11 +29,19 @@ class HttpServerKeys(msgspec.Struct, frozen=True):
     headers: dict[str, Any] = {}
 
 
+class RateLimitKeys(msgspec.Struct, frozen=True):
+    """``rate_limit``: a bucket of ``burst`` requests, refilled each ``interval``."""
+
+    interval: Text | None = None
+    burst: Text | None = None
+
+
 class WebKeys(msgspec.Struct, frozen=True):
     """The whole file."""
 
     tls_server_config: TlsServerKeys = TlsServerKeys()
     http_server_config: HttpServerKeys = HttpServerKeys()
+    rate_limit: RateLimitKeys = RateLimitKeys()
     basic_auth_users: dict[str, Any] = {}
 
 
@@ -72,6 +80,15 @@ _MIN_HASH_BYTES = 59
 _BCRYPT_COSTS = range(4, 32)
 
 
+class RateLimit(NamedTuple):
+    """How many requests are answered."""
+
+    interval_seconds: float
+    """From one to the next, on average."""
+    burst: int
+    """How many are answered at once after a pause."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebConfig:
     """The web configuration, checked."""
@@ -80,6 +97,10 @@ class WebConfig:
     """Whether the file has no content."""
     ssl_context: ssl.SSLContext | None = None
     """None: plain HTTP."""
+    client_allowed_sans: frozenset[str] | None = None
+    """A client's certificate must be for one of these names; None: for any."""
+    rate_limit: RateLimit | None = None
+    """None: every request is answered."""
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     """User names and bcrypt hashes, as ``$2b$…``; empty: no authentication."""
@@ -94,8 +115,9 @@ def load(path: Path, files: FileSet) -> WebConfig:
         {} if content is None else content,
         location,
         _CONVERTERS,
-        hidden_paths="basic_auth_users",
+        hidden_paths=r"basic_auth_users|^tls_server_config\.key$",
     )
+    allowed_sans = keys.tls_server_config.client_allowed_sans
     return WebConfig(
         empty=content is None,
         ssl_context=server_context(
@@ -103,6 +125,10 @@ def load(path: Path, files: FileSet) -> WebConfig:
             keys.tls_server_config,
             files,
         ),
+        client_allowed_sans=None
+        if allowed_sans is None
+        else frozenset(filter(None, allowed_sans)),
+        rate_limit=_rate_limit(location / "rate_limit", keys.rate_limit),
         headers=_headers(
             location / "http_server_config" / "headers", keys.http_server_config.headers
         ),
@@ -128,6 +154,43 @@ def _headers(location: Location, values: Mapping[str, Any]) -> Mapping[str, str]
         if text:
             headers[name] = text
     return headers
+
+
+_DURATION = re.compile(r"\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
+_DURATION_PART = re.compile("([0-9.]+)([^0-9.]+)")
+_UNIT_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,  # Go has both
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+
+
+def _rate_limit(location: Location, keys: RateLimitKeys) -> RateLimit | None:
+    interval, burst = keys.interval, keys.burst
+    if interval is None and burst is not None:
+        raise (location / "interval").error("is missing: burst has no meaning alone")
+    if interval is None or interval == "0":
+        return None
+    if not _DURATION.fullmatch(interval):
+        raise (location / "interval").error(
+            f"must be a duration with its unit, such as 100ms or 1m30s, or 0 for no "
+            f"limit{rejected(interval)}"
+        )
+    seconds = sum(
+        float(number) * _UNIT_SECONDS[unit]
+        for number, unit in _DURATION_PART.findall(interval)
+    )
+    if not re.fullmatch("[1-9][0-9]{0,8}", burst or ""):
+        raise (location / "burst").error(
+            "must be a whole number from 1 on: how many requests are answered at once; "
+            "with 0 none would be"
+        )
+    return RateLimit(seconds, int(burst or 0)) if seconds else None
 
 
 def _users(location: Location, values: Mapping[str, Any]) -> Mapping[bytes, bytes]:

@@ -15,6 +15,7 @@ from aiohttp import EMPTY_PAYLOAD, StreamReader, http_exceptions, web
 
 from ..metrics.exposition import accepts_gzip
 from .auth import AccessControl
+from .tls import has_allowed_san
 
 log = structlog.get_logger()
 
@@ -93,14 +94,18 @@ class Connection(web.RequestHandler):
         self._open_connections[self] = None
         if len(self._open_connections) > self._limits.connections:
             next(each for each in self._open_connections if not each.busy).abort()
-        ssl_context = self._access.ssl_context
-        if ssl_context is None:
+        config = self._access.config()
+        if config.ssl_context is None:
             super().connection_made(transport)
         else:
             transport.pause_reading()
-            self.handshake = asyncio.create_task(self._start_tls(ssl_context))
+            self.handshake = asyncio.create_task(
+                self._start_tls(config.ssl_context, config.client_allowed_sans)
+            )
 
-    async def _start_tls(self, ssl_context: ssl.SSLContext) -> None:
+    async def _start_tls(
+        self, ssl_context: ssl.SSLContext, allowed_sans: frozenset[str] | None
+    ) -> None:
         transport = None
         try:
             if not self._socket_transport.is_closing():
@@ -108,8 +113,12 @@ class Connection(web.RequestHandler):
                     self._socket_transport, self, ssl_context, server_side=True
                 )
         except OSError as error:
-            # Any client can cause this, so that it must not fill the log.
-            log.debug("connection failed before a request", error=str(error))
+            self._report_failure(str(error))
+        if transport is not None and allowed_sans is not None:
+            peer = transport.get_extra_info("ssl_object").getpeercert()
+            if not has_allowed_san(peer, allowed_sans):
+                self._report_failure("no name of client_allowed_sans")
+                transport.abort()
         if transport is None or transport.is_closing():
             self.connection_lost(None)
             return
@@ -117,6 +126,10 @@ class Connection(web.RequestHandler):
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
+
+    def _report_failure(self, error: str) -> None:
+        # Any client can cause this, so that it must not fill the log.
+        log.debug("connection failed before a request", error=error)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave the place to another."""

@@ -7,11 +7,14 @@ suites of TLS 1.3 be chosen.
 from __future__ import annotations
 
 import difflib
+import ipaddress
+import os
 import ssl
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,10 +38,14 @@ class Boolean(int):
 class TlsServerKeys(msgspec.Struct, frozen=True):
     """``tls_server_config``: certificate, client authentication and versions."""
 
+    cert: Text | None = None
+    key: Text | None = None
+    client_ca: Text | None = None
     cert_file: Text | None = None
     key_file: Text | None = None
     client_auth_type: Text | None = None
     client_ca_file: Text | None = None
+    client_allowed_sans: tuple[Text | None, ...] | None = None
     min_version: Text | None = None
     max_version: Text | None = None
     cipher_suites: tuple[Text | None, ...] = ()
@@ -115,8 +122,10 @@ def server_context(
             "Python's TLS can be told one curve: keep the one that you like best, or "
             "leave the key out"
         )
+    _check_allowed_sans(location / "client_allowed_sans", keys)
     files_named = (keys.cert_file, keys.key_file, keys.client_ca_file)
-    if not any((*files_named, keys.client_auth_type)):
+    texts = (keys.cert, keys.key, keys.client_ca)
+    if not any((*files_named, *texts, keys.client_auth_type)):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
@@ -172,17 +181,42 @@ def _set_ciphers(
 def _load_certificate(
     context: ssl.SSLContext, location: Location, keys: TlsServerKeys, files: FileSet
 ) -> None:
-    cert_file = _required_file(location / "cert_file", keys.cert_file, files)
-    key_file = _required_file(location / "key_file", keys.key_file, files)
+    cert = _one_source(location, "cert", keys.cert, keys.cert_file, files)
+    key = _one_source(location, "key", keys.key, keys.key_file, files)
+    if not cert or not key:
+        raise (location / ("key_file" if cert else "cert_file")).error(
+            "is missing: TLS needs cert_file and key_file, or cert and key"
+        )
     try:
-        # Without a passphrase given, OpenSSL would ask the terminal for it.
-        context.load_cert_chain(cert_file, key_file, password="")
+        with _as_file(cert) as cert_path, _as_file(key) as key_path:
+            # Without a passphrase given, OpenSSL would ask the terminal for it.
+            context.load_cert_chain(cert_path, key_path, password="")
     except OSError as error:
+        cert_key = "cert" if keys.cert else "cert_file"
+        key_key = "key" if keys.key else "key_file"
         raise location.error(
-            f"cert_file and key_file are not usable ({_reason(error)}): both must be "
-            "PEM files, the key must be the certificate's, have no passphrase and, for "
-            "RSA, 2048 bits or more"
+            f"{cert_key} and {key_key} are not usable ({_reason(error)}): both must be "
+            "PEM, the key must be the certificate's, have no passphrase and, for RSA, "
+            "2048 bits or more"
         ) from None
+
+
+@contextmanager
+def _as_file(source: Path | str) -> Iterator[Path | str]:
+    """Yield the path of a file, or of one in memory with this text, for this process.
+
+    Python's ``ssl`` reads a key from files alone; a text is written to no disk.
+    """
+    if isinstance(source, Path):
+        yield source
+        return
+    descriptor = os.memfd_create("pem")
+    try:
+        with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(source)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _load_authorities(
@@ -190,7 +224,6 @@ def _load_authorities(
 ) -> None:
     """Verify certificates of clients, as the keys say."""
     type_location = location / "client_auth_type"
-    ca_location = location / "client_ca_file"
     auth_type = keys.client_auth_type or "NoClientCert"
     mode = _choice(type_location, auth_type, CLIENT_AUTH)
     if mode is None:
@@ -199,37 +232,90 @@ def _load_authorities(
             "that nobody has verified: use RequireAndVerifyClientCert and "
             "client_ca_file"
         )
-    if keys.client_ca_file and auth_type == "NoClientCert":
+    ca_key = "client_ca_file" if keys.client_ca_file else "client_ca"
+    authorities = _one_source(
+        location, "client_ca", keys.client_ca, keys.client_ca_file, files
+    )
+    if authorities is not None and auth_type == "NoClientCert":
         raise type_location.error(
-            "must be given beside client_ca_file, such as RequireAndVerifyClientCert: "
+            f"must be given beside {ca_key}, such as RequireAndVerifyClientCert: "
             "without it no client is asked for a certificate"
         )
     context.verify_mode = mode
     context.verify_flags = VERIFY_FLAGS
-    ca_file = _file(ca_location, keys.client_ca_file, files)
-    if ca_file is None and mode != ssl.CERT_NONE:
-        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-    elif ca_file is not None:
+    if authorities is None:
+        if mode != ssl.CERT_NONE:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        return
+    try:
+        with _as_file(authorities) as path:
+            context.load_verify_locations(path)
+    except OSError as error:
+        raise (location / ca_key).error(
+            f"is not usable ({_reason(error)}): it must be a PEM file of certificates"
+        ) from None
+
+
+def _check_allowed_sans(location: Location, keys: TlsServerKeys) -> None:
+    """Raise ConfigError for names that no certificate would be compared with."""
+    if keys.client_allowed_sans is not None and (
+        keys.client_auth_type not in _VERIFYING
+    ):
+        raise location.error(
+            f"needs client_auth_type {' or '.join(_VERIFYING)}: otherwise no client "
+            "has a verified certificate whose names could be compared"
+        )
+
+
+_VERIFYING = ("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")
+
+
+def has_allowed_san(
+    certificate: Mapping[str, Any] | None, allowed_sans: frozenset[str]
+) -> bool:
+    """Return whether a client's certificate, as ``getpeercert`` gives it, has a name.
+
+    As in the exporter-toolkit, a client without a certificate has none.
+    """
+    names: tuple[tuple[str, str], ...] = (certificate or {}).get("subjectAltName", ())
+    return any(_san(kind, value) in allowed_sans for kind, value in names)
+
+
+def _san(kind: str, value: str) -> str | None:
+    """Return an alternative name as Go writes it; None: one of another kind."""
+    if kind == "IP Address":
         try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:
-            raise ca_location.error(
-                f"is not usable ({_reason(error)}): it must be a PEM file of "
-                "certificates"
-            ) from None
+            return str(ipaddress.ip_address(value.strip()))
+        except ValueError:
+            return None
+    return value if kind in ("DNS", "email", "URI") else None
 
 
-def _required_file(location: Location, name: str | None, files: FileSet) -> Path:
-    path = _file(location, name, files)
-    if path is None:
-        raise location.error("is missing: TLS needs cert_file and key_file")
-    return path
+def _one_source(
+    location: Location, key: str, text: str | None, name: str | None, files: FileSet
+) -> Path | str | None:
+    """Return the file that ``…_file`` names, or the text; None: neither is given."""
+    if text and name:
+        raise (location / key).error(
+            f"is given beside {key}_file, of which only one can count: remove one"
+        )
+    if text and _PEM not in text:
+        raise (location / key).error(
+            f"must be PEM text (not shown here), with its line {_PEM}…; the name of a "
+            f"file belongs under {key}_file"
+        )
+    return text or _file(location / f"{key}_file", name, files)
+
+
+_PEM = "-----BEGIN "
 
 
 def _file(location: Location, name: str | None, files: FileSet) -> Path | None:
     """Return a file that can be read, and remember it; None: none is named."""
     if not name:
         return None
+    if _PEM in name:
+        raise location.error("must name a file: its text belongs under the other key")
     path = files.add(location.folder / name)
     try:
         path.read_bytes()

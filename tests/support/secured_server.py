@@ -17,7 +17,12 @@ from harness import SteppedClock
 from stores import a_backup, a_panel, a_server, a_store, add_server
 from web_handlers import handlers_for
 
-from exporter.web.auth import AccessControl, PasswordChecker, watched_config
+from exporter.web.auth import (
+    AccessControl,
+    PasswordChecker,
+    TokenBucket,
+    watched_config,
+)
 from exporter.web.server import serving
 
 PASSWORD = "correct horse"
@@ -95,7 +100,12 @@ async def secured(
     # The clock starts when the file was written, as after a fresh change.
     clock = SteppedClock(start=file.stat().st_mtime)
     pages = handlers_for(store)
-    access = AccessControl(watched_config(file, clock), PasswordChecker(counted))
+    access = AccessControl(
+        watched_config(file, clock),
+        PasswordChecker(counted),
+        probes={"/-/healthy": lambda: True},
+        bucket=TokenBucket(clock),
+    )
     async with (
         asyncio.timeout(LONGEST_REAL_WAIT_SECONDS),
         serving(

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import tempfile
 import threading
 from pathlib import Path
 
 import aiohttp
 import bcrypt
 import pytest
-from certificates import AUTHORITIES, write_certificates, write_chain
+import trustme
+from certificates import (
+    AUTHORITIES,
+    write_certificates,
+    write_chain,
+    write_unusable,
+)
 from harness import SteppedClock
 from secured_server import (
     HASH,
@@ -19,6 +28,7 @@ from secured_server import (
     TLS,
     TLS_WITH_CLIENT_CERT,
     USERS,
+    SecuredServer,
     basic_auth,
     client_context,
     secured,
@@ -28,6 +38,7 @@ from structlog.testing import capture_logs
 from exporter.config.file_watch import FileSet, FileWatcher
 from exporter.errors import ConfigError
 from exporter.web.auth import PasswordChecker, basic_auth_login, watched_config
+from exporter.web.config_file import load
 
 PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/no-such", "/-/reload")
 _LINE = 16
@@ -555,3 +566,152 @@ def test_a_bad_file_at_the_start_is_an_error(folder: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"web\.yml: nonsense: unknown key"):
         watched_config(file, SteppedClock())
+
+
+# What newer versions of the toolkit have
+
+
+def inline(folder: Path, text: str) -> str:
+    """Return a web configuration with the files' content in place of their names."""
+    return re.sub(
+        "(cert|key|client_ca)_file: (.*)",
+        lambda named: f"{named[1]}: {json.dumps((folder / named[2]).read_text())}",
+        text,
+    )
+
+
+async def test_certificates_and_key_can_stand_in_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One Secret holds all; no other file is read, and the key is written to none."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/no-such-folder")
+    text = inline(folder, TLS_WITH_CLIENT_CERT)
+    known = client_context(folder, "client.pem")
+    (folder / "cert.pem").unlink()
+    (folder / "key.pem").unlink()
+    async with secured(folder, text) as server:
+        accepted = await server.status(user=None, ssl=known)
+        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+            await server.status(user=None, ssl=client_context(folder))
+
+    assert accepted == 200
+
+
+@pytest.mark.parametrize("kind", ["key is a list", "another key", "as a file's name"])
+def test_a_key_in_the_file_is_never_shown(kind: str, folder: Path) -> None:
+    """Neither its text nor a part of it, whatever is wrong."""
+    key = (folder / "key.pem").read_text()
+    text = inline(folder, TLS)
+    if kind == "key is a list":
+        text = f"tls_server_config: {{key: [{json.dumps(key)}]}}"
+    elif kind == "another key":
+        write_unusable(folder)
+        key = (folder / "other-key.pem").read_text()
+        text = inline(folder, TLS.replace("key.pem", "other-key.pem"))
+    else:
+        text = text.replace(" key:", " key_file:")
+    (folder / "web.yml").write_text(text, "utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load(folder / "web.yml", FileSet(read_at=0.0))
+
+    assert "tls_server_config" in str(caught.value)
+    assert not any(line in str(caught.value) for line in key.split("\n")[1:-2])
+
+
+NAMES = ["prometheus@example.com", "a.example.com", "192.0.2.1", "2001:db8::1"]
+
+
+@pytest.fixture
+def named_clients(folder: Path) -> Path:
+    """Return a folder with a server's certificate, and a client's for each name."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    server = authority.issue_cert("localhost", "127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    server.private_key_pem.write_to_path(folder / "key.pem")
+    for number, name in enumerate(NAMES):
+        issued = authority.issue_cert(name).private_key_and_cert_chain_pem
+        issued.write_to_path(folder / f"client{number}.pem")
+    return folder
+
+
+async def is_served(server: SecuredServer, folder: Path, client: str | None) -> bool:
+    """Return whether a client with this certificate gets an answer."""
+    try:
+        context = client_context(folder, client)
+        return await server.status(user=None, ssl=context) == 200
+    except (aiohttp.ClientError, ConnectionError):
+        return False
+
+
+@pytest.mark.parametrize("newest", ["TLS12", "TLS13"])
+async def test_only_clients_of_the_allowed_names_are_served(
+    newest: str, named_clients: Path
+) -> None:
+    """Of every kind, as Go writes them; a change of the list counts at once."""
+    base = f"{TLS_WITH_CLIENT_CERT}  max_version: {newest}\n  client_allowed_sans: "
+    async with secured(named_clients, f"{base}{json.dumps(NAMES)}\n") as server:
+        clients = [f"client{number}.pem" for number in range(len(NAMES))]
+        all_served = [await is_served(server, named_clients, c) for c in clients]
+        server.write_web_config(f"{base}[b.example.com, 2001:db8::1]\n")
+        few_served = [await is_served(server, named_clients, c) for c in clients]
+        server.write_web_config(f"{base}[]\n")
+        none_served = [await is_served(server, named_clients, c) for c in clients]
+
+    assert all_served == [True] * 4
+    assert few_served == [False, False, False, True]
+    assert none_served == [False] * 4
+
+
+async def test_with_allowed_names_a_client_must_have_a_certificate(
+    named_clients: Path,
+) -> None:
+    """Also where one is verified only if it is given: the toolkit refuses it too."""
+    keys = TLS_WITH_CLIENT_CERT.replace(
+        "RequireAndVerifyClientCert", "VerifyClientCertIfGiven"
+    )
+    text = f"{keys}  client_allowed_sans: [a.example.com]\n"
+    async with secured(named_clients, text) as server:
+        assert await is_served(server, named_clients, "client1.pem")
+        assert not await is_served(server, named_clients, None)
+
+
+async def test_more_requests_than_the_rate_limit_are_refused(folder: Path) -> None:
+    """A burst at once, then one per interval; health checks are always answered."""
+    limit = "rate_limit: {interval: 1m30s, burst: 2}\n"
+    async with secured(folder, limit) as server:
+
+        async def statuses(number: int) -> list[int]:
+            return [await server.status(user=None) for _ in range(number)]
+
+        first = await statuses(3)
+        refused = await server.request(user=None)
+        healthy = await server.status("/-/healthy", user=None)
+        server.clock.elapsed += 89.0
+        early = await statuses(1)
+        server.clock.elapsed += 1.0
+        second = await statuses(2)
+        server.clock.elapsed += 3600.0
+        after_a_pause = await statuses(3)
+        server.write_web_config(limit.replace("2", "1"))
+        changed = await statuses(2)
+        server.write_web_config("rate_limit: {interval: 0, burst: 1}\n")
+        unlimited = await statuses(5)
+
+    assert first == [200, 200, 429]
+    assert (refused.headers["Retry-After"], healthy) == ("90", 200)
+    assert (early, second) == ([429], [200, 429])
+    assert after_a_pause == [200, 200, 429]
+    assert changed == [200, 429]
+    assert unlimited == [200] * 5
+
+
+async def test_passwords_beyond_the_rate_limit_are_not_checked(folder: Path) -> None:
+    """That is what it is for: guessing, and bcrypt's costs, are limited."""
+    text = f"{USERS}rate_limit: {{interval: 1h, burst: 2}}\n"
+    async with secured(folder, text) as server:
+        got = [await server.status(password=f"wrong {n}") for n in range(4)]
+
+    assert got == [401, 401, 429, 429]
+    assert len(server.checks) == 2

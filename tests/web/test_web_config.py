@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from alert_rules import needed_program
 from certificates import write_certificates, write_unusable
 from checkout import DATA
+from prometheus_versions import Promtool
 
 from exporter.config.file_watch import FileSet
 from exporter.errors import ConfigError
@@ -40,12 +40,21 @@ EXCEPTIONS: Mapping[str, str] = {
     "curves.good.yml": "Python can be told one curve",
     "key_short.good.yml": "OpenSSL serves no key of less than 112 bits of security",
     "two_documents.good.yml": "what the second document says would be ignored",
+    "new_cert_twice.good.yml": "the toolkit ignores the text",
+    "new_inline_ca_garbage.good.yml": "with which no client could be let in anyhow",
+    "new_sans_unverified.good.yml": "Python verifies what it asks for",
+    "new_sans_without_tls.good.yml": "the toolkit ignores it",
+    "new_rate_limit_burst_alone.good.yml": "the toolkit ignores it",
+    "new_rate_limit_nanoseconds.good.yml": "that is no limit, and surely not meant",
+    "new_rate_limit_without_burst.good.yml": "no request would be answered",
 } | (
     {}
     if _supports_x25519()
     else {"curve_x25519.good.yml": "this Python can be told other curves only"}
 )
 """The files that promtool accepts and the exporter refuses, and why."""
+NEWER = "new_"
+"""How the names of files begin whose keys promtool 2.42 does not know."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +64,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_certificates(made)
     write_unusable(made)
     return made
+
+
+def placed(path: Path, folder: Path) -> Path:
+    """Copy a file of the corpus beside the certificates; @…@ is one's text."""
+    placed = folder / path.name
+    text = re.sub(
+        "@([a-z-]+[.]pem)@",
+        lambda match: json.dumps((folder / match[1]).read_text()),
+        path.read_bytes().decode("utf-8", "surrogateescape"),
+    )
+    placed.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return placed
 
 
 def written(folder: Path, text: str) -> Path:
@@ -79,13 +100,14 @@ def test_the_corpus_is_there() -> None:
 
 @pytest.mark.parametrize("path", [*GOOD, *BAD], ids=lambda path: path.name)
 def test_promtool_and_the_exporter_take_the_same_files(
-    path: Path, folder: Path
+    path: Path, folder: Path, promtool: Promtool, prometheus_version: str
 ) -> None:
     """One file serves for all exporters of a site; the exceptions are listed."""
-    file = Path(shutil.copy(path, folder))
-    promtool = needed_program("promtool")
+    file = placed(path, folder)
     theirs = subprocess.run(
-        [promtool, "check", "web-config", file], capture_output=True, check=False
+        [promtool.program, "check", "web-config", file],
+        capture_output=True,
+        check=False,
     )
     try:
         read(file)
@@ -93,8 +115,10 @@ def test_promtool_and_the_exporter_take_the_same_files(
     except ConfigError:
         ours = False
 
-    assert (theirs.returncode == 0) == path.name.endswith(".good.yml"), theirs.stderr
-    assert ours == (theirs.returncode == 0 and path.name not in EXCEPTIONS)
+    good = path.name.endswith(".good.yml")
+    known = prometheus_version != "2" or not path.name.startswith(NEWER)
+    assert (theirs.returncode == 0) == (good and known), theirs.stderr
+    assert ours == (good and path.name not in EXCEPTIONS)
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
@@ -102,7 +126,7 @@ def test_a_bad_file_is_refused_with_the_message_it_begins_with(
     path: Path, folder: Path
 ) -> None:
     """Every message names the file, the place, the value if it may, and the mend."""
-    file = Path(shutil.copy(path, folder))
+    file = placed(path, folder)
 
     with pytest.raises(ConfigError) as caught:
         read(file)
@@ -121,21 +145,7 @@ def _without_library(message: str) -> str:
 def test_what_python_cannot_do_is_refused_by_name(name: str, folder: Path) -> None:
     """Silence would be taken for consent: no demand on clients is dropped unsaid."""
     with pytest.raises(ConfigError, match=rf"{name}: .*\w"):
-        read(Path(shutil.copy(CORPUS / name, folder)))
-
-
-@pytest.mark.parametrize(
-    "section",
-    [
-        "rate_limit: {interval: 1s, burst: 1}",
-        "tls_server_config: {cert: text}",
-        "tls_server_config: {client_allowed_sans: [a.example.com]}",
-    ],
-)
-def test_keys_of_newer_toolkits_are_refused(section: str, folder: Path) -> None:
-    """They restrict who may ask: to overlook one would open a door."""
-    with pytest.raises(ConfigError, match="unknown key"):
-        read(written(folder, section))
+        read(placed(CORPUS / name, folder))
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
