@@ -72,7 +72,7 @@ def metrics_path(text: str) -> str:
 _PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.~-]+)+/?")
 _RESERVED_PATHS = (
     *("/", "/config", "/-/healthy", "/-/ready", "/-/reload"),
-    *("/server", "/api/v1/status"),
+    *("/server", "/compliance", "/api/v1/status"),
 )
 
 

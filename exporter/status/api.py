@@ -142,6 +142,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         vm_id=judged.vm_id,
         findings=_findings(judged.health.problems, judged.panel, now, judged),
         backup_required=state and backup_required(state),
+        in_time=judged.health.in_time,
         last_failed_at=state and last_failed_at(state),
         next_start_at=state and next_start_at(state, now.time),
         backups_built=summary and summary.built,

@@ -1,4 +1,4 @@
-"""Compliance: how many servers that need backups have them in time.
+"""Compliance: how many servers that need backups have them in time, by owner too.
 
 The same judgement as ``onapp_vm_backup_in_time``.
 """
@@ -6,10 +6,13 @@ The same judgement as ``onapp_vm_backup_in_time``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
+
+import msgspec
 
 from ..health.conditions import SUSPENDED
 from ..health.targets import backup_required
-from .schema import Compliance
+from .schema import Compliance, OwnerCompliance
 from .select import JudgedServer
 
 
@@ -27,6 +30,30 @@ def compliance(servers: Iterable[JudgedServer]) -> Compliance:
         else:
             not_in_time += 1
     return Compliance(count, in_time, not_in_time, unknown, size_bytes)
+
+
+def compliance_by_owner(servers: Iterable[JudgedServer]) -> list[OwnerCompliance]:
+    """Return the compliance of each owner, those with most servers not in time first.
+
+    Owners of different panels are different, whatever their numbers.
+    """
+    owned: dict[tuple[str, int | None], list[JudgedServer]] = {}
+    for judged in servers:
+        owned.setdefault((judged.panel.name, judged.user_id), []).append(judged)
+    owners = [
+        OwnerCompliance(
+            panel=panel,
+            user_id=user_id,
+            **msgspec.structs.asdict(compliance(of_owner)),
+        )
+        for (panel, user_id), of_owner in owned.items()
+    ]
+    return sorted(owners, key=_worst_first)
+
+
+def _worst_first(owner: OwnerCompliance) -> tuple[int, int, str, float]:
+    number = inf if owner.user_id is None else owner.user_id
+    return -owner.not_in_time, -owner.unknown, owner.panel, number
 
 
 def _may_need_backups(judged: JudgedServer) -> bool:

@@ -29,10 +29,16 @@ from ..model.store import PanelStore, ServerState
 from .api import recent_sizes, utc_datetime
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
-from .schema import BackupSize, PanelStatus, ServerStatus, StatusResponse
+from .schema import (
+    BackupSize,
+    OwnerCompliance,
+    PanelStatus,
+    ServerStatus,
+    StatusResponse,
+)
 from .select import paginate
 
-BACKUPS_PER_PAGE = 200
+BACKUPS_PER_PAGE = OWNERS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
@@ -135,6 +141,17 @@ class StatusPages:
             max_reasons=_MAX_REASONS,
             max_problems=_MAX_PROBLEMS,
             link=lambda **changes: _servers_link(shown_query, **changes),
+        )
+
+    def compliance(
+        self, owners: Sequence[OwnerCompliance], query: Query, time: float
+    ) -> str:
+        """Render the page of the servers with their backups in time, by owner."""
+        shown = paginate(owners, query.page, OWNERS_PER_PAGE)
+        return self._environment.get_template("compliance.html").render(
+            owners=shown,
+            now=utc_datetime(time),
+            link=lambda **changes: _query_link("compliance", query, **changes),
         )
 
     def server(  # noqa: PLR0913  # a page has many parts
@@ -303,6 +320,11 @@ def _headline(status: StatusResponse) -> str:
 
 def _servers_link(query: Query, **changes: Any) -> str:
     """Return the URL of the overview for a changed query, on its first page."""
+    return f"{_query_link('./', query, **changes)}#servers"
+
+
+def _query_link(path: str, query: Query, **changes: Any) -> str:
+    """Return the URL of a path for a changed query, on its first page."""
     changed = replace(query, **{"page": 1, **changes})
     pairs = [
         ("q", changed.text),
@@ -312,9 +334,10 @@ def _servers_link(query: Query, **changes: Any) -> str:
         ("order", "desc" if changed.descending else ""),
         ("per_page", "" if changed.per_page == DEFAULT_PER_PAGE else changed.per_page),
         ("page", "" if changed.page == 1 else changed.page),
+        ("format", "csv" if changed.format == "csv" else ""),
     ]
     parameters = urlencode([(name, value) for name, value in pairs if value != ""])
-    return f"./?{parameters}#servers" if parameters else "./#servers"
+    return f"{path}?{parameters}" if parameters else path
 
 
 def _server_link(server: ServerStatus, page: int = 1) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from multidict import MultiMapping
@@ -34,7 +34,7 @@ class BadQuery(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which servers to show, in which order, and which page of them."""
+    """Which servers to show, in which order, which page of them, and how."""
 
     text: str = ""
     """Part of a label, host name, identifier or ID; case does not matter."""
@@ -45,15 +45,20 @@ class Query:
     descending: bool = False
     page: int = 1
     per_page: int = DEFAULT_PER_PAGE
+    format: str = ""
 
 
 def parse_query(
-    parameters: MultiMapping[str], *, panels: Collection[str], max_per_page: int
+    parameters: MultiMapping[str],
+    *,
+    panels: Collection[str],
+    max_per_page: int,
+    formats: Sequence[str],
 ) -> Query:
     """Parse the parameters of a request; raise BadQuery.
 
     A name that is not in ``panels`` is an error: an empty result would look as if all
-    of that panel were fine.
+    of that panel were fine. The first of the ``formats`` is the default.
     """
     states = _selected(parameters, "state")
     for state in states:
@@ -73,6 +78,7 @@ def parse_query(
         per_page=_positive_number(
             parameters, "per_page", DEFAULT_PER_PAGE, max_per_page
         ),
+        format=_checked("format", parameters.get("format") or formats[0], formats),
     )
 
 

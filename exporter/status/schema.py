@@ -83,12 +83,16 @@ class ServerStatus(msgspec.Struct, frozen=True):
     label: str | None
     hostname: str | None
     identifier: str | None
+    user_id: int | None
+    """The owner's."""
     state: str
     title: str
     level: str
     findings: tuple[ProblemStatus, ...]
     suspended: bool | None
     backup_required: bool | None
+    in_time: bool | None
+    """Whether all its backups are in time; null: none needed, or unknown."""
     created_at: datetime | None
     last_success_at: datetime | None
     last_failed_at: datetime | None
@@ -141,6 +145,14 @@ class Compliance(msgspec.Struct, frozen=True):
     unknown: int
     """They may need backups; whether they have them in time is not known."""
     backup_size_bytes: int
+
+
+class OwnerCompliance(Compliance, frozen=True, kw_only=True):
+    """The compliance of the servers of one owner."""
+
+    panel: str
+    user_id: int | None
+    """Null: unknown."""
 
 
 class StatusResponse(msgspec.Struct, frozen=True):

@@ -50,6 +50,12 @@ class JudgedServer(msgspec.Struct, frozen=True, gc=False):
         server = self.entry and self.entry.state.server
         return server.label if server else ""
 
+    @property
+    def user_id(self) -> int | None:
+        """Return the number of its owner; None: unknown."""
+        server = self.entry and self.entry.state.server
+        return server.user_id if server else None
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):

@@ -18,10 +18,12 @@ import msgspec
 from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
 from .api import ErrorCounts, server_status, status_response, utc_datetime
+from .compliance import compliance_by_owner
+from .csv_table import owners_csv, servers_csv
 from .html import StatusPages
 from .query import Query
 from .schema import StatusResponse
-from .select import find_server
+from .select import JudgedServer, all_servers, find_server, select
 
 T = TypeVar("T")
 
@@ -64,6 +66,34 @@ class Views:
 
         return await self._run(render)
 
+    async def servers_csv(self, query: Query) -> str:
+        """Return all selected servers, of every page, as CSV."""
+
+        def render(snapshot: Snapshot) -> str:
+            return servers_csv(
+                server_status(judged, snapshot.now)
+                for judged in self._selected(snapshot, query)
+            )
+
+        return await self._run(render)
+
+    async def compliance(self, query: Query) -> str:
+        """Return the page of the compliance of each owner of selected servers."""
+
+        def render(snapshot: Snapshot) -> str:
+            owners = compliance_by_owner(self._selected(snapshot, query))
+            return self.pages.compliance(owners, query, snapshot.now.time)
+
+        return await self._run(render)
+
+    async def compliance_csv(self, query: Query) -> str:
+        """Return the same, of every page, as CSV."""
+
+        def render(snapshot: Snapshot) -> str:
+            return owners_csv(compliance_by_owner(self._selected(snapshot, query)))
+
+        return await self._run(render)
+
     async def server(self, panel: str, vm_id: str, page: int) -> str | None:
         """Return the page of one server; None: there is none."""
 
@@ -97,6 +127,10 @@ class Views:
         snapshot = self.exposition.snapshot()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, render, snapshot)
+
+    def _selected(self, snapshot: Snapshot, query: Query) -> list[JudgedServer]:
+        healths = self.exposition.healths(snapshot)
+        return select(all_servers(snapshot, healths), query, snapshot.now)
 
     def _response(self, snapshot: Snapshot, query: Query) -> StatusResponse:
         healths = self.exposition.healths(snapshot)

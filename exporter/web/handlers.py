@@ -57,6 +57,7 @@ class Handlers:
         app.router.add_get("/", self._overview)
         app.router.add_get("/server", self._server)
         app.router.add_get("/runbooks/{alert}", self._runbook)
+        app.router.add_get("/compliance", self._compliance)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
@@ -109,7 +110,7 @@ class Handlers:
         return response
 
     async def _overview(self, request: web.Request) -> web.Response:
-        parsed = self._parsed_query(request, _MAX_PAGE_ROWS)
+        parsed = self._parsed_query(request, _MAX_PAGE_ROWS, "html")
         return self._page(await self.views.overview(parsed))
 
     async def _server(self, request: web.Request) -> web.Response:
@@ -132,15 +133,27 @@ class Handlers:
             return web.Response(status=404, text="There is no runbook of that name.\n")
         return self._page(text)
 
+    async def _compliance(self, request: web.Request) -> web.Response:
+        parsed = self._parsed_query(request, _MAX_PAGE_ROWS, "html", "csv")
+        if parsed.format == "csv":
+            return _csv(await self.views.compliance_csv(parsed), "compliance")
+        return self._page(await self.views.compliance(parsed))
+
     async def _status(self, request: web.Request) -> web.Response:
-        parsed = self._parsed_query(request, _MAX_JSON_ROWS)
+        parsed = self._parsed_query(request, _MAX_JSON_ROWS, "json", "csv")
+        if parsed.format == "csv":
+            return _csv(await self.views.servers_csv(parsed), "servers")
         body = await self.views.status(parsed)
         return web.Response(body=body, content_type="application/json")
 
-    def _parsed_query(self, request: web.Request, max_rows: int) -> Query:
+    def _parsed_query(
+        self, request: web.Request, max_rows: int, *formats: str
+    ) -> Query:
         panels = self.exposition.store.panels
         with _answering_bad_queries():
-            return parse_query(request.query, panels=panels, max_per_page=max_rows)
+            return parse_query(
+                request.query, panels=panels, max_per_page=max_rows, formats=formats
+            )
 
     def _page(self, text: str, status: int = 200) -> web.Response:
         return web.Response(
@@ -203,6 +216,16 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 def _accepts_html(request: web.BaseRequest) -> bool:
     """Return whether a request is a browser's: other clients name other types."""
     return "text/html" in request.headers.get("Accept", "")
+
+
+def _csv(text: str, name: str) -> web.Response:
+    """Answer with a table that a browser saves."""
+    disposition = f'attachment; filename="onapp-backup-{name}.csv"'
+    return web.Response(
+        text=text,
+        content_type="text/csv",
+        headers={"Content-Disposition": disposition},
+    )
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""CSV for reports: one row a line, unknown values empty, times RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .schema import OwnerCompliance, ServerStatus
+
+_NESTED = {"findings", "targets", "trouble"}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+OWNER_COLUMNS = (
+    *("panel", "user_id"),
+    *(n for n in OwnerCompliance.__struct_fields__ if n not in ("panel", "user_id")),
+)
+SERVER_COLUMNS = (
+    *(name for name in ServerStatus.__struct_fields__ if name not in _NESTED),
+    *("states", "reasons"),
+)
+
+
+def servers_csv(servers: Iterable[ServerStatus]) -> str:
+    """Return the servers, each with all its states and their reasons."""
+    return _table(
+        SERVER_COLUMNS,
+        (
+            {
+                **{name: getattr(server, name) for name in SERVER_COLUMNS[:-2]},
+                "states": " ".join(dict.fromkeys(f.state for f in server.findings))
+                or server.state,
+                "reasons": "; ".join(f.reason for f in server.findings if f.reason),
+            }
+            for server in servers
+        ),
+    )
+
+
+def owners_csv(owners: Iterable[OwnerCompliance]) -> str:
+    """Return the owners."""
+    return _table(OWNER_COLUMNS, map(msgspec.structs.asdict, owners))
+
+
+def _table(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    # A spreadsheet would run what a customer has written into a label.
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
