@@ -85,8 +85,13 @@ def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
         since = now.time - (now.monotonic - panel.last_proven_at_monotonic)
     if up is None:
         yield Problem(NOT_CONTACTED)
-    elif not up:
-        yield Problem(UNAUTHORIZED if panel.credentials_refused else DOWN, since=since)
+    elif up:
+        return
+    elif panel.credentials_refused:
+        # What failed before it was refused, or since, is another matter.
+        yield Problem(UNAUTHORIZED, since=panel.credentials_refused_at or since)
+    else:
+        yield Problem(DOWN, since=since)
 
 
 def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:

@@ -165,6 +165,8 @@ class PanelStore:
     """When the poll loop last turned: requests may have been sent until then."""
     credentials_refused: bool | None = None
     """Whether HTTP 401 was confirmed, and nothing has proven them since."""
+    credentials_refused_at: float | None = None
+    """Unix time when that last began."""
     skew_seconds: float | None = None
     """The panel's clock minus the local one."""
     future_rows: int = 0
@@ -450,9 +452,14 @@ class PanelStore:
             del self.unassigned_failures[next(iter(self.unassigned_failures))]
 
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
-        """Record a failed read of a server; its last good data are kept."""
+        """Record a failed read of a server; its last good data are kept.
+
+        Without an error nothing is known of the cause, and the last one stays.
+        """
         entry = self.servers[vm_id]
-        if last_error is not None and entry.failing:
+        if last_error is None:
+            last_error = entry.last_error
+        elif entry.failing:
             last_error = last_error.following(entry.last_error)
         self.servers[vm_id] = msgspec.structs.replace(
             entry, failing=True, last_error=last_error

@@ -230,6 +230,7 @@ class Poller:
         if self.breaker.credentials_refused():
             if not self.store.credentials_refused:
                 self._refused_at = self.clock.monotonic()
+                self.store.credentials_refused_at = self.clock.time()
             self.store.credentials_refused = True
         elif self.store.reachable is not None and (
             not self.store.credentials_refused

@@ -190,9 +190,9 @@ def _schedule_failing(facts: _Facts) -> str:
 # Panels
 
 
-def _no_contact(facts: _Facts) -> str:
+def _no_contact(facts: _Facts, what: str = "no contact") -> str:
     return _joined(
-        facts.lasting("no contact", facts.since),
+        facts.lasting(what, facts.since),
         _last_try(facts, facts.panel.last_error),
     )
 
@@ -240,7 +240,7 @@ _REASONS: Mapping[Condition, Callable[[_Facts], str]] = {
     c.POLL_FAILING: _not_read,
     c.NEW: _new,
     c.INTERVAL_UNKNOWN: lambda _: "nothing says when the next backup is due",
-    c.UNAUTHORIZED: _no_contact,
+    c.UNAUTHORIZED: lambda f: _no_contact(f, "refused"),
     c.DOWN: _no_contact,
     c.UNREAD: lambda f: f"{counted(int(f.about), 'server')} never read",
     c.LAGGING: lambda f: (

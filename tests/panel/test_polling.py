@@ -17,6 +17,7 @@ from yarl import URL
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.panel.routes import Resource
+from exporter.errors import TimedOut
 from exporter.model.entities import Backup, Server
 from exporter.onapp.api import PanelApi
 from exporter.onapp.paging import Listed
@@ -366,6 +367,35 @@ async def test_a_bug_in_a_read_is_logged_once_and_stops_nothing(
             entry["event"] for entry in entries if entry["log_level"] == "error"
         ] == ["bug in the exporter"]
         assert await cloud.value("onapp_vm_poll_success", vm_id=2) == 1
+
+
+async def test_a_bug_does_not_begin_an_outage_again(tmp_path: Path) -> None:
+    """The server fails since its first failure, whatever the later ones are."""
+    panel = panel_of(2)
+    async with monitored(panel, tmp_path) as cloud:
+        poller = cloud.exporter.manager.panel_tasks["cp"].poller
+        reader, errors = poller.api, []
+        for kind in (SlowBackups, FaultyBackups):
+            poller.inventory.servers.api = faulty(reader, kind)
+            await cloud.advance(2 * INTERVAL)
+            errors.append(poller.store.servers[2].last_error)
+        before, after = errors
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("timeout", "bug")
+    assert after.error == "a bug in the exporter: ZeroDivisionError"
+    assert after.since == before.since < before.at < after.at
+
+
+class SlowBackups(PanelApi):
+    """A reader of a panel that does not answer for one server."""
+
+    async def backups(self, vm_id: int) -> tuple[Backup, ...]:
+        """Read a server's backups, except those of server 2."""
+        if vm_id == 2:
+            raise TimedOut("no answer")
+        return await super().backups(vm_id)
 
 
 class FaultyBackups(PanelApi):

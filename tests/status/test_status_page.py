@@ -588,7 +588,7 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
     assert found["trouble"]["reason"] == "unauthorized"
     assert found["errors"]["unauthorized"] == 1
     assert found["next_request_at"] == "2027-01-15T08:10:00Z"
-    assert found["findings"][0]["reason"] == "no contact for 0 s; last try 0 s ago"
+    assert found["findings"][0]["reason"] == "refused for 0 s; last try 0 s ago"
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
     assert 'href="runbooks/OnAppPanelUnauthorized"' in page
@@ -625,6 +625,28 @@ async def test_an_outage_lasts_since_its_first_failure(tmp_path: Path) -> None:
     assert re.match("last read 8 h .*ago; failing for 7 h", of_server[-1]["reason"])
     assert f'since <time datetime="{troubles[0]["since"]}">' in page
     assert f'last try <time datetime="{troubles[-1]["at"]}">' in page
+
+
+async def test_credentials_are_refused_since_the_first_refusal(tmp_path: Path) -> None:
+    """The outage before it is another matter, and so is one while it lasts."""
+    panel = Panel(SimulatedCloud(NOW))
+    async with monitored(panel, tmp_path) as cloud:
+        for step in range(4):
+            outage = panel.faults.add(faults.status(500)) if step % 2 == 0 else None
+            await cloud.advance(3600)
+            if step == 0:
+                panel.password = "changed"
+                refused_after = cloud.clock.time()
+            if outage is not None:
+                outage.remove()
+        (found,) = (await _status(cloud))["panels"]
+
+    finding, trouble = found["findings"][0], found["trouble"]
+    since = _unix(finding["since"])
+    assert finding["state"] == "unauthorized"
+    assert refused_after <= since <= refused_after + 1800
+    assert re.fullmatch(r"refused for [23] h.*; last try .* ago", finding["reason"])
+    assert _unix(trouble["since"]) < NOW + 1800
 
 
 async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
