@@ -26,7 +26,7 @@ from .errors import ConfigError
 from .metrics.exporter import ExporterMetrics
 from .metrics.exposition import Exposition
 from .model.selection import Shard
-from .model.store import Store
+from .model.store import LastError, Store
 from .polling.manager import PollerManager
 from .signals import install_signal_handlers
 from .status.html import StatusPages
@@ -75,7 +75,7 @@ class Exporter:
     _config: Config = field(init=False)
     _files: FileSet = field(init=False)
     """Those of the last attempt to load the configuration."""
-    _reload_error: str | None = None
+    _reload_error: LastError | None = None
     _reload_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
@@ -149,6 +149,7 @@ class Exporter:
             self.shard,
             self.own_metrics.panel_errors,
             StatusPages(self.telemetry_path, self.shard, lambda: self._config.links),
+            reload_error=lambda: self._reload_error,
         )
         return Handlers(
             self.store,
@@ -182,8 +183,10 @@ class Exporter:
                     return
                 await self._apply(config)
             except ConfigError as error:
-                self._reload_error = str(error)
-                if not if_different or self._reload_error != last_error:
+                now = self.clock.time()
+                self._reload_error = LastError.of(error, now).following(last_error)
+                known = last_error is not None and str(error) == last_error.error
+                if not (if_different and known):
                     self.own_metrics.record_reload(time=None)
                     log.error(  # noqa: TRY400  # a traceback says no more
                         "configuration could not be reloaded, keeping the old one",

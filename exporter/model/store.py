@@ -186,6 +186,10 @@ class PanelStore:
     """Whether the last run succeeded, by collector and its part; without inventory."""
     durations: dict[str, float] = field(default_factory=dict)
     """How many seconds the last run took, by collector."""
+    runs_ended_at: dict[str, float] = field(default_factory=dict)
+    """Unix time when the last run ended, by collector."""
+    collector_errors: dict[tuple[str, str], LastError] = field(default_factory=dict)
+    """Why the last run failed, by collector and its part; as in ``outcomes``."""
     schedules_read_at: float | None = None
     """Unix time when the panel-wide list of schedules was last read."""
     schedules_refused: bool = False
@@ -214,6 +218,8 @@ class PanelStore:
             panel_lists=self.panel_lists.copy(),
             outcomes=self.outcomes.copy(),
             durations=self.durations.copy(),
+            runs_ended_at=self.runs_ended_at.copy(),
+            collector_errors=self.collector_errors.copy(),
             transaction_log=self.transaction_log and self.transaction_log.copy(),
         )
 

@@ -9,6 +9,7 @@ monotonic seconds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -31,6 +32,8 @@ COMPLETE, FAILED, CANCELLED = "complete", "failed", "cancelled"
 FINAL_STATUSES = (COMPLETE, FAILED, CANCELLED)
 PENDING_STATUSES = ("pending", "running")
 
+HOUR_SECONDS = 3600
+_KEPT_HOURS = 25
 _MAX_KNOWN_IDS = 2_000
 _MAX_OPEN = 10_000
 _MAX_RESTORED = 10_000
@@ -63,8 +66,8 @@ class LogChanges:
 
     changed_servers: tuple[int, ...]
     """Servers with a transaction that started or ended."""
-    failed_backups: tuple[Transaction, ...]
-    """Backup runs that failed or were cancelled."""
+    ended: tuple[Transaction, ...]
+    """Transactions that count here and ended, or had ended at the first read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,14 @@ class _Tracked:
     """Whether it counts here: now if it is open, once its server is known if not."""
     expires_at: float
     """Until when this may be shown, or a deferred one is kept."""
+
+
+def _ended_at(row: Transaction, time: float, *, first_read: bool) -> float:
+    """Return when a row reached its final status.
+
+    Where the panel does not say when: this process saw it end now.
+    """
+    return row.updated_at or (row.created_at if first_read else time) or 0.0
 
 
 @dataclass(slots=True)
@@ -91,6 +102,10 @@ class TransactionLog:
     last_restores: dict[int, Transaction] = field(default_factory=dict)
     """The newest restore that completed, by ``vm_id``: of any server, as far as the log
     was read. Its ``updated_at`` is known."""
+    runs_by_hour: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Backup runs of the last day that ended, by the Unix hour and final status."""
+    known_from: float | None = None
+    """Unix time of the oldest row of the first read; None: it had no dated row."""
     has_been_read: bool = False
     refused: bool = False
     """Whether the last read was refused."""
@@ -116,6 +131,7 @@ class TransactionLog:
             counts=self.counts.copy(),
             last_ended_at=self.last_ended_at.copy(),
             last_restores=self.last_restores.copy(),
+            runs_by_hour=self.runs_by_hour.copy(),
             searched_servers=self.searched_servers.copy(),
             _open=self._open.copy(),
         )
@@ -175,9 +191,8 @@ class TransactionLog:
             if not final:
                 self._open[row.id] = _Tracked(row, owned, expires_at)
                 continue
-            # Where the panel does not say when: this process saw it end now.
-            ended_at = row.updated_at or (row.created_at if first_read else time)
-            newest = max(self.last_ended_at.get(row.action, 0.0), ended_at or 0.0)
+            ended_at = _ended_at(row, time, first_read=first_read)
+            newest = max(self.last_ended_at.get(row.action, 0.0), ended_at)
             self.last_ended_at[row.action] = newest
             self._record_restore(row, seen_at=None if first_read else time)
             transaction = _Tracked(row, not first_read, expires_at)
@@ -187,12 +202,13 @@ class TransactionLog:
                 self._defer(transaction)
         for each in ended:
             self.counts[each.row.action, each.row.status] += each.counted
+        self._count_runs((each.row for each in ended), time, first_read=first_read)
         self._update_owned(owns)
         self._remember_head(excerpt.head)
         self.has_been_read, self._expires_at = True, expires_at
         return LogChanges(
             changed_servers=() if first_read else tuple(changed_servers),
-            failed_backups=failed_backups(each.row for each in ended),
+            ended=tuple(each.row for each in ended),
         )
 
     def pending(
@@ -223,6 +239,20 @@ class TransactionLog:
             self.last_restores[row.vm_id] = ended
         if len(self.last_restores) > _MAX_RESTORED:
             del self.last_restores[next(iter(self.last_restores))]
+
+    def _count_runs(
+        self, rows: Iterable[Transaction], time: float, *, first_read: bool
+    ) -> None:
+        oldest_kept = int(time // HOUR_SECONDS) - _KEPT_HOURS
+        counts = Counter(
+            {key: n for key, n in self.runs_by_hour.items() if key[0] > oldest_kept}
+        )
+        for row in rows:
+            ended_at = min(_ended_at(row, time, first_read=first_read), time)
+            hour = int(ended_at // HOUR_SECONDS)
+            if row.action in BACKUP_RUN_ACTIONS and hour > oldest_kept:
+                counts[hour, row.status] += 1
+        self.runs_by_hour = dict(counts)
 
     def _defer(self, transaction: _Tracked) -> None:
         """Keep an ended transaction in case its server is found soon."""
@@ -287,7 +317,7 @@ class TransactionLog:
         kept_ids = sorted(known)[-_MAX_KNOWN_IDS:]
         self._created_at_by_id = {number: known[number] for number in kept_ids}
         self._lowest_known_id = kept_ids[0] if kept_ids else 0
-        created_at = (row.created_at for row in head.values())
-        self._latest_created_at = max(
-            [self._latest_created_at, *(m for m in created_at if m is not None)]
-        )
+        created_at = [row.created_at for row in head.values() if row.created_at]
+        self._latest_created_at = max([self._latest_created_at, *created_at])
+        if not self.has_been_read:
+            self.known_from = min(created_at, default=None)

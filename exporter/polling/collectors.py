@@ -94,10 +94,10 @@ class Collectors:
         interval_seconds: float | None = None,
     ) -> None:
         interval = interval_seconds or self.panel.discovery.interval
-        status = CollectorStatus(self.store, name)
+        status = CollectorStatus(self.store, self.clock, name)
 
         async def run() -> None:
-            with status.timed(self.clock):
+            with status.timed():
                 await read()
             status.record_success()
 
@@ -156,7 +156,7 @@ class Collectors:
             name=name,
             store=self.store,
             clock=self.clock,
-            status=CollectorStatus(self.store, collector, name),
+            status=CollectorStatus(self.store, self.clock, collector, name),
             fetch=partial(self.api.server_list, name),
         )
 
@@ -201,6 +201,8 @@ class Collectors:
         running = {status.key for status in statuses}
         outcomes = store.outcomes.items()
         store.outcomes = {key: value for key, value in outcomes if key in running}
+        for key in store.collector_errors.keys() - running:
+            del store.collector_errors[key]
         known = store.panel_lists
         store.panel_lists = {n: known.get(n, PanelList()) for n in self._plain_lists()}
         if TRANSACTIONS not in self._enabled:

@@ -19,7 +19,7 @@ import structlog
 from ..clock import Clock
 from ..errors import REFUSED, ExporterError, NotSent, PanelError, Unauthorized
 from ..model.entities import SCHEDULES
-from ..model.store import PanelStore, ServerEntry, ServerState
+from ..model.store import LastError, PanelStore, ServerEntry, ServerState
 from ..onapp.backoff import Backoff
 from ..onapp.paging import Listed, Value
 from .jobs import REFUSED_SECONDS, Recurrence
@@ -39,6 +39,7 @@ class CollectorStatus:
     """Outcome of a collector, or of one part of it, in the store and in the log."""
 
     store: PanelStore
+    clock: Clock
     collector: str
     part: str = ""
     _logged_errors: set[type[ExporterError]] = field(default_factory=set)
@@ -50,17 +51,20 @@ class CollectorStatus:
         return self.collector, self.part
 
     @contextmanager
-    def timed(self, clock: Clock) -> Iterator[None]:
-        """Store how long a run takes."""
-        started_at = clock.monotonic()
+    def timed(self) -> Iterator[None]:
+        """Store how long a run takes, and when it ended."""
+        started_at = self.clock.monotonic()
         try:
             yield
         finally:
-            self.store.durations[self.collector] = clock.monotonic() - started_at
+            seconds = self.clock.monotonic() - started_at
+            self.store.durations[self.collector] = seconds
+            self.store.runs_ended_at[self.collector] = self.clock.time()
 
     def record_success(self) -> None:
         """Store that the last run succeeded."""
         self.store.outcomes[self.key] = True
+        self.store.collector_errors.pop(self.key, None)
         self._log_recovery()
 
     def mark_unread(self) -> None:
@@ -70,6 +74,7 @@ class CollectorStatus:
     def clear(self) -> None:
         """Remove the outcome: the collector is no longer used."""
         self.store.outcomes.pop(self.key, None)
+        self.store.collector_errors.pop(self.key, None)
         self._log_recovery()
 
     def _log_recovery(self) -> None:
@@ -84,6 +89,9 @@ class CollectorStatus:
     def record_failure(self, error: ExporterError, **context: int) -> None:
         """Store that the last run failed; log an error type that is new."""
         self.store.outcomes[self.key] = False
+        errors = self.store.collector_errors
+        last_error = LastError.of(error, self.clock.time())
+        errors[self.key] = last_error.following(errors.get(self.key))
         if type(error) in self._logged_errors:
             return
         self._logged_errors.add(type(error))
@@ -218,7 +226,7 @@ class ServerListCollector:
         self._probing |= is_probe
         before = self.store.servers.get(vm_id)
         try:
-            with self.status.timed(self.clock):
+            with self.status.timed():
                 listed = await self.fetch(vm_id)
         except (NotSent, Unauthorized):
             self.expire(vm_id)  # the circuit breaker knows why

@@ -295,7 +295,7 @@ class Poller:
         now = self.clock.monotonic()
         if now < self._inventory.due:
             return
-        with CollectorStatus(self.store, INVENTORY).timed(self.clock):
+        with CollectorStatus(self.store, self.clock, INVENTORY).timed():
             complete = await self.inventory.read()
         self._inventory_read = True
         if complete:

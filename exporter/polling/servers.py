@@ -29,7 +29,7 @@ class ServerReader:
     async def read(self, vm_id: int) -> None:
         """Read the backups of a server, then its other lists."""
         entry = self.store.servers.get(vm_id)
-        with CollectorStatus(self.store, BACKUPS).timed(self.clock):
+        with CollectorStatus(self.store, self.clock, BACKUPS).timed():
             backups = await self.api.backups(vm_id)
         if self.store.is_other_server(vm_id, entry):
             self.api.forget(vm_id)  # removed or replaced while it was being read

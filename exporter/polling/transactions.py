@@ -98,7 +98,7 @@ class TransactionCollector:
             time=self.clock.time(),
             expires_at=now + self.max_age_seconds,
         )
-        self._record_failed(changes.failed_backups)
+        self._record_failed(failed_backups(changes.ended))
         for vm_id in changes.changed_servers:
             self.poll_soon(vm_id)
 

@@ -121,7 +121,7 @@ def panel_status(
         poll_lag_seconds=poll_lag_seconds(panel, now),
         clock_skew_seconds=panel.skew_seconds,
         errors=errors,
-        trouble=_last_error_status(panel.last_error),
+        trouble=last_error_status(panel.last_error),
     )
 
 
@@ -149,7 +149,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         backups_unbuilt=summary and summary.unbuilt,
         backup_size_bytes=summary and summary.size_bytes,
         read_succeeded=succeeded,
-        trouble=_last_error_status(last_error),
+        trouble=last_error_status(last_error),
         targets=_target_statuses(judged, now),
     )
 
@@ -288,7 +288,8 @@ def _problem_status(problem: Problem, why: str) -> ProblemStatus:
     )
 
 
-def _last_error_status(last_error: LastError | None) -> LastErrorStatus | None:
+def last_error_status(last_error: LastError | None) -> LastErrorStatus | None:
+    """Return the status of an error; None: there is none."""
     return None if last_error is None else _build(LastErrorStatus, last_error)
 
 

@@ -20,6 +20,7 @@ import msgspec
 from jinja2.filters import do_filesizeformat
 
 from .. import __version__
+from ..clock import Now
 from ..config.schema import Link
 from ..health.conditions import SERVER_CONDITIONS, Severity
 from ..health.targets import last_schedules
@@ -27,10 +28,12 @@ from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
 from ..model.selection import Shard
 from ..model.store import PanelStore, ServerState
 from .api import recent_sizes, utc_datetime
+from .panel_details import panel_details
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
 from .schema import (
     BackupSize,
+    LastErrorStatus,
     OwnerCompliance,
     PanelStatus,
     ServerStatus,
@@ -40,6 +43,8 @@ from .select import paginate
 
 BACKUPS_PER_PAGE = OWNERS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
+_MAX_PANEL_FINDINGS = 100
+_MAX_OPEN_TRANSACTIONS = 100
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
 _MAX_HEALTHY_PANELS = 6
@@ -91,6 +96,7 @@ class StatusPages:
             "counted": counted,
             "duration": _duration,
             "kind": lambda target_type: _TARGET_TYPES.get(target_type, target_type),
+            "sum_values": lambda counts: sum(counts.values()),
             "utc_datetime": utc_datetime,
         }
         # Embedded in each page as they are.
@@ -106,6 +112,8 @@ class StatusPages:
             "telemetry_path": self.telemetry_path.lstrip("/"),
             "server_link": _server_link,
             "icon": _icon,
+            "link_to_server": _link_to_server,
+            "panel_link": lambda name: f"panel?{urlencode({'panel': name})}",
             "links": self._links,
             "root": "",
             "chart_size": (_CHART_WIDTH, _CHART_HEIGHT),
@@ -180,6 +188,26 @@ class StatusPages:
             now=now,
             fresh=fresh,
             panel_url=panel_url,
+        )
+
+    def panel(
+        self,
+        status: PanelStatus,
+        panel: PanelStore,
+        now: Now,
+        reload_error: LastErrorStatus | None,
+    ) -> str:
+        """Render the page of one panel."""
+        servers = ((n, entry.state.server) for n, entry in panel.servers.items())
+        return self._environment.get_template("panel.html").render(
+            panel=status,
+            details=panel_details(panel, now),
+            labels={n: "" if server is None else server.label for n, server in servers},
+            reload_error=reload_error,
+            now=utc_datetime(now.time),
+            max_findings=_MAX_PANEL_FINDINGS,
+            max_rows=_MAX_OPEN_TRANSACTIONS,
+            servers_link=_servers_link(Query(panels=(panel.name,))),
         )
 
     def absent_server(
@@ -341,7 +369,11 @@ def _query_link(path: str, query: Query, **changes: Any) -> str:
 
 
 def _server_link(server: ServerStatus, page: int = 1) -> str:
-    pairs = {"panel": server.panel, "vm_id": server.vm_id}
+    return _link_to_server(server.panel, server.vm_id, page)
+
+
+def _link_to_server(panel: str, vm_id: str | int, page: int = 1) -> str:
+    pairs = {"panel": panel, "vm_id": vm_id}
     more = {"page": str(page)} if page > 1 else {}
     return f"server?{urlencode(pairs | more)}"
 

@@ -15,9 +15,18 @@ from typing import TypeVar
 
 import msgspec
 
+from ..health.panel import judge_panel
 from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
-from .api import ErrorCounts, server_status, status_response, utc_datetime
+from ..model.store import NO_SERVER, LastError
+from .api import (
+    ErrorCounts,
+    last_error_status,
+    panel_status,
+    server_status,
+    status_response,
+    utc_datetime,
+)
 from .compliance import compliance_by_owner
 from .csv_table import owners_csv, servers_csv
 from .html import StatusPages
@@ -36,6 +45,8 @@ class Views:
     shard: Shard
     error_counts: ErrorCounts
     pages: StatusPages
+    reload_error: Callable[[], LastError | None] = lambda: None
+    """Returns why the last reload failed; None: it did not."""
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "view")
     )
@@ -109,6 +120,25 @@ class Views:
                 utc_datetime(snapshot.now.time),
                 fresh=judged.summary is not None,
                 panel_url=judged.panel.url,
+            )
+
+        return await self._run(render)
+
+    async def panel(self, name: str) -> str | None:
+        """Return the page of one panel; None: there is none."""
+
+        def render(snapshot: Snapshot) -> str | None:
+            panel = next((p for p in snapshot.panels if p.name == name), None)
+            if panel is None:
+                return None
+            unassigned = self.exposition.healths(snapshot)[name].get(NO_SERVER)
+            problems = judge_panel(panel, snapshot.now, self.shard, unassigned)
+            errors = self.error_counts(name)
+            return self.pages.panel(
+                panel_status(panel, problems, snapshot.now, errors),
+                panel,
+                snapshot.now,
+                last_error_status(self.reload_error()),
             )
 
         return await self._run(render)

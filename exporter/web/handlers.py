@@ -56,6 +56,7 @@ class Handlers:
         app.router.add_get(self.telemetry_path, self._metrics)
         app.router.add_get("/", self._overview)
         app.router.add_get("/server", self._server)
+        app.router.add_get("/panel", self._panel)
         app.router.add_get("/runbooks/{alert}", self._runbook)
         app.router.add_get("/compliance", self._compliance)
         app.router.add_get("/api/v1/status", self._status)
@@ -124,6 +125,13 @@ class Handlers:
             return self._page(self.views.absent_server(panel, vm_id), status=404)
         text = "There is no such server here: it is gone, or another shard's.\n"
         return web.Response(status=404, text=text)
+
+    async def _panel(self, request: web.Request) -> web.Response:
+        text = await self.views.panel(request.query.get("panel", ""))
+        if text is None:
+            text = "The configuration has no panel of that name.\n"
+            return web.Response(status=404, text=text)
+        return self._page(text)
 
     async def _runbook(self, request: web.Request) -> web.Response:
         # Alerts lead to the files of docs/runbooks, and can be made to lead here.

@@ -163,7 +163,7 @@ def test_everybody_can_read_the_pages(
         ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
     red = int(ground.removeprefix("rgb(").partition(",")[0])
 
-    assert {kind for kind, _ in pages} >= {"", "server", "runbooks"}
+    assert {kind for kind, _ in pages} >= {"", "server", "panel", "runbooks"}
     assert (red < 64) == (options.get("color_scheme") == "dark")
 
 
@@ -501,6 +501,9 @@ def test_hostile_names_do_nothing(
             tab.page.locator(f'a[href*="vm_id={number}"]').click()
             tab.page.wait_for_url("**/server?*")
             titles.append(tab.page.title())
+            widths.append(tab.overflow())
+            tab.page.get_by_role("link", name=EVIL).click()
+            tab.page.wait_for_url("**/panel?*")
             widths.append(tab.overflow())
         barred = tab.violations()
         images = tab.page.locator("img, b").count()

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
-from urllib.parse import urlencode
-
-import aiohttp
 import pytest
+from looker import section, served, words_of
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
-from web_handlers import handlers_for
 
 from exporter.model.entities import RecoveryPoint, Schedule, Target
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
-from exporter.web.server import serving
 
 DAY = 86_400.0
 DISK = Target("Disk", 101)
 
 
-async def page_words(panel: PanelStore, vm_id: int = 1) -> str:
-    """Return the words of a server's page, headings after ``#``."""
-    query = urlencode({"panel": panel.name, "vm_id": vm_id})
-    async with (
-        serving(
-            handlers_for(a_store(panel)).application(), ("127.0.0.1:0",)
-        ) as addresses,
-        aiohttp.ClientSession() as session,
-        session.get(f"http://{addresses[0]}/server?{query}") as response,
-    ):
-        assert response.status == 200
-        text = await response.text()
-    main = text[text.index("<main>") : text.index("</main>")]
-    main = re.sub(r'<svg[^>]* aria-label="([^"]*)"[^>]*>', r" \1 ", main)
-    main = re.sub(r"<h\d[^>]*>", " # ", main)
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
+async def page_words(panel: PanelStore) -> str:
+    """Return the words of the page of its server 1."""
+    async with served(a_store(panel)) as looker:
+        code, text = await looker.get("/server", panel=panel.name, vm_id=1)
 
+    assert code == 200
 
-def section(words: str, title: str) -> str:
-    """Return what stands under a heading; empty: there is none."""
-    sections = words.split("# ")
-    return next((s.removeprefix(title) for s in sections if s.startswith(title)), "")
+    return words_of(text)
 
 
 def daily(**changes: object) -> PanelStore:
@@ -70,7 +50,7 @@ async def test_what_is_wrong_comes_first_with_what_to_do() -> None:
 
     assert words.index("What is wrong") < words.index("Identifier")
     assert first.split(" What to do: ")[0] == (
-        " Very stale disk 101: overdue by 3 d; since 1 d 9 h ago"
+        "Very stale disk 101: overdue by 3 d; since 1 d 9 h ago"
         " 2027-01-13 23:00 UTC OnAppBackupVeryStale"
     )
     assert "see in the panel's log why no backup run of the target succeeded" in first
@@ -99,7 +79,7 @@ async def test_the_sizes_of_each_target_are_drawn_and_told() -> None:
     sizes = section(await page_words(daily()), "Sizes")
 
     assert sizes.startswith(
-        " disk 101: 3 sizes, between 4.0 GiB and 6.0 GiB, the newest 4.0 GiB"
+        "disk 101: 3 sizes, between 4.0 GiB and 6.0 GiB, the newest 4.0 GiB"
         " disk 101: 4.0 GiB to 6.0 GiB, the newest 4.0 GiB; 3 restore points since 6 d"
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,3 +60,17 @@ class Looker:
         """Return the numbers of the servers that are found, in their order."""
         found = await self.status(**parameters)
         return [server["vm_id"] for server in found["servers"]]
+
+
+def words_of(page: str) -> str:
+    """Return the words of a page, headings after ``#``; pictures by their label."""
+    main = page[page.index("<main") : page.index("</main>")]
+    main = re.sub(r'<svg[^>]* aria-label="([^"]*)"[^>]*>', r" \1 ", main)
+    main = re.sub(r"<h\d[^>]*>", " # ", main)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+def section(words: str, title: str) -> str:
+    """Return what stands under a heading; empty: there is none."""
+    found = (s for s in words.split("# ") if s.startswith(title))
+    return next(found, "").removeprefix(title).strip()

@@ -1,0 +1,145 @@
+"""What the page of a panel shows beside its status: runs, collectors, backup servers.
+
+Times are Unix seconds, and None is what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ..clock import Now
+from ..model.entities import (
+    BACKUP_SERVERS,
+    BACKUPS,
+    INVENTORY,
+    BackupServer,
+    BackupServerUsage,
+    Transaction,
+)
+from ..model.store import LastError, PanelStore
+from ..model.transaction_log import FINAL_STATUSES, HOUR_SECONDS, TransactionLog
+
+HOURS = 24
+
+
+class CollectorRun(msgspec.Struct, frozen=True):
+    """The last run of a collector."""
+
+    collector: str
+    succeeded: bool | None
+    at: float | None
+    """When it ended; of the inventory the last complete one."""
+    seconds: float | None
+    error: LastError | None
+    """Why it failed."""
+
+
+class HourOfRuns(msgspec.Struct, frozen=True):
+    """The backup runs that ended in one hour, by outcome."""
+
+    start: float
+    counts: dict[str, int]
+
+
+class BackupServerRow(msgspec.Struct, frozen=True):
+    """A backup server and what the backups that are read take there."""
+
+    server: BackupServer
+    usage: BackupServerUsage | None
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of its capacity that is used; None: not known."""
+        capacity, usage = self.server.capacity_bytes, self.usage
+        return usage.size_bytes / capacity if usage and capacity else None
+
+
+class PanelDetails(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    runs: Sequence[HourOfRuns] | None
+    """The last 24 hours, the oldest first; None: the log is not read."""
+    runs_known_from: float | None
+    """Runs that ended before may be missing; None: it goes back further."""
+    open: Sequence[Transaction] | None
+    """Pending and running transactions, the oldest first; None: not known."""
+    backup_servers: Sequence[BackupServerRow] | None
+    """None: their collector is off."""
+    collectors: Sequence[CollectorRun]
+
+    def total(self, status: str) -> int:
+        """Return how many backup runs ended so in the last 24 hours."""
+        return sum(hour.counts[status] for hour in self.runs or ())
+
+
+def panel_details(panel: PanelStore, now: Now) -> PanelDetails:
+    """Return what is known of a panel at a moment."""
+    log = panel.transaction_log
+    log = log if log is not None and log.has_been_read else None
+    first_hour = int(now.time // HOUR_SECONDS) - HOURS + 1
+    known_from = None if log is None else log.known_from
+    pending = panel.pending_transactions(now.monotonic)
+    usages = panel.backup_server_usage(now.monotonic)
+    listed = panel.listed(BACKUP_SERVERS, now.monotonic)
+    return PanelDetails(
+        runs=None if log is None else _hours(log, first_hour),
+        runs_known_from=known_from
+        if known_from is not None and known_from > first_hour * HOUR_SECONDS
+        else None,
+        open=_oldest_first(row for rows in pending.values() for row in rows)
+        if pending
+        else None,
+        backup_servers=[BackupServerRow(each, usages.get(each.id)) for each in listed]
+        if BACKUP_SERVERS in panel.panel_lists
+        else None,
+        collectors=_collector_runs(panel),
+    )
+
+
+def _hours(log: TransactionLog, first_hour: int) -> list[HourOfRuns]:
+    return [
+        HourOfRuns(
+            hour * HOUR_SECONDS,
+            {
+                status: log.runs_by_hour.get((hour, status), 0)
+                for status in FINAL_STATUSES
+            },
+        )
+        for hour in range(first_hour, first_hour + HOURS)
+    ]
+
+
+def _oldest_first(rows: Iterable[Transaction]) -> list[Transaction]:
+    return sorted(rows, key=lambda row: (row.created_at or 0.0, row.id))
+
+
+def _collector_runs(panel: PanelStore) -> list[CollectorRun]:
+    failing = [entry for entry in panel.servers.values() if entry.failing]
+    errors = {
+        INVENTORY: None if panel.inventory_succeeded else panel.last_error,
+        BACKUPS: _newest(entry.last_error for entry in failing),
+    }
+    for (collector, _), error in sorted(panel.collector_errors.items()):
+        errors[collector] = _newest((errors.get(collector), error))
+    succeeded = {
+        INVENTORY: panel.inventory_succeeded,
+        BACKUPS: panel.backups_succeeded(),
+        **panel.collectors_succeeded(),
+    }
+    return [
+        CollectorRun(
+            name,
+            outcome,
+            panel.runs_ended_at.get(name),
+            panel.durations.get(name),
+            errors.get(name),
+        )
+        for name, outcome in succeeded.items()
+    ]
+
+
+def _newest(errors: Iterable[LastError | None]) -> LastError | None:
+    known = (error for error in errors if error is not None)
+    return max(known, key=lambda error: error.at, default=None)
