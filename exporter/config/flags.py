@@ -38,6 +38,11 @@ _LOG_LEVELS = {"check": "error", "once": "warn"}
 """The defaults of commands that report their result themselves."""
 
 
+def log_level(text: str) -> str:
+    """Return the level; ``warning`` is another name of ``warn``."""
+    return "warn" if text == "warning" else text
+
+
 def boolean(text: str) -> bool:
     """Parse a boolean variable; raise ValueError."""
     if text.lower() not in ("true", "false", "1", "0"):
@@ -204,6 +209,7 @@ class Flags:
     log_level: str = _flag(
         *("--log.level", "info", _POLLING),
         "least severe message to log (default: info; once: warn; check: error)",
+        type=log_level,
         choices=["debug", "info", "warn", "error"],
     )
     log_format: str = _flag(
@@ -286,10 +292,14 @@ def _split_command(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the command, and the rest: flags may stand before it, too."""
     rest = [*arguments]
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
-        is_value = before in FLAGS and not _is_switch(FLAGS[before])
-        if argument in COMMANDS and not is_value:
+        if argument in COMMANDS and not _has_value(before):
             return rest.pop(place), rest
     return _SERVE, rest
+
+
+def _has_value(argument: str) -> bool:
+    """Return whether the next argument is the value of this one."""
+    return argument in FLAGS and not _is_switch(FLAGS[argument])
 
 
 def _is_switch(flag: Field[Any]) -> bool:
@@ -299,8 +309,8 @@ def _is_switch(flag: Field[Any]) -> bool:
 def _refuse_unknown(
     parser: argparse.ArgumentParser, command: str | None, arguments: Sequence[str]
 ) -> None:
-    """Refuse a flag that the command does not have, and say where it belongs."""
-    for argument in arguments:
+    """Refuse what is no flag of the command, and say what was probably meant."""
+    for before, argument in pairwise(["", *arguments]):
         flag = argument.partition("=")[0]
         if command == "demo" and flag.startswith("--config."):
             parser.error(
@@ -320,9 +330,16 @@ def _refuse_unknown(
             close_matches = difflib.get_close_matches(flag, FLAGS, n=1)
             hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
             parser.error(f"{flag}: unknown flag{hint}")
+        elif not flag.startswith("-") and not _has_value(before):
+            if command is not None:
+                parser.error(f"{flag}: {command} takes flags only")
+            close_matches = difflib.get_close_matches(flag, COMMANDS, n=1)
+            hint = f"did you mean {close_matches[0]}?" if close_matches else _NO_COMMAND
+            parser.error(f"{flag}: unknown command; {hint}")
 
 
 _TO_SERVE = "no command, which is to serve"
+_NO_COMMAND = f"there are {', '.join(COMMANDS)}, and none, which is to serve"
 
 
 def _shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> int:
@@ -415,6 +432,7 @@ def _parsed_variable(flag: Field[Any], text: str) -> Any:
         return boolean(text)
     if argument.get("action") == "append":
         return [argument["type"](part.strip()) for part in text.split(",")]
-    if text not in argument.get("choices", [text]):
+    value = argument.get("type", str)(text)
+    if value not in argument.get("choices", [value]):
         raise ValueError(f"{text!r} is not one of {', '.join(argument['choices'])}")
-    return argument.get("type", str)(text)
+    return value

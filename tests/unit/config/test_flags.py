@@ -57,7 +57,7 @@ EVERY_FLAG = [
         ("w", Path("w")),
     ),
     ("--web.max-requests", "max_requests", ("0", 0), ("7", 7)),
-    ("--log.level", "log_level", ("debug", "debug"), ("error", "error")),
+    ("--log.level", "log_level", ("debug", "debug"), ("warning", "warn")),
     ("--log.format", "log_format", ("json", "json"), ("logfmt", "logfmt")),
     ("--shard", "shard", ("3", 3), ("onapp-backup-exporter-1", 1)),
     ("--total-shards", "total_shards", ("5", 5), ("2", 2)),
@@ -443,6 +443,11 @@ def test_the_page_names_every_command_flag_and_variable() -> None:
         (["--config.fil", "/x.yml"], "--config.fil: unknown flag; did you mean"),
         (["--config.fil=/x.yml"], "--config.fil: unknown flag; did you mean"),
         (["--zzz"], "--zzz: unknown flag"),
+        (["--log.level", "warnin"], "argument --log.level: invalid choice: 'warnin'"),
+        (["healthchek"], "healthchek: unknown command; did you mean healthcheck?"),
+        (["--log.level", "warn", "chek"], "chek: unknown command; did you mean check"),
+        (["serve"], "serve: unknown command; there are demo, check, once, healthche"),
+        (["check", "onapp.yml"], "onapp.yml: check takes flags only"),
         (["demo", "--config.check"], "demo watches its own cloud"),
         (["demo", "--config.file", "/x.yml"], "demo watches its own cloud"),
     ],
@@ -456,3 +461,9 @@ def test_a_flag_that_does_nothing_is_refused(
 
     assert end.value.code == 2
     assert printed in capsys.readouterr().err
+
+
+def test_the_level_of_warnings_has_two_names() -> None:
+    """Prometheus says warn, most other programs warning."""
+    assert parsed("--log.level warning").log_level == "warn"
+    assert parsed("--log.level=warn").log_level == "warn"
