@@ -61,6 +61,18 @@ A value that is not known is left out: it is never -1, and 0 always means 0.
   `onapp_vm_poll_success` 0, with the identifier as `vm_id`.
 - `onapp_backup_*` are absent where `detail.backups` is `false`.
 
+## Versions of OnApp
+
+Nothing has to be configured for a version: each row is read for what it holds.
+
+| OnApp | what its panel tells | metrics that stay away |
+|---|---|---|
+{versions}
+
+In which version a field came is not known of every one. One that is missing costs its
+own metric: without `suspended` there is no `onapp_vm_suspended`, and no server counts
+as suspended; without `marked_for_delete` no backup is marked.
+
 ## Freshness
 
 `onapp_vm_poll_success` is 1 as long as the last read of a server's backups succeeded
@@ -94,6 +106,34 @@ prometheus-client adds what it knows of every Python process: `process_*` and
 `python_*`.
 """
 
+_VERSIONS = (
+    (
+        "2.x",
+        (
+            "backups of disks: the size as text, the period in the type, the disk in "
+            "place of a target. They are shown as those of newer versions, with "
+            "`target_type` `Disk` and `backup_type` `normal`"
+        ),
+        "`onapp_schedule_retention_backups`, `onapp_recovery_point_*`",
+    ),
+    (
+        "3.x to 5.8",
+        (
+            "incremental backups of whole servers too, and how many backups a schedule "
+            "keeps, where it says so"
+        ),
+        "`onapp_recovery_point_*`",
+    ),
+    (
+        "5.9 and newer",
+        (
+            "recovery points of backup plugins too, if `collectors.recovery_points` is "
+            "switched on"
+        ),
+        "none",
+    ),
+)
+"""What the versions of OnApp tell, and the metrics that they leave out."""
 _GROUPS = {
     "Backups": "backup_id",
     "Recovery points": "recovery_point_id",
@@ -112,7 +152,11 @@ _EXPORTER = "The exporter itself"
 
 def text() -> str:
     """Return the page."""
-    return _TEXT.format(counts="\n".join(_counts()), sections="\n\n".join(_sections()))
+    return _TEXT.format(
+        versions="\n".join(f"| {' | '.join(row)} |" for row in _VERSIONS),
+        counts="\n".join(_counts()),
+        sections="\n\n".join(_sections()),
+    )
 
 
 def _sections() -> Iterator[str]:
