@@ -96,6 +96,11 @@ lock: $(VENV)/.dev  ## Lock the versions and hashes that the image is made of (A
 	$(LOCK) --output-file requirements.lock pyproject.toml $(ARGS)
 	echo hatchling | $(LOCK) --output-file requirements-build.lock - $(ARGS)
 
+.PHONY: audit
+audit: $(VENV)/.dev  ## Has a locked package a known vulnerability? It asks PyPI (ARGS="--vulnerability-service osv")
+	$(RUN) pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
+		--requirement requirements.lock --requirement requirements-build.lock $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, and write docs/performance.md (ARGS="1000 10000": sizes)
 	$(HELPERS) $(VENV)/bin/python tests/benchmarks/run.py $(ARGS)
