@@ -16,7 +16,7 @@ _PAGES = [
     *sorted(DOCS.glob("*.md")),
     *sorted(DOCS.glob("runbooks/*.md")),
 ]
-_NOT_RUN = {"docker", "groupadd", "kubectl", "systemctl"}
+_NOT_RUN = {"apt", "docker", "groupadd", "kubectl", "systemctl"}
 """Need a daemon, a cluster, or root: the parts that they start have tests."""
 _TESTED_ELSEWHERE = {"cd", "cp", "export", "grep", "helm", "install", "ln", "python3"}
 _MODULE = re.compile(r"(\S*/)?python3? -m exporter\b")
