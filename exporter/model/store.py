@@ -66,6 +66,8 @@ class LastError(msgspec.Struct, frozen=True):
         return cls(reason, str(error), error.hint, at, since=at)
 
 
+_KEPT_TRANSACTIONS = 8
+"""Of each server: some 2 KB."""
 _MAX_UNASSIGNED_FAILURES = 1_000
 """Servers that are not monitored whose failures are kept."""
 NO_SERVER = 0
@@ -204,6 +206,8 @@ class PanelStore:
     """None: the collector of transactions is off."""
     unassigned_failures: dict[int, UnassignedFailures] = field(default_factory=dict)
     """Of servers that are not monitored yet or no longer, by ``vm_id``."""
+    ended_transactions: dict[int, tuple[Transaction, ...]] = field(default_factory=dict)
+    """The last that ended, of each server by ``vm_id``, the newest last."""
     overdue_since_monotonic: float | None = None
     """When the server that is due first is or was due; None: there is none."""
     next_request_monotonic: float | None = None
@@ -221,6 +225,7 @@ class PanelStore:
             runs_ended_at=self.runs_ended_at.copy(),
             collector_errors=self.collector_errors.copy(),
             transaction_log=self.transaction_log and self.transaction_log.copy(),
+            ended_transactions=self.ended_transactions.copy(),
         )
 
     def up(self) -> bool | None:
@@ -425,6 +430,13 @@ class PanelStore:
             return entry.state.server
         return self.unassigned_failures.get(vm_id, UnassignedFailures()).server
 
+    def record_transaction(self, transaction: Transaction) -> None:
+        """Keep a transaction that ended among the last ones of its server."""
+        vm_id = transaction.vm_id
+        if vm_id is not None and vm_id in self.servers:
+            known = self.ended_transactions.get(vm_id, ())
+            self.ended_transactions[vm_id] = (*known, transaction)[-_KEPT_TRANSACTIONS:]
+
     def record_failed_backup(self, transaction: Transaction) -> None:
         """Record a failed or cancelled run; its server may be found later."""
         failed_at = (
@@ -529,6 +541,7 @@ class PanelStore:
     def exclude(self, vm_id: int) -> None:
         """Remove a server that may be included again: its failures are kept."""
         state = self.servers.pop(vm_id).state
+        self.ended_transactions.pop(vm_id, None)
         if state.failed_backups:
             self._keep_unassigned(vm_id, state.failed_backups, state.server)
 
@@ -536,6 +549,7 @@ class PanelStore:
         """Remove a server that is gone, with what the log told of it."""
         self.servers.pop(vm_id, None)
         self.unassigned_failures.pop(vm_id, None)
+        self.ended_transactions.pop(vm_id, None)
         if self.transaction_log is not None:
             self.transaction_log.last_restores.pop(vm_id, None)
 

@@ -98,6 +98,9 @@ class TransactionCollector:
             time=self.clock.time(),
             expires_at=now + self.max_age_seconds,
         )
+        for row in changes.ended:
+            if not self._is_before_server(row):
+                self.store.record_transaction(row)
         self._record_failed(failed_backups(changes.ended))
         for vm_id in changes.changed_servers:
             self.poll_soon(vm_id)

@@ -26,9 +26,9 @@ from ..health.conditions import SERVER_CONDITIONS, Severity
 from ..health.targets import last_schedules
 from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
 from ..model.selection import Shard
-from ..model.store import PanelStore, ServerState
+from ..model.store import PanelStore
 from .api import recent_sizes, utc_datetime
-from .panel_details import panel_details
+from .panel_details import panel_details, server_transactions
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
 from .schema import (
@@ -39,7 +39,7 @@ from .schema import (
     ServerStatus,
     StatusResponse,
 )
-from .select import paginate
+from .select import JudgedServer, paginate
 
 BACKUPS_PER_PAGE = OWNERS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
@@ -162,17 +162,11 @@ class StatusPages:
             link=lambda **changes: _query_link("compliance", query, **changes),
         )
 
-    def server(  # noqa: PLR0913  # a page has many parts
-        self,
-        server: ServerStatus,
-        state: ServerState | None,
-        page: int,
-        now: datetime | None,
-        *,
-        fresh: bool,
-        panel_url: str,
+    def server(
+        self, server: ServerStatus, judged: JudgedServer, page: int, now: Now
     ) -> str:
         """Render the page of one server, with one page of its backups."""
+        state = None if judged.entry is None else judged.entry.state
         backups = (state and state.backups) or ()
         points = state and state.recovery_points
         sizes = recent_sizes(backups, _MAX_CHART_SIZES)
@@ -185,9 +179,10 @@ class StatusPages:
             recovery_points=points
             and paginate(_newest_first(points), 1, _MAX_RECOVERY_POINTS),
             backups=paginate(_newest_first(backups), page, BACKUPS_PER_PAGE),
-            now=now,
-            fresh=fresh,
-            panel_url=panel_url,
+            transactions=state and server_transactions(judged.panel, state.vm_id, now),
+            now=utc_datetime(now.time),
+            fresh=judged.summary is not None,
+            panel_url=judged.panel.url,
         )
 
     def panel(

@@ -1,4 +1,4 @@
-"""What the page of a panel shows beside its status: runs, collectors, backup servers.
+"""What pages show of a panel beside its status: runs, collectors, backup servers.
 
 Times are Unix seconds, and None is what is not known.
 """
@@ -96,6 +96,21 @@ def panel_details(panel: PanelStore, now: Now) -> PanelDetails:
         else None,
         collectors=_collector_runs(panel),
     )
+
+
+def server_transactions(
+    panel: PanelStore, vm_id: int, now: Now
+) -> list[Transaction] | None:
+    """Return the last transactions of a server, the newest first; None: not known.
+
+    Those that are pending or running, and the last few that ended.
+    """
+    log = panel.transaction_log
+    if log is None or not log.has_been_read:
+        return None
+    pending = panel.pending_transactions(now.monotonic).values()
+    own = [row for rows in pending for row in rows if row.vm_id == vm_id]
+    return _oldest_first([*panel.ended_transactions.get(vm_id, ()), *own])[::-1]
 
 
 def _hours(log: TransactionLog, first_hour: int) -> list[HourOfRuns]:

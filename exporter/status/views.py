@@ -114,12 +114,7 @@ class Views:
             if judged is None:
                 return None
             return self.pages.server(
-                server_status(judged, snapshot.now),
-                None if judged.entry is None else judged.entry.state,
-                page,
-                utc_datetime(snapshot.now.time),
-                fresh=judged.summary is not None,
-                panel_url=judged.panel.url,
+                server_status(judged, snapshot.now), judged, page, snapshot.now
             )
 
         return await self._run(render)

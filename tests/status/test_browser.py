@@ -381,7 +381,8 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
 
     assert title == "db-03-stuck - OnApp backups"
     assert headings == [
-        *("What is wrong", "Facts", "Targets", "Sizes", "Schedules", "Backups")
+        *("What is wrong", "Facts", "Targets", "Sizes", "Schedules"),
+        *("Last transactions", "Backups"),
     ]
     assert [text.split(" ")[0] for text in findings] == ["Stuck", "Stale"]
     assert "overdue by 23 h 53 min; since 8 h 53 min ago" in findings[1]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
+from faulty_panel import Panel
+from harness import NOW, monitored
 from looker import section, served, words_of
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
 
+from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.entities import RecoveryPoint, Schedule, Target
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
@@ -128,3 +135,36 @@ async def test_lists_that_were_not_read_are_not_empty() -> None:
     assert "31 built 1 min ago" in section(found[2], "Recovery points")
     assert "1.0 GiB" in section(found[2], "Recovery points")
     assert "Recovery points" not in await page_words(daily())
+
+
+async def test_the_last_transactions_stand_with_those_in_progress(
+    tmp_path: Path,
+) -> None:
+    """Of this server alone, the newest first, and only a few that ended."""
+    world = SimulatedCloud(NOW)
+    server, other = world.add_server(), world.add_server()
+    panel = Panel(world)
+    path = f"/server?panel=cp&vm_id={server.id}"
+    async with monitored(panel, tmp_path) as cloud:
+        _, none_yet, _ = await cloud.get(path)
+        for status in ("complete",) * 12 + ("running",):
+            row: dict[str, Any] = {"parent_id": 1001, "status": status}
+            world.add_transaction(server_id=server.id, **row)
+        world.add_transaction(server_id=other.id, parent_id=1002)
+        await cloud.advance(120)
+        _, page, _ = await cloud.get(path)
+    words = section(words_of(page), "Last transactions")
+    found = re.findall(r"(\d+) take_backup (\w+) (\d+)", words)
+
+    assert "None in the part" in section(words_of(none_yet), "Last transactions")
+    assert [status for _, status, _ in found] == ["running"] + ["complete"] * 8
+    assert [int(number) for number, *_ in found] == sorted(
+        (int(number) for number, *_ in found), reverse=True
+    )
+
+
+async def test_without_the_log_transactions_are_not_known() -> None:
+    """A collector that is off is no server without transactions."""
+    words = section(await page_words(daily()), "Last transactions")
+
+    assert words == "Not known: the log of transactions was not read."
