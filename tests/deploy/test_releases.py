@@ -139,7 +139,7 @@ def test_nothing_is_published_before_all_tests_have_passed() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
     publishing = {"pypi", "image", "chart", "release"}
 
-    assert publishing == {*jobs} - {"test", "package"}
+    assert publishing == {*jobs} - {"test", "package", "verify"}
     assert all({"test", "package"} <= _before(name, jobs) for name in publishing)
 
 
@@ -157,7 +157,90 @@ def test_a_job_takes_by_name_what_another_has_left() -> None:
         uses = [step for step in steps if f"/{action}-artifact@" in str(step)]
         return [step["with"]["name"] for step in uses]
 
-    assert {*names("download")} == {*names("upload")} == {"dist", "notes"}
+    assert {*names("download")} == {*names("upload")} == {"dist", "deb", "notes"}
+
+
+@pytest.fixture
+def verification() -> str:
+    """Return the script of the job that verifies what was published."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    return str(jobs["verify"]["steps"][-1]["run"])
+
+
+def test_the_manual_verifies_as_the_release_does(verification: str) -> None:
+    """By the same lines, after the one that says what."""
+    page = (ROOT / "docs" / "verifying.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+
+    assert block.split("\n")[1:] == verification.split("\n")[1:]
+
+
+_REGISTRY = "oci://ghcr.io/owner"
+_PUBLISHED = {
+    f"{_REGISTRY}/name:1.2.3",
+    f"{_REGISTRY}/charts/onapp-backup-exporter:1.2.3",
+    *(f"onapp-backup-exporter_1.2.3_{machine}.deb" for machine in ("amd64", "arm64")),
+    *(f"onapp_backup_exporter-1.2.3{end}" for end in (".tar.gz", "-py3-none-any.whl")),
+}
+_GH = """\
+#!/bin/sh
+case $1 in
+release) touch {files} ;;
+attestation) echo "$3" >>verified; [ "$3" != "{forged}" ] ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("forged", ["", *sorted(_PUBLISHED)])
+def test_all_that_is_published_is_verified(
+    forged: str, verification: str, tmp_path: Path
+) -> None:
+    """Whatever of it was forged, the job fails."""
+    files = [name for name in _PUBLISHED if not name.startswith("oci:")]
+    program = tmp_path / "gh"
+    program.write_text(_GH.format(files=" ".join(files), forged=forged))
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-e", "-c", verification],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "REPOSITORY": "owner/name",
+            "GITHUB_REF_NAME": "v1.2.3",
+        },
+        check=False,
+    )
+    verified = (tmp_path / "verified").read_text().split()
+
+    assert (done.returncode == 0) == (forged == "")
+    assert forged or {*verified} == _PUBLISHED
+
+
+def test_all_that_is_published_is_signed() -> None:
+    """The image, the chart, and every file of the release."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    signed = {
+        name: step["with"].get("subject-name") or step["with"].get("subject-path")
+        for name, job in jobs.items()
+        for step in job.get("steps", [])
+        if "attest-build-provenance@" in step.get("uses", "")
+    }
+    published = [step.get("run", "") for step in jobs["release"]["steps"]][-1]
+
+    assert signed == {
+        "image": "${{ env.IMAGE }}",
+        "chart": "ghcr.io/${{ github.repository_owner }}/charts/onapp-backup-exporter",
+        "release": "dist/*",
+    }
+    assert published.rstrip().endswith(" dist/*")
+
+
+def test_the_release_packs_with_the_program_that_the_tests_use() -> None:
+    """Another nfpm may make another package."""
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    (used,) = re.findall(r"go install (\S+)@(\S+)", workflow)
+
+    assert " ".join(used) in (ROOT / "tests" / "tools.sh").read_text()
 
 
 @pytest.fixture

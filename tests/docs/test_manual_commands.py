@@ -18,7 +18,9 @@ _PAGES = [
 ]
 _NOT_RUN = {"apt", "docker", "groupadd", "kubectl", "systemctl"}
 """Need a daemon, a cluster, or root: the parts that they start have tests."""
-_TESTED_ELSEWHERE = {"cd", "cp", "export", "grep", "helm", "install", "ln", "python3"}
+_TESTED_ELSEWHERE = {
+    *("cd", "cp", "export", "for", "gh", "grep", "helm", "install", "ln", "python3"),
+}
 _MODULE = re.compile(r"(\S*/)?python3? -m exporter\b")
 _NAMES = {f"/opt/{PROGRAM}/bin/pip", "pip"}
 
