@@ -77,6 +77,7 @@ _RULES: Mapping[type, Mapping[str, Any]] = {
     },
     Panel: {
         "required": ["url", "basic_auth"],
+        "dependentRequired": {"proxy_password_file": ["proxy_url"]},
         "not": {
             "required": ["virtual_machines", "discovery"],
             "properties": {

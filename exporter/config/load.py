@@ -29,6 +29,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "ONAPP_SERVER_NAME": ("tls_config", "server_name"),
     "ONAPP_INSECURE_SKIP_VERIFY": ("tls_config", "insecure_skip_verify"),
     "ONAPP_PROXY_URL": ("proxy_url",),
+    "ONAPP_PROXY_PASSWORD_FILE": ("proxy_password_file",),
     "ONAPP_VIRTUAL_MACHINES": ("virtual_machines",),
     "ONAPP_EXPECTED_INTERVAL": ("expected_interval",),
     "ONAPP_POLL_INTERVAL": ("poll", "interval"),

@@ -289,6 +289,9 @@ class Panel(Section, frozen=True, kw_only=True):
     """the HTTP proxy to go through: ``http://proxy.example.com:3128``, with
     ``user:password@`` if it wants one. The variables ``http_proxy`` and ``https_proxy``
     are not read"""
+    proxy_password_file: FileSecret | None = None
+    """the file that holds the password of the user in ``proxy_url``, instead of the
+    password there; read again when it changes"""
     virtual_machines: NonEmptyList[int | str | ServerKeys] | None = None
     """the servers to watch: these and no others (default: all are discovered)"""
     discovery: Discovery = Discovery()
@@ -315,6 +318,14 @@ class Panel(Section, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Leave out the proxy's password."""
         return f"Panel(name={self.name!r})"
+
+    def current_proxy(self) -> yarl.URL | None:
+        """Return the proxy's address with its current password."""
+        if self.proxy_url is None or self.proxy_password_file is None:
+            return self.proxy_url
+        # What the header cannot hold, the proxy shall refuse.
+        password = self.proxy_password_file.reveal().encode("latin-1", "replace")
+        return self.proxy_url.with_password(password.decode("latin-1"))
 
     @property
     def selection(self) -> Selection:
@@ -344,10 +355,20 @@ class Panel(Section, frozen=True, kw_only=True):
             yield (location / "name").error(
                 f"must be printable and not empty, not {self.name!r}"
             )
-        if self.proxy_url is not None and not _has_sendable_account(self.proxy_url):
+        proxy = self.current_proxy()
+        if proxy is not None and not _has_sendable_account(proxy):
             yield (location / "proxy_url").error(
                 "must have an account in Latin letters (ISO 8859-1), without a colon "
                 "in the name and without control characters"
+            )
+        if self.proxy_password_file and (
+            self.proxy_url is None or not self.proxy_url.user or self.proxy_url.password
+        ):
+            proxy_url = location / "proxy_url"
+            yield (location / "proxy_password_file").error(
+                f"needs {proxy_url} with a user and without a password, such as "
+                "http://monitoring@proxy.example.com:3128",
+                follows_from=proxy_url,
             )
         yield from self._check_servers(location / "virtual_machines")
         two_intervals = Duration(2 * self.poll.interval)

@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -123,8 +123,8 @@ class Client:
     clock: Clock
     heartbeat: Heartbeat
     cookies: Cookies
-    proxy_url: str | None = field(default=None, repr=False)
-    """May contain a password."""
+    proxy: Callable[[], yarl.URL | None] = field(default=lambda: None, repr=False)
+    """Returns the proxy's address, which may contain a password that changes."""
     server_name: str | None = None
     """The name that the panel's certificate must have; None: the host of ``url``."""
 
@@ -174,7 +174,7 @@ class Client:
             raise connection_error(error, self._route()) from None
 
     def _route(self) -> Route:
-        proxy = None if self.proxy_url is None else yarl.URL(self.proxy_url)
+        proxy = self.proxy()
         return Route(self.url, proxy, self.server_name)
 
     @asynccontextmanager
@@ -226,7 +226,7 @@ class Client:
                 params=query,
                 headers=headers,
                 allow_redirects=False,
-                proxy=self.proxy_url,
+                proxy=self.proxy(),
                 server_hostname=self.server_name,
                 trace_request_ctx=attempt,
             )
@@ -281,8 +281,8 @@ class Client:
         return error_text(body, self.body_format, secrets=secrets)
 
     def _proxy_secrets(self) -> Iterator[str]:
-        proxy = yarl.URL(self.proxy_url or "")
-        if proxy.user or proxy.password:
+        proxy = self.proxy()
+        if proxy is not None and (proxy.user or proxy.password):
             yield from Credentials(
                 proxy.user or "", proxy.password or ""
             ).password_forms()

@@ -174,7 +174,7 @@ class PollerManager:
                 interval_seconds=panel.poll.interval,
                 clock=self.clock,
             ),
-            proxy_url=None if panel.proxy_url is None else str(panel.proxy_url),
+            proxy=panel.current_proxy,
             server_name=panel.tls.server_name or None,
         )
         api = PanelApi(panel.name, client, breaker, panel.account, counters)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -561,6 +563,47 @@ async def test_a_proxy_is_asked_in_the_panels_stead(tmp_path: Path) -> None:
     ):
         assert await cloud.value("onapp_up") == 1.0
         assert len(proxy.requests) == 3
+
+
+async def test_a_proxy_gets_the_password_that_its_file_holds_now(
+    tmp_path: Path,
+) -> None:
+    """As a panel does: rotated without a restart, and shown nowhere."""
+    file = tmp_path / "proxy-password"
+    file.write_text("f1rst\n")
+    heads: list[str] = []
+
+    async def refuse(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    with capture_logs() as log:
+        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = proxy.sockets[0].getsockname()[1]
+        async with monitored(
+            *(a_cloud(), tmp_path),
+            url="http://panel.invalid",
+            proxy_url=f"http://ops@127.0.0.1:{port}",
+            proxy_password_file=str(file),
+        ) as cloud:
+            file.write_text("s3cond\n")
+            await cloud.advance(3600)
+            shown = (await cloud.get("/config"))[1]
+        proxy.close()
+        await proxy.wait_closed()
+
+    first, second = (
+        f"Proxy-Authorization: Basic {b64encode(account).decode()}\r\n"
+        for account in (b"ops:f1rst", b"ops:s3cond")
+    )
+    assert first in heads[0]
+    assert second in heads[-1]
+    assert all(first in head or second in head for head in heads)
+    assert not re.search("f1rst|s3cond", shown + repr(log))
 
 
 async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
