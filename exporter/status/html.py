@@ -48,7 +48,7 @@ _MAX_OPEN_TRANSACTIONS = 100
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
 _MAX_HEALTHY_PANELS = 6
-"""More are folded together, so that servers in trouble stay on the first screen."""
+"""More are folded together, so that servers with problems stay on the first screen."""
 _MAX_REASONS = 3
 """Of each server on the overview; its own page shows all."""
 _MAX_PROBLEMS = 10
@@ -322,8 +322,8 @@ def _severity(panel: PanelStatus) -> Severity:
 
 def _headline(status: StatusResponse) -> str:
     """Return in one sentence how bad things are."""
-    troubled = sum(_severity(panel) >= Severity.WARNING for panel in status.panels)
-    panels = f"{troubled} of {counted(len(status.panels), 'panel')} in trouble"
+    affected = sum(_severity(panel) >= Severity.WARNING for panel in status.panels)
+    panels = f"{affected} of {counted(len(status.panels), 'panel')} with problems"
     levels, found = status.levels, status.compliance
     needing = found.in_time + found.not_in_time
     need = "needs" if needing == 1 else "need"
@@ -333,7 +333,7 @@ def _headline(status: StatusResponse) -> str:
         f"{are} in time"
     )
     parts = (
-        panels if troubled else "",
+        panels if affected else "",
         f"{levels['critical']} critical, {counted(levels['warning'], 'warning')}",
         in_time if needing else "",
         f"not known for {counted(found.unknown, 'server')}" if found.unknown else "",

@@ -109,7 +109,7 @@ def _every_kind_of_page(tab: Tab, start: str) -> dict[tuple[str, int], str]:
 
 @pytest.fixture(scope="module")
 def four_panels() -> Iterator[str]:
-    """Serve four panels, of which one is down, with servers in trouble on each."""
+    """Serve four panels, of which one is down, with servers of every state."""
     error = LastError(
         *("timeout", "no answer within 30 s"),
         "see whether the panel is up, and whether a firewall drops the requests",
@@ -255,7 +255,7 @@ def test_servers_are_searched_filtered_and_sorted(
 def test_the_first_screen_shows_what_is_wrong(
     browser: Browser, four_panels: str, size: tuple[int, int]
 ) -> None:
-    """A panel in trouble, open, one line of each other, and the worst servers."""
+    """A panel with problems, open, one line of each other, and the worst servers."""
     with open_tab(browser, size=size) as tab:
         tab.page.goto(four_panels)
         (headline,) = tab.texts("h1")
@@ -267,7 +267,7 @@ def test_the_first_screen_shows_what_is_wrong(
         violations = tab.violations()
 
     assert headline == (
-        "1 of 4 panels in trouble; 12 critical, 4 warnings; "
+        "1 of 4 panels with problems; 12 critical, 4 warnings; "
         "12 of 24 servers that need backups are in time"
     )
     assert panels == ["lon1", "ams1", "fra1", "nyc1"]
