@@ -28,7 +28,8 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
 
 2. Take the inhibition rules of
    [alertmanager.yml](../deploy/prometheus/alertmanager.yml) into your Alertmanager:
-   with them one problem is one notification, at the right severity.
+   with them one problem is one notification, at the right severity. A critical state of
+   a server mutes its warnings, and a panel that is down mutes what follows from it.
 
 They need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
 `scrape_interval` must stay below five minutes, as for every rule: a longer one lets
@@ -63,17 +64,21 @@ history that Prometheus alone has.
   mixed. Of [two replicas](replicas.md) the one that knows better counts: the later
   moment, the newer success.
 - **What is too old is reported as that.** Moments made from backups go after
-  `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before.
+  `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before that, as long
+  as `poll.interval` is at most 20 minutes; with a longer one, raise `poll.max_age` to
+  twice the interval and half an hour.
 - **Suspended servers** raise no alert about their backups.
 - **Servers that need no backups** (`onapp_vm_backup_required` 0) are not unprotected.
 
-Details of single backups (`detail.backups`) are not needed. That the alerts report
-every problem in time, and nothing else, is shown over weeks of simulated clouds:
-[fidelity.md](fidelity.md).
+Details of single backups (`detail.backups`) are not needed. How many problems the
+alerts report in time, and what they report wrongly, was measured over weeks of
+simulated clouds: [alert accuracy](fidelity.md). What no alert can see is listed under
+[known limitations](limitations.md).
 
 ## Route by customer
 
-To route alerts by the owner of a server, add its `user_id` in a copy of the rule:
+To route alerts by the owner of a server, add its `user_id` in a copy of a rule that
+replaces the shipped one:
 
     - alert: OnAppServerUnprotected
       expr: |
@@ -83,10 +88,12 @@ To route alerts by the owner of a server, add its `user_id` in a copy of the rul
           )
         )
         * on (job, panel, vm_id) group_left (user_id)
-        max by (job, panel, vm_id, user_id) (onapp_vm_info)
+        topk by (job, panel, vm_id) (1, onapp_vm_info)
 
-The shipped rules do without such a join: an alert that needs one is lost while the name
-is unknown, and starts again when the server changes hands. In Alertmanager,
+Keep the rest of the shipped expression, such as its `unless`. The shipped rules do
+without such a join: an alert that needs one is lost while the name is unknown, and
+starts again when the server changes hands. A label of yours that tells clouds apart,
+such as `cluster`, belongs into both lists of labels. In Alertmanager,
 `matchers: [user_id="7"]` then leads to the customer's receiver.
 
 ## All alerts
