@@ -24,10 +24,17 @@ from ..clock import Now
 from ..config.schema import Link
 from ..health.conditions import SERVER_CONDITIONS, Severity
 from ..health.targets import last_schedules
-from ..model.entities import DISK, VIRTUAL_MACHINE, Backup, RecoveryPoint
+from ..model.entities import (
+    DISK,
+    VIRTUAL_MACHINE,
+    Backup,
+    RecoveryPoint,
+    Target,
+)
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from .api import recent_sizes, utc_datetime
+from .days import last_days
 from .panel_details import panel_details, server_transactions
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
@@ -175,6 +182,13 @@ class StatusPages:
             server=server,
             state=state,
             charts=[(t, SizeChart(s)) for t, s in sorted(sizes.items()) if len(s) > 1],
+            days={
+                (t.target_type, t.target_id): last_days(
+                    state, Target(t.target_type, t.target_id), now.time
+                )
+                for t in server.targets
+                if state is not None
+            },
             schedules=schedules and sorted(schedules, key=lambda s: (s.target, s.id)),
             recovery_points=points
             and paginate(_newest_first(points), 1, _MAX_RECOVERY_POINTS),

@@ -13,7 +13,7 @@ from looker import section, served, words_of
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
 
 from exporter.demo.cloud.simulation import SimulatedCloud
-from exporter.model.entities import RecoveryPoint, Schedule, Target
+from exporter.model.entities import RecoveryPoint, Schedule, Target, Transaction
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
 
@@ -168,3 +168,21 @@ async def test_without_the_log_transactions_are_not_known() -> None:
     words = section(await page_words(daily()), "Last transactions")
 
     assert words == "Not known: the log of transactions was not read."
+
+
+async def test_each_of_the_last_days_is_good_failed_or_not_known() -> None:
+    """A day whose backup may have been rotated away is not called missed."""
+    panel = daily()
+    for number, days in ((31, 1), (32, 4)):
+        moment = TIME - days * DAY
+        row = (number, "take_backup", "failed", 1, number, moment - 60, moment)
+        unbuilt = a_backup(id=number, built=False, built_at=None)
+        state = panel.servers[1].state
+        rows = (*(state.backups or ()), unbuilt)
+        panel.record_backups(1, rows, time=TIME, monotonic=MONOTONIC)
+        panel.record_failed_backup(Transaction(*row))
+    words = section(await page_words(panel), "Targets")
+
+    assert "3 good, 1 failed, 10 not known; failed on 2027-01-14" in words
+    assert "2027-01-11: good" in words
+    assert "2027-01-15: not known" in words
