@@ -17,7 +17,8 @@ PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "status.png": ("/", {"size": WIDE}),
     "status-dark.png": ("/", {"size": WIDE, "color_scheme": "dark"}),
     "status-narrow.png": ("/?state=trouble", {"size": NARROW}),
-    "server.png": ("/server?panel=demo&vm_id=3", {"size": WIDE}),
+    "server.png": ("/server?panel=demo&vm_id=5", {"size": WIDE}),
+    "panel.png": ("/panel?panel=demo", {"size": WIDE}),
 }
 _ADDRESS = "https://cp.example.com"
 
@@ -31,7 +32,7 @@ def main() -> int:
             with open_tab(browser, **options) as tab:
                 tab.page.goto(demo + path)
                 # The port of the simulated panel is another each time.
-                for address in tab.page.locator(".address bdi:first-child").all():
+                for address in tab.page.get_by_text("http://127.0.0.1").all():
                     address.evaluate(f"node => node.textContent = {_ADDRESS!r}")
                 tab.page.screenshot(path=IMAGES / name)
     return 0

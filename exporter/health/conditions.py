@@ -113,7 +113,7 @@ STUCK = Condition(
     "Stuck",
     Severity.WARNING,
     "OnAppBackupStuck",
-    "look for its transaction in the panel's log: does the queue move?",
+    "look for its transaction in the panel's log, and see whether the queue moves",
 )
 FAILED = Condition(
     "failed",

@@ -21,7 +21,8 @@ from ..model.entities import (
 from ..model.store import LastError, PanelStore
 from ..model.transaction_log import FINAL_STATUSES, HOUR_SECONDS, TransactionLog
 
-HOURS = 24
+HOURS = 25
+"""Of the chart: the last 24, and the rest of the one in which they began."""
 
 
 class CollectorRun(msgspec.Struct, frozen=True):
