@@ -43,6 +43,11 @@ def last_days(state: ServerState, target: Target, time: float) -> Sequence[Day]:
         _day(ended.failed_at)
         for ended in state.failed_backups
         if ended.target == target and not ended.cancelled
+    } | {
+        _day(at)
+        for schedule in state.schedules or ()
+        if schedule.target == target
+        for at in schedule.failed_runs
     }
     today = _day(time)
     return [

@@ -104,7 +104,7 @@ async def test_schedules_have_status_next_run_and_failures() -> None:
 
     assert words.partition("Failures ")[2].strip() == (
         "7 disk 101 enabled 2 d keeps 10 backups in 2 h 2027-01-15 10:00 UTC"
-        " 3 the last 2 h ago 2027-01-15 06:00 UTC"
+        " 3, the last 2 h ago 2027-01-15 06:00 UTC"
         " 8 disk 101 disabled 7 d none none"
     )
 
@@ -186,3 +186,16 @@ async def test_each_of_the_last_days_is_good_failed_or_not_known() -> None:
     assert "3 good, 1 failed, 10 not known; failed on 2027-01-14" in words
     assert "2027-01-11: good" in words
     assert "2027-01-15: not known" in words
+
+
+async def test_a_failed_run_is_a_failed_day_also_where_its_row_is_gone() -> None:
+    """The log of the schedule has it still."""
+    panel = daily()
+    schedule = Schedule(
+        *(7, "autobackup", DISK, "days", 1, "enabled", TIME + 60, 2, 10),
+        failed_runs=(TIME - 2 * DAY, TIME - DAY),
+    )
+    panel.record_schedules(1, (schedule,), TIME)
+    words = section(await page_words(panel), "Targets")
+
+    assert "3 good, 2 failed, 9 not known" in words
