@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from faulty_panel import Panel
 from harness import MonitoredCloud, Start, monitored
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 
 pytest_plugins = ["prometheus_versions", "strict_ci"]
+
+
+@pytest.fixture(autouse=True)
+def _plain_tracebacks() -> None:
+    """Print tracebacks as Python does: with rich installed, one takes minutes."""
+    if not structlog.is_configured():
+        *others, renderer = structlog.get_config()["processors"]
+        if isinstance(renderer, structlog.dev.ConsoleRenderer):
+            plain = structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            )
+            structlog.configure(processors=[*others, plain])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
