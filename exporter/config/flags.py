@@ -66,7 +66,8 @@ _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1
 
 def metrics_path(text: str) -> str:
     """Check the path of the metrics."""
-    if not _PATH.fullmatch(text) or text in _RESERVED_PATHS:
+    page = f"{text}/".startswith("/runbooks/") or text in _RESERVED_PATHS
+    if page or not _PATH.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a path such as /metrics, or is one of "
             f"{', '.join(_RESERVED_PATHS)}"
@@ -77,7 +78,7 @@ def metrics_path(text: str) -> str:
 _PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.~-]+)+/?")
 _RESERVED_PATHS = (
     *("/", "/config", "/-/healthy", "/-/ready", "/-/reload"),
-    *("/server", "/compliance", "/api/v1/status"),
+    *("/server", "/panel", "/runbooks", "/compliance", "/api/v1/status"),
 )
 
 
