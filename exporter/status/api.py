@@ -70,17 +70,15 @@ def status_response(
     counts = Counter(chain.from_iterable(map(conditions, servers)))
     levels = Counter(judged.health.condition.severity for judged in servers)
     shown = paginate(select(servers, query, now), query.page, query.per_page)
-    panels = []
-    for panel in snapshot.panels:
-        unassigned = healths[panel.name].get(NO_SERVER)
-        problems = judge_panel(panel, now, shard, unassigned)
-        panels.append(panel_status(panel, problems, now, error_counts(panel.name)))
     return StatusResponse(
         generated_at=utc_datetime(now.time),
         version=__version__,
         shard=shard.number,
         total_shards=shard.total,
-        panels=tuple(panels),
+        panels=tuple(
+            panel_status(panel, healths, shard, now, error_counts(panel.name))
+            for panel in snapshot.panels
+        ),
         states={c.key: counts[c] for c in SERVER_CONDITION_RANK if c in counts},
         levels={level.name.lower(): levels[level] for level in reversed(Severity)},
         compliance=compliance(servers),
@@ -95,11 +93,13 @@ def status_response(
 
 def panel_status(
     panel: PanelStore,
-    problems: tuple[Problem, ...],
+    healths: Healths,
+    shard: Shard,
     now: Now,
     errors: Mapping[str, int],
 ) -> PanelStatus:
-    """Return the status of a panel."""
+    """Judge a panel and return its status."""
+    problems = judge_panel(panel, now, shard, healths[panel.name].get(NO_SERVER))
     entries = panel.servers.values()
     read_times = [entry.read_at for entry in entries if entry.read_at is not None]
     failing = sum(entry.failing is True for entry in entries)

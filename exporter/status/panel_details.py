@@ -61,7 +61,7 @@ class PanelDetails(msgspec.Struct, frozen=True):
     """All of it."""
 
     runs: Sequence[HourOfRuns] | None
-    """The last 24 hours, the oldest first; None: the log is not read."""
+    """Those of the chart, the oldest first; None: the log is not read."""
     runs_known_from: float | None
     """Runs that ended before may be missing; None: it goes back further."""
     open: Sequence[Transaction] | None
@@ -71,7 +71,7 @@ class PanelDetails(msgspec.Struct, frozen=True):
     collectors: Sequence[CollectorRun]
 
     def total(self, status: str) -> int:
-        """Return how many backup runs ended so in the last 24 hours."""
+        """Return how many backup runs ended so in the hours of the chart."""
         return sum(hour.counts[status] for hour in self.runs or ())
 
 

@@ -15,10 +15,9 @@ from typing import TypeVar
 
 import msgspec
 
-from ..health.panel import judge_panel
 from ..metrics.exposition import Exposition, Snapshot
 from ..model.selection import Shard
-from ..model.store import NO_SERVER, LastError
+from ..model.store import LastError
 from .api import (
     ErrorCounts,
     last_error_status,
@@ -126,11 +125,10 @@ class Views:
             panel = next((p for p in snapshot.panels if p.name == name), None)
             if panel is None:
                 return None
-            unassigned = self.exposition.healths(snapshot)[name].get(NO_SERVER)
-            problems = judge_panel(panel, snapshot.now, self.shard, unassigned)
+            healths = self.exposition.healths(snapshot)
             errors = self.error_counts(name)
             return self.pages.panel(
-                panel_status(panel, problems, snapshot.now, errors),
+                panel_status(panel, healths, self.shard, snapshot.now, errors),
                 panel,
                 snapshot.now,
                 last_error_status(self.reload_error()),

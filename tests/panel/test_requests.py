@@ -9,8 +9,8 @@ import ssl
 import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,25 @@ def log() -> Iterator[list[Any]]:
     """Collect what is logged."""
     with capture_logs() as entries:
         yield entries
+
+
+@asynccontextmanager
+async def refusing_proxy(heads: list[str]) -> AsyncIterator[str]:
+    """Start a proxy that refuses every account; yield its host and port.
+
+    The heads of the requests are added to ``heads``.
+    """
+
+    async def refuse(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        yield f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
 
 
 async def errors(cloud: MonitoredCloud) -> dict[str, float]:
@@ -572,29 +591,19 @@ async def test_a_proxy_gets_the_password_that_its_file_holds_now(
     file = tmp_path / "proxy-password"
     file.write_text("f1rst\n")
     heads: list[str] = []
-
-    async def refuse(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-
     with capture_logs() as log:
-        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
-        port = proxy.sockets[0].getsockname()[1]
-        async with monitored(
-            *(a_cloud(), tmp_path),
-            url="http://panel.invalid",
-            proxy_url=f"http://ops@127.0.0.1:{port}",
-            proxy_password_file=str(file),
-        ) as cloud:
+        async with (
+            refusing_proxy(heads) as proxy,
+            monitored(
+                *(a_cloud(), tmp_path),
+                url="http://panel.invalid",
+                proxy_url=f"http://ops@{proxy}",
+                proxy_password_file=str(file),
+            ) as cloud,
+        ):
             file.write_text("s3cond\n")
             await cloud.advance(3600)
             shown = (await cloud.get("/config"))[1]
-        proxy.close()
-        await proxy.wait_closed()
 
     first, second = (
         f"Proxy-Authorization: Basic {b64encode(account).decode()}\r\n"
@@ -610,27 +619,16 @@ async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
     tmp_path: Path,
 ) -> None:
     """The error that aiohttp raises then quotes the proxy's whole address."""
-
-    async def refuse(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-
     with capture_logs() as log:
-        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
-        port = proxy.sockets[0].getsockname()[1]
-        async with monitored(
-            a_cloud(),
-            tmp_path,
-            url="https://panel.invalid",
-            proxy_url=f"http://ops:proxy-secret@127.0.0.1:{port}",
-        ) as cloud:
+        async with (
+            refusing_proxy([]) as proxy,
+            monitored(
+                *(a_cloud(), tmp_path),
+                url="https://panel.invalid",
+                proxy_url=f"http://ops:proxy-secret@{proxy}",
+            ) as cloud,
+        ):
             assert await errors(cloud) == {"reason=status,resource=version": 1.0}
-        proxy.close()
-        await proxy.wait_closed()
 
     assert [line["event"] for line in log if line["log_level"] == "error"] == [
         "panel unreachable"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from browser import (
     chromium,
     demo_exporter,
     open_tab,
+    pages_in_thread,
     served_in_thread,
 )
 from builders import DAY
@@ -28,15 +28,12 @@ from stores import (
     a_backup,
     a_panel,
     a_server,
-    a_store,
     add_server,
 )
-from web_handlers import handlers_for
 
 from exporter.model.entities import Target
 from exporter.model.selection import Expectation
 from exporter.model.store import LastError
-from exporter.web.server import serving
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 LONG = "x" * 300
@@ -76,13 +73,7 @@ def hostile() -> Iterator[str]:
         add_server(panel, server, row)
         panel.record_failure(number, problem)
 
-    @asynccontextmanager
-    async def served() -> AsyncIterator[str]:
-        app = handlers_for(a_store(panel)).application()
-        async with serving(app, ("127.0.0.1:0",)) as (address,):
-            yield f"http://{address}"
-
-    with served_in_thread(served) as address:
+    with pages_in_thread(panel) as address:
         yield address
 
 
@@ -136,13 +127,7 @@ def four_panels() -> Iterator[str]:
             rows.append(a_backup(id=2, **hung))
         panel.record_backups(number, tuple(rows), time=TIME, monotonic=MONOTONIC)
 
-    @asynccontextmanager
-    async def served() -> AsyncIterator[str]:
-        app = handlers_for(a_store(*panels)).application()
-        async with serving(app, ("127.0.0.1:0",)) as (address,):
-            yield f"http://{address}"
-
-    with served_in_thread(served) as address:
+    with pages_in_thread(*panels) as address:
         yield address
 
 

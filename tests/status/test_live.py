@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from browser import NARROW, Tab, chromium, open_tab, served_in_thread
+from browser import NARROW, Tab, chromium, open_tab, pages_in_thread
 from harness import NOW
 from playwright.sync_api import Browser, Route, expect
-from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store
-from web_handlers import handlers_for
+from stores import MONOTONIC, TIME, a_backup, a_panel, a_server
 
 from exporter.model.selection import Expectation
 from exporter.model.store import PanelStore
-from exporter.web.server import serving
 
 DAY = 86_400
 SERVERS = 30
@@ -44,14 +41,7 @@ def panel() -> PanelStore:
 @pytest.fixture
 def address(panel: PanelStore) -> Iterator[str]:
     """Serve the pages of that panel."""
-
-    @asynccontextmanager
-    async def served() -> AsyncIterator[str]:
-        app = handlers_for(a_store(panel)).application()
-        async with serving(app, ("127.0.0.1:0",)) as (bound,):
-            yield f"http://{bound}"
-
-    with served_in_thread(served) as address:
+    with pages_in_thread(panel) as address:
         yield address
 
 

@@ -31,6 +31,11 @@ from playwright.sync_api import (
     ViewportSize,
     sync_playwright,
 )
+from stores import a_store
+from web_handlers import handlers_for
+
+from exporter.model.store import PanelStore
+from exporter.web.server import serving
 
 WIDE, NARROW = (1180, 900), (360, 740)
 _LONGEST_REAL_WAIT_SECONDS = 60.0
@@ -49,6 +54,20 @@ async def demo_exporter(folder: Path) -> AsyncIterator[str]:
             yield cloud.base
     finally:
         await panel.stop()
+
+
+@contextmanager
+def pages_in_thread(*panels: PanelStore) -> Iterator[str]:
+    """Serve the pages of these panels in a thread; yield the address."""
+
+    @asynccontextmanager
+    async def served() -> AsyncIterator[str]:
+        app = handlers_for(a_store(*panels)).application()
+        async with serving(app, ("127.0.0.1:0",)) as (address,):
+            yield f"http://{address}"
+
+    with served_in_thread(served) as address:
+        yield address
 
 
 @contextmanager
