@@ -25,11 +25,14 @@ from exporter.app import Exporter, freeze_garbage_collector
 from exporter.config import load as config
 from exporter.config.schema import Detail
 from exporter.metrics.collector import BackupCollector
+from exporter.web.connection import Limits
 from exporter.web.server import serving
 
 _CONCURRENCY = 8
 _PAUSE_SECONDS = 0.01
 _SETTLING_SECONDS = 2.5
+_PATIENT = Limits(answer_seconds=600.0)
+"""prometheus-client writes hundreds of thousands of backups for more than a minute."""
 _PEAK = "5"
 """What resets the highest memory in Linux' /proc/PID/clear_refs."""
 
@@ -108,7 +111,7 @@ async def _serve(orders: Connection, panel: dict[str, Any]) -> None:
         registry.register(BackupCollector(exporter.store, exporter.clock, Detail()))
         application = web.Application()
         application.router.add_get("/metrics", make_aiohttp_handler(registry))
-        async with serving(application, ("127.0.0.1:0",)) as (other,):
+        async with serving(application, ("127.0.0.1:0",), limits=_PATIENT) as (other,):
             while not exporter.store.ready():  # noqa: ASYNC110  # there is no event
                 await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.sleep(_SETTLING_SECONDS)
