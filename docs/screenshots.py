@@ -16,7 +16,7 @@ IMAGES = Path(__file__).with_name("images")
 PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "status.png": ("/", {"size": WIDE}),
     "status-dark.png": ("/", {"size": WIDE, "color_scheme": "dark"}),
-    "status-narrow.png": ("/?state=trouble", {"size": NARROW}),
+    "status-narrow.png": ("/?state=problem", {"size": NARROW}),
     "server.png": ("/server?panel=demo&vm_id=5", {"size": WIDE}),
     "panel.png": ("/panel?panel=demo", {"size": WIDE}),
 }

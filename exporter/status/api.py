@@ -109,7 +109,7 @@ def panel_status(
         panel,
         **_condition_fields(panel_condition(problems)),
         up=panel.up(),
-        findings=_findings(problems, panel, now),
+        problems=_problem_statuses(problems, panel, now),
         servers=len(entries) + len(panel.unresolved),
         servers_failing=failing + len(panel.unresolved),
         oldest_read_at=min(read_times, default=None),
@@ -121,7 +121,7 @@ def panel_status(
         poll_lag_seconds=poll_lag_seconds(panel, now),
         clock_skew_seconds=panel.skew_seconds,
         errors=errors,
-        trouble=last_error_status(panel.last_error),
+        last_error=last_error_status(panel.last_error),
     )
 
 
@@ -140,7 +140,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         **_condition_fields(judged.health.condition),
         panel=judged.panel.name,
         vm_id=judged.vm_id,
-        findings=_findings(judged.health.problems, judged.panel, now, judged),
+        problems=_problem_statuses(judged.health.problems, judged.panel, now, judged),
         backup_required=state and backup_required(state),
         in_time=judged.health.in_time,
         last_failed_at=state and last_failed_at(state),
@@ -149,7 +149,7 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         backups_unbuilt=summary and summary.unbuilt,
         backup_size_bytes=summary and summary.size_bytes,
         read_succeeded=succeeded,
-        trouble=last_error_status(last_error),
+        last_error=last_error_status(last_error),
         targets=_target_statuses(judged, now),
     )
 
@@ -260,7 +260,7 @@ def recent_sizes(
     }
 
 
-def _findings(
+def _problem_statuses(
     problems: Iterable[Problem],
     panel: PanelStore,
     now: Now,

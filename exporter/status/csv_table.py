@@ -12,7 +12,7 @@ import msgspec
 
 from .schema import OwnerCompliance, ServerStatus
 
-_NESTED = {"findings", "targets", "trouble"}
+_NESTED = {"problems", "targets", "last_error"}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 OWNER_COLUMNS = (
     *("panel", "user_id"),
@@ -31,9 +31,9 @@ def servers_csv(servers: Iterable[ServerStatus]) -> str:
         (
             {
                 **{name: getattr(server, name) for name in SERVER_COLUMNS[:-2]},
-                "states": " ".join(dict.fromkeys(f.state for f in server.findings))
+                "states": " ".join(dict.fromkeys(p.state for p in server.problems))
                 or server.state,
-                "reasons": "; ".join(f.reason for f in server.findings if f.reason),
+                "reasons": "; ".join(p.reason for p in server.problems if p.reason),
             }
             for server in servers
         ),

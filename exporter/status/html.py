@@ -50,7 +50,7 @@ from .select import JudgedServer, paginate
 
 BACKUPS_PER_PAGE = OWNERS_PER_PAGE = 200
 _MAX_RECOVERY_POINTS = 50
-_MAX_PANEL_FINDINGS = 100
+_MAX_PANEL_PROBLEMS = 100
 _MAX_OPEN_TRANSACTIONS = 100
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
@@ -214,7 +214,7 @@ class StatusPages:
             labels={n: "" if server is None else server.label for n, server in servers},
             reload_error=reload_error,
             now=utc_datetime(now.time),
-            max_findings=_MAX_PANEL_FINDINGS,
+            max_problems=_MAX_PANEL_PROBLEMS,
             max_rows=_MAX_OPEN_TRANSACTIONS,
             servers_link=_servers_link(Query(panels=(panel.name,))),
         )

@@ -9,7 +9,7 @@ from multidict import MultiMapping
 
 from ..health.conditions import SERVER_CONDITIONS
 
-ANY_PROBLEM = "trouble"
+ANY_PROBLEM = "problem"
 """For ``state``: servers whose worst condition is a warning or critical."""
 STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
 SORTS = {

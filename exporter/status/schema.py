@@ -88,7 +88,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     state: str
     title: str
     level: str
-    findings: tuple[ProblemStatus, ...]
+    problems: tuple[ProblemStatus, ...]
     suspended: bool | None
     backup_required: bool | None
     in_time: bool | None
@@ -103,7 +103,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     read_at: datetime | None
     read_succeeded: bool | None
     """Whether the last read succeeded; null: not tried yet."""
-    trouble: LastErrorStatus | None
+    last_error: LastErrorStatus | None
     targets: tuple[TargetStatus, ...]
 
 
@@ -117,7 +117,7 @@ class PanelStatus(msgspec.Struct, frozen=True):
     state: str
     title: str
     level: str
-    findings: tuple[ProblemStatus, ...]
+    problems: tuple[ProblemStatus, ...]
     servers: int
     """Those that this exporter reads."""
     servers_listed: int | None
@@ -133,7 +133,7 @@ class PanelStatus(msgspec.Struct, frozen=True):
     poll_lag_seconds: float
     clock_skew_seconds: float | None
     errors: Mapping[str, int]
-    trouble: LastErrorStatus | None
+    last_error: LastErrorStatus | None
 
 
 class Compliance(msgspec.Struct, frozen=True):

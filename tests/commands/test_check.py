@@ -1,4 +1,4 @@
-"""The command ``check``: each trouble of a panel by its name, and what to do."""
+"""The command ``check``: each problem of a panel by its name, and what to do."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def test_a_policy_that_is_for_no_server_is_named(
     assert "whole label" in (reported.hint or "")
 
 
-# Each trouble has a name.
+# Each problem has a name.
 
 
 async def test_a_refused_connection_is_named(tmp_path: Path, panel: Panel) -> None:
@@ -284,7 +284,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("fault", "name", "hint"), PROBLEMS)
-async def test_a_trouble_of_the_whole_panel_fails_one_step(
+async def test_a_problem_of_the_whole_panel_fails_one_step(
     panel: Panel, tmp_path: Path, fault: Fault, name: str, hint: str
 ) -> None:
     """With what to do about it; what depends on it is left untried."""
@@ -481,8 +481,8 @@ async def test_neither_key_nor_root_password_is_shown(
     output = json.dumps({"errors": ["the-very-key is not welcome"]}).encode()
     panel.faults.add(faults.answer(403, None, output), resource="transactions")
     found = await check_one(panel, tmp_path)
-    findings = CheckReport("1", found.status, None, (found,))
-    text = as_json(findings) + as_table(found, None)
+    report = CheckReport("1", found.status, None, (found,))
+    text = as_json(report) + as_table(found, None)
 
     assert "is not welcome" in text
     assert "the-very-key" not in text
@@ -498,9 +498,9 @@ async def test_what_a_panel_says_cannot_move_the_cursor(
     output = json.dumps({"errors": [f"no{hostile}pe"]}).encode()
     panel.faults.add(faults.answer(422, None, output), resource="backup_servers")
     found = await check_one(panel, tmp_path)
-    findings = CheckReport("1", found.status, None, (found,))
+    report = CheckReport("1", found.status, None, (found,))
 
-    for text in (as_json(findings), as_table(found, 80)):
+    for text in (as_json(report), as_table(found, 80)):
         assert all(c.isprintable() or c == "\n" for c in text)
     assert "6.1" in (found.version or "")
 

@@ -191,7 +191,7 @@ def sessions(panel: Panel) -> set[str]:
 async def test_a_faulty_run_says_no_secret(
     form: str, tmp_path: Path, log: io.StringIO
 ) -> None:
-    """Each trouble at every request, one after the other, and well in between."""
+    """Each fault at every request, one after the other, and well in between."""
     panel = a_panel()
     printed: dict[str, str] = {}
     happened = 0

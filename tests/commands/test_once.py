@@ -432,7 +432,7 @@ async def test_an_output_that_cannot_be_written_asks_no_panel(
 
 @pytest.mark.parametrize("command", ["once", "check"])
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-"])
-async def test_a_stream_that_is_closed_is_no_trouble(
+async def test_a_stream_that_is_closed_is_no_problem(
     panel: Panel, command: str, streams: str
 ) -> None:
     """Whoever closes it wants to hear nothing; all else is as it would be."""

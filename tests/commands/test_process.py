@@ -278,7 +278,7 @@ async def test_healthcheck_is_0_while_it_serves_and_1_after() -> None:
 
 
 async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
-    """A newcomer needs one command: an address, a sample, and trouble worth a look."""
+    """A newcomer needs one command: an address, a sample, and problems worth a look."""
     async with exporter_process("demo", ANYWHERE) as process:
         await process.wait_for("Ctrl-C ends it")
         page = await process.wait_for(r"Look at:\n +(http://\S+/)\n +(http://\S+)\n")
@@ -304,7 +304,7 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     assert "Traceback" not in process.output
 
 
-async def test_the_demo_has_as_many_servers_as_wanted_and_a_panel_in_trouble() -> None:
+async def test_the_demo_has_as_many_servers_as_wanted_and_problems_of_a_panel() -> None:
     """Recovery points too, so that there is something to see of everything."""
     async with exporter_process("demo", ANYWHERE, "--servers=200") as process:
         await process.wait_for("Ctrl-C ends it")
@@ -315,7 +315,7 @@ async def test_the_demo_has_as_many_servers_as_wanted_and_a_panel_in_trouble() -
         await process.wait()
     status = json.loads(text)
     levels = {panel["name"]: panel["level"] for panel in status["panels"]}
-    problems = {found["state"] for found in status["panels"][1]["findings"]}
+    problems = {found["state"] for found in status["panels"][1]["problems"]}
 
     assert [panel["servers"] for panel in status["panels"]] == [200, 6]
     assert levels == {"demo": "fine", "branch-office": "warning"}

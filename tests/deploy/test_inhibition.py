@@ -1,4 +1,4 @@
-"""Tests with a real Alertmanager: of alerts about one trouble, one is told."""
+"""Tests with a real Alertmanager: of alerts about one problem, one is sent."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _lines(alerts: list[Labels]) -> list[str]:
     return sorted(str(sorted(labels.items())) for labels in alerts)
 
 
-async def test_one_trouble_is_told_once(tmp_path: Path) -> None:
+async def test_one_problem_is_reported_once(tmp_path: Path) -> None:
     """The cause where it is known, the graver one, and never none."""
     sent, expected = [], []
     for problem, (alerts, reported) in PROBLEMS.items():

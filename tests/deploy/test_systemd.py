@@ -204,7 +204,7 @@ async def test_the_watchdog_is_fed_at_half_its_time(
 
 
 @pytest.mark.parametrize("fault", [unauthorized, html_error, hang])
-async def test_a_panel_in_trouble_does_not_starve_the_watchdog(
+async def test_a_panel_with_problems_does_not_starve_the_watchdog(
     fault: Callable[[], Fault], listening: Manager, panel: Panel, tmp_path: Path
 ) -> None:
     """A restart would only try the bad key again, and no other panel be polled."""

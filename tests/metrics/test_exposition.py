@@ -362,7 +362,7 @@ async def test_promtool_has_nothing_to_say_about_a_whole_scrape(
     promtool: Promtool,
     tmp_path: Path,
 ) -> None:
-    """With the process's own metrics, over a cloud with every kind of trouble."""
+    """With the process's own metrics, over a cloud with every kind of problem."""
     async with monitored(Panel(demo_cloud(NOW)), tmp_path) as cloud:
         scrape = await cloud.metrics()
 

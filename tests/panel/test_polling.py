@@ -212,7 +212,7 @@ async def test_the_inventory_is_read_at_the_discovery_interval(tmp_path: Path) -
         assert await cloud.value("onapp_panel_virtual_machines") == 3
 
 
-# One server's trouble
+# One server's problem
 
 
 async def test_a_failed_read_leaves_the_data_and_is_tried_again(
@@ -590,7 +590,7 @@ async def test_up_is_0_once_the_first_request_has_timed_out(tmp_path: Path) -> N
     "fault", [faults.status(500), faults.reset()], ids=["500", "reset"]
 )
 @pytest.mark.parametrize("configured", [False, True])
-async def test_the_only_servers_trouble_never_changes_up(
+async def test_a_problem_of_the_only_server_never_changes_up(
     tmp_path: Path, fault: faults.Fault, *, configured: bool
 ) -> None:
     """Also where nothing else is asked for between two inventories."""
@@ -653,7 +653,7 @@ async def test_asking_for_the_panel_waits_for_a_free_slot(tmp_path: Path) -> Non
         assert await cloud.value("onapp_up") == 1
 
 
-# Panels in trouble
+# Panels with problems
 
 
 def add_section(file: Path, panel: Panel, name: str, **keys: Any) -> None:
@@ -875,7 +875,7 @@ async def test_a_server_that_goes_during_the_first_pass_does_not_hold_it_up(
 async def test_ready_also_when_the_first_pass_ended_badly(
     tmp_path: Path, fault: faults.Fault
 ) -> None:
-    """A panel in trouble is for alerts, not for restarts of the exporter."""
+    """A panel with problems is for alerts, not for restarts of the exporter."""
     panel = panel_of(1)
     panel.faults.add(fault)
     async with monitored(panel, tmp_path) as cloud:

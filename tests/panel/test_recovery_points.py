@@ -162,7 +162,7 @@ async def test_a_list_that_keeps_failing_is_asked_for_ever_less(start: Start) ->
 
 
 async def test_a_few_failing_servers_do_not_hide_the_others(start: Start) -> None:
-    """What fails at the same servers each time is no trouble of all."""
+    """What fails at the same servers each time is no problem of all."""
     world = SimulatedCloud(NOW)
     for number in range(1, 21):
         world.add_server()

@@ -172,7 +172,7 @@ async def test_a_redirect_is_never_followed(code: int, tmp_path: Path) -> None:
             }
 
 
-async def test_a_redirect_of_one_server_is_that_servers_trouble(
+async def test_a_redirect_of_one_server_is_that_servers_problem(
     log: list[Any], tmp_path: Path
 ) -> None:
     """Also one to the panel itself is not followed."""

@@ -257,7 +257,7 @@ async def test_nothing_is_expected_of_a_server_after_the_switch_to_normal_backup
     targets = {key.split(",")[2] for key in expected}
     assert ("target_type=VirtualMachine" not in targets) == over
     (server,) = json.loads(answer)["servers"]
-    states = {problem["state"] for problem in server["findings"]}
+    states = {problem["state"] for problem in server["problems"]}
     assert (not states & {"stale", "very_stale"}) == over
     if over:
         assert "target_type=Disk" in targets
@@ -316,7 +316,7 @@ async def test_a_schedule_that_is_deleted_is_told(
         _, answer, _ = await cloud.get("/api/v1/status")
 
     (server,) = json.loads(answer)["servers"]
-    found = [p for p in server["findings"] if p["state"] == "unscheduled"]
+    found = [p for p in server["problems"] if p["state"] == "unscheduled"]
     assert [(p["target_type"], p["target_id"]) for p in found] == [target] * reported
 
 

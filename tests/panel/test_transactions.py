@@ -387,7 +387,7 @@ async def test_a_cancelled_run_is_pending_no_more(start: Start, seen: str) -> No
     assert not series(text, "onapp_target_last_failed_timestamp_seconds")
     assert not series(text, "onapp_vm_last_failed_backup_timestamp_seconds")
     assert {
-        server["vm_id"]: {problem["state"] for problem in server["findings"]}
+        server["vm_id"]: {problem["state"] for problem in server["problems"]}
         for server in json.loads(answer)["servers"]
     } == {"1": {"unprotected", "schedule_overdue"}, "2": {"stuck_long", "awaited"}}
 

@@ -270,7 +270,7 @@ def test_who_needs_attention_is_one_click_away(browser: Browser, demo: str) -> N
         first, every, *others = tab.texts(".counts :is(a, [aria-current])")
         explained = tab.page.get_by_text("counts under each state").is_visible()
         tab.page.get_by_role("link", name=first).click()
-        tab.page.wait_for_url("**state=trouble*")
+        tab.page.wait_for_url("**state=problem*")
         attention = tab.server_states()
         current = tab.texts(".counts [aria-current]")
 
@@ -285,9 +285,9 @@ def test_who_needs_attention_is_one_click_away(browser: Browser, demo: str) -> N
 def test_no_backup_sorts_as_the_oldest(browser: Browser, demo: str) -> None:
     """First where the oldest come first, and last where they come last."""
     with open_tab(browser) as tab:
-        tab.page.goto(f"{demo}/?sort=last_success&state=trouble")
+        tab.page.goto(f"{demo}/?sort=last_success&state=problem")
         ascending = tab.texts("tbody td:nth-of-type(2)")
-        tab.page.goto(f"{demo}/?sort=last_success&state=trouble&order=desc")
+        tab.page.goto(f"{demo}/?sort=last_success&state=problem&order=desc")
         descending = tab.texts("tbody td:nth-of-type(2)")
 
     assert ascending[0] == descending[-1] == "none"
@@ -358,7 +358,7 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
         tab.page.wait_for_url("**/server?*")
         title = tab.page.title()
         headings = tab.texts("h2")
-        findings = tab.texts(".findings li")
+        problems = tab.texts(".problems li")
         chart = tab.page.locator("figure svg").get_attribute("aria-label")
         runbook = tab.page.get_by_role("link", name="OnAppBackupStuck")
         href = runbook.get_attribute("href")
@@ -369,8 +369,8 @@ def test_a_server_has_a_page_with_every_backup(browser: Browser, demo: str) -> N
         *("What is wrong", "Facts", "Targets", "Sizes", "Schedules"),
         *("Last transactions", "Backups"),
     ]
-    assert [text.split(" ")[0] for text in findings] == ["Stuck", "Stale"]
-    assert "overdue by 23 h 53 min; since 8 h 53 min ago" in findings[1]
+    assert [text.split(" ")[0] for text in problems] == ["Stuck", "Stale"]
+    assert "overdue by 23 h 53 min; since 8 h 53 min ago" in problems[1]
     assert chart is not None
     assert chart.startswith("whole server 3: 7 sizes, between 235.2 MiB and 741.6 MiB")
     assert href == "runbooks/OnAppBackupStuck"

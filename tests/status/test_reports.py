@@ -85,9 +85,9 @@ async def test_a_report_is_of_the_chosen_servers_of_every_page() -> None:
     """A page size would cut a report short."""
     async with served(owned_servers()) as looker:
         _, every = await looker.get("/api/v1/status", format="csv", per_page=1)
-        _, chosen = await looker.get("/api/v1/status", format="csv", state="trouble")
+        _, chosen = await looker.get("/api/v1/status", format="csv", state="problem")
         _, owners = await looker.get("/compliance", format="csv", panel="ams1")
-        ids = await looker.ids(), await looker.ids(state="trouble")
+        ids = await looker.ids(), await looker.ids(state="problem")
 
     assert [row["vm_id"] for row in _rows(every)] == ids[0]
     assert [row["vm_id"] for row in _rows(chosen)] == ids[1]
@@ -108,11 +108,11 @@ async def test_csv_has_the_values_of_the_json() -> None:
 
 def _as_row(server: dict[str, Any]) -> dict[str, str]:
     values: dict[str, Any] = {**server, "states": server["state"], "reasons": ""}
-    findings = values.pop("findings")
-    del values["targets"], values["trouble"]
-    if findings:
-        values["states"] = " ".join(found["state"] for found in findings)
-        values["reasons"] = "; ".join(filter(None, (f["reason"] for f in findings)))
+    problems = values.pop("problems")
+    del values["targets"], values["last_error"]
+    if problems:
+        values["states"] = " ".join(p["state"] for p in problems)
+        values["reasons"] = "; ".join(filter(None, (p["reason"] for p in problems)))
     return {
         key: value if isinstance(value, str) else json.dumps(value).replace("null", "")
         for key, value in values.items()

@@ -152,10 +152,10 @@ async def test_the_worst_come_first() -> None:
         ({"q": "no such"}, []),
         ({"state": "stale"}, ["2"]),
         ({"state": ["stale", "fine"]}, ["2", "1"]),
-        ({"state": "trouble"}, ["5", "3", "2"]),
+        ({"state": "problem"}, ["5", "3", "2"]),
         ({"state": ""}, ["5", "3", "2", "1", "4"]),
         ({"panel": "ams1"}, ["5", "4"]),
-        ({"panel": "ams1", "state": "trouble", "q": "new"}, ["5"]),
+        ({"panel": "ams1", "state": "problem", "q": "new"}, ["5"]),
         ({"sort": "state", "order": "desc"}, ["4", "1", "2", "3", "5"]),
         ({"sort": "server"}, ["5", "1", "2", "3", "4"]),
         ({"sort": "panel", "q": "e"}, ["5", "4", "3", "2", "1"]),
@@ -185,7 +185,7 @@ async def test_parameters_choose_and_sort(
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"state": "bad"}, "state: must be one of trouble, unprotected, "),
+        ({"state": "bad"}, "state: must be one of problem, unprotected, "),
         ({"panel": "none"}, "panel: must be one of lon1, ams1"),
         ({"panel": ["lon1", "none"]}, "panel: must be one of lon1, ams1"),
         ({"sort": "bad"}, "sort: must be one of state, server, panel, "),
@@ -225,7 +225,7 @@ async def test_a_server_counts_under_everything_that_is_said_of_it() -> None:
 
     assert found["states"] == {"very_stale": 1, "stuck": 1}
     assert found["servers"][0]["state"] == target["state"] == "very_stale"
-    assert [(f["alert"], f["reason"]) for f in found["servers"][0]["findings"]] == [
+    assert [(f["alert"], f["reason"]) for f in found["servers"][0]["problems"]] == [
         ("OnAppBackupVeryStale", "overdue by 8 d"),
         ("OnAppBackupStuck", "a backup run has not ended for 7 h"),
     ]
@@ -258,7 +258,7 @@ async def test_a_good_backup_in_time_hides_nothing_else(
     assert found["servers"][0]["state"] == state
 
 
-async def test_whatever_an_alert_tells_of_is_trouble() -> None:
+async def test_whatever_an_alert_reports_is_a_problem() -> None:
     """A notice too, where an alert is to follow: a locked backup's does."""
     panel = a_panel()
     days_ago = TIME - 4 * DAY
@@ -266,7 +266,7 @@ async def test_whatever_an_alert_tells_of_is_trouble() -> None:
     add_server(panel, a_server(), a_backup(), locked)
     add_server(panel, a_server(id=2), a_backup())
     async with served(a_store(panel)) as looker:
-        found = await looker.status(state="trouble")
+        found = await looker.status(state="problem")
 
     assert [(s["vm_id"], s["state"]) for s in found["servers"]] == [("1", "locked")]
 
@@ -322,7 +322,7 @@ async def test_what_no_alert_could_tell_of_is_not_fine(
     panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["servers"]
-        problem = await looker.ids(state="trouble")
+        problem = await looker.ids(state="problem")
 
     assert found["state"] == expected
     assert {t["state"] for t in found["targets"]} <= {expected}
@@ -469,7 +469,7 @@ async def test_schedules_that_start_nothing_are_said_alone() -> None:
     async with served(a_store(panel)) as looker:
         found = (await looker.status(sort="server"))["servers"]
 
-    assert {s["vm_id"]: [f["state"] for f in s["findings"]] for s in found} == {
+    assert {s["vm_id"]: [f["state"] for f in s["problems"]] for s in found} == {
         "1": ["unscheduled"],
         "2": ["schedule_failed"],
         "3": ["unscheduled"],
@@ -482,7 +482,7 @@ async def test_schedules_that_start_nothing_are_said_alone() -> None:
 async def test_a_disk_without_backup_is_new_on_a_young_server(
     age: float, expected: str
 ) -> None:
-    """It is not fine while another disk has a backup, nor in trouble yet."""
+    """It is not fine while another disk has a backup, nor has it a problem yet."""
     panel = a_panel()
     add_server(panel, a_server(created_at=TIME - age), a_backup())
     both = tuple(
@@ -532,8 +532,8 @@ async def test_what_no_alert_tells_of_says_what_to_do_on_the_servers_page() -> N
         (found,) = (await looker.status(state="interval_unknown"))["servers"]
         _, page = await looker.get("/server", panel="cp", vm_id=1)
 
-    assert "set expected_interval" in found["findings"][0]["action"]
-    assert f"What to do: {found['findings'][0]['action']}." in page
+    assert "set expected_interval" in found["problems"][0]["action"]
+    assert f"What to do: {found['problems'][0]['action']}." in page
     assert "What is to be known" in page
     assert "Fine" not in page
 
@@ -585,10 +585,10 @@ async def test_a_panel_that_refuses_says_what_to_do_and_when_it_is_asked_again(
         _, output, _ = await cloud.get("/api/v1/status")
 
     assert (found["state"], found["up"]) == ("unauthorized", False)
-    assert found["trouble"]["reason"] == "unauthorized"
+    assert found["last_error"]["reason"] == "unauthorized"
     assert found["errors"]["unauthorized"] == 1
     assert found["next_request_at"] == "2027-01-15T08:10:00Z"
-    assert found["findings"][0]["reason"] == "refused for 0 s; last try 0 s ago"
+    assert found["problems"][0]["reason"] == "refused for 0 s; last try 0 s ago"
     assert "Credentials refused" in page
     assert "What to do: check basic_auth" in page
     assert 'href="runbooks/OnAppPanelUnauthorized"' in page
@@ -609,22 +609,24 @@ async def test_an_outage_lasts_since_its_first_failure(tmp_path: Path) -> None:
                 await cloud.advance(1800)
             (found,) = (await _status(cloud))["panels"]
             (read,) = (await _status(cloud))["servers"]
-            seen.append((found["trouble"], found["findings"][0], read["findings"][0]))
+            seen.append(
+                (found["last_error"], found["problems"][0], read["problems"][0])
+            )
             outage.remove()
         _, page, _ = await cloud.get("/")
-    troubles, findings, of_server = zip(*seen, strict=True)
-    begun, ended = (_unix(troubles[0]["since"]), _unix(troubles[-1]["at"]))
+    errors, problems, of_server = zip(*seen, strict=True)
+    begun, ended = (_unix(errors[0]["since"]), _unix(errors[-1]["at"]))
 
-    assert len({trouble["reason"] for trouble in troubles}) > 2
-    assert {trouble["since"] for trouble in troubles} == {troubles[0]["since"]}
-    assert {finding["since"] for finding in findings} == {troubles[0]["since"]}
+    assert len({error["reason"] for error in errors}) > 2
+    assert {error["since"] for error in errors} == {errors[0]["since"]}
+    assert {problem["since"] for problem in problems} == {errors[0]["since"]}
     assert NOW <= begun <= NOW + 1800
     assert NOW + 7 * 3600 < ended <= NOW + 8 * 3600
     length = r"no contact for 7 h [0-9]+ min; last try [0-9 mins]+ ago"
-    assert re.fullmatch(length, findings[-1]["reason"])
+    assert re.fullmatch(length, problems[-1]["reason"])
     assert re.match("last read 8 h .*ago; failing for 7 h", of_server[-1]["reason"])
-    assert f'since <time datetime="{troubles[0]["since"]}">' in page
-    assert f'last try <time datetime="{troubles[-1]["at"]}">' in page
+    assert f'since <time datetime="{errors[0]["since"]}">' in page
+    assert f'last try <time datetime="{errors[-1]["at"]}">' in page
 
 
 async def test_credentials_are_refused_since_the_first_refusal(tmp_path: Path) -> None:
@@ -641,12 +643,12 @@ async def test_credentials_are_refused_since_the_first_refusal(tmp_path: Path) -
                 outage.remove()
         (found,) = (await _status(cloud))["panels"]
 
-    finding, trouble = found["findings"][0], found["trouble"]
-    since = _unix(finding["since"])
-    assert finding["state"] == "unauthorized"
+    problem, last_error = found["problems"][0], found["last_error"]
+    since = _unix(problem["since"])
+    assert problem["state"] == "unauthorized"
     assert refused_after <= since <= refused_after + 1800
-    assert re.fullmatch(r"refused for [23] h.*; last try .* ago", finding["reason"])
-    assert _unix(trouble["since"]) < NOW + 1800
+    assert re.fullmatch(r"refused for [23] h.*; last try .* ago", problem["reason"])
+    assert _unix(last_error["since"]) < NOW + 1800
 
 
 async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
@@ -656,8 +658,8 @@ async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
         (found,) = (await looker.status())["panels"]
 
     assert found["state"] == "down"
-    assert _unix(found["findings"][0]["since"]) == TIME - 3 * 3600
-    assert found["findings"][0]["reason"] == "no contact for 3 h"
+    assert _unix(found["problems"][0]["since"]) == TIME - 3 * 3600
+    assert found["problems"][0]["reason"] == "no contact for 3 h"
 
 
 def _unix(moment: str) -> float:
@@ -682,11 +684,11 @@ async def test_the_last_error_of_a_server_stays_after_it_was_read_again(
         (good,) = (await _status(cloud))["servers"]
 
     assert (failing["state"], failing["read_succeeded"]) == ("poll_failing", False)
-    assert failing["trouble"]["reason"] == "status"
+    assert failing["last_error"]["reason"] == "status"
     assert "Last error" in page
-    assert failing["trouble"]["error"].split(":")[0] in page
+    assert failing["last_error"]["error"].split(":")[0] in page
     assert (good["state"], good["read_succeeded"]) == ("not_required", True)
-    assert good["trouble"]["reason"] == "status"
+    assert good["last_error"]["reason"] == "status"
 
 
 async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) -> None:
@@ -700,7 +702,7 @@ async def test_what_to_do_about_a_server_suits_what_was_asked(tmp_path: Path) ->
     async with monitored(panel, tmp_path, **named) as cloud:
         found = await _status(cloud)
         _, page, _ = await cloud.get("/server?panel=cp&vm_id=nobodys")
-    output = {s["vm_id"]: s["trouble"] for s in found["servers"]}
+    output = {s["vm_id"]: s["last_error"] for s in found["servers"]}
     hints = {vm_id: problem["hint"] for vm_id, problem in output.items()}
 
     assert "backups.read" in hints[str(forbidden.id)]
@@ -732,7 +734,7 @@ async def test_a_panel_of_which_nothing_is_known_is_not_just_up(
     async with monitored(panel, tmp_path) as cloud:
         (found,) = (await _status(cloud))["panels"]
         _, page, _ = await cloud.get("/")
-    (output,) = found["findings"]
+    (output,) = found["problems"]
 
     assert len(servers) == 2
     assert (found["state"], found["level"], output["about"]) == (state, level, about)
@@ -919,7 +921,7 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
         _, page = await looker.get("/")
         (found,) = (await looker.status())["panels"]
 
-    assert len(found["findings"]) == 3001
+    assert len(found["problems"]) == 3001
     assert "Schedule failed, disk 0: the panel marked schedule 9999" in page
     assert page.count("Schedule overdue, disk ") == 9
     assert '<a href="api/v1/status">2991 more</a>' in page
@@ -1030,7 +1032,7 @@ def test_a_look_judges_no_server_again_and_makes_one_page() -> None:
 
 
 def test_the_largest_page_stays_small() -> None:
-    """Even with every server in trouble, many targets of each, and endless names."""
+    """Even with every server with problems, many targets of each, and endless names."""
     panel = a_panel()
     for number in range(1, 201):
         rows = [

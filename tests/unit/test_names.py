@@ -28,8 +28,6 @@ ALLOWED = {
     "look_up",
     "look_alike",
     "look_alikes",
-    "trouble",  # a field of the API's answers
-    "troubles",
 }
 """Words of the field that hold one, and names that are a contract."""
 

@@ -127,14 +127,14 @@ async def test_a_loop_that_ended_is_told(
     assert "panel=cp" in logged
 
 
-@pytest.mark.parametrize("trouble", ["refused", "stopped"])
+@pytest.mark.parametrize("fault", ["refused", "stopped"])
 async def test_a_loop_that_rests_because_of_its_panel_is_healthy(
-    tmp_path: Path, trouble: str
+    tmp_path: Path, fault: str
 ) -> None:
     """A restart would only try the refused key again."""
     panel = a_panel()
     async with monitored(panel, tmp_path) as cloud:
-        if trouble == "refused":
+        if fault == "refused":
             panel.password = "another"
         else:
             await panel.stop()

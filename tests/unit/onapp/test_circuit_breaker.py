@@ -135,7 +135,7 @@ def test_jitter_only_shortens_a_pause() -> None:
 
 
 def test_a_single_failure_does_not_close_the_gate() -> None:
-    """One server's trouble is no reason to leave the panel alone."""
+    """One server's problem is no reason to leave the panel alone."""
     breaker = Panel().accepting_breaker()
     breaker.record_failure(FIRST, TimedOut("one"))
     breaker.record_failure(FIRST, TimedOut("two"))
