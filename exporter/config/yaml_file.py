@@ -80,12 +80,12 @@ def load(path: Path) -> Document:
     return _load(path, _Loader)
 
 
-def load_scalars(path: Path) -> Any:
-    """Return the content as mappings with any keys, lists, ``Scalar`` and None.
+def load_scalars(path: Path) -> Document:
+    """Return content of mappings with any keys, lists, ``Scalar`` and None.
 
     Raises ConfigError when the file cannot be parsed.
     """
-    return _load(path, _ScalarLoader).content
+    return _load(path, _ScalarLoader)
 
 
 def _load(path: Path, loader_type: type[yaml.SafeLoader]) -> Document:

@@ -108,22 +108,22 @@ class WebConfig:
 
 def load(path: Path, files: FileSet) -> WebConfig:
     """Read the file and those that it names; raise ConfigError if one is unusable."""
-    content = yaml_file.load_scalars(files.add(path))
-    location = Location(str(path), path.parent.absolute())
+    document = yaml_file.load_scalars(files.add(path))
+    location = Location(
+        str(path), path.parent.absolute(), line_of=document.line, files=files
+    )
     keys = decode(
         WebKeys,
-        {} if content is None else content,
+        {} if document.content is None else document.content,
         location,
         _CONVERTERS,
         hidden_paths=r"basic_auth_users|^tls_server_config\.key$",
     )
     allowed_sans = keys.tls_server_config.client_allowed_sans
     return WebConfig(
-        empty=content is None,
+        empty=document.content is None,
         ssl_context=server_context(
-            location / "tls_server_config",
-            keys.tls_server_config,
-            files,
+            location / "tls_server_config", keys.tls_server_config
         ),
         client_allowed_sans=None
         if allowed_sans is None

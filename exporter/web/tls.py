@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..config.decode import Location, rejected
-from ..config.file_watch import FileSet
 from ..config.schema import VERIFY_FLAGS
 
 _V = TypeVar("_V")
@@ -101,9 +100,7 @@ _LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL
 _MAX_NAMED_CHOICES = 6
 
 
-def server_context(
-    location: Location, keys: TlsServerKeys, files: FileSet
-) -> ssl.SSLContext | None:
+def server_context(location: Location, keys: TlsServerKeys) -> ssl.SSLContext | None:
     """Return a new context for the server side; None: plain HTTP.
 
     Raises ConfigError when a name is unknown or a file cannot be used.
@@ -137,8 +134,8 @@ def server_context(
     prefers_own = keys.prefer_server_cipher_suites
     if prefers_own is not None and not prefers_own:  # it is OpenSSL's default here
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    _load_certificate(context, location, keys, files)
-    _load_authorities(context, location, keys, files)
+    _load_certificate(context, location, keys)
+    _load_authorities(context, location, keys)
     for curve in curves:
         context.set_ecdh_curve(curve)
     context.set_alpn_protocols(["http/1.1"])
@@ -148,9 +145,10 @@ def server_context(
 def _choices(
     location: Location, names: tuple[Text | None, ...], choices: Mapping[str, _V]
 ) -> list[_V]:
-    named = [name for name in names if name is not None]
     return [
-        _choice(location[number], name, choices) for number, name in enumerate(named)
+        _choice(location[number], name, choices)
+        for number, name in enumerate(names)
+        if name is not None
     ]
 
 
@@ -179,10 +177,10 @@ def _set_ciphers(
 
 
 def _load_certificate(
-    context: ssl.SSLContext, location: Location, keys: TlsServerKeys, files: FileSet
+    context: ssl.SSLContext, location: Location, keys: TlsServerKeys
 ) -> None:
-    cert = _one_source(location, "cert", keys.cert, keys.cert_file, files)
-    key = _one_source(location, "key", keys.key, keys.key_file, files)
+    cert = _one_source(location, "cert", keys.cert, keys.cert_file)
+    key = _one_source(location, "key", keys.key, keys.key_file)
     if not cert or not key:
         raise (location / ("key_file" if cert else "cert_file")).error(
             "is missing: TLS needs cert_file and key_file, or cert and key"
@@ -220,7 +218,7 @@ def _as_file(source: Path | str) -> Iterator[Path | str]:
 
 
 def _load_authorities(
-    context: ssl.SSLContext, location: Location, keys: TlsServerKeys, files: FileSet
+    context: ssl.SSLContext, location: Location, keys: TlsServerKeys
 ) -> None:
     """Verify certificates of clients, as the keys say."""
     type_location = location / "client_auth_type"
@@ -234,7 +232,7 @@ def _load_authorities(
         )
     ca_key = "client_ca_file" if keys.client_ca_file else "client_ca"
     authorities = _one_source(
-        location, "client_ca", keys.client_ca, keys.client_ca_file, files
+        location, "client_ca", keys.client_ca, keys.client_ca_file
     )
     if authorities is not None and auth_type == "NoClientCert":
         raise type_location.error(
@@ -292,7 +290,7 @@ def _san(kind: str, value: str) -> str | None:
 
 
 def _one_source(
-    location: Location, key: str, text: str | None, name: str | None, files: FileSet
+    location: Location, key: str, text: str | None, name: str | None
 ) -> Path | str | None:
     """Return the file that ``…_file`` names, or the text; None: neither is given."""
     if text and name:
@@ -304,19 +302,19 @@ def _one_source(
             f"must be PEM text (not shown here), with its line {_PEM}…; the name of a "
             f"file belongs under {key}_file"
         )
-    return text or _file(location / f"{key}_file", name, files)
+    return text or _file(location / f"{key}_file", name)
 
 
 _PEM = "-----BEGIN "
 
 
-def _file(location: Location, name: str | None, files: FileSet) -> Path | None:
+def _file(location: Location, name: str | None) -> Path | None:
     """Return a file that can be read, and remember it; None: none is named."""
     if not name:
         return None
     if _PEM in name:
         raise location.error("must name a file: its text belongs under the other key")
-    path = files.add(location.folder / name)
+    path = location.files.add(location.folder / name)
     try:
         path.read_bytes()
     except (OSError, ValueError) as error:

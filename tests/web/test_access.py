@@ -564,7 +564,7 @@ def test_a_bad_file_at_the_start_is_an_error(folder: Path) -> None:
     file = folder / "web.yml"
     file.write_text("nonsense: 1")
 
-    with pytest.raises(ConfigError, match=r"web\.yml: nonsense: unknown key"):
+    with pytest.raises(ConfigError, match=r"web\.yml: line 1: nonsense: unknown key"):
         watched_config(file, SteppedClock())
 
 
