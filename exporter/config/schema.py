@@ -323,9 +323,7 @@ class Panel(Section, frozen=True, kw_only=True):
         """Return the proxy's address with its current password."""
         if self.proxy_url is None or self.proxy_password_file is None:
             return self.proxy_url
-        # What the header cannot hold, the proxy shall refuse.
-        password = self.proxy_password_file.reveal().encode("latin-1", "replace")
-        return self.proxy_url.with_password(password.decode("latin-1"))
+        return self.proxy_url.with_password(self.proxy_password_file.reveal())
 
     @property
     def selection(self) -> Selection:
@@ -355,11 +353,10 @@ class Panel(Section, frozen=True, kw_only=True):
             yield (location / "name").error(
                 f"must be printable and not empty, not {self.name!r}"
             )
-        proxy = self.current_proxy()
-        if proxy is not None and not _has_sendable_account(proxy):
+        if self.proxy_url is not None and not _has_sendable_account(self.proxy_url):
             yield (location / "proxy_url").error(
-                "must have an account in Latin letters (ISO 8859-1), without a colon "
-                "in the name and without control characters"
+                "must have an account without a colon in the name and without control "
+                "characters"
             )
         if self.proxy_password_file and (
             self.proxy_url is None or not self.proxy_url.user or self.proxy_url.password
@@ -451,12 +448,8 @@ def _configured_server(keys: int | str | ServerKeys) -> ConfiguredServer:
 
 
 def _has_sendable_account(url: yarl.URL) -> bool:
-    """Return whether aiohttp can send the account in a proxy's address."""
+    """Return whether Basic authentication can carry the account in an address."""
     name, password = url.user or "", url.password or ""
-    try:
-        (name + password).encode("latin-1")
-    except UnicodeEncodeError:
-        return False
     return ":" not in name and not CONTROL_CHARACTERS.search(name + password)
 
 

@@ -226,7 +226,7 @@ class Client:
                 params=query,
                 headers=headers,
                 allow_redirects=False,
-                proxy=self.proxy(),
+                proxy=_with_utf8_account(self.proxy()),
                 server_hostname=self.server_name,
                 trace_request_ctx=attempt,
             )
@@ -239,7 +239,7 @@ class Client:
         return await send(self.sessions.single_use)
 
     def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
-        # aiohttp's auth= would encode as latin-1; RFC 7617 lets a server want UTF-8.
+        # aiohttp's auth= would encode as Latin-1; RFC 7617 lets a server want UTF-8.
         token = b64encode(":".join(credentials).encode()).decode()
         headers = {
             "Accept": _MEDIA_TYPES[self.body_format][0],
@@ -295,6 +295,20 @@ class Client:
         for value in (*self.cookies.values(), *known, *new):
             if len(value) >= _MIN_SESSION_LENGTH:
                 yield value
+
+
+def _with_utf8_account(proxy: yarl.URL | None) -> yarl.URL | None:
+    """Return a proxy's address so that aiohttp sends its account as UTF-8.
+
+    It encodes as Latin-1, and raises an error for what that does not have.
+    """
+    if proxy is None:
+        return None
+    user, password = (
+        text and text.encode().decode("latin-1")
+        for text in (proxy.user, proxy.password)
+    )
+    return proxy.with_user(user).with_password(password)
 
 
 _PAGING_HEADERS = ("Page", "Limit", "Total")

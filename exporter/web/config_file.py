@@ -194,10 +194,16 @@ def _rate_limit(location: Location, keys: RateLimitKeys) -> RateLimit | None:
 
 
 def _users(location: Location, values: Mapping[str, Any]) -> Mapping[bytes, bytes]:
-    return {
-        name.encode(): _hash(location / name, _text(location / name, value))
-        for name, value in values.items()
-    }
+    users = {}
+    for name, value in values.items():
+        if ":" in name:  # perhaps a password stands behind it
+            raise (location / name).error(
+                "a user's name (not shown here) must hold no colon: nobody could log "
+                "in by it",
+                shown=location,
+            )
+        users[name.encode()] = _hash(location / name, _text(location / name, value))
+    return users
 
 
 def _text(location: Location, value: Any) -> str:

@@ -42,7 +42,7 @@ from exporter.model.entities import Backup
 from exporter.onapp.api import PanelApi
 
 KEY = 'aPi-"k3y"&/<é> x'
-PROXY = "pr0xy/p@ss word"
+PROXY = "pr0xy/p@ss wörd"
 ROOT = "r00t<s3cret>&1"
 REMOTE = "rem0te's3cret"
 TASK = "internal-10.9.8.7-trace"

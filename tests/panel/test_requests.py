@@ -615,6 +615,28 @@ async def test_a_proxy_gets_the_password_that_its_file_holds_now(
     assert not re.search("f1rst|s3cond", shown + repr(log))
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_gets_its_account_as_utf_8(tmp_path: Path, scheme: str) -> None:
+    """As a panel does: in whatever alphabet, from the address and from the file."""
+    file = tmp_path / "proxy-password"
+    file.write_text("zażółć-пароль", "utf-8")
+    heads: list[str] = []
+    async with (
+        refusing_proxy(heads) as proxy,
+        monitored(
+            *(a_cloud(), tmp_path),
+            url=f"{scheme}://panel.invalid",
+            proxy_url=f"http://jos%C3%A9@{proxy}",
+            proxy_password_file=str(file),
+        ),
+    ):
+        pass
+
+    token = b64encode("josé:zażółć-пароль".encode()).decode()
+    assert heads
+    assert all(f"Proxy-Authorization: Basic {token}\r\n" in head for head in heads)
+
+
 async def test_a_proxy_that_refuses_does_not_get_its_password_logged(
     tmp_path: Path,
 ) -> None:
