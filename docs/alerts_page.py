@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 RULES = Path(__file__).parents[1] / "deploy" / "prometheus"
+_ALWAYS_EQUAL = {"cluster", "job"}
+"""What each inhibition rule of the example asks to be equal."""
 
 _TEXT = """\
 # Alerts
@@ -102,6 +104,17 @@ such as `cluster`, belongs into both lists of labels. In Alertmanager,
 |---|---|---|---|
 {rows}
 
+## Which alert silences which
+
+While an alert on the left fires, Alertmanager sends no notification for the alerts in
+the middle. Both must have the same `job` and `cluster`, and the same labels on the
+right. A silenced alert stays visible in Prometheus, and its state on the status page.
+If it still fires when the other alert ends, it is sent then.
+
+| while this fires | these are silent | with the same |
+|---|---|---|
+{inhibitions}
+
 ## When they fire
 
 Recorded series have names of the form `level:metric:operation`.
@@ -121,7 +134,11 @@ def text() -> str:
         _section(name, list(group), records)
         for name, group in groupby(alerts, key=lambda rule: str(rule["alert"]))
     ]
-    return _TEXT.format(rows=rows, sections="\n\n".join(sections))
+    return _TEXT.format(
+        rows=rows,
+        inhibitions="\n".join(_inhibitions(alerts)),
+        sections="\n\n".join(sections),
+    )
 
 
 def _rules() -> Iterator[dict[str, Any]]:
@@ -135,6 +152,43 @@ def _row(alert: dict[str, Any]) -> str:
     link = f"[{name}](runbooks/{name}.md)"
     severity, pending = alert["labels"]["severity"], alert.get("for", "0m")
     return f"| {link} | {severity} | {pending} | {summary} |"
+
+
+def _inhibitions(alerts: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a row for each inhibition rule of the example for Alertmanager."""
+    severities: dict[str, set[str]] = {}
+    for alert in alerts:
+        severities.setdefault(alert["alert"], set()).add(alert["labels"]["severity"])
+    config = yaml.safe_load((RULES / "alertmanager.yml").read_text("utf-8"))
+    for rule in config["inhibit_rules"]:
+        sources = _matching(rule["source_matchers"], severities)
+        targets = _matching(rule["target_matchers"], severities)
+        same = [label for label in rule["equal"] if label not in _ALWAYS_EQUAL]
+        shared = ", ".join(f"`{label}`" for label in same)
+        yield f"| {sources} | {targets} | {shared or '`job`'} |"
+
+
+def _matching(matchers: list[str], severities: dict[str, set[str]]) -> str:
+    """Return the alerts that match, each with the further labels that it needs."""
+    names, wanted, further = [*severities], "", []
+    for matcher in matchers:
+        label, how, value = re.fullmatch(r'(\w+)(=~|!=|=)"(.*)"', matcher).groups()  # type: ignore[union-attr]  # all are so
+        if label == "alertname":
+            equal = how != "!="
+            names = [name for name in names if bool(re.fullmatch(value, name)) is equal]
+        elif label == "severity":
+            wanted = value
+        else:
+            further.append(f"`{matcher}`" if value else f"no `{label}`")
+    left_out = [name for name in severities if name not in names]
+    if len(left_out) == 1:
+        return f"every alert but {left_out[0]}"
+    shown = []
+    for name in names:
+        several = wanted and len(severities[name]) > 1
+        conditions = ", ".join([*([wanted] if several else []), *further])
+        shown.append(f"{name} ({conditions})" if conditions else name)
+    return ", ".join(shown)
 
 
 def _section(name: str, alerts: list[dict[str, Any]], records: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ tries many at once: a label that rules must keep, `case`, tells them apart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -60,7 +61,7 @@ _STALE_TEXT = (
 _STALE = {_SUCCESS: "-345600x61", _INTERVAL: "86400x61"}
 _STUCK_TEXT = (
     f"A backup run of disk 106 of {_NAME} has not ended since it was created 7 h ago. "
-    "Its schedule starts no other one until this one ends."
+    "Its schedule starts no other run before this one ends."
 )
 _PENDING = {
     f"onapp_target_oldest_pending_timestamp_seconds{{{_DISK}}}": "-21600x61",
@@ -72,8 +73,8 @@ MOMENTS = [
         "warning",
         "data_old",
         _SERVER,
-        text=f"The backups of {_NAME} could not be read for longer than two poll "
-        "intervals. Since 1970-01-01 00:10:00 +0000 UTC no other alert can report on "
+        text=f"The backups of {_NAME} have not been read for longer than two poll "
+        "intervals. Since 1970-01-01 00:10:00 +0000 UTC, no other alert can report on "
         "this server.",
     ),
     Moment(
@@ -83,7 +84,7 @@ MOMENTS = [
         _SERVER,
         f"onapp_vm_last_success_timestamp_seconds{{{_SERVER}}} 60x61",
         f"{_NAME} must have backups, but has neither a built backup nor a recovery "
-        "point: it cannot be restored.",
+        "point. It cannot be restored.",
     ),
     Moment(
         "OnAppDiskUnprotected",
@@ -92,7 +93,7 @@ MOMENTS = [
         _DISK,
         f"{_SUCCESS} 60x61",
         f"Disk 106 of {_NAME} has no built backup, while other disks of this server "
-        "have some: it cannot be restored.",
+        "have some. The disk cannot be restored.",
     ),
     Moment(
         "OnAppBackupStale", "warning", "stale", _DISK, text=_STALE_TEXT, more=_STALE
@@ -149,7 +150,7 @@ MOMENTS = [
         "locked",
         _DISK,
         f"onapp_target_locked_backups{{{_DISK}}} 0x61",
-        f"A backup of disk 106 of {_NAME} has been locked for more than three days: it "
+        f"A backup of disk 106 of {_NAME} has been locked for more than three days. It "
         "cannot be restored or rotated.",
         {f"onapp_target_locked_backups{{{_DISK}}}": "1x61"},
     ),
@@ -179,7 +180,7 @@ MOMENTS = [
         "schedule_failed",
         _SCHEDULE,
         'onapp_schedule_status{schedule_id="9", status="enabled"} 1x61',
-        f"Schedule 9 of disk 106 of {_NAME} has the status failed: it starts no more "
+        f"Schedule 9 of disk 106 of {_NAME} has the status failed. It starts no more "
         "backup runs.",
         {'onapp_schedule_status{schedule_id="9", status="enabled"}': "0x61"},
     ),
@@ -189,8 +190,8 @@ MOMENTS = [
         "unscheduled",
         _DISK,
         f'onapp_target_schedules{{{_DISK}, status="enabled"}} 1x61',
-        f"No enabled schedule covers disk 106 of {_NAME} any more: it was disabled or "
-        "deleted, and no more backups will be taken.",
+        f"No enabled schedule covers disk 106 of {_NAME} any more, because it was "
+        "disabled or deleted. No more backups are made.",
         {f'onapp_target_schedules{{{_DISK}, status="enabled"}}': "0x61"},
     ),
 ]
@@ -363,6 +364,96 @@ def test_alerts_say_what_is_wrong_and_where(run: Run) -> None:
                 }
             )
     run(promtool_test(cases, texts))
+
+
+_COUNTED = [
+    (
+        "OnAppExporterDown",
+        {"severity": "critical", "shard": "missing"},
+        {
+            "onapp_exporter_shards": "TOTALx200",
+            'onapp_exporter_shard_info{shard="0", total_shards="n"}': "1x200",
+        },
+        (
+            "NUMBER [shard|shards] of job onapp-backups cannot be scraped. Nothing is"
+            " known of the backups of [its|their] servers, and no other alert can "
+            "report on them."
+        ),
+    ),
+    (
+        "OnAppBackupDataOld",
+        {"severity": "critical", "panel": "demo"},
+        {
+            "onapp_panel_virtual_machines": "TOTALx200",
+            'onapp_panel_servers{shard="0", state="fine"}': "1x200",
+        },
+        (
+            "NUMBER [server is|servers are] in the inventory of panel demo, but no "
+            "exporter reads [its|their] backups. No other alert can report on them."
+        ),
+    ),
+    (
+        "OnAppBackupServerDisabledInUse",
+        {"severity": "warning", "panel": "demo", "backup_server_id": "4"},
+        {
+            'onapp_backup_server_enabled{backup_server_id="4"}': "0x200",
+            'onapp_backup_server_backups{backup_server_id="4"}': "NUMBERx200",
+        },
+        (
+            "Backup server (ID 4) on panel demo is disabled, but holds NUMBER "
+            "[backup|backups]. What is stored there may not be restorable, and no new"
+            " backups can be stored there."
+        ),
+    ),
+    (
+        "OnAppClockSkew",
+        {"severity": "warning", "panel": "demo"},
+        {
+            'onapp_panel_future_dates{shard="0"}': "0x170 NUMBERx30",
+            "onapp_panel_clock_skew_seconds": "1.5x200",
+        },
+        (
+            "The clock of panel demo differs from the exporter's by 1.5 s, and NUMBER"
+            " [date is|dates are] in the future. Ages of backups may be wrong."
+        ),
+    ),
+]
+"""Alerts that show a number: their labels, series and text, with one and many."""
+
+
+def test_a_noun_agrees_with_its_number(run: Run) -> None:
+    """One shard, two shards."""
+    series_of_all: Series = {}
+    expected = []
+    for alert, labels, series, text in _COUNTED:
+        annotations = next(
+            one["annotations"]
+            for one in alerting_rules()
+            if (one["alert"], one["labels"].get("shard"))
+            == (alert, labels.get("shard"))
+            and one["labels"]["severity"] == labels["severity"]
+        )
+        alerts = []
+        for number in (1, 2):
+            case = f"{alert} {number}"
+            for name, values in of("a", series).items():
+                shown = values.replace("NUMBER", str(number))
+                series_of_all[_of_case(name, case)] = shown.replace(
+                    "TOTAL", str(number + 1)
+                )
+            said = re.sub(r"\[(.*?)\|(.*?)\]", rf"\{number}", text)
+            said = said.replace("NUMBER", str(number))
+            alerts.append(
+                {
+                    "exp_labels": labels | {"job": "onapp-backups", "case": case},
+                    "exp_annotations": annotations | {"description": said},
+                }
+            )
+        at = {"eval_time": "190m", "alertname": alert}
+        expected.append(at | {"exp_alerts": alerts})
+
+    given = [{"series": name, "values": of} for name, of in series_of_all.items()]
+    run({"input_series": given, "alert_rule_test": expected})
 
 
 def test_of_replicas_the_one_that_knows_better_counts(run: Run) -> None:
