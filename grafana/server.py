@@ -71,7 +71,10 @@ _SINCE = style.rows(
         "target_type": ("Target", {}),
         "target_id": ("Number", {}),
         "schedule_id": ("Schedule", {}),
-        "A": ("From", _FROM_NOW),
+        "A": (
+            "From",
+            _FROM_NOW | {"mappings": style.texts({0: ("not known", "text")})},
+        ),
     },
     sort=[("From", False)],
     empty="Nothing is foreseen",

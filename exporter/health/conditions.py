@@ -336,8 +336,13 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     """From when on a condition holds, as far as the facts of now tell."""
 
     condition: Condition
-    at: float
-    """Unix time; in the future while it does not hold yet."""
+    at: float | None
+    """Unix time; in the future while it does not hold yet. None: it holds, and nothing
+    tells since when."""
     target: Target | None = None
     """None: the server as a whole."""
     schedule_id: int | None = None
+
+    def holds_at(self, time: float) -> bool:
+        """Return whether the condition holds at a Unix time."""
+        return self.at is None or self.at <= time

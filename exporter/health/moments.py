@@ -98,8 +98,10 @@ def _schedule_moments(
             state, schedule.target
         ):
             continue
+        if schedule.status == "failed":
+            since = _failed_since(state, schedule)
+            yield Moment(SCHEDULE_FAILED, since, schedule.target, schedule.id)
         for condition, at in (
-            (SCHEDULE_FAILED, _failed_since(state, schedule)),
             (SCHEDULE_FAILING, _failing_at(state, schedule, target)),
             (SCHEDULE_OVERDUE, _overdue_at(state, schedule, target, read_at)),
         ):
@@ -108,12 +110,10 @@ def _schedule_moments(
 
 
 def _failed_since(state: ServerState, schedule: Schedule) -> float | None:
-    """Return since when the panel has marked a schedule as failed."""
-    if schedule.status != "failed":
-        return None
+    """Return since when a schedule is marked as failed; None: nothing tells."""
     # It runs no more, so nothing else has changed it since.
-    times = (schedule.updated_at, schedule.created_at, state.first_read_at, 0.0)
-    return next(time for time in times if time is not None)
+    times = (schedule.updated_at, schedule.created_at, state.first_read_at)
+    return next((time for time in times if time is not None), None)
 
 
 def _failing_at(

@@ -277,7 +277,7 @@ def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
 
 def _next_change_at(health: ServerHealth, time: float) -> float:
     """Return the Unix time of the next moment of anything that the health tells."""
-    times = [moment.at for moment in health.moments]
+    times = [moment.at for moment in health.moments if moment.at is not None]
     server = health.state and health.state.server
     if server and server.created_at is not None:
         times.append(server.created_at + NEW_SECONDS)
@@ -306,7 +306,7 @@ def _read_condition(
 
 def _held(moments: Iterable[Moment], time: float) -> Iterator[Problem]:
     """Yield the conditions that hold, without those that another one replaces."""
-    held = [moment for moment in moments if moment.at <= time]
+    held = [moment for moment in moments if moment.holds_at(time)]
     found = {(moment.condition, moment.target) for moment in held}
     for moment in held:
         worse = _REPLACED_BY.get(moment.condition)
@@ -346,12 +346,14 @@ def _notices(
     if summary is None:
         return
     due = {
-        moment.target: moment.at
+        moment.target: moment
         for moment in moments
         if moment.condition in (UNPROTECTED, DISK_UNPROTECTED)
     }
     yield from (
-        _waiting(state, target, time) for target, at in due.items() if at > time
+        _waiting(state, target, time)
+        for target, moment in due.items()
+        if not moment.holds_at(time)
     )
     if None in due:
         return
@@ -359,7 +361,7 @@ def _notices(
     if without_any and backup_required(state) is None and _is_young(state, time):
         yield Problem(NEW)
         return
-    stale = {m.target for m in moments if m.condition is STALE and m.at <= time}
+    stale = {m.target for m in moments if m.condition is STALE and m.holds_at(time)}
     for each in summary.targets:
         if each.expected_interval is None or each.last_success_at is not None:
             continue

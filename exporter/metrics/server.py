@@ -92,7 +92,9 @@ def moment_rows(health: ServerHealth) -> Iterator[Row[float]]:
         if moment.target is not None:
             target = moment.target.type, str(moment.target.id)
         schedule_id = label_value(moment.schedule_id)
-        yield (panel, vm_id, *target, schedule_id, moment.condition.key), moment.at
+        # An alert compares it with the time: what holds must have a value.
+        at = 0.0 if moment.at is None else moment.at
+        yield (panel, vm_id, *target, schedule_id, moment.condition.key), at
 
 
 def data_old_rows(panel: PanelStore) -> Iterator[Row[float]]:
@@ -133,7 +135,8 @@ _HEALTH: tuple[Family, ...] = (
     HealthFamily(
         "onapp_state_start_timestamp_seconds",
         "Unix time from which the state holds of the server, target or schedule, as "
-        "of the last poll; in the future while it does not hold yet.",
+        "of the last poll; in the future while it does not hold yet, 0 if it holds and "
+        "nothing tells since when.",
         _MOMENT_LABELS,
         moment_rows,
         identity,

@@ -110,12 +110,12 @@ class _Facts(msgspec.Struct, frozen=True):
         return self.panel.last_error
 
     def ago(self, words: str, time: float | None, *, earlier: float = 0.0) -> str:
-        """Return the words with how long ago a Unix time was; empty: unknown."""
-        return "" if time is None else f"{words} {self._age(time - earlier)} ago"
+        """Return the words, with how long ago a Unix time was if it is known."""
+        return words if time is None else f"{words} {self._age(time - earlier)} ago"
 
     def lasting(self, words: str, time: float | None, *, earlier: float = 0.0) -> str:
-        """Return the words with for how long that lasts; empty: unknown."""
-        return "" if time is None else f"{words} for {self._age(time - earlier)}"
+        """Return the words, with for how long that lasts if it is known."""
+        return words if time is None else f"{words} for {self._age(time - earlier)}"
 
     def _age(self, time: float) -> str:
         return duration(max(0.0, self.now.time - time))
@@ -153,7 +153,7 @@ def _not_read(facts: _Facts) -> str:
     error = facts.read_error
     return _joined(
         "never read" if read_at is None else facts.ago("last read", read_at),
-        facts.lasting("failing", None if error is None else error.since),
+        "" if error is None else facts.lasting("failing", error.since),
         _last_try(facts, error),
     )
 

@@ -25,10 +25,11 @@ from harness import (
     SteppedClock,
     monitored,
     running_exporter,
+    series,
     write_config,
 )
 from hypothesis import given, settings
-from looker import served
+from looker import section, served, words_of
 from random_stores import DAY, RandomStores
 from stores import (
     MONOTONIC,
@@ -926,6 +927,44 @@ async def test_what_is_wrong_with_a_panel_leaves_room_for_its_servers() -> None:
     assert page.count("Schedule overdue, disk ") == 9
     assert '<a href="api/v1/status">2991 more</a>' in page
     assert len(page) < 50_000
+
+
+async def test_what_holds_since_an_unknown_time_has_no_age() -> None:
+    """It holds at once all the same, for the alert too."""
+    undated = Schedule(
+        7, "autobackup", Target("Disk", 101), "days", 1, "failed", None, 3
+    )
+    panel = a_panel()
+    panel.register_server(1, a_server(created_at=None), Expectation())
+    panel.record_schedules(1, (undated,), TIME)
+    panel.unassigned_schedules = ServerState(
+        "cp", 0, Expectation(), schedules=(msgspec.structs.replace(undated, id=8),)
+    )
+    async with served(a_store(panel)) as looker:
+        found = await looker.status()
+        _, metrics = await looker.get("/metrics")
+        pages = [
+            (await looker.get(path, panel="cp", vm_id=1))[1]
+            for path in ("/server", "/panel")
+        ]
+    problems = [of["problems"][0] for of in (*found["servers"], *found["panels"])]
+    moments = series(
+        metrics, "onapp_state_start_timestamp_seconds", state="schedule_failed"
+    )
+
+    assert [(p["state"], p["since"]) for p in problems] == [
+        ("schedule_failed", None),
+        ("schedule_failed", None),
+    ]
+    assert [p["reason"] for p in problems] == [
+        "the panel marked schedule 7 as failed",
+        "the panel marked schedule 8 as failed",
+    ]
+    for page in pages:
+        words = section(words_of(page), "What is wrong")
+        assert re.search("the panel marked schedule [78] as failed OnApp", words)
+        assert "ago" not in words.partition("OnAppScheduleFailing")[0]
+    assert [*moments.values()] == [0, 0]
 
 
 # JSON

@@ -94,10 +94,11 @@ def judged(
 
 
 def moments(health: ServerHealth) -> dict[tuple[str, Target | None], float]:
-    """Return the moments in hours from now, by state and target."""
+    """Return the known moments in hours from now, by state and target."""
     return {
         (moment.condition.key, moment.target): round((moment.at - TIME) / HOUR, 2)
         for moment in health.moments
+        if moment.at is not None
     }
 
 
