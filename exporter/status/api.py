@@ -36,7 +36,7 @@ from ..model.selection import Shard
 from ..model.store import NO_SERVER, LastError, PanelStore
 from .compliance import compliance
 from .query import Query
-from .reasons import overdue_since, reason
+from .reasons import Subject, overdue_since
 from .schema import (
     BackupSize,
     LastErrorStatus,
@@ -267,9 +267,9 @@ def _problem_statuses(
     judged: JudgedServer | None = None,
 ) -> tuple[ProblemStatus, ...]:
     """Return the problems of a panel, or of one of its servers."""
+    subject = Subject(panel, now, judged)
     return tuple(
-        _problem_status(problem, reason(problem, panel, now, judged))
-        for problem in problems
+        _problem_status(problem, subject.reason(problem)) for problem in problems
     )
 
 

@@ -7,6 +7,8 @@ the judgement.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -15,7 +17,7 @@ from ..health import conditions as c
 from ..health.conditions import Condition, Problem
 from ..health.panel import poll_lag_seconds
 from ..health.targets import TargetSummary
-from ..model.entities import BACKUP_SERVERS, Schedule
+from ..model.entities import BACKUP_SERVERS, BackupServerUsage, Schedule
 from ..model.store import LastError, PanelStore, ServerEntry, ServerState
 from .select import JudgedServer
 
@@ -49,25 +51,49 @@ def overdue_since(problem: Problem, target: TargetSummary | None) -> float | Non
     return problem.since - late_seconds
 
 
-def reason(
-    problem: Problem, panel: PanelStore, now: Now, judged: JudgedServer | None = None
-) -> str:
-    """Return why a problem holds of a panel, or of one of its servers.
+@dataclass(frozen=True)
+class Subject:
+    """A panel or one of its servers at a moment, about which reasons are wanted."""
 
-    Empty where nothing is known but what its title says.
-    """
-    found = _REASONS.get(problem.condition)
-    return "" if found is None else found(_Facts(problem, panel, now, judged))
+    panel: PanelStore
+    now: Now
+    judged: JudgedServer | None = None
+    """None: the panel."""
+
+    def reason(self, problem: Problem) -> str:
+        """Return why a problem holds.
+
+        Empty where nothing is known but what its title says.
+        """
+        found = _REASONS.get(problem.condition)
+        return "" if found is None else found(_Facts(problem, self))
+
+    @cached_property
+    def backup_server_usage(self) -> Mapping[int | None, BackupServerUsage]:
+        """The usage of each backup server: a sum over all servers, so made once."""
+        return self.panel.backup_server_usage(self.now.monotonic)
 
 
 class _Facts(msgspec.Struct, frozen=True):
     """A problem and what it was judged by."""
 
     problem: Problem
-    panel: PanelStore
-    now: Now
-    judged: JudgedServer | None
-    """None: the problem is the panel's."""
+    subject: Subject
+
+    @property
+    def panel(self) -> PanelStore:
+        """Return the panel that has the problem, or whose server has it."""
+        return self.subject.panel
+
+    @property
+    def now(self) -> Now:
+        """Return the moment of the judgement."""
+        return self.subject.now
+
+    @property
+    def judged(self) -> JudgedServer | None:
+        """Return the server; None: the problem is the panel's."""
+        return self.subject.judged
 
     @property
     def since(self) -> float | None:
@@ -204,11 +230,11 @@ def _clock_skew(facts: _Facts) -> str:
 
 
 def _backup_server(facts: _Facts) -> str:
-    number, monotonic = int(facts.about), facts.now.monotonic
-    usage = facts.panel.backup_server_usage(monotonic).get(number)
+    number = int(facts.about)
+    usage = facts.subject.backup_server_usage.get(number)
     if usage is None:
         return ""
-    listed = facts.panel.listed(BACKUP_SERVERS, monotonic)
+    listed = facts.panel.listed(BACKUP_SERVERS, facts.now.monotonic)
     capacity = next((s.capacity_bytes for s in listed if s.id == number), None)
     return _joined(
         f"backup server {number} holds {counted(usage.backup_count, 'backup')}",

@@ -8,15 +8,19 @@ from pathlib import Path
 import faults
 import msgspec
 import pytest
+from call_counts import counting_calls
 from faulty_panel import Panel
 from harness import NOW, MonitoredCloud, monitored
 from looker import section, served, words_of
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server, a_store, add_server
+from web_handlers import handlers_for
 
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.model.entities import BackupServer, Transaction
+from exporter.model.selection import Shard
 from exporter.model.store import PanelList, PanelStore
 from exporter.model.transaction_log import LogExcerpt, TransactionLog
+from exporter.status.api import panel_status
 
 HOUR = 3600.0
 
@@ -136,6 +140,28 @@ async def _page(cloud: MonitoredCloud) -> str:
     assert status == 200
 
     return words_of(text)
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_each_further_full_backup_server_costs_no_sum_over_all_servers(
+    count: int,
+) -> None:
+    """A cloud has ten thousand servers, and every backup server may be full."""
+    full = range(1, count + 1)
+    rows = (BackupServer(n, f"bs-{n}", enabled=True, capacity_bytes=1) for n in full)
+    panel = a_panel()
+    panel.panel_lists["backup_servers"] = PanelList(tuple(rows), MONOTONIC + 60)
+    backups = (a_backup(id=number, backup_server_id=number) for number in full)
+    add_server(panel, a_server(), *backups)
+    views = handlers_for(a_store(panel)).views
+    moment = views.exposition.snapshot()
+    healths = views.exposition.healths(moment)
+    with counting_calls(PanelStore.backup_server_usage) as work:
+        found = panel_status(moment.panels[0], healths, Shard(), moment.now, {})
+
+    assert [p.state for p in found.problems] == ["backup_server_full"] * count
+    assert all(problem.reason for problem in found.problems)
+    assert work["backup_server_usage"] == 2  # to judge, and for all reasons
 
 
 async def test_a_collector_has_its_last_run_and_its_error(tmp_path: Path) -> None:
