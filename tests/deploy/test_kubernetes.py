@@ -36,6 +36,8 @@ from kubernetes_manifests import (
 )
 
 from exporter import __version__
+from exporter.config.flags import parse
+from exporter.web.tls import TlsServerKeys
 
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))
 RULES = ROOT / "deploy" / "prometheus"
@@ -482,15 +484,69 @@ def test_prometheus_without_the_operator_finds_the_pods_by_the_page_s_rules() ->
     assert instance["target_label"] == "instance"
 
 
-def test_a_changed_configuration_is_another_pod_and_a_changed_key_is_not() -> None:
-    """The exporter reads a key again by itself; the configuration when it starts."""
+def test_a_changed_configuration_or_key_is_no_other_pod() -> None:
+    """The exporter takes both while it runs, and keeps the data that it has."""
 
     def template(*options: str) -> Manifest:
         stateful = only_object(helm_template(*PANEL, *options), "StatefulSet")
         return dict(stateful["spec"]["template"])
 
-    assert template("--set", "config.poll.interval=5m") != template()
+    variables = environment(helm_template(*PANEL), "onapp-backup-exporter-0")
+    mounts = exporter(helm_template(*PANEL))["volumeMounts"]
+
+    assert template("--set", "config.poll.interval=5m") == template()
     assert template("--set", "credentials.data.lon1=another") == template()
+    assert parse([], variables).auto_reload
+    assert all("subPath" not in mount for mount in mounts), "would never change"
+
+
+def examples_of_values() -> list[str]:
+    """Return the values that the page shows."""
+    page = (ROOT / "docs" / "install-kubernetes.md").read_text("utf-8")
+    shown = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [each for each in shown if not each.startswith("scrape_configs:")]
+
+
+@pytest.mark.parametrize("values", examples_of_values(), ids=lambda v: v.split(":")[0])
+def test_the_chart_takes_the_values_that_the_page_shows(
+    values: str, tmp_path: Path
+) -> None:
+    """And a cluster takes what becomes of them."""
+    (tmp_path / "values.yaml").write_text(values, "utf-8")
+    panel = () if values.startswith("config:") else DEMO
+    manifests = helm_template("--values", tmp_path / "values.yaml", *panel)
+
+    assert [complaints(each, NEWEST) for each in manifests] == [""] * len(manifests)
+
+
+def test_the_page_shows_how_nobody_scrapes_without_a_certificate() -> None:
+    """The exporter demands one, and Prometheus is given one."""
+    (values,) = [yaml.safe_load(v) for v in examples_of_values() if "webConfig" in v]
+    tls = values["webConfig"]["tls_server_config"]
+
+    assert tls["client_auth_type"] == "RequireAndVerifyClientCert"
+    assert {*tls} <= {*TlsServerKeys.__struct_fields__}
+    assert {"ca", "cert", "keySecret"} <= {*values["serviceMonitor"]["tlsConfig"]}
+
+
+def test_the_memory_of_a_pod_is_for_as_many_backups_as_the_values_say() -> None:
+    """By the page on sizing: twice what so many backups take."""
+    values = (CHART / "values.yaml").read_text("utf-8")
+    sizing = (ROOT / "docs" / "sizing.md").read_text("utf-8")
+    (said,) = re.findall(r"# ([0-9 ]+) backups, such as", values)
+    (first, each) = re.findall(r"Take (\d+) MB, and ([0-9.]+) KB for each", sizing)[0]
+    (most, base, thousand) = re.findall(
+        r"512 MiB, is for up to ([0-9 ]+) backups.*?to (\d+) MB, and ([0-9.]+) MB for",
+        sizing,
+        re.DOTALL,
+    )[0]
+    backups = int(said.replace(" ", ""))
+    limit = yaml.safe_load(values)["resources"]["limits"]["memory"]
+
+    assert limit == "512Mi"
+    assert said == most
+    assert 2 * (int(first) * 1e6 + backups * float(each) * 1e3) <= 512 * 2**20
+    assert (int(base), float(thousand)) == (2 * int(first), 2 * float(each))
 
 
 def test_tls_on_or_off_is_another_pod_and_another_user_is_not() -> None:
