@@ -533,18 +533,18 @@ def test_the_memory_of_a_pod_is_for_as_many_backups_as_the_values_say() -> None:
     """By the page on sizing: twice what so many backups take."""
     values = (CHART / "values.yaml").read_text("utf-8")
     sizing = (ROOT / "docs" / "sizing.md").read_text("utf-8")
-    (said,) = re.findall(r"# ([0-9 ]+) backups, such as", values)
+    (promised,) = re.findall(r"# ([0-9 ]+) backups, such as", values)
     (first, each) = re.findall(r"Take (\d+) MB, and ([0-9.]+) KB for each", sizing)[0]
     (most, base, thousand) = re.findall(
         r"512 MiB, is for up to ([0-9 ]+) backups.*?to (\d+) MB, and ([0-9.]+) MB for",
         sizing,
         re.DOTALL,
     )[0]
-    backups = int(said.replace(" ", ""))
+    backups = int(promised.replace(" ", ""))
     limit = yaml.safe_load(values)["resources"]["limits"]["memory"]
 
     assert limit == "512Mi"
-    assert said == most
+    assert promised == most
     assert 2 * (int(first) * 1e6 + backups * float(each) * 1e3) <= 512 * 2**20
     assert (int(base), float(thousand)) == (2 * int(first), 2 * float(each))
 

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from certificates import write_certificates, write_unusable
-from checkout import DATA
+from checkout import DATA, ROOT
 from prometheus_versions import Promtool
 
 from exporter.config.file_watch import FileSet
 from exporter.errors import ConfigError
-from exporter.web.config_file import WebConfig, load
+from exporter.web.config_file import (
+    HttpServerKeys,
+    RateLimit,
+    RateLimitKeys,
+    WebConfig,
+    WebKeys,
+    load,
+)
+from exporter.web.tls import TlsServerKeys
 
 CORPUS = DATA / "web"
 GOOD = sorted(CORPUS.glob("*.good.yml"))
 BAD = sorted(CORPUS.glob("*.bad.yml"))
+EXAMPLE = (ROOT / "deploy" / "web.example.yml").read_text("utf-8")
 HASH = "$2b$04$" + "A" * 53
 
 
@@ -153,6 +164,36 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
     """The one that the flag names, and in the words of the system."""
     with pytest.raises(ConfigError, match=r"no\.yml: cannot be read: No such file"):
         read(folder / "no.yml")
+
+
+def test_the_example_is_a_web_configuration_for_all_exporters(
+    folder: Path, promtool: Promtool
+) -> None:
+    """It is what people copy: it works beside a certificate, and lets nobody in yet."""
+    shutil.copy(folder / "cert.pem", folder / "tls.crt")
+    shutil.copy(folder / "key.pem", folder / "tls.key")
+    file = written(folder, EXAMPLE)
+    found = read(file)
+
+    subprocess.run([promtool.program, "check", "web-config", file], check=True)
+    assert found.ssl_context is not None
+    assert found.ssl_context.verify_mode == ssl.CERT_NONE
+    assert [*found.headers] == ["X-Frame-Options", "X-Content-Type-Options"]
+    assert [*found.users] == [b"prometheus"]
+    assert found.rate_limit is None
+    assert [line for line in EXAMPLE.splitlines() if len(line) > 90] == []
+
+
+def test_the_example_has_every_key(folder: Path) -> None:
+    """Those that older exporters refuse as a comment, which works as well."""
+    whole = re.sub(r"^( *)# ( *\w+:(?: |$))", r"\1\2", EXAMPLE, flags=re.MULTILINE)
+    keys = yaml.safe_load(whole)
+
+    assert {*keys} == {*WebKeys.__struct_fields__}
+    assert {*keys["tls_server_config"]} == {*TlsServerKeys.__struct_fields__}
+    assert {*keys["http_server_config"]} == {*HttpServerKeys.__struct_fields__}
+    assert {*keys["rate_limit"]} == {*RateLimitKeys.__struct_fields__}
+    assert read(written(folder, whole)).rate_limit == RateLimit(0.1, 20)
 
 
 def test_an_empty_file_asks_for_nothing(folder: Path) -> None:
