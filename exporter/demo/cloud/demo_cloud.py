@@ -43,13 +43,10 @@ _INCREMENTAL_SERVERS = (
 )
 
 
-def demo_cloud(
-    now: float, seed: int = 1, *, ahead_seconds: float = 0.0, servers: int = 0
-) -> SimulatedCloud:
+def demo_cloud(now: float, seed: int = 1, *, servers: int = 0) -> SimulatedCloud:
     """Return a cloud with weeks of history, some of whose servers are unhealthy.
 
-    It is simulated up to ``ahead_seconds`` before ``now``; the rest is queued. Other
-    servers with a few days of history fill it up to so many ``servers``.
+    Other servers with a few days of history fill it up to so many ``servers``.
     """
     cloud = SimulatedCloud(now - HISTORY_DAYS * DAY, seed)
     builder = Builder(cloud, now)
@@ -65,10 +62,18 @@ def demo_cloud(
     erp.operating_system = "windows"
     _restore(builder, billing)
     _add_busy(builder)
-    cloud.advance(now - ahead_seconds)
+    cloud.call_at(now + DAY, partial(_forget_daily, cloud))
+    cloud.advance(now)
     for _ in range(servers - len(cloud.servers)):
         _add_one_of_many(builder)
     return cloud
+
+
+def _forget_daily(cloud: SimulatedCloud) -> None:
+    """Forget what nobody asks for any more: a demo may run for months."""
+    cloud.event_log.clear()
+    cloud.delete_old_transactions(cloud.now - HISTORY_DAYS * DAY)
+    cloud.call_at(cloud.now + DAY, partial(_forget_daily, cloud))
 
 
 def jammed_cloud(now: float, seed: int = 2) -> SimulatedCloud:

@@ -1,8 +1,9 @@
 """Successful responses: pages of rows, encoded once per change."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from ..cloud.database import Database
 from .encoding import Fields, Format, Row, RowList, to_json, to_xml
@@ -11,6 +12,9 @@ from .routes import LazyRowList, Route, RouteContext
 
 _CACHE_BYTES = 64 * 1024 * 1024
 _PER_PAGE = 10
+
+CacheKey = tuple[int, Format]
+"""A server's number, and the format of the body."""
 
 
 def etag_of(body: bytes) -> str:
@@ -31,25 +35,32 @@ class CachedBody:
 class BodyCache:
     """Keeps every ETag, and bodies up to a total size, to serve a large cloud."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._bodies: dict[Hashable, CachedBody] = {}
+    def __init__(self, servers: Collection[int]) -> None:
+        """Begin empty; what is kept of servers that have gone is forgotten."""
+        self._servers = servers
+        self._bodies: dict[CacheKey, CachedBody] = {}
         self._free_bytes = _CACHE_BYTES
 
-    def get(self, key: Hashable, version: Hashable) -> CachedBody | None:
+    def get(self, key: CacheKey, version: Hashable) -> CachedBody | None:
         """Return what is kept, unless it is of another version."""
         cached = self._bodies.get(key)
         return cached if cached and cached.version == version else None
 
-    def put(self, key: Hashable, version: Hashable, body: bytes) -> CachedBody:
+    def put(self, key: CacheKey, version: Hashable, body: bytes) -> CachedBody:
         """Keep a body in place of the previous one."""
-        previous = self._bodies.pop(key, None)
-        if previous and previous.body is not None:
-            self._free_bytes += len(previous.body)
+        if len(self._bodies) > len(self._servers) * len(get_args(Format)):
+            for old in [old for old in self._bodies if old[0] not in self._servers]:
+                self._drop(old)
+        self._drop(key)
         fits = len(body) <= self._free_bytes
         self._free_bytes -= len(body) if fits else 0
         self._bodies[key] = CachedBody(version, etag_of(body), body if fits else None)
         return self._bodies[key]
+
+    def _drop(self, key: CacheKey) -> None:
+        dropped = self._bodies.pop(key, None)
+        if dropped and dropped.body is not None:
+            self._free_bytes += len(dropped.body)
 
 
 @dataclass(slots=True)
@@ -79,7 +90,7 @@ class ResponseBuilder:
         """Begin with an empty cache."""
         self._database = database
         self._options = options
-        self._cache = BodyCache()
+        self._cache = BodyCache(database.servers)
 
     def build(self, request: ResourceRequest) -> ResponseContent:
         """Return the content of a response; NotFound if there is no such row."""

@@ -1,6 +1,7 @@
 """The simulated panel speaks OnApp's API, and misbehaves when it is told to."""
 
 import asyncio
+import gc
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -17,6 +18,7 @@ from multidict import CIMultiDictProxy
 
 from exporter.demo.cloud.rows import Backup
 from exporter.demo.cloud.simulation import SimulatedCloud
+from exporter.demo.panel.responses import CachedBody
 from exporter.demo.panel.server import demo_panel
 
 START = 1_700_000_000.0
@@ -437,6 +439,23 @@ async def test_an_unchanged_list_is_not_sent_again(panel: Panel, ask: Ask) -> No
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag)
     assert changed.status == 200
     assert changed.rows[0]["locked"] is True
+
+
+async def test_servers_that_come_and_go_leave_nothing(panel: Panel, ask: Ask) -> None:
+    """A panel that serves for weeks needs no more memory than one that has begun."""
+    before = kept_bodies()
+    for _ in range(50):
+        server = panel.cloud.add_server()
+        await ask(f"/virtual_machines/{server.id}/backups.json")
+        panel.cloud.remove_server(server.id)
+
+    assert kept_bodies() - before <= len(panel.cloud.servers) * 2 + 1
+
+
+def kept_bodies() -> int:
+    """Return how many bodies all panels keep."""
+    gc.collect()
+    return sum(isinstance(each, CachedBody) for each in gc.get_objects())
 
 
 async def test_another_way_of_writing_is_another_body(panel: Panel, ask: Ask) -> None:

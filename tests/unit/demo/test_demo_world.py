@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from large_cloud import large_cloud
 
-from exporter.demo.cloud.demo_cloud import HOSTILE_LABEL, demo_cloud
-from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
+from exporter.demo.cloud.demo_cloud import HISTORY_DAYS, HOSTILE_LABEL, demo_cloud
+from exporter.demo.cloud.rows import Backup, Schedule, Server, Target, Transaction
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import DAY, next_start
 
@@ -703,6 +703,23 @@ def test_the_busy_server_stops_with_its_end() -> None:
     world.advance(START + HOUR)
 
     assert "ci-runner" not in {server.label for server in world.servers.values()}
+
+
+def test_the_demo_forgets_what_nobody_asks_for() -> None:
+    """It may run for months."""
+    world = demo_cloud(START)
+    world.advance(START + 2.5 * DAY)
+    oldest = min(
+        task.updated_at for task in world.transactions.values() if is_over(task)
+    )
+
+    assert min(entry.at for entry in world.event_log) >= START + 2 * DAY
+    assert oldest >= START - (HISTORY_DAYS - 2) * DAY
+
+
+def is_over(task: Transaction) -> bool:
+    """Return whether a task has ended."""
+    return task.status not in ("pending", "running")
 
 
 def test_a_large_cloud_has_the_size_it_was_asked_for() -> None:
