@@ -13,7 +13,7 @@ _TEXT = """\
 
 Generated from the parser of the command line by `make docs`; do not edit.
 
-```
+```text
 {program} [command] [flags]
 python -m exporter [command] [flags]
 ```

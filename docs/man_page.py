@@ -20,7 +20,7 @@ _HEAD = rf""".\" Generated from the parser by `make docs`, do not edit.
 
 def text() -> str:
     """Return the page in the language of man."""
-    synopsis, _, rest = cli_page.text().split("```\n", 1)[1].partition("```\n")
+    synopsis, _, rest = cli_page.text().split("```text\n", 1)[1].partition("```\n")
     return _HEAD + synopsis + ".fi\n" + "\n".join(_lines(rest)) + "\n"
 
 

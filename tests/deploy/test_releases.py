@@ -170,7 +170,7 @@ def verification() -> str:
 def test_the_manual_verifies_as_the_release_does(verification: str) -> None:
     """By the same lines, after the one that says what."""
     page = (ROOT / "docs" / "verifying.md").read_text()
-    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (block,) = re.findall(r"```sh needs=gh\n(.*?)```", page, re.DOTALL)
 
     assert block.split("\n")[1:] == verification.split("\n")[1:]
 
