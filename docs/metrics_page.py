@@ -9,7 +9,7 @@ from exporter.config.schema import Detail
 from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
-from exporter.metrics.family import Family
+from exporter.metrics.family import AnyFamily
 from exporter.model.entities import Backup, Server, Target
 from exporter.model.selection import Expectation, Shard
 from exporter.model.store import PanelStore, Store
@@ -160,7 +160,7 @@ def text() -> str:
 
 
 def _sections() -> Iterator[str]:
-    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
+    families: tuple[AnyFamily | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
     groups = {family.name: _group(family.labels) for family in families}
     for title in (*reversed(_GROUPS), _EXPORTER):
         rows = [_row(f) for f in families if groups[f.name] == title]
@@ -173,7 +173,7 @@ def _group(labels: Iterable[str]) -> str:
     return next((t for t, label in _GROUPS.items() if label in labels), _EXPORTER)
 
 
-def _row(family: Family | OwnFamily) -> str:
+def _row(family: AnyFamily | OwnFamily) -> str:
     labels = ", ".join(f"`{label}`" for label in family.labels)
     return f"| `{family.name}` | {family.type} | {labels} | {family.help} |"
 

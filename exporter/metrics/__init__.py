@@ -8,7 +8,7 @@ panel's state or the clock (PanelFamily), with inventory, schedules and transact
 """
 
 from . import backup, panel, server
-from .family import Family
+from .family import AnyFamily
 
-FAMILIES: tuple[Family, ...] = (*panel.FAMILIES, *server.FAMILIES, *backup.FAMILIES)
+FAMILIES: tuple[AnyFamily, ...] = (*panel.FAMILIES, *server.FAMILIES, *backup.FAMILIES)
 """Read by the collector, the exposition and ``docs/metrics.md``."""

@@ -8,12 +8,11 @@ from math import floor
 from ..model.entities import Backup, RecoveryPoint
 from .family import (
     AgeFamily,
+    AnyFamily,
     BackupsFamily,
-    Family,
     Row,
     ServerView,
     backup_server_label,
-    identity,
 )
 
 _BACKUP_LABELS = ("panel", "vm_id", "backup_id")
@@ -55,7 +54,7 @@ def age_seconds(time: float, timestamp: float) -> int:
     return max(0, floor(time) - floor(timestamp))
 
 
-_BACKUPS: tuple[Family, ...] = (
+_BACKUPS: tuple[AnyFamily, ...] = (
     BackupsFamily(
         "onapp_backup_size_bytes",
         "Space in bytes that the backup takes, as of the last poll.",
@@ -119,7 +118,6 @@ _BACKUPS: tuple[Family, ...] = (
             "backup_server_id",
         ),
         backup_info_rows,
-        identity,
     ),
 )
 
@@ -130,7 +128,7 @@ def recovery_point_rows(server: ServerView) -> Iterator[Row[RecoveryPoint]]:
         yield (*server.labels, str(point.id)), point
 
 
-_RECOVERY_POINTS: tuple[Family, ...] = (
+_RECOVERY_POINTS: tuple[AnyFamily, ...] = (
     BackupsFamily(
         "onapp_recovery_point_size_bytes",
         "Space in bytes that the plugin's backup takes, as of the last poll.",
@@ -154,4 +152,4 @@ _RECOVERY_POINTS: tuple[Family, ...] = (
     ),
 )
 
-FAMILIES: tuple[Family, ...] = (*_BACKUPS, *_RECOVERY_POINTS)
+FAMILIES: tuple[AnyFamily, ...] = (*_BACKUPS, *_RECOVERY_POINTS)

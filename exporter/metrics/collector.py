@@ -6,27 +6,26 @@ For embedding the exporter into another registry. ``/metrics`` itself is rendere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ..clock import Clock, Now
 from ..config.schema import Detail
-from ..health.server import JudgedServers, ServerHealth
-from ..model.store import PanelStore, Store
+from ..health.server import JudgedServers
+from ..model.store import Store
 from . import FAMILIES
 from .backup import age_seconds
 from .family import (
     AgeFamily,
-    CachedFamily,
-    CountFamily,
-    Family,
+    AnyFamily,
     HealthFamily,
     PanelFamily,
+    PanelView,
     Sample,
     ServerFamily,
     ServerView,
@@ -49,11 +48,12 @@ class BackupCollector(Collector):
         for panel in self.store.panels.values():
             healths = JudgedServers().update(panel, now)
             found = (server_view(each, self.detail) for each in healths.values())
-            panels.append((panel, healths, [view for view in found if view]))
+            views = [view for view in found if view]
+            panels.append((PanelView(panel, now, healths), views))
         for family in FAMILIES:
             metric = _empty_metric(family)
-            for panel, healths, views in panels:
-                for values, value in _samples(family, panel, healths, views, now):
+            for panel_view, views in panels:
+                for values, value in _samples(family, panel_view, views):
                     labels = dict(zip(family.labels, values, strict=True))
                     metric.add_sample(family.name, labels, value)
             if metric.samples:
@@ -64,7 +64,7 @@ class BackupCollector(Collector):
         return map(_empty_metric, FAMILIES)
 
 
-def _empty_metric(family: Family) -> Metric:
+def _empty_metric(family: AnyFamily) -> Metric:
     # A counter's samples end in _total, its own name does not.
     name = family.name
     if family.type == "counter":
@@ -73,24 +73,17 @@ def _empty_metric(family: Family) -> Metric:
 
 
 def _samples(
-    family: Family,
-    panel: PanelStore,
-    healths: Mapping[int, ServerHealth],
-    views: list[ServerView],
-    now: Now,
+    family: AnyFamily, panel: PanelView, servers: list[ServerView]
 ) -> Iterable[Sample]:
+    subjects: Iterable[Any] = servers
+    more: Iterable[Sample] = ()
     if isinstance(family, PanelFamily):
-        return family.samples(panel, now)
-    if isinstance(family, CountFamily):
-        return family.samples(panel, healths)
-    if isinstance(family, HealthFamily):
-        judged = chain.from_iterable(map(family.samples, healths.values()))
-        return chain(judged, family.read_rows(panel))
-    subjects: Iterable[Any] = views
-    if isinstance(family, ServerFamily):
-        subjects = panel.server_states()
-    cached = cast("CachedFamily[Any, Any]", family)
-    samples = chain.from_iterable(map(cached.samples, subjects))
+        subjects = (panel,)
+    elif isinstance(family, HealthFamily):
+        subjects, more = panel.healths.values(), family.read_rows(panel)
+    elif isinstance(family, ServerFamily):
+        subjects = panel.panel.server_states()
+    samples = chain(chain.from_iterable(map(family.samples, subjects)), more)
     if isinstance(family, AgeFamily):
-        return ((labels, age_seconds(now.time, at)) for labels, at in samples)
+        return ((labels, age_seconds(panel.now.time, at)) for labels, at in samples)
     return samples

@@ -22,7 +22,7 @@ from ..health.server import JudgedServers, ServerHealth
 from ..model.store import PanelStore, Store
 from . import FAMILIES
 from .cache import RenderCache
-from .family import Family
+from .family import AnyFamily, PanelView
 from .gzip_member import DeflatedText, deflated_text, gzip_member
 from .text_format import CACHED_FAMILIES, panel_lines
 
@@ -73,7 +73,7 @@ class Scrape:
     own_registry: CollectorRegistry
     names: frozenset[str]
     """The requested families and samples; empty: all."""
-    families: Mapping[Family, list[DeflatedText]]
+    families: Mapping[AnyFamily, list[DeflatedText]]
 
     def plain(self, media_type: str) -> Body:
         """Return the body as plain text."""
@@ -191,15 +191,16 @@ class Exposition:
 
     def _family_texts(
         self, snapshot: Snapshot, names: frozenset[str]
-    ) -> dict[Family, list[DeflatedText]]:
-        families: dict[Family, list[DeflatedText]] = {
+    ) -> dict[AnyFamily, list[DeflatedText]]:
+        families: dict[AnyFamily, list[DeflatedText]] = {
             family: []
             for family in FAMILIES
             if not names or names & {family.name, _family_name(family, OPENMETRICS)}
         }
         for panel in snapshot.panels:
             judged = self._panels[panel.name]
-            lines = panel_lines(panel, judged.healths, snapshot.now, families)
+            view = PanelView(panel, snapshot.now, judged.healths)
+            lines = panel_lines(view, families)
             for family, texts in families.items():
                 index = _FAMILY_INDEXES.get(family.name)
                 if index is not None and judged.cache is not None:
@@ -209,14 +210,14 @@ class Exposition:
         return families
 
 
-def _family_name(family: Family, media_type: str) -> str:
+def _family_name(family: AnyFamily, media_type: str) -> str:
     if family.type == "counter" and media_type == OPENMETRICS:
         return family.name.removesuffix("_total")
     return family.name
 
 
 @cache
-def _family_header(family: Family, media_type: str) -> DeflatedText:
+def _family_header(family: AnyFamily, media_type: str) -> DeflatedText:
     name = _family_name(family, media_type)
     header = f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
     return deflated_text(header.encode())

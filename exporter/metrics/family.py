@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,6 +27,20 @@ Sample: TypeAlias = tuple[tuple[str, ...], float]
 """Label values in the order of the family's labels, and the sample's value."""
 Row: TypeAlias = tuple[tuple[str, ...], T]
 """The same label values, and what a family computes its value from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelView:
+    """The state of one panel at a scrape, and the health of its servers."""
+
+    panel: PanelStore
+    now: Now
+    healths: Mapping[int, ServerHealth]
+
+    @property
+    def shard_labels(self) -> tuple[str, str]:
+        """Return the values of ``panel`` and ``shard``."""
+        return self.panel.name, self.panel.shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,104 +87,68 @@ def _detailed_backups(backups: tuple[Backup, ...], detail: Detail) -> Iterable[B
     return (backup for backup in backups if backup.id in kept)
 
 
+def identity(value: Any) -> Any:
+    """Return the value of a row that holds nothing else."""
+    return value
+
+
 @dataclass(frozen=True, slots=True)
-class Family:
+class Family(Generic[Subject, T]):
     """What all families have; ``name`` is that of the samples."""
 
     name: str
     help: str
     labels: tuple[str, ...]
-
-    type = "gauge"
-
-
-@dataclass(frozen=True, slots=True)
-class PanelFamily(Family, Generic[T]):
-    """Computed from the state of a panel at every scrape."""
-
-    rows: Callable[[PanelStore, Now], Iterable[Row[T]]]
-    """Families with the same function share rendered labels."""
-    value: Callable[[T], float | None]
-    """Returns None if the value is unknown: then there is no sample."""
-
-    def samples(self, panel: PanelStore, now: Now) -> Iterator[Sample]:
-        """Yield a sample for each known value."""
-        return _samples(self.rows(panel, now), self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class PanelCounter(PanelFamily[T]):
-    """A PanelFamily whose values only increase."""
-
-    type = "counter"
-
-
-@dataclass(frozen=True, slots=True)
-class CountFamily(Family):
-    """Computed from the health of all servers of a panel at every scrape."""
-
-    rows: Callable[[PanelStore, Mapping[int, ServerHealth]], Iterable[Row[int]]]
-
-    @staticmethod
-    def value(count: int) -> float:
-        """Return the value of a row."""
-        return count
-
-    def samples(
-        self, panel: PanelStore, healths: Mapping[int, ServerHealth]
-    ) -> Iterator[Sample]:
-        """Yield a sample for each row."""
-        yield from self.rows(panel, healths)
-
-
-@dataclass(frozen=True, slots=True)
-class CachedFamily(Family, Generic[Subject, T]):
-    """Computed from one server; rendered when the server changes, then cached."""
-
     rows: Callable[[Subject], Iterable[Row[T]]]
-    value: Callable[[T], float | None]
+    """Families with the same function share rendered labels."""
+    value: Callable[[T], float | None] = identity
     """Returns None if the value is unknown: then there is no sample."""
+
+    @property
+    def type(self) -> str:
+        """The type as the exposition formats call it."""
+        return "counter" if self.name.endswith("_total") else "gauge"
 
     def samples(self, subject: Subject) -> Iterator[Sample]:
         """Yield a sample for each known value."""
-        return _samples(self.rows(subject), self.value)
+        for labels, row in self.rows(subject):
+            value = self.value(row)
+            if value is not None:
+                yield labels, value
+
+
+AnyFamily: TypeAlias = Family[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFamily(CachedFamily[ServerState, T]):
+class PanelFamily(Family[PanelView, T]):
+    """Computed from the state of a panel at every scrape.
+
+    All others are computed from one server, when it changes, and then cached.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFamily(Family[ServerState, T]):
     """Computed from a server's state except its backups."""
 
 
 @dataclass(frozen=True, slots=True)
-class HealthFamily(CachedFamily[ServerHealth, T]):
+class HealthFamily(Family[ServerHealth, T]):
     """Computed from the judgement of a server."""
 
-    read_rows: Callable[[PanelStore], Iterable[Row[T]]] = lambda _: ()
+    read_rows: Callable[[PanelView], Iterable[Row[T]]] = lambda _: ()
     """Rows that move with each read of a server, rendered at every scrape."""
 
 
 @dataclass(frozen=True, slots=True)
-class BackupsFamily(CachedFamily[ServerView, T]):
+class BackupsFamily(Family[ServerView, T]):
     """Computed from a server's backups while they are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgeFamily(BackupsFamily[T]):
     """A BackupsFamily of Unix times, which are exposed as ages."""
-
-
-def _samples(
-    rows: Iterable[Row[T]], value_of: Callable[[T], float | None]
-) -> Iterator[Sample]:
-    for labels, row in rows:
-        value = value_of(row)
-        if value is not None:
-            yield labels, value
-
-
-def identity(value: float) -> float:
-    """Return the value of a row that holds nothing else."""
-    return value
 
 
 def label_value(value: object | None) -> str:

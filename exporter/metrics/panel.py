@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
-from ..clock import Now
 from ..health.conditions import SERVER_CONDITIONS
 from ..health.panel import poll_lag_seconds, queue_jams
-from ..health.server import ServerHealth, count_conditions
+from ..health.server import count_conditions
+from ..health.targets import least
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
     INVENTORY,
     BackupServer,
     BackupServerUsage,
+    Transaction,
 )
-from ..model.store import PanelStore
 from .family import (
-    CountFamily,
-    Family,
-    PanelCounter,
+    AnyFamily,
     PanelFamily,
+    PanelView,
     Row,
     backup_server_label,
-    identity,
     label_value,
 )
 
@@ -35,59 +33,54 @@ _BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
 _USAGE_LABELS = (*_SHARD_LABELS, "backup_server_id")
 
 
-def value_rows(
-    value: Callable[[PanelStore, Now], float | None], *, of_shard: bool = False
-) -> Callable[[PanelStore, Now], Iterator[Row[float]]]:
-    """Return a function that yields the one row of a panel, if its value is known.
-
-    A value that is one shard's has the shard in its labels.
-    """
-
-    def rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
-        known = value(panel, now)
-        if known is not None:
-            yield (panel.name, panel.shard) if of_shard else (panel.name,), known
-
-    return rows
+def panel_rows(view: PanelView) -> Iterator[Row[PanelView]]:
+    """Yield the panel, for a value that is the same on all shards."""
+    yield (view.panel.name,), view
 
 
-def state_count_rows(
-    panel: PanelStore, healths: Mapping[int, ServerHealth]
-) -> Iterator[Row[int]]:
+def shard_rows(view: PanelView) -> Iterator[Row[PanelView]]:
+    """Yield the panel, for a value that is one shard's."""
+    yield view.shard_labels, view
+
+
+def state_count_rows(view: PanelView) -> Iterator[Row[int]]:
     """Yield the number of own servers whose worst condition it is."""
-    if panel.servers_listed is None:
+    if view.panel.servers_listed is None:
         return  # no inventory was read yet
-    counts = count_conditions(panel, healths)
+    counts = count_conditions(view.panel, view.healths)
     for condition in SERVER_CONDITIONS:
-        yield (panel.name, panel.shard, condition.key), counts[condition]
+        yield (*view.shard_labels, condition.key), counts[condition]
 
 
-def future_rows(panel: PanelStore, _: Now) -> int | None:
+def future_rows(view: PanelView) -> int | None:
     """Return the number of rows with a date in the future, once all were read."""
+    panel = view.panel
     read = panel.first_pass_ended and panel.servers_listed is not None
     return panel.future_rows if read else None
 
 
-def queue_jam_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
+def queue_jam_rows(view: PanelView) -> Iterator[Row[float]]:
     """Yield since when the queue has not moved, by action."""
-    for action, since in queue_jams(panel, now).items():
-        yield (panel.name, action), since
+    for action, since in queue_jams(view.panel, view.now).items():
+        yield (view.panel.name, action), since
 
 
-def collector_duration_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+def collector_duration_rows(view: PanelView) -> Iterator[Row[float]]:
     """Yield how long each collector's last run took."""
-    for collector, seconds in sorted(panel.durations.items()):
-        yield (panel.name, panel.shard, collector), seconds
+    for collector, seconds in sorted(view.panel.durations.items()):
+        yield (*view.shard_labels, collector), seconds
 
 
-def panel_info_rows(panel: PanelStore, _: Now) -> Iterator[Row[int]]:
+def panel_info_rows(view: PanelView) -> Iterator[Row[int]]:
     """Yield the panel's URL and version, once it has answered."""
+    panel = view.panel
     if panel.last_proven_at_monotonic is not None:
         yield (panel.name, panel.url, label_value(panel.version)), 1
 
 
-def collector_success_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+def collector_success_rows(view: PanelView) -> Iterator[Row[float]]:
     """Yield the outcome of each collector's last run."""
+    panel = view.panel
     outcomes = (
         (INVENTORY, panel.inventory_succeeded),
         (BACKUPS, panel.backups_succeeded()),
@@ -95,17 +88,17 @@ def collector_success_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
     )
     for collector, succeeded in outcomes:
         if succeeded is not None:
-            yield (panel.name, panel.shard, collector), float(succeeded)
+            yield (*view.shard_labels, collector), float(succeeded)
 
 
-_PANELS: tuple[Family, ...] = (
+_PANELS: tuple[AnyFamily, ...] = (
     PanelFamily(
         "onapp_up",
         "Whether the panel answers: 0 when version or inventory could not be polled, "
         "or when its account got no answer for longer than a poll interval.",
         _SHARD_LABELS,
-        value_rows(lambda panel, _: panel.up(), of_shard=True),
-        identity,
+        shard_rows,
+        lambda view: view.panel.up(),
     ),
     PanelFamily(
         "onapp_panel_info",
@@ -113,44 +106,43 @@ _PANELS: tuple[Family, ...] = (
         "always 1.",
         (*_PANEL_LABELS, "url", "version"),
         panel_info_rows,
-        identity,
     ),
     PanelFamily(
         "onapp_panel_virtual_machines",
         "Number of servers in the whole inventory of the panel after include and "
         "exclude, as of the last poll.",
         _PANEL_LABELS,
-        value_rows(lambda panel, _: panel.servers_listed),
-        identity,
+        panel_rows,
+        lambda view: view.panel.servers_listed,
     ),
     PanelFamily(
         "onapp_panel_clock_skew_seconds",
         "Clock of the panel minus clock of the exporter, in seconds, at the last "
         "answer.",
         _PANEL_LABELS,
-        value_rows(lambda panel, _: panel.skew_seconds),
-        identity,
+        panel_rows,
+        lambda view: view.panel.skew_seconds,
     ),
     PanelFamily(
         "onapp_poll_interval_seconds",
         "Interval in seconds at which the backups of each server are polled.",
         _SHARD_LABELS,
-        value_rows(lambda panel, _: panel.interval_seconds, of_shard=True),
-        identity,
+        shard_rows,
+        lambda view: view.panel.interval_seconds,
     ),
     PanelFamily(
         "onapp_poll_lag_seconds",
         "Delay in seconds of the poll of the most overdue server.",
         _SHARD_LABELS,
-        value_rows(poll_lag_seconds, of_shard=True),
-        identity,
+        shard_rows,
+        lambda view: poll_lag_seconds(view.panel, view.now),
     ),
     PanelFamily(
         "onapp_inventory_last_success_timestamp_seconds",
         "Unix time of the last complete poll of the inventory.",
         _PANEL_LABELS,
-        value_rows(lambda panel, _: panel.inventory_read_at),
-        identity,
+        panel_rows,
+        lambda view: view.panel.inventory_read_at,
     ),
     PanelFamily(
         "onapp_collector_success",
@@ -158,16 +150,14 @@ _PANELS: tuple[Family, ...] = (
         "every server.",
         (*_SHARD_LABELS, "collector"),
         collector_success_rows,
-        identity,
     ),
     PanelFamily(
         "onapp_collector_duration_seconds",
         "Duration of the collector's last run in seconds; for backups, of one server.",
         (*_SHARD_LABELS, "collector"),
         collector_duration_rows,
-        identity,
     ),
-    CountFamily(
+    PanelFamily(
         "onapp_panel_servers",
         "Number of servers by their worst state, as of the last poll.",
         (*_SHARD_LABELS, "state"),
@@ -178,15 +168,15 @@ _PANELS: tuple[Family, ...] = (
         "Number of rows in the last answers with a date more than five minutes after "
         "the panel's clock.",
         _SHARD_LABELS,
-        value_rows(future_rows, of_shard=True),
-        identity,
+        shard_rows,
+        future_rows,
     ),
     PanelFamily(
         "onapp_panel_credentials_refused",
         "Whether the panel refused the credentials in its last answer about them.",
         _SHARD_LABELS,
-        value_rows(lambda panel, _: panel.credentials_refused, of_shard=True),
-        identity,
+        shard_rows,
+        lambda view: view.panel.credentials_refused,
     ),
     PanelFamily(
         "onapp_panel_queue_jam_start_timestamp_seconds",
@@ -194,7 +184,6 @@ _PANELS: tuple[Family, ...] = (
         "some wait, as of the last poll; absent while the queue moves.",
         (*_PANEL_LABELS, "action"),
         queue_jam_rows,
-        identity,
     ),
 )
 
@@ -202,32 +191,31 @@ _PANELS: tuple[Family, ...] = (
 # Backup servers
 
 
-def backup_server_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServer]]:
+def backup_server_rows(view: PanelView) -> Iterator[Row[BackupServer]]:
     """Yield the backup servers that the panel lists."""
-    for server in panel.listed(BACKUP_SERVERS, now.monotonic):
-        yield (panel.name, str(server.id)), server
+    for server in view.panel.listed(BACKUP_SERVERS, view.now.monotonic):
+        yield (view.panel.name, str(server.id)), server
 
 
-def backup_server_info_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
+def backup_server_info_rows(view: PanelView) -> Iterator[Row[int]]:
     """Yield the label of each backup server."""
-    for server in panel.listed(BACKUP_SERVERS, now.monotonic):
-        yield (panel.name, str(server.id), server.label), 1
+    for server in view.panel.listed(BACKUP_SERVERS, view.now.monotonic):
+        yield (view.panel.name, str(server.id), server.label), 1
 
 
-def usage_rows(panel: PanelStore, now: Now) -> Iterator[Row[BackupServerUsage]]:
+def usage_rows(view: PanelView) -> Iterator[Row[BackupServerUsage]]:
     """Yield number and size of the backups on each backup server."""
-    for backup_server_id, usage in panel.backup_server_usage(now.monotonic).items():
-        labels = (panel.name, panel.shard, backup_server_label(backup_server_id))
-        yield labels, usage
+    usages = view.panel.backup_server_usage(view.now.monotonic)
+    for backup_server_id, usage in usages.items():
+        yield (*view.shard_labels, backup_server_label(backup_server_id)), usage
 
 
-_BACKUP_SERVERS: tuple[Family, ...] = (
+_BACKUP_SERVERS: tuple[AnyFamily, ...] = (
     PanelFamily(
         "onapp_backup_server_info",
         "Information about the backup server, as of the last poll; always 1.",
         (*_BACKUP_SERVER_LABELS, "label"),
         backup_server_info_rows,
-        identity,
     ),
     PanelFamily(
         "onapp_backup_server_enabled",
@@ -265,52 +253,44 @@ _BACKUP_SERVERS: tuple[Family, ...] = (
 # Transactions
 
 
-def transaction_count_rows(panel: PanelStore, _: Now) -> Iterator[Row[float]]:
+def transaction_count_rows(view: PanelView) -> Iterator[Row[float]]:
     """Yield the number of ended transactions, by action and final status."""
-    if panel.transaction_log is not None:
-        for (action, status), count in panel.transaction_log.counts.items():
-            yield (panel.name, panel.shard, action, status), count
+    log = view.panel.transaction_log
+    for (action, status), count in () if log is None else log.counts.items():
+        yield (*view.shard_labels, action, status), count
 
 
-def pending_count_rows(panel: PanelStore, now: Now) -> Iterator[Row[int]]:
-    """Yield the number of pending and running transactions, by action."""
-    for action, rows in panel.pending_transactions(now.monotonic).items():
-        yield (panel.name, panel.shard, action), len(rows)
+def pending_rows(view: PanelView) -> Iterator[Row[list[Transaction]]]:
+    """Yield the pending and running transactions, by action."""
+    pending = view.panel.pending_transactions(view.now.monotonic)
+    for action, transactions in pending.items():
+        yield (*view.shard_labels, action), transactions
 
 
-def oldest_pending_rows(panel: PanelStore, now: Now) -> Iterator[Row[float]]:
-    """Yield when the oldest pending or running transaction was created, by action."""
-    for action, rows in panel.pending_transactions(now.monotonic).items():
-        created_times = [row.created_at for row in rows if row.created_at is not None]
-        if created_times:
-            yield (panel.name, panel.shard, action), min(created_times)
-
-
-_TRANSACTIONS: tuple[Family, ...] = (
-    PanelCounter(
+_TRANSACTIONS: tuple[AnyFamily, ...] = (
+    PanelFamily(
         "onapp_transactions_total",
         "Number of backup transactions of this exporter's servers that ended since "
         "the start, by final status, as of the last poll.",
         (*_ACTION_LABELS, "status"),
         transaction_count_rows,
-        identity,
     ),
     PanelFamily(
         "onapp_transactions_pending",
         "Number of backup transactions of this exporter's servers that wait or run, "
         "as of the last poll.",
         _ACTION_LABELS,
-        pending_count_rows,
-        identity,
+        pending_rows,
+        len,
     ),
     PanelFamily(
         "onapp_transactions_oldest_pending_timestamp_seconds",
         "Unix time when the oldest backup transaction that waits or runs was created, "
         "as of the last poll.",
         _ACTION_LABELS,
-        oldest_pending_rows,
-        identity,
+        pending_rows,
+        lambda transactions: least(each.created_at for each in transactions),
     ),
 )
 
-FAMILIES: tuple[Family, ...] = (*_PANELS, *_BACKUP_SERVERS, *_TRANSACTIONS)
+FAMILIES: tuple[AnyFamily, ...] = (*_PANELS, *_BACKUP_SERVERS, *_TRANSACTIONS)

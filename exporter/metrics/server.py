@@ -9,7 +9,6 @@ from math import ceil
 from operator import itemgetter
 from typing import TypeAlias
 
-from ..clock import Now
 from ..health.conditions import DATA_OLD
 from ..health.server import (
     UNRESOLVED,
@@ -25,16 +24,16 @@ from ..health.targets import (
     last_failed_at,
 )
 from ..model.entities import Schedule, Target, Transaction
-from ..model.store import NO_SERVER, PanelStore, ServerState
+from ..model.store import NO_SERVER, ServerState
 from .family import (
+    AnyFamily,
     BackupsFamily,
-    Family,
     HealthFamily,
     PanelFamily,
+    PanelView,
     Row,
     ServerFamily,
     ServerView,
-    identity,
     label_value,
 )
 
@@ -48,18 +47,19 @@ PollOutcome: TypeAlias = tuple[bool | None, float | None]
 """Whether the last poll succeeded and is fresh, and when one last succeeded."""
 
 
-def poll_rows(panel: PanelStore, now: Now) -> Iterator[Row[PollOutcome]]:
+def poll_rows(view: PanelView) -> Iterator[Row[PollOutcome]]:
     """Yield the outcome of the polls of each server's backups."""
+    panel = view.panel
     for vm_id, entry in panel.servers.items():
         succeeded = None
         if entry.failing is not None:
-            succeeded = not entry.failing and panel.is_fresh(entry, now.monotonic)
+            succeeded = not entry.failing and panel.is_fresh(entry, view.now.monotonic)
         yield (panel.name, str(vm_id)), (succeeded, entry.read_at)
     for identifier in panel.unresolved:
         yield (panel.name, identifier), (False, None)
 
 
-_POLLS: tuple[Family, ...] = (
+_POLLS: tuple[AnyFamily, ...] = (
     PanelFamily(
         "onapp_vm_poll_success",
         "Whether the last poll of the server's backups succeeded and is not too old.",
@@ -97,11 +97,12 @@ def moment_rows(health: ServerHealth) -> Iterator[Row[float]]:
         yield (panel, vm_id, *target, schedule_id, moment.condition.key), at
 
 
-def data_old_rows(panel: PanelStore) -> Iterator[Row[float]]:
+def data_old_rows(view: PanelView) -> Iterator[Row[float]]:
     """Yield from when on each server's data are too old; moves with each read.
 
     In whole seconds, which are rendered faster: a cloud has thousands of servers.
     """
+    panel = view.panel
     unresolved = ((n, unresolved_data_old_at(panel, n)) for n in panel.unresolved)
     read = (
         (str(vm_id), data_old_at(panel, entry))
@@ -119,10 +120,10 @@ def state_rows(health: ServerHealth) -> Iterator[Row[int]]:
         yield (state.panel, str(state.vm_id), health.condition.key), 1
 
 
-def unresolved_state_rows(panel: PanelStore) -> Iterator[Row[int]]:
+def unresolved_state_rows(view: PanelView) -> Iterator[Row[int]]:
     """Yield the same for configured servers that were not found."""
-    for identifier in panel.unresolved:
-        yield (panel.name, identifier, UNRESOLVED.condition.key), 1
+    for identifier in view.panel.unresolved:
+        yield (view.panel.name, identifier, UNRESOLVED.condition.key), 1
 
 
 def in_time_rows(health: ServerHealth) -> Iterator[Row[bool]]:
@@ -131,7 +132,7 @@ def in_time_rows(health: ServerHealth) -> Iterator[Row[bool]]:
         yield (health.state.panel, str(health.state.vm_id)), health.in_time
 
 
-_HEALTH: tuple[Family, ...] = (
+_HEALTH: tuple[AnyFamily, ...] = (
     HealthFamily(
         "onapp_state_start_timestamp_seconds",
         "Unix time from which the state holds of the server, target or schedule, as "
@@ -139,16 +140,14 @@ _HEALTH: tuple[Family, ...] = (
         "nothing tells since when.",
         _MOMENT_LABELS,
         moment_rows,
-        identity,
-        data_old_rows,
+        read_rows=data_old_rows,
     ),
     HealthFamily(
         "onapp_vm_state",
         "Worst state of the server, as of the last poll; always 1.",
         (*_VM_LABELS, "state"),
         state_rows,
-        identity,
-        unresolved_state_rows,
+        read_rows=unresolved_state_rows,
     ),
     HealthFamily(
         "onapp_vm_backup_in_time",
@@ -156,7 +155,6 @@ _HEALTH: tuple[Family, ...] = (
         "the last poll.",
         _VM_LABELS,
         in_time_rows,
-        identity,
     ),
 )
 
@@ -197,9 +195,9 @@ def server_suspended(state: ServerState) -> bool | None:
     return None if state.server is None else state.server.suspended
 
 
-def restore_rows(panel: PanelStore, _: Now) -> Iterator[Row[Transaction]]:
+def restore_rows(view: PanelView) -> Iterator[Row[Transaction]]:
     """Yield the last completed restore of each server, as far as the log tells."""
-    log = panel.transaction_log
+    panel, log = view.panel, view.panel.transaction_log
     for vm_id, restore in () if log is None else log.last_restores.items():
         entry = panel.servers.get(vm_id)
         if entry is None:
@@ -210,14 +208,13 @@ def restore_rows(panel: PanelStore, _: Now) -> Iterator[Row[Transaction]]:
             yield (panel.name, str(vm_id)), restore
 
 
-_SERVERS: tuple[Family, ...] = (
+_SERVERS: tuple[AnyFamily, ...] = (
     ServerFamily(
         "onapp_vm_info",
         "Information about the virtual server, as of the last poll of the inventory; "
         "always 1.",
         (*_VM_LABELS, "identifier", "label", "hostname", "user_id", "hypervisor_id"),
         server_info_rows,
-        identity,
     ),
     ServerFamily(
         "onapp_vm_created_timestamp_seconds",
@@ -315,13 +312,12 @@ def next_start_at(schedule: Schedule) -> float | None:
     return schedule.next_start_at if schedule.enabled else None
 
 
-_SCHEDULES: tuple[Family, ...] = (
+_SCHEDULES: tuple[AnyFamily, ...] = (
     ServerFamily(
         "onapp_schedule_status",
         "Whether the backup schedule has the status, as of the last poll.",
         (*_SCHEDULE_LABELS, "status"),
         schedule_status_rows,
-        identity,
     ),
     ServerFamily(
         "onapp_schedule_failures",
@@ -353,7 +349,6 @@ _SCHEDULES: tuple[Family, ...] = (
         "empty when the server is not known.",
         (*_SCHEDULE_LABELS, "vm_id", "target_type", "target_id", "period"),
         schedule_info_rows,
-        identity,
     ),
     ServerFamily(
         "onapp_schedule_retention_backups",
@@ -367,7 +362,6 @@ _SCHEDULES: tuple[Family, ...] = (
         "Number of schedules of the target, by status, as of the last poll.",
         (*_TARGET_LABELS, "status"),
         target_schedule_rows,
-        identity,
     ),
 )
 
@@ -386,14 +380,13 @@ def backup_count_rows(server: ServerView) -> Iterator[Row[int]]:
     yield (*server.labels, "unbuilt"), server.summary.unbuilt
 
 
-_SERVER_SUMMARIES: tuple[Family, ...] = (
+_SERVER_SUMMARIES: tuple[AnyFamily, ...] = (
     BackupsFamily(
         "onapp_vm_backups",
         "Number of backups of the server by state, as of the last poll; without those "
         "marked for delete.",
         (*_VM_LABELS, "state"),
         backup_count_rows,
-        identity,
     ),
     BackupsFamily(
         "onapp_vm_backup_size_bytes",
@@ -430,19 +423,14 @@ def target_count_rows(server: ServerView) -> Iterator[Row[int]]:
         yield (*labels, "unbuilt"), summary.unbuilt
 
 
-def interval_rows(health: ServerHealth) -> Iterator[Row[float]]:
-    """Yield each target's expected interval; it does not expire with the backups."""
-    for labels, interval in _intervals(health):
-        yield labels, interval.seconds
-
-
 def interval_source_rows(health: ServerHealth) -> Iterator[Row[int]]:
     """Yield the source of each target's expected interval."""
-    for labels, interval in _intervals(health):
+    for labels, interval in interval_rows(health):
         yield (*labels, interval.source), 1
 
 
-def _intervals(health: ServerHealth) -> Iterator[Row[Interval]]:
+def interval_rows(health: ServerHealth) -> Iterator[Row[Interval]]:
+    """Yield each target's expected interval; it does not expire with the backups."""
     state, summary = health.state, health.summary
     for each in () if state is None or summary is None else summary.targets:
         if each.expected_interval is not None and state is not None:
@@ -459,7 +447,7 @@ def _target_labels(server: ServerView, target: Target) -> tuple[str, ...]:
     return (*server.labels, target.type, str(target.id))
 
 
-_TARGETS: tuple[Family, ...] = (
+_TARGETS: tuple[AnyFamily, ...] = (
     BackupsFamily(
         "onapp_target_last_success_timestamp_seconds",
         "Unix time when the target's newest built backup that is not marked for "
@@ -489,7 +477,6 @@ _TARGETS: tuple[Family, ...] = (
         "marked for delete.",
         (*_TARGET_LABELS, "state"),
         target_count_rows,
-        identity,
     ),
     BackupsFamily(
         "onapp_target_locked_backups",
@@ -544,18 +531,17 @@ _TARGETS: tuple[Family, ...] = (
         "configuration or the last poll.",
         _TARGET_LABELS,
         interval_rows,
-        identity,
+        lambda interval: interval.seconds,
     ),
     HealthFamily(
         "onapp_target_expected_interval_info",
         "Source of the target's expected interval, as of the last poll; always 1.",
         (*_TARGET_LABELS, "source"),
         interval_source_rows,
-        identity,
     ),
 )
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[AnyFamily, ...] = (
     *_POLLS,
     *_HEALTH,
     *_SERVERS,

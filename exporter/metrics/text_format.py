@@ -7,7 +7,7 @@ samples of counters look the same.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from itertools import chain, compress
 from math import floor
@@ -15,26 +15,24 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from ..clock import Now
 from ..config.schema import Detail
 from ..health.server import ServerHealth
-from ..model.store import PanelStore, ServerState
+from ..model.store import ServerState
 from . import FAMILIES
 from .family import (
     AgeFamily,
-    CachedFamily,
-    CountFamily,
-    Family,
+    AnyFamily,
     HealthFamily,
     PanelFamily,
+    PanelView,
     Row,
     ServerFamily,
     ServerView,
     server_view,
 )
 
-CACHED_FAMILIES: tuple[CachedFamily[Any, Any], ...] = tuple(
-    family for family in FAMILIES if isinstance(family, CachedFamily)
+CACHED_FAMILIES = tuple(
+    family for family in FAMILIES if not isinstance(family, PanelFamily)
 )
 """Families that are rendered when a server changes, and cached."""
 
@@ -79,42 +77,31 @@ def server_lines(health: ServerHealth, detail: Detail) -> ServerLines:
 
 
 def _subject(
-    family: CachedFamily[Any, Any], health: ServerHealth, view: ServerView | None
+    family: AnyFamily, health: ServerHealth, view: ServerView | None
 ) -> ServerHealth | ServerState | ServerView | None:
     if isinstance(family, HealthFamily):
         return health
     return health.state if isinstance(family, ServerFamily) else view
 
 
-def panel_lines(
-    panel: PanelStore,
-    healths: Mapping[int, ServerHealth],
-    now: Now,
-    families: Iterable[Family],
-) -> dict[str, bytes]:
+def panel_lines(view: PanelView, families: Iterable[AnyFamily]) -> dict[str, bytes]:
     """Render the lines that change with the panel or the clock, by family."""
     labelled: dict[Any, _LabelledRows] = {}
     by_family: dict[str, bytes] = {}
     for family in families:
         if isinstance(family, PanelFamily):
-            if family.rows not in labelled:
-                labelled[family.rows] = _label_rows(
-                    family.labels, family.rows(panel, now)
-                )
-            by_family[family.name] = _family_text(family, labelled[family.rows])
-        elif isinstance(family, CountFamily):
-            rows = _label_rows(family.labels, family.rows(panel, healths))
-            by_family[family.name] = _family_text(family, rows)
+            rows = family.rows
         elif isinstance(family, HealthFamily):
-            rows = _label_rows(family.labels, family.read_rows(panel))
-            by_family[family.name] = _family_text(family, rows)
+            rows = family.read_rows
+        else:
+            continue
+        if rows not in labelled:
+            labelled[rows] = _label_rows(family.labels, rows(view))
+        by_family[family.name] = _family_text(family, labelled[rows])
     return by_family
 
 
-def _family_text(
-    family: CachedFamily[Any, Any] | PanelFamily[Any] | CountFamily,
-    labelled: _LabelledRows,
-) -> bytes:
+def _family_text(family: AnyFamily, labelled: _LabelledRows) -> bytes:
     labels, values = _known_values(family, labelled)
     if not labels:
         return b""
@@ -129,8 +116,7 @@ def _family_text(
 
 
 def _known_values(
-    family: CachedFamily[Any, Any] | PanelFamily[Any] | CountFamily,
-    labelled: _LabelledRows,
+    family: AnyFamily, labelled: _LabelledRows
 ) -> tuple[list[str], list[Any]]:
     """Return labels and values of the rows whose value is known."""
     labels, subjects = labelled

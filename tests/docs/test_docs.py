@@ -16,7 +16,7 @@ from web_handlers import handlers_for
 from exporter.config.flags import PROGRAM
 from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN_FAMILIES, OwnFamily
-from exporter.metrics.family import Family
+from exporter.metrics.family import AnyFamily
 
 _SKIPPED = {".pytest_cache", ".tools", ".venv", "build", "dist", "node_modules"}
 WRITTEN = [
@@ -101,7 +101,7 @@ def test_no_page_speaks_of_a_metric_that_is_not_there(file: Path) -> None:
     assert list(_unknown(file.read_text("utf-8"))) == []
 
 
-def _name(family: Family | OwnFamily) -> str:
+def _name(family: AnyFamily | OwnFamily) -> str:
     return family.name
 
 

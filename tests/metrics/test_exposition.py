@@ -50,13 +50,13 @@ from exporter.metrics import FAMILIES
 from exporter.metrics.collector import BackupCollector
 from exporter.metrics.exporter import OWN_FAMILIES, ExporterMetrics, OwnFamily
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.metrics.family import Family
+from exporter.metrics.family import AnyFamily
 from exporter.model.entities import Server, Target
 from exporter.model.selection import Shard
 from exporter.model.store import Store
 from exporter.model.transaction_log import TransactionLog
 
-EVERY: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
+EVERY: tuple[AnyFamily | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
 AT_ANY_SPEED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -172,7 +172,9 @@ def test_the_own_metrics_have_no_created_series() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_help_can_stand_as_it_is_and_says_that_data_are_polled(family: Family) -> None:
+def test_help_can_stand_as_it_is_and_says_that_data_are_polled(
+    family: AnyFamily,
+) -> None:
     """A reader of HELP alone must know how old the value may be, and its unit."""
     units = {"_bytes": "bytes", "_timestamp_seconds": "Unix "}
     unit = next((u for end, u in units.items() if family.name.endswith(end)), "")

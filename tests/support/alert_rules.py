@@ -14,7 +14,7 @@ from checkout import DEPLOY
 
 from exporter.metrics import FAMILIES
 from exporter.metrics.exporter import OWN_FAMILIES, OwnFamily
-from exporter.metrics.family import Family
+from exporter.metrics.family import AnyFamily
 
 RULES_FOLDER = DEPLOY / "prometheus"
 RULES = sorted(RULES_FOLDER.glob("*.rules.yml"))
@@ -54,7 +54,7 @@ def alerting_rules() -> list[dict[str, Any]]:
 
 def metric_labels() -> dict[str, set[str]]:
     """Return the labels of every metric, those of its target included."""
-    families: tuple[Family | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
+    families: tuple[AnyFamily | OwnFamily, ...] = (*FAMILIES, *OWN_FAMILIES)
     declared = {family.name: {*family.labels} for family in families}
     scraped = {name: labels | _OF_TARGETS for name, labels in declared.items()}
     return scraped | {"up": _OF_TARGETS}
