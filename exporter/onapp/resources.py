@@ -8,6 +8,7 @@ to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import takewhile
 from math import inf
 from operator import itemgetter
@@ -128,101 +129,6 @@ class RecoveryPointRow(msgspec.Struct):
     created_at: Moment | None = None
 
 
-_SCHEDULES = RowDecoder(
-    "schedule",
-    ScheduleRow,
-    "start_at failure_count rotation_period created_at updated_at schedule_logs",
-    nested="schedule_log",
-)
-_DISKS = RowDecoder("disk", DiskRow, "created_at")
-_TRANSACTIONS = RowDecoder("transaction", TransactionRow, "created_at updated_at")
-_BACKUP_SERVERS = RowDecoder("backup_server", BackupServerRow, "label enabled capacity")
-_RECOVERY_POINTS = RowDecoder("recovery_point", RecoveryPointRow, "size")
-
-
-def decode_schedules(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[Schedule, ...]]:
-    """Decode a list of schedules, of any action."""
-    return _decode(_SCHEDULES, body, body_format, latest, _schedule)
-
-
-def decode_disks(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[Disk, ...]]:
-    """Decode a list of disks."""
-    return _decode(_DISKS, body, body_format, latest, _disk)
-
-
-def decode_transactions(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[Transaction, ...]]:
-    """Decode a list of transactions."""
-    return _decode(_TRANSACTIONS, body, body_format, latest, _transaction)
-
-
-def decode_transaction(
-    body: bytes, body_format: BodyFormat, latest: float = inf, *, number: int
-) -> Transaction:
-    """Decode ``/transactions/:id``; raise Undecodable if it is any other."""
-    found = decode_transactions(body, body_format, latest).values
-    if [row.id for row in found] != [number]:
-        raise Undecodable("not the transaction that was asked for", rows_skipped=1)
-    return found[0]
-
-
-def decode_backup_servers(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[BackupServer, ...]]:
-    """Decode ``/settings/backup_servers``."""
-    return _decode(_BACKUP_SERVERS, body, body_format, latest, _backup_server)
-
-
-def decode_recovery_points(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[RecoveryPoint, ...]]:
-    """Decode ``/virtual_machines/:id/backups/recovery_points``."""
-    return _decode(_RECOVERY_POINTS, body, body_format, latest, _recovery_point)
-
-
-Parse: TypeAlias = Callable[[bytes, BodyFormat, float], Parsed[Any]]
-PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
-    VIRTUAL_MACHINES: ("virtual_machines", decode_servers),
-    SCHEDULES: ("settings/schedules", decode_schedules),
-    DISKS: ("settings/disks", decode_disks),
-    TRANSACTIONS: ("transactions", decode_transactions),
-    BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
-}
-"""The path and the decoder of each list of a whole panel."""
-SERVER_LISTS: Mapping[str, tuple[str, Parse]] = {
-    SCHEDULES: ("schedules", decode_schedules),
-    DISKS: ("disks", decode_disks),
-    RECOVERY_POINTS: ("backups/recovery_points", decode_recovery_points),
-}
-"""The same below the path of a server, besides its backups and its transactions."""
-
-
-def _decode(
-    decoder: RowDecoder[Row],
-    body: bytes,
-    body_format: BodyFormat,
-    latest: float,
-    convert: Callable[[Row, Dates], Value],
-) -> Parsed[tuple[Value, ...]]:
-    decoded, dates = decoder.decode(body, body_format), Dates(latest)
-    row_count = len(decoded.rows) + len(decoded.skipped)
-    values_by_id: dict[int, Value] = {}
-    for row in decoded.rows:
-        value = convert(row, dates)
-        dates.end_row()
-        values_by_id.setdefault(
-            value.id, value
-        )  # a second one would duplicate its series
-    return Parsed(
-        tuple(values_by_id.values()), decoded.skipped, row_count, dates.future_rows
-    )
-
-
 def _schedule(row: ScheduleRow, dates: Dates) -> Schedule:
     runs = sorted(
         (at, run.status == _FAILED)
@@ -295,3 +201,77 @@ def _recovery_point(row: RecoveryPointRow, dates: Dates) -> RecoveryPoint:
         built=row.state == "built",
         created_at=dates.unix_seconds(row.created_at),
     )
+
+
+def _decode(
+    decoder: RowDecoder[Row],
+    convert: Callable[[Row, Dates], Value],
+    body: bytes,
+    body_format: BodyFormat,
+    latest: float = inf,
+) -> Parsed[tuple[Value, ...]]:
+    decoded, dates = decoder.decode(body, body_format), Dates(latest)
+    row_count = len(decoded.rows) + len(decoded.skipped)
+    values_by_id: dict[int, Value] = {}
+    for row in decoded.rows:
+        value = convert(row, dates)
+        dates.end_row()
+        # A second row with the id would duplicate its series.
+        values_by_id.setdefault(value.id, value)
+    return Parsed(
+        tuple(values_by_id.values()), decoded.skipped, row_count, dates.future_rows
+    )
+
+
+decode_schedules = partial(
+    _decode,
+    RowDecoder(
+        "schedule",
+        ScheduleRow,
+        "start_at failure_count rotation_period created_at updated_at schedule_logs",
+        nested="schedule_log",
+    ),
+    _schedule,
+)
+"""Decode a list of schedules, of any action."""
+decode_disks = partial(_decode, RowDecoder("disk", DiskRow, "created_at"), _disk)
+decode_transactions = partial(
+    _decode,
+    RowDecoder("transaction", TransactionRow, "created_at updated_at"),
+    _transaction,
+)
+decode_backup_servers = partial(
+    _decode,
+    RowDecoder("backup_server", BackupServerRow, "label enabled capacity"),
+    _backup_server,
+)
+decode_recovery_points = partial(
+    _decode, RowDecoder("recovery_point", RecoveryPointRow, "size"), _recovery_point
+)
+
+
+def decode_transaction(
+    body: bytes, body_format: BodyFormat, latest: float = inf, *, number: int
+) -> Transaction:
+    """Decode ``/transactions/:id``; raise Undecodable if it is any other."""
+    found = decode_transactions(body, body_format, latest).values
+    if [row.id for row in found] != [number]:
+        raise Undecodable("not the transaction that was asked for", rows_skipped=1)
+    return found[0]
+
+
+Parse: TypeAlias = Callable[[bytes, BodyFormat, float], Parsed[Any]]
+PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
+    VIRTUAL_MACHINES: ("virtual_machines", decode_servers),
+    SCHEDULES: ("settings/schedules", decode_schedules),
+    DISKS: ("settings/disks", decode_disks),
+    TRANSACTIONS: ("transactions", decode_transactions),
+    BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
+}
+"""The path and the decoder of each list of a whole panel."""
+SERVER_LISTS: Mapping[str, tuple[str, Parse]] = {
+    SCHEDULES: ("schedules", decode_schedules),
+    DISKS: ("disks", decode_disks),
+    RECOVERY_POINTS: ("backups/recovery_points", decode_recovery_points),
+}
+"""The same below the path of a server, besides its backups and its transactions."""
