@@ -186,40 +186,23 @@ class JudgedServers:
         self, panel: PanelStore, vm_id: int, entry: ServerEntry, now: Now
     ) -> _Judged:
         judged = self._judged.get(vm_id)
-        if judged is not None and judged.entry is entry and judged.holds(panel, now):
+        if judged is not None and judged.entry == entry and judged.holds(panel, now):
             return judged
-        read_at = _schedules_read_at(panel, entry) or -inf
-        failures_known = _failures_known(panel, entry.state, now)
-        fresh = panel.is_fresh(entry, now.monotonic)
-        read_condition = _read_condition(panel, entry, now)
-        old_at = data_old_at(panel, entry)
-        changes_at = old_at if old_at is not None and old_at > now.time else inf
-        until = inf
-        if fresh and entry.read_at_monotonic is not None:
-            until = entry.read_at_monotonic + panel.max_age_seconds
-        summary: BackupSummary | None = None
-        if judged is not None and judged.entry.state is entry.state:
-            if (
-                judged.health.fresh == fresh
-                and judged.read_condition is read_condition
-                and now.time < judged.moment_at
-                and read_at <= judged.overdue_at
-                and judged.failures_known == failures_known
-            ):
-                return msgspec.structs.replace(
-                    judged, entry=entry, read_changes_at=changes_at, fresh_until=until
-                )
-            summary = judged.health.summary
+        same_state = judged is not None and judged.entry.state is entry.state
+        summary = judged.health.summary if judged is not None and same_state else None
         health = judge_server(panel, entry, now, summary)
+        if judged is not None and same_state and health == judged.health:
+            health = judged.health  # the same object: nothing is rendered again
+        fresh_until = inf
+        if health.fresh and entry.read_at_monotonic is not None:
+            fresh_until = entry.read_at_monotonic + panel.max_age_seconds
         return _Judged(
             health,
             entry,
-            read_condition,
-            _next_change_at(health, now.time),
-            changes_at,
-            until,
-            next_overdue_at(entry.state, read_at),
-            failures_known,
+            _next_change_at(health, data_old_at(panel, entry), now.time),
+            fresh_until,
+            next_overdue_at(entry.state, _schedules_read_at(panel, entry) or -inf),
+            _failures_known(panel, entry.state, now),
         )
 
 
@@ -228,11 +211,8 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
 
     health: ServerHealth
     entry: ServerEntry
-    read_condition: Condition | None
     moment_at: float
-    """Unix time of its next moment."""
-    read_changes_at: float
-    """Unix time from which its data are too old."""
+    """Unix time of the next moment of anything in it."""
     fresh_until: float
     """Monotonic time until which its backups are shown."""
     overdue_at: float
@@ -243,7 +223,6 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
         """Return whether nothing has changed but the time, and that not too much."""
         return (
             now.time < self.moment_at
-            and now.time < self.read_changes_at
             and now.monotonic <= self.fresh_until
             and (panel.schedules_read_at or -inf) <= self.overdue_at
             and (
@@ -275,9 +254,14 @@ def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
     return log.knows_failures(state.vm_id)
 
 
-def _next_change_at(health: ServerHealth, time: float) -> float:
-    """Return the Unix time of the next moment of anything that the health tells."""
+def _next_change_at(health: ServerHealth, old_at: float | None, time: float) -> float:
+    """Return the next moment of anything that the health tells.
+
+    From ``old_at`` on the data of the server are too old.
+    """
     times = [moment.at for moment in health.moments if moment.at is not None]
+    if old_at is not None:
+        times.append(old_at)
     server = health.state and health.state.server
     if server and server.created_at is not None:
         times.append(server.created_at + NEW_SECONDS)
