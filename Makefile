@@ -124,7 +124,7 @@ tools:  ## The programs that the tests call, where they are missing
 
 .PHONY: clean
 clean:  ## Remove all that these targets make
-	rm -rf $(VENV) .tools .fuzz build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .fuzz .mutations build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.runtime: pyproject.toml | $(VENV)/bin/pip

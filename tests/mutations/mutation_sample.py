@@ -1,14 +1,16 @@
 """Do the tests catch a line that is changed? ``make mutations``.
 
-Lines of all packages are changed, one at a time and each in a copy of the tree, and the
-tests run that are likely to notice. A mutant that no test notices is shown with its
-change: either a test is missing, or the change makes no difference.
+The tests are run once, to learn which of them run each line of the exporter. Then lines
+of all packages are changed, one at a time and each in a copy of the tree, and the tests
+of the line are run, some at a time, until one fails. A mutant that no test notices is
+shown with its change: either a test is missing, or the change makes no difference.
 The same seed takes the same changes of functions that two revisions have in common.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -17,44 +19,39 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from checkout import TOOLS, write_revision
+from checkout import ROOT, TOOLS, write_revision
+from line_coverage import OUTCOMES_FILE
+from line_tests import LineTests
 from mutants import Mutant, chosen_mutants
 
-_PANEL = "tests/panel"
-TESTS: Mapping[str, tuple[str, ...]] = {
-    "": (
-        *("tests/unit/test_clock.py", "tests/unit/test_logs.py", "tests/commands"),
-        *("tests/web/test_routes.py", "tests/deploy/test_systemd.py"),
-    ),
-    "commands": ("tests/commands",),
-    "config": ("tests/unit/config", "tests/commands", _PANEL),
-    "demo": ("tests/unit/demo", _PANEL, "tests/commands/test_cli.py"),
-    "health": (
-        *("tests/unit/health", "tests/panel/test_states.py", _PANEL),
-        *("tests/status/test_status_page.py", "tests/metrics"),
-    ),
-    "metrics": ("tests/unit/metrics", "tests/metrics", _PANEL, "tests/web"),
-    "model": ("tests/unit/model", "tests/metrics", _PANEL),
-    "onapp": ("tests/unit/onapp", _PANEL, "tests/commands/test_check.py"),
-    "polling": ("tests/unit/polling", _PANEL, "tests/simulations/fault_matrix"),
-    "status": ("tests/status/test_status_page.py", "tests/web/test_routes.py"),
-    "web": ("tests/web", "tests/commands"),
-}
-"""The tests that are likely to catch a mutant of a package, the likeliest first."""
-_OTHERS = (*("tests/unit", "tests/metrics"), _PANEL, *("tests/web", "tests/commands"))
-"""For a package that is not named above."""
+MEASURED = (
+    *("tests/unit", "tests/panel", "tests/metrics", "tests/status", "tests/web"),
+    *("tests/commands", "tests/deploy/test_systemd.py"),
+)
+"""The tests that run the exporter."""
+_SLOW = ("tests/status/test_browser.py",)
+"""Those of them that take long and are about a page in a browser."""
+UNMEASURED = ("tests/simulations/fault_matrix",)
+"""The tests for a line that none of the others runs."""
 _PYTEST = (
-    *(sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--color=no"),
+    *(sys.executable, "-m", "pytest", "-q", "-rfE", "--color=no", "--tb=short"),
     *("-p", "no:cacheprovider", "--hypothesis-seed=0"),
 )
+_PLUGINS = Path(__file__).parent
+_CACHE = ROOT / ".mutations"
 _FIRST_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?:\[| |$)", re.MULTILINE)
-_STARTING_SECONDS = 60.0
+_NOTHING_TO_RUN = 5
+_AT_ONCE = 24
+_TIME_LIMIT = "time limit"
+_TIMES_AS_LONG = 5
+_STARTING_SECONDS = 30.0
 _LONGEST_CHANGE = 90
 
 
@@ -65,11 +62,13 @@ class Outcome:
     caught_by: str | None
     """The first test that failed; None: all passed."""
     seconds: float
-    output: str
+    output: str = ""
+    tests: int = 0
+    """How many were to be run, at most."""
 
 
 def main() -> int:
-    """Mutate and test; return 0 unless the tests fail without any change."""
+    """Mutate and test; end with an error if the tests cannot be run at all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=100, help="how many to change")
     parser.add_argument("--seed", type=int, default=1)
@@ -83,54 +82,108 @@ def main() -> int:
         mutants = chosen_mutants(
             tree, arguments.seed, arguments.lines, tuple(arguments.package)
         )
-        paths = sorted({path for m in mutants for path in paths_for(tree, m.package)})
         print(f"{len(mutants)} mutants; first the tests without any", flush=True)
-        usual = dict(
-            zip(paths, pool.map(lambda p: run_tests(tree, [p]), paths), strict=True)
-        )
-        for path, outcome in usual.items():
-            print(f"{outcome.seconds:6.0f} s  {path}")
-            if outcome.caught_by is not None:
-                print(f"{path} fails without any change:\n{outcome.output}")
-                return 1
-
-        def tried(mutant: Mutant) -> Outcome:
-            tests = paths_for(tree, mutant.package)
-            seconds = sum(usual[path].seconds for path in tests)
-            return try_mutant(tree, mutant, tests, 3 * seconds + _STARTING_SECONDS)
-
+        tests = cached_line_tests(tree, arguments.jobs)
+        print(f"{len(tests.seconds)} tests, {sum(tests.seconds.values()):.0f} s")
+        for test in sorted(tests.not_passed):
+            print(f"left out, it does not pass without any: {test}")
         outcomes: list[Outcome] = []
-        for mutant, outcome in zip(mutants, pool.map(tried, mutants), strict=True):
+        tried = pool.map(lambda mutant: try_mutant(tree, mutant, tests), mutants)
+        for mutant, outcome in zip(mutants, tried, strict=True):
             outcomes.append(outcome)
             print(_row(mutant, outcome), flush=True)
     print("\n".join(_totals(mutants, outcomes)))
     return 0
 
 
-def paths_for(tree: Path, package: str) -> list[str]:
-    """Return the tests for a package that a tree has."""
-    return [path for path in TESTS.get(package, _OTHERS) if (tree / path).exists()]
+def cached_line_tests(tree: Path, jobs: int) -> LineTests:
+    """Return which tests run each line, measured unless the same tree has been."""
+    state = sha256()
+    state.update((_PLUGINS / "line_coverage.py").read_bytes())
+    for file in sorted(tree.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            state.update(f"{file.relative_to(tree)} {file.stat().st_size} ".encode())
+            state.update(file.read_bytes())
+    folder = _CACHE / state.hexdigest()[:16]
+    if not folder.exists():
+        _CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_CACHE) as measured:
+            measure(tree, MEASURED, Path(measured), jobs)
+            shutil.copytree(measured, folder)
+    return LineTests(tree, folder)
 
 
-def try_mutant(
-    tree: Path, mutant: Mutant, tests: Sequence[str], limit_seconds: float
-) -> Outcome:
+def measure(tree: Path, paths: Sequence[str], folder: Path, jobs: int) -> None:
+    """Run tests, and write to a folder which of them run each line."""
+    options = ["-p", "line_coverage", f"--line-coverage={folder}"]
+    options += [f"--ignore={path}" for path in _SLOW]
+    options += ["-n", str(jobs), "--dist=loadfile"] if jobs > 1 else []
+    options += [path for path in paths if (tree / path).exists()]
+    output = run_tests(tree, options).output
+    if not any(folder.glob(f"{OUTCOMES_FILE}.*")):
+        raise SystemExit(output)
+
+
+def try_mutant(tree: Path, mutant: Mutant, tests: LineTests) -> Outcome:
     """Test a copy of the tree with the mutant in it."""
+    running = tests.running(mutant.file, mutant.line)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(tree, copy, symlinks=True)
         (copy / mutant.file).write_text(mutant.source, "utf-8")
-        return run_tests(copy, tests, limit_seconds)
+        start = time.monotonic()
+        caught_by = None
+        for options, seconds in _turns(Path(folder), running, tests):
+            caught_by = _caught_by(tree, copy, options, seconds)
+            if caught_by is not None:
+                break
+        taken = time.monotonic() - start
+    return Outcome(caught_by, taken, tests=len(running))
+
+
+def _turns(
+    folder: Path, running: Sequence[str], tests: LineTests
+) -> Iterator[tuple[list[str], float]]:
+    """Return what to give to pytest, one after the other, and how long it takes."""
+    others = [path for path in UNMEASURED if (folder / "tree" / path).exists()]
+    if others and not running:
+        yield others, 0.0
+    begin, size = 0, _AT_ONCE
+    while begin < len(running):
+        turn = running[begin : begin + size]
+        begin, size = begin + size, size * 4
+        rest = folder / "rest.json"
+        rest.write_text(json.dumps(sorted(tests.seconds.keys() - turn)))
+        modules = dict.fromkeys(test.partition("::")[0] for test in turn)
+        options = ["-p", "chosen_tests", f"--leave-out={rest}", *modules]
+        yield options, sum(tests.seconds[test] for test in turn)
+
+
+def _caught_by(
+    tree: Path, copy: Path, options: Sequence[str], seconds: float
+) -> str | None:
+    """Run tests on a mutant; what takes many times as long as without it is caught."""
+    limit = _TIMES_AS_LONG * seconds + _STARTING_SECONDS
+    while True:
+        caught_by = run_tests(copy, ["-x", *options], limit).caught_by
+        if caught_by != _TIME_LIMIT:
+            return caught_by
+        # Now, as the machine may be busier than when they were measured.
+        usual = run_tests(tree, options).seconds
+        if limit >= _TIMES_AS_LONG * usual:
+            return caught_by
+        limit = 2 * _TIMES_AS_LONG * usual
 
 
 def run_tests(
-    tree: Path, tests: Sequence[str], limit_seconds: float | None = None
+    tree: Path, options: Sequence[str], limit_seconds: float | None = None
 ) -> Outcome:
-    """Run tests until one fails or the time is over."""
+    """Run tests until they end or the time is over."""
     start = time.monotonic()
     with subprocess.Popen(
-        [*_PYTEST, *tests],
+        [*_PYTEST, *options],
         cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(_PLUGINS)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -140,11 +193,11 @@ def run_tests(
             output, _ = process.communicate(timeout=limit_seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return Outcome("time limit", time.monotonic() - start, "")
+            return Outcome(_TIME_LIMIT, time.monotonic() - start)
     caught_by = None
     if process.returncode < 0:  # A test may send a signal that is not handled then.
         caught_by = signal.Signals(-process.returncode).name
-    elif process.returncode > 0:
+    elif process.returncode not in (0, _NOTHING_TO_RUN):
         found = _FIRST_FAILED.search(output)
         caught_by = f"pytest {process.returncode}" if found is None else found[1]
     return Outcome(caught_by, time.monotonic() - start, output)
@@ -167,7 +220,7 @@ def _row(mutant: Mutant, outcome: Outcome) -> str:
     if len(change) > _LONGEST_CHANGE:
         change = f"{change[:_LONGEST_CHANGE]}…"
     word = "survived" if outcome.caught_by is None else "caught"
-    by = outcome.caught_by or "no test"
+    by = outcome.caught_by or f"{outcome.tests} tests run it"
     where = f"{mutant.file}:{mutant.line}"
     return f"{word:8}  {outcome.seconds:5.0f} s  {where:42}  {change}  ({by})"
 
