@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
+from clouds import large_cloud
 from faulty_panel import Panel
-from large_cloud import large_cloud
 
 CONTEXT = get_context("spawn")
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 from aiohttp import web
+from clouds import large_cloud
 from faulty_panel import Panel
-from large_cloud import large_cloud
 from prometheus_processes import Prometheus, free_port, prometheus
 
 from exporter.config.units import Duration

@@ -17,9 +17,9 @@ import yaml
 from aiohttp import ContentTypeError, web
 from alert_rules import RULES_FOLDER
 from checkout import ROOT
+from clouds import large_cloud
 from exporter_process import exporter_process, poll_until
 from faulty_panel import Panel
-from large_cloud import large_cloud
 from prometheus_processes import Prometheus, alertmanager, free_port, prometheus
 
 from exporter.demo.cloud.rows import Server

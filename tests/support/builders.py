@@ -23,6 +23,7 @@ from exporter.demo.panel.encoding import (
 )
 from exporter.demo.panel.routes import Resource
 
+MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 

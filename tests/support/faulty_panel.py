@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from aiohttp import web
 from faults import FaultContext, Faults
+from yarl import URL
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
 from exporter.demo.panel.auth import account_name
@@ -143,6 +144,15 @@ class Panel(SimulatedPanel):
         app = super().app()
         app.on_response_prepare.append(_note_status)
         return app
+
+    @property
+    def port(self) -> int:
+        """The port that it has, or had."""
+        return URL(self.url).port or 0
+
+    async def start_again(self) -> None:
+        """Start on the port that it had."""
+        await self.start(port=self.port)
 
     async def stop(self) -> None:
         """Stop, and continue the requests that faults delay."""

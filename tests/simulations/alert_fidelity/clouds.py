@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from faulty_panel import Panel
+from clouds import RandomCloud
 from harness import NOW
+from truth import interval_seconds
 
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR
 from exporter.demo.cloud.rows import Schedule, Target
-from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
 
 START = NOW
@@ -29,20 +28,10 @@ class ProtectedTarget:
 
 
 @dataclass(eq=False)
-class CloudAndPanel:
+class CloudAndPanel(RandomCloud):
     """A cloud, its panel, and the incidents of both."""
 
-    panel: Panel
-    name: str
-    rng: random.Random
-    keys: dict[str, Any]
-    """Of the panel's section of the configuration file."""
     incidents: list[Incident] = field(default_factory=list)
-
-    @property
-    def world(self) -> SimulatedCloud:
-        """Return the world behind the panel."""
-        return self.panel.cloud
 
     def begin_incident(
         self, kind: str, protected: ProtectedTarget | None = None, **more: Any
@@ -58,6 +47,14 @@ class CloudAndPanel:
     def end_incident(self, incident: Incident) -> None:
         """Record that an incident ends now."""
         incident.ends = self.world.now
+
+    def record_look_alike(
+        self, kind: str, at: float, protected: ProtectedTarget
+    ) -> Incident:
+        """Record something that must raise no alert, from a moment on."""
+        incident = self.begin_incident(kind, protected)
+        incident.begins = at
+        return incident
 
     def schedule_of(self, protected: ProtectedTarget) -> Schedule:
         """Return the newest schedule of a target."""
@@ -77,60 +74,30 @@ class CloudAndPanel:
     def reuse_number(self, vm_id: int) -> None:
         """Destroy a server and create another with its number at once."""
         self.world.remove_server(vm_id)
-        server = self.world.add_server(disk_gb=20, backup_server_id=1, number=vm_id)
-        target = Target("Disk", self.world.disks_of(vm_id)[0].id)
+        self.world.add_server(disk_gb=20, backup_server_id=1, number=vm_id)
+        (target,) = self.disk_targets(vm_id)
         self.world.add_schedule(*target, start_at=self.world.now + 20 * HOUR)
-        protected = ProtectedTarget(server.id, target, DAY)
+        protected = ProtectedTarget(vm_id, target, DAY)
         self.record_look_alike("number reused", self.world.now, protected)
 
-    def record_look_alike(
-        self, kind: str, at: float, protected: ProtectedTarget
-    ) -> Incident:
-        """Record something that must raise no alert, from a moment on."""
-        incident = Incident(
-            *(kind, self.name, at),
-            vm_id=protected.vm_id,
-            target=protected.target,
-            interval_seconds=protected.interval_seconds,
-        )
-        self.incidents.append(incident)
-        return incident
-
-    def add_server(  # noqa: PLR0913  # a server has many sides
+    def protected_server(
         self,
         *,
         period: Period = "days",
         duration: int = 1,
         whole: bool = False,
-        disks: int = 1,
-        swap: bool = False,
-        label: str | None = None,
         start_at: float | None = None,
+        **fields: Any,
     ) -> ProtectedTarget:
         """Add a server that is backed up as a whole, or whose first disk is."""
-        world, rng = self.world, self.rng
-        server = world.add_server(
-            label=label,
-            created_at=world.now - rng.randint(30, 600) * DAY,
-            disks=disks,
-            disk_gb=rng.randint(10, 60),
-            swap=swap,
+        world = self.world
+        server = self.add_server(
+            created_at=world.now - self.rng.randint(30, 600) * DAY,
             backup_server_id=1 + len(world.servers) % 2,
+            **fields,
         )
         target = Target("VirtualMachine", server.id)
         if not whole:
-            target = Target("Disk", world.disks_of(server.id)[0].id)
-        self.add_schedule(target, period, duration, start_at)
-        days = {"days": 1, "weeks": 7, "months": 31, "years": 366}[period] * duration
-        return ProtectedTarget(server.id, target, days * DAY)
-
-    def add_schedule(
-        self,
-        target: Target,
-        period: Period = "days",
-        duration: int = 1,
-        start_at: float | None = None,
-    ) -> Schedule:
-        """Add a schedule; by default it starts within a day."""
-        start = self.world.now + self.rng.randint(60, 86_000)
-        return self.world.add_schedule(*target, period, duration, start_at or start)
+            target = self.disk_targets(server.id)[0]
+        schedule = self.add_schedule(target, period, duration, start_at)
+        return ProtectedTarget(server.id, target, interval_seconds(schedule))

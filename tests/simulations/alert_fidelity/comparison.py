@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from truth import BackupHistory
+
 from alert_fidelity.expected_alerts import (
     EXPECTED_ALERTS,
     FORGETTING,
@@ -14,7 +16,7 @@ from alert_fidelity.expected_alerts import (
     RESTARTING,
     ExpectedAlert,
 )
-from alert_fidelity.incidents import BackupHistory, Incident
+from alert_fidelity.incidents import Incident
 from alert_fidelity.inhibition import InhibitRule, inhibit_rules
 from alert_fidelity.rule_evaluation import FiredAlert
 from alert_fidelity.timing import DAY, HOUR, POLL, STEP

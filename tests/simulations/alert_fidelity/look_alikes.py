@@ -27,7 +27,7 @@ class LookAlike:
 
 
 def _daily(cloud: CloudAndPanel) -> ProtectedTarget:
-    return cloud.add_server()
+    return cloud.protected_server()
 
 
 def _long_queue(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
@@ -158,8 +158,8 @@ def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> No
 
 
 def _two_disks(cloud: CloudAndPanel) -> ProtectedTarget:
-    protected = cloud.add_server(disks=2)
-    cloud.add_schedule(Target("Disk", cloud.world.disks_of(protected.vm_id)[1].id))
+    protected = cloud.protected_server(disks=2)
+    cloud.add_schedule(cloud.disk_targets(protected.vm_id)[1])
     return protected
 
 
@@ -171,7 +171,7 @@ def _without(cloud: CloudAndPanel) -> ProtectedTarget:
 
 
 def _beside_disabled(cloud: CloudAndPanel) -> ProtectedTarget:
-    protected = cloud.add_server()
+    protected = cloud.protected_server()
     spare = cloud.add_schedule(protected.target, "weeks")
     cloud.world.change_schedule(spare.id, status="disabled")
     return protected
@@ -192,7 +192,7 @@ def _plugin(cloud: CloudAndPanel) -> ProtectedTarget:
 
 def _daily_row_left(cloud: CloudAndPanel) -> ProtectedTarget:
     """Add a server of a weekly chain before which it was backed up daily once."""
-    protected = cloud.add_server(period="weeks", whole=True)
+    protected = cloud.protected_server(period="weeks", whole=True)
     cloud.world.add_backup(
         protected.vm_id,
         backup_type="incremental",
@@ -214,7 +214,7 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
     LookAlike("run failed, its retry succeeded", _daily, _retry, once=False),
     LookAlike(
         "schedule changed from weeks to days",
-        lambda cloud: cloud.add_server(period="weeks"),
+        lambda cloud: cloud.protected_server(period="weeks"),
         _to_daily,
     ),
     LookAlike("schedule changed from days to weeks", _daily, _to_weekly),
@@ -245,16 +245,17 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
         records_itself=True,
     ),
     LookAlike("no backups bought", _without),
-    LookAlike("weekly schedule", lambda cloud: cloud.add_server(period="weeks")),
+    LookAlike("weekly schedule", lambda cloud: cloud.protected_server(period="weeks")),
     LookAlike(
         "monthly schedule",
-        lambda cloud: cloud.add_server(period="months", whole=True),
+        lambda cloud: cloud.protected_server(period="months", whole=True),
     ),
-    LookAlike("every three days", lambda cloud: cloud.add_server(duration=3)),
+    LookAlike("every three days", lambda cloud: cloud.protected_server(duration=3)),
     LookAlike(
-        "incremental backups, some empty", lambda cloud: cloud.add_server(whole=True)
+        "incremental backups, some empty",
+        lambda cloud: cloud.protected_server(whole=True),
     ),
-    LookAlike("swap disk", lambda cloud: cloud.add_server(swap=True)),
+    LookAlike("swap disk", lambda cloud: cloud.protected_server(swap=True)),
     LookAlike("disabled schedule beside another", _beside_disabled),
 )
 """On panels whose schedules can be read."""
@@ -262,11 +263,11 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
 LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
     LookAlike(
         "every three days, schedules unknown",
-        lambda cloud: cloud.add_server(duration=3),
+        lambda cloud: cloud.protected_server(duration=3),
     ),
     LookAlike(
         "weekly, schedules unknown",
-        lambda cloud: cloud.add_server(period="weeks", whole=True),
+        lambda cloud: cloud.protected_server(period="weeks", whole=True),
     ),
     LookAlike("weekly with a daily row, schedules unknown", _daily_row_left),
     LookAlike("backups of a plugin alone", _plugin),

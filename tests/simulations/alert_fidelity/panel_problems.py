@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import faults
+from clouds import rng_for
 from faults import ActiveFault, Fault, FaultContext, Proceed
 from faulty_panel import Panel
 from harness import SteppedClock
@@ -67,7 +67,7 @@ _WEEK: tuple[tuple[float, float, str, str, str], ...] = (
 
 def events(plan: Plan) -> list[Event]:
     """Return the events of a run in order; in a long one they come back each week."""
-    rng = random.Random(f"{plan.seed} weather")  # noqa: S311  # no secrets
+    rng = rng_for(plan.seed, "weather")
     found = []
     for week in range(max(1, int(plan.days // 7))):
         late_hours = rng.uniform(0, 20) if week else 0.0
@@ -131,8 +131,7 @@ class PanelProblems:
         panel = cloud.panel
         if event.kind == "panel stopped":
             await panel.stop()
-            port = int(panel.url.rpartition(":")[2])
-            return lambda: asyncio.ensure_future(panel.start(port=port))
+            return lambda: asyncio.ensure_future(panel.start_again())
         if event.kind == "rows slip between pages":
             return _slipping(panel)
         ends = [*self._break(event, panel), *self._set(event, cloud)]

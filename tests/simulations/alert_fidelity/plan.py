@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
-from faulty_panel import Panel
+from clouds import panel_of, rng_for
 
 from alert_fidelity.backup_servers import CAPACITY_GB, add_archives
 from alert_fidelity.clouds import HISTORY_SECONDS, START, CloudAndPanel
@@ -87,7 +86,6 @@ def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
 def _simulated_cloud(
     plan: Plan, name: str, servers: int, keys: dict[str, Any]
 ) -> CloudAndPanel:
-    rng = random.Random(f"{plan.seed} {name}")  # noqa: S311  # no secrets
     world = SimulatedCloud(
         START - HISTORY_SECONDS,
         plan.seed,
@@ -95,17 +93,12 @@ def _simulated_cloud(
         start_update="end" if name == "lon1" else "begin",
         failure_limit=3,
     )
-    for number in range(1, 4):
-        world.add_backup_server(f"store {number}", CAPACITY_GB)
     # Without log rows of schedules only their counts tell that a run failed.
     omitted = frozenset({"schedule_logs"} if name == "ams1" else ())
-    panel = Panel(
-        cloud=world,
-        password=f"key-of-{name}",
-        per_page_cap=15,
-        omitted_fields=omitted,
+    panel = panel_of(
+        *(name, world, (CAPACITY_GB,) * 3), per_page_cap=15, omitted_fields=omitted
     )
-    cloud = CloudAndPanel(panel, name, rng, keys)
+    cloud = CloudAndPanel(name, panel, rng_for(plan.seed, name), keys)
     look_alikes = LOOK_ALIKES_WITHOUT_SCHEDULES if name == "nyc1" else LOOK_ALIKES
     for number, look_alike in enumerate(look_alikes):
         if not plan.short or name == "nyc1" or number % 2 == (name == "ams1"):
@@ -129,14 +122,16 @@ def _each_once(cloud: CloudAndPanel) -> None:
         if elsewhere and kind not in ON_ONE_PANEL:
             continue
         days = _SIZES_KNOWN_DAYS if kind in ("backup shrunk", "backup grown") else 0.7
-        SERVER_PROBLEMS[kind][0](cloud, cloud.add_server(whole=whole), _at(cloud, days))
+        SERVER_PROBLEMS[kind][0](
+            cloud, cloud.protected_server(whole=whole), _at(cloud, days)
+        )
 
 
 def _all_the_time(cloud: CloudAndPanel, plan: Plan, servers: int) -> None:
     """Plan problems one after another on each server, with healthy days between."""
     for number in range(servers):
         whole = number % 4 == 3
-        protected = cloud.add_server(whole=whole, swap=number % 5 == 4)
+        protected = cloud.protected_server(whole=whole, swap=number % 5 == 4)
         days = _SIZES_KNOWN_DAYS + cloud.rng.uniform(0, 5)
         kinds = applicable(cloud, whole=whole)
         while days < plan.days - 8:

@@ -119,8 +119,8 @@ class Replica:
     folder: Path
     clouds: list[CloudAndPanel]
     clock: CoarseClock
-    exporters: CloudAndPanel
-    """Holds the incidents of the exporters themselves."""
+    incidents: list[Incident] = field(default_factory=list)
+    """Of the exporters themselves."""
     recording: Recording = field(default_factory=Recording)
     exporter: Exporter | None = None
     started_at: float = 0.0
@@ -182,7 +182,7 @@ class Replica:
             for panel in panels
             if panel or kind != "shard missing"
         ]
-        self.exporters.incidents.extend(incidents)
+        self.incidents.extend(incidents)
         end_problem = await self._begin_event(event)
 
         async def end() -> None:
@@ -285,20 +285,7 @@ class Replica:
 
     def write_configuration(self) -> None:
         """Write the exporter's configuration file."""
-        sections = []
-        for cloud in self.clouds:
-            account = {
-                "username": cloud.panel.username,
-                "password": f"key-of-{cloud.name}",
-            }
-            section = {
-                "name": cloud.name,
-                "url": cloud.panel.url,
-                "basic_auth": account,
-                "discovery": _DISCOVERY,
-                **cloud.keys,
-            }
-            sections.append(section)
+        sections = [cloud.section(discovery=_DISCOVERY) for cloud in self.clouds]
         self.file.write_text(yaml.safe_dump({"poll": _POLL, "panels": sections}))
 
 
@@ -310,13 +297,13 @@ async def _run(plan: Plan, name: str, progress: Callable[[float], None]) -> Repl
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for cloud in found:
             cloud.panel.clock = clock.time
+            cloud.write_key(folder)
             await stack.enter_async_context(cloud.panel)
-        outside = CloudAndPanel(found[0].panel, "", found[0].rng, {})
-        replica = Replica(name, plan, folder, found, clock, outside)
+        replica = Replica(name, plan, folder, found, clock)
         await replica.run(progress)
     return ReplicaRun(
         replica.recording,
-        [incident for cloud in (*found, outside) for incident in cloud.incidents],
+        [*(i for cloud in found for i in cloud.incidents), *replica.incidents],
         {cloud.name: cloud.world.event_log for cloud in found},
         servers,
     )

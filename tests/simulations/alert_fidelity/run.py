@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkout import DOCS
+from truth import BackupHistory
 
 from alert_fidelity.comparison import AlertComparison, FidelityResult
-from alert_fidelity.incidents import BackupHistory
 from alert_fidelity.plan import Plan
 from alert_fidelity.replica import ReplicaRun, run_replica
 from alert_fidelity.report import page

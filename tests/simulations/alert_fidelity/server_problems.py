@@ -209,14 +209,14 @@ def _every_two_days(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> 
     """Let the schedule of another server, of every two days, stop for a week."""
     kind = "starts skipped, every two days"
     start = cloud.world.now + 0.9 * DAY
-    protected = cloud.add_server(duration=2, start_at=start)
+    protected = cloud.protected_server(duration=2, start_at=start)
     _struck(kind, "skip", days=7)(cloud, protected, at)
 
 
 def _reused(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
     """Replace another server by one of the same number while it is stale."""
     kind = "starts skipped, number reused"
-    protected = cloud.add_server()
+    protected = cloud.protected_server()
     _struck(kind, "skip", days=2.2)(cloud, protected, at)
     cloud.world.call_at(at + 2.2 * DAY, lambda: cloud.reuse_number(protected.vm_id))
 

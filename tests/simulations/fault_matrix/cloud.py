@@ -1,21 +1,27 @@
-"""The small cloud of the fault matrix, and how it changes."""
+"""The small cloud of the fault matrix, how it changes, and who watches it."""
 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from builders import DAY, HOUR
 from faulty_panel import Panel
-from harness import NOW
+from harness import NOW, MonitoredCloud, SteppedTimeoutClock, monitored
 
 from exporter.demo.cloud.rows import TargetType
 from exporter.demo.cloud.simulation import SimulatedCloud
 from exporter.demo.cloud.time import Period
 
-HOUR = 3600.0
-DAY = 24 * HOUR
 GIB = 1024**3
+MOST_BYTES = 4 * 1024**2
+"""What ``poll.max_body`` is here."""
+TIMEOUT_SECONDS = 10.0
+"""What ``poll.timeout`` is here."""
 SCHEDULES: tuple[tuple[TargetType, int, Period], ...] = (
     ("Disk", 101, "days"),
     ("VirtualMachine", 2, "days"),
@@ -26,8 +32,8 @@ SCHEDULES: tuple[tuple[TargetType, int, Period], ...] = (
 def small_cloud() -> SimulatedCloud:
     """Return three servers with backups, and one of everything else.
 
-    Servers 1 and 2 keep their backups on a backup server, server 3 on its hypervisor; 2
-    has incremental ones. Nothing changes by itself for a day.
+    Servers 1 and 2 keep their backups, of 1 GiB each, on a backup server, server 3 on
+    its hypervisor; 2 has incremental ones. Nothing changes by itself for a day.
     """
     world = SimulatedCloud(NOW)
     world.add_backup_server("store-1", 500)
@@ -76,8 +82,6 @@ def _add_backup(world: SimulatedCloud, server: int, created_at: float) -> None:
     world.add_backup(
         server,
         created_at=created_at,
-        built_at=created_at + 60,
-        size_kib=GIB // 1024,
         backup_type="incremental" if server == 2 else "normal",
         initiated="weeks" if server == 3 else "days",
         backup_server_id=None if server == 3 else 1,
@@ -85,21 +89,66 @@ def _add_backup(world: SimulatedCloud, server: int, created_at: float) -> None:
 
 
 @dataclass(eq=False)
-class RestartablePanel(Panel):
-    """A panel that can be restarted on its port, with TLS or without."""
+class NamedPanel(Panel):
+    """A panel with another name than its address, and with TLS or without."""
 
     context: ssl.SSLContext | None = None
     host: str | None = None
-    port: int = field(default=0, init=False)
 
-    async def __aenter__(self) -> Self:
-        """Start on a free port."""
-        await self.start_again()
-        return self
+    async def start(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> str:
+        """Listen with the TLS of the moment."""
+        url = await super().start(host, port, ssl_context or self.context)
+        self.url = url.replace(host, self.host or host)
+        return self.url
 
-    async def start_again(self) -> None:
-        """Listen again on the same port."""
-        url = await self.start(port=self.port, ssl_context=self.context)
-        self.port = int(url.rpartition(":")[2])
-        if self.host is not None:
-            self.url = url.replace("127.0.0.1", self.host)
+
+@dataclass(frozen=True)
+class Timing:
+    """When a cell's exporter is looked at: in seconds of its clock."""
+
+    interval: float
+    after: float
+    long: bool
+    """Whether the fault lasts longer than ``max_age`` too."""
+
+    @property
+    def max_age(self) -> float:
+        """Return how old data may become."""
+        return 3 * self.interval
+
+    def moments(self) -> Iterator[tuple[str, float]]:
+        """Yield what comes after what time."""
+        yield "before", 1.1 * self.interval
+        yield "short", 1.5 * self.interval
+        if self.long:
+            yield "long", 4.0 * self.interval
+        yield "after", self.after
+
+
+@asynccontextmanager
+async def looking(
+    panel: Panel, folder: Path, form: str, timing: Timing, **keys: Any
+) -> AsyncIterator[MonitoredCloud]:
+    """Watch a cloud with every collector."""
+    poll = {
+        "interval": f"{timing.interval:.0f}s",
+        "max_age": f"{timing.max_age:.0f}s",
+        "timeout": f"{TIMEOUT_SECONDS:.0f}s",
+        "max_body": MOST_BYTES,
+    }
+    async with monitored(
+        panel,
+        folder,
+        clock=SteppedTimeoutClock(panel.cloud.now),
+        format=form,
+        poll=poll,
+        discovery={"interval": poll["interval"]},
+        collectors={"recovery_points": True},
+        **keys,
+    ) as cloud:
+        yield cloud

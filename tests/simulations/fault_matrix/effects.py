@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fault_matrix.cloud import TIMEOUT_SECONDS
 from fault_matrix.rules import (
-    TIMEOUT_SECONDS,
     Outcome,
     Rule,
     absent,

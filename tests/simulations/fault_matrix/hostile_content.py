@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import hostile_answers as hostile
+from builders import DAY, HOUR
 from faults import Fault
 from harness import NOW
 
 from exporter.demo.panel.encoding import Fields, Timestamp
-from fault_matrix.cloud import DAY, GIB, HOUR
+from fault_matrix.cloud import GIB
 from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
 from fault_matrix.rules import (
     Rule,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import faults
 import hostile_answers as hostile
+from builders import HOUR
 
-from fault_matrix.cloud import HOUR
+from fault_matrix.cloud import MOST_BYTES
 from fault_matrix.effects import (
     CUT_SHORT,
     EFFECTS,
@@ -29,8 +30,6 @@ from fault_matrix.rules import Rule, near, one_of, recent
 CONNECTION = "connection"
 CONTENT = "content"
 BOTH = ("json", "xml")
-MOST_BYTES = 4 * 1024**2
-"""What ``poll.max_body`` is here."""
 RETRY_AFTER_SECONDS = 20.0
 SKEW_SECONDS = 5 * HOUR
 

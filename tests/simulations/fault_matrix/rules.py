@@ -23,10 +23,6 @@ Scrape = Mapping[str, str]
 """Each series of a scrape with its value, as written."""
 
 
-TIMEOUT_SECONDS = 10.0
-"""What ``poll.timeout`` is here."""
-
-
 @dataclass(frozen=True)
 class Observation:
     """What a scrape is compared with."""

@@ -2,7 +2,8 @@
 
 Each cell is an exporter over a small simulated cloud. When its fault begins, something
 changes everywhere in the cloud. The same cloud is watched without any fault too, on the
-same stepped clock: whatever the rules of a cell do not name must be said as there.
+same stepped clock: what is said there is true of the cloud, and whatever the rules of a
+cell do not name must be said as there.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import re
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -22,9 +22,18 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from harness import MonitoredCloud, SteppedTimeoutClock, monitored
+from expected_metrics import ExpectedMetrics, panel_samples
+from expected_metrics import differences as untrue_samples
+from harness import MonitoredCloud
+from truth import EndedTransactions, Truth
 
-from fault_matrix.cloud import RestartablePanel, change_everything, small_cloud
+from fault_matrix.cloud import (
+    NamedPanel,
+    Timing,
+    change_everything,
+    looking,
+    small_cloud,
+)
 from fault_matrix.effects import (
     AFTER,
     ALWAYS,
@@ -38,13 +47,11 @@ from fault_matrix.hostile_content import LONG, SHORT
 from fault_matrix.matrix import (
     CONNECTION,
     FAULTS,
-    MOST_BYTES,
     FaultCase,
     cells,
     impossible,
 )
 from fault_matrix.rules import (
-    TIMEOUT_SECONDS,
     Observation,
     Rule,
     comment_lines,
@@ -58,29 +65,6 @@ _AFTER_UNAUTHORIZED_SECONDS = 700.0
 _AFTER_REFUSED_SECONDS = 4500.0
 _AFTER_PAUSE_SECONDS = 300.0
 _AFTER_SHORT_PAUSE_SECONDS = 180.0
-
-
-@dataclass(frozen=True)
-class Timing:
-    """When a cell's exporter is looked at: in seconds of its clock."""
-
-    interval: float
-    after: float
-    long: bool
-    """Whether the fault lasts longer than ``max_age`` too."""
-
-    @property
-    def max_age(self) -> float:
-        """Return how old data may become."""
-        return 3 * self.interval
-
-    def moments(self) -> Iterator[tuple[str, float]]:
-        """Yield what comes after what time."""
-        yield "before", 1.1 * self.interval
-        yield "short", 1.5 * self.interval
-        if self.long:
-            yield "long", 4.0 * self.interval
-        yield "after", self.after
 
 
 @dataclass(frozen=True)
@@ -110,32 +94,12 @@ def timing(fault: FaultCase, scope: str, form: str) -> Timing:
     return Timing(60.0, after, long=long)
 
 
-@asynccontextmanager
-async def looking(
-    panel: RestartablePanel, folder: Path, form: str, timing: Timing, **keys: Any
-) -> AsyncIterator[MonitoredCloud]:
-    """Watch a cloud with every collector."""
-    poll = {
-        "interval": f"{timing.interval:.0f}s",
-        "max_age": f"{timing.max_age:.0f}s",
-        "timeout": f"{TIMEOUT_SECONDS:.0f}s",
-        "max_body": MOST_BYTES,
-    }
-    async with monitored(
-        panel,
-        folder,
-        clock=SteppedTimeoutClock(panel.cloud.now),
-        format=form,
-        poll=poll,
-        discovery={"interval": poll["interval"]},
-        collectors={"recovery_points": True},
-        **keys,
-    ) as cloud:
-        yield cloud
-
-
 async def observe(
-    cloud: MonitoredCloud, timing: Timing, begin: Begin, end: Begin
+    cloud: MonitoredCloud,
+    timing: Timing,
+    begin: Begin,
+    end: Begin,
+    check: Callable[[str, float], None] = lambda *_: None,
 ) -> Observations:
     """Scrape before, during and after a fault."""
     observations: Observations = {}
@@ -144,9 +108,9 @@ async def observe(
         if name == "after":
             await end(cloud)
         await cloud.advance(seconds)
-        text = (await cloud.metrics()).replace(LONG, SHORT)
-        text = text.replace(cloud.panel.url, "URL")
-        now = cloud.clock.time()
+        text, now = await cloud.metrics(), cloud.clock.time()
+        check(text, now)
+        text = text.replace(LONG, SHORT).replace(cloud.panel.url, "URL")
         observations[name] = Observed(text, now, now - (began or now))
         if name == "before":
             began = now
@@ -222,20 +186,31 @@ async def test_a_fault_changes_what_it_must_and_nothing_else(
 async def a_twin(
     twins: dict[tuple[str, Timing], Observations], cell: Cell
 ) -> Observations:
-    """Return what is said where there is no fault; cells of one rhythm share it."""
+    """Return what is said where there is no fault: what is true of the cloud.
+
+    Cells of one rhythm share it.
+    """
     key = cell.form, cell.timing
     if key not in twins:
         folder = cell.folder / "twin"
         folder.mkdir()
-        panel = RestartablePanel(small_cloud())
+        panel = NamedPanel(small_cloud())
+        expected = ExpectedMetrics(
+            *("cp", Truth(panel.cloud), EndedTransactions(panel.cloud)),
+            interval_seconds=cell.timing.interval,
+        )
+
+        def check(text: str, now: float) -> None:
+            assert untrue_samples(panel_samples(text), [expected], now) == []
+
         async with looking(panel, folder, *key) as cloud:
-            twins[key] = await observe(cloud, cell.timing, nothing, nothing)
+            twins[key] = await observe(cloud, cell.timing, nothing, nothing, check)
     return twins[key]
 
 
-async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Observations]:
+async def with_wrong_answers(cell: Cell) -> tuple[NamedPanel, Observations]:
     """Run a cell whose fault is in the panel's answers."""
-    panel = RestartablePanel(small_cloud())
+    panel = NamedPanel(small_cloud())
 
     async def begin(_: MonitoredCloud) -> None:
         panel.faults.add(cell.fault.demo_fault(), **SCOPES[cell.scope].fault_arguments)
@@ -251,7 +226,7 @@ async def with_wrong_answers(cell: Cell) -> tuple[RestartablePanel, Observations
 
 async def without_connections(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> tuple[RestartablePanel, Observations]:
+) -> tuple[NamedPanel, Observations]:
     """Run a cell whose fault keeps connections from being made."""
     names = NameServer({HOST})
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
@@ -266,7 +241,7 @@ async def without_connections(
     }
     name = cell.fault.name
     good = context(authority, HOST) if name in contexts else None
-    panel = RestartablePanel(small_cloud(), context=good, host=HOST)
+    panel = NamedPanel(small_cloud(), context=good, host=HOST)
     placeholder = socket.socket()
 
     async def begin(cloud: MonitoredCloud) -> None:
@@ -361,9 +336,7 @@ def wrong(
             yield f"{name}: other families"
 
 
-def asked_after_refusal(
-    panel: RestartablePanel, observations: Observations
-) -> list[str]:
+def asked_after_refusal(panel: NamedPanel, observations: Observations) -> list[str]:
     """Return what was asked between the refusal and the end of the fault.
 
     The first 401 may be about the cookie: one without it decides about the key.

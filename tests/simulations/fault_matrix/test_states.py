@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import NOW, SteppedTimeoutClock, monitored
+from faulty_panel import Panel
+from harness import NOW
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
 from exporter.health.conditions import SERVER_CONDITIONS, Severity
-from fault_matrix.cloud import RestartablePanel
+from fault_matrix.cloud import Timing, looking
 from fault_matrix.effects import SCOPES
 from fault_matrix.matrix import FAULTS
-from fault_matrix.rules import TIMEOUT_SECONDS, Scrape, parse_scrape, states
+from fault_matrix.rules import Scrape, parse_scrape, states
 
 _FAULTS = ("500 with HTML", "401", "403", "429 with Retry-After")
 """One of each effect that makes data old."""
@@ -26,29 +27,20 @@ _FINE = {each.key for each in SERVER_CONDITIONS if each.severity is Severity.FIN
 _SEVERITY = {each.key: each.severity for each in SERVER_CONDITIONS}
 _NO_TARGET = "disk_unprotected"
 """Of a disk without any backup nothing is known when disks are too old."""
-_BEFORE_SECONDS, _SHORT_SECONDS, _LONG_SECONDS = 66.0, 90.0, 240.0
+_TIMING = Timing(60.0, 0.0, long=True)
 
 
 async def watched(folder: Path, fault: str = "", scope: str = "") -> list[Scrape]:
     """Return what is said before, shortly after and long after a fault began."""
-    panel = RestartablePanel(demo_cloud(NOW))
-    poll = {"interval": "60s", "max_age": "180s", "timeout": f"{TIMEOUT_SECONDS:.0f}s"}
-    async with monitored(
-        panel,
-        folder,
-        clock=SteppedTimeoutClock(panel.cloud.now),
-        poll=poll,
-        discovery={"interval": "60s"},
-        collectors={"recovery_points": True},
-    ) as cloud:
-        await cloud.advance(_BEFORE_SECONDS)
-        scrapes: list[Scrape] = [parse_scrape(await cloud.metrics())]
-        if fault:
-            place = SCOPES[scope].fault_arguments
-            panel.faults.add(FAULTS[fault].demo_fault(), **place)
-        for seconds in (_SHORT_SECONDS, _LONG_SECONDS):
+    panel = Panel(demo_cloud(NOW))
+    scrapes: list[Scrape] = []
+    async with looking(panel, folder, "json", _TIMING) as cloud:
+        for name, seconds in [*_TIMING.moments()][:-1]:
             await cloud.advance(seconds)
             scrapes.append(parse_scrape(await cloud.metrics()))
+            if name == "before" and fault:
+                place = SCOPES[scope].fault_arguments
+                panel.faults.add(FAULTS[fault].demo_fault(), **place)
     return scrapes
 
 

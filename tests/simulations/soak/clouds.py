@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from faulty_panel import Panel
+from builders import DAY, MINUTE
+from clouds import RandomCloud, panel_of, rng_for
+from expected_metrics import ExpectedMetrics
+from truth import EndedTransactions, Truth
 
 from exporter.demo.cloud.simulation import SimulatedCloud
-from soak.activity import HOUR, MINUTE, CloudActivity, RandomFaults
-from soak.expected_metrics import EndedTransactions, ExpectedMetrics
+from soak.random_faults import RandomFaults
 
 START = 1_800_014_400.0
-_HISTORY = 10 * 24 * HOUR
+_HISTORY = 10 * DAY
 _HISTORY_STEP = 10 * MINUTE
 """As in the rounds that follow, so that the clouds are as full as they will be."""
 POLL = {"interval": "15m", "timeout": "1s", "max_body": "256KiB"}
@@ -35,76 +36,55 @@ class Plan:
     """Of each cloud between two steps of time, at most."""
 
 
-def rng_for(plan: Plan, *whose: str) -> random.Random:
-    """Return a generator that does not depend on when others are used."""
-    return random.Random(f"{plan.seed} {whose}")  # noqa: S311  # no secrets
-
-
 @dataclass(eq=False)
-class CloudAndPanel:
+class CloudAndPanel(RandomCloud):
     """A cloud, its panel, and what happens to both."""
 
-    name: str
-    panel: Panel
-    activity: CloudActivity
-    faults: RandomFaults
-    expected: ExpectedMetrics
-    keys: dict[str, Any]
+    faults: RandomFaults = field(init=False)
+    expected: ExpectedMetrics = field(init=False)
     down_until: float | None = None
-
-    def section(self) -> dict[str, Any]:
-        """Return the panel's section of the configuration file."""
-        account = {"username": self.panel.username, "password_file": self.name}
-        return {
-            "name": self.name,
-            "url": self.panel.url,
-            "basic_auth": account,
-            "collectors": {"recovery_points": True},
-            "poll": POLL,
-            **self.keys,
-        }
 
     async def start_panel(self) -> None:
         """Start the panel on the port that it had."""
         self.down_until = None
-        port = self.panel.url.rpartition(":")[2]
-        await self.panel.start(port=int(port or 0))
+        await self.panel.start_again()
+
+
+_WAYS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("json", {"per_page_cap": 20}, {}),
+    (
+        "xml",
+        {"utc_offset": "+03:00", "fractions": True, "xml_nil": "long"},
+        {"format": "xml"},
+    ),
+    ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
+)
+"""Names, options of the panels, and keys of their sections."""
 
 
 def simulated_clouds(plan: Plan) -> list[CloudAndPanel]:
     """Return three clouds with some days of history and different panels."""
     found = []
-    ways: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
-        ("json", {"per_page_cap": 20}, {}),
-        (
-            "xml",
-            {"utc_offset": "+03:00", "fractions": True, "xml_nil": "long"},
-            {"format": "xml"},
-        ),
-        ("few", {"gzip": True, "chunked": True, "etags": False}, {}),
-    )
-    for number, (name, habits, keys) in enumerate(ways):
+    for number, (name, options, keys) in enumerate(_WAYS):
         world = SimulatedCloud(START - _HISTORY, plan.seed + number)
-        activity = CloudActivity.started(
-            world, rng_for(plan, name, "life"), plan.servers, plan.changes
+        panel = panel_of(name, world, (500, 1000, 1500), **options)
+        cloud = CloudAndPanel(
+            *(name, panel, rng_for(plan.seed, name, "life")),
+            {"collectors": {"recovery_points": True}, **keys},
+            most_servers=plan.servers + 4,
         )
+        for _ in range(plan.servers):
+            cloud.create_server()
         chosen: frozenset[int] | None = None
         if name == "few":
-            chosen = activity.permanent = frozenset([1, 2, 3, 4])
-            keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
+            chosen = cloud.permanent = frozenset([1, 2, 3, 4])
+            cloud.keys["virtual_machines"] = [1, 2, 4, world.servers[3].identifier]
         while world.now < START:
-            activity.change_something()
+            cloud.change_something(plan.changes)
             world.advance(world.now + _HISTORY_STEP)
-        panel = Panel(world, password=f"key-of-{name}", **habits)
-        expected = ExpectedMetrics(name, world, EndedTransactions(world), chosen)
-        found.append(
-            CloudAndPanel(
-                name,
-                panel,
-                activity,
-                RandomFaults(panel, rng_for(plan, name, "weather")),
-                expected,
-                keys,
-            )
+        cloud.faults = RandomFaults(panel, rng_for(plan.seed, name, "weather"))
+        cloud.expected = ExpectedMetrics(
+            name, Truth(world, chosen), EndedTransactions(world)
         )
+        found.append(cloud)
     return found

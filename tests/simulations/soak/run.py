@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,25 +25,25 @@ from pathlib import Path
 import aiohttp
 import structlog
 import yaml
+from builders import HOUR, MINUTE
+from clouds import rng_for
+from expected_metrics import (
+    DEPENDS_ON_HISTORY,
+    NOT_IN_ROWS,
+    differences,
+    differing_samples,
+    panel_samples,
+)
 from harness import MonitoredCloud, SteppedClock, running_exporter
 
 from exporter.errors import ConfigError
-from soak.activity import HOUR, MINUTE
 from soak.clouds import (
     FAULTLESS_POLL,
     POLL,
     START,
     CloudAndPanel,
     Plan,
-    rng_for,
     simulated_clouds,
-)
-from soak.comparison import (
-    DEPENDS_ON_HISTORY,
-    NOT_IN_ROWS,
-    differences,
-    differing_samples,
-    panel_samples,
 )
 from soak.resource_usage import ResourceUsage, remembered_kib, resource_usage
 
@@ -126,8 +126,8 @@ class Soak:
         for cloud in self.clouds:
             self.counts["requests"] += len(cloud.panel.requests)
             cloud.panel.requests.clear()
-            cloud.activity.world.event_log.clear()
-            cloud.expected.transactions.clean(cloud.activity.world.now - 12 * HOUR)
+            cloud.world.event_log.clear()
+            cloud.expected.transactions.clean(cloud.world.now - 12 * HOUR)
             cloud.panel.clock = self.clock.time
 
     async def scrape(
@@ -153,7 +153,7 @@ class Soak:
         """Change something about the clouds, their panels and the configuration."""
         now = self.clock.time()
         for cloud in self.clouds:
-            cloud.activity.change_something()
+            cloud.change_something(self.plan.changes)
             cloud.faults.change(now)
             if cloud.down_until is not None and cloud.down_until <= now:
                 await cloud.start_panel()
@@ -165,43 +165,40 @@ class Soak:
                 self.counts["keys changed"] += 1
                 cloud.panel.password = f"key-of-{cloud.name}-{self.rng.random()}"
                 if self.rng.random() < 0.7:
-                    self._write_key(cloud)
+                    cloud.write_key(self.folder)
         if self.rng.random() < 0.2:
             await self._reload(self.rng.choice([*self.clouds, None]))
 
     async def _reload(self, changed: CloudAndPanel | None) -> None:
         """Reload with one section changed, or with an invalid file."""
-        sections = [cloud.section() for cloud in self.clouds]
-        for cloud, section in zip(self.clouds, sections, strict=True):
-            if cloud is changed:
-                interval = self.rng.choice(["7m", "15m", "21m"])
-                section["poll"] = {**POLL, "interval": interval}
         self.counts["reloads"] += 1
-        if changed is None:
-            self.monitored.file.write_text("panels: nonsense")
-            try:
-                await self.monitored.exporter.reload()
-            except ConfigError:
-                return
-            raise SoakFailure("a bad configuration file was taken")
-        self.monitored.file.write_text(yaml.safe_dump({"panels": sections}))
-        await self.monitored.exporter.reload()
+        if changed is not None:
+            interval = self.rng.choice(["7m", "15m", "21m"])
+            await self._reload_with(
+                POLL, {changed.name: {**POLL, "interval": interval}}
+            )
+            return
+        self.monitored.file.write_text("panels: nonsense")
+        try:
+            await self.monitored.exporter.reload()
+        except ConfigError:
+            return
+        raise SoakFailure("a bad configuration file was taken")
 
     async def _end_faults(self) -> None:
         for cloud in self.clouds:
             cloud.faults.clear()
             if cloud.down_until is not None:
                 await cloud.start_panel()
-            self._write_key(cloud)
+            cloud.write_key(self.folder)
         await self._reload_with(FAULTLESS_POLL)
 
-    async def _reload_with(self, poll: dict[str, str]) -> None:
-        sections = [{**cloud.section(), "poll": poll} for cloud in self.clouds]
-        self.monitored.file.write_text(yaml.safe_dump({"panels": sections}))
+    async def _reload_with(
+        self, poll: _Keys, changed: Mapping[str, _Keys] | None = None
+    ) -> None:
+        text = _configuration(self.clouds, poll, changed or {})
+        self.monitored.file.write_text(text)
         await self.monitored.exporter.reload()
-
-    def _write_key(self, cloud: CloudAndPanel) -> None:
-        (self.folder / cloud.name).write_text(cloud.panel.password)
 
     async def _compare(self, text: str) -> float:
         """Compare a scrape with the worlds, and with a new exporter.
@@ -236,6 +233,19 @@ class Soak:
         grown = growth(self.usages)
         if grown:
             raise SoakFailure("; ".join(grown))
+
+
+_Keys = Mapping[str, str]
+
+
+def _configuration(
+    clouds: Sequence[CloudAndPanel], poll: _Keys, changed: Mapping[str, _Keys]
+) -> str:
+    """Return a configuration file with ``poll`` in all sections but the changed."""
+    sections = [
+        cloud.section(poll=dict(changed.get(cloud.name, poll))) for cloud in clouds
+    ]
+    return yaml.safe_dump({"panels": sections})
 
 
 def is_leaking(held_kib: Sequence[float]) -> bool:
@@ -288,11 +298,10 @@ async def running_soak(plan: Plan, folder: Path) -> AsyncIterator[Soak]:
         for cloud in found:
             cloud.panel.clock = clock.time
             await cloud.panel.start()
-            (folder / cloud.name).write_text(cloud.panel.password)
-        sections = [cloud.section() for cloud in found]
-        file.write_text(yaml.safe_dump({"panels": sections}))
+            cloud.write_key(folder)
+        file.write_text(_configuration(found, POLL, {}))
         async with running_exporter(found[0].panel, file, clock) as monitored:
-            rng = rng_for(plan, "all", "stir")
+            rng = rng_for(plan.seed, "all", "stir")
             soak = Soak(plan, folder, rng, found, clock, monitored)
             await soak.measure(0.0)
             yield soak

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from builders import DAY, HOUR, a_cloud
+from expected_metrics import ExpectedMetrics, differences, panel_samples
 from faulty_panel import Panel
 from harness import NOW, monitored
+from truth import EndedTransactions, Truth
 
 from soak.clouds import Plan
-from soak.comparison import differences, panel_samples
-from soak.expected_metrics import EndedTransactions, ExpectedMetrics
 from soak.resource_usage import ResourceUsage, kib_of
 from soak.run import (
     MAX_BLOCKS_GROWTH,
@@ -59,6 +59,11 @@ def panel() -> Panel:
     return panel
 
 
+def expected_of(panel: Panel) -> ExpectedMetrics:
+    """Return the metrics that are expected of a panel."""
+    return ExpectedMetrics("cp", Truth(panel.cloud), EndedTransactions(panel.cloud))
+
+
 async def test_each_series_that_is_missing_or_wrong_is_found(
     panel: Panel, tmp_path: Path
 ) -> None:
@@ -66,7 +71,7 @@ async def test_each_series_that_is_missing_or_wrong_is_found(
     points = {"recovery_points": True}
     async with monitored(panel, tmp_path, collectors=points) as cloud:
         found = panel_samples(await cloud.metrics())
-        expected = ExpectedMetrics("cp", panel.cloud, EndedTransactions(panel.cloud))
+        expected = expected_of(panel)
         unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
         for name, value in found.items():
             less = {k: v for k, v in found.items() if k != name}
@@ -85,7 +90,7 @@ async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
     points = {"recovery_points": True}
     async with monitored(panel, tmp_path, collectors=points) as cloud:
         found = panel_samples(await cloud.metrics())
-        expected = ExpectedMetrics("cp", panel.cloud, EndedTransactions(panel.cloud))
+        expected = expected_of(panel)
         panel.cloud.remove_backup(1001)
         less = differences(found, [expected], NOW)
         panel.cloud.add_server()

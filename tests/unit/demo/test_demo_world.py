@@ -5,9 +5,9 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from clouds import large_cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from large_cloud import large_cloud
 
 from exporter.demo.cloud.demo_cloud import HISTORY_DAYS, HOSTILE_LABEL, demo_cloud
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target, Transaction

@@ -1,18 +1,21 @@
-"""The ``/metrics`` that are expected of a simulated world, derived from its rows.
+"""The ``/metrics`` that are expected of a simulated world, and what differs from them.
 
 An oracle that shares no code with the exporter: each family is computed here again,
-from the rows that the panel keeps and from its own log of transactions.
+from what is true of the world.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from prometheus_client.parser import text_string_to_metric_families
+from truth import FINAL_STATUSES, EndedTransactions, Truth, interval_seconds
+
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
-from exporter.demo.cloud.simulation import SimulatedCloud
 
 ACTIONS = (
     "take_backup",
@@ -22,7 +25,6 @@ ACTIONS = (
     "convert_backup",
     "destroy_backup",
 )
-STATUSES = ("complete", "failed", "cancelled")
 COLLECTORS = (
     "inventory",
     "backups",
@@ -31,15 +33,37 @@ COLLECTORS = (
     "backup_servers",
     "recovery_points",
 )
-DAYS = {"days": 1, "weeks": 7, "months": 31, "years": 366}
-DAY = 86_400.0
 KIB = 1024.0
 GIB = 1024.0**3
 
 LAST_FAILED = "onapp_target_last_failed_timestamp_seconds"
-"""The row of a failed backup may be gone before it is read: see ``ExpectedMetrics``."""
+"""The row of a failed backup may be gone before it is read: see ``known_failures``."""
 PENDING = "onapp_target_oldest_pending_timestamp_seconds"
 """It depends on which failures are known."""
+
+NOT_IN_ROWS = {
+    "onapp_panel_info",
+    "onapp_panel_clock_skew_seconds",
+    "onapp_inventory_last_success_timestamp_seconds",
+    "onapp_vm_last_poll_success_timestamp_seconds",
+    LAST_FAILED,
+}
+"""Not determined by rows: checked by other means."""
+DEPENDS_ON_HISTORY = {
+    "onapp_transactions_total",
+    "onapp_vm_last_failed_backup_timestamp_seconds",
+    PENDING,
+}
+"""What a new exporter cannot know, or what depends on that."""
+
+
+_JUDGED = (
+    *("onapp_state_start_", "onapp_vm_state", "onapp_vm_backup_in_time"),
+    *("onapp_panel_servers", "onapp_panel_future_", "onapp_panel_credentials_"),
+    *("onapp_panel_queue_", "onapp_collector_duration_", "onapp_target_schedules"),
+    *("onapp_target_oldest_success_", "onapp_schedule_retention_"),
+)
+"""What the exporter judges or measures; the tests of states compare it."""
 
 
 class Series(NamedTuple):
@@ -55,64 +79,14 @@ def series(family: str, **labels: object) -> Series:
     return Series(family, tuple(sorted((k, str(v)) for k, v in labels.items())))
 
 
-class EndedTransaction(NamedTuple):
-    """A transaction that has ended."""
-
-    action: str
-    status: str
-    server_id: int | None
-    backup_id: int | None
-    at: float
-
-
-@dataclass(eq=False)
-class EndedTransactions:
-    """Every transaction that ever ended, though the panel cleans its log."""
-
-    world: SimulatedCloud
-    ended_before: set[int] = field(init=False)
-    """Those that had ended before the exporter started."""
-    ended: dict[int, EndedTransaction] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Note what has ended so far."""
-        self.update()
-        self.ended_before = set(self.ended)
-
-    def update(self) -> None:
-        """Add what has ended since the last call."""
-        for row in self.world.transactions.values():
-            if row.status in STATUSES:
-                self.ended[row.id] = EndedTransaction(
-                    row.action,
-                    row.status,
-                    row.associated_object_id,
-                    row.parent_id,
-                    row.updated_at,
-                )
-
-    def clean(self, before: float) -> None:
-        """Remove old transactions from the panel's log."""
-        self.update()
-        self.world.delete_old_transactions(before)
-
-
 @dataclass(eq=False)
 class ExpectedMetrics:
     """The expected metrics of one panel at the moment."""
 
     name: str
-    world: SimulatedCloud
+    truth: Truth
     transactions: EndedTransactions
-    selected: frozenset[int] | None = None
-    """The servers that are monitored; None: all."""
     interval_seconds: float = 900.0
-
-    @property
-    def servers(self) -> list[Server]:
-        """Return the servers that are monitored."""
-        rows = self.world.servers.values()
-        return [row for row in rows if self.selected is None or row.id in self.selected]
 
     def samples(self, now: float) -> dict[Series, float]:
         """Return every sample that the world determines, for a scrape at ``now``."""
@@ -123,105 +97,88 @@ class ExpectedMetrics:
                 found[series(family, panel=self.name, **labels)] = float(value)
         return found
 
-    def failed_at(self, vm_id: int) -> set[float]:
-        """Return when backups of a server failed."""
-        return {row.at for row in self._failed() if row.server_id == vm_id}
-
     def known_failures(self) -> dict[Series, float]:
         """Return the last failure of each target whose row is still listed."""
         found: dict[Series, float] = {}
-        for server in self.servers:
-            rows = {row.id: row for row in self.world.backups_of(server.id)}
-            for ended in self._failed():
+        for server in self.truth.servers:
+            rows = {row.id: row for row in self.truth.world.backups_of(server.id)}
+            for ended in self.transactions.failed_backups():
                 row = rows.get(ended.backup_id or 0)
                 if row is not None:
-                    labels = {"vm_id": server.id, **_target(row.target)}
-                    name = series(LAST_FAILED, panel=self.name, **labels)
+                    name = self._of_subject(LAST_FAILED, server, row.target)
                     found[name] = max(found.get(name, 0.0), ended.at)
         return found
 
     def pending(self, known: Mapping[Series, float]) -> dict[Series, float]:
         """Return since when a backup of each target runs, given known failures."""
         found: dict[Series, float] = {}
-        for server in self.servers:
-            for target in self._targets(server):
-                labels = {"vm_id": server.id, **_target(target)}
-                name = series(LAST_FAILED, panel=self.name, **labels)
-                rows = self.world.backups_of(server.id)
-                mine = [row for row in rows if row.target == target]
-                last = max(_good(mine), key=_finished, default=None)
-                moments = [
-                    row.created_at
-                    for row in mine
-                    if not (row.built or row.marked_for_delete)
-                    and row.created_at > known.get(name, 0.0)
-                    and (last is None or row.created_at >= last.created_at)
-                ]
-                if moments:
-                    found[series(PENDING, panel=self.name, **labels)] = min(moments)
+        for server in self.truth.servers:
+            for target in self.truth.targets(server):
+                failed = self._of_subject(LAST_FAILED, server, target)
+                since = self.truth.pending_since(server, target, known.get(failed, 0.0))
+                if since is not None:
+                    found[self._of_subject(PENDING, server, target)] = since
         return found
 
-    def _failed(self) -> Iterator[EndedTransaction]:
-        for row in self.transactions.ended.values():
-            if row.status == "failed" and row.action.startswith("take_"):
-                yield row
+    def _of_subject(self, family: str, server: Server, target: Target) -> Series:
+        labels = {"vm_id": server.id, **_target(target)}
+        return series(family, panel=self.name, **labels)
 
     def _all_samples(self, now: float) -> Iterator[_Sample]:
         yield from self._of_panel()
         yield from self._of_transactions()
         yield from self._of_backup_servers()
-        for server in self.servers:
+        for server in self.truth.servers:
             yield from self._of_server(server)
             yield from self._of_backups(server, now)
-            for target in sorted(self._targets(server)):
+            for target in sorted(self.truth.targets(server)):
                 yield from self._of_target(server, target)
-            for schedule in self.world.schedules_of(server.id):
+            for schedule in self.truth.world.schedules_of(server.id):
                 yield from _of_schedule(server, schedule)
 
     def _of_panel(self) -> Iterator[_Sample]:
         yield "onapp_up", {}, 1
         yield "onapp_poll_lag_seconds", {}, 0
         yield "onapp_poll_interval_seconds", {}, self.interval_seconds
-        yield "onapp_panel_virtual_machines", {}, len(self.servers)
+        yield "onapp_panel_virtual_machines", {}, len(self.truth.servers)
         for collector in COLLECTORS:
             yield "onapp_collector_success", {"collector": collector}, 1
 
     def _of_transactions(self) -> Iterator[_Sample]:
-        ids = {server.id for server in self.servers}
-        mine = [
-            row
-            for number, row in self.transactions.ended.items()
-            if number not in self.transactions.ended_before
-            and (self.selected is None or row.server_id in ids)
-        ]
-        counts = Counter((row.action, row.status) for row in mine)
+        monitored = self.truth.is_monitored
+        ended = Counter(
+            (row.action, row.status)
+            for row in self.transactions.since_start()
+            if monitored(row.server_id)
+        )
         open_ = [
             row
-            for row in self.world.transactions.values()
+            for row in self.truth.world.transactions.values()
             if row.status in ("pending", "running")
-            and (self.selected is None or row.associated_object_id in ids)
+            and monitored(row.associated_object_id)
         ]
         for action in ACTIONS:
-            for status in STATUSES:
+            for status in FINAL_STATUSES:
                 labels = {"action": action, "status": status}
-                yield "onapp_transactions_total", labels, counts[action, status]
+                yield "onapp_transactions_total", labels, ended[action, status]
             since = [row.created_at for row in open_ if row.action == action]
             yield "onapp_transactions_pending", {"action": action}, len(since)
             family = "onapp_transactions_oldest_pending_timestamp_seconds"
             yield family, {"action": action}, min(since, default=None)
 
     def _of_backup_servers(self) -> Iterator[_Sample]:
+        world = self.truth.world
         held: dict[str, list[Backup]] = defaultdict(list)
-        for number in self.world.backup_servers:
+        for number in world.backup_servers:
             held[str(number)] = []
-        for server in self.servers:
-            for row in self.world.backups_of(server.id):
+        for server in self.truth.servers:
+            for row in world.backups_of(server.id):
                 held[str(row.backup_server_id or "none")].append(row)
         for backup_server, rows in held.items():
             labels = {"backup_server_id": backup_server}
             yield "onapp_backup_server_backups", labels, len(rows)
             yield "onapp_backup_server_used_bytes", labels, sum(map(_bytes, rows))
-        for store in self.world.backup_servers.values():
+        for store in world.backup_servers.values():
             labels = {"backup_server_id": str(store.id)}
             yield "onapp_backup_server_info", {**labels, "label": store.label}, 1
             yield "onapp_backup_server_enabled", labels, store.enabled
@@ -232,103 +189,65 @@ class ExpectedMetrics:
         labels = {"vm_id": server.id}
         described = ("identifier", "label", "hostname", "user_id", "hypervisor_id")
         info = {name: getattr(server, name) for name in described}
-        disks = self.world.disks_of(server.id)
-        required = self.world.schedules_of(server.id) or any(
-            disk.has_autobackups for disk in disks
-        )
         yield "onapp_vm_info", {**labels, **info}, 1
         yield "onapp_vm_created_timestamp_seconds", labels, server.created_at
         yield "onapp_vm_suspended", labels, server.suspended
-        yield "onapp_vm_backup_required", labels, bool(required)
+        yield "onapp_vm_backup_required", labels, self.truth.is_required(server)
         yield "onapp_vm_poll_success", labels, 1
-        last = max(self.failed_at(server.id), default=None)
+        last = max(self.transactions.failed_at(server.id), default=None)
         yield "onapp_vm_last_failed_backup_timestamp_seconds", labels, last
 
     def _of_backups(self, server: Server, now: float) -> Iterator[_Sample]:
-        world = self.world
         labels = {"vm_id": server.id}
-        rows = world.backups_of(server.id)
-        counted = [row for row in rows if not row.marked_for_delete]
-        built = sum(row.built for row in counted)
+        rows = self.truth.world.backups_of(server.id)
+        yield from _counts("onapp_vm_backups", labels, rows)
         sizes = [row.size_kib * KIB for row in rows if row.size_kib is not None]
-        points = world.recovery_points_of(server.id)
-        moments = [row.built_at for row in _good(rows) if row.built_at is not None]
-        moments += [row.created_at for row in points if row.state == "built"]
-        yield "onapp_vm_backups", {**labels, "state": "built"}, built
-        yield "onapp_vm_backups", {**labels, "state": "unbuilt"}, len(counted) - built
         total = sum(sizes) if sizes or not rows else None
         yield "onapp_vm_backup_size_bytes", labels, total
-        last = max(moments, default=None)
+        last = self.truth.last_success_at(server)
         yield "onapp_vm_last_success_timestamp_seconds", labels, last
         for row in rows:
             yield from _of_backup(row, now)
-        for point in points:
+        for point in self.truth.world.recovery_points_of(server.id):
             where = {**labels, "recovery_point_id": point.id}
             yield "onapp_recovery_point_size_bytes", where, point.size_bytes
             yield "onapp_recovery_point_built", where, point.state == "built"
             family = "onapp_recovery_point_created_timestamp_seconds"
             yield family, where, point.created_at
 
-    def _targets(self, server: Server) -> set[Target]:
-        """Return the targets that have backups, or should or could have some."""
-        schedules = self.world.schedules_of(server.id)
-        disks = self.world.disks_of(server.id)
-        rows = {row.target for row in self.world.backups_of(server.id)}
-        enabled = {s.target for s in schedules if s.status == "enabled"}
-        found = rows | enabled
-        on_disks = any(target.type == "Disk" for target in rows | enabled)
-        on_disks |= any(schedule.target_type == "Disk" for schedule in schedules)
-        on_disks |= any(disk.has_autobackups for disk in disks)
-        still = any(target.type == "Disk" for target in enabled)
-        if on_disks and (still or not self._is_whole_server_newest(server)):
-            found |= {Target("Disk", disk.id) for disk in disks if not disk.is_swap}
-        return found
-
-    def _is_whole_server_newest(self, server: Server) -> bool:
-        """Return whether a backup of the whole server is newer than any of a disk."""
-        rows = self.world.backups_of(server.id)
-        good = [r for r in _good(rows) if r.target_type == "VirtualMachine"]
-        whole = [r.built_at or 0.0 for r in good]
-        disks = [r.built_at or r.created_at for r in rows if r.target_type == "Disk"]
-        return max(whole, default=0.0) > max(disks, default=0.0)
-
     def _of_target(self, server: Server, target: Target) -> Iterator[_Sample]:
         labels = {"vm_id": server.id, **_target(target)}
-        rows = [r for r in self.world.backups_of(server.id) if r.target == target]
-        counted = [row for row in rows if not row.marked_for_delete]
-        waiting = [row.created_at for row in counted if not row.built]
-        built = len(counted) - len(waiting)
-        yield "onapp_target_backups", {**labels, "state": "built"}, built
-        yield "onapp_target_backups", {**labels, "state": "unbuilt"}, len(waiting)
+        rows = self.truth.backups(server, target)
+        yield from _counts("onapp_target_backups", labels, rows)
         locked = sum(row.locked for row in rows)
         yield "onapp_target_locked_backups", labels, locked
-        marked = len(rows) - len(counted)
+        marked = sum(row.marked_for_delete for row in rows)
         yield "onapp_target_marked_for_delete_backups", labels, marked
         family = "onapp_target_oldest_unbuilt_timestamp_seconds"
-        yield family, labels, min(waiting, default=None)
-        last = max(_good(rows), key=_finished, default=None)
+        unbuilt = [r.created_at for r in rows if not (r.built or r.marked_for_delete)]
+        yield family, labels, min(unbuilt, default=None)
+        last = self.truth.last_success(server, target)
         if last is not None and last.built_at is not None:
             family = "onapp_target_last_success_timestamp_seconds"
             yield family, labels, last.built_at
             yield "onapp_target_last_success_size_bytes", labels, _bytes(last)
             seconds = last.built_at - last.created_at
             yield "onapp_target_last_success_duration_seconds", labels, seconds
-        expected = self._expected_seconds(server, target)
+        expected = self.truth.expected_seconds(server, target)
         yield "onapp_target_expected_interval_seconds", labels, expected
         family = "onapp_target_expected_interval_info"
         yield family, {**labels, "source": "schedule"}, expected and 1
 
-    def _expected_seconds(self, server: Server, target: Target) -> float | None:
-        exists = target.type != "Disk" or target.id in self.world.disks
-        intervals = [
-            _interval_seconds(schedule)
-            for schedule in self.world.schedules_of(server.id)
-            if schedule.status == "enabled" and schedule.target == target
-        ]
-        return min(intervals, default=None) if exists else None
-
 
 _Sample = tuple[str, Mapping[str, object], float | None]
+
+
+def _counts(
+    family: str, labels: Mapping[str, object], rows: list[Backup]
+) -> Iterator[_Sample]:
+    built = Counter(row.built for row in rows if not row.marked_for_delete)
+    yield family, {**labels, "state": "built"}, built[True]
+    yield family, {**labels, "state": "unbuilt"}, built[False]
 
 
 def _of_schedule(server: Server, row: Schedule) -> Iterator[_Sample]:
@@ -339,7 +258,7 @@ def _of_schedule(server: Server, row: Schedule) -> Iterator[_Sample]:
     info = {"vm_id": server.id, **_target(row.target), "period": row.period}
     yield "onapp_schedule_info", {**labels, **info}, 1
     yield "onapp_schedule_failures", labels, row.failure_count
-    yield "onapp_schedule_interval_seconds", labels, _interval_seconds(row)
+    yield "onapp_schedule_interval_seconds", labels, interval_seconds(row)
     start = row.start_at if row.status == "enabled" else None
     yield "onapp_schedule_next_start_timestamp_seconds", labels, start
 
@@ -366,17 +285,98 @@ def _target(target: Target) -> dict[str, object]:
     return {"target_type": target.type, "target_id": target.id}
 
 
-def _good(rows: Iterable[Backup]) -> list[Backup]:
-    return [row for row in rows if row.built and not row.marked_for_delete]
-
-
-def _finished(row: Backup) -> tuple[float, int]:
-    return row.built_at or 0.0, row.id
-
-
 def _bytes(row: Backup) -> float:
     return (row.size_kib or 0) * KIB
 
 
-def _interval_seconds(row: Schedule) -> float:
-    return DAYS[row.period] * row.duration * DAY
+def panel_samples(text: str) -> dict[Series, float]:
+    """Return a scrape's samples about panels, without the exporter's own metrics."""
+    return {
+        series(
+            sample.name, **{k: v for k, v in sample.labels.items() if k != "shard"}
+        ): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+        if sample.name.startswith("onapp_")
+        and not sample.name.startswith(("onapp_api_", "onapp_exporter_", *_JUDGED))
+    }
+
+
+def differences(
+    found: dict[Series, float], expectations: list[ExpectedMetrics], now: float
+) -> list[str]:
+    """Return where a scrape differs from the simulated worlds."""
+    wanted: dict[Series, float] = {}
+    wrong: list[str] = []
+    failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
+    for expected in expectations:
+        wanted |= expected.samples(now) | expected.pending(failed)
+        wrong += _poll_moments(found, expected, now)
+        wrong += _failures(found, expected)
+    return wrong + differing_samples(found, wanted, "the world", NOT_IN_ROWS)
+
+
+def _poll_moments(
+    found: dict[Series, float], expected: ExpectedMetrics, now: float
+) -> list[str]:
+    """Return the servers and inventories that were not read in the last interval."""
+    names = [
+        series(
+            "onapp_vm_last_poll_success_timestamp_seconds",
+            panel=expected.name,
+            vm_id=server.id,
+        )
+        for server in expected.truth.servers
+    ]
+    names.append(
+        series("onapp_inventory_last_success_timestamp_seconds", panel=expected.name)
+    )
+    return [
+        f"{name} is {found.get(name)} at {now}"
+        for name in names
+        if not now - expected.interval_seconds <= found.get(name, 0.0) <= now
+    ]
+
+
+def _failures(found: dict[Series, float], expected: ExpectedMetrics) -> list[str]:
+    """Return failures that are missing, and failures that never happened."""
+    must = expected.known_failures()
+    wrong = [
+        f"{name} is {found.get(name)}, not {at}"
+        for name, at in must.items()
+        if found.get(name, 0.0) < at
+    ]
+    for name, at in found.items():
+        labels = dict(name.labels)
+        mine = name.family == LAST_FAILED and labels["panel"] == expected.name
+        if mine and at not in expected.transactions.failed_at(int(labels["vm_id"])):
+            wrong.append(f"{name} is {at}: nothing failed then")
+    return wrong
+
+
+def differing_samples(
+    found: dict[Series, float],
+    wanted: dict[Series, float],
+    who: str,
+    skipped: AbstractSet[str],
+) -> list[str]:
+    """Return the series in which two scrapes differ, but for these families.
+
+    Of a target that is only found because a run of it has failed, whose row is gone,
+    all is zero.
+    """
+    failed = {frozenset(name.labels) for name in found if name.family == LAST_FAILED}
+
+    def is_of_failed(name: Series) -> bool:
+        target = frozenset(label for label in name.labels if label[0] != "state")
+        return name not in wanted and not found[name] and target in failed
+
+    found = {n: v for n, v in found.items() if n.family not in skipped}
+    found = {name: value for name, value in found.items() if not is_of_failed(name)}
+    wanted = {n: v for n, v in wanted.items() if n.family not in skipped}
+    return [
+        f"{name.family}{dict(name.labels)} is {found.get(name)}, "
+        f"by {who} {wanted.get(name)}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
