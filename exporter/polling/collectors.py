@@ -143,12 +143,12 @@ class Collectors:
         now = self.clock.monotonic()  # what a reload left counts as just read
         return PanelListCollector(
             *(0.0, Backoff(0.0)),
+            max_age_seconds=self._max_age_seconds(),
             read_at=now,
             complete_at=now,
             fetch_all=partial(self.api.panel_list, name),
             per_server=per_server,
             clock=self.clock,
-            max_age_seconds=self._max_age_seconds(),
         )
 
     def _server_list(self, name: str, collector: str) -> ServerListCollector:
@@ -232,22 +232,18 @@ class Collectors:
     def expire_server(self, vm_id: int) -> None:
         """Drop the lists of a server that are too old."""
         for collector in self.server_lists:
-            if collector.enabled:
-                collector.expire(vm_id)
+            collector.expire(vm_id)
 
     def expire_all(self) -> None:
-        """Drop all lists that are too old; works once a minute at most.
-
-        All servers are looked at only when a list of one may have become too old.
-        """
+        """Drop all lists that are too old; works once a minute at most."""
         now = self.clock.monotonic()
         if now - self._expiry_checked_at < _EXPIRY_CHECK_SECONDS:
             return
         self._expiry_checked_at = now
         if self.schedules is not None:
             self.schedules.expire()
-        for collector in self.server_lists:
-            collector.expire_old()
+        for vm_id in self.store.servers:
+            self.expire_server(vm_id)
 
     def replace_server(self, vm_id: int) -> None:
         """Drop what panel-wide lists have of a server whose number another one got."""

@@ -112,38 +112,42 @@ class ListState(Recurrence):
 
     refusable: bool = True
     refused: bool = False
+    max_age_seconds: float
     read_at: float
+    complete: bool = True
+    """Whether a row that it lacked does not exist."""
     complete_at: float
     """When it was last complete; at first, when it was first wanted."""
 
     def record_rows(self, listed: Listed[Any], now: float) -> None:
         """Record a list that was read."""
         self.record_success(now)
-        self.read_at = now
+        self.read_at, self.complete = now, listed.complete
         if listed.complete:
             self.complete_at = now
 
-    def is_partial(
-        self, state: ServerState, name: str, max_age_seconds: float, *, complete: bool
-    ) -> bool:
+    @property
+    def _retains_rows(self) -> bool:
+        """Whether rows that it lacks are kept: it is incomplete, but not for long."""
+        incomplete_seconds = self.read_at - self.complete_at
+        return not self.complete and incomplete_seconds <= self.max_age_seconds
+
+    def is_partial(self, state: ServerState, name: str) -> bool:
         """Return whether a server may have rows that are unknown.
 
-        What was known in full stays so for a while: rows that an incomplete list lacks
-        are retained.
+        What was known in full stays so while rows that the list lacks are retained.
         """
         was_complete = getattr(state, name) is not None and name not in state.partial
-        age = self.read_at - self.complete_at
-        return not (complete or (was_complete and age <= max_age_seconds))
+        return not (self.complete or (was_complete and self._retains_rows))
 
     def retained(
         self,
         previous: tuple[Value, ...] | None,
         listed: Listed[Value],
         listed_ids: frozenset[int],
-        max_age_seconds: float,
     ) -> tuple[Value, ...]:
         """Return the previous rows that may only be missing from an incomplete list."""
-        if listed.complete or self.read_at - self.complete_at > max_age_seconds:
+        if not self._retains_rows:
             return ()
         return tuple(
             row
@@ -181,8 +185,6 @@ class ServerListCollector:
     """Whether a single server is asked, after a pause."""
     _ever_succeeded: bool = False
     """Whether it was read of any server: then the panel does not refuse it to all."""
-    _none_expires_before: float = 0.0
-    """No list is too old until then."""
 
     def __post_init__(self) -> None:
         """Start now: what the store holds counts as just read."""
@@ -193,7 +195,7 @@ class ServerListCollector:
         self._started_at = self.clock.monotonic()
         self._pause = Recurrence(0.0, Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS))
         self._failures_in_row, self._ever_succeeded = 0, False
-        self._states, self._none_expires_before = {}, 0.0
+        self._states = {}
         self._failing, self._failing_alone, self._refused_in_row = set(), set(), set()
 
     def set_enabled(self, *, enabled: bool) -> bool:
@@ -241,6 +243,8 @@ class ServerListCollector:
 
     def expire(self, vm_id: int) -> None:
         """Drop the list of a server if it is too old."""
+        if not self.enabled:
+            return
         now, entry = self.clock.monotonic(), self.store.servers.get(vm_id)
         if entry and not self.store.is_fresh(entry, now):
             # Without its backups the list is not read: an old failure says nothing.
@@ -248,34 +252,16 @@ class ServerListCollector:
         if now - self._state(vm_id).read_at > self.store.max_age_seconds:
             self.store.update(vm_id, self.name, None)
 
-    def expire_old(self) -> None:
-        """Drop the lists of all servers that are too old.
-
-        Each is looked at only when one may be, and those that failed.
-        """
-        if not self.enabled:
-            return
-        now, servers = self.clock.monotonic(), self.store.servers
-        scan = now > self._none_expires_before
-        for vm_id in tuple(servers if scan else self._failing):
-            self.expire(vm_id)
-        if scan:
-            read_at = (
-                self._state(vm_id).read_at
-                for vm_id, entry in servers.items()
-                if getattr(entry.state, self.name) is not None
-            )
-            oldest = min(read_at, default=now)
-            self._none_expires_before = oldest + self.store.max_age_seconds
-
     def _is_still_needed(self, vm_id: int, before: ServerEntry | None) -> bool:
         """Return whether an answer is of use: this may have changed meanwhile."""
         return self.enabled and not self.store.is_other_server(vm_id, before)
 
     def _state(self, vm_id: int) -> ListState:
-        started = self._started_at
         return self._states.get(vm_id) or ListState(
-            *(0.0, self._backoff), read_at=started, complete_at=started
+            *(0.0, self._backoff),
+            max_age_seconds=self.store.max_age_seconds,
+            read_at=self._started_at,
+            complete_at=self._started_at,
         )
 
     def _record_success(self, vm_id: int, listed: Listed[Any]) -> None:
@@ -293,10 +279,10 @@ class ServerListCollector:
         state = self._states.setdefault(vm_id, self._state(vm_id))
         state.record_rows(listed, now)
         state.refused = False
-        server, max_age = self.store.servers[vm_id].state, self.store.max_age_seconds
+        server = self.store.servers[vm_id].state
+        partial = state.is_partial(server, self.name)
         known = getattr(server, self.name)
-        partial = state.is_partial(server, self.name, max_age, complete=listed.complete)
-        rows = listed.values + state.retained(known, listed, listed.ids(), max_age)
+        rows = listed.values + state.retained(known, listed, listed.ids())
         if self.name == SCHEDULES:
             time = self.clock.time()
             self.store.record_schedules(
@@ -355,7 +341,6 @@ class PanelListCollector(ListState, Generic[Value]):
     fetch_all: Callable[[], Awaitable[Listed[Value]]]
     per_server: ServerListCollector
     clock: Clock
-    max_age_seconds: float
     listed: Listed[Value] | None = None
     """The last list: the same object until it changes; None: unknown."""
     last_read_at: float | None = None
@@ -368,19 +353,9 @@ class PanelListCollector(ListState, Generic[Value]):
     _listed_ids: frozenset[int] = frozenset()
 
     @property
-    def flags(self) -> tuple[bool, ...]:
-        """What an assignment depends on besides the rows."""
-        return self.settled, self.listed is not None, self.complete
-
-    @property
     def values(self) -> tuple[Value, ...]:
         """The rows of the list; empty if unknown."""
         return () if self.listed is None else self.listed.values
-
-    @property
-    def complete(self) -> bool:
-        """Whether a row that is not listed does not exist."""
-        return self.listed is None or self.listed.complete
 
     @property
     def in_use(self) -> bool:
@@ -395,7 +370,8 @@ class PanelListCollector(ListState, Generic[Value]):
         try:
             listed = await self.fetch_all()
         except REFUSED as error:
-            self.listed, self.settled, self.refused = None, True, True
+            self.refused = True
+            self._drop_list()
             self.record_failure(now, error)
         except PanelError:
             self.expire()
@@ -414,8 +390,12 @@ class PanelListCollector(ListState, Generic[Value]):
         age = self.clock.monotonic() - self.read_at
         if not known or age <= self.max_age_seconds:
             return False
-        self.listed, self.settled = None, True
+        self._drop_list()
         return True
+
+    def _drop_list(self) -> None:
+        # What is unknown lacks nothing.
+        self.listed, self.settled, self.complete = None, True, True
 
     def drop(self, is_dropped: Callable[[Value], bool]) -> None:
         """Drop rows of the list until it is read again."""
@@ -427,16 +407,8 @@ class PanelListCollector(ListState, Generic[Value]):
         """Return whether a row is in the list."""
         return row.id in self._listed_ids
 
-    def is_partial_of(self, state: ServerState, name: str) -> bool:
-        """Return whether a server may have rows that are unknown."""
-        return self.is_partial(
-            state, name, self.max_age_seconds, complete=self.complete
-        )
-
     def retained_rows(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
         """Return the previous rows that may only be missing from an incomplete list."""
         if self.listed is None:
             return ()
-        return self.retained(
-            previous, self.listed, self._listed_ids, self.max_age_seconds
-        )
+        return self.retained(previous, self.listed, self._listed_ids)

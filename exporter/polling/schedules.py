@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -44,8 +44,6 @@ class _Index:
 
     schedules_by_target: Mapping[Target, tuple[Schedule, ...]]
     disks_by_server: Mapping[int, tuple[Disk, ...]]
-    disk_owners: Mapping[int, int]
-    """Server of each disk."""
     ownerless_disks: frozenset[Target]
     """Disks that have a schedule and no listed server."""
 
@@ -55,25 +53,9 @@ class _Index:
         by_target = _grouped_by(schedules, attrgetter("target"))
         by_server = _grouped_by(disks, attrgetter("vm_id"))
         by_server.pop(None, None)
-        owners = {d.id: vm_id for vm_id, owned in by_server.items() for d in owned}
-        on_disks = (target for target in by_target if target.type == DISK)
-        ownerless = frozenset(t for t in on_disks if t.id not in owners)
-        return cls(by_target, by_server, owners, ownerless)
-
-    def changed_servers(self, other: _Index) -> set[int]:
-        """Return the servers of which the other index has other rows."""
-        if other is self:
-            return set()
-        changed = _changed_keys(self.disks_by_server, other.disks_by_server)
-        for target in _changed_keys(
-            self.schedules_by_target, other.schedules_by_target
-        ):
-            if target.type == DISK:
-                owners = (index.disk_owners.get(target.id) for index in (self, other))
-                changed.update(vm_id for vm_id in owners if vm_id is not None)
-            else:
-                changed.add(target.id)
-        return changed
+        owned = {Target(DISK, disk.id) for rows in by_server.values() for disk in rows}
+        on_disks = {target for target in by_target if target.type == DISK}
+        return cls(by_target, by_server, frozenset(on_disks - owned))
 
 
 @dataclass(slots=True, eq=False)
@@ -94,10 +76,6 @@ class ScheduleCollector:
     """Server of each disk that the panel does not list: the first that has it."""
     _without_schedules: dict[int, float] = field(default_factory=dict)
     """Servers that had schedules, with when a list was first read without any."""
-    _assigned_servers: set[int] = field(default_factory=set)
-    """Servers that have what the index holds of them."""
-    _list_flags: tuple[tuple[bool, ...], ...] = ()
-    """Flags of the lists at that time."""
 
     async def read(self) -> None:
         """Read the panel-wide lists and assign them to the servers."""
@@ -114,14 +92,14 @@ class ScheduleCollector:
             except PanelError as error:
                 errors.append(error)
         self._switch_per_server()
-        self._assign_changed()
+        self._assign_all()
         if errors:
             raise errors[0]
 
     def expire(self) -> None:
         """Drop lists that are too old, as the panel could not be read since."""
         if self.schedules.expire() | self.disks.expire():
-            self._assign_changed()
+            self._assign_all()
 
     def assign(self, vm_id: int) -> None:
         """Give one server its share of the panel-wide lists."""
@@ -139,37 +117,25 @@ class ScheduleCollector:
         targets.add(Target(VIRTUAL_MACHINE, vm_id))
         self.schedules.drop(lambda schedule: schedule.target in targets)
         self.disks.drop(lambda disk: disk.vm_id == vm_id)
-        self._assign_changed()
+        self._update_index()
+        if vm_id in self._inferred_owners.values():
+            self._assign_all()
 
-    def _assign_changed(self) -> None:
+    def _assign_all(self) -> None:
         for vm_id in self._without_schedules.keys() - self.store.servers.keys():
             del self._without_schedules[vm_id]
         self.store.schedules_read_at = self.schedules.last_read_at
-        for vm_id in self._servers_to_assign():
+        self._update_index()
+        self._unassigned_disks = set(self._index.ownerless_disks)
+        self._inferred_owners = {}
+        for vm_id in self.store.servers:
             self._assign_lists(vm_id)
         self._publish_unassigned()
 
-    def _servers_to_assign(self) -> Iterable[int]:
-        """Update the index; return the servers whose share may have changed."""
-        old_index = self._index
+    def _update_index(self) -> None:
         if self._lists_changed():
             self._index = _Index.build(self.schedules.values, self.disks.values)
             self._indexed_lists = self.schedules.listed, self.disks.listed
-        ownerless = self._index.ownerless_disks
-        old_flags, self._list_flags = (
-            self._list_flags,
-            (self.schedules.flags, self.disks.flags),
-        )
-        # Incomplete lists age, and an inferred owner depends on all servers: then all
-        # of them are assigned again.
-        complete = self.schedules.complete and self.disks.complete
-        inferring = ownerless or self._unassigned_disks or self._inferred_owners
-        if complete and not inferring and self._list_flags == old_flags:
-            self._assigned_servers &= self.store.servers.keys()
-            unassigned = self.store.servers.keys() - self._assigned_servers
-            return unassigned | self._index.changed_servers(old_index)
-        self._unassigned_disks, self._inferred_owners = set(ownerless), {}
-        return tuple(self.store.servers)
 
     def _lists_changed(self) -> bool:
         """Return whether the index is of other lists than the last."""
@@ -181,12 +147,11 @@ class ScheduleCollector:
         entry = self.store.servers.get(vm_id)
         if entry is None:
             return
-        self._assigned_servers.add(vm_id)
         if self.disks.in_use:
             # No disk at all means that the role cannot see the disks.
             disks = self._index.disks_by_server.get(vm_id, ())
             disks += self.disks.retained_rows(entry.state.disks)
-            partial = self.disks.is_partial_of(entry.state, DISKS)
+            partial = self.disks.is_partial(entry.state, DISKS)
             self.store.update(vm_id, DISKS, disks or None, partial=partial)
         if self.schedules.in_use and (self.disks.settled or not self._owners_unknown()):
             schedules = self._schedules_of(vm_id, entry.state)
@@ -196,9 +161,9 @@ class ScheduleCollector:
                 self._without_schedules.pop(vm_id, None)
                 time = self.schedules.clock.time()
                 # An unlisted disk may belong to this server, and so may its schedule.
-                partial = self.schedules.is_partial_of(entry.state, SCHEDULES) or (
+                partial = self.schedules.is_partial(entry.state, SCHEDULES) or (
                     bool(self._index.ownerless_disks)
-                    and self.disks.is_partial_of(entry.state, SCHEDULES)
+                    and self.disks.is_partial(entry.state, SCHEDULES)
                 )
                 self.store.record_schedules(vm_id, schedules, time, partial=partial)
 
@@ -215,10 +180,7 @@ class ScheduleCollector:
         listed = (self.store.inventory_read_at or -inf) > since
         if listed and vm_id not in self.store.missing:
             return True
-        if read_at - since > self.schedules.max_age_seconds:
-            return True
-        self._assigned_servers.discard(vm_id)  # look again after the next reading
-        return False
+        return read_at - since > self.schedules.max_age_seconds
 
     def _switch_per_server(self) -> None:
         """Switch lists that the panel refuses to requests per server, and back."""
@@ -228,22 +190,18 @@ class ScheduleCollector:
             (self.schedules.per_server, self.schedules.refused or owners_unknown),
             (self.disks.per_server, self.disks.refused),
         )
-        changed = [
-            collector
-            for collector, enabled in modes
-            if collector.set_enabled(enabled=enabled)
-        ]
-        started = [collector.name for collector in changed if collector.enabled]
-        for name in started:
-            log.info(
-                "panel-wide list refused, requesting it per server",
-                panel=self.store.name,
-                resource=name,
-            )
-        if started:
-            for vm_id, entry in self.store.servers.items():
-                if entry.failing is not None:
-                    self.read_again(vm_id)
+        started = False
+        for collector, enabled in modes:
+            if collector.set_enabled(enabled=enabled) and enabled:
+                started = True
+                log.info(
+                    "panel-wide list refused, requesting it per server",
+                    panel=self.store.name,
+                    resource=collector.name,
+                )
+        for vm_id, entry in self.store.servers.items() if started else ():
+            if entry.failing is not None:
+                self.read_again(vm_id)
 
     def _owners_unknown(self) -> bool:
         """Return whether any disk may belong to a server of another shard."""
@@ -333,8 +291,3 @@ def _grouped_by(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, tuple[T
     for row in rows:
         found[key(row)].append(row)
     return {key: tuple(group) for key, group in found.items()}
-
-
-def _changed_keys(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> set[Key]:
-    keys = one.keys() | other.keys()
-    return {key for key in keys if one.get(key) != other.get(key)}
