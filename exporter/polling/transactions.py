@@ -70,28 +70,29 @@ class TransactionCollector:
     _server_log_failures: Counter[int] = field(default_factory=Counter)
     """How often reading a server's own log has failed."""
 
+    @property
+    def _log(self) -> TransactionLog:
+        """The log in the store, which a reload hands on to the next poller."""
+        assert self.store.transaction_log is not None  # noqa: S101  # it is switched on
+        return self.store.transaction_log
+
     async def read(self) -> None:
         """Read new transactions, and the state of those that were open."""
-        transaction_log = self.store.transaction_log
-        if transaction_log is None:
-            return
         try:
-            head, reached_end = await self._read_head(transaction_log)
+            head, reached_end = await self._read_head()
         except REFUSED:
-            transaction_log.refused = True
+            self._log.refused = True
             raise
-        transaction_log.refused = False
-        transaction_log.older_unread |= not (
-            transaction_log.has_been_read or reached_end
-        )
-        self._update(transaction_log, LogExcerpt(head))
-        if transaction_log.older_unread:
-            await self._read_server_logs(transaction_log)
-        await self._read_open(transaction_log, head)
+        self._log.refused = False
+        self._log.older_unread |= not (self._log.has_been_read or reached_end)
+        self._update(LogExcerpt(head))
+        if self._log.older_unread:
+            await self._read_server_logs()
+        await self._read_open(head)
 
-    def _update(self, transaction_log: TransactionLog, excerpt: LogExcerpt) -> None:
+    def _update(self, excerpt: LogExcerpt) -> None:
         now = self.clock.monotonic()
-        changes = transaction_log.update(
+        changes = self._log.update(
             excerpt,
             self.owns,
             now=now,
@@ -110,12 +111,12 @@ class TransactionCollector:
             if not self._is_before_server(transaction):
                 self.store.record_failed_backup(transaction)
 
-    async def _read_server_logs(self, transaction_log: TransactionLog) -> None:
+    async def _read_server_logs(self) -> None:
         """Read the own logs of servers whose failures may be older than what is known.
 
         These are the servers that had unbuilt backups when they were first read.
         """
-        searched = transaction_log.searched_servers
+        searched = self._log.searched_servers
         searched.intersection_update(self.store.servers)
         until = self.clock.monotonic() + _SEARCH_SHARE * self.interval_seconds
         pages_read = 0
@@ -125,29 +126,27 @@ class TransactionCollector:
                 continue
             await asyncio.sleep(0)  # thousands of lists take long
             if not all(backup.built for backup in backups):
-                refused = not transaction_log.older_unread
+                refused = not self._log.older_unread
                 if refused or self._must_stop(until, pages_read):
                     return
-                rows = await self._read_server_log(transaction_log, vm_id)
+                rows = await self._read_server_log(vm_id)
                 pages_read += 1
                 if not self.store.is_other_server(vm_id, entry):
                     self._record_failed(rows)
             searched.add(vm_id)
 
-    async def _read_server_log(
-        self, transaction_log: TransactionLog, vm_id: int
-    ) -> tuple[Transaction, ...]:
+    async def _read_server_log(self, vm_id: int) -> tuple[Transaction, ...]:
         """Return failed backups of a server's own log; none if it is refused."""
         try:
             page = await self.api.transactions(1, vm_id)
         except REFUSED as error:
             if isinstance(error, Forbidden):
-                transaction_log.older_unread = False
+                self._log.older_unread = False
             return ()
         except PanelError:
             self._server_log_failures[vm_id] += 1
             if self._server_log_failures[vm_id] >= _MAX_FIRST_ATTEMPTS:
-                transaction_log.searched_servers.add(vm_id)
+                self._log.searched_servers.add(vm_id)
             raise
         return tuple(
             msgspec.structs.replace(row, vm_id=vm_id)
@@ -172,11 +171,9 @@ class TransactionCollector:
         started_at = transaction.created_at or transaction.updated_at or now
         return started_at < server.created_at <= now
 
-    async def _read_head(
-        self, transaction_log: TransactionLog
-    ) -> tuple[dict[int, Transaction], bool]:
+    async def _read_head(self) -> tuple[dict[int, Transaction], bool]:
         """Return the newest rows by id, and whether the log has no others."""
-        first = not transaction_log.has_been_read
+        first = not self._log.has_been_read
         self._first_attempts += first
         rows: dict[int, Transaction] = {}
         known = False
@@ -192,10 +189,10 @@ class TransactionCollector:
             rows |= found
             if not found or (page.is_last and len(found) not in _FULL_PAGE_SIZES):
                 return rows, True
-            known |= transaction_log.reaches_known(page.values)
-            unlisted = transaction_log.open_ids - rows.keys()
+            known |= self._log.reaches_known(page.values)
+            unlisted = self._log.open_ids - rows.keys()
             few = len(unlisted) <= _MAX_LOOKUPS
-            if known and (few or transaction_log.open_ids.isdisjoint(found)):
+            if known and (few or self._log.open_ids.isdisjoint(found)):
                 return rows, False
             if brings_none:
                 break  # the panel lists no more rows, whatever it has
@@ -221,16 +218,14 @@ class TransactionCollector:
         )
         return True
 
-    async def _read_open(
-        self, transaction_log: TransactionLog, head: Mapping[int, Transaction]
-    ) -> None:
+    async def _read_open(self, head: Mapping[int, Transaction]) -> None:
         """Look up open transactions that the head does not list.
 
         First those that count and were not seen for longest. One that the panel does
         not give, or of which the row cannot be used, ends as unknown.
         """
         until = self.clock.monotonic() + _SEARCH_SHARE * self.interval_seconds
-        for requests, number in enumerate(transaction_log.unlisted(head)):
+        for requests, number in enumerate(self._log.unlisted(head)):
             if self._must_stop(until, requests) or not self._may_read_one():
                 return
             self._looked_up_at.append(self.clock.monotonic())
@@ -240,9 +235,9 @@ class TransactionCollector:
             except PanelError as error:
                 unusable = isinstance(error, Undecodable) and error.rows_skipped
                 if not unusable and not isinstance(error, REFUSED):
-                    transaction_log.postpone(number)
+                    self._log.postpone(number)
                     raise
-            self._update(transaction_log, LogExcerpt({}, {number: row}))
+            self._update(LogExcerpt({}, {number: row}))
 
     def _may_read_one(self) -> bool:
         times = self._looked_up_at
