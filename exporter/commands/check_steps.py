@@ -359,7 +359,7 @@ async def _inventory(check: PanelCheck) -> Outcome:
     if check.inventory_error is not None:
         raise check.inventory_error
     poller = check.panel_task.poller
-    errors = [*poller.inventory.look_up_errors.values()]
+    errors = [*poller.store.look_up_errors.values()]
     status, hint = StepStatus.DEGRADED, ""
     if errors:
         # A missing permission before what may be its consequence.
@@ -393,7 +393,7 @@ def _servers_text(check: PanelCheck) -> str:
         text = f"{text} after include and exclude"
     if inventory.shard.total > 1:
         text = f"{text}, {len(store.servers)} of them this shard's"
-    errors = inventory.look_up_errors.items()
+    errors = store.look_up_errors.items()
     missed = [f"{name} ({error.reason})" for name, error in errors]
     if missed:
         more = ", …" if len(missed) > _MAX_NAMED else ""

@@ -7,7 +7,7 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -154,7 +154,7 @@ class PanelStore:
     """The monitored servers, by ``vm_id``."""
     unresolved: tuple[str, ...] = ()
     """Configured identifiers whose server is unknown."""
-    look_up_errors: Mapping[str, LastError] = field(default_factory=dict)
+    look_up_errors: dict[str, LastError] = field(default_factory=dict)
     """The errors of look-ups of configured servers, by numeric id or identifier."""
     version: str | None = None
     reachable: bool | None = None
@@ -219,6 +219,7 @@ class PanelStore:
         return replace(
             self,
             servers=self.servers.copy(),
+            look_up_errors=self.look_up_errors.copy(),
             panel_lists=self.panel_lists.copy(),
             outcomes=self.outcomes.copy(),
             durations=self.durations.copy(),

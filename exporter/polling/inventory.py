@@ -42,8 +42,6 @@ class Inventory:
     servers: ServerReader
     _resolved_ids: dict[str, int] = field(default_factory=dict)
     """Server IDs of configured identifiers."""
-    look_up_errors: dict[int | str, LastError] = field(default_factory=dict)
-    """Why configured servers could not be looked up; logged when the reason changes."""
 
     def add_known_servers(self) -> None:
         """Add the servers that are known before the first inventory.
@@ -163,7 +161,7 @@ class Inventory:
         errors: list[ExporterError] = []
         for configured in sorted(
             self.selection.configured,
-            key=lambda server: server.id in self.look_up_errors,
+            key=lambda server: str(server.id) in self.store.look_up_errors,
         ):
             found = listed.get(configured.id) or await self._look_up_one(
                 configured.id, errors
@@ -182,14 +180,11 @@ class Inventory:
             if self.shard.owns(self.store.name, name)
         )
         not_found = {
-            n
-            for n, error in self.look_up_errors.items()
+            vm_id
+            for vm_id, error in self.store.look_up_errors.items()
             if error.reason == NotFound.reason
         }
-        self.store.look_up_errors = {
-            str(n): error for n, error in self.look_up_errors.items()
-        }
-        self.store.servers_listed = len(kept.keys() - not_found)
+        self.store.servers_listed = len(set(map(str, kept)) - not_found)
         # A single failure may be about that server only, not about the panel.
         if len(errors) == len(self.selection.configured) > 1:
             _raise_unless_proven(errors)
@@ -198,12 +193,14 @@ class Inventory:
     async def _look_up_one(
         self, vm_id: int | str, errors: list[ExporterError]
     ) -> Server | None:
+        """Return a configured server; log why not when the reason changes."""
+        last_errors, name = self.store.look_up_errors, str(vm_id)
         try:
             server = await self.api.server(vm_id)
         except PanelError as error:
             if not isinstance(error, NotFound):
                 errors.append(error)  # 404 is an answer: there is no such server
-            previous = self.look_up_errors.get(vm_id)
+            previous = last_errors.get(name)
             if previous is None or previous.reason != error.reason:
                 log.warning(
                     "configured server not found",
@@ -212,12 +209,12 @@ class Inventory:
                     **error.log_fields(),
                 )
             last_error = LastError.of(error, self.clock.time())
-            self.look_up_errors[vm_id] = last_error.following(previous)
+            last_errors[name] = last_error.following(previous)
             return None
         except NotSent as error:
             errors.append(error)
             return None
-        self.look_up_errors.pop(vm_id, None)
+        last_errors.pop(name, None)
         return server
 
     def _resolve(self, vm_id: int | str, found: Server | None) -> int | None:
