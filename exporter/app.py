@@ -221,7 +221,7 @@ class Exporter:
     async def _apply(self, config: Config) -> None:
         await self.manager.replace(config.panels)
         self._config = config
-        self.exposition.set_detail(config.detail)
+        self.exposition.detail = config.detail
         self.own_metrics.record_reload(time=self.clock.time())
 
     def request_stop(self) -> None:

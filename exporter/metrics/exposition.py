@@ -123,14 +123,11 @@ class Exposition:
     store: Store
     clock: Clock
     detail: Detail
+    """Which single backups are exposed; a reload sets it."""
     own_registry: CollectorRegistry
     """The exporter's own metrics, which prometheus-client renders."""
     _panels: dict[str, _JudgedPanel] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
-
-    def set_detail(self, detail: Detail) -> None:
-        """Set which single backups are exposed from now on."""
-        self.detail = detail
 
     def snapshot(self) -> Snapshot:
         """Copy the current state: fast, so that a thread can do the rest."""

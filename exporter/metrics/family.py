@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import msgspec
-
 from ..clock import Now
 from ..config.schema import Detail
 from ..health.server import ServerHealth
@@ -60,13 +58,11 @@ class ServerView:
 
 def server_view(health: ServerHealth, detail: Detail) -> ServerView | None:
     """Select the backups that have series of their own; None: they are not fresh."""
-    if health.state is None or health.summary is None or not health.fresh:
+    state, summary = health.state, health.shown_summary
+    if state is None or summary is None:
         return None
-    backups = tuple(health.state.backups or ())
     return ServerView(
-        msgspec.structs.replace(health.state, backups=backups),
-        health.summary,
-        tuple(_detailed_backups(backups, detail)),
+        state, summary, tuple(_detailed_backups(state.backups or (), detail))
     )
 
 

@@ -97,7 +97,7 @@ class Scraped:
 
     def a_reload_shows_less(self) -> None:
         """Change nothing that is known."""
-        self.exposition.set_detail(Detail(backups=False))
+        self.exposition.detail = Detail(backups=False)
 
 
 def output(body: Body) -> bytes:

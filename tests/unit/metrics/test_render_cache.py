@@ -99,7 +99,7 @@ class Scrapes(RuleBasedStateMachine):
     @rule(detail=details)
     def a_reload_changes_the_detail(self, detail: Detail) -> None:
         """Expose more or less of every server."""
-        self.exposition.set_detail(detail)
+        self.exposition.detail = detail
 
     @rule(data=st.data(), name=st.sampled_from(NAMES))
     def a_reload_replaces_a_panel(self, data: st.DataObject, name: str) -> None:
