@@ -156,11 +156,6 @@ def _panel_status(store: PanelStore, now: Now) -> StepStatus:
     fresh = [store.is_fresh(entry, now.monotonic) for entry in store.servers.values()]
     if not store.up() or (fresh and not any(fresh)):
         return StepStatus.FAILED
-    backups = store.backups_succeeded() is not False
-    collectors = (
-        store.inventory_succeeded,
-        backups,
-        *store.collectors_succeeded().values(),
-    )
-    complete = all(collectors) and store.servers_listed != 0
+    failing = False in store.collectors_succeeded().values()
+    complete = not failing and store.servers_listed != 0
     return StepStatus.OK if complete else StepStatus.DEGRADED

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from math import inf
 
 from ..clock import Now
-from ..model.entities import BACKUP_SERVERS, INVENTORY
+from ..model.entities import BACKUP_SERVERS, BACKUPS
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..model.transaction_log import BACKUP_RUN_ACTIONS
@@ -98,9 +98,8 @@ def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Pro
     """Yield problems of polling; for a panel that is down they would be repetition."""
     if poll_lag_seconds(panel, now) > LAGGING_INTERVALS * panel.interval_seconds:
         yield Problem(LAGGING)
-    outcomes = {INVENTORY: panel.inventory_succeeded, **panel.collectors_succeeded()}
-    for collector, succeeded in outcomes.items():
-        if succeeded is False:
+    for collector, succeeded in panel.collectors_succeeded().items():
+        if succeeded is False and collector != BACKUPS:
             yield Problem(COLLECTOR_FAILING, about=collector)
     # Other shards read the other servers; only Prometheus sees all shards.
     if shard.total == 1 and panel.first_pass_ended:

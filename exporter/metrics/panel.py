@@ -10,8 +10,6 @@ from ..health.server import count_conditions
 from ..health.targets import least
 from ..model.entities import (
     BACKUP_SERVERS,
-    BACKUPS,
-    INVENTORY,
     BackupServer,
     BackupServerUsage,
     Transaction,
@@ -78,17 +76,10 @@ def panel_info_rows(view: PanelView) -> Iterator[Row[int]]:
         yield (panel.name, panel.url, label_value(panel.version)), 1
 
 
-def collector_success_rows(view: PanelView) -> Iterator[Row[float]]:
+def collector_success_rows(view: PanelView) -> Iterator[Row[bool | None]]:
     """Yield the outcome of each collector's last run."""
-    panel = view.panel
-    outcomes = (
-        (INVENTORY, panel.inventory_succeeded),
-        (BACKUPS, panel.backups_succeeded()),
-        *panel.collectors_succeeded().items(),
-    )
-    for collector, succeeded in outcomes:
-        if succeeded is not None:
-            yield (*view.shard_labels, collector), float(succeeded)
+    for collector, succeeded in view.panel.collectors_succeeded().items():
+        yield (*view.shard_labels, collector), succeeded
 
 
 _PANELS: tuple[AnyFamily, ...] = (

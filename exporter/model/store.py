@@ -17,7 +17,9 @@ import msgspec
 from ..errors import ExporterError, NotFound, RequestError
 from .entities import (
     BACKUP_SERVERS,
+    BACKUPS,
     DISKS,
+    INVENTORY,
     RECOVERY_POINTS,
     SCHEDULES,
     Backup,
@@ -254,14 +256,18 @@ class PanelStore:
             return False
         return True if outcomes else None
 
-    def collectors_succeeded(self) -> dict[str, bool]:
-        """Return by collector whether the last runs of all its parts succeeded."""
-        succeeded_by_collector: dict[str, bool] = {}
-        for (collector, _), succeeded in sorted(self.outcomes.items()):
-            succeeded_by_collector[collector] = (
-                succeeded_by_collector.get(collector, True) and succeeded
-            )
-        return succeeded_by_collector
+    def collectors_succeeded(self) -> dict[str, bool | None]:
+        """Return by collector whether the last runs of all its parts succeeded.
+
+        Of inventory and backups it is None before any.
+        """
+        succeeded = {
+            INVENTORY: self.inventory_succeeded,
+            BACKUPS: self.backups_succeeded(),
+        }
+        for (collector, _), outcome in sorted(self.outcomes.items()):
+            succeeded[collector] = succeeded.get(collector, True) and outcome
+        return succeeded
 
     def server_states(self) -> Iterator[ServerState]:
         """Yield the state of each server, then that of the unassigned schedules."""
