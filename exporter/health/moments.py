@@ -275,7 +275,7 @@ def _waited_from(state: ServerState, target: TargetSummary) -> float | None:
     schedules = (s for s in _enabled(state) if s.target == target.target)
     came_to_be = latest(
         (
-            None if state.server is None else state.server.created_at,
+            state.created_at,
             _disk_created_at(state, target.target),
             least(schedule.created_at for schedule in schedules),
         )
@@ -312,8 +312,7 @@ def _unprotected_at(state: ServerState, summary: BackupSummary) -> float | None:
         return None
     if any(point.built for point in state.recovery_points or ()):
         return None  # of which the panel does not say when
-    created_at = None if state.server is None else state.server.created_at
-    return _first_backup_due_at(state, summary.targets, None, created_at)
+    return _first_backup_due_at(state, summary.targets, None, state.created_at)
 
 
 def _disk_unprotected_at(
@@ -339,8 +338,7 @@ def _disk_unprotected_at(
         return None
     created_at = _disk_created_at(state, disk.target)
     if created_at is not None:
-        server_at = None if state.server is None else state.server.created_at
-        created_at = latest((server_at, created_at))
+        created_at = latest((state.created_at, created_at))
     return _first_backup_due_at(state, (disk,), disk.target, created_at)
 
 

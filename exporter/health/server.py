@@ -98,7 +98,7 @@ def judge_server(
         summary = summarize_backups(state)
     fresh = panel.is_fresh(entry, now.monotonic)
     shown = summary if fresh else None
-    if state.server is not None and state.server.suspended:
+    if state.suspended:
         return ServerHealth(
             SUSPENDED,
             state=state,
@@ -131,11 +131,10 @@ def judge_server(
 
 def data_old_at(panel: PanelStore, entry: ServerEntry) -> float | None:
     """Return when a server's data are too old; None: not tried yet, or suspended."""
-    server, error = entry.state.server, entry.last_error
-    since = entry.read_at
+    since, error = entry.read_at, entry.last_error
     if since is None and error is not None:
         since = error.since
-    if since is None or (server is not None and server.suspended):
+    if since is None or entry.state.suspended:
         return None
     return _too_old_at(panel, since)
 
@@ -262,9 +261,8 @@ def _next_change_at(health: ServerHealth, old_at: float | None, time: float) -> 
     times = [moment.at for moment in health.moments if moment.at is not None]
     if old_at is not None:
         times.append(old_at)
-    server = health.state and health.state.server
-    if server and server.created_at is not None:
-        times.append(server.created_at + NEW_SECONDS)
+    if health.state is not None and health.state.created_at is not None:
+        times.append(health.state.created_at + NEW_SECONDS)
     times += (p.since for p in health.problems if p.since is not None)
     return min((at for at in times if at > time), default=inf)
 
@@ -364,8 +362,7 @@ def _waiting(state: ServerState, target: Target | None, time: float) -> Problem:
 
 
 def _is_young(state: ServerState, time: float) -> bool:
-    created_at = None if state.server is None else state.server.created_at
-    return created_at is not None and created_at > time - NEW_SECONDS
+    return state.created_at is not None and state.created_at > time - NEW_SECONDS
 
 
 def _interval_unknown(

@@ -185,16 +185,6 @@ def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
         )
 
 
-def server_created_at(state: ServerState) -> float | None:
-    """Return when the server was created; None: unknown."""
-    return None if state.server is None else state.server.created_at
-
-
-def server_suspended(state: ServerState) -> bool | None:
-    """Return whether the server is suspended; None: unknown."""
-    return None if state.server is None else state.server.suspended
-
-
 def restore_rows(view: PanelView) -> Iterator[Row[Transaction]]:
     """Yield the last completed restore of each server, as far as the log tells."""
     panel, log = view.panel, view.panel.transaction_log
@@ -203,8 +193,8 @@ def restore_rows(view: PanelView) -> Iterator[Row[Transaction]]:
         if entry is None:
             continue
         # An earlier one was of a server that had the number before.
-        created_at = server_created_at(entry.state) or 0.0
-        if (restore.created_at or restore.updated_at or 0.0) >= created_at:
+        started_at = restore.created_at or restore.updated_at or 0.0
+        if started_at >= (entry.state.created_at or 0.0):
             yield (panel.name, str(vm_id)), restore
 
 
@@ -221,14 +211,14 @@ _SERVERS: tuple[AnyFamily, ...] = (
         "Unix time of the server's creation, as of the last poll.",
         _VM_LABELS,
         server_rows,
-        server_created_at,
+        lambda state: state.created_at,
     ),
     ServerFamily(
         "onapp_vm_suspended",
         "Whether the server is suspended, as of the last poll of the inventory.",
         _VM_LABELS,
         server_rows,
-        server_suspended,
+        lambda state: state.suspended,
     ),
     ServerFamily(
         "onapp_vm_backup_required",

@@ -108,6 +108,16 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     interval_shortened_at: float | None = None
     """When a reload shortened the configured interval."""
 
+    @property
+    def created_at(self) -> float | None:
+        """When the server was created; None: unknown."""
+        return None if self.server is None else self.server.created_at
+
+    @property
+    def suspended(self) -> bool | None:
+        """Whether the server is suspended; None: unknown."""
+        return None if self.server is None else self.server.suspended
+
 
 class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     """The state of a server, and the outcome of the last reads of its backups."""
@@ -334,13 +344,10 @@ class PanelStore:
             self.servers[vm_id] = ServerEntry(state)
             return
         state = entry.state
-        if server is not None and server.suspended is None and state.server is not None:
-            server = msgspec.structs.replace(server, suspended=state.server.suspended)
+        if server is not None and server.suspended is None:
+            server = msgspec.structs.replace(server, suspended=state.suspended)
         resumed = (
-            state.server is not None
-            and server is not None
-            and bool(state.server.suspended)
-            and server.suspended is False
+            server is not None and server.suspended is False and bool(state.suspended)
         )
         # What becomes known only now was not shortened.
         became_known = state.server is None and server is not None
