@@ -258,13 +258,11 @@ def _next_change_at(health: ServerHealth, old_at: float | None, time: float) -> 
 
     From ``old_at`` on the data of the server are too old.
     """
-    times = [moment.at for moment in health.moments if moment.at is not None]
-    if old_at is not None:
-        times.append(old_at)
+    times = [old_at, *(moment.at for moment in health.moments)]
+    times += (problem.since for problem in health.problems)
     if health.state is not None and health.state.created_at is not None:
         times.append(health.state.created_at + NEW_SECONDS)
-    times += (p.since for p in health.problems if p.since is not None)
-    return min((at for at in times if at > time), default=inf)
+    return min((at for at in times if at is not None and at > time), default=inf)
 
 
 def _schedules_read_at(panel: PanelStore, entry: ServerEntry) -> float | None:
