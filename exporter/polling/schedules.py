@@ -71,9 +71,8 @@ class ScheduleCollector:
     _indexed_lists: tuple[object, object] = (None, None)
     """The lists that ``_index`` was built from."""
     _index: _Index = field(default_factory=lambda: _Index.build((), ()))
-    _unassigned_disks: set[Target] = field(default_factory=set)
-    _inferred_owners: dict[int, int] = field(default_factory=dict)
-    """Server of each disk that the panel does not list: the first that has it."""
+    _inferred_owners: dict[Target, int] = field(default_factory=dict)
+    """The server of an ownerless disk: the first that has it."""
     _without_schedules: dict[int, float] = field(default_factory=dict)
     """Servers that had schedules, with when a list was first read without any."""
 
@@ -105,9 +104,9 @@ class ScheduleCollector:
         """Give one server its share of the panel-wide lists."""
         if self._lists_changed():
             return  # while they are read; all servers get their share afterwards
-        unassigned = self._unassigned_disks.copy()
+        owned = set(self._inferred_owners)
         self._assign_lists(vm_id)
-        if self._unassigned_disks != unassigned:
+        if self._inferred_owners.keys() != owned:
             self._publish_unassigned()
 
     def drop(self, vm_id: int) -> None:
@@ -126,7 +125,6 @@ class ScheduleCollector:
             del self._without_schedules[vm_id]
         self.store.schedules_read_at = self.schedules.last_read_at
         self._update_index()
-        self._unassigned_disks = set(self._index.ownerless_disks)
         self._inferred_owners = {}
         for vm_id in self.store.servers:
             self._assign_lists(vm_id)
@@ -224,18 +222,15 @@ class ScheduleCollector:
         """Yield disks that the panel does not list but the server has or had."""
         if self.shard.total > 1:
             return  # other shards would infer their own owner, and show them too
-        if not (self._unassigned_disks or self._inferred_owners):
+        ownerless = self._index.ownerless_disks
+        if not ownerless:
             return
-        targets = self._seen_targets(state)
-        self._release_disks(vm_id, state, targets)
-        for target in sorted(targets):
-            is_ownerless = (
-                target in self._unassigned_disks or target.id in self._inferred_owners
-            )
-            if target.type != DISK or not is_ownerless:
-                continue
-            if self._inferred_owners.setdefault(target.id, vm_id) == vm_id:
-                self._unassigned_disks.discard(target)
+        seen = self._seen_targets(state)
+        for target in _targets(state.schedules) - seen:
+            if self._inferred_owners.get(target) == vm_id:
+                del self._inferred_owners[target]  # the server has nothing of it left
+        for target in sorted(seen & ownerless):
+            if self._inferred_owners.setdefault(target, vm_id) == vm_id:
                 yield target
 
     def _seen_targets(self, state: ServerState) -> set[Target]:
@@ -245,26 +240,16 @@ class ScheduleCollector:
             targets |= _targets(state.schedules)
         return targets
 
-    def _release_disks(
-        self, vm_id: int, state: ServerState, targets: set[Target]
-    ) -> None:
-        """End the ownership of disks of which the server has nothing any more."""
-        for target in (
-            _targets(state.schedules) - targets
-        ) & self._index.ownerless_disks:
-            if self._inferred_owners.get(target.id) == vm_id:
-                del self._inferred_owners[target.id]
-                self._unassigned_disks.add(target)
-
     def _publish_unassigned(self) -> None:
         """Store the schedules of unknown servers; each belongs to one shard."""
         if not self.schedules.settled:
             return
         name = self.store.name
+        unassigned = self._index.ownerless_disks - self._inferred_owners.keys()
         schedules = tuple(
             schedule
             for schedule in _sorted_by_id(
-                self._index.schedules_by_target[t] for t in self._unassigned_disks
+                self._index.schedules_by_target[target] for target in unassigned
             )
             if self.shard.owns(name, f"schedule {schedule.id}")
         )
