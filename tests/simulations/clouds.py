@@ -208,7 +208,7 @@ class RandomCloud:
 
     def _break_next_backup(self) -> None:
         kind = self.rng.choice(_FAILURES)
-        if len(self.world.failures.active) < 8:
+        if len(self.world.failures) < 8:
             self.world.inject_failure(kind, factor=3.0, seconds=1800)
 
     def _disable_or_enable_backup_server(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from .database import Database
-from .failures import Failure, FailureKind, Failures
+from .failures import Failure, FailureKind
 from .pseudorandom import Key, fraction, uniform
 from .rows import (
     Backup,
@@ -85,16 +85,20 @@ class BackupQueue:
     def __init__(
         self,
         database: Database,
-        failures: Failures,
         slots: int,
+        next_failure: Callable[[FailureKind, int, Target, int | None], Failure | None],
         on_end: Callable[[Schedule, Outcome], None],
     ) -> None:
-        """Begin idle; `on_end` is called when a run of a schedule has ended."""
+        """Begin idle.
+
+        `next_failure` returns the failure of a kind that a run is to meet; `on_end` is
+        called when a run of a schedule has ended.
+        """
         self.slots = slots
         self.queue_delay_seconds = (20.0, 180.0)
         self.runs: dict[int, BackupRun] = {}
         self._database = database
-        self._failures = failures
+        self._next_failure = next_failure
         self._on_end = on_end
         self._ready: deque[int] = deque()
         self._running: set[int] = set()
@@ -301,7 +305,7 @@ class BackupQueue:
     def _apply_failure(self, kind: FailureKind, run: BackupRun) -> Failure | None:
         number = run.schedule.id if run.schedule else None
         backup = run.backup
-        return self._failures.apply(kind, backup.server_id, backup.target, number)
+        return self._next_failure(kind, backup.server_id, backup.target, number)
 
     def _log(self, kind: EventKind, run: BackupRun) -> None:
         backup = run.backup

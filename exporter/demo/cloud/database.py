@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .pseudorandom import fraction, random_identifier
+from .pseudorandom import random_identifier
 from .rows import (
     Backup,
     BackupServer,
@@ -15,15 +15,13 @@ from .rows import (
     RecoveryPoint,
     Revision,
     Schedule,
-    ScheduleLog,
-    ScheduleStatus,
     Server,
     Target,
     TargetType,
     Transaction,
     TransactionStatus,
 )
-from .time import DAY, EventQueue, Period
+from .time import EventQueue
 
 _FIRST_IDS = {
     "server": 1,
@@ -37,7 +35,6 @@ _FIRST_IDS = {
 }
 """Each table begins at another number, so that mixed-up ids are noticed."""
 
-_CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years": 2}
 _DEFAULT_SIZE_KIB = 1024 * 1024
 
 
@@ -76,6 +73,14 @@ class Database:
         """Add an event of this moment to the log."""
         entry = LoggedEvent(self.now, kind, server_id, target, detail, row_id)
         self.event_log.append(entry)
+
+    def log_schedule(
+        self, kind: EventKind, schedule: Schedule, detail: str = ""
+    ) -> None:
+        """Add an event of a schedule and its server to the log."""
+        server = self.owner_of(schedule.target)
+        number = server.id if server else None
+        self.log_event(kind, number, schedule.target, detail, schedule.id)
 
     def server(self, key: str) -> Server | None:
         """Return the server with a number or identifier."""
@@ -332,55 +337,6 @@ class Database:
         )
         return self.transactions[number]
 
-    def new_schedule(  # noqa: PLR0913  a row has many fields
-        self,
-        target: Target,
-        *,
-        period: Period,
-        duration: int,
-        start_at: float | None,
-        status: ScheduleStatus,
-        rotation_period: int | None,
-        number: int | None,
-    ) -> Schedule:
-        """Add the row of a schedule; the default first start is within a day."""
-        number = self._new_id("schedule", number)
-        if start_at is None:
-            start_at = self.now + DAY * fraction(self.seed, "start", number)
-        server = self.owner_of(target)
-        schedule = Schedule(
-            id=number,
-            target_type=target.type,
-            target_id=target.id,
-            period=period,
-            duration=duration,
-            status=status,
-            start_at=float(round(start_at)),
-            first_start_at=float(round(start_at)),
-            rotation_period=rotation_period or _CHAIN_LENGTHS[period],
-            user_id=server.user_id if server else 1,
-            created_at=self.now,
-            updated_at=self.now,
-        )
-        self.schedules[number] = schedule
-        if target.type == "Disk" and target.id in self.disks:
-            self.disks[target.id].has_autobackups = True
-        return schedule
-
-    def log_start(
-        self, schedule: Schedule, status: TransactionStatus, text: str
-    ) -> None:
-        """Add the outcome of a start to the schedule's own log."""
-        schedule.logs.append(
-            ScheduleLog(
-                id=self._new_id("schedule_log", None),
-                status=status,
-                log_output=text,
-                created_at=self.now,
-                updated_at=self.now,
-            )
-        )
-
     def delete_old_transactions(self, before: float) -> None:
         """Delete the finished transactions from before a time."""
         for task in list(self.transactions.values()):
@@ -426,7 +382,7 @@ class Database:
             return Target("VirtualMachine", server_id)
         return Target("Disk", self.disks_of(server_id)[0].id)
 
-    def _new_id(self, table: str, requested: int | None) -> int:
+    def _new_id(self, table: str, requested: int | None = None) -> int:
         last = max(self._last_ids[table], _FIRST_IDS[table] - 1)
         number = last + 1 if requested is None else requested
         self._last_ids[table] = max(last, number)

@@ -1,6 +1,5 @@
 """Failures of backups, injected into the simulated cloud."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,42 +32,17 @@ class Failure:
     factor: float = 1.0
     seconds: float = 0.0
 
-    def matches(self, server_id: int, target: Target, schedule_id: int | None) -> bool:
-        """Return whether a start or a backup run is in its scope."""
+    def matches(
+        self,
+        kind: FailureKind,
+        server_id: int,
+        target: Target,
+        schedule_id: int | None,
+    ) -> bool:
+        """Return whether it is of this kind, and a start or run is in its scope."""
         return (
-            self.server_id in (None, server_id)
+            self.kind == kind
+            and self.server_id in (None, server_id)
             and self.target in (None, target)
             and self.schedule_id in (None, schedule_id)
         )
-
-
-class Failures:
-    """The failures that are active now."""
-
-    def __init__(self, on_end: Callable[[Failure], None]) -> None:
-        """Begin without any; `on_end` is called with each that ends."""
-        self.active: list[Failure] = []
-        self._on_end = on_end
-
-    def apply(
-        self, kind: FailureKind, server_id: int, target: Target, schedule_id: int | None
-    ) -> Failure | None:
-        """Return the first active failure of a kind in scope, and count it."""
-        for failure in self.active:
-            if failure.kind == kind and failure.matches(server_id, target, schedule_id):
-                self._count(failure)
-                return failure
-        return None
-
-    def end(self, failure: Failure) -> None:
-        """End a failure, if it has not ended by itself."""
-        if failure in self.active:
-            self.active.remove(failure)
-            self._on_end(failure)
-
-    def _count(self, failure: Failure) -> None:
-        if failure.remaining is None:
-            return
-        failure.remaining -= 1
-        if failure.remaining <= 0:
-            self.end(failure)

@@ -140,15 +140,13 @@ class Backup(VersionedRow):
         return self.target_id if self.target_type == "Disk" else None
 
 
-@dataclass(slots=True, kw_only=True)
-class ScheduleLog:
+class ScheduleLog(NamedTuple):
     """The outcome of one start of a schedule."""
 
     id: int
     status: TransactionStatus
     log_output: str
     created_at: float
-    updated_at: float
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,15 +1,33 @@
-"""The simulated cloud: a database, a scheduler, a backup queue, and failures.
+"""The simulated cloud: a database whose schedules start backups, and failures.
 
 Its state depends only on the seed and on what was called at which simulated time,
 neither on the steps in which time advances nor on the wall clock.
 """
 
+from functools import partial
+from typing import Literal
+
 from .backup_runs import BackupQueue, Outcome
 from .database import Database
-from .failures import Failure, FailureKind, Failures
-from .rows import Backup, EventKind, Schedule, ScheduleStatus, Target, TargetType
-from .scheduler import Scheduler, StartUpdate
-from .time import Action, Period
+from .failures import Failure, FailureKind
+from .pseudorandom import fraction
+from .rows import (
+    Backup,
+    Schedule,
+    ScheduleLog,
+    ScheduleStatus,
+    Server,
+    Target,
+    TargetType,
+    TransactionStatus,
+)
+from .time import DAY, Action, Period, next_start
+
+StartUpdate = Literal["end", "begin"]
+"""Whether the next start is shown once a backup has ended, or once it has begun."""
+
+_CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years": 2}
+_FAILURE_LOG = "Backup node 10.200.7.31 refused\n"
 
 
 class SimulatedCloud(Database):
@@ -24,14 +42,18 @@ class SimulatedCloud(Database):
         start_update: StartUpdate = "end",
         failure_limit: int | None = None,
     ) -> None:
-        """Begin empty at a time in Unix seconds; `slots` backups run at once."""
+        """Begin empty at a time in Unix seconds; `slots` backups run at once.
+
+        `failure_limit` failures mark a schedule as failed; None = no number does.
+        """
         super().__init__(now, seed)
-        self.failures = Failures(self._failure_ended)
-        self._scheduler = Scheduler(self, self.failures, start_update, failure_limit)
+        self.failures: list[Failure] = []
+        """Those that are active."""
         self.backup_queue = BackupQueue(
-            self, self.failures, slots, self._scheduler.backup_ended
+            self, slots, self._next_failure, self._backup_ended
         )
-        self._scheduler.backup_queue = self.backup_queue
+        self._start_update = start_update
+        self._failure_limit = failure_limit
 
     @property
     def slots(self) -> int:
@@ -65,18 +87,29 @@ class SimulatedCloud(Database):
         number: int | None = None,
     ) -> Schedule:
         """Add a schedule; by default it first starts within a day."""
-        target = Target(target_type, target_id)
-        schedule = self.new_schedule(
-            target,
+        number = self._new_id("schedule", number)
+        if start_at is None:
+            start_at = self.now + DAY * fraction(self.seed, "start", number)
+        server = self.owner_of(Target(target_type, target_id))
+        schedule = Schedule(
+            id=number,
+            target_type=target_type,
+            target_id=target_id,
             period=period,
             duration=duration,
-            start_at=start_at,
             status=status,
-            rotation_period=rotation_period,
-            number=number,
+            start_at=float(round(start_at)),
+            first_start_at=float(round(start_at)),
+            rotation_period=rotation_period or _CHAIN_LENGTHS[period],
+            user_id=server.user_id if server else 1,
+            created_at=self.now,
+            updated_at=self.now,
         )
-        self._log_schedule("schedule added", schedule, status)
-        self._scheduler.arm(schedule)
+        self.schedules[number] = schedule
+        if target_type == "Disk" and target_id in self.disks:
+            self.disks[target_id].has_autobackups = True
+        self.log_schedule("schedule added", schedule, status)
+        self._arm(schedule)
         return schedule
 
     def change_schedule(
@@ -88,15 +121,30 @@ class SimulatedCloud(Database):
         duration: int | None = None,
         start_at: float | None = None,
     ) -> None:
-        """Change a schedule, or disable or enable it."""
+        """Change a schedule, or disable or enable it; None leaves a field as it is."""
         schedule = self.schedules[schedule_id]
-        self._scheduler.change(schedule, status, period, duration, start_at)
-        self._log_schedule("schedule changed", schedule, schedule.status)
+        schedule.status = status or schedule.status
+        schedule.period = period or schedule.period
+        schedule.duration = duration or schedule.duration
+        schedule.updated_at = self.now
+        if start_at is not None:
+            schedule.start_at = schedule.first_start_at = float(start_at)
+            self._arm(schedule)
+        elif schedule.current_backup_id is None:
+            self._set_next_start(schedule)
+        self.log_schedule("schedule changed", schedule, schedule.status)
 
     def remove_schedule(self, schedule_id: int) -> None:
         """Remove a schedule; its backup run continues."""
         schedule = self.schedules.pop(schedule_id)
-        self._log_schedule("schedule removed", schedule)
+        self.log_schedule("schedule removed", schedule)
+
+    def log_start(
+        self, schedule: Schedule, status: TransactionStatus, text: str
+    ) -> None:
+        """Add the outcome of a start to the schedule's own log."""
+        number = self._new_id("schedule_log")
+        schedule.logs.append(ScheduleLog(number, status, text, self.now))
 
     def take_backup(self, target_type: TargetType, target_id: int) -> Backup:
         """Start a manual backup; KeyError without such a target."""
@@ -124,7 +172,11 @@ class SimulatedCloud(Database):
         run = self.backup_queue.runs.get(backup_id)
         self.backup_queue.cancel(backup_id)
         if run and run.schedule and run.schedule.id in self.schedules:
-            self._scheduler.skip_missed(run.schedule)
+            self._skip_missed(run.schedule)
+
+    def end_backup(self, backup_id: int, outcome: Outcome = "finish") -> None:
+        """End a backup run now, be it queued, running or stuck."""
+        self.backup_queue.end_now(backup_id, outcome)
 
     def remove_backup(self, backup_id: int) -> None:
         """Delete a backup, built or not."""
@@ -179,19 +231,15 @@ class SimulatedCloud(Database):
             times = None
         scope = Target(*target) if target else None
         failure = Failure(kind, server_id, scope, schedule_id, times, factor, seconds)
-        self.failures.active.append(failure)
+        self.failures.append(failure)
         self.log_event("failure begun", server_id, scope, kind, schedule_id)
         return failure
 
     def end_failure(self, failure: Failure) -> None:
-        """End a failure; starts that were stalled happen now."""
-        self.failures.end(failure)
-
-    def end_backup(self, backup_id: int, outcome: Outcome = "finish") -> None:
-        """End a backup run now, be it queued, running or stuck."""
-        self.backup_queue.end_now(backup_id, outcome)
-
-    def _failure_ended(self, failure: Failure) -> None:
+        """End a failure, if it is active; starts that were stalled happen now."""
+        if failure not in self.failures:
+            return
+        self.failures.remove(failure)
         self.log_event(
             "failure ended",
             failure.server_id,
@@ -200,14 +248,76 @@ class SimulatedCloud(Database):
             failure.schedule_id,
         )
         if failure.kind == "stall":
-            self._scheduler.rearm_overdue()
+            for schedule in self.schedules.values():
+                if schedule.start_at <= self.now:
+                    self._arm(schedule)
 
-    def _log_schedule(
-        self,
-        kind: EventKind,
-        schedule: Schedule,
-        detail: str = "",
-    ) -> None:
+    def _next_failure(
+        self, kind: FailureKind, server_id: int, target: Target, schedule_id: int | None
+    ) -> Failure | None:
+        """Return the first active failure of a kind in scope, and count it."""
+        for failure in self.failures:
+            if failure.matches(kind, server_id, target, schedule_id):
+                if failure.remaining is not None:
+                    failure.remaining -= 1
+                    if failure.remaining <= 0:
+                        self.end_failure(failure)
+                return failure
+        return None
+
+    def _arm(self, schedule: Schedule) -> None:
+        """Queue the next start of a schedule."""
+        self.call_at(schedule.start_at, partial(self._run_due, schedule.id))
+
+    def _run_due(self, number: int) -> None:
+        """Start the backup of a schedule that is due, once its last one has ended."""
+        schedule = self.schedules.get(number)
+        if (
+            schedule is None
+            or schedule.status != "enabled"
+            or schedule.current_backup_id is not None
+            or schedule.start_at > self.now
+        ):
+            return
         server = self.owner_of(schedule.target)
-        number = server.id if server else None
-        self.log_event(kind, number, schedule.target, detail, schedule.id)
+        if server is not None:
+            self._start(schedule, server)
+
+    def _start(self, schedule: Schedule, server: Server) -> None:
+        key = (server.id, schedule.target, schedule.id)
+        if self._next_failure("stall", *key):
+            self.log_schedule("start stalled", schedule)
+        elif server.suspended or self._next_failure("skip", *key):
+            self.log_schedule("start skipped", schedule)
+            self._set_next_start(schedule)
+        else:
+            self.backup_queue.enqueue(server, schedule.target, schedule)
+            if self._start_update == "begin":
+                self._set_next_start(schedule)
+
+    def _backup_ended(self, schedule: Schedule, outcome: Outcome) -> None:
+        """Log the end of a backup run, and queue the next start."""
+        if schedule.id not in self.schedules:
+            return
+        schedule.updated_at = self.now
+        if outcome == "finish":
+            self.log_start(schedule, "complete", "")
+        else:
+            self.log_start(schedule, "failed", _FAILURE_LOG)
+            schedule.failure_count += 1
+            limit = self._failure_limit
+            if limit is not None and schedule.failure_count >= limit:
+                schedule.status = "failed"
+                self.log_schedule("schedule failed", schedule)
+        self._skip_missed(schedule)
+
+    def _skip_missed(self, schedule: Schedule) -> None:
+        """Queue the next start, if the current one has passed."""
+        if schedule.start_at <= self.now:
+            self._set_next_start(schedule)
+
+    def _set_next_start(self, schedule: Schedule) -> None:
+        schedule.start_at = next_start(
+            schedule.first_start_at, schedule.period, schedule.duration, self.now
+        )
+        self._arm(schedule)

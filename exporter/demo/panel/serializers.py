@@ -253,7 +253,7 @@ class Serializer:
             "status": log.status,
             "log_output": log.log_output,
             "created_at": self.timestamp(log.created_at),
-            "updated_at": self.timestamp(log.updated_at),
+            "updated_at": self.timestamp(log.created_at),
         }
 
 
