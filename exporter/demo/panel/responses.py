@@ -118,11 +118,7 @@ class ResponseBuilder:
     def _context(self, request: ResourceRequest) -> RouteContext:
         options = self._options
         return RouteContext(
-            self._database,
-            options.serializer,
-            options.version,
-            options.visible,
-            request.parameters,
+            self._database, options, options.serializer, request.parameters
         )
 
     def _render(self, request: ResourceRequest) -> tuple[bytes, dict[str, str]]:

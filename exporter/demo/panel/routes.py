@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..cloud.database import Database
 from ..cloud.rows import Backup, Schedule, Server, Transaction
 from .encoding import Fields, Row, RowList
+from .options import PanelOptions
 from .serializers import Serializer
 
 Resource = Literal[
@@ -21,6 +22,12 @@ Resource = Literal[
     "recovery_points",
 ]
 
+_OTHER_PERMISSIONS: dict[Resource, str] = {
+    "version": "settings.version",
+    "transactions": "transactions.list",
+    "recovery_points": "backups.read",
+}
+"""Permissions that are not called after the resource."""
 _LAST_TRANSACTIONS = 10
 
 
@@ -32,7 +39,6 @@ class NotFound(Exception):
 class LazyRowList:
     """A list whose rows are serialized only for the page that is returned."""
 
-    root: str
     element: str
     rows: Sequence[Any]
     serialize: Callable[[Any], Fields]
@@ -41,7 +47,7 @@ class LazyRowList:
         """Serialize some of the rows; None = up to the last."""
         last = None if count is None else first + count
         rows = [self.serialize(row) for row in self.rows[first:last]]
-        return RowList(self.root, self.element, rows)
+        return RowList(f"{self.element}s", self.element, rows)
 
 
 @dataclass(slots=True)
@@ -49,27 +55,30 @@ class RouteContext:
     """The data, account and parameters that a handler needs."""
 
     database: Database
+    options: PanelOptions
     serializer: Serializer
-    version: str
-    visible: Callable[[Server], bool]
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str]
 
     @property
     def server(self) -> Server:
         """The server in the address, by number or identifier."""
         server = self.database.server(self.parameters["server"])
-        if server is None or not self.visible(server):
+        if server is None or not self.options.visible(server):
             raise NotFound
         return server
 
     @property
     def servers(self) -> list[Server]:
         """The servers that the account may see."""
-        return list(filter(self.visible, self.database.servers.values()))
+        return list(filter(self.options.visible, self.database.servers.values()))
 
     def can_see(self, server: Server | None) -> bool:
         """Return whether the account may see what belongs to a server or to none."""
-        return server is None or self.visible(server)
+        return server is None or self.options.visible(server)
+
+    def can_see_task(self, task: Transaction) -> bool:
+        """Return whether the account may see a transaction."""
+        return self.can_see(self.database.servers.get(task.associated_object_id or 0))
 
 
 Handler = Callable[[RouteContext], LazyRowList | Row | Fields]
@@ -92,21 +101,17 @@ class Route:
 
 
 def _version(context: RouteContext) -> Fields:
-    return {"version": context.version}
+    return {"version": context.options.version}
 
 
 def _servers(context: RouteContext) -> LazyRowList:
-    rows = context.servers
-    return LazyRowList(
-        "virtual_machines", "virtual_machine", rows, context.serializer.server
-    )
+    serialize = context.serializer.server
+    return LazyRowList("virtual_machine", context.servers, serialize)
 
 
 def _statuses(context: RouteContext) -> LazyRowList:
     serialize = context.serializer.server_status
-    return LazyRowList(
-        "virtual_machines", "virtual_machine", context.servers, serialize
-    )
+    return LazyRowList("virtual_machine", context.servers, serialize)
 
 
 def _server(context: RouteContext) -> Row:
@@ -119,11 +124,7 @@ def _backup_list(
     server = context.server
     rows = list(filter(is_listed, context.database.backups_of(server.id)))
     serialize = context.serializer.backup
-    return LazyRowList("backups", "backup", rows, lambda row: serialize(row, server))
-
-
-def _backups(context: RouteContext) -> LazyRowList:
-    return _backup_list(context)
+    return LazyRowList("backup", rows, lambda row: serialize(row, server))
 
 
 def _images(context: RouteContext) -> LazyRowList:
@@ -144,30 +145,29 @@ def _backup(context: RouteContext) -> Row:
     if backup is None:
         raise NotFound
     server = context.database.servers[backup.server_id]
-    if not context.visible(server):
+    if not context.can_see(server):
         raise NotFound
     return Row("backup", context.serializer.backup(backup, server))
 
 
 def _recovery_points(context: RouteContext) -> LazyRowList:
     rows = context.database.recovery_points_of(context.server.id)
-    serialize = context.serializer.recovery_point
-    return LazyRowList("recovery_points", "recovery_point", rows, serialize)
+    return LazyRowList("recovery_point", rows, context.serializer.recovery_point)
 
 
 def _server_disks(context: RouteContext) -> LazyRowList:
     rows = context.database.disks_of(context.server.id)
-    return LazyRowList("disks", "disk", rows, context.serializer.disk)
+    return LazyRowList("disk", rows, context.serializer.disk)
 
 
 def _all_disks(context: RouteContext) -> LazyRowList:
     visible_ids = {server.id for server in context.servers}
     rows = [d for d in context.database.disks.values() if d.server_id in visible_ids]
-    return LazyRowList("disks", "disk", rows, context.serializer.disk)
+    return LazyRowList("disk", rows, context.serializer.disk)
 
 
 def _schedule_list(context: RouteContext, rows: Iterable[Schedule]) -> LazyRowList:
-    return LazyRowList("schedules", "schedule", list(rows), context.serializer.schedule)
+    return LazyRowList("schedule", list(rows), context.serializer.schedule)
 
 
 def _server_schedules(context: RouteContext) -> LazyRowList:
@@ -175,160 +175,91 @@ def _server_schedules(context: RouteContext) -> LazyRowList:
 
 
 def _all_schedules(context: RouteContext) -> LazyRowList:
-    database = context.database
-    return _schedule_list(
-        context,
-        (
-            s
-            for s in database.schedules.values()
-            if context.can_see(database.owner_of(s.target))
-        ),
-    )
+    owner_of, rows = context.database.owner_of, context.database.schedules.values()
+    visible = (row for row in rows if context.can_see(owner_of(row.target)))
+    return _schedule_list(context, visible)
 
 
 def _disk_schedules(context: RouteContext) -> LazyRowList:
     disk = context.database.disks.get(int(context.parameters["disk"]))
-    if disk is None or not context.visible(context.database.servers[disk.server_id]):
+    if disk is None or not context.can_see(context.database.servers[disk.server_id]):
         raise NotFound
     schedules = context.database.schedules.values()
     target = ("Disk", disk.id)
     return _schedule_list(context, (s for s in schedules if s.target == target))
 
 
+def _transaction_list(
+    context: RouteContext, is_listed: Callable[[Transaction], bool]
+) -> LazyRowList:
+    rows = list(filter(is_listed, context.database.transactions.values()))
+    rows.sort(key=lambda row: row.id, reverse=True)
+    return LazyRowList("transaction", rows, context.serializer.transaction)
+
+
 def _transactions(context: RouteContext) -> LazyRowList:
-    database = context.database
-    rows = [
-        row
-        for row in database.transactions.values()
-        if context.can_see(database.servers.get(row.associated_object_id or 0))
-    ]
-    return _transaction_list(context, rows)
-
-
-def _transaction(context: RouteContext) -> Row:
-    database = context.database
-    row = database.transactions.get(int(context.parameters["transaction"]))
-    if row is None:
-        raise NotFound
-    if not context.can_see(database.servers.get(row.associated_object_id or 0)):
-        raise NotFound
-    return Row("transaction", context.serializer.transaction(row))
+    return _transaction_list(context, context.can_see_task)
 
 
 def _server_transactions(context: RouteContext) -> LazyRowList:
     server_id = context.server.id
-    rows = context.database.transactions.values()
-    return _transaction_list(
-        context, [row for row in rows if row.associated_object_id == server_id]
-    )
+    return _transaction_list(context, lambda row: row.associated_object_id == server_id)
 
 
-def _transaction_list(context: RouteContext, rows: list[Transaction]) -> LazyRowList:
-    rows.sort(key=lambda row: row.id, reverse=True)
-    return LazyRowList(
-        "transactions", "transaction", rows, context.serializer.transaction
-    )
+def _transaction(context: RouteContext) -> Row:
+    number = int(context.parameters["transaction"])
+    row = context.database.transactions.get(number)
+    if row is None or not context.can_see_task(row):
+        raise NotFound
+    return Row("transaction", context.serializer.transaction(row))
 
 
 def _backup_servers(context: RouteContext) -> LazyRowList:
     rows = list(context.database.backup_servers.values())
-    serialize = context.serializer.backup_server
-    return LazyRowList("backup_servers", "backup_server", rows, serialize)
+    return LazyRowList("backup_server", rows, context.serializer.backup_server)
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
+def _route(
+    pattern: str,
+    resource: Resource,
+    handler: Handler,
+    permission: str | None = None,
+    **options: Any,
+) -> Route:
+    """Return a route; its pattern has the names of parameters after colons."""
     pattern = pattern.replace(":server", r"(?P<server>\w+)")
     pattern = re.sub(r":(disk|backup|transaction)", r"(?P<\1>\\d+)", pattern)
-    return re.compile(pattern)
+    default = _OTHER_PERMISSIONS.get(resource, f"{resource}.read")
+    return Route(
+        re.compile(pattern), resource, permission or default, handler, **options
+    )
 
 
 _SERVER = "/virtual_machines/:server"
+_LOG: dict[str, Any] = {"paged": True, "unpaged_limit": _LAST_TRANSACTIONS}
 
 ROUTES: tuple[Route, ...] = (
-    Route(_pattern("/version"), "version", "settings.version", _version),
-    Route(
-        _pattern(f"{_SERVER}/backups"), "backups", "backups.read", _backups, cached=True
+    _route("/version", "version", _version),
+    _route(f"{_SERVER}/backups", "backups", _backup_list, cached=True),
+    _route("/virtual_machines", "virtual_machines", _servers, paged=True),
+    _route("/virtual_machines/status", "virtual_machines", _statuses, paged=True),
+    _route(_SERVER, "virtual_machines", _server),
+    _route(f"{_SERVER}/backups/images", "backups", _images),
+    _route(f"{_SERVER}/backups/files", "backups", _files),
+    _route(f"{_SERVER}/backups/recovery_points", "recovery_points", _recovery_points),
+    _route(f"{_SERVER}/disks", "disks", _server_disks),
+    _route(f"{_SERVER}/disks/:disk/backups", "backups", _disk_backups),
+    _route(f"{_SERVER}/schedules", "schedules", _server_schedules),
+    _route("/backups/:backup", "backups", _backup),
+    _route("/settings/schedules", "schedules", _all_schedules, paged=True),
+    _route("/settings/disks", "disks", _all_disks, paged=True),
+    _route("/settings/disks/:disk/schedules", "schedules", _disk_schedules),
+    _route("/transactions", "transactions", _transactions, **_LOG),
+    _route(
+        "/transactions/:transaction", "transactions", _transaction, "transactions.read"
     ),
-    Route(
-        _pattern("/virtual_machines"),
-        "virtual_machines",
-        "virtual_machines.read",
-        _servers,
-        paged=True,
-    ),
-    Route(
-        _pattern("/virtual_machines/status"),
-        "virtual_machines",
-        "virtual_machines.read",
-        _statuses,
-        paged=True,
-    ),
-    Route(_pattern(_SERVER), "virtual_machines", "virtual_machines.read", _server),
-    Route(_pattern(f"{_SERVER}/backups/images"), "backups", "backups.read", _images),
-    Route(_pattern(f"{_SERVER}/backups/files"), "backups", "backups.read", _files),
-    Route(
-        _pattern(f"{_SERVER}/backups/recovery_points"),
-        "recovery_points",
-        "backups.read",
-        _recovery_points,
-    ),
-    Route(_pattern(f"{_SERVER}/disks"), "disks", "disks.read", _server_disks),
-    Route(
-        _pattern(f"{_SERVER}/disks/:disk/backups"),
-        "backups",
-        "backups.read",
-        _disk_backups,
-    ),
-    Route(
-        _pattern(f"{_SERVER}/schedules"),
-        "schedules",
-        "schedules.read",
-        _server_schedules,
-    ),
-    Route(_pattern("/backups/:backup"), "backups", "backups.read", _backup),
-    Route(
-        _pattern("/settings/schedules"),
-        "schedules",
-        "schedules.read",
-        _all_schedules,
-        paged=True,
-    ),
-    Route(_pattern("/settings/disks"), "disks", "disks.read", _all_disks, paged=True),
-    Route(
-        _pattern("/settings/disks/:disk/schedules"),
-        "schedules",
-        "schedules.read",
-        _disk_schedules,
-    ),
-    Route(
-        _pattern("/transactions"),
-        "transactions",
-        "transactions.list",
-        _transactions,
-        paged=True,
-        unpaged_limit=_LAST_TRANSACTIONS,
-    ),
-    Route(
-        _pattern("/transactions/:transaction"),
-        "transactions",
-        "transactions.read",
-        _transaction,
-    ),
-    Route(
-        _pattern(f"{_SERVER}/transactions"),
-        "transactions",
-        "transactions.list",
-        _server_transactions,
-        paged=True,
-        unpaged_limit=_LAST_TRANSACTIONS,
-    ),
-    Route(
-        _pattern("/settings/backup_servers"),
-        "backup_servers",
-        "backup_servers.read",
-        _backup_servers,
-        paged=True,
-    ),
+    _route(f"{_SERVER}/transactions", "transactions", _server_transactions, **_LOG),
+    _route("/settings/backup_servers", "backup_servers", _backup_servers, paged=True),
 )
 
 

@@ -19,6 +19,11 @@ from .encoding import Fields, RowList, Symbol, Timestamp
 
 ApiGeneration = Literal["6", "2"]
 
+_STATUS_FIELDS = (
+    *("id", "identifier", "hostname"),
+    *("booted", "built", "locked", "suspended"),
+)
+
 
 @cache
 def _timezone(offset: str) -> timezone:
@@ -112,15 +117,8 @@ class Serializer:
 
     def server_status(self, row: Server) -> Fields:
         """Return the few fields of the list of statuses."""
-        return {
-            "id": row.id,
-            "identifier": row.identifier,
-            "hostname": row.hostname,
-            "booted": row.booted,
-            "built": row.built,
-            "locked": row.locked,
-            "suspended": row.suspended,
-        }
+        fields = self.server(row)
+        return {name: fields[name] for name in _STATUS_FIELDS}
 
     def disk(self, row: Disk) -> Fields:
         """Return a disk."""
