@@ -20,7 +20,8 @@ python -m exporter [command] [flags]
 
 ## Commands
 
-Without a command, it serves. `check` and `once` have [their own page](commands.md).
+Without a command, the exporter serves. `check` and `once` have
+[their own page](commands.md).
 
 | command | does |
 |---|---|
@@ -28,12 +29,11 @@ Without a command, it serves. `check` and `once` have [their own page](commands.
 
 ## Flags
 
-A command with `--help` shows the flags that make a difference to it; a flag that goes
-with another command is refused, its variable is left alone.
+`--help` after a command shows the flags that the command uses. A flag of another command
+is refused; its variable is ignored.
 
-Each flag can be set by an environment variable too. A flag on the command line goes
-before its variable, and a variable before the default. A variable that is set to
-nothing counts as not set.
+Each flag can be set by an environment variable, too. A flag on the command line overrides
+its variable, and a variable overrides the default. An empty variable counts as not set.
 
 | flag | variable | default | does |
 |---|---|---|---|
@@ -41,8 +41,8 @@ nothing counts as not set.
 | `--version` | | | show the version and exit |
 | `-h`, `--help` | | | show the flags and exit |
 
-`{repeatable}` takes a comma-separated list of addresses, and
-`{switch}` takes `true` or `false`, and so does `{sockets}`.
+`{repeatable}` takes a comma-separated list of addresses.
+`{switch}` and `{sockets}` take `true` or `false`.
 
 Without `--config.file`, one panel comes from the environment: see
 [the environment panel](configuration.md#the-environment-panel).
@@ -51,8 +51,8 @@ Without `--config.file`, one panel comes from the environment: see
 
 | status | means |
 |---|---|
-| 0 | well: it was told to end, or what was asked about is good |
-| 1 | the configuration is no good, or the port, or the exporter's health |
+| 0 | success: a signal ended it, or the check found no problem |
+| 1 | the configuration is wrong, the port cannot be used, or the exporter is not healthy |
 | 2 | there is no such command or flag, or its value is wrong |
 
 Of `check` and `once`:
@@ -64,8 +64,8 @@ Of `check` and `once`:
 | 2 | failed: a panel, the configuration, the output, or the usage |
 | 130, 143 | ended by `SIGINT` (Ctrl-C) or `SIGTERM` |
 
-Whatever is wrong is reported on standard error, in one line; of the configuration file,
-in a line for each mistake.
+An error is reported on standard error, in one line. Mistakes in the configuration file
+are reported in one line each.
 
 ## Signals
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -459,6 +459,26 @@ def test_the_alerts_know_the_job_that_the_operator_scrapes(
     assert (
         only_object(manifests, "Service")["spec"]["selector"].items() <= labels.items()
     )
+
+
+def _values_of_the_manual() -> Iterator[str]:
+    for page in ("install-kubernetes.md", "replicas.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", text):
+            if not block.startswith(("scrape_configs:", "resources:")):
+                yield block
+
+
+@pytest.mark.parametrize("values", [*_values_of_the_manual()])
+def test_values_of_the_manual_are_values_of_the_chart(
+    values: str, tmp_path: Path
+) -> None:
+    """Each block as it stands; those without a panel over the simulated cloud."""
+    file = tmp_path / "values.yaml"
+    file.write_text(values)
+    given = () if "config" in yaml.safe_load(values) else DEMO
+
+    assert helm_template(*given, "--values", str(file))
 
 
 def test_prometheus_without_the_operator_finds_the_pods_by_the_page_s_rules() -> None:

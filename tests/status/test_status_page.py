@@ -44,7 +44,6 @@ from stores import (
 from web_handlers import handlers_for, no_error_counts
 
 from exporter.demo.cloud.simulation import SimulatedCloud
-from exporter.health.conditions import PANEL_CONDITIONS, SERVER_CONDITIONS
 from exporter.health.server import judge_server
 from exporter.health.targets import summarize_backups
 from exporter.model.entities import Backup, Disk, Schedule, Target
@@ -1002,19 +1001,6 @@ def test_every_key_of_the_json_is_documented(shape: type[msgspec.Struct]) -> Non
 
     assert {key for key in get_type_hints(shape) if f"`{key}`" not in section} == set()
     assert get_args(get_type_hints(StatusResponse)["servers"])[0] is ServerStatus
-
-
-def test_every_state_is_documented_with_its_level() -> None:
-    """And no other, in the order of their gravity."""
-    rows = re.findall(
-        r"^\| `(\w+)` \| (critical|warning|notice|fine) ", HTTP_PAGE, re.MULTILINE
-    )
-    panels = next(x for x in HTTP_PAGE.splitlines() if x.startswith("| `state`, `tit"))
-
-    assert rows == [
-        (kind.key, kind.severity.name.lower()) for kind in SERVER_CONDITIONS
-    ]
-    assert re.findall(r"`(\w+)`", panels)[3:] == [kind.key for kind in PANEL_CONDITIONS]
 
 
 @settings(max_examples=40, deadline=None)
