@@ -28,54 +28,52 @@ Generated from the rules in `deploy/prometheus/` by `make docs`; do not edit.
          - backups.rules.yml
          - exporter.rules.yml
 
-2. Take the inhibition rules of
-   [alertmanager.yml](../deploy/prometheus/alertmanager.yml) into your Alertmanager:
-   with them one problem is one notification, at the right severity. A critical state of
-   a server mutes its warnings, and a panel that is down mutes what follows from it.
+2. Copy the inhibition rules of
+   [alertmanager.yml](../deploy/prometheus/alertmanager.yml) into your Alertmanager.
+   Then one problem causes one notification, at the right severity
+   ([which alert silences which](#which-alert-silences-which)).
 
-They need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
-`scrape_interval` must stay below five minutes, as for every rule: a longer one lets
-series vanish between scrapes. `critical` is for somebody to be called, `warning` for
-the next working day. The annotation `runbook_url` leads to one of the pages below;
-`make runbooks URL=https://…` lets all of them lead to where you keep these pages.
+The rules need Prometheus 2.42 or newer (`keep_firing_for`), and run on 3.x. The
+`scrape_interval` must be shorter than five minutes, as for every rule: otherwise series
+are missing between scrapes. `critical` means that somebody has to be called, `warning`
+that it can wait for the next working day. The annotation `runbook_url` links to one of
+the pages below. `make runbooks URL=https://…` changes all these links to where you keep
+the pages.
 
 ## How they work
 
-The exporter judges, and says in `onapp_state_start_timestamp_seconds` from which moment
-on a state holds of a server, target or schedule ([metrics.md](metrics.md)). A rule
-compares that moment with the time. The status page, `/api/v1/status` and the dashboards
-show the same judgement, so there is nothing that they could say differently; only
-OnAppBackupSizeAnomaly, OnAppInventoryShrank and the growth of a backup server need
-history that Prometheus alone has.
+The exporter decides. `onapp_state_start_timestamp_seconds` says from which moment on a
+[state](http.md#states) holds in a server, target or schedule ([metrics](metrics.md)). A
+rule compares that moment with the time. The status page, `/api/v1/status` and the
+dashboards show the same decision. Only OnAppBackupSizeAnomaly, OnAppInventoryShrank and
+the growth of a backup server need the history in Prometheus.
 
-- **Waiting.** Moments follow from facts with the panel's own timestamps: a restart of
-  the exporter, a lost scrape or a rename starts no wait again. `for` is five minutes,
-  and `keep_firing_for` bridges gaps of fifteen. Rules about backups are evaluated every
-  five minutes, so an alert comes ten minutes after its moment at the latest. What has
-  no moment, such as a collector that fails, is looked at over a window.
+- **Waiting.** Moments follow from the panel's own timestamps, so a restart of the
+  exporter, a lost scrape or a rename does not start the wait again. `for` is five
+  minutes, and `keep_firing_for` bridges gaps of fifteen. Rules about backups are
+  evaluated every five minutes, so an alert comes ten minutes after its moment at the
+  latest. What has no moment, such as a failing collector, is compared over a window.
 - **Labels.** `panel`, and what is affected: `vm_id`, `target_type`, `target_id`,
   `schedule_id`, `backup_server_id`, and every label that you add, such as `cluster`.
-  Names are no labels: the description asks for them when the alert is evaluated, so
-  that a rename neither ends nor doubles an alert. It finds a server only by all labels
-  of the alert; another cluster's name never shows. Where a ruler does not support the
-  template function `query`, it shows an error in place of the description: find the
-  server by its number on the exporter's page `/server?panel=…&vm_id=…`.
+  Names are not labels, so that a rename neither ends nor doubles an alert. The
+  description queries the name when the alert is evaluated, by all labels of the alert.
+  A ruler without the template function `query` shows an error instead of the
+  description: find the server on the exporter's page `/server?panel=…&vm_id=…`.
 - **Replicas, shards, several clouds.** `instance`, `pod` and `node` are aggregated
-  away, every other label stays. So replicas must share the rest, `job` above all, and
-  raise one alert; clouds that differ in `job`, `panel` or a label of yours are never
-  mixed. Of [two replicas](replicas.md) the one that knows better counts: the later
-  moment, the newer success.
-- **What is too old is reported as that.** Moments made from backups go after
-  `poll.max_age`, and their alerts end. OnAppBackupDataOld begins before that, as long
-  as `poll.interval` is at most 20 minutes; with a longer one, raise `poll.max_age` to
-  twice the interval and half an hour.
+  away, every other label stays. So replicas must have the same other labels, above all
+  `job`, and raise one alert. Clouds that differ in `job`, `panel` or a label of yours
+  are never mixed. Of [two replicas](replicas.md) the later moment and the newer success
+  count.
+- **Old data.** After `poll.max_age` the moments of a server are removed, and its alerts
+  end. OnAppBackupDataOld begins before that if `poll.interval` is at most 20 minutes.
+  With a longer one, raise `poll.max_age` to twice the interval and half an hour.
 - **Suspended servers** raise no alert about their backups.
 - **Servers that need no backups** (`onapp_vm_backup_required` 0) are not unprotected.
 
-Details of single backups (`detail.backups`) are not needed. How many problems the
-alerts report in time, and what they report wrongly, was measured over weeks of
-simulated clouds: [alert accuracy](fidelity.md). What no alert can see is listed under
-[known limitations](limitations.md).
+The alerts do not need details of single backups (`detail.backups`). [Alert
+accuracy](fidelity.md) shows how many problems they report in time, and what they report
+wrongly, over weeks of simulated clouds. [Known limitations](limitations.md) lists what
+no alert can see.
 
 ## Route by customer
 
@@ -92,11 +90,11 @@ replaces the shipped one:
         * on (job, panel, vm_id) group_left (user_id)
         topk by (job, panel, vm_id) (1, onapp_vm_info)
 
-Keep the rest of the shipped expression, such as its `unless`. The shipped rules do
-without such a join: an alert that needs one is lost while the name is unknown, and
-starts again when the server changes hands. A label of yours that tells clouds apart,
-such as `cluster`, belongs into both lists of labels. In Alertmanager,
-`matchers: [user_id="7"]` then leads to the customer's receiver.
+Keep the rest of the shipped expression, such as its `unless`. The shipped rules have no
+such join, because the alert ends while the owner is unknown, and starts again when the
+owner changes. If a label of yours distinguishes clouds, such as `cluster`, add it to
+both lists of labels. In Alertmanager, `matchers: [user_id="7"]` then selects the
+customer's receiver.
 
 ## All alerts
 

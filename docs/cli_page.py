@@ -29,11 +29,12 @@ Without a command, the exporter serves. `check` and `once` have
 
 ## Flags
 
-`--help` after a command shows the flags that the command uses. A flag of another command
-is refused; its variable is ignored.
+`--help` after a command shows the flags that the command uses. A flag of another
+command is refused; its variable is ignored.
 
-Each flag can be set by an environment variable, too. A flag on the command line overrides
-its variable, and a variable overrides the default. An empty variable counts as not set.
+Each flag can be set by an environment variable, too. A flag on the command line
+overrides its variable, and a variable overrides the default. An empty variable counts
+as not set.
 
 | flag | variable | default | does |
 |---|---|---|---|
@@ -52,7 +53,7 @@ Without `--config.file`, one panel comes from the environment: see
 | status | means |
 |---|---|
 | 0 | success: a signal ended it, or the check found no problem |
-| 1 | the configuration is wrong, the port cannot be used, or the exporter is not healthy |
+| 1 | the configuration or the port cannot be used, or the exporter is unhealthy |
 | 2 | there is no such command or flag, or its value is wrong |
 
 Of `check` and `once`:

@@ -19,22 +19,23 @@ _TEXT = """\
 
 Generated from the tables of the exporter by `make docs`; do not edit.
 
-Every value comes from the last poll of a panel, not from the moment of the scrape;
-only ages are counted up to it, in whole seconds. A scrape never asks a panel.
+Every value comes from the last poll of a panel, not from the moment of the scrape. Only
+ages are computed at the scrape, in whole seconds. A scrape never asks a panel.
 
 ## Labels and joins
 
 Labels identify: `panel` is the name of the panel in the configuration, `vm_id` the
-number of a server there, `target_type` and `target_id` what a backup protects (a
-`Disk`, or a `VirtualMachine` as a whole), `backup_id` the number of a backup. What
-describes stands on a metric of its own, with the value 1, and is joined:
+number of a server there, and `backup_id` the number of a backup. `target_type` and
+`target_id` say what a backup protects: a `Disk`, or a `VirtualMachine` as a whole.
+Names and other descriptions are labels of `_info` metrics with the value 1, which you
+join:
 
     onapp_target_last_success_timestamp_seconds
       * on (job, instance, panel, vm_id) group_left (label, hostname)
     onapp_vm_info
 
-Such a join drops what has no `onapp_vm_info`, as a server has while the account may
-not read the inventory. What must not be lost, such as an alert, keeps both:
+Such a join drops servers without `onapp_vm_info`, for example while the account may not
+read the inventory. Where nothing must be lost, as in an alert, keep both:
 
     <the join>
       or on (job, instance, panel, vm_id, target_type, target_id)
@@ -42,19 +43,19 @@ not read the inventory. What must not be lost, such as an alert, keeps both:
 
 ## What is absent
 
-A value that is not known is left out: it is never -1, and 0 always means 0.
+An unknown value is left out: it is never -1, and 0 always means 0.
 
 - `onapp_up` is absent before the panel's first answer, or failure to answer.
 - `onapp_backup_age_seconds` and `onapp_backup_built_timestamp_seconds` are absent until
-  the backup is built, `onapp_backup_size_bytes` until the panel tells the size.
+  the backup is built, `onapp_backup_size_bytes` until the panel sends the size.
 - `onapp_target_last_success_*` are absent for a target without a built backup, and
   `onapp_target_oldest_unbuilt_timestamp_seconds` for one without an unbuilt one.
-- `onapp_target_oldest_pending_timestamp_seconds` leaves out what is left over: rows
-  created before the last success, or before the last failure that transactions tell,
-  and those whose transaction was cancelled.
+- `onapp_target_oldest_pending_timestamp_seconds` ignores old rows: those created before
+  the last success or the last failed transaction, and those whose transaction was
+  cancelled.
 - `onapp_vm_last_restore_timestamp_seconds` is absent until a completed restore was seen
-  in the panel's log, of which a start reads a thousand transactions. What was seen
-  before is in Prometheus: `max_over_time(onapp_vm_last_restore_timestamp_seconds[1y])`.
+  in the panel's log, of which a start reads a thousand transactions. Prometheus has the
+  earlier ones: `max_over_time(onapp_vm_last_restore_timestamp_seconds[1y])`.
 - A target that has no backups at all has no series; its server has
   `onapp_vm_backups` 0.
 - A server configured by an identifier that the panel does not know (yet) has only
@@ -63,31 +64,31 @@ A value that is not known is left out: it is never -1, and 0 always means 0.
 
 ## Versions of OnApp
 
-Nothing has to be configured for a version: each row is read for what it holds.
+You need not configure the version: the exporter uses the fields that a row has.
 
-| OnApp | what its panel tells | metrics that stay away |
+| OnApp | what its panel lists | metrics that are absent |
 |---|---|---|
 {versions}
 
-In which version a field came is not known of every one. One that is missing costs its
-own metric: without `suspended` there is no `onapp_vm_suspended`, and no server counts
-as suspended; without `marked_for_delete` no backup is marked.
+It is not known of every field in which version it was added. Without a field only its
+metric is absent. Without `suspended` there is no `onapp_vm_suspended`, and no server
+counts as suspended; without `marked_for_delete` no backup is marked.
 
 ## Freshness
 
-`onapp_vm_poll_success` is 1 as long as the last read of a server's backups succeeded
-and is not older than `poll.max_age`. After a failed read the last good values stay,
-until they are older than that; then all that is made from the server's backups goes.
-What a server's values are worth can be asked at any time:
+`onapp_vm_poll_success` is 1 while the last read of a server's backups succeeded and is
+not older than `poll.max_age`. After a failed read the last good values stay until they
+are older than that. Then all series that are made from the server's backups are
+removed. The age of a server's values is:
 
     time() - onapp_vm_last_poll_success_timestamp_seconds
 
-A server goes, with all its series, when two complete inventories in a row do not list
-it, or one and HTTP 404 for its backups: a row can slip between two pages. A page with
-that status is no such answer, only one with the API's error message. An empty
-inventory removes only servers whose backups are not found. A server that the filters no
-longer select goes at once. `onapp_panel_virtual_machines` follows each inventory. A
-deleted backup goes with the next poll of its server.
+A server is removed, with all its series, when two complete inventories in a row do not
+list it, because one can miss a row between two pages. One inventory is enough if its
+backups answer HTTP 404, too, with the API's error message. An empty inventory removes
+only servers whose backups are not found. A server that the filters no longer select is
+removed at once. `onapp_panel_virtual_machines` follows each inventory. A deleted backup
+is removed with the next poll of its server.
 
 ## How many series
 
@@ -95,15 +96,14 @@ deleted backup goes with the next poll of its server.
 |---|---|
 {counts}
 
-`detail.backups: false` leaves out the backups, and `detail.newest_per_target` all but
-the newest of each target; what is said of targets and servers stays the same.
+`detail.backups: false` leaves out the series of backups, and `detail.newest_per_target`
+all but the newest of each target. The series of targets and servers stay the same.
 
 {sections}
 
 ## The process
 
-prometheus-client adds what it knows of every Python process: `process_*` and
-`python_*`.
+prometheus-client adds its metrics of every Python process: `process_*` and `python_*`.
 """
 
 _VERSIONS = (
@@ -120,7 +120,7 @@ _VERSIONS = (
         "3.x to 5.8",
         (
             "incremental backups of whole servers too, and how many backups a schedule "
-            "keeps, where it says so"
+            "keeps, if it has that field"
         ),
         "`onapp_recovery_point_*`",
     ),
@@ -133,7 +133,7 @@ _VERSIONS = (
         "none",
     ),
 )
-"""What the versions of OnApp tell, and the metrics that they leave out."""
+"""What the versions of OnApp list, and the metrics that are absent."""
 _GROUPS = {
     "Backups": "backup_id",
     "Recovery points": "recovery_point_id",

@@ -30,34 +30,35 @@ _TEXT = """\
 
 Generated from the fault matrix of the tests by `make docs`; do not edit.
 
-What `/metrics` says while something is wrong with a panel or on the way to it, and what
-afterwards. Every line is tested: {faults} faults at {places} places make {cells} cells
-({never} more are [impossible](#impossible)), and in each the whole of `/metrics` is
-compared with that of an exporter whose panel has no fault. What is not named here does
-not change: other servers, other collectors and other panels go on as ever.
+This page says what `/metrics` shows during a fault of a panel, or of the network to it,
+and afterwards. Every line is tested: {faults} faults at {places} places make {cells}
+cells ({never} more are [impossible](#impossible)). In each cell the whole of `/metrics`
+is compared with that of an exporter whose panel has no fault. What is not named here
+does not change: other servers, other collectors and other panels work as before.
 
-- A failed read leaves the last good values. Longer than `poll.max_age` they are not
-  shown; what the inventory says of servers, and what counts, stays.
-- No fault makes a server look better. While its data are fresh its state is as severe
-  as without the fault; later some states are not known any more, but no server becomes
-  fine or in time by it. Only a disk without any backup is forgotten with the disks.
-- Each request that brings nothing usable is counted in `onapp_api_errors_total`, with
-  the reason.
-- **Afterwards** everything is as if nothing had been, at the latest one poll interval
-  after the exporter has noticed; only counters remember. It notices within a poll
-  interval or five minutes, but asks for a refused collector (403, 404, 422), and for
-  recovery points that have failed several times, again within an hour, and tries
-  refused credentials (401) when the secret changes, or after ten minutes to an hour.
+- After a failed read the last good values stay until they are older than
+  `poll.max_age`. What the inventory says of servers, and counters, stay longer.
+- No fault makes a server look better. While its data are fresh, its state is as severe
+  as without the fault. Later some states are unknown, but no server becomes fine or in
+  time. Only a disk without any backup is removed when the disks are.
+- Each request without a usable answer is counted in `onapp_api_errors_total`, with the
+  reason.
+- **Afterwards** everything is as before the fault, at the latest one poll interval
+  after the exporter has noticed the end; only counters differ. It notices the end
+  within a poll interval or five minutes. Refused collectors (403, 404, 422) and
+  recovery points that have failed several times are requested again within an hour.
+  Refused credentials (401) are tried when the secret changes, or after ten minutes to
+  an hour.
 - **After a restart** failed backups are found again in the last ten pages (1 000 rows)
-  of the transaction log, and in the own log of servers with unbuilt backups; older ones
+  of the transaction log, and in the own log of servers with unbuilt backups. Older ones
   are unknown.
 
-What is said of longer than `max_age` is tested with some faults of each kind, all else
-with every fault.
+The column *longer than `max_age`* is tested with some faults of each kind, everything
+else with every fault.
 
 ## Faults
 
-| fault | `reason` | what becomes of it |
+| fault | `reason` | effect |
 |---|---|---|
 {table}
 
@@ -65,10 +66,10 @@ with every fault.
 
 ## Hostile answers
 
-Answers that are well-formed, but not what one expects. Nothing is counted as an error
-unless it says so.
+Answers that are well-formed, but not as expected. They are not counted as errors,
+unless the table says so.
 
-| answer | where | what is said |
+| answer | where | effect |
 |---|---|---|
 {contents}
 
@@ -89,18 +90,18 @@ _TITLES = {
 _ABOUT = {
     FAILED: "No answer, a broken one, or one that cannot be used.",
     WAITING: (
-        "As above, and nothing at all is sent for as long as `Retry-After` says, at "
-        "most a poll interval or five minutes: everything may be that late."
+        "As above, and nothing is sent for the time of `Retry-After`, at most a poll "
+        "interval or five minutes. Everything may be late by that time."
     ),
     REFUSED: (
         "The account may not read it, or the panel does not have it. As above, with "
-        "these differences; a collector that is refused is off for an hour, and where "
+        "the differences below. A refused collector is off for an hour. Where "
         "schedules or disks of the whole panel are refused, each server is asked for "
-        "its own, so that their last values may stay up to two intervals longer."
+        "its own, and the last values may stay up to two intervals longer."
     ),
     UNAUTHORIZED: (
-        "Wherever it is answered, every request to the panel stops at once, so that "
-        "the account is not locked."
+        "After this answer to any request, all requests to the panel stop at once, so "
+        "that the account is not locked."
     ),
     CUT_SHORT: "Pages that never end, with a total that is never reached.",
 }

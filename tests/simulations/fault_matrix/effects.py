@@ -329,8 +329,8 @@ _FAILED: Mapping[str, Expectation] = {
             Rule(_STATE, judged_as_before),
             Rule("onapp_", kept),
         ),
-        "`onapp_vm_poll_success` 0; all is gone but what the inventory says of "
-        "servers, and what counts",
+        "`onapp_vm_poll_success` 0; only what the inventory says of servers, and "
+        "counters, are left",
         (
             _up("0"),
             _collector(r"\w+", one_of("0", "1")),
@@ -366,7 +366,7 @@ _WAITING = {
         for name, expected in _FAILED.items()
     },
     "version": Expectation(
-        "`onapp_up` 0; the whole panel is taken to be overloaded and asked seldom",
+        "`onapp_up` 0; the exporter treats the panel as overloaded, and asks seldom",
         (
             _up("0"),
             Rule("onapp_panel_info", kept),
@@ -443,8 +443,8 @@ _LEFT_ALONE = Expectation(
         Rule("onapp_(vm|target)_last_success_timestamp_seconds", between),
         Rule("onapp_", old_or_new),
     ),
-    "`onapp_vm_poll_success` 0; all is gone but what the inventory says of servers, "
-    "and what counts",
+    "`onapp_vm_poll_success` 0; only what the inventory says of servers, and "
+    "counters, are left",
     (
         _up("0"),
         Rule("onapp_panel_credentials_refused", one_of("1")),

@@ -393,7 +393,7 @@ def _dates(name: str, date: str, *, start: int | None = None) -> HostileContent:
     of_1 = 'vm_id="1"'
     last = _is("onapp_vm_last_success_timestamp_seconds", of_1, int(NOW - DAY + 60))
     rules[PANEL] = (last, *(rule for rule in rules[PANEL] if rule is not newest_of_1))
-    absent = "such a date is absent, as if the panel had not told it"
+    absent = "such a date is absent, as if the panel had not sent it"
     if start is not None:
         absent += ", and counted in `onapp_panel_future_dates`"
         counts = {"inventory": 1, "one server": 1, "every server": 3, "disks": 1}
