@@ -48,7 +48,7 @@ rule compares that moment with the time. The status page, `/api/v1/status` and t
 dashboards show the same decision. Only OnAppBackupSizeAnomaly, OnAppInventoryShrank and
 the growth of a backup server need the history in Prometheus.
 
-- **Waiting.** Moments follow from the panel's own timestamps, so a restart of the
+- **Waiting.** Moments follow from the panel's own timestamps. So a restart of the
   exporter, a lost scrape or a rename does not start the wait again. `for` is five
   minutes, and `keep_firing_for` bridges gaps of fifteen. Rules about backups are
   evaluated every five minutes, so an alert comes ten minutes after its moment at the

@@ -84,7 +84,7 @@ removed. The age of a server's values is:
     time() - onapp_vm_last_poll_success_timestamp_seconds
 
 A server is removed, with all its series, when two complete inventories in a row do not
-list it, because one can miss a row between two pages. One inventory is enough if its
+list it: a single one can miss a row between two pages. One inventory is enough if its
 backups answer HTTP 404, too, with the API's error message. An empty inventory removes
 only servers whose backups are not found. A server that the filters no longer select is
 removed at once. `onapp_panel_virtual_machines` follows each inventory. A deleted backup

@@ -49,9 +49,9 @@ does not change: other servers, other collectors and other panels work as before
   recovery points that have failed several times are requested again within an hour.
   Refused credentials (401) are tried when the secret changes, or after ten minutes to
   an hour.
-- **After a restart** failed backups are found again in the last ten pages (1 000 rows)
-  of the transaction log, and in the own log of servers with unbuilt backups. Older ones
-  are unknown.
+- **After a restart** the exporter finds failed backups in the last ten pages (1 000
+  rows) of the transaction log. It also reads the own log of servers with unbuilt
+  backups. Older failures are unknown.
 
 The column *longer than `max_age`* is tested with some faults of each kind, everything
 else with every fault.
@@ -97,7 +97,7 @@ _ABOUT = {
         "The account may not read it, or the panel does not have it. As above, with "
         "the differences below. A refused collector is off for an hour. Where "
         "schedules or disks of the whole panel are refused, each server is asked for "
-        "its own, and the last values may stay up to two intervals longer."
+        "its own. The last values may then stay up to two intervals longer."
     ),
     UNAUTHORIZED: (
         "After this answer to any request, all requests to the panel stop at once, so "

@@ -441,12 +441,12 @@ def test_a_noun_agrees_with_its_number(run: Run) -> None:
                 series_of_all[_of_case(name, case)] = shown.replace(
                     "TOTAL", str(number + 1)
                 )
-            description = re.sub(r"\[(.*?)\|(.*?)\]", rf"\{number}", text)
-            description = description.replace("NUMBER", str(number))
+            described = re.sub(r"\[(.*?)\|(.*?)\]", rf"\{number}", text)
+            described = described.replace("NUMBER", str(number))
             alerts.append(
                 {
                     "exp_labels": labels | {"job": "onapp-backups", "case": case},
-                    "exp_annotations": annotations | {"description": description},
+                    "exp_annotations": annotations | {"description": described},
                 }
             )
         at = {"eval_time": "190m", "alertname": alert}

@@ -208,7 +208,7 @@ async def test_the_page_and_the_api_name_states_as_the_alerts_do(
     async with monitored(Panel(demo_cloud(NOW)), tmp_path) as cloud:
         _, api = await fetch(f"{cloud.base}/api/v1/status?per_page=1000")
         _, page = await fetch(f"{cloud.base}/?per_page=100")
-    shown = {*_said(json.loads(api))}
+    shown = {*_conditions(json.loads(api))}
 
     assert len(shown) > 15
     assert {(*row[:3],) for row in shown} <= {row[:3] for row in known}
@@ -220,17 +220,17 @@ async def test_the_page_and_the_api_name_states_as_the_alerts_do(
     assert {one.title for one in SERVER_CONDITIONS} <= {*offered}
 
 
-def _said(answer: Any) -> Iterator[tuple[str, str, str, str | None]]:
+def _conditions(answer: Any) -> Iterator[tuple[str, str, str, str | None]]:
     """Yield state, severity, title and alert, wherever the answer has them.
 
-    The alert is None where it is not said.
+    The alert is None where it is not given.
     """
     if isinstance(answer, dict):
         if {"state", "level", "title"} <= answer.keys():
             alert = (answer["alert"] or "") if "alert" in answer else None
             yield (answer["state"], answer["level"], answer["title"], alert)
         for value in answer.values():
-            yield from _said(value)
+            yield from _conditions(value)
     elif isinstance(answer, list):
         for value in answer:
-            yield from _said(value)
+            yield from _conditions(value)
