@@ -1,4 +1,4 @@
-"""The dashboard *Cloud overview*: what can be restored, and what room there is.
+"""The dashboard *Cloud overview*: what can be restored, and how much space is left.
 
 Its queries read at most ten series a server: those over time none at all.
 """
@@ -38,8 +38,8 @@ def _tile(severity: Severity, colour: str) -> tuple[str, dict[str, object]]:
 
 _STATES = style.figures(
     "Servers by severity",
-    "How many servers have a worst state that is critical, a warning and so on, as the "
-    "status page shows it. Of all users.",
+    "Number of servers by the severity of their worst state, as on the status page. Of "
+    "all users.",
     {
         severity.name.capitalize(): _tile(severity, colour)
         for severity, colour in style.COLOURS.items()
@@ -51,8 +51,8 @@ _LAG = f"max without (shard) ({_SCOPE.least('onapp_poll_lag_seconds')})"
 _JAM = "onapp_panel_queue_jam_start_timestamp_seconds"
 _PANELS = style.rows(
     "Control panels",
-    "Whether each panel answers, and how late its most overdue server is read: nothing "
-    "here is newer than that.",
+    "Whether each panel answers, and how late its most overdue server is read. The "
+    "data of its servers can be that old.",
     [
         _UP,
         _SCOPE.info("onapp_panel_info"),
@@ -76,7 +76,7 @@ _PANELS = style.rows(
         ),
         "C": ("Critical", style.coloured([(None, "text"), (1, "red")])),
         "D": ("Warning", style.coloured([(None, "text"), (1, "orange")])),
-        "E": ("Overdue", {"unit": "s"}),
+        "E": ("Poll lag", {"unit": "s"}),
         "F": ("Queue jam since", {"unit": "dateTimeAsLocal"}),
     },
     sort=[("Answers", False), ("Critical", True)],
@@ -84,8 +84,8 @@ _PANELS = style.rows(
 
 _WORST = style.rows(
     "Servers, worst first",
-    "Every server with its worst state, as its status page has it; the links lead to "
-    "its dashboard and to that page.",
+    "Every server with its worst state, as on its status page. The links lead to its "
+    "dashboard and to that page.",
     [
         queries.named(_SCOPE.state(_CHOSEN), _SCOPE.listed(_USER)),
         f"time() - {_SCOPE.most('onapp_vm_last_success_timestamp_seconds')}",
@@ -116,8 +116,8 @@ _WORST = style.rows(
 
 _ALERTS = style.rows(
     "Alerts",
-    "What fires, or will if it lasts, where the rules of the exporter are loaded; "
-    "without them this is empty, and the table of servers is not.",
+    "Alerts that fire or are pending, if the rules of the exporter are loaded. Without "
+    "the rules this table is empty; the table of servers is not.",
     ['ALERTS{alertname=~"OnApp.+", job=~"$job", panel=~"$panel|"}'],
     {
         "alertstate": (
@@ -134,7 +134,7 @@ _ALERTS = style.rows(
         "target_id": ("Target number", {}),
     },
     sort=[("State", False), ("Severity", False)],
-    empty="Nothing fires, or the rules are not loaded",
+    empty="No alert fires, or the rules are not loaded",
 )
 
 
@@ -146,8 +146,8 @@ _BAD = _SCOPE.most("onapp_vm_state", _PROBLEM, besides="state")
 _SIZE = _SCOPE.most("onapp_vm_backup_size_bytes")
 _USERS = style.rows(
     "By panel and user",
-    "Who has how many servers, how many of them are in a state of warning or critical, "
-    "and what their backups take.",
+    "Number of servers of each user, how many of them have a warning or critical "
+    "state, and the space of their backups.",
     [
         _by_user(queries.named(_BAD, _SCOPE.name(_USER))),
         _by_user(_SCOPE.name(_USER)),
@@ -165,8 +165,8 @@ _USERS = style.rows(
 
 _OVER_TIME = style.graph(
     "Servers with problems",
-    "Servers whose worst state is critical, a warning or a notice, of all users: is it "
-    "getting better? Marks: a backup failed.",
+    "Servers whose worst state is critical, a warning or a notice. Of all users. "
+    "Marks: a backup failed.",
     {
         severity.name.lower(): f"sum (\n{_servers(severity)}\n)"
         for severity in style.COLOURS
@@ -183,9 +183,9 @@ _OVER_TIME = style.graph(
 
 _INCREASE = f"increase({_SCOPE.series('onapp_transactions_total')}[$__rate_interval])"
 _ENDED = style.graph(
-    "Backup tasks that ended",
-    "Tasks of taking, deleting, restoring and converting backups by how they ended, as "
-    "the panels' transactions tell.",
+    "Backup transactions that ended",
+    "Transactions that make, delete, restore and convert backups, by action and final "
+    "status.",
     {
         "{{action}} {{status}}": "sum by (action, status) (\n"
         f"max without (instance, pod, node) ({_INCREASE})\n) > 0"
@@ -197,7 +197,7 @@ _ENDED = style.graph(
 _USED = _SCOPE.summed("onapp_backup_server_used_bytes")
 _SPACE = style.graph(
     "Space of all backups",
-    "What the backups of all servers take together, by panel.",
+    "Space that the backups of all servers take together, by panel.",
     {"{{panel}}": f"sum without (backup_server_id) (\n{_USED}\n)"},
     unit="bytes",
     stacked=True,
@@ -212,10 +212,10 @@ _FULL_IN = (
     f"/ clamp_min({_GROWN}, 0) * $__range_s,\n{_FOREVER_SECONDS})"
 )
 _STORES = style.rows(
-    "Backup servers: room and forecast",
-    "How full each backup server is, and when it will be full if it goes on as in the "
-    "time shown (choose a week or more). None: backups on the hypervisors themselves. "
-    "Only backups of watched servers are counted.",
+    "Backup servers: space and forecast",
+    "How full each backup server is, and when it will be full if it grows as in the "
+    "time shown (choose a week or more). None: backups on the hypervisors. Only "
+    "backups of watched servers are counted.",
     [
         _USED,
         _SCOPE.info("onapp_backup_server_info"),
@@ -255,20 +255,20 @@ def board() -> Dashboard:
     """Return the dashboard."""
     user = frame.choice(
         "user", "User", f"label_values({_SCOPE.series('onapp_vm_info')}, user_id)"
-    ).description("Whose servers the tables show.")
+    ).description("The owners whose servers the tables show.")
     failed = _SCOPE.most(
         "onapp_vm_last_failed_backup_timestamp_seconds", besides="vm_id"
     )
     return frame.board(
         "onapp-cloud",
         "OnApp backups: cloud overview",
-        "Is everything restorable, what is wrong, and is there room?",
+        "Can every server be restored, what is wrong, and is there enough space?",
         [frame.panels(), user, frame.states(), frame.status_pages()],
         [
-            ("Is everything restorable?", [(_STATES, 8, 6), (_PANELS, 16, 6)]),
+            ("Can every server be restored?", [(_STATES, 8, 6), (_PANELS, 16, 6)]),
             ("What is wrong?", [(_WORST, 24, 12), (_ALERTS, 12, 9), (_USERS, 12, 9)]),
             ("Is it getting better?", [(_OVER_TIME, 12, 8), (_ENDED, 12, 8)]),
-            ("Is there room?", [(_SPACE, 10, 8), (_STORES, 14, 8)]),
+            ("Is there enough space?", [(_SPACE, 10, 8), (_STORES, 14, 8)]),
         ],
         since="now-7d",
         annotations=[frame.failed_backups(failed)],

@@ -1,4 +1,4 @@
-"""The dashboard *Exporter*: what the others are worth, and what it costs."""
+"""The dashboard *Exporter*: whether its data are fresh, and what it costs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _LOADED = "onapp_exporter_config_last_reload_success_timestamp_seconds"
 _YES_NO = {1: ("yes", "green"), 0: ("no", "red")}
 _EXPORTERS = style.rows(
     "Exporters",
-    "Which exporters run: version, share of the servers, and whether the last load of "
-    "the configuration succeeded; one that failed goes on with the old one.",
+    "The exporters that run: version, share of the servers, and whether the last "
+    "load of the configuration succeeded. After a failed load the old one stays in "
+    "use.",
     [
         f"time() - {select('process_start_time_seconds')}",
         select("onapp_exporter_build_info"),
@@ -45,8 +46,8 @@ _ANSWERS = style.timeline(
 )
 _LAG = style.graph(
     "Poll lag",
-    "How overdue the poll of the most overdue server is, in intervals: an alert from "
-    "two on.",
+    "Delay of the most overdue server's poll, in poll intervals. OnAppPollLagging "
+    "fires above two.",
     {
         _WHERE: f"{_SCOPE.series('onapp_poll_lag_seconds')}\n"
         f"/ {_SCOPE.series('onapp_poll_interval_seconds')}"
@@ -56,21 +57,21 @@ _LAG = style.graph(
 )
 _COLLECTORS = style.timeline(
     "Collectors",
-    "What can be read besides the inventory: a collector that fails lacks a "
-    "permission, or the panel is too old for it.",
+    "Whether each collector succeeds. One that fails may lack a permission, or the "
+    "panel may be too old for it.",
     {f"{_WHERE} {{{{collector}}}}": _SCOPE.series("onapp_collector_success")},
     {1: ("works", "green"), 0: ("fails", "red")},
 )
 _TOOK = style.graph(
     "Durations of collectors",
-    "How long each collector took the last time.",
+    "Duration of each collector's last run.",
     {f"{_WHERE} {{{{collector}}}}": _SCOPE.series("onapp_collector_duration_seconds")},
     unit="s",
 )
 _SKEW = style.graph(
     "Clock skew",
-    "By how much the clocks of panel and exporter differ: ages are wrong by that; an "
-    "alert from five minutes on.",
+    "Difference between the clocks of panel and exporter. Ages are wrong by that. "
+    "OnAppClockSkew fires above five minutes.",
     {_WHERE: f"abs({_SCOPE.series('onapp_panel_clock_skew_seconds')})"},
     unit="s",
     levels=[(None, "green"), (300, "red")],
@@ -87,8 +88,7 @@ def _latency(quantile: float) -> str:
 
 _LATENCY = style.graph(
     "Time until a panel's answer is complete",
-    "How slow the panels are, by what is asked: the median, and what one answer of a "
-    "hundred takes longer than.",
+    "Median and 99th percentile of the panels' answers, by resource.",
     {
         "{{panel}} {{resource}}: median": _latency(0.5),
         "{{panel}} {{resource}}: 99 %": _latency(0.99),
@@ -97,7 +97,7 @@ _LATENCY = style.graph(
 )
 _REQUESTS = style.graph(
     "Requests",
-    "What the panels are asked, by the status of the answer.",
+    "Requests that the panels answered, by HTTP status code.",
     {
         "{{panel}} {{code}}": "sum without (instance, pod, node, resource) (rate("
         f"{_SCOPE.series('onapp_api_requests_total')}[$__rate_interval])) > 0"
@@ -107,12 +107,11 @@ _REQUESTS = style.graph(
 )
 _ERRORS = style.graph(
     "Errors",
-    "Requests that brought nothing usable, by reason, and rows of answers that could "
-    "not be used.",
+    "Requests without a usable answer, by reason, and rows that were skipped.",
     {
         "{{panel}} {{reason}}": "sum without (instance, pod, node, resource) (rate("
         f"{_SCOPE.series('onapp_api_errors_total')}[$__rate_interval]))",
-        "{{panel}} rows": "sum without (instance, pod, node, resource) (rate("
+        "{{panel}} rows skipped": "sum without (instance, pod, node, resource) (rate("
         f"{_SCOPE.series('onapp_api_rows_skipped_total')}[$__rate_interval]))",
     },
     unit="ops",
@@ -120,19 +119,19 @@ _ERRORS = style.graph(
 )
 _CPU = style.graph(
     "CPU",
-    "How much of one core each exporter takes.",
+    "CPU time of each exporter, as a share of one core.",
     {"{{instance}}": f"rate({select('process_cpu_seconds_total')}[$__rate_interval])"},
     unit="percentunit",
 )
 _MEMORY = style.graph(
     "Memory",
-    "What each exporter holds of the machine's memory.",
+    "Resident memory of each exporter.",
     {"{{instance}}": select("process_resident_memory_bytes")},
     unit="bytes",
 )
 _SERIES = style.graph(
     "Series",
-    "How many series each exporter has: what it costs Prometheus.",
+    "Number of series that Prometheus stores of each exporter.",
     {"{{instance}}": select("scrape_samples_scraped")},
     unit="none",
 )
@@ -143,10 +142,10 @@ def board() -> Dashboard:
     return frame.board(
         "onapp-exporter",
         "OnApp backups: exporter",
-        "Is what is known fresh, do the panels answer, and what does it cost?",
+        "Are the data fresh, do the panels answer, and what does the exporter cost?",
         [frame.panels()],
         [
-            ("Does it know what it should?", [(_EXPORTERS, 24, 5)]),
+            ("Which exporters run?", [(_EXPORTERS, 24, 5)]),
             ("Is it fresh?", [(_ANSWERS, 12, 8), (_LAG, 12, 8)]),
             (
                 "Is anything missing?",

@@ -32,7 +32,7 @@ _OF_SERVER = "${__data.fields.VM:percentencode}"
 RUNBOOK = style.link("What to do", f"{_RUNBOOKS}/${{__data.fields.Alert}}.md")
 """From a row with the name of an alert."""
 SERVER = style.link(
-    "This server's backups",
+    "Dashboard of this server",
     f"/d/onapp-server/onapp-server?{_CHOSEN}&var-panel={_OF_PANEL}&var-vm={_OF_SERVER}"
     "&${__url_time_range}",
 )
@@ -110,7 +110,7 @@ def status_pages() -> dashboard.QueryVariable:
     query = f"query_result({named})"
     found = choice("exporter", "Status page", query, multi=False, regex=pattern)
     return found.description(
-        "To which exporter links lead; another address can be typed."
+        "The exporter that links lead to. You can type another address."
     )
 
 

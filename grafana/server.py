@@ -1,4 +1,4 @@
-"""The dashboard *Server*: what has become of the backups of one server."""
+"""The dashboard *Server*: the backups of one server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _limit(state: str) -> str:
 
 _STATE = style.rows(
     "State",
-    "The worst state of the server, as its status page has it, and its names.",
+    "The worst state of the server, as on its status page, and its names.",
     [
         _SCOPE.state(),
         _SCOPE.info("onapp_vm_info"),
@@ -60,9 +60,9 @@ _STATE = style.rows(
 )
 
 _SINCE = style.rows(
-    "Since when, or from when on",
-    "The moment from which each state holds of the server, a target or a schedule; in "
-    "the future where nothing is wrong yet.",
+    "Begin of each state",
+    "The moment from which each state holds in the server, a target or a schedule. "
+    "It is in the future while the state does not hold yet.",
     [
         f"1000 * {_SCOPE.most(_MOMENTS)}",
     ],
@@ -77,12 +77,12 @@ _SINCE = style.rows(
         ),
     },
     sort=[("From", False)],
-    empty="Nothing is foreseen",
+    empty="No state holds or is to come",
 )
 
 _OVER_TIME = style.timeline(
     "States over time",
-    "Which was the worst state of the server, and when; the colour is its severity.",
+    "The worst state of the server over time. The colour is its severity.",
     {"{{state}}": _SCOPE.state()},
     {
         int(severity): (severity.name.lower(), colour)
@@ -92,9 +92,9 @@ _OVER_TIME = style.timeline(
 
 _TARGETS = style.rows(
     "Targets",
-    "Each disk, or the server as a whole, that has backups: how often one is expected "
-    "and by whose word, when the next is too late, what the last good one was, when a "
-    "backup last failed.",
+    "Each disk that has backups, or the server as a whole: how often a backup is "
+    "expected and why, when it becomes stale, the last good one, and the last "
+    "failure.",
     [
         _SCOPE.most("onapp_target_backups", 'state="built"', besides="state"),
         _SCOPE.most("onapp_target_backups", 'state="unbuilt"', besides="state"),
@@ -114,7 +114,7 @@ _TARGETS = style.rows(
         "C": ("Last success", _AGE),
         "F": ("Stale", _FROM_NOW),
         "E": ("Expected every", {"unit": "s"}),
-        "source": ("By", {}),
+        "source": ("Interval from", {}),
         "G": ("Size", {"unit": "bytes"}),
         "H": ("Duration", {"unit": "s"}),
         "I": ("Last failure", _AGE),
@@ -128,8 +128,8 @@ _TARGETS = style.rows(
 
 _FRESHNESS = style.graph(
     "Age of the last good backup",
-    "How long ago each target was last backed up well, and from which age on it is "
-    "stale and very stale. Marks: a backup failed.",
+    "Age of the last good backup of each target, and the ages at which it is stale and "
+    "very stale. Marks: a backup failed.",
     {
         _TARGET: f"time() - {_SUCCESS}",
         f"{_TARGET}: stale": f"{_limit('stale')} - {_SUCCESS}",
@@ -139,8 +139,8 @@ _FRESHNESS = style.graph(
 )
 _SIZES = style.graph(
     "Sizes",
-    "The size of the last good backup of each target, and what all of the server's "
-    "backups take: did a backup collapse or explode?",
+    "Size of the last good backup of each target, and the space of all backups of the "
+    "server. A sudden change may be a problem.",
     {
         _TARGET: _SCOPE.most("onapp_target_last_success_size_bytes"),
         "all backups": _SCOPE.most("onapp_vm_backup_size_bytes"),
@@ -149,7 +149,7 @@ _SIZES = style.graph(
 )
 _DURATIONS = style.graph(
     "Durations",
-    "How long the last good backup of each target took, with its time in the queue.",
+    "Duration of the last good backup of each target, with its time in the queue.",
     {_TARGET: _SCOPE.most("onapp_target_last_success_duration_seconds")},
     unit="s",
 )
@@ -175,7 +175,7 @@ _STATUSES = {
 
 _SCHEDULES = style.rows(
     "Schedules",
-    "When the panel means to back this server up, and how often it has failed to.",
+    "The schedules of this server: the next start, and how many runs have failed.",
     [
         _of_schedules(f"max without (instance, pod, node) ({_STATUS})"),
         _of_schedules(
@@ -200,7 +200,7 @@ _SCHEDULES = style.rows(
 )
 
 _DETAILS = (
-    "Empty where details of backups are switched off (detail.backups in the exporter's "
+    "Empty if details of backups are switched off (detail.backups in the exporter's "
     "configuration)."
 )
 _BACKUPS = style.rows(
@@ -241,8 +241,8 @@ _BACKUPS = style.rows(
 )
 _LIVES = style.timeline(
     "Each backup over time",
-    "From when to when each backup was there, and what it was then: are they taken, "
-    f"built and rotated as they should be? {_DETAILS}",
+    "When each backup existed, and its state: are backups made, built and rotated as "
+    f"planned? {_DETAILS}",
     {
         "{{backup_id}}": f"3 * ({_SCOPE.most('onapp_backup_marked_for_delete')} == 1)\n"
         f"or 2 * ({_SCOPE.most('onapp_backup_locked')} == 1)\n"
@@ -270,13 +270,13 @@ def board() -> Dashboard:
     return frame.board(
         "onapp-server",
         "OnApp backups: server",
-        "What has become of the backups of one server?",
+        "The state of one server and of its backups.",
         [frame.panels(multi=False), server, frame.status_pages()],
         [
-            ("How is it?", [(_STATE, 24, 4), (_TARGETS, 24, 6)]),
-            ("Since when", [(_SINCE, 12, 8), (_OVER_TIME, 12, 8)]),
+            ("What is its state?", [(_STATE, 24, 4), (_TARGETS, 24, 6)]),
+            ("Since when?", [(_SINCE, 12, 8), (_OVER_TIME, 12, 8)]),
             ("Over time", [(_FRESHNESS, 8, 9), (_SIZES, 8, 9), (_DURATIONS, 8, 9)]),
-            ("What should happen", [(_SCHEDULES, 24, 6)]),
+            ("What is scheduled", [(_SCHEDULES, 24, 6)]),
             ("Its backups", [(_LIVES, 24, 9), (_BACKUPS, 24, 10)]),
         ],
         since="now-30d",

@@ -202,7 +202,7 @@ def test_a_query_judges_nothing(asked: shipped_dashboards.Query) -> None:
     [
         ("onapp-cloud", "Servers, worst first"),
         ("onapp-server", "State"),
-        ("onapp-server", "Since when, or from when on"),
+        ("onapp-server", "Begin of each state"),
     ],
 )
 def test_states_have_their_titles_and_the_colours_of_their_severities(
