@@ -170,11 +170,11 @@ def _end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     until = time.monotonic() + _LONGEST_END_SECONDS
     # Whoever waits for it gets its status: here it is only looked at.
-    look = partial(
+    ended = partial(
         os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
     )
     with suppress(ChildProcessError):
-        while look() is None:
+        while ended() is None:
             if time.monotonic() > until:
                 process.send_signal(9)
                 return

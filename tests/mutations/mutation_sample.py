@@ -63,8 +63,6 @@ class Outcome:
     """The first test that failed; None: all passed."""
     seconds: float
     output: str = ""
-    tests: int = 0
-    """How many were to be run, at most."""
 
 
 def main() -> int:
@@ -75,6 +73,9 @@ def main() -> int:
     parser.add_argument("--revision", help="mutate and test this one, as git names it")
     parser.add_argument(
         "--package", action="append", default=[], help="only of this one (repeatable)"
+    )
+    parser.add_argument(
+        "--tests", type=int, default=120, help="how many to try on each, at most"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -88,7 +89,9 @@ def main() -> int:
         for test in sorted(tests.not_passed):
             print(f"left out, it does not pass without any: {test}")
         outcomes: list[Outcome] = []
-        tried = pool.map(lambda mutant: try_mutant(tree, mutant, tests), mutants)
+        tried = pool.map(
+            lambda mutant: try_mutant(tree, mutant, tests, arguments.tests), mutants
+        )
         for mutant, outcome in zip(mutants, tried, strict=True):
             outcomes.append(outcome)
             print(_row(mutant, outcome), flush=True)
@@ -124,21 +127,24 @@ def measure(tree: Path, paths: Sequence[str], folder: Path, jobs: int) -> None:
         raise SystemExit(output)
 
 
-def try_mutant(tree: Path, mutant: Mutant, tests: LineTests) -> Outcome:
-    """Test a copy of the tree with the mutant in it."""
+def try_mutant(tree: Path, mutant: Mutant, tests: LineTests, most: int) -> Outcome:
+    """Test a copy of the tree with the mutant in it, with so many tests at most."""
     running = tests.running(mutant.file, mutant.line)
+    chosen = running[:most]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(tree, copy, symlinks=True)
         (copy / mutant.file).write_text(mutant.source, "utf-8")
         start = time.monotonic()
         caught_by = None
-        for options, seconds in _turns(Path(folder), running, tests):
-            caught_by = _caught_by(tree, copy, options, seconds)
+        for options, usual_seconds in _turns(Path(folder), chosen, tests):
+            caught_by = _caught_by(tree, copy, options, usual_seconds)
             if caught_by is not None:
                 break
-        taken = time.monotonic() - start
-    return Outcome(caught_by, taken, tests=len(running))
+        seconds = time.monotonic() - start
+    if caught_by is None:
+        return Outcome(None, seconds, f"{len(chosen)} of {len(running)} tests passed")
+    return Outcome(caught_by, seconds)
 
 
 def _turns(
@@ -160,19 +166,19 @@ def _turns(
 
 
 def _caught_by(
-    tree: Path, copy: Path, options: Sequence[str], seconds: float
+    tree: Path, copy: Path, options: Sequence[str], usual_seconds: float
 ) -> str | None:
     """Run tests on a mutant; what takes many times as long as without it is caught."""
-    limit = _TIMES_AS_LONG * seconds + _STARTING_SECONDS
+    limit = _TIMES_AS_LONG * usual_seconds + _STARTING_SECONDS
     while True:
         caught_by = run_tests(copy, ["-x", *options], limit).caught_by
         if caught_by != _TIME_LIMIT:
             return caught_by
         # Now, as the machine may be busier than when they were measured.
-        usual = run_tests(tree, options).seconds
-        if limit >= _TIMES_AS_LONG * usual:
+        usual_seconds = run_tests(tree, options).seconds
+        if limit >= _TIMES_AS_LONG * usual_seconds:
             return caught_by
-        limit = 2 * _TIMES_AS_LONG * usual
+        limit = 2 * _TIMES_AS_LONG * usual_seconds
 
 
 def run_tests(
@@ -220,7 +226,7 @@ def _row(mutant: Mutant, outcome: Outcome) -> str:
     if len(change) > _LONGEST_CHANGE:
         change = f"{change[:_LONGEST_CHANGE]}…"
     word = "survived" if outcome.caught_by is None else "caught"
-    by = outcome.caught_by or f"{outcome.tests} tests run it"
+    by = outcome.caught_by or outcome.output
     where = f"{mutant.file}:{mutant.line}"
     return f"{word:8}  {outcome.seconds:5.0f} s  {where:42}  {change}  ({by})"
 

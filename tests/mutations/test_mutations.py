@@ -144,7 +144,7 @@ def test_an_obvious_mutant_is_caught_and_the_tree_stays(
         for mutant in chosen_mutants(tree, seed=1, count=100)
         if mutant.file == "exporter/model/ages.py"
     }
-    caught = {n: try_mutant(tree, m, tests).caught_by for n, m in mutants.items()}
+    caught = {n: try_mutant(tree, m, tests, 9).caught_by for n, m in mutants.items()}
 
     assert caught == {2: "tests/unit/model/test_ages.py::test_age", 6: None}
     assert (tree / "exporter/model/ages.py").read_text() == SOURCE
