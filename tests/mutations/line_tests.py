@@ -56,13 +56,13 @@ class LineTests:
     def running(self, file: str, line: int) -> list[str]:
         """Return the tests that run a line, or use what it defines if imports run it.
 
-        In turn of each module of tests its cheapest.
+        Those that run different lines of the file come first, the cheapest of each.
         """
         own = [s for s in self._statements if s.file == file and line in s.lines]
         contexts = self._contexts_of(file, {line})
         for statement in own:
             contexts = contexts or self._contexts_of(file, statement.lines)
-        running = self._in_turn(contexts)
+        running = self._in_turn(contexts, {file})
         names = {name for statement in own for name in statement.defines}
         if any(statement.imported for statement in own):
             # Also processes that tests start import it, whether they use it or not.
@@ -78,37 +78,46 @@ class LineTests:
         while names and not found:
             seen |= names
             users = [s for s in self._statements if s.names & names]
-            found = self._in_turn(
+            contexts = {
                 context
                 for user in users
                 if not user.imported
                 for context in self._contexts_of(user.file, user.lines)
-            )
+            }
+            found = self._in_turn(contexts, {user.file for user in users})
             names = {name for user in users for name in user.defines} - seen
         return found
 
-    def _in_turn(self, contexts: Iterable[str]) -> list[str]:
-        contexts = set(contexts)
-        modules: dict[str, list[str]] = {}
+    def _in_turn(self, contexts: set[str], files: set[str]) -> list[str]:
+        lines: dict[str, set[tuple[str, int]]] = {}
+        for file in files:
+            for line, found in self._by_line(file).items():
+                for context in found:
+                    lines.setdefault(context, set()).add((file, line))
+        alike: dict[frozenset[tuple[str, int]], list[str]] = {}
         for test in sorted(self.seconds, key=lambda test: self.seconds[test]):
             module = test.partition("::")[0]
             if not contexts.isdisjoint((test, module)) and test not in self.not_passed:
-                modules.setdefault(module, []).append(test)
-        return [t for turn in zip_longest(*modules.values()) for t in turn if t]
+                run = lines.get(test, set()) | lines.get(module, set())
+                alike.setdefault(frozenset(run), []).append(test)
+        return [t for turn in zip_longest(*alike.values()) for t in turn if t]
 
     def _contexts_of(self, file: str, lines: Iterable[int]) -> set[str]:
+        by_line = self._by_line(file)
+        return {context for line in lines for context in by_line.get(line, ())}
+
+    def _by_line(self, file: str) -> dict[int, list[str]]:
+        """Return the contexts that run each line of a file."""
         if file not in self._contexts:
             # The tree was elsewhere when they were measured.
-            measured = [
-                m for m in self._data.measured_files() if m.endswith(f"/{file}")
-            ]
+            measured = self._data.measured_files()
+            names = [name for name in measured if name.endswith(f"/{file}")]
             self._contexts[file] = dict(
                 line
-                for name in measured
+                for name in names
                 for line in self._data.contexts_by_lineno(name).items()
             )
-        by_line = self._contexts[file]
-        return {context for line in lines for context in by_line.get(line, ())}
+        return self._contexts[file]
 
     @cached_property
     def _statements(self) -> list[_Statement]:
