@@ -916,7 +916,7 @@ async def test_those_that_count_are_looked_for_first(start: Start) -> None:
 async def test_a_log_whose_old_pages_fail_is_followed(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After some attempts the newest page is enough; the rest is said once."""
+    """After three attempts the newest page is enough; the rest is said once."""
     world = a_world()
     for _ in range(40):
         world.add_transaction(action="edit_disk")
@@ -933,10 +933,12 @@ async def test_a_log_whose_old_pages_fail_is_followed(
         await cloud.advance(600)
         text = await cloud.metrics()
     lines = [n for n in capsys.readouterr().out.splitlines() if "transactions" in n]
+    old_pages = [each for each in panel.requests if each.query.get("page") == "3"]
 
     assert begun == 1
     assert ended(text) == {("take_backup", "failed"): 1}
     assert len([line for line in lines if "older" in line]) == 1
+    assert len([each for each in old_pages if each.resource == "transactions"]) == 3
 
 
 async def test_the_first_reading_goes_back_ten_pages(start: Start) -> None:
