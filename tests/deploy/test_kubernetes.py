@@ -16,7 +16,6 @@ import pytest
 import yaml
 from checkout import ROOT
 from cloudcoil.models.prometheus_operator import v1
-from exporter_process import exporter_process, fetch
 from kubernetes_manifests import (
     CHART,
     IMAGE,
@@ -35,8 +34,8 @@ from kubernetes_manifests import (
     pod,
 )
 
-from exporter import __version__
-from exporter.config.flags import parse
+from exporter import __version__, cli
+from exporter.config import flags
 from exporter.web.tls import TlsServerKeys
 
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -281,8 +280,8 @@ def test_the_image_is_the_exporter_s_own_version_unless_told_otherwise(
     assert exporter(helm_template(*options))["image"] == image
 
 
-async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
-    tmp_path: Path,
+def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The Secrets are laid out as the pod mounts them, and the exporter is asked."""
     manifests = helm_template(*PANEL)
@@ -298,16 +297,15 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
     file = tmp_path / "config" / "onapp.yml"
     file.write_text(text.replace(location, str(tmp_path / "credentials")))
     variables = environment(manifests, "onapp-backup-exporter-0")
-    async with exporter_process(
-        "--config.check",
-        environment=variables | {"ONAPP_EXPORTER_CONFIG_FILE": str(file)},
-    ) as process:
-        status = await process.wait()
+    status = cli.run(
+        ["--config.check"], variables | {"ONAPP_EXPORTER_CONFIG_FILE": str(file)}
+    )
+    printed = capsys.readouterr()
 
     assert location in text
-    assert status == 0
-    assert "https://cp.lon1.example.com" in process.output
-    assert "the-api-key" not in process.output
+    assert (status, printed.err) == (0, "")
+    assert "https://cp.lon1.example.com" in printed.out
+    assert "the-api-key" not in printed.out
 
 
 @pytest.mark.parametrize(
@@ -319,28 +317,22 @@ async def test_the_exporter_takes_the_configuration_that_the_chart_gives_it(
     ],
     ids=["chart", "chart-with-replicas", "kustomize"],
 )
-async def test_each_pod_reads_the_share_of_its_number(
+def test_each_pod_reads_the_share_of_its_number(
     manifests: Callable[[], list[Manifest]], replicas: int
 ) -> None:
     """What a cluster tells the pods is what the exporter understands."""
     stateful = only_object(manifests(), "StatefulSet")
     name, pods = stateful["metadata"]["name"], stateful["spec"]["replicas"]
-    elsewhere = {"ONAPP_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0"}
-    shards = []
-    for number in range(pods):
-        variables = environment(manifests(), f"{name}-{number}")
-        variables.pop("ONAPP_EXPORTER_CONFIG_FILE", None)
-        variables.pop("ONAPP_EXPORTER_WEB_CONFIG_FILE", None)
-        variables |= {"ONAPP_EXPORTER_LOG_LEVEL": "info"} | elsewhere
-        async with exporter_process("demo", environment=variables) as process:
-            found = await process.wait_for(r"(http://\S+/metrics)")
-            _, text = await fetch(found[1])
-        shards += [line for line in text.splitlines() if "shard_info{" in line]
+    read = [
+        flags.parse([], environment(manifests(), f"{name}-{number}"))
+        for number in range(pods)
+    ]
 
     assert stateful["spec"]["podManagementPolicy"] == "Parallel"
-    assert shards == replicas * [
-        f'onapp_exporter_shard_info{{shard="{number}",total_shards="3"}} 1.0'
-        for number in range(3)
+    assert [(one.shard, one.total_shards) for one in read] == replicas * [
+        (0, 3),
+        (1, 3),
+        (2, 3),
     ]
 
 
@@ -516,7 +508,7 @@ def test_a_changed_configuration_or_key_is_no_other_pod() -> None:
 
     assert template("--set", "config.poll.interval=5m") == template()
     assert template("--set", "credentials.data.lon1=another") == template()
-    assert parse([], variables).auto_reload
+    assert flags.parse([], variables).auto_reload
     assert all("subPath" not in mount for mount in mounts), "would never change"
 
 
