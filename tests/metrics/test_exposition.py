@@ -100,24 +100,24 @@ def own_metrics(panels: Iterable[str]) -> CollectorRegistry:
 details = st.builds(Detail, backups=st.booleans(), newest_per_target=st.integers(0, 2))
 
 
-@pytest.mark.parametrize("media_type", [TEXT, OPENMETRICS])
 @given(store=stores(), detail=details)
 @AT_ANY_SPEED
 def test_a_scrape_says_what_prometheus_client_says_of_the_collector(
-    media_type: str, store: Store, detail: Detail
+    store: Store, detail: Detail
 ) -> None:
     """Whatever is known and however it is called, both roads lead to the same."""
     own = own_metrics(store.panels)
     clock = FixedClock()
-    collector = BackupCollector(store, clock, detail)
-    encode = (
-        openmetrics.generate_latest if media_type == OPENMETRICS else generate_latest
-    )
-    oracle = encode(Both(collector, own)).decode()
+    both = Both(BackupCollector(store, clock, detail), own)
+    ours = Exposition(store, clock, detail, own)
+    for media_type, encode in (
+        (TEXT, generate_latest),
+        (OPENMETRICS, openmetrics.generate_latest),
+    ):
+        oracle = encode(both).decode()
+        text = ours.render(media_type).decode()
 
-    ours = Exposition(store, clock, detail, own).render(media_type).decode()
-
-    assert parsed_scrape(ours, media_type) == parsed_scrape(oracle, media_type)
+        assert parsed_scrape(text, media_type) == parsed_scrape(oracle, media_type)
 
 
 @given(store=stores())
