@@ -11,14 +11,14 @@ import re
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import aiohttp
 import yarl
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 
 from ..clock import Clock, Heartbeat
@@ -48,7 +48,6 @@ _MEDIA_TYPES = {
 }
 _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
-_CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 65_536
 _SILENT_STATUSES = (401, 407)
 """What they are about is known, and their bodies may be about the credentials."""
@@ -92,7 +91,7 @@ class Sessions(NamedTuple):
     """The HTTP sessions of one panel; neither keeps cookies."""
 
     keep_alive: aiohttp.ClientSession
-    """Reuses connections, and sets ``Attempt.reused`` when it does."""
+    """Reuses connections."""
     single_use: aiohttp.ClientSession
     """Opens a new connection for each request."""
 
@@ -100,14 +99,6 @@ class Sessions(NamedTuple):
         """Close all connections."""
         await self.keep_alive.close()
         await self.single_use.close()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """The trace context of one request."""
-
-    reused: bool = False
-    """Whether its connection was used before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +156,21 @@ class Client:
         query: Mapping[str, str] | None,
     ) -> Answer:
         """Send a request in time; translate the errors of the HTTP library."""
+        seconds = self.timeout_seconds
         try:
-            async with self._timeout():
-                return await self._request(path, headers, credentials, resource, query)
+            with self.heartbeat.waiting(seconds):
+                async with self.clock.timeout(seconds):
+                    return await self._request(
+                        path, headers, credentials, resource, query
+                    )
         except TimeoutError:
-            raise TimedOut(f"no whole answer in {self.timeout_seconds:g} s") from None
+            raise TimedOut(f"no whole answer in {seconds:g} s") from None
         except (OSError, aiohttp.ClientError) as error:
             raise connection_error(error, self._route()) from None
 
     def _route(self) -> Route:
         proxy = self.proxy()
         return Route(self.url, proxy, self.server_name)
-
-    @asynccontextmanager
-    async def _timeout(self) -> AsyncIterator[None]:
-        with self.heartbeat.waiting(self.timeout_seconds):
-            async with self.clock.timeout(self.timeout_seconds):
-                yield
 
     async def _request(
         self,
@@ -218,7 +207,6 @@ class Client:
         self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None
     ) -> aiohttp.ClientResponse:
         """Send a request; retry on a new connection if a reused one was closed."""
-        attempt = Attempt()
 
         def send(session: aiohttp.ClientSession) -> _PendingResponse:
             return session.get(
@@ -228,13 +216,13 @@ class Client:
                 allow_redirects=False,
                 proxy=_with_utf8_account(self.proxy()),
                 server_hostname=self.server_name,
-                trace_request_ctx=attempt,
             )
 
+        _opened.set(False)
         try:
             return await send(self.sessions.keep_alive)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not attempt.reused:
+            if _opened.get():
                 raise
         return await send(self.sessions.single_use)
 
@@ -328,12 +316,11 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byt
     """Return the first ``max_bytes`` of the body."""
     chunks: list[bytes] = []
     remaining = max_bytes
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+    while remaining > 0 and (chunk := await response.content.readany()):
         chunks.append(chunk[:remaining])
         remaining -= len(chunks[-1])
-        if remaining <= 0:
-            response.close()
-            break
+    if remaining <= 0:
+        response.close()
     return b"".join(chunks)
 
 
@@ -341,6 +328,18 @@ def _skew_seconds(headers: CIMultiDictProxy[str], local_time: float) -> float | 
     panel_time = http_date(headers.get("Date"))
     # The header has whole seconds: on average it is half a second too low.
     return None if panel_time is None else panel_time + 0.5 - local_time
+
+
+_opened = ContextVar[bool]("opened")
+"""Whether the request of this task has opened a connection."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Sets ``_opened``; a trace of aiohttp would cost a sixth of a request."""
+
+    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+        _opened.set(True)
+        return await super()._create_connection(*arguments)
 
 
 _USER_AGENT = "onapp-backup-exporter/{version}"
@@ -353,36 +352,19 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
     def new_session(*, single_use: bool) -> aiohttp.ClientSession:
         limit = panel.poll.concurrency
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=limit, ssl=ssl_context, force_close=single_use
-            ),
+            connector=_Connector(limit=limit, ssl=ssl_context, force_close=single_use),
             cookie_jar=aiohttp.DummyCookieJar(),  # Cookies keeps them
             headers={"User-Agent": _USER_AGENT.format(version=version)},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
-            trace_configs=[_reuse_tracing()],
         )
 
     return Sessions(
         keep_alive=new_session(single_use=False),
         single_use=new_session(single_use=True),
     )
-
-
-def _reuse_tracing() -> aiohttp.TraceConfig:
-    """Return a trace configuration that sets ``Attempt.reused``."""
-
-    async def set_reused(context: SimpleNamespace, *, reused: bool) -> None:
-        context.trace_request_ctx.reused = reused
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(lambda _, c, __: set_reused(c, reused=True))
-    tracing.on_connection_create_start.append(
-        lambda _, c, __: set_reused(c, reused=False)
-    )
-    return tracing
 
 
 def _ssl_context(panel: Panel) -> ssl.SSLContext | bool:
