@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import hostile_answers as hostile
+import faults
 from builders import DAY, HOUR
 from faults import Fault
 from harness import NOW
@@ -75,7 +75,7 @@ def _changed(
         if rows and (resource or "") in changes:
             _newest(resource, rows).update(changes[resource or ""])
 
-    return lambda: hostile.edited(change, rewrite)
+    return lambda: faults.edited(change, rewrite)
 
 
 def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
@@ -88,7 +88,7 @@ def _added(changes: Mapping[str, Fields]) -> Callable[[], Fault]:
             newer = resource == "transactions" and row["id"] == BIG
             rows.insert(0 if newer else len(rows), row)
 
-    return lambda: hostile.edited(change)
+    return lambda: faults.edited(change)
 
 
 def _expected(

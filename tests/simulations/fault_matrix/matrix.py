@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import faults
-import hostile_answers as hostile
 from builders import HOUR
 
 from fault_matrix.cloud import MOST_BYTES
@@ -82,7 +81,7 @@ def _etag_refused(code: int) -> FaultCase:
         f"{code} to every ETag",
         NO_EFFECT,
         "status",
-        lambda: hostile.refused_etags(code),
+        lambda: faults.refused_etags(code),
         expected={PANEL: Expectation("nothing changes", (later,))},
         impossible={"transactions": "they are asked for without an ETag"},
     )
@@ -97,7 +96,7 @@ _ON_THE_WIRE = (
     FaultCase("TLS: certificate for another host", CONNECTION, "tls"),
     FaultCase("TLS: unknown authority", CONNECTION, "tls"),
     FaultCase("connection reset", FAILED, "connection", faults.reset),
-    FaultCase("slow headers", FAILED, "timeout", hostile.slow_headers),
+    FaultCase("slow headers", FAILED, "timeout", faults.slow_headers),
     FaultCase("slow body", FAILED, "timeout", lambda: faults.slow(HOUR, body=True)),
     FaultCase("hang", FAILED, "timeout", faults.hang, representative=True),
     FaultCase("cut body", FAILED, "connection", faults.cut),
@@ -107,9 +106,7 @@ _STATUSES = (
     FaultCase(
         "401", UNAUTHORIZED, "unauthorized", faults.unauthorized, representative=True
     ),
-    FaultCase(
-        "401 to every cookie", NO_EFFECT, "unauthorized", hostile.refused_cookies
-    ),
+    FaultCase("401 to every cookie", NO_EFFECT, "unauthorized", faults.refused_cookies),
     _etag_refused(400),
     _etag_refused(412),
     _status(403, "forbidden", REFUSED),
@@ -140,21 +137,21 @@ _BODIES = (
         "404 with a page", FAILED, "decode", lambda: faults.html_error(404), BOTH
     ),
     FaultCase("403 with an empty body", FAILED, "decode", lambda: faults.answer(403)),
-    FaultCase("wrong character set", FAILED, "decode", hostile.utf_16, BOTH),
+    FaultCase("wrong character set", FAILED, "decode", faults.utf_16, BOTH),
     FaultCase("flood without end", FAILED, "too_large", faults.flood),
     FaultCase(
         "gzip bomb",
         FAILED,
         "too_large",
-        lambda: hostile.gzip_bomb(8 * MOST_BYTES),
+        lambda: faults.gzip_bomb(8 * MOST_BYTES),
     ),
-    FaultCase("deeply nested document", FAILED, "decode", hostile.nested, BOTH),
-    FaultCase("XML entity bomb", FAILED, "decode", hostile.entity_bomb, ("xml",)),
+    FaultCase("deeply nested document", FAILED, "decode", faults.nested, BOTH),
+    FaultCase("XML entity bomb", FAILED, "decode", faults.entity_bomb, ("xml",)),
     FaultCase(
         "XML external entity",
         FAILED,
         "decode",
-        lambda: hostile.external_entity("file:///etc/hostname"),
+        lambda: faults.external_entity("file:///etc/hostname"),
         ("xml",),
     ),
 )
@@ -202,21 +199,21 @@ FAULTS = {
             "paging that loops",
             CUT_SHORT,
             None,
-            hostile.looping_pages,
+            faults.looping_pages,
             impossible=_NO_LIST,
         ),
         FaultCase(
             "paging that lies",
             NO_EFFECT,
             None,
-            hostile.lying_pages,
+            faults.lying_pages,
             impossible=_NO_LIST,
         ),
         FaultCase(
             "a server that slips between pages",
             CONTENT,
             None,
-            hostile.slipping_server,
+            faults.slipping_server,
             expected=dict.fromkeys(("inventory", PANEL), _SLIPPED),
             impossible=dict.fromkeys(
                 SCOPES.keys() - {"inventory", PANEL}, "it is about servers"
@@ -226,7 +223,7 @@ FAULTS = {
             "clock skew of hours",
             CONTENT,
             None,
-            lambda: hostile.skewed(SKEW_SECONDS),
+            lambda: faults.skewed(SKEW_SECONDS),
             expected=_skewed(),
         ),
         *map(_of, CONTENTS),
