@@ -26,7 +26,7 @@ def add_archives(cloud: CloudAndPanel, days: float) -> None:
         for _ in range(_STEADY_ROWS):
             size_gb = CAPACITY_GB * STORED_SHARE / _STEADY_ROWS
             _add_row(cloud, archive, backup_server_id, size_gb)
-        cloud.record_look_alike("backup server at 85 %", START, archive)
+        cloud.begin_incident("backup server at 85 %", archive).begins = START
     if days > _TIDIED_DAYS:
         _fill(cloud)
 

@@ -36,7 +36,7 @@ class CloudAndPanel(RandomCloud):
     def begin_incident(
         self, kind: str, protected: ProtectedTarget | None = None, **more: Any
     ) -> Incident:
-        """Record that an incident begins now."""
+        """Record that a problem, or what looks like one, begins now."""
         incident = Incident(kind, self.name, self.world.now, **more)
         if protected is not None:
             incident.vm_id, incident.target = protected.vm_id, protected.target
@@ -48,18 +48,14 @@ class CloudAndPanel(RandomCloud):
         """Record that an incident ends now."""
         incident.ends = self.world.now
 
-    def record_look_alike(
-        self, kind: str, at: float, protected: ProtectedTarget
-    ) -> Incident:
-        """Record something that must raise no alert, from a moment on."""
-        incident = self.begin_incident(kind, protected)
-        incident.begins = at
-        return incident
-
     def schedule_of(self, protected: ProtectedTarget) -> Schedule:
         """Return the newest schedule of a target."""
         schedules = self.world.schedules_of(protected.vm_id)
         return [row for row in schedules if row.target == protected.target][-1]
+
+    def change_schedule(self, protected: ProtectedTarget, **changes: Any) -> None:
+        """Change the newest schedule of a target."""
+        self.world.change_schedule(self.schedule_of(protected).id, **changes)
 
     def reset_failure_count(self, protected: ProtectedTarget) -> None:
         """Reset the failure count of a schedule, as its owner may."""
@@ -78,7 +74,7 @@ class CloudAndPanel(RandomCloud):
         (target,) = self.disk_targets(vm_id)
         self.world.add_schedule(*target, start_at=self.world.now + 20 * HOUR)
         protected = ProtectedTarget(vm_id, target, DAY)
-        self.record_look_alike("number reused", self.world.now, protected)
+        self.begin_incident("number reused", protected)
 
     def protected_server(
         self,

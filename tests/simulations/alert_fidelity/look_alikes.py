@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from alert_fidelity.clouds import START, CloudAndPanel, ProtectedTarget
 from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
@@ -13,49 +15,90 @@ from exporter.demo.cloud.rows import Disk, Target
 
 @dataclass(frozen=True)
 class LookAlike:
-    """Something healthy that looks like a problem: how to add and to cause it."""
+    """Something healthy that looks like a problem: how to cause and to add it."""
 
     kind: str
-    add: Callable[[CloudAndPanel], ProtectedTarget]
-    happen: Callable[[CloudAndPanel, ProtectedTarget, float], None] | None = None
-    """Causes it at a moment, often in a long run; None: it lasts all the time."""
+    happen: Callable[[CloudAndPanel, ProtectedTarget], object] | None = None
+    """Causes it now, often in a long run; None: it lasts all the time."""
     last_days: float = 2.0
     """It does not begin in the last days of the run."""
-    once: bool = True
+    once: bool = False
+    add: Callable[[CloudAndPanel], ProtectedTarget] = CloudAndPanel.protected_server
+    """Adds the server that it befalls."""
     records_itself: bool = False
     """Whether ``happen`` records the incident itself."""
 
+    def plan(self, cloud: CloudAndPanel, days: float) -> None:
+        """Add its server, and plan when it happens within a run of so many days."""
+        protected = self.add(cloud)
+        if self.happen is None:
+            cloud.begin_incident(self.kind, protected).begins = START
+            return
+        happen = partial(self._happen, self.happen, cloud, protected)
+        at = START + cloud.rng.uniform(0.3, 1.2) * DAY
+        while at < START + (days - self.last_days) * DAY:
+            cloud.world.call_at(float(round(at)), happen)
+            if self.once:
+                return
+            at += cloud.rng.uniform(3.0, 9.0) * DAY
 
-def _daily(cloud: CloudAndPanel) -> ProtectedTarget:
-    return cloud.protected_server()
+    def _happen(
+        self,
+        happen: Callable[[CloudAndPanel, ProtectedTarget], object],
+        cloud: CloudAndPanel,
+        protected: ProtectedTarget,
+    ) -> None:
+        if not self.records_itself:
+            cloud.begin_incident(self.kind, protected)
+        happen(cloud, protected)
 
 
-def _long_queue(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+def _waits(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     cloud.world.inject_failure("wait", target=protected.target, seconds=2.7 * HOUR)
 
 
-def _size_changes(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+def _grown(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     cloud.world.inject_failure("resize", target=protected.target, factor=3.0)
 
 
-def _rename(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    cloud.rename(protected.vm_id)
+def _to_daily(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    start = cloud.world.now + 20 * HOUR
+    cloud.change_schedule(protected, period="days", start_at=start)
 
 
-def _destroy(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+def _to_weekly(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    cloud.change_schedule(protected, period="weeks")
+
+
+def _later_start(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    start = cloud.schedule_of(protected).start_at + 11 * HOUR
+    cloud.change_schedule(protected, start_at=start)
+
+
+def _destroy(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     cloud.world.remove_server(protected.vm_id)
 
 
-def _reuse(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+def _reuse(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     cloud.reuse_number(protected.vm_id)
 
 
-def _create(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
+def _remove_disk(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    cloud.world.remove_disk(cloud.world.disks_of(protected.vm_id)[1].id)
+
+
+def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    """Start two backups by hand: they wait in the queue."""
+    for _ in range(2):
+        cloud.world.take_backup(*protected.target)
+
+
+def _create(cloud: CloudAndPanel, _home: ProtectedTarget) -> None:
     server = cloud.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
     target = Target("Disk", cloud.world.disks_of(server.id)[0].id)
-    cloud.world.add_schedule(*target, start_at=at + 22 * HOUR)
+    cloud.world.add_schedule(*target, start_at=cloud.world.now + 22 * HOUR)
     protected = ProtectedTarget(server.id, target, DAY)
-    cloud.record_look_alike("server just created", at, protected)
+    cloud.begin_incident("server just created", protected)
 
 
 def _buy_backups(cloud: CloudAndPanel, vm_id: int, disk: Disk, kind: str) -> None:
@@ -63,27 +106,25 @@ def _buy_backups(cloud: CloudAndPanel, vm_id: int, disk: Disk, kind: str) -> Non
     disk.has_autobackups = True
     target = Target("Disk", disk.id)
     at = cloud.world.now
-    cloud.record_look_alike(kind, at, ProtectedTarget(vm_id, target, DAY))
+    cloud.begin_incident(kind, ProtectedTarget(vm_id, target, DAY))
     cloud.world.call_at(
         at + HOUR / 2,
         lambda: cloud.world.add_schedule(*target, start_at=at + 20.5 * HOUR),
     )
 
 
-def _create_for_later(cloud: CloudAndPanel, _home: ProtectedTarget, _at: float) -> None:
+def _create_for_later(cloud: CloudAndPanel, _home: ProtectedTarget) -> None:
     server = cloud.world.add_server(disk_gb=20, backup_server_id=1)
     (disk,) = cloud.world.disks_of(server.id)
     _buy_backups(cloud, server.id, disk, "server scheduled half an hour later")
 
 
-def _add_disk_for_later(
-    cloud: CloudAndPanel, protected: ProtectedTarget, _at: float
-) -> None:
+def _add_disk_for_later(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     disk = cloud.world.add_disk(protected.vm_id)
     _buy_backups(cloud, protected.vm_id, disk, "disk scheduled half an hour later")
 
 
-def _retry(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
+def _retry(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     """Let the next run fail, and its retry succeed a minute later."""
     world, schedule = cloud.world, cloud.schedule_of(protected)
     cloud.reset_failure_count(protected)
@@ -98,36 +139,16 @@ def _retry(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None
     retry()
 
 
-def _to_daily(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-    cloud.world.change_schedule(
-        cloud.schedule_of(protected).id, period="days", start_at=at + 20 * HOUR
+def _to_incremental(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+    cloud.world.remove_schedule(cloud.schedule_of(protected).id)
+    cloud.world.add_schedule(
+        "VirtualMachine", protected.vm_id, start_at=cloud.world.now + 9 * HOUR
     )
 
 
-def _to_weekly(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    cloud.world.change_schedule(cloud.schedule_of(protected).id, period="weeks")
-
-
-def _later_start(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    start = cloud.schedule_of(protected).start_at + 11 * HOUR
-    cloud.world.change_schedule(cloud.schedule_of(protected).id, start_at=start)
-
-
-def _to_incremental(
-    cloud: CloudAndPanel, protected: ProtectedTarget, at: float
-) -> None:
-    cloud.world.remove_schedule(cloud.schedule_of(protected).id)
-    cloud.world.add_schedule("VirtualMachine", protected.vm_id, start_at=at + 9 * HOUR)
-
-
-def _remove_disk(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    second = cloud.world.disks_of(protected.vm_id)[1]
-    cloud.world.remove_disk(second.id)
-
-
-def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
+def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     kind = "server suspended, then resumed"
-    incident = cloud.record_look_alike(kind, at, protected)
+    incident = cloud.begin_incident(kind, protected)
     server = cloud.world.servers[protected.vm_id]
     server.suspended = True
 
@@ -135,12 +156,10 @@ def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> Non
         server.suspended = False
         cloud.end_incident(incident)
 
-    cloud.world.call_at(at + 3.5 * DAY, resume)
+    cloud.world.call_at(cloud.world.now + 3.5 * DAY, resume)
 
 
-def _failed_restore(
-    cloud: CloudAndPanel, protected: ProtectedTarget, _at: float
-) -> None:
+def _failed_restore(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     newest = cloud.world.backups_of(protected.vm_id)[-1]
     for action in ("restore_backup", "destroy_backup", "convert_backup"):
         cloud.world.add_transaction(
@@ -149,12 +168,6 @@ def _failed_restore(
             parent_id=newest.id,
             server_id=protected.vm_id,
         )
-
-
-def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget, _at: float) -> None:
-    """Start two backups by hand: they wait in the queue."""
-    for _ in range(2):
-        cloud.world.take_backup(*protected.target)
 
 
 def _two_disks(cloud: CloudAndPanel) -> ProtectedTarget:
@@ -202,108 +215,59 @@ def _daily_row_left(cloud: CloudAndPanel) -> ProtectedTarget:
     return protected
 
 
+def _added(**fields: Any) -> Callable[[CloudAndPanel], ProtectedTarget]:
+    return lambda cloud: cloud.protected_server(**fields)
+
+
 LOOK_ALIKES: tuple[LookAlike, ...] = (
-    LookAlike("run that waits for nearly three hours", _daily, _long_queue, once=False),
-    LookAlike("backup three times as large", _daily, _size_changes, once=False),
-    LookAlike("server renamed", _daily, _rename, once=False),
-    LookAlike("server destroyed", _daily, _destroy, 0.1),
-    LookAlike("server destroyed, its number reused", _daily, _reuse, 1.0),
-    LookAlike("server created", _daily, _create, once=False),
-    LookAlike("server created for later", _daily, _create_for_later, 1.5, once=False),
-    LookAlike("disk added for later", _daily, _add_disk_for_later, 1.5),
-    LookAlike("run failed, its retry succeeded", _daily, _retry, once=False),
+    LookAlike("run that waits for nearly three hours", _waits),
+    LookAlike("backup three times as large", _grown),
+    LookAlike("server renamed", lambda cloud, own: cloud.rename(own.vm_id)),
+    LookAlike("server destroyed", _destroy, 0.1, once=True),
+    LookAlike("server destroyed, its number reused", _reuse, 1.0, once=True),
+    LookAlike("server created", _create),
+    LookAlike("server created for later", _create_for_later, 1.5),
+    LookAlike("disk added for later", _add_disk_for_later, 1.5, once=True),
+    LookAlike("run failed, its retry succeeded", _retry),
     LookAlike(
-        "schedule changed from weeks to days",
-        lambda cloud: cloud.protected_server(period="weeks"),
-        _to_daily,
+        *("schedule changed from weeks to days", _to_daily),
+        once=True,
+        add=_added(period="weeks"),
     ),
-    LookAlike("schedule changed from days to weeks", _daily, _to_weekly),
-    LookAlike("schedule moved by eleven hours", _daily, _later_start, once=False),
-    LookAlike("switch from normal to incremental", _two_disks, _to_incremental),
-    LookAlike("disk removed, its images left", _two_disks, _remove_disk),
+    LookAlike("schedule changed from days to weeks", _to_weekly, once=True),
+    LookAlike("schedule moved by eleven hours", _later_start),
     LookAlike(
-        "server suspended, then resumed",
-        _daily,
-        _suspend,
-        4.0,
-        once=False,
-        records_itself=True,
+        *("switch from normal to incremental", _to_incremental),
+        once=True,
+        add=_two_disks,
     ),
-    LookAlike("restore failed", _daily, _failed_restore, once=False),
-    LookAlike("backups by hand", _daily, _by_hand, once=False),
+    LookAlike("disk removed, its images left", _remove_disk, once=True, add=_two_disks),
+    LookAlike("server suspended, then resumed", _suspend, 4.0, records_itself=True),
+    LookAlike("restore failed", _failed_restore),
+    LookAlike("backups by hand", _by_hand),
     LookAlike(
-        "backup locked for a day and a half",
-        _daily,
-        LOCKED_BRIEFLY,
+        *("backup locked for a day and a half", LOCKED_BRIEFLY.inject),
+        once=True,
         records_itself=True,
     ),
     LookAlike(
-        "server unreadable for a quarter of an hour",
-        _daily,
-        UNREADABLE_BRIEFLY,
-        once=False,
+        *("server unreadable for a quarter of an hour", UNREADABLE_BRIEFLY.inject),
         records_itself=True,
     ),
-    LookAlike("no backups bought", _without),
-    LookAlike("weekly schedule", lambda cloud: cloud.protected_server(period="weeks")),
-    LookAlike(
-        "monthly schedule",
-        lambda cloud: cloud.protected_server(period="months", whole=True),
-    ),
-    LookAlike("every three days", lambda cloud: cloud.protected_server(duration=3)),
-    LookAlike(
-        "incremental backups, some empty",
-        lambda cloud: cloud.protected_server(whole=True),
-    ),
-    LookAlike("swap disk", lambda cloud: cloud.protected_server(swap=True)),
-    LookAlike("disabled schedule beside another", _beside_disabled),
+    LookAlike("no backups bought", add=_without),
+    LookAlike("weekly schedule", add=_added(period="weeks")),
+    LookAlike("monthly schedule", add=_added(period="months", whole=True)),
+    LookAlike("every three days", add=_added(duration=3)),
+    LookAlike("incremental backups, some empty", add=_added(whole=True)),
+    LookAlike("swap disk", add=_added(swap=True)),
+    LookAlike("disabled schedule beside another", add=_beside_disabled),
 )
 """On panels whose schedules can be read."""
 
 LOOK_ALIKES_WITHOUT_SCHEDULES: tuple[LookAlike, ...] = (
-    LookAlike(
-        "every three days, schedules unknown",
-        lambda cloud: cloud.protected_server(duration=3),
-    ),
-    LookAlike(
-        "weekly, schedules unknown",
-        lambda cloud: cloud.protected_server(period="weeks", whole=True),
-    ),
-    LookAlike("weekly with a daily row, schedules unknown", _daily_row_left),
-    LookAlike("backups of a plugin alone", _plugin),
-    LookAlike("run that waits for nearly three hours", _daily, _long_queue, once=False),
+    LookAlike("every three days, schedules unknown", add=_added(duration=3)),
+    LookAlike("weekly, schedules unknown", add=_added(period="weeks", whole=True)),
+    LookAlike("weekly with a daily row, schedules unknown", add=_daily_row_left),
+    LookAlike("backups of a plugin alone", add=_plugin),
+    LookAlike("run that waits for nearly three hours", _waits),
 )
-
-
-def add_look_alike(
-    cloud: CloudAndPanel,
-    look_alike: LookAlike,
-    protected: ProtectedTarget,
-    days: float,
-) -> None:
-    """Plan when it happens within a run of so many days, and that it is recorded."""
-    if look_alike.happen is None:
-        cloud.record_look_alike(look_alike.kind, START, protected)
-        return
-    inject = look_alike.happen
-    at = START + cloud.rng.uniform(0.3, 1.2) * DAY
-    while at < START + (days - look_alike.last_days) * DAY:
-        _at(cloud, look_alike, protected, inject, float(round(at)))
-        if look_alike.once:
-            return
-        at += cloud.rng.uniform(3.0, 9.0) * DAY
-
-
-def _at(
-    cloud: CloudAndPanel,
-    look_alike: LookAlike,
-    protected: ProtectedTarget,
-    inject: Callable[[CloudAndPanel, ProtectedTarget, float], None],
-    at: float,
-) -> None:
-    def happen() -> None:
-        if not look_alike.records_itself:
-            cloud.record_look_alike(look_alike.kind, at, protected)
-        inject(cloud, protected, at)
-
-    cloud.world.call_at(at, happen)

@@ -12,7 +12,6 @@ from alert_fidelity.clouds import HISTORY_SECONDS, START, CloudAndPanel
 from alert_fidelity.look_alikes import (
     LOOK_ALIKES,
     LOOK_ALIKES_WITHOUT_SCHEDULES,
-    add_look_alike,
 )
 from alert_fidelity.server_problems import (
     NEEDS_DISKS,
@@ -102,7 +101,7 @@ def _simulated_cloud(
     look_alikes = LOOK_ALIKES_WITHOUT_SCHEDULES if name == "nyc1" else LOOK_ALIKES
     for number, look_alike in enumerate(look_alikes):
         if not plan.short or name == "nyc1" or number % 2 == (name == "ams1"):
-            add_look_alike(cloud, look_alike, look_alike.add(cloud), plan.days)
+            look_alike.plan(cloud, plan.days)
     if name != "nyc1":
         add_archives(cloud, plan.days)
     if plan.short:
@@ -122,9 +121,8 @@ def _each_once(cloud: CloudAndPanel) -> None:
         if elsewhere and kind not in ON_ONE_PANEL:
             continue
         days = _SIZES_KNOWN_DAYS if kind in ("backup shrunk", "backup grown") else 0.7
-        SERVER_PROBLEMS[kind][0](
-            cloud, cloud.protected_server(whole=whole), _at(cloud, days)
-        )
+        protected = cloud.protected_server(whole=whole)
+        SERVER_PROBLEMS[kind].plan(cloud, protected, _at(cloud, days))
 
 
 def _all_the_time(cloud: CloudAndPanel, plan: Plan, servers: int) -> None:
@@ -135,10 +133,9 @@ def _all_the_time(cloud: CloudAndPanel, plan: Plan, servers: int) -> None:
         days = _SIZES_KNOWN_DAYS + cloud.rng.uniform(0, 5)
         kinds = applicable(cloud, whole=whole)
         while days < plan.days - 8:
-            kind = cloud.rng.choice(kinds)
-            inject, lasts_days = SERVER_PROBLEMS[kind]
-            inject(cloud, protected, _at(cloud, days))
-            days += lasts_days + cloud.rng.uniform(4.5, 9)
+            problem = SERVER_PROBLEMS[cloud.rng.choice(kinds)]
+            problem.plan(cloud, protected, _at(cloud, days))
+            days += problem.lasts_days + cloud.rng.uniform(4.5, 9)
 
 
 def _at(cloud: CloudAndPanel, days: float) -> float:

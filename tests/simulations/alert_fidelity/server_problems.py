@@ -3,375 +3,271 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import faults
+from truth import is_good
 
 from alert_fidelity.clouds import CloudAndPanel, ProtectedTarget
 from alert_fidelity.incidents import Incident
 from alert_fidelity.timing import DAY, HOUR, MINUTE
-from exporter.demo.cloud.failures import Failure, FailureKind
+from exporter.demo.cloud.failures import FailureKind
 from exporter.demo.cloud.rows import Target
 
-Injection = Callable[[CloudAndPanel, ProtectedTarget, float], None]
-"""Causes a problem of a target at a moment, in Unix seconds."""
+End = Callable[[], object]
+Begin = Callable[[CloudAndPanel, ProtectedTarget, Incident], End]
+"""Brings a problem about now; returns what ends it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem that a single server can have."""
+
+    kind: str
+    begin: Begin
+    days: float | None
+    """When it is ended; None: it ends by itself."""
+    lasts_days: float
+    """In all, until nothing reminds of it; 0: it befalls a server of its own."""
+    server: Callable[[CloudAndPanel], ProtectedTarget] | None = None
+    """Adds that server."""
+    renamed: bool = False
+    """Whether the server gets another name every half hour while it lasts."""
+    is_ready: Callable[[CloudAndPanel, ProtectedTarget], bool] = lambda *_: True
+    """Whether it can begin now; else an hour later."""
+
+    def plan(self, cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
+        """Plan it for a target at a moment, in Unix seconds."""
+        whose = protected if self.server is None else self.server(cloud)
+        cloud.world.call_at(at, partial(self.inject, cloud, whose))
+
+    def inject(self, cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+        """Cause it now."""
+        world = cloud.world
+        if not self.is_ready(cloud, protected):
+            world.call_at(world.now + HOUR, partial(self.inject, cloud, protected))
+            return
+        incident = cloud.begin_incident(self.kind, protected)
+        end = self.begin(cloud, protected, incident)
+
+        def end_problem() -> None:
+            end()
+            cloud.end_incident(incident)
+
+        def rename() -> None:
+            if incident.ends is None:
+                cloud.rename(protected.vm_id)
+                world.call_at(world.now + HOUR / 2, rename)
+
+        if self.days is not None:
+            world.call_at(world.now + self.days * DAY, end_problem)
+        if self.renamed:
+            rename()
 
 
 def _struck(
-    kind: str,
-    failure: FailureKind,
-    *,
-    days: float | None = None,
-    times: int | None = None,
-    factor: float = 1.0,
-) -> Injection:
-    """Return an injection by which backups go wrong, so often or for so many days."""
+    failure: FailureKind, times: int | None = None, factor: float = 1.0
+) -> Begin:
+    """Let backups go wrong, so often or until the end."""
 
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        def begin() -> None:
-            incident = cloud.begin_incident(kind, protected)
-            cloud.reset_failure_count(protected)
-            placed = cloud.world.inject_failure(
-                failure, target=protected.target, times=times, factor=factor
-            )
-            if days is not None:
-                cloud.world.call_at(at + days * DAY, lambda: end_problem(incident))
+    def begin(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+        cloud.reset_failure_count(protected)
+        placed = cloud.world.inject_failure(
+            failure, target=protected.target, times=times, factor=factor
+        )
+        return lambda: cloud.world.end_failure(placed)
 
-            def end_problem(incident: Incident) -> None:
-                cloud.world.end_failure(placed)
-                cloud.end_incident(incident)
-
-        cloud.world.call_at(at, begin)
-
-    return inject
+    return begin
 
 
-def _stuck(kind: str, days: float, *, dead_row_before: bool = False) -> Injection:
-    """Return an injection by which a backup is stuck for so many days."""
+def _reused(
+    cloud: CloudAndPanel, protected: ProtectedTarget, incident: Incident
+) -> End:
+    """Replace a server by one of the same number while it is stale."""
+    end_failure = _struck("skip")(cloud, protected, incident)
 
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        world = cloud.world
+    def end() -> None:
+        cloud.reuse_number(protected.vm_id)
+        end_failure()
 
-        def begin() -> None:
-            incident = cloud.begin_incident(kind, protected)
-            cloud.reset_failure_count(protected)
-            if dead_row_before:
-                world.inject_failure("fail", target=protected.target)
-            wait = DAY if dead_row_before else 0.0
-            world.call_at(
-                at + wait,
-                lambda: world.inject_failure("stick", target=protected.target),
-            )
-            world.call_at(at + days * DAY, lambda: release(incident))
-
-        def release(incident: Incident) -> None:
-            for backup_run in list(world.backup_queue.runs.values()):
-                if (
-                    backup_run.backup.target == protected.target
-                    and backup_run.stage == "stuck"
-                ):
-                    world.end_backup(backup_run.backup.id)
-            cloud.end_incident(incident)
-
-        world.call_at(at, begin)
-
-    return inject
+    return end
 
 
-def _given_up(kind: str) -> Injection:
-    """Return an injection of failures until the panel marks the schedule as failed."""
-
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        world = cloud.world
-
-        def begin() -> None:
-            incident = cloud.begin_incident(kind, protected)
-            cloud.reset_failure_count(protected)
-            placed = world.inject_failure("fail", target=protected.target, times=3)
-            world.call_at(at + 4.2 * DAY, lambda: end(incident, placed))
-
-        def end(incident: Incident, placed: Failure) -> None:
-            world.end_failure(placed)
-            cloud.reset_failure_count(protected)
-            world.change_schedule(cloud.schedule_of(protected).id, status="enabled")
-            cloud.end_incident(incident)
-
-        world.call_at(at, begin)
-
-    return inject
-
-
-def _locked(kind: str, days: float) -> Injection:
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        world = cloud.world
-
-        def begin() -> None:
-            built = [
-                row
-                for row in world.backups_of(protected.vm_id)
-                if row.target == protected.target
-                and row.built
-                and not row.marked_for_delete
-            ]
-            incident = cloud.begin_incident(kind, protected)
-            world.lock_backup(built[-1].id)
-            world.call_at(at + days * DAY, lambda: end(incident, built[-1].id))
-
-        def end(incident: Incident, backup_id: int) -> None:
-            world.lock_backup(backup_id, locked=False)
-            cloud.end_incident(incident)
-
-        world.call_at(at, begin)
-
-    return inject
-
-
-def _disabled(kind: str) -> Injection:
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        def begin() -> None:
-            incident = cloud.begin_incident(kind, protected)
-            schedule = cloud.schedule_of(protected)
-            cloud.world.change_schedule(schedule.id, status="disabled")
-
-            def end() -> None:
-                cloud.world.change_schedule(schedule.id, status="enabled")
-                cloud.end_incident(incident)
-
-            cloud.world.call_at(at + 1.2 * DAY, end)
-
-        cloud.world.call_at(at, begin)
-
-    return inject
-
-
-def _deleted(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
+def _stuck(
+    cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident, after: float = 0.0
+) -> End:
     world = cloud.world
+    cloud.reset_failure_count(protected)
+    stick = partial(world.inject_failure, "stick", target=protected.target)
+    world.call_at(world.now + after, stick)
 
-    def begin() -> None:
-        incident = cloud.begin_incident("schedule deleted", protected)
-        world.remove_schedule(cloud.schedule_of(protected).id)
+    def release() -> None:
+        for run in cloud.stuck_runs():
+            if run.backup.target == protected.target:
+                world.end_backup(run.backup.id)
 
-        def end() -> None:
-            world.add_schedule(*protected.target, start_at=world.now + HOUR)
-            cloud.end_incident(incident)
-
-        world.call_at(at + 3 * DAY, end)
-
-    world.call_at(at, begin)
+    return release
 
 
-def _cancelled(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
+def _stuck_behind_a_dead_row(
+    cloud: CloudAndPanel, protected: ProtectedTarget, incident: Incident
+) -> End:
+    cloud.world.inject_failure("fail", target=protected.target)
+    return _stuck(cloud, protected, incident, DAY)
+
+
+def _given_up(
+    cloud: CloudAndPanel, protected: ProtectedTarget, incident: Incident
+) -> End:
+    """Let runs fail until the panel marks the schedule as failed."""
+    end_failure = _struck("fail", times=3)(cloud, protected, incident)
+
+    def end() -> None:
+        end_failure()
+        cloud.reset_failure_count(protected)
+        cloud.change_schedule(protected, status="enabled")
+
+    return end
+
+
+def _locked(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    rows = filter(is_good, cloud.world.backups_of(protected.vm_id))
+    backup_id = [row.id for row in rows if row.target == protected.target][-1]
+    cloud.world.lock_backup(backup_id)
+    return lambda: cloud.world.lock_backup(backup_id, locked=False)
+
+
+def _disabled(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    schedule_id = cloud.schedule_of(protected).id
+    cloud.world.change_schedule(schedule_id, status="disabled")
+    return lambda: cloud.world.change_schedule(schedule_id, status="enabled")
+
+
+def _deleted(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    cloud.world.remove_schedule(cloud.schedule_of(protected).id)
+    return _scheduling(cloud, protected.target)
+
+
+def _scheduling(cloud: CloudAndPanel, target: Target) -> End:
+    world = cloud.world
+    return lambda: world.add_schedule(*target, start_at=world.now + HOUR)
+
+
+def _cancelled(
+    cloud: CloudAndPanel, protected: ProtectedTarget, incident: Incident
+) -> End:
     """Let the next run wait in the queue until it is cancelled."""
     world = cloud.world
+    world.inject_failure("wait", target=protected.target, seconds=3 * HOUR)
 
-    def begin() -> None:
-        incident = cloud.begin_incident("run cancelled", protected)
-        world.inject_failure("wait", target=protected.target, seconds=3 * HOUR)
-
-        def cancel() -> None:
-            for run in list(world.backup_queue.runs.values()):
-                if run.backup.target == protected.target:
-                    world.cancel_backup(run.backup.id)
-                    cloud.end_incident(incident)
-                    return
-            world.call_at(world.now + 20 * MINUTE, cancel)
-
+    def cancel() -> None:
+        for run in list(world.backup_queue.runs.values()):
+            if run.backup.target == protected.target:
+                world.cancel_backup(run.backup.id)
+                cloud.end_incident(incident)
+                return
         world.call_at(world.now + 20 * MINUTE, cancel)
 
-    world.call_at(at, begin)
+    world.call_at(world.now + 20 * MINUTE, cancel)
+    return cancel
 
 
-def _future(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-    """Add a backup whose dates lie a month ahead, and delete it after some days."""
+def _future(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    """Add a backup whose dates lie a month ahead; delete it in the end."""
     world = cloud.world
-
-    def begin() -> None:
-        incident = cloud.begin_incident("dates in the future", protected)
-        whole = protected.target.type == "VirtualMachine"
-        row = world.add_backup(
-            protected.vm_id,
-            backup_type="incremental" if whole else "normal",
-            target_type=protected.target.type,
-            target_id=protected.target.id,
-            initiated="manual",
-            created_at=world.now + 30 * DAY,
-        )
-
-        def end() -> None:
-            world.remove_backup(row.id)
-            cloud.end_incident(incident)
-
-        world.call_at(at + 1.5 * DAY, end)
-
-    world.call_at(at, begin)
+    whole = protected.target.type == "VirtualMachine"
+    row = world.add_backup(
+        protected.vm_id,
+        backup_type="incremental" if whole else "normal",
+        target_type=protected.target.type,
+        target_id=protected.target.id,
+        initiated="manual",
+        created_at=world.now + 30 * DAY,
+    )
+    return lambda: world.remove_backup(row.id)
 
 
-def _every_two_days(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
-    """Let the schedule of another server, of every two days, stop for a week."""
-    kind = "starts skipped, every two days"
-    start = cloud.world.now + 0.9 * DAY
-    protected = cloud.protected_server(duration=2, start_at=start)
-    _struck(kind, "skip", days=7)(cloud, protected, at)
+def _lost(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    for row in cloud.world.backups_of(protected.vm_id):
+        cloud.world.remove_backup(row.id)
+    return lambda: None
 
 
-def _reused(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
-    """Replace another server by one of the same number while it is stale."""
-    kind = "starts skipped, number reused"
-    protected = cloud.protected_server()
-    _struck(kind, "skip", days=2.2)(cloud, protected, at)
-    cloud.world.call_at(at + 2.2 * DAY, lambda: cloud.reuse_number(protected.vm_id))
+def _is_after_a_backup(cloud: CloudAndPanel, protected: ProtectedTarget) -> bool:
+    """Return whether the next backup is not there soon."""
+    schedule = cloud.schedule_of(protected)
+    soon = schedule.start_at - cloud.world.now < 6 * HOUR
+    return not soon and schedule.current_backup_id is None
 
 
-def _renamed(injection: Injection) -> Injection:
-    """Return an injection whose server gets another name every half hour."""
-
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        def begin() -> None:
-            rename(cloud.incidents[-1])
-
-        def rename(incident: Incident) -> None:
-            if incident.ends is None:
-                cloud.rename(protected.vm_id)
-                cloud.world.call_at(
-                    cloud.world.now + HOUR / 2, lambda: rename(incident)
-                )
-
-        injection(cloud, protected, at)
-        cloud.world.call_at(at, begin)
-
-    return inject
+def _forgotten_server(
+    cloud: CloudAndPanel, _: ProtectedTarget, incident: Incident
+) -> End:
+    server = cloud.world.add_server(disk_gb=20, backup_server_id=1)
+    (disk,) = cloud.world.disks_of(server.id)
+    disk.has_autobackups = True
+    incident.vm_id, incident.target = server.id, Target("Disk", disk.id)
+    return _scheduling(cloud, incident.target)
 
 
-def _lost(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-    world = cloud.world
-
-    def begin() -> None:
-        # Just after a backup, else the next one would soon be there.
-        schedule = cloud.schedule_of(protected)
-        soon = schedule.start_at - world.now < 6 * HOUR
-        if soon or schedule.current_backup_id is not None:
-            world.call_at(world.now + HOUR, begin)
-            return
-        cloud.begin_incident("backups lost", protected)
-        for row in world.backups_of(protected.vm_id):
-            world.remove_backup(row.id)
-
-    world.call_at(at, begin)
+def _forgotten_disk(
+    cloud: CloudAndPanel, protected: ProtectedTarget, incident: Incident
+) -> End:
+    incident.target = Target("Disk", cloud.world.add_disk(protected.vm_id).id)
+    return _scheduling(cloud, incident.target)
 
 
-def _forgotten_server(cloud: CloudAndPanel, _home: ProtectedTarget, at: float) -> None:
-    world = cloud.world
-
-    def begin() -> None:
-        server = world.add_server(disk_gb=20, backup_server_id=1)
-        disk = world.disks_of(server.id)[0]
-        disk.has_autobackups = True
-        target = Target("Disk", disk.id)
-        incident = cloud.begin_incident(
-            "server forgotten", vm_id=server.id, target=target
-        )
-        world.call_at(at + 1.7 * DAY, lambda: end(incident, target))
-
-    def end(incident: Incident, target: Target) -> None:
-        world.add_schedule(*target, start_at=world.now + HOUR)
-        cloud.end_incident(incident)
-
-    world.call_at(at, begin)
+def _unreadable(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
+    return cloud.panel.faults.add(
+        faults.html_error(500), resource="backups", server_id=protected.vm_id
+    ).remove
 
 
-def _forgotten_disk(kind: str) -> Injection:
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        world = cloud.world
-
-        def begin() -> None:
-            target = Target("Disk", world.add_disk(protected.vm_id).id)
-            incident = cloud.begin_incident(kind, vm_id=protected.vm_id, target=target)
-            world.call_at(at + 1.7 * DAY, lambda: end(incident, target))
-
-        def end(incident: Incident, target: Target) -> None:
-            world.add_schedule(*target, start_at=world.now + HOUR)
-            cloud.end_incident(incident)
-
-        world.call_at(at, begin)
-
-    return inject
+def _every_two_days(cloud: CloudAndPanel) -> ProtectedTarget:
+    return cloud.protected_server(duration=2, start_at=cloud.world.now + 0.9 * DAY)
 
 
-def _unreadable(kind: str, seconds: float) -> Injection:
-    def inject(cloud: CloudAndPanel, protected: ProtectedTarget, at: float) -> None:
-        def begin() -> None:
-            incident = cloud.begin_incident(kind, protected)
-            placed = cloud.panel.faults.add(
-                faults.html_error(500), resource="backups", server_id=protected.vm_id
-            )
-
-            def end() -> None:
-                placed.remove()
-                cloud.end_incident(incident)
-
-            cloud.world.call_at(at + seconds, end)
-
-        cloud.world.call_at(at, begin)
-
-    return inject
-
-
-SERVER_PROBLEMS: dict[str, tuple[Injection, float]] = {
-    "starts skipped": (_struck("starts skipped", "skip", days=3.2), 4.3),
-    "starts skipped, renamed": (
-        _renamed(_struck("starts skipped, renamed", "skip", days=3.2)),
-        4.3,
-    ),
-    "starts skipped, every two days": (_every_two_days, 0.0),
-    "starts skipped, number reused": (_reused, 0.0),
-    "starts skipped, schedules unknown": (
-        _struck("starts skipped, schedules unknown", "skip", days=2.4),
-        3.5,
-    ),
-    "start stalled": (_struck("start stalled", "stall", days=3.6), 3.8),
-    "run stuck": (_stuck("run stuck", 3.6), 3.8),
-    "run stuck, schedules unknown": (
-        _stuck("run stuck, schedules unknown", 3.6),
-        3.8,
-    ),
-    "run stuck behind a dead row": (
-        _stuck("run stuck behind a dead row", 4.4, dead_row_before=True),
-        4.6,
-    ),
-    "run failed": (_struck("run failed", "fail", times=1), 2.2),
-    "run failed, its row gone": (
-        _struck("run failed, its row gone", "vanish", times=1),
-        2.2,
-    ),
-    "runs failed, transactions unknown": (
-        _struck("runs failed, transactions unknown", "fail", times=2),
-        3.4,
-    ),
-    "run cancelled": (_cancelled, 2.2),
-    "schedule marked as failed": (_given_up("schedule marked as failed"), 5.4),
-    "schedule marked as failed, transactions unknown": (
-        _given_up("schedule marked as failed, transactions unknown"),
-        5.4,
-    ),
-    "backup shrunk": (_struck("backup shrunk", "resize", times=1, factor=0.05), 2.3),
-    "backup grown": (_struck("backup grown", "resize", times=1, factor=9.0), 2.3),
-    "backup locked": (_locked("backup locked", 3.7), 3.9),
-    "schedule disabled": (_disabled("schedule disabled"), 2.4),
-    "schedule disabled, renamed": (
-        _renamed(_disabled("schedule disabled, renamed")),
-        2.4,
-    ),
-    "schedule deleted": (_deleted, 4.2),
-    "dates in the future": (_future, 1.7),
-    "backups lost": (_lost, 2.5),
-    "server forgotten": (_forgotten_server, 2.0),
-    "disk forgotten": (_forgotten_disk("disk forgotten"), 2.1),
-    "disk forgotten, renamed": (
-        _renamed(_forgotten_disk("disk forgotten, renamed")),
-        2.1,
-    ),
-    "server unreadable": (_unreadable("server unreadable", 4 * HOUR), 0.4),
+_SKIPPED = _struck("skip")
+SERVER_PROBLEMS = {
+    problem.kind: problem
+    for problem in (
+        Problem("starts skipped", _SKIPPED, 3.2, 4.3),
+        Problem("starts skipped, renamed", _SKIPPED, 3.2, 4.3, renamed=True),
+        Problem(
+            *("starts skipped, every two days", _SKIPPED, 7, 0.0),
+            server=_every_two_days,
+        ),
+        Problem(
+            *("starts skipped, number reused", _reused, 2.2, 0.0),
+            server=CloudAndPanel.protected_server,
+        ),
+        Problem("starts skipped, schedules unknown", _SKIPPED, 2.4, 3.5),
+        Problem("start stalled", _struck("stall"), 3.6, 3.8),
+        Problem("run stuck", _stuck, 3.6, 3.8),
+        Problem("run stuck, schedules unknown", _stuck, 3.6, 3.8),
+        Problem("run stuck behind a dead row", _stuck_behind_a_dead_row, 4.4, 4.6),
+        Problem("run failed", _struck("fail", 1), None, 2.2),
+        Problem("run failed, its row gone", _struck("vanish", 1), None, 2.2),
+        Problem("runs failed, transactions unknown", _struck("fail", 2), None, 3.4),
+        Problem("run cancelled", _cancelled, None, 2.2),
+        Problem("schedule marked as failed", _given_up, 4.2, 5.4),
+        Problem("schedule marked as failed, transactions unknown", _given_up, 4.2, 5.4),
+        Problem("backup shrunk", _struck("resize", 1, 0.05), None, 2.3),
+        Problem("backup grown", _struck("resize", 1, 9.0), None, 2.3),
+        Problem("backup locked", _locked, 3.7, 3.9),
+        Problem("schedule disabled", _disabled, 1.2, 2.4),
+        Problem("schedule disabled, renamed", _disabled, 1.2, 2.4, renamed=True),
+        Problem("schedule deleted", _deleted, 3, 4.2),
+        Problem("dates in the future", _future, 1.5, 1.7),
+        Problem("backups lost", _lost, None, 2.5, is_ready=_is_after_a_backup),
+        Problem("server forgotten", _forgotten_server, 1.7, 2.0),
+        Problem("disk forgotten", _forgotten_disk, 1.7, 2.1),
+        Problem("disk forgotten, renamed", _forgotten_disk, 1.7, 2.1, renamed=True),
+        Problem("server unreadable", _unreadable, 4 / 24, 0.4),
+    )
 }
-"""Each problem that a single server can have, and how many days it lasts in all."""
+"""Each problem that a single server can have."""
 
 NEEDS_DISKS = {
     *("backup shrunk", "backup grown", "disk forgotten", "disk forgotten, renamed"),
@@ -389,9 +285,9 @@ WITHOUT_SCHEDULES = (
     "backup locked",
 )
 
-LOCKED_BRIEFLY = _locked("backup locked for a day and a half", 1.5)
-UNREADABLE_BRIEFLY = _unreadable(
-    "server unreadable for a quarter of an hour", 15 * MINUTE
+LOCKED_BRIEFLY = Problem("backup locked for a day and a half", _locked, 1.5, 1.5)
+UNREADABLE_BRIEFLY = Problem(
+    "server unreadable for a quarter of an hour", _unreadable, 1 / 96, 1 / 96
 )
 
 
