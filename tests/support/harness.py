@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -79,9 +80,13 @@ class SteppedClock:
         """Return a time-out in real time: the other end may be busy."""
         return asyncio.timeout(seconds)
 
+    def next_stop(self, target: float) -> float:
+        """Return where the clock next stops: at the next sleeper or at ``target``."""
+        return min([target, *self.sleepers.values()])
+
     def move(self, target: float) -> bool:
-        """Move to the next sleeper or to ``target``; return whether that is reached."""
-        self.elapsed = max(self.elapsed, min([target, *self.sleepers.values()]))
+        """Move to the next stop; return whether ``target`` is reached."""
+        self.elapsed = max(self.elapsed, self.next_stop(target))
         for moved, due in list(self.sleepers.items()):
             if due <= self.elapsed:
                 self.sleepers.pop(moved)
@@ -339,3 +344,10 @@ def write_config(
         **keys,
     }
     file.write_text(yaml.safe_dump({**settings, "panels": [section]}))
+
+
+def show_progress(line: str) -> None:
+    """Show how far a long run is, on a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{line}\033[K")
+        sys.stderr.flush()

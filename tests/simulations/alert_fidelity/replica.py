@@ -57,17 +57,10 @@ class CoarseClock(SteppedClock):
 
     grain_seconds: float = 900.0
 
-    def move(self, target: float) -> bool:
-        """Move to the end of the step in which the next sleeper is due."""
-        due = min([target, *self.sleepers.values()])
-        grain = self.grain_seconds
-        due = min(target, math.ceil(due / grain) * grain)
-        self.elapsed = max(self.elapsed, due)
-        for moved, moment in list(self.sleepers.items()):
-            if moment <= self.elapsed:
-                self.sleepers.pop(moved)
-                moved.set()
-        return self.elapsed >= target
+    def next_stop(self, target: float) -> float:
+        """Return the end of the step in which the next sleeper is due."""
+        due = super().next_stop(target)
+        return min(target, math.ceil(due / self.grain_seconds) * self.grain_seconds)
 
 
 @dataclass

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkout import DOCS
+from harness import show_progress
 from truth import BackupHistory
 
 from alert_fidelity.comparison import AlertComparison, FidelityResult
 from alert_fidelity.plan import Plan
-from alert_fidelity.replica import ReplicaRun, run_replica
+from alert_fidelity.replica import Recording, ReplicaRun, run_replica
 from alert_fidelity.report import page
 from alert_fidelity.rule_evaluation import (
     FiredAlert,
@@ -42,6 +43,11 @@ class Run:
     plan: Plan
     replicas: dict[str, ReplicaRun]
 
+    @property
+    def recordings(self) -> dict[str, Recording]:
+        """Return the scrapes of each replica."""
+        return {name: replica.recording for name, replica in self.replicas.items()}
+
     def fired_alerts(
         self,
         rules: Iterable[Path] = (),
@@ -50,24 +56,18 @@ class Run:
         only: frozenset[int] = frozenset(),
     ) -> list[FiredAlert]:
         """Return the alerts that fire, by the shipped rules or by others."""
-        recordings = {
-            name: replica_runs.recording for name, replica_runs in self.replicas.items()
-        }
         with tempfile.TemporaryDirectory() as folder:
             return fired_alerts(
-                recordings, Path(folder), rules=rules, parts=parts, only=only
+                self.recordings, Path(folder), rules=rules, parts=parts, only=only
             )
 
     def firing_after(
         self, first_day: float, days: float, is_lost: Callable[[int], bool]
     ) -> set[str]:
         """Return the alerts that fire after some days without scrapes that are lost."""
-        recordings = {
-            name: replica_run.recording for name, replica_run in self.replicas.items()
-        }
         with tempfile.TemporaryDirectory() as folder:
             return firing_after(
-                *(recordings, Path(folder)),
+                *(self.recordings, Path(folder)),
                 first=round(first_day * DAY / STEP),
                 steps=round(days * DAY / STEP),
                 is_lost=is_lost,
@@ -98,13 +98,7 @@ def run(plan: Plan) -> Run:
 
 def _show_day(days: float) -> None:
     """Show the simulated day."""
-    _progress(f"day {days:.0f}")
-
-
-def _progress(line: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{line}\033[K")
-        sys.stderr.flush()
+    show_progress(f"day {days:.0f}")
 
 
 def main() -> int:
@@ -122,11 +116,11 @@ def main() -> int:
     results = []
     for plan in plans:
         replica_runs = run(plan)
-        _progress("the rules are evaluated")
+        show_progress("the rules are evaluated")
         results.append(replica_runs.compare(replica_runs.fired_alerts(parts=4)))
     lines = page(plans, results, time.monotonic() - began)
     asked.output.write_text("\n".join(lines), "utf-8")
-    _progress("")
+    show_progress("")
     sys.stdout.write("\n".join(lines))
     return 0 if all(result.good for result in results) else 1
 

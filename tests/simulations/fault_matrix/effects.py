@@ -184,6 +184,19 @@ _SCHEDULES_GONE = (
     _of("2", "onapp_vm_backup_required" + _CP, absent),
 )
 
+_LATE = Rule("onapp_poll_lag_seconds", since_the_fault)
+
+
+def _unheard(polled: Outcome) -> tuple[Rule, ...]:
+    """Return the rules of a panel of which nothing is heard."""
+    return (
+        _up("0"),
+        _collector(r"\w+", one_of("0", "1")),
+        Rule("onapp_vm_poll_success", polled),
+        _LATE,
+        IN_STEP,
+    )
+
 
 def _as_long_as_it_lasts(text: str, *rules: Rule) -> Expectation:
     """Return the expectation of a fault whose effect does not depend on its length."""
@@ -321,22 +334,14 @@ _FAILED: Mapping[str, Expectation] = {
     PANEL: Expectation(
         "`onapp_up` 0, all values stay as they were; `onapp_poll_lag_seconds` rises",
         (
-            _up("0"),
-            _collector(r"\w+", one_of("0", "1")),
-            Rule("onapp_vm_poll_success", one_of("0", "1")),
-            Rule("onapp_poll_lag_seconds", since_the_fault),
-            IN_STEP,
+            *_unheard(one_of("0", "1")),
             Rule(_STATE, judged_as_before),
             Rule("onapp_", kept),
         ),
         "`onapp_vm_poll_success` 0; only what the inventory says of servers, and "
         "counters, are left",
         (
-            _up("0"),
-            _collector(r"\w+", one_of("0", "1")),
-            Rule("onapp_vm_poll_success", one_of("0")),
-            Rule("onapp_poll_lag_seconds", since_the_fault),
-            IN_STEP,
+            *_unheard(one_of("0")),
             Rule(_STATE, judged_as_before),
             Rule("onapp_transactions_total", kept),
             *_TOO_OLD,
@@ -345,7 +350,6 @@ _FAILED: Mapping[str, Expectation] = {
     ),
 }
 
-_LATE = Rule("onapp_poll_lag_seconds", since_the_fault)
 _TIMES = Rule("onapp_vm_last_poll_success_timestamp_seconds", recent)
 
 
@@ -425,19 +429,18 @@ _REFUSED = {
     "disks": _also(_FAILED["disks"], _TIMES),
 }
 
+_REFUSED_WHEN_READ = (
+    Rule("onapp_panel_credentials_refused", one_of("1")),
+    Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
+    Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
+)
 _LEFT_ALONE = Expectation(
     "`onapp_panel_credentials_refused` 1, `onapp_up` 0: nothing is sent any more, and "
     "all values stay as they were",
     (
-        _up("0"),
-        Rule("onapp_panel_credentials_refused", one_of("1")),
+        *_unheard(one_of("0", "1")),
+        *_REFUSED_WHEN_READ,
         Rule(_STATE, judged_as_before_or_now),
-        _collector(r"\w+", one_of("0", "1")),
-        Rule("onapp_vm_poll_success", one_of("0", "1")),
-        Rule("onapp_poll_lag_seconds", since_the_fault),
-        Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
-        Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
-        IN_STEP,
         Rule("onapp_backup_server_(backups|used_bytes)", between),
         # Where the cookie may be what was refused, one more server is read meanwhile.
         Rule("onapp_(vm|target)_last_success_timestamp_seconds", between),
@@ -446,15 +449,9 @@ _LEFT_ALONE = Expectation(
     "`onapp_vm_poll_success` 0; only what the inventory says of servers, and "
     "counters, are left",
     (
-        _up("0"),
-        Rule("onapp_panel_credentials_refused", one_of("1")),
+        *_unheard(one_of("0")),
+        *_REFUSED_WHEN_READ,
         Rule(_STATE, judged_as_before),
-        _collector(r"\w+", one_of("0", "1")),
-        Rule("onapp_vm_poll_success", one_of("0")),
-        Rule("onapp_poll_lag_seconds", since_the_fault),
-        Rule("onapp_vm_last_poll_success_timestamp_seconds", between),
-        Rule("onapp_inventory_last_success_timestamp_seconds", may_rise),
-        IN_STEP,
         Rule("onapp_transactions_total", old_or_new),
         *_TOO_OLD,
         Rule("onapp_", old_or_new),

@@ -34,7 +34,12 @@ from expected_metrics import (
     differing_samples,
     panel_samples,
 )
-from harness import MonitoredCloud, SteppedClock, running_exporter
+from harness import (
+    MonitoredCloud,
+    SteppedClock,
+    running_exporter,
+    show_progress,
+)
 
 from exporter.errors import ConfigError
 from soak.clouds import (
@@ -318,7 +323,9 @@ async def run(plan: Plan, seconds: float) -> list[str]:
             while len(soak.usages) < 3 or time.monotonic() < began + seconds:
                 await soak.round()
                 passed = time.monotonic() - began
-                _progress(f"{passed:4.0f} s, {soak.days:.1f} days, {soak.usages[-1]}")
+                show_progress(
+                    f"{passed:4.0f} s, {soak.days:.1f} days, {soak.usages[-1]}"
+                )
             return [*report(soak), f"{time.monotonic() - began:.0f} s in all"]
 
 
@@ -354,12 +361,6 @@ def report(soak: Soak) -> list[str]:
         *(f"{what:34}{a:>10}{b:>10}{c:>10}" for what, a, b, c in rows),
         "",
     ]
-
-
-def _progress(line: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{line}\033[K")
-        sys.stderr.flush()
 
 
 def main() -> int:
