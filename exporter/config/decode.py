@@ -288,7 +288,7 @@ class _Decoder:
             self.mistakes.append(location.error(f"{error}{rejected_value}"))
         return _INVALID
 
-    def _converted(self, kind: inspect.Type, value: Any, location: Location) -> Any:  # noqa: C901, PLR0911  # one case for each type
+    def _converted(self, kind: inspect.Type, value: Any, location: Location) -> Any:  # noqa: C901, PLR0911, PLR0912  # one case for each type
         alternatives = _alternatives(kind)
         if value is None and inspect.NoneType() in alternatives:
             return None
@@ -318,7 +318,12 @@ class _Decoder:
                     return value
                 case inspect.LiteralType(values=choices), str() if value in choices:
                     return value
-                case (inspect.BoolType(), bool()) | (inspect.DictType(), dict()):
+                case inspect.DictType(value_type=each), dict():
+                    return {
+                        key: self._value(each, part, location / key)
+                        for key, part in value.items()
+                    }
+                case inspect.BoolType(), bool():
                     return value
         raise ValueError(f"must be {_expected(kind)}")
 

@@ -109,7 +109,7 @@ class Account(Section, frozen=True):
         password, password_file = location / "password", location / "password_file"
         if not self.username:
             yield username.error("is missing: the account's e-mail address or login")
-        if ":" in self.username or CONTROL_CHARACTERS.search(self.username):
+        if not _is_sendable(self.username):
             yield username.error(
                 "must hold no colon, no line end and no other control character"
             )
@@ -353,7 +353,8 @@ class Panel(Section, frozen=True, kw_only=True):
             yield (location / "name").error(
                 f"must be printable and not empty, not {self.name!r}"
             )
-        if self.proxy_url is not None and not _has_sendable_account(self.proxy_url):
+        proxy = self.proxy_url or yarl.URL()
+        if not _is_sendable(proxy.user or "", proxy.password or ""):
             yield (location / "proxy_url").error(
                 "must have an account without a colon in the name and without control "
                 "characters"
@@ -447,10 +448,9 @@ def _configured_server(keys: int | str | ServerKeys) -> ConfiguredServer:
     return ConfiguredServer(int(keys) if is_number else keys)
 
 
-def _has_sendable_account(url: yarl.URL) -> bool:
-    """Return whether Basic authentication can carry the account in an address."""
-    name, password = url.user or "", url.password or ""
-    return ":" not in name and not CONTROL_CHARACTERS.search(name + password)
+def _is_sendable(username: str, password: str = "") -> bool:
+    """Return whether Basic authentication can carry an account."""
+    return ":" not in username and not CONTROL_CHARACTERS.search(username + password)
 
 
 def _is_host(text: str) -> bool:
@@ -527,8 +527,8 @@ def _password(value: Any, location: Location) -> LiteralSecret:
     return LiteralSecret(value)
 
 
-def _file(make: Callable[[Path], Item]) -> Converter:
-    """Return a converter that reads the file at a path."""
+def file_converter(make: Callable[[Path], Item]) -> Converter:
+    """Return a converter that reads the file at a path; "" names none."""
 
     def read(value: Any, location: Location) -> Item | None:
         if not _text(value):
@@ -548,8 +548,8 @@ CONVERTERS: Mapping[Any, Converter] = {
     yarl.URL: _url,
     UrlTemplate: lambda value, _: UrlTemplate.parse(value),
     LiteralSecret: _password,
-    FileSecret: _file(FileSecret),
-    PemFile: _file(PemFile),
+    FileSecret: file_converter(FileSecret),
+    PemFile: file_converter(PemFile),
 }
 
 

@@ -17,16 +17,23 @@ import msgspec
 from ..config import yaml_file
 from ..config.decode import Converter, Location, decode, rejected
 from ..config.file_watch import FileSet
+from ..config.schema import PemFile, file_converter
 from ..config.secrets import CONTROL_CHARACTERS
 from ..config.yaml_file import Scalar
-from .tls import Boolean, Text, TlsServerKeys, server_context
+from .tls import PEM, Boolean, Text, TlsServerKeys, server_context
+
+
+class BcryptHash(bytes):
+    """A bcrypt hash with the version ``2b``, which every library accepts."""
+
+    __slots__ = ()
 
 
 class HttpServerKeys(msgspec.Struct, frozen=True):
     """``http_server_config``: protocol and response headers."""
 
     http2: Boolean | None = None
-    headers: dict[str, Any] = {}
+    headers: dict[str, Text | None] = {}
 
 
 class RateLimitKeys(msgspec.Struct, frozen=True):
@@ -42,9 +49,14 @@ class WebKeys(msgspec.Struct, frozen=True):
     tls_server_config: TlsServerKeys = TlsServerKeys()
     http_server_config: HttpServerKeys = HttpServerKeys()
     rate_limit: RateLimitKeys = RateLimitKeys()
-    basic_auth_users: dict[str, Any] = {}
+    basic_auth_users: dict[str, BcryptHash] = {}
 
 
+_BCRYPT_HASH = re.compile(
+    r"\$[\x00-2](?:\$|[^$].)(?P<cost>[0-9]{2}).(?P<rest>.*)", re.DOTALL
+)
+_MIN_HASH_BYTES = 59
+_BCRYPT_COSTS = range(4, 32)
 _BOOLEANS = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(
     ("false", "no", "off", "n"), False
 )
@@ -64,7 +76,33 @@ def _as_boolean(value: Any, _: Location) -> Boolean:
     raise ValueError("must be true or false")
 
 
-_CONVERTERS: Mapping[Any, Converter] = {Text: _as_text, Boolean: _as_boolean}
+def _as_file(value: Any, location: Location) -> PemFile | None:
+    name = _as_text(value, location)
+    if PEM in name:
+        raise location.error("must name a file: its text belongs under the other key")
+    file: PemFile | None = file_converter(PemFile)(name, location)
+    return file
+
+
+def _as_hash(value: Any, location: Location) -> BcryptHash:
+    """Like Prometheus' exporter-toolkit, accept every version letter."""
+    text = "" if value is None else _as_text(value, location)
+    match = _BCRYPT_HASH.fullmatch(text)
+    too_short = len(text.encode()) < _MIN_HASH_BYTES
+    if match is None or too_short or int(match["cost"]) not in _BCRYPT_COSTS:
+        raise location.error(
+            'must be a bcrypt hash (not shown here), such as `htpasswd -nBC 10 ""` '
+            "prints after the colon: $2y$10$ and 53 characters more; costs are 04 to 31"
+        )
+    return BcryptHash(f"$2b${match['cost']}${match['rest']}".encode())
+
+
+_CONVERTERS: Mapping[Any, Converter] = {
+    Text: _as_text,
+    Boolean: _as_boolean,
+    PemFile: _as_file,
+    BcryptHash: _as_hash,
+}
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -73,11 +111,6 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
 }
 """The headers that can be set, with the values allowed; none: any value."""
-_BCRYPT_HASH = re.compile(
-    r"\$[\x00-2](?:\$|[^$].)(?P<cost>[0-9]{2}).(?P<rest>.*)", re.DOTALL
-)
-_MIN_HASH_BYTES = 59
-_BCRYPT_COSTS = range(4, 32)
 
 
 class RateLimit(NamedTuple):
@@ -136,7 +169,9 @@ def load(path: Path, files: FileSet) -> WebConfig:
     )
 
 
-def _headers(location: Location, values: Mapping[str, Any]) -> Mapping[str, str]:
+def _headers(
+    location: Location, values: Mapping[str, Text | None]
+) -> Mapping[str, str]:
     headers = {}
     for name, value in values.items():
         header_location = location / name
@@ -144,7 +179,7 @@ def _headers(location: Location, values: Mapping[str, Any]) -> Mapping[str, str]
             raise header_location.error(
                 f"cannot be set; those that can are {', '.join(_HEADERS)}"
             )
-        text = _text(header_location, value)
+        text = value or ""
         if _HEADERS[name] and text not in _HEADERS[name]:
             raise header_location.error(
                 f"must be {' or '.join(_HEADERS[name])}{rejected(text)}"
@@ -193,37 +228,14 @@ def _rate_limit(location: Location, keys: RateLimitKeys) -> RateLimit | None:
     return RateLimit(seconds, int(burst or 0)) if seconds else None
 
 
-def _users(location: Location, values: Mapping[str, Any]) -> Mapping[bytes, bytes]:
-    users = {}
-    for name, value in values.items():
+def _users(
+    location: Location, hashes: Mapping[str, BcryptHash]
+) -> Mapping[bytes, bytes]:
+    for name in hashes:
         if ":" in name:  # perhaps a password stands behind it
             raise (location / name).error(
                 "a user's name (not shown here) must hold no colon: nobody could log "
                 "in by it",
                 shown=location,
             )
-        users[name.encode()] = _hash(location / name, _text(location / name, value))
-    return users
-
-
-def _text(location: Location, value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, Scalar):
-        raise location.error("must be text")
-    return value.text
-
-
-def _hash(location: Location, text: str) -> bytes:
-    """Return a bcrypt hash with the version ``2b``, which every library accepts.
-
-    Like Prometheus' exporter-toolkit, it accepts every version letter.
-    """
-    match = _BCRYPT_HASH.fullmatch(text)
-    too_short = len(text.encode()) < _MIN_HASH_BYTES
-    if match is None or too_short or int(match["cost"]) not in _BCRYPT_COSTS:
-        raise location.error(
-            'must be a bcrypt hash (not shown here), such as `htpasswd -nBC 10 ""` '
-            "prints after the colon: $2y$10$ and 53 characters more; costs are 04 to 31"
-        )
-    return f"$2b${match['cost']}${match['rest']}".encode()
+    return {name.encode(): hashed for name, hashed in hashes.items()}

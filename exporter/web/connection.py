@@ -232,5 +232,10 @@ def _compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
     body = response.body if isinstance(response, web.Response) else None
     if isinstance(body, bytes) and len(body) >= _COMPRESSED_FROM_BYTES:
         response.headers["Vary"] = "Accept-Encoding"
-        if accepts_gzip(",".join(request.headers.getall("Accept-Encoding", []))):
+        if accepts_gzip(header(request, "Accept-Encoding")):
             response.enable_compression(web.ContentCoding.gzip)
+
+
+def header(request: web.BaseRequest, name: str) -> str:
+    """Return a header that is a list and may come in several lines."""
+    return ",".join(request.headers.getall(name, []))

@@ -16,6 +16,7 @@ from ..metrics.scrapes import Scrapes
 from ..model.store import Store
 from ..status.query import BadQuery, Query, parse_page, parse_query
 from ..status.views import Views
+from .connection import header
 
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE_HEADERS = {"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
@@ -89,13 +90,9 @@ class Handlers:
             self._active_scrapes -= 1
 
     async def _scrape(self, request: web.Request) -> web.StreamResponse:
-        content_type = negotiate_media_type(
-            ",".join(request.headers.getall("Accept", []))
-        )
+        content_type = negotiate_media_type(header(request, "Accept"))
         names = frozenset(request.query.getall("name[]", []))
-        compressed = accepts_gzip(
-            ",".join(request.headers.getall("Accept-Encoding", []))
-        )
+        compressed = accepts_gzip(header(request, "Accept-Encoding"))
         body = await self._scrapes.body(content_type, names, compressed=compressed)
         response = web.StreamResponse(
             headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
@@ -223,7 +220,7 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def _accepts_html(request: web.BaseRequest) -> bool:
     """Return whether a request is a browser's: other clients name other types."""
-    return "text/html" in request.headers.get("Accept", "")
+    return "text/html" in header(request, "Accept")
 
 
 def _csv(text: str, name: str) -> web.Response:

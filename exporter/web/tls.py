@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..config.decode import Location, rejected
-from ..config.schema import VERIFY_FLAGS
+from ..config.schema import VERIFY_FLAGS, PemFile
 
 _V = TypeVar("_V")
 
@@ -40,10 +40,10 @@ class TlsServerKeys(msgspec.Struct, frozen=True):
     cert: Text | None = None
     key: Text | None = None
     client_ca: Text | None = None
-    cert_file: Text | None = None
-    key_file: Text | None = None
+    cert_file: PemFile | None = None
+    key_file: PemFile | None = None
     client_auth_type: Text | None = None
-    client_ca_file: Text | None = None
+    client_ca_file: PemFile | None = None
     client_allowed_sans: tuple[Text | None, ...] | None = None
     min_version: Text | None = None
     max_version: Text | None = None
@@ -96,6 +96,8 @@ CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
 }
 """How a client's certificate is verified; None: Python does not support it."""
 
+PEM = "-----BEGIN "
+"""How a certificate or a key begins."""
 _LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
 _MAX_NAMED_CHOICES = 6
 
@@ -290,36 +292,19 @@ def _san(kind: str, value: str) -> str | None:
 
 
 def _one_source(
-    location: Location, key: str, text: str | None, name: str | None
+    location: Location, key: str, text: str | None, file: PemFile | None
 ) -> Path | str | None:
-    """Return the file that ``…_file`` names, or the text; None: neither is given."""
-    if text and name:
+    """Return the file of ``…_file``, or the text; None: neither is given."""
+    if text and file:
         raise (location / key).error(
             f"is given beside {key}_file, of which only one can count: remove one"
         )
-    if text and _PEM not in text:
+    if text and PEM not in text:
         raise (location / key).error(
-            f"must be PEM text (not shown here), with its line {_PEM}…; the name of a "
+            f"must be PEM text (not shown here), with its line {PEM}…; the name of a "
             f"file belongs under {key}_file"
         )
-    return text or _file(location / f"{key}_file", name)
-
-
-_PEM = "-----BEGIN "
-
-
-def _file(location: Location, name: str | None) -> Path | None:
-    """Return a file that can be read, and remember it; None: none is named."""
-    if not name:
-        return None
-    if _PEM in name:
-        raise location.error("must name a file: its text belongs under the other key")
-    path = location.files.add(location.folder / name)
-    try:
-        path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise location.unreadable(name, error) from None
-    return path
+    return text or (file.path if file else None)
 
 
 def _reason(error: OSError) -> str:
