@@ -82,7 +82,9 @@ class Check:
     ) -> PanelReport:
         panel_task = manager.panel_task(panel)
         counts = self.counts.panel(panel.name)
-        check = PanelCheck(panel_task, counts, self.clock, self.progress.show)
+        check = PanelCheck(
+            panel, panel_task.poller, counts, self.clock, self.progress.show
+        )
         try:
             async with asyncio.timeout_at(deadline):
                 await run(check)

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..clock import Clock
+from ..config.schema import Panel
 from ..errors import (
     ADDRESS_HINT,
     REFUSED,
@@ -46,7 +47,7 @@ from ..onapp.error_body import printable
 from ..onapp.paging import ROWS_PER_PAGE
 from ..onapp.permissions import permission_hint
 from ..polling.collectors import has_few_servers, transactions_interval_seconds
-from ..polling.manager import PanelTask
+from ..polling.poller import Poller
 from ..polling.transactions import MAX_FIRST_PAGES
 from ..status.reasons import counted
 from .report import (
@@ -113,26 +114,21 @@ class RequestCounts:
         return fmean(seconds) if seconds else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a step went, and what to do about it."""
 
-    status: StepStatus
     text: str
+    status: StepStatus = StepStatus.OK
     hint: str = ""
-
-    @classmethod
-    def ok(cls, text: str) -> Outcome:
-        """Return a success."""
-        return cls(StepStatus.OK, text)
 
 
 @dataclass(slots=True, eq=False)
 class PanelCheck:
     """The check of one panel while it runs: what was asked, and what is known."""
 
-    panel_task: PanelTask
-    """Used for its API client and its inventory; its poller never runs."""
+    panel: Panel
+    poller: Poller
+    """Used for its API client and its inventory; it never runs."""
     counts: RequestCounts
     clock: Clock
     show_progress: Callable[[str], None]
@@ -157,8 +153,8 @@ class PanelCheck:
 
         Raises PanelError; NotSent when nothing more may be sent to the panel.
         """
-        self.show_progress(f"{self.panel_task.panel.name}: {activity or self.step}")
-        breaker = self.panel_task.poller.breaker
+        self.show_progress(f"{self.panel.name}: {activity or self.step}")
+        breaker = self.poller.breaker
         seconds = breaker.open_seconds()
         if seconds > _MAX_WAIT_SECONDS and not breaker.credentials_refused():
             raise NotSent(f"the panel asks to be left alone for {seconds:.0f} s")
@@ -172,7 +168,7 @@ class PanelCheck:
 
     def record(self, step: str, outcome: Outcome) -> None:
         """Record an outcome; unreadable rows make it at least ``degraded``."""
-        status, text, hint = outcome.status, outcome.text, outcome.hint
+        text, status, hint = outcome
         resource = STEPS[step].resource
         rows = self.counts.unreadable_rows[resource]
         if rows:
@@ -185,17 +181,17 @@ class PanelCheck:
 
     def record_error(self, step: str, error: RequestError) -> None:
         """Record the error of the panel's answer, with its hint."""
-        self.record(step, Outcome(STEPS[step].on_error, str(error), error.hint))
+        self.record(step, Outcome(str(error), STEPS[step].on_error, error.hint))
 
     def record_timeout(self, timeout: str) -> None:
         """Record that the present step was not done in time."""
         hint = "raise --timeout, or find out what makes the panel slow"
         text = f"not tried within {timeout}"
-        self.record(self.step, Outcome(StepStatus.FAILED, text, hint))
+        self.record(self.step, Outcome(text, StepStatus.FAILED, hint))
 
     def sampled_servers(self) -> list[int]:
         """Return servers at equal distances in the list."""
-        server_ids = sorted(self.panel_task.poller.store.servers)
+        server_ids = sorted(self.poller.store.servers)
         step = max(1.0, len(server_ids) / SAMPLE_SIZE)
         return [
             server_ids[int(i * step)] for i in range(min(SAMPLE_SIZE, len(server_ids)))
@@ -203,20 +199,17 @@ class PanelCheck:
 
     def report(self) -> PanelReport:
         """Return the results so far; steps without one stayed untried."""
-        panel, poller = self.panel_task.panel, self.panel_task.poller
-        untried = StepStatus.UNTRIED
-        checks = tuple(
-            self.results.get(name) or StepResult(name, untried, "") for name in STEPS
-        )
+        untried = {name: StepResult(name, StepStatus.UNTRIED, "") for name in STEPS}
+        checks = tuple((untried | self.results).values())
         return PanelReport(
-            panel=panel.name,
-            url=str(panel.url),
+            panel=self.panel.name,
+            url=str(self.panel.url),
             status=worst_status(check.status for check in checks),
             checks=checks,
             version=printable(self.version or "") or None,
-            servers=None if self.cost is None else len(poller.store.servers),
+            servers=None if self.cost is None else len(self.poller.store.servers),
             sample=self.sample,
-            clock_skew_seconds=poller.api.skew_seconds,
+            clock_skew_seconds=self.poller.api.skew_seconds,
             cost=self.cost,
         )
 
@@ -226,7 +219,7 @@ async def run(check: PanelCheck) -> None:
 
     Credentials that were refused once are not tried again.
     """
-    breaker = check.panel_task.poller.breaker
+    breaker = check.poller.breaker
     try:
         breaker.claim_trial()
         if await _connect(check):
@@ -240,19 +233,20 @@ async def run(check: PanelCheck) -> None:
         name, text, hint = check.step, str(error), UnexpectedStatus.hint
         if breaker.credentials_refused():
             name, hint = CREDENTIALS, Unauthorized.hint
-            text = "refused for another section with this url and account"
-            text = f"{text}: not tried again"
-        check.record(name, Outcome(StepStatus.FAILED, text, hint))
+            text = (
+                "refused for another section with this url and account: not tried again"
+            )
+        check.record(name, Outcome(text, StepStatus.FAILED, hint))
     finally:
         breaker.release_trial()
 
 
 async def _try(check: PanelCheck, step: Step) -> None:
     """Record how a step goes; raise NotSent, which ends the check."""
-    collectors = check.panel_task.panel.collectors
+    collectors = check.panel.collectors
     try:
         if step.collector and not getattr(collectors, step.collector):
-            outcome = Outcome(StepStatus.OFF, "switched off in collectors")
+            outcome = Outcome("switched off in collectors", StepStatus.OFF)
         else:
             outcome = await step.run(check)
         check.record(check.step, outcome)
@@ -265,7 +259,7 @@ async def _connect(check: PanelCheck) -> bool:
 
     If not, what failed is recorded. Raises NotSent.
     """
-    poller = check.panel_task.poller
+    poller = check.poller
     try:
         check.version = await check.ask(poller.api.version, VERSION)
     except Undecodable as error:
@@ -317,7 +311,7 @@ def _is_authenticated(check: PanelCheck) -> bool:
     status = check.counts.last_status(VERSION)
     if check.version_error is None and status in _AUTHENTICATED_STATUSES:
         return True
-    poller = check.panel_task.poller
+    poller = check.poller
     if poller.inventory.selection.configured:
         return any(entry.state.server for entry in poller.store.servers.values())
     return error is None
@@ -325,23 +319,23 @@ def _is_authenticated(check: PanelCheck) -> bool:
 
 async def _address(check: PanelCheck) -> Outcome:
     if not check.counts.answers:
-        return Outcome.ok("takes connections")
-    return Outcome.ok(f"answers in {check.counts.latency_seconds():.2f} s")
+        return Outcome("takes connections")
+    return Outcome(f"answers in {check.counts.latency_seconds():.2f} s")
 
 
 async def _tls(check: PanelCheck) -> Outcome:
-    panel = check.panel_task.panel
+    panel = check.panel
     if panel.url.scheme != "https":
         text = "plain HTTP: who is on the way can read the credentials"
-        return Outcome(StepStatus.OFF, text)
+        return Outcome(text, StepStatus.OFF)
     if panel.tls.insecure_skip_verify:
         text = "the certificate is not looked at (insecure_skip_verify)"
-        return Outcome(StepStatus.OFF, text)
-    return Outcome.ok("the certificate is trusted")
+        return Outcome(text, StepStatus.OFF)
+    return Outcome("the certificate is trusted")
 
 
 async def _credentials(check: PanelCheck) -> Outcome:
-    return Outcome.ok(f"accepted ({check.panel_task.panel.account.username})")
+    return Outcome(f"accepted ({check.panel.account.username})")
 
 
 async def _version(check: PanelCheck) -> Outcome:
@@ -349,16 +343,16 @@ async def _version(check: PanelCheck) -> Outcome:
         # A panel whose version cannot be read counts as down (onapp_up).
         raise check.version_error
     if check.version is not None:
-        return Outcome.ok(check.version)
+        return Outcome(check.version)
     status = check.counts.last_status(VERSION)
     hint = permission_hint(VERSION) if status == 403 else NotFound.hint
-    return Outcome(StepStatus.DEGRADED, f"not told (HTTP {status})", hint)
+    return Outcome(f"not told (HTTP {status})", StepStatus.DEGRADED, hint)
 
 
 async def _inventory(check: PanelCheck) -> Outcome:
     if check.inventory_error is not None:
         raise check.inventory_error
-    poller = check.panel_task.poller
+    poller = check.poller
     errors = [*poller.store.look_up_errors.values()]
     status, hint = StepStatus.DEGRADED, ""
     if errors:
@@ -380,11 +374,11 @@ async def _inventory(check: PanelCheck) -> Outcome:
         )
     else:
         status = StepStatus.OK
-    return Outcome(status, _servers_text(check), hint)
+    return Outcome(_servers_text(check), status, hint)
 
 
 def _servers_text(check: PanelCheck) -> str:
-    store, inventory = check.panel_task.poller.store, check.panel_task.poller.inventory
+    store, inventory = check.poller.store, check.poller.inventory
     selection = inventory.selection
     text = counted(store.servers_listed or 0, "server")
     if selection.configured:
@@ -405,7 +399,7 @@ def _servers_text(check: PanelCheck) -> str:
 
 def _unused_policies(check: PanelCheck) -> list[str]:
     """Return the policies that are for no server, of which a shard sees only a part."""
-    inventory = check.panel_task.poller.inventory
+    inventory = check.poller.inventory
     selection = inventory.selection
     if inventory.shard.total > 1:
         return []
@@ -424,7 +418,7 @@ async def _backups(check: PanelCheck) -> Outcome:
     read = backups = failures_in_row = 0
     for number, vm_id in enumerate(sampled, 1):
         activity = f"backups, server {number} of {len(sampled)}"
-        request = partial(check.panel_task.poller.api.backups, vm_id)
+        request = partial(check.poller.api.backups, vm_id)
         try:
             backups += len(await check.ask(request, activity))
         except PanelError as error:
@@ -437,30 +431,30 @@ async def _backups(check: PanelCheck) -> Outcome:
             break
     check.sample = Sample(read, len(errors), backups)
     if not read:
-        return Outcome(StepStatus.UNTRIED, "there is no server to read")
+        return Outcome("there is no server to read", StepStatus.UNTRIED)
     readable = read - len(errors)
-    servers = counted(len(check.panel_task.poller.store.servers), "server")
+    servers = counted(len(check.poller.store.servers), "server")
     text = f"{counted(backups, 'backup')} on {readable} of {servers}"
     if not errors:
-        return Outcome.ok(text)
+        return Outcome(text)
     messages = "; ".join(map(str, errors[:_MAX_NAMED_ERRORS]))
     text = f"{text}; {len(errors)} failed: {messages}"
     status = StepStatus.DEGRADED if readable else StepStatus.FAILED
-    return Outcome(status, text, errors[0].hint)
+    return Outcome(text, status, errors[0].hint)
 
 
 async def _panel_list(check: PanelCheck) -> Outcome:
     """Request the first page, which tells how many there are."""
     resource = check.step
     check.pages[resource] = 1
-    request = partial(check.panel_task.poller.api.page_count, resource)
+    request = partial(check.poller.api.page_count, resource)
     pages = check.pages[resource] = await check.ask(request)
-    return Outcome.ok(f"readable ({counted(pages, 'page')})")
+    return Outcome(f"readable ({counted(pages, 'page')})")
 
 
 async def _panel_or_server_list(check: PanelCheck) -> Outcome:
     """Try the panel-wide list; if it is refused, one server's list."""
-    if has_few_servers(check.panel_task.panel):
+    if has_few_servers(check.panel):
         return await _server_list(check)
     try:
         return await _panel_list(check)
@@ -474,10 +468,10 @@ async def _panel_or_server_list(check: PanelCheck) -> Outcome:
 
 async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outcome:
     """Try the list of one server; of another if that is refused."""
-    api = check.panel_task.poller.api
+    api = check.poller.api
     sampled = check.sampled_servers()[:_MAX_FAILURES]
     if not sampled:
-        return Outcome(StepStatus.UNTRIED, "there is no server to ask for")
+        return Outcome("there is no server to ask for", StepStatus.UNTRIED)
     for vm_id in sampled:
         try:
             await check.ask(partial(api.server_list, check.step, vm_id))
@@ -487,11 +481,11 @@ async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outc
         else:
             break
     check.per_server.add(check.step)
-    return Outcome.ok(text)
+    return Outcome(text)
 
 
 async def _clock(check: PanelCheck) -> Outcome:
-    api = check.panel_task.poller.api
+    api = check.poller.api
     skew, status, hint = api.skew_seconds, StepStatus.OK, ""
     if skew is None:
         status, text = StepStatus.OFF, "the panel does not tell its time"
@@ -507,12 +501,12 @@ async def _clock(check: PanelCheck) -> Outcome:
     if abs(skew or 0.0) > CLOCK_SKEW_SECONDS:
         status = StepStatus.DEGRADED
         hint = "set the clocks of panel and exporter right, with NTP"
-    return Outcome(status, text, hint)
+    return Outcome(text, status, hint)
 
 
 async def _cost(check: PanelCheck) -> Outcome:
     cost = check.cost = _estimated_cost(check)
-    interval = check.panel_task.panel.poll.interval
+    interval = check.panel.poll.interval
     hourly = cost.requests_per_hour
     by_resource = ", ".join(f"{resource} {n:g}" for resource, n in hourly.items())
     requests = sum(cost.requests_per_pass.values())
@@ -523,17 +517,17 @@ async def _cost(check: PanelCheck) -> Outcome:
         "backup that begins or ends"
     )
     if cost.seconds_per_pass <= interval:
-        return Outcome.ok(text)
+        return Outcome(text)
     hint = (
         f"a pass takes longer than poll.interval ({interval}): "
         "raise it or poll.concurrency, or share the servers between shards"
     )
-    return Outcome(StepStatus.DEGRADED, text, hint)
+    return Outcome(text, StepStatus.DEGRADED, hint)
 
 
 def _estimated_cost(check: PanelCheck) -> Cost:
     """Estimate the requests that polling as configured makes to the panel."""
-    panel, poller = check.panel_task.panel, check.panel_task.poller
+    panel, poller = check.panel, check.poller
     configured = len(poller.inventory.selection.configured)
     answers = check.counts.answers
     inventory = max(1, sum(name == VIRTUAL_MACHINES for name, *_ in answers))
