@@ -184,7 +184,7 @@ class Exporter:
                 await self._apply(config)
             except ConfigError as error:
                 now = self.clock.time()
-                self._reload_error = LastError.of(error, now).following(last_error)
+                self._reload_error = LastError.of(error, now, last_error)
                 known = last_error is not None and str(error) == last_error.error
                 if not (if_different and known):
                     self.own_metrics.record_reload(time=None)

@@ -53,19 +53,14 @@ class LastError(msgspec.Struct, frozen=True):
     since: float
     """Unix time of the first error since the last success."""
 
-    def following(self, previous: LastError | None) -> LastError:
-        """Return it as one that follows another without a success between them."""
-        return (
-            self
-            if previous is None
-            else msgspec.structs.replace(self, since=previous.since)
-        )
-
     @classmethod
-    def of(cls, error: ExporterError, at: float) -> LastError:
-        """Describe an error."""
+    def of(
+        cls, error: ExporterError, at: float, previous: LastError | None = None
+    ) -> LastError:
+        """Describe an error; no success was between it and the previous one."""
         reason = error.reason if isinstance(error, RequestError) else ""
-        return cls(reason, str(error), error.hint, at, since=at)
+        since = at if previous is None else previous.since
+        return cls(reason, str(error), error.hint, at, since)
 
 
 _KEPT_TRANSACTIONS = 8
@@ -489,12 +484,8 @@ class PanelStore:
         Without an error nothing is known of the cause, and the last one stays.
         """
         entry = self.servers[vm_id]
-        if last_error is None:
-            last_error = entry.last_error
-        elif entry.failing:
-            last_error = last_error.following(entry.last_error)
         self.servers[vm_id] = msgspec.structs.replace(
-            entry, failing=True, last_error=last_error
+            entry, failing=True, last_error=last_error or entry.last_error
         )
 
     def record_schedules(

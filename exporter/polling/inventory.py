@@ -208,8 +208,7 @@ class Inventory:
                     vm_id=vm_id,
                     **error.log_fields(),
                 )
-            last_error = LastError.of(error, self.clock.time())
-            last_errors[name] = last_error.following(previous)
+            last_errors[name] = LastError.of(error, self.clock.time(), previous)
             return None
         except NotSent as error:
             errors.append(error)

@@ -90,8 +90,8 @@ class CollectorStatus:
         """Store that the last run failed; log an error type that is new."""
         self.store.outcomes[self.key] = False
         errors = self.store.collector_errors
-        last_error = LastError.of(error, self.clock.time())
-        errors[self.key] = last_error.following(errors.get(self.key))
+        previous = errors.get(self.key)
+        errors[self.key] = LastError.of(error, self.clock.time(), previous)
         if type(error) in self._logged_errors:
             return
         self._logged_errors.add(type(error))

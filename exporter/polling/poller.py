@@ -313,8 +313,8 @@ class Poller:
 
     def _record_panel_error(self, error: ExporterError) -> None:
         """Store the panel's error; log it when its type is a new one."""
-        last_error = LastError.of(error, self.clock.time())
-        self.store.last_error = last_error.following(self.store.last_error)
+        previous = self.store.last_error
+        self.store.last_error = LastError.of(error, self.clock.time(), previous)
         if type(error) is not self._logged_error:
             self._logged_error = type(error)
             refused = isinstance(error, Unauthorized)

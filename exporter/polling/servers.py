@@ -57,4 +57,6 @@ class ServerReader:
                 **where,
                 **error.log_fields(),
             )
-        self.store.record_failure(vm_id, LastError.of(error, self.clock.time()))
+        previous = entry.last_error if entry.failing else None
+        last_error = LastError.of(error, self.clock.time(), previous)
+        self.store.record_failure(vm_id, last_error)
