@@ -73,6 +73,8 @@ class ScheduleCollector:
     _index: _Index = field(default_factory=lambda: _Index.build((), ()))
     _inferred_owners: dict[Target, int] = field(default_factory=dict)
     """The server of an ownerless disk: the first that has it."""
+    _owners_changed: bool = False
+    """Whether one was found or lost since the schedules of the others were stored."""
     _without_schedules: dict[int, float] = field(default_factory=dict)
     """Servers that had schedules, with when a list was first read without any."""
 
@@ -104,9 +106,8 @@ class ScheduleCollector:
         """Give one server its share of the panel-wide lists."""
         if self._lists_changed():
             return  # while they are read; all servers get their share afterwards
-        owned = set(self._inferred_owners)
         self._assign_lists(vm_id)
-        if self._inferred_owners.keys() != owned:
+        if self._owners_changed:
             self._publish_unassigned()
 
     def drop(self, vm_id: int) -> None:
@@ -229,7 +230,9 @@ class ScheduleCollector:
         for target in _targets(state.schedules) - seen:
             if self._inferred_owners.get(target) == vm_id:
                 del self._inferred_owners[target]  # the server has nothing of it left
+                self._owners_changed = True
         for target in sorted(seen & ownerless):
+            self._owners_changed |= target not in self._inferred_owners
             if self._inferred_owners.setdefault(target, vm_id) == vm_id:
                 yield target
 
@@ -242,6 +245,7 @@ class ScheduleCollector:
 
     def _publish_unassigned(self) -> None:
         """Store the schedules of unknown servers; each belongs to one shard."""
+        self._owners_changed = False
         if not self.schedules.settled:
             return
         name = self.store.name
