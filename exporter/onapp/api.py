@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from ..config.schema import Account, BodyFormat
+from ..config.schema import BodyFormat
 from ..errors import REFUSED, NotSent, RequestError, Unauthorized, Undecodable
 from ..model.entities import (
     AUTOBACKUP,
@@ -67,16 +67,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class ReadObserver(Protocol):
-    """Observes the errors of requests, and the rows that cannot be used."""
-
-    def observe_error(self, resource: str, reason: str) -> None:
-        """Record a failed request; ``reason`` is that of the RequestError."""
-
-    def observe_skipped_rows(self, resource: str, rows: int) -> None:
-        """Record a number of rows that cannot be used."""
-
-
 @dataclass(slots=True, eq=False)
 class PanelApi:
     """The API of one panel."""
@@ -84,8 +74,6 @@ class PanelApi:
     panel: str
     client: Client
     breaker: CircuitBreaker
-    account: Account
-    observer: ReadObserver
     max_pages: int = 10_000
     """A list with more pages than this is returned as truncated."""
     skew_seconds: float | None = None
@@ -230,7 +218,7 @@ class PanelApi:
     ) -> None:
         """Count the unusable rows; log the new ones, but never their content."""
         if skipped:
-            self.observer.observe_skipped_rows(resource, len(skipped))
+            self.client.observer.observe_skipped_rows(resource, len(skipped))
         before = self._logged_rows.pop(key, frozenset())
         if skipped:
             self._logged_rows[key] = frozenset(skipped)
@@ -310,9 +298,9 @@ class PanelApi:
         return None if _future_rows(cached) else cached
 
     def _observe_error(self, resource: str, error: RequestError) -> None:
-        self.observer.observe_error(resource, error.reason)
+        self.client.observer.observe_error(resource, error.reason)
         if isinstance(error, Undecodable) and error.rows_skipped:
-            self.observer.observe_skipped_rows(resource, error.rows_skipped)
+            self.client.observer.observe_skipped_rows(resource, error.rows_skipped)
 
     async def _decode(
         self,

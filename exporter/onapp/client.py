@@ -57,11 +57,17 @@ _MIN_SESSION_LENGTH = 8
 """A shorter cookie is no session secret, and may be a common word."""
 
 
-class ResponseObserver(Protocol):
-    """Observes every HTTP response of a panel."""
+class RequestObserver(Protocol):
+    """Observes the requests to a panel, and what became of them."""
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
         """Record the HTTP status of a response and the seconds until its end."""
+
+    def observe_error(self, resource: str, reason: str) -> None:
+        """Record a failed request; ``reason`` is that of the RequestError."""
+
+    def observe_skipped_rows(self, resource: str, rows: int) -> None:
+        """Record a number of rows that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Client:
     body_format: BodyFormat
     timeout_seconds: float
     max_body_bytes: int
-    observer: ResponseObserver
+    observer: RequestObserver
     clock: Clock
     heartbeat: Heartbeat
     cookies: Cookies

@@ -14,9 +14,9 @@ from ..clock import Clock, Heartbeat
 from ..config.schema import Panel
 from ..model.selection import Shard
 from ..model.store import PanelStore, Store
-from ..onapp.api import PanelApi, ReadObserver
+from ..onapp.api import PanelApi
 from ..onapp.circuit_breaker import CircuitBreaker, CredentialState
-from ..onapp.client import Client, ResponseObserver, Sessions, open_sessions
+from ..onapp.client import Client, RequestObserver, Sessions, open_sessions
 from ..onapp.cookies import Cookies
 from .collectors import Collectors
 from .inventory import Inventory
@@ -30,14 +30,10 @@ _MAX_PAUSE_SECONDS = 300.0
 """Of a circuit breaker, unless the polling interval is shorter."""
 
 
-class RequestCounter(ResponseObserver, ReadObserver, Protocol):
-    """Counts the requests to one panel, and what became of them."""
-
-
 class RequestCounters(Protocol):
     """The request counters of all panels."""
 
-    def panel(self, name: str) -> RequestCounter:
+    def panel(self, name: str) -> RequestObserver:
         """Return the counter of a panel."""
 
     def forget(self, panel: str) -> None:
@@ -157,7 +153,6 @@ class PollerManager:
         return PanelTask(panel, sessions, self._poller(panel, sessions))
 
     def _poller(self, panel: Panel, sessions: Sessions) -> Poller:
-        counters = self.counters.panel(panel.name)
         breaker, heartbeat = self._breaker(panel), Heartbeat(self.clock)
         client = Client(
             sessions=sessions,
@@ -165,7 +160,7 @@ class PollerManager:
             body_format=panel.body_format,
             timeout_seconds=panel.poll.timeout,
             max_body_bytes=panel.poll.max_body,
-            observer=counters,
+            observer=self.counters.panel(panel.name),
             clock=self.clock,
             heartbeat=heartbeat,
             cookies=Cookies(
@@ -177,7 +172,7 @@ class PollerManager:
             proxy=panel.current_proxy,
             server_name=panel.tls.server_name or None,
         )
-        api = PanelApi(panel.name, client, breaker, panel.account, counters)
+        api = PanelApi(panel.name, client, breaker)
         store = self._store(panel)
         queue = JobQueue()
         collectors = Collectors(panel, store, api, self.clock, self.shard, queue)

@@ -245,9 +245,7 @@ async def test_a_bug_says_where_it_is_and_nothing_of_what_it_read(
     async with monitored(a_panel(), tmp_path) as cloud:
         poller = cloud.exporter.manager.panel_tasks["cp"].poller
         sound = poller.api
-        poller.inventory.servers.api = Quoting(
-            sound.panel, sound.client, sound.breaker, sound.account, sound.observer
-        )
+        poller.inventory.servers.api = Quoting(sound.panel, sound.client, sound.breaker)
         await cloud.advance(4 * INTERVAL)
         printed = {"log": log.getvalue(), **await pages(cloud.base)}
 

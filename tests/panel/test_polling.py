@@ -468,9 +468,7 @@ async def inventory_values(cloud: MonitoredCloud) -> tuple[float | None, float |
 
 def faulty(reader: PanelApi, kind: type[PanelApi]) -> PanelApi:
     """Return a reader of the same panel with a bug."""
-    return kind(
-        reader.panel, reader.client, reader.breaker, reader.account, reader.observer
-    )
+    return kind(reader.panel, reader.client, reader.breaker)
 
 
 async def test_a_bug_in_asking_for_the_panel_hammers_nobody(tmp_path: Path) -> None:

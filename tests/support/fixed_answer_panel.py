@@ -56,4 +56,4 @@ async def serving_answer(form: BodyFormat, answer: bytes) -> AsyncIterator[Panel
             *(ways, url, form, 20.0, 10**7, IgnoredCounts(), clock, Heartbeat(clock)),
             Cookies(url.path, https=False, interval_seconds=900.0, clock=clock),
         )
-        yield PanelApi("cp", client, breaker, account, IgnoredCounts())
+        yield PanelApi("cp", client, breaker)
