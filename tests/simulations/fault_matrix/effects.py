@@ -98,15 +98,18 @@ SCOPES = {
 }
 
 
+Rules = tuple[Rule, ...]
+
+
 @dataclass(frozen=True)
 class Expectation:
     """What ``/metrics`` says during a fault: as rules and in words."""
 
     text: str
-    short: tuple[Rule, ...]
+    short: Rules
     long_text: str = ""
-    long: tuple[Rule, ...] = ()
-    after: tuple[Rule, ...] = ()
+    long: Rules = ()
+    after: Rules = ()
     """What remembers it, beside the counters of requests."""
 
 
@@ -175,7 +178,6 @@ _TOO_OLD = (
 """What goes when nothing can be read for longer than ``max_age``."""
 
 _SCHEDULES_GONE = (
-    _collector("schedules", one_of("0")),
     Rule("onapp_schedule_", absent),
     Rule("onapp_target_(schedules|expected_interval_)", absent),
     Rule('onapp_state_start_.*(_stale|"stale|schedule_failing)"', absent),
@@ -187,7 +189,7 @@ _SCHEDULES_GONE = (
 _LATE = Rule("onapp_poll_lag_seconds", since_the_fault)
 
 
-def _unheard(polled: Outcome) -> tuple[Rule, ...]:
+def _unheard(polled: Outcome) -> Rules:
     """Return the rules of a panel of which nothing is heard."""
     return (
         _up("0"),
@@ -202,6 +204,21 @@ def _as_long_as_it_lasts(text: str, *rules: Rule) -> Expectation:
     """Return the expectation of a fault whose effect does not depend on its length."""
     return Expectation(text, rules, "the same", rules)
 
+
+def _list_failed(
+    collector: str, text: str, short: Rules, long_text: str, long: Rules
+) -> Expectation:
+    """Return the expectation of a list that cannot be read."""
+    failed = _collector(collector, one_of("0"))
+    return Expectation(
+        f'`onapp_collector_success{{collector="{collector}"}}` 0; {text}',
+        (failed, *short),
+        long_text,
+        (failed, *long),
+    )
+
+
+_POINT_UNKNOWN = _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk)
 
 _FAILED: Mapping[str, Expectation] = {
     "version": _as_long_as_it_lasts(
@@ -261,11 +278,10 @@ _FAILED: Mapping[str, Expectation] = {
             _ASKED_ELSE,
         ),
     ),
-    "schedules": Expectation(
-        '`onapp_collector_success{collector="schedules"}` 0; schedules stay as they '
-        "were",
+    "schedules": _list_failed(
+        "schedules",
+        "schedules stay as they were",
         (
-            _collector("schedules", one_of("0")),
             Rule("onapp_schedule_", kept),
             Rule('onapp_state_start_.*"schedule_failing"', kept),
         ),
@@ -274,62 +290,40 @@ _FAILED: Mapping[str, Expectation] = {
         "`_in_time` absent, where nothing else tells",
         _SCHEDULES_GONE,
     ),
-    "disks": Expectation(
-        '`onapp_collector_success{collector="schedules"}` 0; targets stay as they were',
-        (
-            _collector("schedules", one_of("0")),
-            Rule(_NEW_DISK, absent),
-            Rule(_STATE, judged_as_before),
-        ),
+    "disks": _list_failed(
+        "schedules",
+        "targets stay as they were",
+        (Rule(_NEW_DISK, absent), Rule(_STATE, judged_as_before)),
         "disks without any backup are no targets; schedules of disks are tied to their "
         "servers by backups",
-        (
-            _collector("schedules", one_of("0")),
-            Rule(_NEW_DISK, absent),
-            Rule(_STATE, judged_as_before),
-        ),
+        (Rule(_NEW_DISK, absent), Rule(_STATE, judged_as_before)),
     ),
-    "transactions": Expectation(
-        '`onapp_collector_success{collector="transactions"}` 0; nothing is counted',
-        (
-            _collector("transactions", one_of("0")),
-            Rule("onapp_transactions_total", kept),
-        ),
+    "transactions": _list_failed(
+        "transactions",
+        "nothing is counted",
+        (Rule("onapp_transactions_total", kept),),
         "`onapp_transactions_pending` and the oldest one are gone",
         (
-            _collector("transactions", one_of("0")),
             Rule("onapp_transactions_total", kept),
             Rule("onapp_transactions_(pending|oldest)", absent),
         ),
     ),
-    "backup_servers": Expectation(
-        '`onapp_collector_success{collector="backup_servers"}` 0; what is known of '
-        "them stays",
-        (
-            _collector("backup_servers", one_of("0")),
-            Rule("onapp_backup_server_(info|enabled|capacity)", kept),
-        ),
+    "backup_servers": _list_failed(
+        "backup_servers",
+        "what is known of them stays",
+        (Rule("onapp_backup_server_(info|enabled|capacity)", kept),),
         "what the panel says of them is gone; the sums of the polled backups stay",
         (
-            _collector("backup_servers", one_of("0")),
             Rule("onapp_backup_server_(info|enabled|capacity)", absent),
             Rule(_ON.format("(backups|used_bytes)", 2), absent),
         ),
     ),
-    "recovery_points": Expectation(
-        '`onapp_collector_success{collector="recovery_points"}` 0; recovery points '
-        "stay as they were",
-        (
-            _collector("recovery_points", one_of("0")),
-            Rule("onapp_recovery_point_", kept),
-            _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
-        ),
+    "recovery_points": _list_failed(
+        "recovery_points",
+        "recovery points stay as they were",
+        (Rule("onapp_recovery_point_", kept), _POINT_UNKNOWN),
         "`onapp_recovery_point_*` are gone, and count no longer as a success",
-        (
-            _collector("recovery_points", one_of("0")),
-            Rule("onapp_recovery_point_", absent),
-            _of("1", "onapp_vm_last_success_timestamp_seconds" + _CP, as_its_disk),
-        ),
+        (Rule("onapp_recovery_point_", absent), _POINT_UNKNOWN),
     ),
     PANEL: Expectation(
         "`onapp_up` 0, all values stay as they were; `onapp_poll_lag_seconds` rises",
@@ -356,7 +350,7 @@ _TIMES = Rule("onapp_vm_last_poll_success_timestamp_seconds", recent)
 def _also(expected: Expectation, *rules: Rule, first: bool = False) -> Expectation:
     """Return the same with more rules."""
 
-    def joined(own: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    def joined(own: Rules) -> Rules:
         return (*rules, *own) if first else (*own, *rules)
 
     return Expectation(
@@ -408,6 +402,7 @@ _WAITING = {
         ),
         _FAILED["schedules"].long_text,
         (
+            _collector("schedules", one_of("0")),
             *(rule for rule in _SCHEDULES_GONE[:-1] if rule is not _NO_INTERVAL),
             Rule("onapp_vm_backup_required", absent),
             Rule(_NEW_DISK, absent),
@@ -515,7 +510,7 @@ EFFECTS: Mapping[str, Mapping[str, Expectation]] = {
 }
 
 
-def errors(scope: Scope, reason: str | None) -> tuple[Rule, ...]:
+def errors(scope: Scope, reason: str | None) -> Rules:
     """Return the rules for error counters while requests fail with a reason."""
     if reason is None:
         return ()

@@ -17,7 +17,7 @@ from harness import NOW
 
 from exporter.demo.panel.encoding import Fields, Timestamp
 from fault_matrix.cloud import GIB
-from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation
+from fault_matrix.effects import ALL, PANEL, SCOPES, Expectation, Rules
 from fault_matrix.rules import (
     Rule,
     absent,
@@ -47,8 +47,6 @@ _OF_A_SHARD = re.compile(
     "onapp_(collector_|transactions_|panel_future_dates|backup_server_(backups|used_bytes))"
 )
 """Families whose value is one shard's."""
-
-Rules = tuple[Rule, ...]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import DAY, HOUR, a_cloud
-from expected_metrics import ExpectedMetrics, differences, panel_samples
+from expected_metrics import ExpectedMetrics, Series, differences, panel_samples
 from faulty_panel import Panel
 from harness import NOW, monitored
 from truth import EndedTransactions, Truth
@@ -59,45 +59,46 @@ def panel() -> Panel:
     return panel
 
 
-def expected_of(panel: Panel) -> ExpectedMetrics:
-    """Return the metrics that are expected of a panel."""
+@pytest.fixture
+async def found(panel: Panel, tmp_path: Path) -> dict[Series, float]:
+    """Return what an exporter says of it."""
+    points = {"recovery_points": True}
+    async with monitored(panel, tmp_path, collectors=points) as cloud:
+        return panel_samples(await cloud.metrics())
+
+
+@pytest.fixture
+def expected(panel: Panel) -> ExpectedMetrics:
+    """Return the metrics that are expected of it."""
     return ExpectedMetrics("cp", Truth(panel.cloud), EndedTransactions(panel.cloud))
 
 
-async def test_each_series_that_is_missing_or_wrong_is_found(
-    panel: Panel, tmp_path: Path
+def test_each_series_that_is_missing_or_wrong_is_found(
+    found: dict[Series, float], expected: ExpectedMetrics
 ) -> None:
     """Whatever a scrape tells of a world, a line less or another value is noticed."""
-    points = {"recovery_points": True}
-    async with monitored(panel, tmp_path, collectors=points) as cloud:
-        found = panel_samples(await cloud.metrics())
-        expected = expected_of(panel)
-        unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
-        for name, value in found.items():
-            less = {k: v for k, v in found.items() if k != name}
-            more = {**found, name: value + 2000}
-            noticed = [differences(one, [expected], NOW) != [] for one in (less, more)]
+    unseen = {"onapp_panel_info", "onapp_panel_clock_skew_seconds"}
+    for name, value in found.items():
+        less = {k: v for k, v in found.items() if k != name}
+        more = {**found, name: value + 2000}
+        noticed = [differences(one, [expected], NOW) != [] for one in (less, more)]
 
-            assert noticed == [name.family not in unseen] * 2, name
+        assert noticed == [name.family not in unseen] * 2, name
 
-        assert differences(found, [expected], NOW) == []
+    assert differences(found, [expected], NOW) == []
 
 
-async def test_a_world_that_moves_on_is_told_from_one_that_does_not(
-    panel: Panel, tmp_path: Path
+def test_a_world_that_moves_on_is_told_from_one_that_does_not(
+    panel: Panel, found: dict[Series, float], expected: ExpectedMetrics
 ) -> None:
     """A backup that is gone, or one more, is what the check is there to find."""
-    points = {"recovery_points": True}
-    async with monitored(panel, tmp_path, collectors=points) as cloud:
-        found = panel_samples(await cloud.metrics())
-        expected = expected_of(panel)
-        panel.cloud.remove_backup(1001)
-        less = differences(found, [expected], NOW)
-        panel.cloud.add_server()
-        more = differences(found, [expected], NOW)
+    panel.cloud.remove_backup(1001)
+    less = differences(found, [expected], NOW)
+    panel.cloud.add_server()
+    more = differences(found, [expected], NOW)
 
-        assert any("backup_id': '1001'" in line for line in less)
-        assert any("vm_id': '2'" in line for line in more)
+    assert any("backup_id': '1001'" in line for line in less)
+    assert any("vm_id': '2'" in line for line in more)
 
 
 @pytest.mark.parametrize(
