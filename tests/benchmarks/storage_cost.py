@@ -21,8 +21,8 @@ from pathlib import Path
 
 import yaml
 from aiohttp import web
+from clouds import large_cloud
 from faulty_panel import Panel
-from large_cloud import large_cloud
 from prometheus_processes import Prometheus, free_port, prometheus
 
 _BACKUPS = 30

@@ -741,7 +741,7 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     promised = {
         "a TLS handshake and the head of a request": f"{limits.head_seconds:g} s",
         "the answer": f"{limits.answer_seconds:g} s",
-        "what is left of a body after the answer": (
+        "the rest of a body after the answer": (
             f"{limits.lingering_seconds:g} s, {limits.body_bytes / 1024**2:g} MiB"
         ),
         "an idle connection": f"{limits.idle_seconds:g} s",

@@ -75,6 +75,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("web")
     write_certificates(made)
     write_unusable(made)
+    shutil.copy(made / "cert.pem", made / "tls.crt")
+    shutil.copy(made / "key.pem", made / "tls.key")
     return made
 
 
@@ -179,8 +181,6 @@ def test_the_example_is_a_web_configuration_for_all_exporters(
     folder: Path, promtool: Promtool
 ) -> None:
     """It is what people copy: it works beside a certificate, and lets nobody in yet."""
-    shutil.copy(folder / "cert.pem", folder / "tls.crt")
-    shutil.copy(folder / "key.pem", folder / "tls.key")
     file = written(folder, EXAMPLE)
     found = read(file)
 
