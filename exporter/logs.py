@@ -17,12 +17,6 @@ from structlog.typing import EventDict, Processor
 from .errors import redacted_traceback
 from .stderr import StderrStream
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-}
 _FIRST_KEYS = ("ts", "level", "msg")
 _LOGGERS_QUOTING_HEADERS = ("aiohttp.client", "aiohttp.internal")
 """Their warnings quote the headers of a panel's answer."""
@@ -34,6 +28,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     The standard library's logging (asyncio, aiohttp) is written the same way.
     """
     stream = stream or sys.stderr
+    number = logging.getLevelNamesMapping()[level.upper()]
     pre_chain: list[Processor] = [
         _redact_traceback,
         structlog.stdlib.add_log_level,
@@ -43,7 +38,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     rendering = _RENDERING[log_format]
     structlog.configure(
         processors=[*pre_chain, *rendering],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
@@ -58,9 +53,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         )
     )
     # Libraries at debug level would log requests with their headers.
-    logging.basicConfig(
-        level=max(LEVELS[level], logging.INFO), handlers=[handler], force=True
-    )
+    logging.basicConfig(level=max(number, logging.INFO), handlers=[handler], force=True)
     for name in _LOGGERS_QUOTING_HEADERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     sys.excepthook = _log_uncaught

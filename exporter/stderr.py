@@ -46,10 +46,6 @@ class StderrStream(io.TextIOBase):
                 self._refused += 1
         return len(text)
 
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
     def fileno(self) -> int:
         """Return the descriptor of the file."""
         return self._fd

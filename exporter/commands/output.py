@@ -57,19 +57,9 @@ def replace_file(content: bytes, file: Path) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
 
 
 def _temporary_file(file: Path) -> tuple[int, Path]:
     target = file.resolve()
     descriptor, name = tempfile.mkstemp(".tmp", f".{target.name}.", target.parent)
     return descriptor, Path(name)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a crash of the host."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

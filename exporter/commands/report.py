@@ -9,7 +9,6 @@ import enum
 import os
 import shutil
 import textwrap
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -145,7 +144,7 @@ class Progress:
         if text == self._shown or self.dumb or not self.stream.isatty():
             return
         width = os.get_terminal_size(self.stream.fileno()).columns or 80
-        self.stream.write(_ERASE_LINE + _clipped(printable(text), width - 1))
+        self.stream.write(_ERASE_LINE + printable(text)[: width - 1])
         self.stream.flush()
         self._shown = text
 
@@ -164,18 +163,6 @@ class Progress:
     def flush(self) -> None:
         """Flush the stream."""
         self.stream.flush()
-
-
-def _clipped(text: str, width: int) -> str:
-    """Return the beginning of a text that fits into so many columns."""
-    clipped = ""
-    for character in text:
-        is_wide = unicodedata.east_asian_width(character) in "WF"
-        width -= 2 if is_wide else 1
-        if width < 0:
-            break
-        clipped += character
-    return clipped
 
 
 _STEP_COLUMNS = 16

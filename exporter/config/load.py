@@ -153,7 +153,8 @@ def _from_environment(environment: Mapping[str, str], files: FileSet) -> Config:
         value = environment.get(name)
         if not value:
             continue
-        if not _is_utf8(value):
+        # Python decodes other bytes as surrogates, which are replaced here.
+        if value.encode("utf-8", "replace").decode() != value:
             raise ConfigError(f"{source}: {name}: is not UTF-8 text")
         section = panel
         for key in path[:-1]:
@@ -164,12 +165,3 @@ def _from_environment(environment: Mapping[str, str], files: FileSet) -> Config:
     }
     location = Location(source, Path().absolute(), written_at, files=files)
     return decode(Config, {"panels": [panel]}, location, CONVERTERS, HIDDEN_PATHS)
-
-
-def _is_utf8(text: str) -> bool:
-    """Return whether a variable is UTF-8; Python decodes other bytes as surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -75,20 +75,11 @@ class Document(NamedTuple):
         return None if mark is None else mark.line + 1
 
 
-def load(path: Path) -> Document:
-    """Return the file's content; raise ConfigError when it cannot be parsed."""
-    return _load(path, _Loader)
+def load(path: Path, *, scalars: bool = False) -> Document:
+    """Return the file's content; raise ConfigError when it cannot be parsed.
 
-
-def load_scalars(path: Path) -> Document:
-    """Return content of mappings with any keys, lists, ``Scalar`` and None.
-
-    Raises ConfigError when the file cannot be parsed.
+    ``scalars``: each value but None is a ``Scalar``, and keys may be any scalars.
     """
-    return _load(path, _ScalarLoader)
-
-
-def _load(path: Path, loader_type: type[yaml.SafeLoader]) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -96,7 +87,7 @@ def _load(path: Path, loader_type: type[yaml.SafeLoader]) -> Document:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text") from None
     try:
-        loader = loader_type(text)
+        loader = _ScalarLoader(text) if scalars else _Loader(text)
         root = loader.get_single_node()
         return Document(None if root is None else loader.construct_document(root), root)
     except yaml.MarkedYAMLError as error:

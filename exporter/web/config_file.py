@@ -141,7 +141,7 @@ class WebConfig:
 
 def load(path: Path, files: FileSet) -> WebConfig:
     """Read the file and those that it names; raise ConfigError if one is unusable."""
-    document = yaml_file.load_scalars(files.add(path))
+    document = yaml_file.load(files.add(path), scalars=True)
     location = Location(
         str(path), path.parent.absolute(), line_of=document.line, files=files
     )

@@ -1,10 +1,10 @@
 """Backup runs: queued, running, finished or failed, and the rotation after them."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from .database import Database
 from .failures import Failure, FailureKind
@@ -37,11 +37,6 @@ def used_kib(disk: Disk, at: float, seed: int) -> float:
     return disk.size_gb * KIB_PER_GB * filled
 
 
-def full_kib(disks: Sequence[Disk], at: float, seed: int) -> int:
-    """Return the size of a full backup of some disks."""
-    return round(sum(used_kib(disk, at, seed) for disk in disks))
-
-
 def incremental_kib(full: int, *key: Key) -> int:
     """Return the size of an incremental backup; some contain no change."""
     if fraction(*key, "idle") < _UNCHANGED_SHARE:
@@ -55,14 +50,11 @@ def run_seconds(size_kib: int, *key: Key) -> int:
     return round(_START_UP_SECONDS + size_kib / _KIB_PER_SECOND * pace)
 
 
-Outcome = Literal["finish", "fail", "vanish", "stick"]
+FailedOutcome = Literal["fail", "vanish", "stick"]
+Outcome = Literal["finish"] | FailedOutcome
 Stage = Literal["queued", "ready", "running", "stuck"]
 
-_FAILED_OUTCOMES: tuple[Literal["fail", "vanish", "stick"], ...] = (
-    "fail",
-    "vanish",
-    "stick",
-)
+_FAILED_OUTCOMES: tuple[FailedOutcome, ...] = get_args(FailedOutcome)
 _FAILURE_LOG = "Remote server: 10.200.7.31\nlvcreate: insufficient free extents\n"
 
 
@@ -168,8 +160,9 @@ class BackupQueue:
         target = backup.target
         key = (self._database.seed, *target, self._counts[target])
         self._counts[target] += 1
-        size = full_kib(disks, self._database.now, self._database.seed)
-        if target.type == "VirtualMachine" and self._has_chain(backup):
+        now, seed = self._database.now, self._database.seed
+        size = round(sum(used_kib(disk, now, seed) for disk in disks))
+        if target.type == "VirtualMachine" and self._chain(backup):
             size = incremental_kib(size, *key)
         seconds = run_seconds(size, *key)
         run = BackupRun(backup, transaction, schedule, "finish", size, seconds)
@@ -298,9 +291,6 @@ class BackupQueue:
             and other.target == backup.target
             and other.initiated == backup.initiated
         ]
-
-    def _has_chain(self, backup: Backup) -> bool:
-        return bool(self._chain(backup))
 
     def _apply_failure(self, kind: FailureKind, run: BackupRun) -> Failure | None:
         number = run.schedule.id if run.schedule else None

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
@@ -38,19 +39,13 @@ DAY = 86_400.0
 
 _SECONDS = {"days": DAY, "weeks": 7 * DAY}
 _MONTHS = {"months": 1, "years": 12}
-_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-def _month_length(year: int, month: int) -> int:
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return 29 if month == 2 and leap else _MONTH_LENGTHS[month - 1]
 
 
 def add_months(moment: float, months: int) -> float:
     """Return the same time of the same day of a later month, or its last day."""
     start = datetime.fromtimestamp(moment, UTC)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
-    day = min(start.day, _month_length(year, month + 1))
+    day = min(start.day, monthrange(year, month + 1)[1])
     return start.replace(year=year, month=month + 1, day=day).timestamp()
 
 
