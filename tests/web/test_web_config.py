@@ -71,7 +71,7 @@ NEWER = "new_"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with every file that the corpus names."""
+    """Return a folder with every file that the corpus and the example name."""
     made = tmp_path_factory.mktemp("web")
     write_certificates(made)
     write_unusable(made)
