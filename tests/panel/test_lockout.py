@@ -34,7 +34,7 @@ from harness import (
 from harness import write_config as write_configuration
 
 from exporter.demo.cloud import pseudorandom
-from exporter.demo.panel.auth import account_name
+from exporter.demo.panel.auth import credentials
 
 MINUTE = 60
 HOUR = 3600
@@ -339,7 +339,7 @@ async def test_two_accounts_of_one_panel(tmp_path: Path) -> None:
     panel.faults.add(
         where(
             faults.unauthorized(),
-            lambda scene: account_name(scene.request.headers["Authorization"]) == bad,
+            lambda scene: credentials(scene.request.headers["Authorization"])[0] == bad,
         )
     )
     async with monitored(panel, tmp_path) as cloud:

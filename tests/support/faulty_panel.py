@@ -15,7 +15,7 @@ from faults import FaultContext, Faults
 from yarl import URL
 
 from exporter.demo.cloud.demo_cloud import demo_cloud
-from exporter.demo.panel.auth import account_name
+from exporter.demo.panel.auth import credentials
 from exporter.demo.panel.encoding import Format
 from exporter.demo.panel.options import Clock
 from exporter.demo.panel.routes import Resource
@@ -207,7 +207,7 @@ class Panel(SimulatedPanel):
         refusal = partial(self.error_response, body_format=request.body_format)
 
         def unauthorized() -> web.Response:
-            account = account_name(request.http.headers.get("Authorization"))
+            account, _ = credentials(request.http.headers.get("Authorization"))
             self.authenticator.count_failure(account, self.lock_after)
             return refusal(401)
 

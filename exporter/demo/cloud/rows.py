@@ -46,7 +46,7 @@ class Target(NamedTuple):
     id: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Revision:
     """A number that rises with every change of the rows of one server."""
 

@@ -25,7 +25,7 @@ class Authenticator:
         self, header: str | None, expected: tuple[str, str], lock_after: int | None
     ) -> bool:
         """Return whether an Authorization header is right; count it if it is not."""
-        account, password = _credentials(header)
+        account, password = credentials(header)
         if (account, password) == expected and account not in self.locked:
             self._consecutive_failures.pop(account, None)
             return True
@@ -64,12 +64,8 @@ class Authenticator:
         self._open_sessions.clear()
 
 
-def account_name(header: str | None) -> str:
-    """Return the account in an Authorization header, or an empty string."""
-    return _credentials(header)[0]
-
-
-def _credentials(header: str | None) -> tuple[str, str]:
+def credentials(header: str | None) -> tuple[str, str]:
+    """Return account and password of an Authorization header, or empty strings."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return "", ""

@@ -1,66 +1,17 @@
 """Successful responses: pages of rows, encoded once per change."""
 
 import hashlib
-from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from ..cloud.database import Database
+from ..cloud.rows import Revision
 from .encoding import Fields, Format, Row, RowList, to_json, to_xml
 from .options import PanelOptions
 from .routes import LazyRowList, Route, RouteContext
 
-_CACHE_BYTES = 64 * 1024 * 1024
 _PER_PAGE = 10
-
-CacheKey = tuple[int, Format]
-"""A server's number, and the format of the body."""
-
-
-def etag_of(body: bytes) -> str:
-    """Return the weak ETag of a body."""
-    return f'W/"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
-
-
-@dataclass(frozen=True, slots=True)
-class CachedBody:
-    """A body with its ETag, and the version of the data in it."""
-
-    version: Hashable
-    etag: str
-    body: bytes | None
-    """None when the cache was full."""
-
-
-class BodyCache:
-    """Keeps every ETag, and bodies up to a total size, to serve a large cloud."""
-
-    def __init__(self, servers: Collection[int]) -> None:
-        """Begin empty; what is kept of servers that have gone is forgotten."""
-        self._servers = servers
-        self._bodies: dict[CacheKey, CachedBody] = {}
-        self._free_bytes = _CACHE_BYTES
-
-    def get(self, key: CacheKey, version: Hashable) -> CachedBody | None:
-        """Return what is kept, unless it is of another version."""
-        cached = self._bodies.get(key)
-        return cached if cached and cached.version == version else None
-
-    def put(self, key: CacheKey, version: Hashable, body: bytes) -> CachedBody:
-        """Keep a body in place of the previous one."""
-        if len(self._bodies) > len(self._servers) * len(get_args(Format)):
-            for old in [old for old in self._bodies if old[0] not in self._servers]:
-                self._drop(old)
-        self._drop(key)
-        fits = len(body) <= self._free_bytes
-        self._free_bytes -= len(body) if fits else 0
-        self._bodies[key] = CachedBody(version, etag_of(body), body if fits else None)
-        return self._bodies[key]
-
-    def _drop(self, key: CacheKey) -> None:
-        dropped = self._bodies.pop(key, None)
-        if dropped and dropped.body is not None:
-            self._free_bytes += len(dropped.body)
 
 
 @dataclass(slots=True)
@@ -79,41 +30,44 @@ class ResponseContent:
     """A body and the headers that depend on it."""
 
     body: bytes
-    etag: str
     headers: dict[str, str]
+    etag: str = field(init=False)
+    """A weak one."""
+
+    def __post_init__(self) -> None:
+        """Derive the ETag."""
+        digest = hashlib.md5(self.body, usedforsecurity=False)
+        self.etag = f'W/"{digest.hexdigest()}"'
 
 
 class ResponseBuilder:
     """Builds responses; a server's backups are encoded only after a change."""
 
     def __init__(self, database: Database, options: PanelOptions) -> None:
-        """Begin with an empty cache."""
+        """Begin with nothing encoded."""
         self._database = database
         self._options = options
-        self._cache = BodyCache(database.servers)
+        self._encoded: WeakKeyDictionary[
+            Revision, dict[Format, tuple[Hashable, ResponseContent]]
+        ] = WeakKeyDictionary()
+        """Each server's backups, with the version of them, as long as it exists."""
 
     def build(self, request: ResourceRequest) -> ResponseContent:
         """Return the content of a response; NotFound if there is no such row."""
-        if request.route.cached and request.edit_rows is None:
-            cached = self._cached(request)
-            body = self._render(request)[0] if cached.body is None else cached.body
-            return ResponseContent(body, cached.etag, {})
-        body, headers = self._render(request)
-        return ResponseContent(body, etag_of(body), headers)
-
-    def _cached(self, request: ResourceRequest) -> CachedBody:
-        server = self._context(request).server
-        options = self._options
-        key = (server.id, request.body_format)
+        if not request.route.cached or request.edit_rows is not None:
+            return self._render(request)
+        options, body_format = self._options, request.body_format
+        revision = self._context(request).server.revision
         version = (
-            id(server),
-            server.revision.number,
+            revision.number,
             options.serializer,
             options.xml_style,
             options.omitted_fields,
         )
-        cached = self._cache.get(key, version)
-        return cached or self._cache.put(key, version, self._render(request)[0])
+        encoded = self._encoded.setdefault(revision, {})
+        if body_format not in encoded or encoded[body_format][0] != version:
+            encoded[body_format] = version, self._render(request)
+        return encoded[body_format][1]
 
     def _context(self, request: ResourceRequest) -> RouteContext:
         options = self._options
@@ -121,22 +75,24 @@ class ResponseBuilder:
             self._database, options, options.serializer, request.parameters
         )
 
-    def _render(self, request: ResourceRequest) -> tuple[bytes, dict[str, str]]:
-        content = request.route.handler(self._context(request))
-        if not isinstance(content, LazyRowList):
-            if request.edit_rows is not None and isinstance(content, dict):
-                request.edit_rows([content])
-            return self._encode(content, request.body_format), {}
-        rows, headers = self._page(content, request)
-        if request.edit_rows is not None:
-            request.edit_rows(rows.rows)
-        return self._encode(rows, request.body_format), headers
-
-    def _encode(self, content: RowList | Row | Fields, body_format: Format) -> bytes:
+    def _render(self, request: ResourceRequest) -> ResponseContent:
+        found = request.route.handler(self._context(request))
+        content: RowList | Row | Fields
+        headers: dict[str, str] = {}
+        if isinstance(found, LazyRowList):
+            content, headers = self._page(found, request)
+        else:
+            content = found
+        if request.edit_rows is not None and not isinstance(content, Row):
+            request.edit_rows(
+                content.rows if isinstance(content, RowList) else [content]
+            )
         self._omit_fields(content)
-        if body_format == "xml":
-            return to_xml(content, self._options.xml_style)
-        return to_json(content)
+        if request.body_format == "xml":
+            body = to_xml(content, self._options.xml_style)
+        else:
+            body = to_json(content)
+        return ResponseContent(body, headers)
 
     def _page(
         self, listing: LazyRowList, request: ResourceRequest
