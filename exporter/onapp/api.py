@@ -32,7 +32,6 @@ from ..model.entities import (
 from .backups import (
     Parsed,
     decode_backups,
-    decode_server,
     decode_version,
 )
 from .circuit_breaker import CircuitBreaker
@@ -52,6 +51,7 @@ from .resources import (
     PANEL_LISTS,
     SERVER_LISTS,
     Parse,
+    decode_server,
     decode_transaction,
     decode_transactions,
 )

@@ -1,4 +1,4 @@
-"""Rows of servers and backups → the model, for all versions of the panel.
+"""Rows of backups, the version, and dates → the model, for all versions of the panel.
 
 Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp
 2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. Version 2.x has no
@@ -25,7 +25,6 @@ from ..model.entities import (
     NORMAL,
     VIRTUAL_MACHINE,
     Backup,
-    Server,
     Target,
 )
 from .decode import (
@@ -82,19 +81,6 @@ class BackupRow(msgspec.Struct, gc=False):
             self.backup_server_id = None
 
 
-class ServerRow(msgspec.Struct, gc=False):
-    """The fields of a ``virtual_machine`` row that the exporter uses."""
-
-    id: int
-    identifier: str | None = None
-    label: str | None = None
-    hostname: str | None = None
-    user_id: int | None = None
-    hypervisor_id: int | None = None
-    suspended: bool | None = None
-    created_at: Moment | None = None
-
-
 class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     """The usable values of one answer, and its skipped rows."""
 
@@ -111,11 +97,6 @@ _BACKUPS = RowDecoder(
     "backup",
     BackupRow,
     "backup_size locked backup_type initiated backup_server_id identifier updated_at",
-)
-_SERVERS = RowDecoder(
-    "virtual_machine",
-    ServerRow,
-    "identifier label hostname user_id hypervisor_id suspended created_at",
 )
 
 
@@ -144,31 +125,6 @@ def decode_backups(
         len(backups_by_id) + len(skipped),
         dates.future_rows,
     )
-
-
-def decode_servers(
-    body: bytes, body_format: BodyFormat, latest: float = inf
-) -> Parsed[tuple[Server, ...]]:
-    """Decode ``/virtual_machines``; raise Undecodable if it is no list.
-
-    Of a server that is listed twice, the first row counts.
-    """
-    decoded, dates = _SERVERS.decode(body, body_format), Dates(latest)
-    servers_by_id: dict[int, Server] = {}
-    for row in reversed(decoded.rows):
-        servers_by_id[row.id] = _server(row, dates)
-        dates.end_row()
-    row_count = len(decoded.rows) + len(decoded.skipped)
-    servers = tuple(reversed(servers_by_id.values()))
-    return Parsed(servers, decoded.skipped, row_count, dates.future_rows)
-
-
-def decode_server(body: bytes, body_format: BodyFormat, latest: float = inf) -> Server:
-    """Decode ``/virtual_machines/:id``; raise Undecodable if it has no server."""
-    decoded = _SERVERS.decode(body, body_format)
-    if not decoded.rows:
-        raise Undecodable("no virtual_machine in the answer")
-    return _server(decoded.rows[0], Dates(latest))
 
 
 def decode_version(body: bytes, body_format: BodyFormat) -> str:
@@ -291,16 +247,3 @@ def unix_seconds(moment: datetime | None) -> int | float | None:
     if not 0.0 < timestamp < _LATEST_UNIX_SECONDS:
         return None
     return timestamp if moment.microsecond else int(timestamp)
-
-
-def _server(row: ServerRow, dates: Dates) -> Server:
-    return Server(
-        id=row.id,
-        identifier=row.identifier or "",
-        label=row.label or "",
-        hostname=row.hostname or "",
-        user_id=row.user_id,
-        hypervisor_id=row.hypervisor_id,
-        suspended=row.suspended,
-        created_at=dates.unix_seconds(row.created_at),
-    )

@@ -1,6 +1,6 @@
-"""Rows of the other resources → the model.
+"""Rows of all lists but the backups → the model.
 
-Schedules, disks, transactions, backup servers and recovery points; for servers and
+Servers, schedules, disks, transactions, backup servers and recovery points; for
 backups see ``backups``. Source: the vendor's pages and recorded answers of OnApp 2.2
 to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
 """
@@ -32,6 +32,7 @@ from ..model.entities import (
     Disk,
     RecoveryPoint,
     Schedule,
+    Server,
     Target,
     Transaction,
 )
@@ -40,20 +41,34 @@ from .backups import (
     Dates,
     Moment,
     Parsed,
-    decode_servers,
     plausible,
     unix_seconds,
 )
 from .decode import RowDecoder
 
 Row = TypeVar("Row", bound=msgspec.Struct)
-Value = TypeVar("Value", Schedule, Disk, Transaction, BackupServer, RecoveryPoint)
+Value = TypeVar(
+    "Value", Server, Schedule, Disk, Transaction, BackupServer, RecoveryPoint
+)
 
 _GIB = 1024**3
 _FAILED = "failed"
 _MAX_RUNS = 32
 """Of a schedule's log, the newest."""
 _SERVER_TYPES = (VIRTUAL_MACHINE, "VirtualServer", None)
+
+
+class ServerRow(msgspec.Struct, gc=False):
+    """The fields of a ``virtual_machine`` row that the exporter uses."""
+
+    id: int
+    identifier: str | None = None
+    label: str | None = None
+    hostname: str | None = None
+    user_id: int | None = None
+    hypervisor_id: int | None = None
+    suspended: bool | None = None
+    created_at: Moment | None = None
 
 
 class ScheduleLogRow(msgspec.Struct):
@@ -127,6 +142,19 @@ class RecoveryPointRow(msgspec.Struct):
     size: int | None = None
     state: str | None = None
     created_at: Moment | None = None
+
+
+def _server(row: ServerRow, dates: Dates) -> Server:
+    return Server(
+        id=row.id,
+        identifier=row.identifier or "",
+        label=row.label or "",
+        hostname=row.hostname or "",
+        user_id=row.user_id,
+        hypervisor_id=row.hypervisor_id,
+        suspended=row.suspended,
+        created_at=dates.unix_seconds(row.created_at),
+    )
 
 
 def _schedule(row: ScheduleRow, dates: Dates) -> Schedule:
@@ -223,6 +251,15 @@ def _decode(
     )
 
 
+decode_servers = partial(
+    _decode,
+    RowDecoder(
+        "virtual_machine",
+        ServerRow,
+        "identifier label hostname user_id hypervisor_id suspended created_at",
+    ),
+    _server,
+)
 decode_schedules = partial(
     _decode,
     RowDecoder(
@@ -248,6 +285,14 @@ decode_backup_servers = partial(
 decode_recovery_points = partial(
     _decode, RowDecoder("recovery_point", RecoveryPointRow, "size"), _recovery_point
 )
+
+
+def decode_server(body: bytes, body_format: BodyFormat, latest: float = inf) -> Server:
+    """Decode ``/virtual_machines/:id``; raise Undecodable if it has no server."""
+    found = decode_servers(body, body_format, latest).values
+    if not found:
+        raise Undecodable("no virtual_machine in the answer")
+    return found[0]
 
 
 def decode_transaction(

@@ -50,8 +50,8 @@ _PATHS = {
 }
 DECODERS: Mapping[str, Callable[[bytes, BodyFormat], Any]] = {
     "version": parser.decode_version,
-    "virtual_machines": parser.decode_servers,
-    "virtual_machine": parser.decode_server,
+    "virtual_machines": records.decode_servers,
+    "virtual_machine": records.decode_server,
     "backups": partial(parser.decode_backups, vm_id=1),
     "recovery_points": records.decode_recovery_points,
     "schedules": records.decode_schedules,
