@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
-from truth import FINAL_STATUSES, EndedTransactions, Truth, interval_seconds
+from truth import FINAL_STATUSES, GRACE, EndedTransactions, Truth, interval_seconds
 
 from exporter.demo.cloud.rows import Backup, Schedule, Server, Target
 
@@ -40,6 +40,7 @@ LAST_FAILED = "onapp_target_last_failed_timestamp_seconds"
 """The row of a failed backup may be gone before it is read: see ``known_failures``."""
 PENDING = "onapp_target_oldest_pending_timestamp_seconds"
 """It depends on which failures are known."""
+STATE_START = "onapp_state_start_timestamp_seconds"
 
 NOT_IN_ROWS = {
     "onapp_panel_info",
@@ -53,12 +54,13 @@ DEPENDS_ON_HISTORY = {
     "onapp_transactions_total",
     "onapp_vm_last_failed_backup_timestamp_seconds",
     PENDING,
+    STATE_START,
 }
 """What a new exporter cannot know, or what depends on that."""
 
 
 _JUDGED = (
-    *("onapp_state_start_", "onapp_vm_state", "onapp_vm_backup_in_time"),
+    *("onapp_vm_state", "onapp_vm_backup_in_time"),
     *("onapp_panel_servers", "onapp_panel_future_", "onapp_panel_credentials_"),
     *("onapp_panel_queue_", "onapp_collector_duration_", "onapp_target_schedules"),
     *("onapp_target_oldest_success_", "onapp_schedule_retention_"),
@@ -119,6 +121,28 @@ class ExpectedMetrics:
                 if since is not None:
                     found[self._of_subject(PENDING, server, target)] = since
         return found
+
+    def state_starts(self, known: Mapping[Series, float]) -> dict[Series, float]:
+        """Return from when on each target is in which state, given known failures.
+
+        That is so while an exporter has seen no change of a schedule.
+        """
+        return {
+            series(
+                STATE_START,
+                panel=self.name,
+                vm_id=server.id,
+                **_target(target),
+                schedule_id="",
+                state=state,
+            ): at
+            for server in self.truth.servers
+            for target in self.truth.targets(server)
+            for state, at in self.truth.state_starts(
+                *(server, target),
+                known.get(self._of_subject(LAST_FAILED, server, target), 0.0),
+            ).items()
+        }
 
     def _of_subject(self, family: str, server: Server, target: Target) -> Series:
         labels = {"vm_id": server.id, **_target(target)}
@@ -299,21 +323,31 @@ def panel_samples(text: str) -> dict[Series, float]:
         for sample in metric.samples
         if sample.name.startswith("onapp_")
         and not sample.name.startswith(("onapp_api_", "onapp_exporter_", *_JUDGED))
+        and (sample.name != STATE_START or sample.labels["state"] in GRACE)
     }
 
 
 def differences(
-    found: dict[Series, float], expectations: list[ExpectedMetrics], now: float
+    found: dict[Series, float],
+    expectations: list[ExpectedMetrics],
+    now: float,
+    *,
+    changed: bool = False,
 ) -> list[str]:
-    """Return where a scrape differs from the simulated worlds."""
+    """Return where a scrape differs from the simulated worlds.
+
+    Where the exporter has seen schedules ``changed``, states are not compared.
+    """
     wanted: dict[Series, float] = {}
     wrong: list[str] = []
     failed = {name: at for name, at in found.items() if name.family == LAST_FAILED}
     for expected in expectations:
         wanted |= expected.samples(now) | expected.pending(failed)
+        wanted |= expected.state_starts(failed)
         wrong += _poll_moments(found, expected, now)
         wrong += _failures(found, expected)
-    return wrong + differing_samples(found, wanted, "the world", NOT_IN_ROWS)
+    skipped = NOT_IN_ROWS | ({STATE_START} if changed else set())
+    return wrong + differing_samples(found, wanted, "the world", skipped)
 
 
 def _poll_moments(

@@ -15,8 +15,27 @@ from typing import NamedTuple
 from exporter.demo.cloud.rows import Backup, LoggedEvent, Schedule, Server, Target
 from exporter.demo.cloud.simulation import SimulatedCloud
 
-_DAY = 86_400.0
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
 _PERIOD_DAYS = {"days": 1, "weeks": 7, "months": 31, "years": 366}
+
+
+class Grace(NamedTuple):
+    """How long something lasts before it is a problem."""
+
+    seconds: float
+    intervals: float = 0.0
+    """Of the target's own schedule, beside the seconds."""
+
+
+GRACE = {
+    "stale": Grace(3 * _HOUR, 1.5),
+    "very_stale": Grace(3 * _HOUR, 2.5),
+    "stuck": Grace(6 * _HOUR),
+    "stuck_long": Grace(24 * _HOUR),
+    "locked": Grace(3 * _DAY),
+}
+"""By state of a target: after its last success, the start of its run, its lock."""
 FINAL_STATUSES = ("complete", "failed", "cancelled")
 
 
@@ -102,6 +121,30 @@ class Truth:
             and (last is None or row.created_at >= last.created_at)
         )
         return min(moments, default=None)
+
+    def state_starts(
+        self, server: Server, target: Target, failed_at: float
+    ) -> dict[str, float]:
+        """Return from when on a target is in which state, if nothing changes.
+
+        What a look at the rows of now cannot tell, such as a schedule that was changed,
+        is as if it had always been so.
+        """
+        last = self.last_success(server, target)
+        interval = self.expected_seconds(server, target)
+        pending = self.pending_since(server, target, failed_at)
+        locked = [r.updated_at for r in self.backups(server, target) if r.locked]
+        since = {
+            "stale": last.built_at if last and interval else None,
+            "stuck": pending,
+            "locked": min(locked, default=None),
+        }
+        since |= {"very_stale": since["stale"], "stuck_long": pending}
+        return {
+            state: at + GRACE[state].seconds + GRACE[state].intervals * (interval or 0)
+            for state, at in since.items()
+            if at is not None
+        }
 
     def targets(self, server: Server) -> set[Target]:
         """Return the targets that have backups, or should or could have some."""

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from truth import GRACE
+
 from alert_fidelity.timing import DAY, DISCOVERY, HOUR, MINUTE, POLL, TWICE
 
 Since = Literal[
@@ -72,24 +74,26 @@ class ExpectedAlert:
 _STALE = ExpectedAlert(
     *("OnAppBackupStale", "warning", "target"),
     since="success",
-    grace_seconds=3 * HOUR,
-    grace_intervals=1.5,
+    grace_seconds=GRACE["stale"].seconds,
+    grace_intervals=GRACE["stale"].intervals,
     until="success",
 )
 _VERY_STALE = replace(
-    _STALE, alert="OnAppBackupVeryStale", severity="critical", grace_intervals=2.5
+    _STALE,
+    alert="OnAppBackupVeryStale",
+    severity="critical",
+    grace_seconds=GRACE["very_stale"].seconds,
+    grace_intervals=GRACE["very_stale"].intervals,
 )
 """Backups older than so many intervals and three hours."""
 
 
-def _stuck(
-    hours: float, since: Since = "stuck", until: Until = "ended"
-) -> ExpectedAlert:
-    """Return the alert of a backup that is unbuilt for so many hours."""
+def _stuck(state: str, since: Since = "stuck", until: Until = "ended") -> ExpectedAlert:
+    """Return the alert of a backup that is unbuilt for too long."""
     return ExpectedAlert(
-        *("OnAppBackupStuck", "warning" if hours < 24 else "critical", "target"),
+        *("OnAppBackupStuck", "warning" if state == "stuck" else "critical", "target"),
         since=since,
-        grace_seconds=hours * HOUR,
+        grace_seconds=GRACE[state].seconds,
         until=until,
     )
 
@@ -207,22 +211,22 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
         _STALE,
         _VERY_STALE,
     ),
-    "run stuck": (_stuck(6), _stuck(24), _STALE, _VERY_STALE),
+    "run stuck": (_stuck("stuck"), _stuck("stuck_long"), _STALE, _VERY_STALE),
     "run stuck behind a dead row": (
-        _stuck(6),
-        _stuck(24),
+        _stuck("stuck"),
+        _stuck("stuck_long"),
         _STALE,
         _VERY_STALE,
         _RUN_FAILED,
         _schedule_failing(),
     ),
-    "run stuck, schedules unknown": (_stuck(6), _stuck(24), _STALE),
+    "run stuck, schedules unknown": (_stuck("stuck"), _stuck("stuck_long"), _STALE),
     "run failed": (_RUN_FAILED, _STALE, _schedule_failing()),
     "run failed, its row gone": (_RUN_FAILED, _STALE, _schedule_failing()),
     # Where transactions cannot be read, a failed row looks like one that is stuck.
     "runs failed, transactions unknown": (
-        _stuck(6, "queued", "success"),
-        _stuck(24, "queued", "success"),
+        _stuck("stuck", "queued", "success"),
+        _stuck("stuck_long", "queued", "success"),
         _schedule_failing("failing"),
         _STALE,
         _VERY_STALE,
@@ -239,8 +243,8 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     ),
     "schedule marked as failed, transactions unknown": (
         _SCHEDULE_FAILED,
-        _stuck(6, "queued", "success"),
-        _stuck(24, "queued", "success"),
+        _stuck("stuck", "queued", "success"),
+        _stuck("stuck_long", "queued", "success"),
         _schedule_failing("failing", "given up"),
         replace(_schedule_failing("failing"), required=False),
         replace(_STALE, until="given up"),
@@ -250,7 +254,8 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
     "backup grown": (_SIZE,),
     "backup locked": (
         ExpectedAlert(
-            *("OnAppBackupLockedLong", "warning", "target"), grace_seconds=3 * DAY
+            *("OnAppBackupLockedLong", "warning", "target"),
+            grace_seconds=GRACE["locked"].seconds,
         ),
     ),
     "schedule disabled": (_UNSCHEDULED,),
@@ -359,7 +364,7 @@ EXPECTED_ALERTS: Mapping[str, tuple[ExpectedAlert, ...]] = {
 }
 
 JAM_ALERTS = (
-    _stuck(6, "queued", "over"),
+    _stuck("stuck", "queued", "over"),
     replace(_STALE, required=False),
     replace(_VERY_STALE, required=False),
 )

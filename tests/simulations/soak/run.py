@@ -212,7 +212,7 @@ class Soak:
         """
         found = panel_samples(text)
         expectations = [cloud.expected for cloud in self.clouds]
-        wrong = differences(found, expectations, self.clock.time())
+        wrong = differences(found, expectations, self.clock.time(), changed=True)
         panel, file = self.clouds[0].panel, self.monitored.file
         async with running_exporter(panel, file, self.clock) as fresh:
             other = panel_samples(await fresh.metrics())
