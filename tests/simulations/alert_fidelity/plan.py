@@ -9,10 +9,7 @@ from clouds import panel_of, rng_for
 
 from alert_fidelity.backup_servers import CAPACITY_GB, add_archives
 from alert_fidelity.clouds import HISTORY_SECONDS, START, CloudAndPanel
-from alert_fidelity.look_alikes import (
-    LOOK_ALIKES,
-    LOOK_ALIKES_WITHOUT_SCHEDULES,
-)
+from alert_fidelity.look_alikes import LOOK_ALIKES, LOOK_ALIKES_WITHOUT_SCHEDULES
 from alert_fidelity.server_problems import (
     NEEDS_DISKS,
     ON_ONE_PANEL,

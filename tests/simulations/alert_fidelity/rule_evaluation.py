@@ -140,10 +140,7 @@ def firing_after(
 
 
 def _words(
-    name: str,
-    values: list[str | None],
-    begins: float,
-    is_lost: Callable[[int], bool],
+    name: str, values: list[str | None], begins: float, is_lost: Callable[[int], bool]
 ) -> str:
     """Return a series in promtool's notation, sample by sample."""
     shift = begins if _is_moment(name) else 0.0

@@ -25,11 +25,7 @@ from alert_fidelity.comparison import AlertComparison, FidelityResult
 from alert_fidelity.plan import Plan
 from alert_fidelity.replica import Recording, ReplicaRun, run_replica
 from alert_fidelity.report import page
-from alert_fidelity.rule_evaluation import (
-    FiredAlert,
-    fired_alerts,
-    firing_after,
-)
+from alert_fidelity.rule_evaluation import FiredAlert, fired_alerts, firing_after
 from alert_fidelity.timing import DAY, STEP
 
 _PAGE = DOCS / "fidelity.md"

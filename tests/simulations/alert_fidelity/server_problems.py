@@ -270,7 +270,7 @@ SERVER_PROBLEMS = {
 """Each problem that a single server can have."""
 
 NEEDS_DISKS = {
-    *("backup shrunk", "backup grown", "disk forgotten", "disk forgotten, renamed"),
+    *("backup shrunk", "backup grown", "disk forgotten", "disk forgotten, renamed")
 }
 NEEDS_TRANSACTIONS = {
     *("run failed", "run failed, its row gone", "run stuck behind a dead row"),

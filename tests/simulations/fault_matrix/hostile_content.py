@@ -525,12 +525,7 @@ CONTENTS = (
     _dates("dates in 9999", "9999-12-31T23:59:59Z"),
     _dates("dates in 200 days", "2027-08-03T08:00:00Z", start=int(NOW + 200 * DAY)),
     _text("a label of 1 MiB", LONG, "it is shown as it is"),
-    _text(
-        "control characters",
-        ODD,
-        "they are shown as they are",
-        ("json",),
-    ),
+    _text("control characters", ODD, "they are shown as they are", ("json",)),
     _text(
         "broken escapes",
         "a\ufffd\ufffdz",

@@ -140,10 +140,7 @@ _BODIES = (
     FaultCase("wrong character set", FAILED, "decode", faults.utf_16, BOTH),
     FaultCase("flood without end", FAILED, "too_large", faults.flood),
     FaultCase(
-        "gzip bomb",
-        FAILED,
-        "too_large",
-        lambda: faults.gzip_bomb(8 * MOST_BYTES),
+        "gzip bomb", FAILED, "too_large", lambda: faults.gzip_bomb(8 * MOST_BYTES)
     ),
     FaultCase("deeply nested document", FAILED, "decode", faults.nested, BOTH),
     FaultCase("XML entity bomb", FAILED, "decode", faults.entity_bomb, ("xml",)),
@@ -203,11 +200,7 @@ FAULTS = {
             impossible=_NO_LIST,
         ),
         FaultCase(
-            "paging that lies",
-            NO_EFFECT,
-            None,
-            faults.lying_pages,
-            impossible=_NO_LIST,
+            "paging that lies", NO_EFFECT, None, faults.lying_pages, impossible=_NO_LIST
         ),
         FaultCase(
             "a server that slips between pages",

@@ -44,13 +44,7 @@ from fault_matrix.effects import (
     UNAUTHORIZED,
 )
 from fault_matrix.hostile_content import LONG, SHORT
-from fault_matrix.matrix import (
-    CONNECTION,
-    FAULTS,
-    FaultCase,
-    cells,
-    impossible,
-)
+from fault_matrix.matrix import CONNECTION, FAULTS, FaultCase, cells, impossible
 from fault_matrix.rules import (
     Observation,
     Rule,

@@ -34,12 +34,7 @@ from expected_metrics import (
     differing_samples,
     panel_samples,
 )
-from harness import (
-    MonitoredCloud,
-    SteppedClock,
-    running_exporter,
-    show_progress,
-)
+from harness import MonitoredCloud, SteppedClock, running_exporter, show_progress
 
 from exporter.errors import ConfigError
 from soak.clouds import (
