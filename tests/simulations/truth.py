@@ -61,11 +61,12 @@ class Truth:
     def servers(self) -> list[Server]:
         """Return the servers that are monitored."""
         rows = self.world.servers.values()
-        return [row for row in rows if self.selected is None or row.id in self.selected]
+        return [row for row in rows if self.is_monitored(row.id)]
 
     def is_monitored(self, vm_id: int | None) -> bool:
         """Return whether what is of this server, or of none, counts."""
-        return self.selected is None or vm_id in {row.id for row in self.servers}
+        selected, servers = self.selected, self.world.servers
+        return selected is None or (vm_id in selected and vm_id in servers)
 
     def is_required(self, server: Server) -> bool:
         """Return whether a server must have backups."""
