@@ -5,7 +5,8 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from clouds import large_cloud
+from clouds import RandomCloud, large_cloud, rng_for
+from faulty_panel import Panel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,16 +40,14 @@ def an_incremental(world: SimulatedCloud, kept: int = 3) -> tuple[Server, Schedu
 
 
 def a_busy_world() -> SimulatedCloud:
-    """Return a world in which much is going to happen."""
-    world = SimulatedCloud(START, seed=7, slots=1)
-    for _ in range(3):
-        a_daily(world)
-        an_incremental(world)
-    world.inject_failure("fail", server_id=1, times=2)
-    world.inject_failure("slow", server_id=2, factor=500.0)
-    world.call_at(START + 3 * DAY, lambda: world.remove_server(3))
-    world.call_at(START + 4 * DAY, lambda: world.inject_failure("stick", server_id=4))
-    return world
+    """Return a world in which everything happens that can happen at random."""
+    panel = Panel(SimulatedCloud(START, seed=7, slots=1))
+    cloud = RandomCloud("cp", panel, rng_for(7), {}, most_servers=8)
+    for _ in range(6):
+        cloud.create_server()
+    for hours in range(8 * 24):
+        cloud.world.call_at(START + hours * HOUR, lambda: cloud.change_something(2))
+    return cloud.world
 
 
 def everything(world: SimulatedCloud) -> tuple[object, ...]:
