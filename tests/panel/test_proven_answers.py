@@ -7,6 +7,7 @@ nothing and says of no server that it is gone.
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,17 @@ async def test_a_page_does_not_prove_a_wrong_key(page: Fault, tmp_path: Path) ->
     assert info == {}
 
 
-@unproven
-@pytest.mark.parametrize("good", ["virtual_machines", "backups", "transactions"])
+@pytest.mark.parametrize(
+    ("page", "good"),
+    [
+        pytest.param(page, good, id=f"{name}-{good}")
+        for (name, page), good in zip(
+            UNPROVEN.items(),
+            cycle(("virtual_machines", "backups", "transactions")),
+            strict=False,
+        )
+    ],
+)
 async def test_the_next_resource_is_asked_until_one_proves_the_key(
     page: Fault, good: Resource, tmp_path: Path
 ) -> None:
