@@ -130,12 +130,3 @@ async def test_what_hangs_or_answers_something_else_is_not_healthy(
         context.load_cert_chain(tmp_path / "both.pem")
     with peer(answer, context) as address:
         assert await outcome(address) == 1
-
-
-async def test_nobody_there_is_not_healthy() -> None:
-    """Refused is refused, with a web configuration or without."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-
-        assert await outcome(address) == 1

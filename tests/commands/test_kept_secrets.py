@@ -436,21 +436,6 @@ async def test_a_faulty_process_says_no_secret(tmp_path: Path) -> None:
     assert leaks(printed, {*SECRETS, *cookies}) == []
 
 
-@pytest.mark.parametrize("number", [0, 8, 10])
-async def test_a_check_of_a_bad_file_says_no_secret(
-    tmp_path: Path, number: int
-) -> None:
-    """The place and the mend, but nothing of the value."""
-    file = tmp_path / "onapp.yml"
-    file.write_text([*misplaced()][number])
-    async with exporter_process(f"--config.file={file}", "--config.check") as process:
-        status = await process.wait()
-
-    assert status == 1
-    assert re.search(r"onapp.yml: line \d+: panels\[0\]", process.output)
-    assert leaks({"said": process.output}, SECRETS) == []
-
-
 # The search itself.
 
 
