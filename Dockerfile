@@ -2,12 +2,12 @@
 #
 #   docker build --tag onapp-backup-exporter .
 #
-# Any image with Python 3.11 or newer and its venv module will do as BASE; name it by its
-# digest, python@sha256:…, to get the same one every time.
+# BASE can be any image with Python 3.11 or newer and its venv module. Name it by its digest,
+# python@sha256:…, to get the same one every time.
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
-# Only for those who reach the package index by a way of their own.
+# Only where the package index has another address or certificate.
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -26,7 +26,7 @@ RUN /tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --whe
         --no-deps --no-index /wheel/*.whl
 
 FROM ${BASE}
-# What installs packages has nothing to do where nothing is to be installed.
+# The image needs no package installer, because it installs nothing when it runs.
 RUN python3 -c 'import pathlib, shutil, sysconfig; \
 lib = pathlib.Path(sysconfig.get_path("stdlib")); \
 [shutil.rmtree(found) for name in ("ensurepip", "site-packages/pip*", "site-packages/setuptools*") \
@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="onapp-backup-exporter" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"
-# nobody's number: a number, so that Kubernetes can see that it is not root.
+# The number of `nobody`: Kubernetes needs a number to see that it is not root.
 USER 65534:65534
 EXPOSE 10058
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s \
