@@ -653,14 +653,18 @@ def test_every_example_on_the_page_is_a_good_configuration(
     folder: Path, certificates: Path
 ) -> None:
     """What one copies from the page works, once its files are there."""
-    files = {"/run/secrets/lon1-key": "key", "ca.pem": str(certificates / "one.pem")}
+    files = {
+        "/run/secrets/lon1-key": "key",
+        "/run/secrets/ams1-key": "key",
+        "ca.pem": str(certificates / "one.pem"),
+    }
     panels = []
     for example in _examples():
         for name, there in files.items():
             example = example.replace(name, there)  # noqa: PLW2901  # its files
         panels.append(load(folder, example).panels)
 
-    assert len(panels) == 6
+    assert len(panels) == 7
 
 
 def _keys(content: object, path: str = "") -> set[str]:
