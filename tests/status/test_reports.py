@@ -49,6 +49,12 @@ def _add(
     panel.register_server(number, server, expectation)
 
 
+def _panel_of(expectation: Expectation) -> PanelStore:
+    panel = a_panel("lon1")
+    _add(panel, 1, expectation=expectation)
+    return panel
+
+
 def _rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
@@ -79,6 +85,29 @@ async def test_compliance_is_counted_by_owner() -> None:
         for column, name in enumerate(_OWNER_COLUMNS)
         if column >= 2
     }
+
+
+@pytest.mark.parametrize(
+    ("store", "compliance"),
+    [
+        (
+            owned_servers(),
+            "2 of 3 servers that need backups are in time; not known for 2 servers",
+        ),
+        (a_store(_panel_of(_DAILY)), "1 of 1 server that needs backups is in time"),
+        (a_store(_panel_of(Expectation(backup_required=False))), ""),
+    ],
+    ids=["some unknown", "one", "none needed"],
+)
+async def test_the_headline_ends_with_the_compliance(
+    store: Store, compliance: str
+) -> None:
+    """What is not known is named only where there is such a server."""
+    async with served(store) as looker:
+        _, page = await looker.get("/")
+    (headline,) = re.findall(r"<h1>(.*?)</h1>", page)
+
+    assert re.sub(r".* critical, \d+ warnings?(; )?", "", headline) == compliance
 
 
 async def test_a_report_is_of_the_chosen_servers_of_every_page() -> None:
