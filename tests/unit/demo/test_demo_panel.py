@@ -607,11 +607,13 @@ async def test_the_date_is_the_panels(panel: Panel, ask: Ask) -> None:
 
 
 async def test_bodies_may_be_chunked_or_compressed(panel: Panel, ask: Ask) -> None:
-    """And the connection closed after each."""
+    """And the connection closed after each; none of that without being told."""
     plain = await ask("/virtual_machines/1/backups.json")
     panel.chunked, panel.gzip, panel.keep_alive = True, True, False
     with_headers = await ask("/virtual_machines/1/backups.json")
+    framing = {"Transfer-Encoding", "Content-Encoding", "Connection"}
 
+    assert framing.isdisjoint(plain.headers)
     assert with_headers.rows == plain.rows
     assert with_headers.headers["Transfer-Encoding"] == "chunked"
     assert with_headers.headers["Content-Encoding"] in {"gzip", "deflate"}
