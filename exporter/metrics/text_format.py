@@ -17,17 +17,16 @@ import msgspec
 
 from ..config.schema import Detail
 from ..health.server import ServerHealth
-from ..model.store import ServerState
 from . import FAMILIES
 from .family import (
     AgeFamily,
     AnyFamily,
+    BackupsFamily,
     HealthFamily,
     PanelFamily,
     PanelView,
     Row,
     ServerFamily,
-    ServerView,
     server_view,
 )
 
@@ -57,12 +56,18 @@ class ServerLines(msgspec.Struct, frozen=True):
 def server_lines(health: ServerHealth, detail: Detail) -> ServerLines:
     """Render a server's lines; those about its backups only if they are fresh."""
     view = server_view(health, detail)
+    subjects: dict[type[AnyFamily], Any] = {
+        HealthFamily: health,
+        ServerFamily: health.state,
+        BackupsFamily: view,
+        AgeFamily: view,
+    }
     labelled: dict[Any, _LabelledRows] = {}
     by_family: list[bytes] = []
     timestamps = array("q")
     for family in CACHED_FAMILIES:
-        subject = _subject(family, health, view)
         if family.rows not in labelled:
+            subject = subjects[type(family)]
             rows = () if subject is None else family.rows(subject)
             labelled[family.rows] = _label_rows(family.labels, rows)
         if not labelled[family.rows][0]:
@@ -74,14 +79,6 @@ def server_lines(health: ServerHealth, detail: Detail) -> ServerLines:
         else:
             by_family.append(_family_text(family, labelled[family.rows]))
     return ServerLines(tuple(by_family), timestamps)
-
-
-def _subject(
-    family: AnyFamily, health: ServerHealth, view: ServerView | None
-) -> ServerHealth | ServerState | ServerView | None:
-    if isinstance(family, HealthFamily):
-        return health
-    return health.state if isinstance(family, ServerFamily) else view
 
 
 def panel_lines(view: PanelView, families: Iterable[AnyFamily]) -> dict[str, bytes]:
