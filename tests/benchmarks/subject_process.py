@@ -57,11 +57,7 @@ class MeasuredExporter:
 
     def cpu(self) -> float:
         """Return the CPU seconds that it has taken, with those of any child."""
-        return sum(
-            int(file.read_text().split()[0]) / 1e9
-            for pid in _family(self.pid)
-            for file in Path(f"/proc/{pid}/task").glob("*/schedstat")
-        )
+        return cpu_seconds(self.pid)
 
     def memory(self) -> int:
         """Return the bytes of memory in use, with those of any child."""
@@ -136,6 +132,15 @@ async def _read(exporter: Exporter, vm_ids: list[int]) -> None:
 
     await asyncio.gather(*(in_turn() for _ in range(_CONCURRENCY)))
     exporter.exposition.update(exporter.exposition.snapshot())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process has taken, with those of any child."""
+    return sum(
+        int(file.read_text().split()[0]) / 1e9
+        for each in _family(pid)
+        for file in Path(f"/proc/{each}/task").glob("*/schedstat")
+    )
 
 
 def _family(pid: int) -> list[int]:
