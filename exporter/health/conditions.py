@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..model import recent_days
 from ..model.entities import Target
 from ..model.selection import NO_SERVERS_HINT
 
@@ -26,7 +27,7 @@ FIRST_START_SECONDS = 6 * _HOUR
 """So long after its first scheduled start a backup must be there."""
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
-QUEUE_ALLOWANCE_SECONDS = 3 * _HOUR
+QUEUE_ALLOWANCE_SECONDS = recent_days.QUEUE_ALLOWANCE_SECONDS
 """Added to the age limits of backups, which may wait in the panel's queue."""
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR

@@ -50,7 +50,6 @@ from .targets import (
     TargetSummary,
     backup_required,
     complete_schedules,
-    is_deleted_disk,
     last_schedules,
     latest,
     least,
@@ -94,8 +93,8 @@ def _schedule_moments(
     targets = {} if summary is None else {t.target: t for t in summary.targets}
     for schedule in state.schedules or ():
         target = targets.get(schedule.target)
-        if (target is not None and target.obsolete) or is_deleted_disk(
-            state, schedule.target
+        if (target is not None and target.obsolete) or state.is_deleted_disk(
+            schedule.target
         ):
             continue
         if schedule.status == "failed":
@@ -187,7 +186,7 @@ def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[
             target in covered
             or (target.type == VIRTUAL_MACHINE and enabled)
             or (known is not None and known.obsolete)
-            or is_deleted_disk(state, target)
+            or state.is_deleted_disk(target)
         ):
             continue
         at = _unscheduled_at(state, target, known)

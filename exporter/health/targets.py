@@ -15,7 +15,6 @@ import msgspec
 
 from ..model.entities import (
     DISK,
-    DISKS,
     MANUAL,
     PERIOD_SECONDS,
     SCHEDULES,
@@ -145,7 +144,7 @@ def backup_required(state: ServerState) -> bool | None:
     disks = state.disks or ()
     if state.schedules or any(disk.has_autobackups for disk in disks):
         return True
-    lists = complete_schedules(state), _complete_disks(state)
+    lists = complete_schedules(state), state.complete_disks
     return None if None in lists else False
 
 
@@ -243,15 +242,9 @@ def complete_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
     return None if SCHEDULES in state.partial else state.schedules
 
 
-def _complete_disks(state: ServerState) -> tuple[Disk, ...] | None:
-    """Return the disks; None if there may be others."""
-    # Every server has disks: if the list is empty, the role may not see them.
-    return None if DISKS in state.partial else state.disks or None
-
-
 def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
     """Return targets that should or could have backups, even if they have none."""
-    targets = {t for t in scheduled_targets(state) if not is_deleted_disk(state, t)}
+    targets = {t for t in scheduled_targets(state) if not state.is_deleted_disk(t)}
     disks = state.disks or ()
     if _uses_disk_backups(state, disks, server_backup_at):
         targets |= {Target(DISK, disk.id) for disk in disks if not disk.is_swap}
@@ -261,7 +254,7 @@ def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
 def _failed_targets(state: ServerState) -> Iterable[Target]:
     """Return the targets of failed runs; their rows may be gone."""
     targets = (ended.target for ended in state.failed_backups if not ended.cancelled)
-    return (t for t in targets if t is not None and not is_deleted_disk(state, t))
+    return (t for t in targets if t is not None and not state.is_deleted_disk(t))
 
 
 def scheduled_targets(state: ServerState) -> set[Target]:
@@ -296,17 +289,6 @@ def _uses_disk_backups(
     )
 
 
-def is_deleted_disk(state: ServerState, target: Target) -> bool:
-    """Return whether a target is a disk that no longer exists.
-
-    One that was gone is so while the list cannot be read.
-    """
-    disks = state.last_disks if state.disks is None else _complete_disks(state)
-    if target.type != DISK or disks is None:
-        return False
-    return all(disk.id != target.id for disk in disks)
-
-
 def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> bool:
     """Return whether no further backups of a target are expected.
 
@@ -314,7 +296,7 @@ def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> boo
     whose server has a newer backup as a whole, and for a whole server of which every
     disk has a newer one.
     """
-    return is_deleted_disk(state, target) or (
+    return state.is_deleted_disk(target) or (
         superseded and target not in scheduled_targets(state)
     )
 
@@ -333,7 +315,7 @@ def _server_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
 
 def _all_disks_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
     """Return since when every disk has a backup that replaces those of the server."""
-    disks = _complete_disks(state) or ()
+    disks = state.complete_disks or ()
     newest = {Target(DISK, disk.id): 0.0 for disk in disks if not disk.is_swap}
     for backup in _replacing(state, backups) if newest else ():
         if backup.target in newest:

@@ -18,6 +18,7 @@ from ..errors import ExporterError, NotFound, RequestError
 from .entities import (
     BACKUP_SERVERS,
     BACKUPS,
+    DISK,
     DISKS,
     INVENTORY,
     RECOVERY_POINTS,
@@ -28,6 +29,7 @@ from .entities import (
     RecoveryPoint,
     Schedule,
     Server,
+    Target,
     Transaction,
 )
 from .failed_backups import (
@@ -113,6 +115,44 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
         """Whether the server is suspended; None: unknown."""
         return None if self.server is None else self.server.suspended
 
+    @property
+    def complete_disks(self) -> tuple[Disk, ...] | None:
+        """The disks; None if there may be others."""
+        # Every server has disks: if the list is empty, the role may not see them.
+        return None if DISKS in self.partial else self.disks or None
+
+    def is_deleted_disk(self, target: Target) -> bool:
+        """Return whether a target is a disk that no longer exists.
+
+        One that was gone is so while the list cannot be read.
+        """
+        disks = self.last_disks if self.disks is None else self.complete_disks
+        if target.type != DISK or disks is None:
+            return False
+        return all(disk.id != target.id for disk in disks)
+
+
+class TargetDays(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered of the last days of a target."""
+
+    target: Target
+    outcomes: bytes
+    """Of each day, the oldest first: one of the numbers of ``recent_days``."""
+    start_at: float | None = None
+    """Unix time of a scheduled start that has passed, and no run was seen of it yet."""
+
+
+class RecentDays(msgspec.Struct, frozen=True, gc=False):
+    """The same of a server."""
+
+    seen: ServerState
+    """It follows from this state, and from those before."""
+    until: float
+    """Unix time before which only another state changes it."""
+    day: int
+    """The number of the last day in UTC."""
+    targets: tuple[TargetDays, ...]
+
 
 class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     """The state of a server, and the outcome of the last reads of its backups."""
@@ -128,6 +168,8 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     backup_server_usage: tuple[BackupServerUsage, ...] = ()
     last_error: LastError | None = None
     """The last failure of a read; kept when later reads succeed."""
+    days: RecentDays | None = None
+    """None: nothing is remembered yet."""
 
     @property
     def not_found(self) -> bool:
@@ -395,6 +437,7 @@ class PanelStore:
                 entry.schedules_read_at,
                 usage,
                 entry.last_error,
+                entry.days,
             )
         )
 

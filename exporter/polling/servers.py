@@ -9,6 +9,7 @@ import structlog
 from ..clock import Clock
 from ..errors import ExporterError, Unauthorized
 from ..model.entities import BACKUPS
+from ..model.recent_days import remember_days
 from ..model.store import LastError, PanelStore
 from ..onapp.api import PanelApi
 from .collectors import Collectors
@@ -43,6 +44,7 @@ class ServerReader:
         time, monotonic = self.clock.time(), self.clock.monotonic()
         self.store.record_backups(vm_id, backups, time=time, monotonic=monotonic)
         await self.collectors.read_server(vm_id)
+        remember_days(self.store, vm_id, time=time, monotonic=monotonic)
 
     def record_failure(self, vm_id: int, error: ExporterError) -> None:
         """Note that the backups of a server could not be read; the last ones stay."""

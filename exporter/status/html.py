@@ -31,10 +31,19 @@ from ..model.entities import (
     RecoveryPoint,
     Target,
 )
+from ..model.recent_days import (
+    DAY_SECONDS,
+    DAYS,
+    FAILED,
+    GOOD,
+    MISSING,
+    NOT_KNOWN,
+    UNCERTAIN,
+    last_days,
+)
 from ..model.selection import Shard
-from ..model.store import PanelStore
+from ..model.store import PanelStore, ServerEntry
 from .api import recent_sizes, utc_datetime
-from .days import last_days
 from .panel_details import panel_details, server_transactions
 from .query import DEFAULT_PER_PAGE, SORTS, Query
 from .reasons import counted, duration
@@ -70,6 +79,13 @@ _COLUMNS = (
 )
 Row = TypeVar("Row", Backup, RecoveryPoint)
 _SERVER_PLACEHOLDERS = {"vm_id", "identifier"}
+_DAY_OUTCOMES = {
+    GOOD: "good",
+    FAILED: "failed",
+    MISSING: "missing",
+    UNCERTAIN: "not known",
+    NOT_KNOWN: "not known",
+}
 _TARGET_TYPES = {DISK: "disk", VIRTUAL_MACHINE: "whole server"}
 
 
@@ -183,11 +199,11 @@ class StatusPages:
             state=state,
             charts=[(t, SizeChart(s)) for t, s in sorted(sizes.items()) if len(s) > 1],
             days={
-                (t.target_type, t.target_id): last_days(
-                    state, Target(t.target_type, t.target_id), now.time
+                (t.target_type, t.target_id): _days(
+                    judged.entry, Target(t.target_type, t.target_id), now
                 )
                 for t in server.targets
-                if state is not None
+                if judged.entry is not None
             },
             schedules=schedules and sorted(schedules, key=lambda s: (s.target, s.id)),
             recovery_points=points
@@ -306,6 +322,21 @@ class SizeChart(msgspec.Struct, frozen=True):
             )
             for time, size in zip(times, self.sizes, strict=True)
         ]
+
+
+class Day(msgspec.Struct, frozen=True):
+    """A day of a target in UTC, and what became of its backups."""
+
+    start: datetime | None
+    outcome: str
+
+
+def _days(entry: ServerEntry, target: Target, now: Now) -> list[Day]:
+    outcomes = last_days(entry, target, now.time)
+    return [
+        Day(utc_datetime(now.time - ago * DAY_SECONDS), _DAY_OUTCOMES[outcome])
+        for ago, outcome in zip(range(DAYS)[::-1], outcomes, strict=True)
+    ]
 
 
 def _newest_first(rows: Iterable[Row]) -> list[Row]:
