@@ -188,13 +188,9 @@ def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
 def restore_rows(view: PanelView) -> Iterator[Row[Transaction]]:
     """Yield the last completed restore of each server, as far as the log tells."""
     panel, log = view.panel, view.panel.transaction_log
-    for vm_id, restore in () if log is None else log.last_restores.items():
-        entry = panel.servers.get(vm_id)
-        if entry is None:
-            continue
-        # An earlier one was of a server that had the number before.
-        started_at = restore.created_at or restore.updated_at or 0.0
-        if started_at >= (entry.state.created_at or 0.0):
+    for vm_id in () if log is None else log.last_restores:
+        restore = panel.last_restore(vm_id)
+        if restore is not None:
             yield (panel.name, str(vm_id)), restore
 
 

@@ -355,6 +355,16 @@ class PanelStore:
             else self.transaction_log.pending(monotonic)
         )
 
+    def last_restore(self, vm_id: int) -> Transaction | None:
+        """Return a server's last completed restore, as far as the log tells."""
+        log, entry = self.transaction_log, self.servers.get(vm_id)
+        restore = None if log is None else log.last_restores.get(vm_id)
+        if restore is None or entry is None:
+            return None
+        # An earlier one was of a server that had the number before.
+        restored_at = restore.created_at or restore.updated_at or 0.0
+        return restore if restored_at >= (entry.state.created_at or 0.0) else None
+
     def register_server(
         self,
         vm_id: int,

@@ -210,6 +210,7 @@ class StatusPages:
             and paginate(_newest_first(points), 1, _MAX_RECOVERY_POINTS),
             backups=paginate(_newest_first(backups), page, BACKUPS_PER_PAGE),
             transactions=state and server_transactions(judged.panel, state.vm_id, now),
+            restore=state and judged.panel.last_restore(state.vm_id),
             now=utc_datetime(now.time),
             fresh=judged.summary is not None,
             panel_url=judged.panel.url,

@@ -163,6 +163,32 @@ async def test_the_last_transactions_stand_with_those_in_progress(
     )
 
 
+async def test_the_last_restore_is_a_fact(tmp_path: Path) -> None:
+    """That completed, of this server alone; where none is known nothing is said."""
+    world = SimulatedCloud(NOW)
+    server, other = world.add_server(), world.add_server()
+    restore: dict[str, Any] = {"action": "restore_backup", "parent_id": 1001}
+    world.add_transaction(server_id=server.id, status="failed", **restore)
+    async with monitored(Panel(world), tmp_path) as cloud:
+        path = f"/server?panel=cp&vm_id={server.id}"
+        _, failed, _ = await cloud.get(path)
+        await cloud.advance(120)
+        world.add_transaction(server_id=server.id, status="complete", **restore)
+        world.add_transaction(server_id=other.id, status="complete", **restore)
+        await cloud.advance(3600)
+        _, page, _ = await cloud.get(path)
+        at = await cloud.value(
+            "onapp_vm_last_restore_timestamp_seconds", panel="cp", vm_id=server.id
+        )
+    facts = section(words_of(page), "Facts")
+
+    assert at == NOW + 120
+    assert "Last restore 1 h ago 2027-01-15 08:02 UTC , of backup 1001" in facts
+    assert "Last restore " not in section(words_of(failed), "Facts").replace(
+        "Last restore point", ""
+    )
+
+
 async def test_without_the_log_transactions_are_not_known() -> None:
     """A collector that is off is no server without transactions."""
     words = section(await page_words(daily()), "Last transactions")
