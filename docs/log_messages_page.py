@@ -25,7 +25,7 @@ _NOTHING = "nothing"
 _REPORT = "report it with `exception`"
 _MEANINGS = {
     "bug in the exporter": (
-        "a poll ended by an unexpected error; others go on",
+        "a poll ended with an unexpected error; others continue",
         _REPORT,
     ),
     "collector disabled for an hour: the panel refuses it": (
@@ -44,8 +44,8 @@ _MEANINGS = {
         "fix its number or identifier, or remove it",
     ),
     "connection failed before a request": (
-        "a client of the exporter broke off, or its TLS handshake failed",
-        "look at the client, if it should have succeeded",
+        "a client closed the connection, or its TLS handshake failed",
+        "check the client, if the request should have succeeded",
     ),
     "environment variable not used": (
         "a variable that begins with `ONAPP_` has no effect",
@@ -54,18 +54,18 @@ _MEANINGS = {
     "listening": ("the exporter answers at `address`", _NOTHING),
     "log lines dropped": (
         "standard error was not read for too long",
-        "look at what reads the log",
+        "check the program that reads the log",
     ),
     "more rows skipped": ("more unusable rows than are listed", "see `row skipped`"),
     "older transactions could not be read": (
-        "a page of the log failed; failures before it are not known",
+        "a page of the transaction log failed; earlier failures are unknown",
         _ERROR,
     ),
     "panel lists no servers": (
         "the inventory is complete, but empty",
         "check the permissions of the account",
     ),
-    "panel reachable": ("the panel answers, at first or again", _NOTHING),
+    "panel reachable": ("the panel answers, for the first time or again", _NOTHING),
     "panel refuses the credentials": (
         "HTTP 401; nothing is sent for ten minutes, then longer",
         "write the right key into its file; unlock the account on the panel",
@@ -76,7 +76,7 @@ _MEANINGS = {
         "give the role the permission for all servers",
     ),
     "polling hangs": (
-        "the poll loop of the panel, or one of its jobs, did not go on in time",
+        "the poll loop of the panel, or one of its jobs, is late",
         "restart the exporter and report it",
     ),
     "reading the backups of a server failed": (
@@ -109,7 +109,7 @@ _MEANINGS = {
     ),
     "transaction log grew faster than it was read; some transactions were missed": (
         "failed runs among them are not known",
-        "find out what floods the log of the panel",
+        "find out what writes so much to the panel's log",
     ),
     "web configuration could not be reloaded, keeping the old one": (
         "the new file has mistakes, or a certificate cannot be read",
@@ -119,7 +119,7 @@ _MEANINGS = {
 }
 _LEVELS = {"exception": "error"}
 _DROPPED = ("log lines dropped", "warning")
-"""Written past the log, for it is the log that does not keep up."""
+"""Written directly to standard error, because the log is too slow."""
 
 
 def text() -> str:
