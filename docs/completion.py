@@ -157,7 +157,7 @@ def _fish_text(text: str) -> str:
 
 
 def _arguments() -> dict[str, Mapping[str, Any]]:
-    """Return what argparse is told of each flag."""
+    """Return what argparse gets of each flag."""
     return {name: field.metadata["argument"] for name, field in FLAGS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Write the generated pages, and what shells are given, anew: `make docs`."""  # noqa: INP001  # no package
+"""Write the generated pages, and the files for shells: `make docs`."""  # noqa: INP001  # no package
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_golden_page_is_what_the_code_says(
     page: str, generator: ModuleType, request: pytest.FixtureRequest
 ) -> None:
-    """`make docs` writes these pages anew; nobody edits them."""
+    """`make docs` writes these pages; they are not edited by hand."""
     text = generator.PAGES[page]()
     if request.config.getoption("--update-golden"):
         (DOCS / page).write_text(text, encoding="utf-8")
