@@ -1,6 +1,6 @@
 """Tests that the dashboards keep the conventions of Grafana's dashboard linter.
 
-Its rules are written anew here, because the linter cannot be had everywhere that these
+Its rules are written again here, because the linter cannot be had everywhere that these
 tests run; where one is not kept, the reason stands here.
 """
 
@@ -44,7 +44,7 @@ _LONGEST_QUERY = 2000
 def test_golden_dashboard_is_what_the_code_says(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    """`make dashboards` writes these files anew; nobody edits them."""
+    """`make dashboards` writes these files; they are not edited by hand."""
     text = files.texts()[name]
     if request.config.getoption("--update-golden"):
         (shipped_dashboards.FOLDER / name).write_text(text, encoding="utf-8")
