@@ -18,7 +18,7 @@ import pytest
 import yaml
 from builders import ALL_PERMISSIONS
 from checkout import DOCS
-from exporter_process import exporter_process
+from exporter_process import LONGEST_REAL_WAIT_SECONDS, exporter_process
 from faulty_panel import Panel
 from harness import NOW, SteppedClock, running_exporter, series, write_config
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,6 +35,7 @@ from exporter.model.selection import Shard
 
 DAY = 86_400.0
 MINUTE = 60.0
+LIMIT_SECONDS = 900.0
 COMMANDS_PAGE = (DOCS / "commands.md").read_text("utf-8")
 
 
@@ -66,19 +67,25 @@ async def panel() -> AsyncIterator[Panel]:
 class Once:
     """The command within this process, so that time can be moved."""
 
-    def __init__(self, panel: Panel, folder: Path, **keys: Any) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        folder: Path,
+        clock: SteppedClock | None = None,
+        **keys: Any,
+    ) -> None:
         """Write the configuration."""
         self.configuration = folder / "onapp.yml"
         self.file = folder / "onapp.prom"
         write_config(self.configuration, panel, {}, keys)
-        self.clock = SteppedClock(NOW)
+        self.clock = clock or SteppedClock(NOW)
         self.exporter = Exporter(
             load=lambda _: config.load(self.configuration, {}),
             clock=self.clock,
             jitter=lambda: 0.0,
         )
 
-    async def ends(self, limit: float = 900.0) -> StepStatus:
+    async def ends(self, limit: float = LIMIT_SECONDS) -> StepStatus:
         """Run it to its end."""
         progress = Progress(io.StringIO())
         return await poll_once(self.exporter, limit, progress, self.file)
@@ -102,7 +109,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_pass_brings_what_serving_brings(panel: Panel, tmp_path: Path) -> None:
     """Every series of every collector, but those of the process and the moment."""
     of_a_process = ("process_", "python_", "onapp_exporter_")
-    keys = {"collectors": {"recovery_points": True}}
+    keys: dict[str, Any] = {"collectors": {"recovery_points": True}}
     once = Once(panel, tmp_path, **keys)
     status = await once.ends()
     clock = SteppedClock(NOW)
@@ -281,6 +288,29 @@ async def test_a_panel_that_lists_no_servers_degrades(
 
     assert status == "degraded"
     assert "own user's servers" in entry["hint"]
+
+
+class ClockThatFails(SteppedClock):
+    """One by which no poller can sleep: a bug outside all that a poller catches."""
+
+    async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
+        """Wait as long as a whole pass may take, but no other time."""
+        if seconds != LIMIT_SECONDS:
+            raise RuntimeError("the clock fails")
+        await super().wait(wake, seconds)
+
+
+async def test_a_bug_that_ends_the_polling_is_an_error(
+    panel: Panel, tmp_path: Path
+) -> None:
+    """What is known until then is not written as if it were a whole pass."""
+    once = Once(panel, tmp_path, clock=ClockThatFails(NOW))
+
+    async with asyncio.timeout(LONGEST_REAL_WAIT_SECONDS):
+        with pytest.raises(RuntimeError, match="the clock fails"):
+            await once.ends()
+
+    assert not once.file.exists()
 
 
 # The file.

@@ -75,7 +75,7 @@ def main() -> int:
         "--package", action="append", default=[], help="only of this one (repeatable)"
     )
     parser.add_argument(
-        "--tests", type=int, default=120, help="how many to try on each, at most"
+        "--tests", type=int, default=400, help="how many to try on each, at most"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
