@@ -82,7 +82,7 @@ def _samples(
     elif isinstance(family, HealthFamily):
         subjects, more = panel.healths.values(), family.read_rows(panel)
     elif isinstance(family, ServerFamily):
-        subjects = panel.panel.server_states()
+        subjects = (health.state for health in panel.healths.values())
     samples = chain(chain.from_iterable(map(family.samples, subjects)), more)
     if isinstance(family, AgeFamily):
         return ((labels, age_seconds(panel.now.time, at)) for labels, at in samples)

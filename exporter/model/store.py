@@ -7,7 +7,7 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -315,13 +315,6 @@ class PanelStore:
         for (collector, _), outcome in sorted(self.outcomes.items()):
             succeeded[collector] = succeeded.get(collector, True) and outcome
         return succeeded
-
-    def server_states(self) -> Iterator[ServerState]:
-        """Yield the state of each server, then that of the unassigned schedules."""
-        for entry in self.servers.values():
-            yield entry.state
-        if self.unassigned_schedules is not None:
-            yield self.unassigned_schedules
 
     def listed(self, name: str, monotonic: float) -> tuple[Any, ...]:
         """Return the rows of a panel-wide list; none if it is too old."""
