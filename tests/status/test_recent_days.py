@@ -204,6 +204,13 @@ async def _not_read(
     outage.remove()
 
 
+async def _inventory_not_read(cloud: MonitoredCloud) -> None:
+    """Let nothing tell that the server is not suspended."""
+    cloud.world.inject_failure("skip")
+    await cloud.advance(START - NOW - HOUR)
+    cloud.panel.faults.add(faults.status(500), resource="virtual_machines")
+
+
 async def _pending(cloud: MonitoredCloud) -> None:
     cloud.world.slots = 0
 
@@ -253,6 +260,7 @@ NOT_MISSING: dict[str, tuple[Change, str | None]] = {
     "schedules refused": (_schedules_refused, None),
     "panel not read": (_not_read, None),
     "backups not read": (partial(_not_read, resource="backups"), None),
+    "inventory not read": (_inventory_not_read, None),
     "pending": (_pending, None),
     "cancelled": (_cancelled, None),
     "run no longer listed": (_deleted, None),

@@ -183,7 +183,7 @@ async def test_the_last_restore_is_a_fact(tmp_path: Path) -> None:
     facts = section(words_of(page), "Facts")
 
     assert at == NOW + 120
-    assert "Last restore 1 h ago 2027-01-15 08:02 UTC , of backup 1001" in facts
+    assert "Last restore 1 h ago 2027-01-15 08:02 UTC of backup 1001" in facts
     assert "Last restore " not in section(words_of(failed), "Facts").replace(
         "Last restore point", ""
     )
