@@ -12,6 +12,8 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ctypes import c_ulong
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -43,21 +45,39 @@ async def main(seconds: float) -> None:
                 await _measure("changed", exporter, bare, seconds)
 
 
+@dataclass(frozen=True)
+class _BareLoop:
+    """A process that only fetches."""
+
+    pid: int
+    fetched: c_ulong
+    """How many lists."""
+
+
 async def _measure(
-    name: str, exporter: MeasuredExporter, bare: int, seconds: float
+    name: str, exporter: MeasuredExporter, bare: _BareLoop, seconds: float
 ) -> None:
     # Until then each server has its slot, and the bare loop knows the ETags.
     await asyncio.sleep(_INTERVAL_SECONDS + 1.0)
-    before = exporter.cpu(), cpu_seconds(bare), await _requests(exporter.ours)
+    before = await _counts(exporter, bare)
     await asyncio.sleep(seconds)
-    after = exporter.cpu(), cpu_seconds(bare), await _requests(exporter.ours)
-    cpu, bare_cpu, requests = (b - a for a, b in zip(before, after, strict=True))
-    each, bare_each = cpu / requests, bare_cpu / seconds / _PACE
+    after = await _counts(exporter, bare)
+    cpu, requests, bare_cpu, fetched = (
+        now - then for now, then in zip(after, before, strict=True)
+    )
     print(
-        f"{name}: {requests / seconds:.0f} requests a second, {each * 1e6:.0f} µs of "
-        f"CPU each; bare {bare_each * 1e6:.0f} µs: {each / bare_each:.2f} times",
+        f"{name}: {requests / seconds:.0f} requests a second, "
+        f"{1e6 * cpu / requests:.0f} µs of CPU each; bare {fetched / seconds:.0f}, "
+        f"{1e6 * bare_cpu / fetched:.0f} µs: "
+        f"{cpu / requests / bare_cpu * fetched:.2f} times",
         flush=True,
     )
+
+
+async def _counts(exporter: MeasuredExporter, bare: _BareLoop) -> tuple[float, ...]:
+    """Return the CPU seconds and the requests of both."""
+    requests = await _requests(exporter.ours)
+    return exporter.cpu(), requests, cpu_seconds(bare.pid), bare.fetched.value
 
 
 async def _requests(url: str) -> float:
@@ -76,26 +96,32 @@ async def _at_pace(act: Callable[[int], Coroutine[Any, Any, None]]) -> None:
 
 
 @contextmanager
-def _bare_loop(panel: Cloud, *, etags: bool) -> Iterator[int]:
-    """Start a process that only fetches; yield its number."""
+def _bare_loop(panel: Cloud, *, etags: bool) -> Iterator[_BareLoop]:
+    """Start a process that only fetches; end it."""
+    fetched = CONTEXT.RawValue(c_ulong)
     login = b64encode(f"{panel.username}:{panel.password}".encode()).decode()
     process = CONTEXT.Process(
-        target=_run_bare_loop, args=(panel.url, login, etags), daemon=True
+        target=_run_bare_loop, args=(panel.url, login, etags, fetched), daemon=True
     )
     process.start()
     assert process.pid is not None
     try:
-        yield process.pid
+        yield _BareLoop(process.pid, fetched)
     finally:
         process.terminate()
         process.join()
 
 
-def _run_bare_loop(url: str, login: str, etags: bool) -> None:  # noqa: FBT001  # an argument of a process
-    asyncio.run(_fetch_at_pace(url, login, etags=etags))
+def _run_bare_loop(*arguments: Any) -> None:
+    asyncio.run(_fetch_at_pace(*arguments))
 
 
-async def _fetch_at_pace(url: str, login: str, *, etags: bool) -> None:
+async def _fetch_at_pace(
+    url: str,
+    login: str,
+    etags: bool,  # noqa: FBT001  # an argument of a process
+    fetched: c_ulong,
+) -> None:
     headers = {"Authorization": f"Basic {login}", "Accept": "application/json"}
     known: dict[int, str] = {}
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -108,6 +134,7 @@ async def _fetch_at_pace(url: str, login: str, *, etags: bool) -> None:
                 await response.read()
                 if etags:
                     known[vm_id] = response.headers["ETag"]
+            fetched.value += 1
 
         await _at_pace(fetch_one)
 
