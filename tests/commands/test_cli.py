@@ -207,7 +207,9 @@ def test_a_file_and_the_environment_together_end_with_1(
 
 
 @pytest.mark.parametrize("with_file", [False, True])
-def test_a_variable_without_effect_is_reported(file: Path, *, with_file: bool) -> None:
+def test_a_variable_without_effect_is_reported(
+    file: Path, capsys: pytest.CaptureFixture[str], *, with_file: bool
+) -> None:
     """By its name alone: its value may be a secret, put under a wrong name.
 
     Those that Kubernetes sets for each service are nobody's mistake.
@@ -224,7 +226,7 @@ def test_a_variable_without_effect_is_reported(file: Path, *, with_file: bool) -
     }
     if with_file:
         variables["ONAPP_EXPORTER_CONFIG_FILE"] = str(file)
-    ended = run(SCRIPT, "--config.check", environment=variables)
+    status = cli.run(["--config.check"], variables)
 
     unknown = "there is no such variable; did you mean"
     expected = [
@@ -233,8 +235,8 @@ def test_a_variable_without_effect_is_reported(file: Path, *, with_file: bool) -
     ]
     if with_file:
         expected.append(f"ONAPP_POLL_INTERVAL: the panels come from {file}")
-    assert ended.returncode == 0
-    assert ended.stderr.splitlines() == [
+    assert status == 0
+    assert capsys.readouterr().err.splitlines() == [
         f"{PROGRAM}: environment: {line}" for line in expected
     ]
 

@@ -145,36 +145,6 @@ async def test_a_signal_ends_it_while_its_file_keeps_it_waiting(
     assert "Traceback" not in process.output
 
 
-async def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
-    panel: Panel, tmp_path: Path
-) -> None:
-    """A bad file is told in the log and by a metric; the old one stays in force."""
-    result = "onapp_exporter_config_last_reload_successful"
-    file = written(tmp_path, panel)
-    async with exporter_process(f"--config.file={file}", ANYWHERE) as process:
-        base = await process.base_url()
-        await poll_until(base + "/-/ready", lambda status, _: status == 200)
-        good = file.read_text()
-
-        file.write_text(good + "nonsense: true\n")
-        process.send(signal.SIGHUP)
-        await process.wait_for(
-            'level=error msg="configuration could not be reloaded, .*nonsense'
-        )
-        _, refused = await fetch(base + "/metrics")
-
-        written(tmp_path, panel, detail={"backups": False})
-        process.send(signal.SIGHUP)
-        await process.wait_for('level=info msg="configuration reloaded"')
-        _, accepted = await fetch(base + "/metrics")
-
-    assert samples(refused, result) == {"": 0}
-    assert len(samples(refused, "onapp_backup_built")) == 2
-    assert samples(accepted, result) == {"": 1}
-    assert samples(accepted, "onapp_backup_built") == {}
-    assert len(samples(accepted, "onapp_vm_backups")) == 4
-
-
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 async def test_every_line_of_the_log_is_one_record(
     form: str, panel: Panel, tmp_path: Path

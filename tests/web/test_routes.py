@@ -473,36 +473,6 @@ async def test_name_chooses_metrics_of_the_process_too(tmp_path: Path) -> None:
     assert text.splitlines()[-1].startswith("process_open_fds ")
 
 
-async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(
-    tmp_path: Path,
-) -> None:
-    """A bad file changes nothing but the metrics that tell of it."""
-    world = SimulatedCloud(NOW)
-    server = world.add_server()
-    world.add_backup(server.id)
-    result = "onapp_exporter_config_last_reload_successful"
-    async with monitored(Panel(world), tmp_path) as cloud:
-        good = cloud.file.read_text("utf-8")
-        cloud.file.write_text(good + "nonsense: true\n", "utf-8")
-        refused = await cloud.get("/-/reload", method="POST")
-        after_bad = await cloud.value(result), await cloud.value("onapp_up")
-        _, still, _ = await cloud.get("/config")
-        cloud.file.write_text(good + "detail: {backups: false}\n", "utf-8")
-        accepted = await cloud.get("/-/reload", method="POST")
-        after_good = await cloud.value(result), await cloud.value("onapp_up")
-        detailed = await cloud.series("onapp_backup_built")
-        _, now, _ = await cloud.get("/config")
-
-    assert refused[0] == 500
-    assert "nonsense: unknown key" in refused[1]
-    assert after_bad == (0, 1)
-    assert "backups: true" in still
-    assert accepted[0] == 200
-    assert after_good == (1, 1)
-    assert detailed == {}
-    assert "backups: false" in now
-
-
 # Addresses
 
 

@@ -413,18 +413,6 @@ def test_without_any_panel_the_ways_to_name_one_are_said() -> None:
     )
 
 
-def test_a_file_and_the_environment_together_are_refused(folder: Path) -> None:
-    """Which one was meant cannot be known; the message names both."""
-    file = folder / "exporter.yml"
-
-    with pytest.raises(ConfigError) as caught:
-        config.load(file, ENVIRONMENT)
-
-    assert str(caught.value) == (
-        f"both {file} (--config.file) and ONAPP_URL name panels: remove one of them"
-    )
-
-
 # What holds for any input.
 
 MARK = "Zq7"
