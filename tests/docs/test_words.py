@@ -41,7 +41,7 @@ _OTHER_STATES = {"built", "unbuilt"}
 """Of backups: the label `state` says these, too."""
 _SUFFIXES = {
     *(".md", ".yml", ".yaml", ".json", ".service", ".socket", ".timer", ".conf", ".1"),
-    *(".bash", ".fish", ".sh", ".txt", ".html"),
+    *(".bash", ".fish", ".sh", ".txt", ".html", ".js"),
 }
 _COMMANDS = ((), ("check",), ("once",), ("demo",), ("healthcheck",))
 
