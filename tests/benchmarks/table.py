@@ -15,68 +15,71 @@ _PAGE = """\
 
 Measured and written by `make bench`, on {machine}.
 
-Worlds of four sizes, with 30 backups a server, watched with every default collector
-and shown with every default family. Times are medians as a client on the same machine
-sees them, over HTTP. Each timed scrape comes more than a second after the one before,
-and a server has changed in between; that the ages differ and the change is to be seen
-is checked. The client does not sleep meanwhile: waking up would take a small machine
-longer than a small scrape. *prometheus-client* is its own `make_aiohttp_handler` over a
-Collector of the same data, in the same process and the same run.
+Simulated clouds of four sizes, with 30 backups a server, every default collector and
+every default family. Times are medians that a client on the same machine measures, over
+HTTP. Each timed scrape begins more than a second after the one before, and a server has
+changed in between. The client checks that the ages differ and that the change shows. It
+does not sleep in between, because waking up would take longer than a small scrape.
+*prometheus-client* is the `make_aiohttp_handler` of that library over a Collector of
+the same data, in the same process and the same run.
 
 ## Scrapes
 
 {scrapes}
 
-*Health* is `/-/healthy`, asked every 5 ms while one scrape follows the other without a
-pause; *at rest*, while there is no scrape at all.
+*Health* is `/-/healthy`, requested every 5 ms while one scrape follows the other
+without a pause. *At rest* means that there is no scrape.
 
-## Looks
+## The status page
 
-The status page of so many servers, each time after one has changed: the worst first;
-sorted by size, the second page; as JSON. *Health* while one look follows the other.
+The status page after a server has changed: the worst first; the second page, sorted by
+size; and the same as JSON. *Health* is measured while one request follows the other.
 
 {looks}
 
-## What the time goes to
+## Where the time goes
 
-A compressed scrape joins pieces that lie compressed in memory, inflates those of the
-ages and fills them in, writes when and how each server was last read, compresses these,
-and sends it all. The exporter's own metrics, some 250 samples a panel, are written by
-prometheus-client, at every scrape: the most of a small one. Each was measured by
-itself, again and again on the same content: no scrape can be quicker than their sum. A
-plain scrape must inflate the pieces instead. *CPU* is the time that the exporter had a
-processor during a scrape; beyond it, the scrape waited for one or for the client.
+A compressed scrape joins pieces that are compressed in memory. It decompresses the
+pieces with ages, and fills in the ages. It writes when and how each server was last
+read, compresses both, and sends everything. prometheus-client writes the exporter's own
+metrics, some 250 samples a panel, at every scrape: most of a small one. Each part was
+measured separately, many times on the same content. No scrape can be faster than their
+sum. A plain scrape must decompress all pieces instead. *CPU* is the CPU time of the
+exporter during a scrape. In the rest of the time the scrape waited for a processor or
+for the client.
 
-What is left between the sum and the CPU is, in a large world: to look at each server
-for whether it has changed and is fresh, thrice; labels; the checksum of the whole, from
-those of its pieces; and memory that is far away after a second of rest, which the sum
-knows nothing of.
+In a large cloud, the CPU time is longer than the sum because of:
+
+- three checks of each server, whether it has changed and is fresh,
+- labels, and the checksum of the whole answer,
+- memory that is no longer in the processor's cache after a second.
 
 {floors}
 
 ## Memory
 
-What the exporter takes beyond what it did before it knew of any server. The peak is the
-highest in all scrapes above, four at once among them, in parts of what it took before.
-*Sent* is the compressed body, which lies in memory: there is no less than that.
+*In use* is the memory of the process; *for the world* is the part since it knew the
+first server. The peak is the highest in all scrapes above, also in four at once,
+relative to the memory before. *Sent* is the compressed body, which is kept in memory:
+the least possible.
 
 {memory}
 
 ## Polls
 
-CPU time of the exporter for one server of 30 backups: the request, decoding, keeping
-and writing it; the median of nine passes, and the quickest. Passes of all kinds take
-turns, and the panel has its answers ready. *Bare* is a loop with the same HTTP client
-that fetches the same addresses and throws the bodies away. *Changed* means that every
-list has a new backup in place of its oldest; *alone*, that one server of a block has:
-the lines of the others are compressed again with it. *Unchanged* means that the panel
-gives no ETag and sends the same again.
+CPU time of the exporter for one server of 30 backups: the request, decoding, storing
+and writing it. The figures are the median of nine passes, and the fastest. Passes of
+all kinds alternate, and the panel has its answers ready. *Bare* is a loop with the same
+HTTP client that requests the same addresses and ignores the bodies. *Changed* means
+that every list has a new backup in place of its oldest. *Alone* means that only one
+server of a block has changed, and the lines of the others are compressed again with it.
+*Unchanged* means that the panel sends no ETag and the same answer again.
 
 {polls}
 
-## How it grows
+## Growth
 
-From one size to the next, so many times as much:
+The factor from one size to the next:
 
 {growth}
 """
