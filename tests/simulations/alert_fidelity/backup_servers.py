@@ -5,7 +5,6 @@ from __future__ import annotations
 from alert_fidelity.clouds import START, CloudAndPanel, ProtectedTarget
 from alert_fidelity.timing import DAY
 from exporter.demo.cloud.backup_runs import KIB_PER_GB
-from exporter.demo.cloud.rows import Target
 
 STORED_SHARE = 0.85
 """How full those are that stay as they are."""
@@ -35,7 +34,7 @@ def _add_archive(cloud: CloudAndPanel) -> tuple[ProtectedTarget, int]:
     """Add a server that is backed up by hand alone, and a backup server for it."""
     world = cloud.world
     server = world.add_server(label="archive", created_at=world.now - 90 * DAY)
-    target = Target("Disk", world.disks_of(server.id)[0].id)
+    (target,) = cloud.disk_targets(server.id)
     number = len(world.backup_servers) + 1
     row = world.add_backup_server(f"store {number}", CAPACITY_GB)
     return ProtectedTarget(server.id, target, 0), row.id

@@ -8,7 +8,13 @@ from functools import partial
 from typing import Any
 
 from alert_fidelity.clouds import START, CloudAndPanel, ProtectedTarget
-from alert_fidelity.server_problems import LOCKED_BRIEFLY, UNREADABLE_BRIEFLY
+from alert_fidelity.incidents import Incident
+from alert_fidelity.server_problems import (
+    LOCKED_BRIEFLY,
+    UNREADABLE_BRIEFLY,
+    End,
+    Problem,
+)
 from alert_fidelity.timing import DAY, HOUR, MINUTE
 from exporter.demo.cloud.rows import Disk, Target
 
@@ -18,15 +24,13 @@ class LookAlike:
     """Something healthy that looks like a problem: how to cause and to add it."""
 
     kind: str
-    happen: Callable[[CloudAndPanel, ProtectedTarget], object] | None = None
+    happen: Problem | Callable[[CloudAndPanel, ProtectedTarget], object] | None = None
     """Causes it now, often in a long run; None: it lasts all the time."""
     last_days: float = 2.0
     """It does not begin in the last days of the run."""
     once: bool = False
     add: Callable[[CloudAndPanel], ProtectedTarget] = CloudAndPanel.protected_server
     """Adds the server that it befalls."""
-    records_itself: bool = False
-    """Whether ``happen`` records the incident itself."""
 
     def plan(self, cloud: CloudAndPanel, days: float) -> None:
         """Add its server, and plan when it happens within a run of so many days."""
@@ -34,7 +38,7 @@ class LookAlike:
         if self.happen is None:
             cloud.begin_incident(self.kind, protected).begins = START
             return
-        happen = partial(self._happen, self.happen, cloud, protected)
+        happen = partial(self._happen, cloud, protected)
         at = START + cloud.rng.uniform(0.3, 1.2) * DAY
         while at < START + (days - self.last_days) * DAY:
             cloud.world.call_at(float(round(at)), happen)
@@ -42,15 +46,12 @@ class LookAlike:
                 return
             at += cloud.rng.uniform(3.0, 9.0) * DAY
 
-    def _happen(
-        self,
-        happen: Callable[[CloudAndPanel, ProtectedTarget], object],
-        cloud: CloudAndPanel,
-        protected: ProtectedTarget,
-    ) -> None:
-        if not self.records_itself:
+    def _happen(self, cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
+        if isinstance(self.happen, Problem):
+            self.happen.inject(cloud, protected)
+        elif self.happen is not None:
             cloud.begin_incident(self.kind, protected)
-        happen(cloud, protected)
+            self.happen(cloud, protected)
 
 
 def _waits(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
@@ -95,7 +96,7 @@ def _by_hand(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
 
 def _create(cloud: CloudAndPanel, _home: ProtectedTarget) -> None:
     server = cloud.world.add_server(disk_gb=20, backup_server_id=1, swap=True)
-    target = Target("Disk", cloud.world.disks_of(server.id)[0].id)
+    (target,) = cloud.disk_targets(server.id)
     cloud.world.add_schedule(*target, start_at=cloud.world.now + 22 * HOUR)
     protected = ProtectedTarget(server.id, target, DAY)
     cloud.begin_incident("server just created", protected)
@@ -146,17 +147,10 @@ def _to_incremental(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
     )
 
 
-def _suspend(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
-    kind = "server suspended, then resumed"
-    incident = cloud.begin_incident(kind, protected)
+def _suspended(cloud: CloudAndPanel, protected: ProtectedTarget, _: Incident) -> End:
     server = cloud.world.servers[protected.vm_id]
     server.suspended = True
-
-    def resume() -> None:
-        server.suspended = False
-        cloud.end_incident(incident)
-
-    cloud.world.call_at(cloud.world.now + 3.5 * DAY, resume)
+    return lambda: setattr(server, "suspended", False)
 
 
 def _failed_restore(cloud: CloudAndPanel, protected: ProtectedTarget) -> None:
@@ -178,9 +172,7 @@ def _two_disks(cloud: CloudAndPanel) -> ProtectedTarget:
 
 def _without(cloud: CloudAndPanel) -> ProtectedTarget:
     server = cloud.world.add_server(label="no backups were bought")
-    return ProtectedTarget(
-        server.id, Target("Disk", cloud.world.disks_of(server.id)[0].id), 0
-    )
+    return ProtectedTarget(server.id, cloud.disk_targets(server.id)[0], 0)
 
 
 def _beside_disabled(cloud: CloudAndPanel) -> ProtectedTarget:
@@ -219,6 +211,8 @@ def _added(**fields: Any) -> Callable[[CloudAndPanel], ProtectedTarget]:
     return lambda cloud: cloud.protected_server(**fields)
 
 
+_SUSPENDED = Problem("server suspended, then resumed", _suspended, 3.5, 3.5)
+
 LOOK_ALIKES: tuple[LookAlike, ...] = (
     LookAlike("run that waits for nearly three hours", _waits),
     LookAlike("backup three times as large", _grown),
@@ -242,18 +236,11 @@ LOOK_ALIKES: tuple[LookAlike, ...] = (
         add=_two_disks,
     ),
     LookAlike("disk removed, its images left", _remove_disk, once=True, add=_two_disks),
-    LookAlike("server suspended, then resumed", _suspend, 4.0, records_itself=True),
+    LookAlike(_SUSPENDED.kind, _SUSPENDED, 4.0),
     LookAlike("restore failed", _failed_restore),
     LookAlike("backups by hand", _by_hand),
-    LookAlike(
-        *("backup locked for a day and a half", LOCKED_BRIEFLY.inject),
-        once=True,
-        records_itself=True,
-    ),
-    LookAlike(
-        *("server unreadable for a quarter of an hour", UNREADABLE_BRIEFLY.inject),
-        records_itself=True,
-    ),
+    LookAlike(LOCKED_BRIEFLY.kind, LOCKED_BRIEFLY, once=True),
+    LookAlike(UNREADABLE_BRIEFLY.kind, UNREADABLE_BRIEFLY),
     LookAlike("no backups bought", add=_without),
     LookAlike("weekly schedule", add=_added(period="weeks")),
     LookAlike("monthly schedule", add=_added(period="months", whole=True)),
