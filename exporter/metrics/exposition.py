@@ -66,47 +66,6 @@ class Body:
             yield b"".join(buffered)
 
 
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """The content of one scrape: families and their lines, in no format yet."""
-
-    own_registry: CollectorRegistry
-    names: frozenset[str]
-    """The requested families and samples; empty: all."""
-    families: Mapping[AnyFamily, list[DeflatedText]]
-
-    def plain(self, media_type: str) -> Body:
-        """Return the body as plain text."""
-        texts = tuple(self._texts(media_type))
-        return Body(sum(text.length for text in texts), texts)
-
-    def compressed(self, media_type: str) -> Body:
-        """Return the body as one gzip member."""
-        parts = tuple(gzip_member(self._texts(media_type)))
-        return Body(sum(map(len, parts)), parts)
-
-    def _texts(self, media_type: str) -> Iterator[DeflatedText]:
-        for family, texts in self.families.items():
-            yield _family_header(family, media_type)
-            yield from texts
-        yield deflated_text(self._own_text(media_type))
-
-    def _own_text(self, media_type: str) -> bytes:
-        sample_names = [name + suffix for name in self.names for suffix in _SUFFIXES]
-        registry = (
-            self.own_registry.restricted_registry(sample_names)
-            if self.names
-            else self.own_registry
-        )
-        write = (
-            openmetrics.generate_latest
-            if media_type == OPENMETRICS
-            else generate_latest
-        )
-        text: bytes = write(registry)
-        return text
-
-
 @dataclass(slots=True, eq=False)
 class _JudgedPanel:
     """What is kept of a panel from one scrape to the next."""
@@ -151,19 +110,29 @@ class Exposition:
     def scrape(
         self,
         snapshot: Snapshot,
+        media_type: str,
         names: frozenset[str] = frozenset(),
         without: frozenset[str] = frozenset(),
-    ) -> Scrape:
-        """Return the content of a scrape at the snapshot; thread-safe."""
+        *,
+        compressed: bool = False,
+    ) -> Body:
+        """Return a scrape at the snapshot, as one gzip member or plain; thread-safe.
+
+        ``names`` are the requested families and samples; empty: all.
+        """
         with self._lock:
             self._update(snapshot)
             families = self._family_texts(snapshot, names)
-        shown = {
-            family: texts
-            for family, texts in families.items()
-            if texts and family.name not in without
-        }
-        return Scrape(self.own_registry, names, shown)
+        texts: list[DeflatedText] = []
+        for family, of_family in families.items():
+            if of_family and family.name not in without:
+                texts += (_family_header(family, media_type), *of_family)
+        if own_text := self._own_text(media_type, names):
+            texts.append(deflated_text(own_text))
+        if not compressed:
+            return Body(sum(text.length for text in texts), tuple(texts))
+        parts = tuple(gzip_member(texts))
+        return Body(sum(map(len, parts)), parts)
 
     def render(
         self,
@@ -172,8 +141,23 @@ class Exposition:
         without: frozenset[str] = frozenset(),
     ) -> bytes:
         """Return the text of a scrape, or of the families and samples in ``names``."""
-        scrape = self.scrape(self.snapshot(), names, without)
-        return b"".join(scrape.plain(media_type).chunks())
+        body = self.scrape(self.snapshot(), media_type, names, without)
+        return b"".join(body.chunks())
+
+    def _own_text(self, media_type: str, names: frozenset[str]) -> bytes:
+        sample_names = [name + suffix for name in names for suffix in _SUFFIXES]
+        registry = (
+            self.own_registry.restricted_registry(sample_names)
+            if names
+            else self.own_registry
+        )
+        write = (
+            openmetrics.generate_latest
+            if media_type == OPENMETRICS
+            else generate_latest
+        )
+        text: bytes = write(registry)
+        return text
 
     def _update(self, snapshot: Snapshot) -> None:
         panels: dict[str, _JudgedPanel] = {}

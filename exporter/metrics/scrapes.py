@@ -86,8 +86,9 @@ class Scrapes:
 
     def _render(self, snapshot: Snapshot, request: ScrapeRequest) -> Body:
         media_type, names, compressed = request
-        scrape = self.exposition.scrape(snapshot, names)
-        return scrape.compressed(media_type) if compressed else scrape.plain(media_type)
+        return self.exposition.scrape(
+            snapshot, media_type, names, compressed=compressed
+        )
 
     async def _update_periodically(self) -> None:
         loop = asyncio.get_running_loop()

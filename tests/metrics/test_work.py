@@ -57,7 +57,7 @@ def exposition(panel: PanelStore) -> Exposition:
 
 def compressed(made: Exposition) -> bytes:
     """Return a compressed scrape."""
-    return b"".join(made.scrape(made.snapshot()).compressed(TEXT).chunks())
+    return b"".join(made.scrape(made.snapshot(), TEXT, compressed=True).chunks())
 
 
 def test_a_scrape_of_what_is_known_writes_ages_alone() -> None:
@@ -106,7 +106,7 @@ def test_families_that_are_not_asked_for_are_not_made() -> None:
     """`name[]` saves the ages, which are most of the work."""
     made = exposition(a_large_panel())
     with counting_calls(deflated_text, inflated) as work:
-        made.scrape(made.snapshot(), frozenset({"onapp_backup_built"}))
+        made.scrape(made.snapshot(), TEXT, frozenset({"onapp_backup_built"}))
 
     assert work == Counter()
 
@@ -115,7 +115,7 @@ def test_a_plain_scrape_is_inflated_as_it_is_sent() -> None:
     """So that it is never in memory as a whole."""
     made = exposition(a_large_panel())
     with counting_calls(inflated) as work:
-        body = made.scrape(made.snapshot()).plain(TEXT)
+        body = made.scrape(made.snapshot(), TEXT)
         before = work["inflated"]
         chunks = body.chunks()
 
@@ -145,7 +145,7 @@ def memory(servers: int, form: str) -> tuple[int, int]:
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        body = getattr(made.scrape(made.snapshot()), form)(TEXT)
+        body = made.scrape(made.snapshot(), TEXT, compressed=form == "compressed")
         assert sum(map(len, body.chunks())) == body.length
         return kept, tracemalloc.get_traced_memory()[1]
     finally:

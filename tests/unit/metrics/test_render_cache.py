@@ -131,13 +131,15 @@ class Scrapes(RuleBasedStateMachine):
             encode = openmetrics.generate_latest
         registry = CollectorRegistry()
         registry.register(collector)
-        scrape = made.scrape(made.snapshot())
-        plain = b"".join(scrape.plain(media_type).chunks())
-        compressed = b"".join(scrape.compressed(media_type).chunks())
+        plain_body, gzip_body = (
+            made.scrape(made.snapshot(), media_type, compressed=compressed)
+            for compressed in (False, True)
+        )
+        plain, compressed = (b"".join(b.chunks()) for b in (plain_body, gzip_body))
 
         assert gzip.decompress(compressed) == plain
-        assert scrape.compressed(media_type).length == len(compressed)
-        assert scrape.plain(media_type).length == len(plain)
+        assert gzip_body.length == len(compressed)
+        assert plain_body.length == len(plain)
         assert parsed_scrape(plain.decode(), media_type) == parsed_scrape(
             encode(registry).decode(), media_type
         )
@@ -168,7 +170,7 @@ def test_each_thread_shows_its_own_moment() -> None:
             )
 
     def scraped(moment: Snapshot) -> bytes:
-        return b"".join(made.scrape(moment).plain(TEXT).chunks())
+        return b"".join(made.scrape(moment, TEXT).chunks())
 
     def collected(moment: Snapshot) -> bytes:
         then = FixedClock()
