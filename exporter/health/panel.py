@@ -5,11 +5,13 @@ What compares with the past, such as a shrunken inventory, is an alert only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 
+import msgspec
+
 from ..clock import Now
-from ..model.entities import BACKUP_SERVERS, BACKUPS
+from ..model.entities import BACKUP_SERVERS, BACKUPS, BackupServerUsage
 from ..model.selection import Shard
 from ..model.store import PanelStore
 from ..model.transaction_log import BACKUP_RUN_ACTIONS
@@ -40,20 +42,35 @@ from .server import ServerHealth
 from .targets import least
 
 
+class PanelHealth(msgspec.Struct, frozen=True):
+    """The judgement of one panel."""
+
+    problems: tuple[Problem, ...]
+    """Worst first."""
+    backup_server_usage: Mapping[int | None, BackupServerUsage]
+    """What it was judged by: a sum over all servers, which is not made twice."""
+
+    @property
+    def condition(self) -> Condition:
+        """Return the worst condition; UP if there is no problem."""
+        return self.problems[0].condition if self.problems else UP
+
+
 def judge_panel(
     panel: PanelStore, now: Now, shard: Shard, unassigned: ServerHealth | None = None
-) -> tuple[Problem, ...]:
-    """Return the problems of a panel, worst first.
+) -> PanelHealth:
+    """Return the health of a panel.
 
-    ``unassigned`` is the health of the schedules whose server is unknown.
+    ``unassigned`` is that of the schedules whose server is unknown.
     """
+    usages = panel.backup_server_usage(now.monotonic)
     problems = [
         *_contact_problems(panel, now),
         *(
             Problem(QUEUE_JAM, since=at, about=a)
             for a, at in queue_jams(panel, now).items()
         ),
-        *_backup_server_problems(panel, now),
+        *_backup_server_problems(panel, usages, now),
     ]
     if panel.up() is not False:
         problems += _polling_problems(panel, now, shard)
@@ -61,14 +78,8 @@ def judge_panel(
         problems.append(Problem(CLOCK_SKEW))
     if unassigned is not None:
         problems += (p for p in unassigned.problems if p.condition in PANEL_CONDITIONS)
-    return tuple(
-        sorted(problems, key=lambda problem: PANEL_CONDITIONS.index(problem.condition))
-    )
-
-
-def panel_condition(problems: tuple[Problem, ...]) -> Condition:
-    """Return the condition of the first, worst problem; UP if there is none."""
-    return problems[0].condition if problems else UP
+    problems.sort(key=lambda problem: PANEL_CONDITIONS.index(problem.condition))
+    return PanelHealth(tuple(problems), usages)
 
 
 def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
@@ -138,8 +149,9 @@ def queue_jams(panel: PanelStore, now: Now) -> dict[str, float]:
     return jams
 
 
-def _backup_server_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
-    usages = panel.backup_server_usage(now.monotonic)
+def _backup_server_problems(
+    panel: PanelStore, usages: Mapping[int | None, BackupServerUsage], now: Now
+) -> Iterator[Problem]:
     for server in panel.listed(BACKUP_SERVERS, now.monotonic):
         usage = usages.get(server.id)
         if usage is None or not usage.backup_count:

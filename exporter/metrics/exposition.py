@@ -104,7 +104,7 @@ class Exposition:
     def healths(self, snapshot: Snapshot) -> dict[str, Mapping[int, ServerHealth]]:
         """Return the health of all servers, by panel and number."""
         with self._lock:
-            self._update(snapshot)
+            self._judge(snapshot)
             return {name: judged.healths for name, judged in self._panels.items()}
 
     def scrape(
@@ -159,16 +159,20 @@ class Exposition:
         text: bytes = write(registry)
         return text
 
-    def _update(self, snapshot: Snapshot) -> None:
+    def _judge(self, snapshot: Snapshot) -> None:
         panels: dict[str, _JudgedPanel] = {}
         for panel in snapshot.panels:
             judged = self._panels.get(panel.name) or _JudgedPanel()
-            if judged.cache is None or judged.cache.detail != snapshot.detail:
-                judged.cache = RenderCache(snapshot.detail)
             judged.healths = judged.servers.update(panel, snapshot.now)
-            judged.cache.update(judged.healths)
             panels[panel.name] = judged
         self._panels = panels
+
+    def _update(self, snapshot: Snapshot) -> None:
+        self._judge(snapshot)
+        for judged in self._panels.values():
+            if judged.cache is None or judged.cache.detail != snapshot.detail:
+                judged.cache = RenderCache(snapshot.detail)
+            judged.cache.update(judged.healths)
 
     def _family_texts(
         self, snapshot: Snapshot, names: frozenset[str]

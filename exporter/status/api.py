@@ -21,7 +21,7 @@ from ..health.conditions import (
     Problem,
     Severity,
 )
-from ..health.panel import judge_panel, panel_condition, poll_lag_seconds
+from ..health.panel import PanelHealth, judge_panel, poll_lag_seconds
 from ..health.server import next_start_at
 from ..health.targets import (
     TargetSummary,
@@ -76,7 +76,12 @@ def status_response(
         shard=shard.number,
         total_shards=shard.total,
         panels=tuple(
-            panel_status(panel, healths, shard, now, error_counts(panel.name))
+            panel_status(
+                panel,
+                judged_panel(panel, healths, shard, now),
+                now,
+                error_counts(panel.name),
+            )
             for panel in snapshot.panels
         ),
         states={c.key: counts[c] for c in SERVER_CONDITION_RANK if c in counts},
@@ -91,15 +96,18 @@ def status_response(
     )
 
 
+def judged_panel(
+    panel: PanelStore, healths: Healths, shard: Shard, now: Now
+) -> PanelHealth:
+    """Judge a panel, by the health of its unassigned schedules too."""
+    return judge_panel(panel, now, shard, healths[panel.name].get(NO_SERVER))
+
+
 def panel_status(
-    panel: PanelStore,
-    healths: Healths,
-    shard: Shard,
-    now: Now,
-    errors: Mapping[str, int],
+    panel: PanelStore, health: PanelHealth, now: Now, errors: Mapping[str, int]
 ) -> PanelStatus:
-    """Judge a panel and return its status."""
-    problems = judge_panel(panel, now, shard, healths[panel.name].get(NO_SERVER))
+    """Return the status of a panel."""
+    subject = Subject(panel, now, backup_server_usage=health.backup_server_usage)
     entries = panel.servers.values()
     read_times = [entry.read_at for entry in entries if entry.read_at is not None]
     failing = sum(entry.failing is True for entry in entries)
@@ -107,9 +115,9 @@ def panel_status(
     return _build(
         PanelStatus,
         panel,
-        **_condition_fields(panel_condition(problems)),
+        **_condition_fields(health.condition),
         up=panel.up(),
-        problems=_problem_statuses(problems, panel, now),
+        problems=_problem_statuses(health.problems, subject),
         servers=len(entries) + len(panel.unresolved),
         servers_failing=failing + len(panel.unresolved),
         oldest_read_at=min(read_times, default=None),
@@ -140,7 +148,9 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
         **_condition_fields(judged.health.condition),
         panel=judged.panel.name,
         vm_id=judged.vm_id,
-        problems=_problem_statuses(judged.health.problems, judged.panel, now, judged),
+        problems=_problem_statuses(
+            judged.health.problems, Subject(judged.panel, now, judged)
+        ),
         backup_required=state and backup_required(state),
         in_time=judged.health.in_time,
         last_failed_at=state and last_failed_at(state),
@@ -261,13 +271,8 @@ def recent_sizes(
 
 
 def _problem_statuses(
-    problems: Iterable[Problem],
-    panel: PanelStore,
-    now: Now,
-    judged: JudgedServer | None = None,
+    problems: Iterable[Problem], subject: Subject
 ) -> tuple[ProblemStatus, ...]:
-    """Return the problems of a panel, or of one of its servers."""
-    subject = Subject(panel, now, judged)
     return tuple(
         _problem_status(problem, subject.reason(problem)) for problem in problems
     )

@@ -23,6 +23,7 @@ from .. import __version__
 from ..clock import Now
 from ..config.schema import Link
 from ..health.conditions import SERVER_CONDITIONS, Severity
+from ..health.panel import PanelHealth
 from ..health.targets import last_schedules
 from ..model.entities import (
     DISK,
@@ -220,15 +221,20 @@ class StatusPages:
         self,
         status: PanelStatus,
         panel: PanelStore,
+        health: PanelHealth,
         now: Now,
         reload_error: LastErrorStatus | None,
     ) -> str:
         """Render the page of one panel."""
-        servers = ((n, entry.state.server) for n, entry in panel.servers.items())
+        details = panel_details(panel, health, now)
+        shown = [row.vm_id for row in (details.open or ())[:_MAX_OPEN_TRANSACTIONS]]
+        known = (
+            (n, panel.servers[n].state.server) for n in shown if n in panel.servers
+        )
         return self._environment.get_template("panel.html").render(
             panel=status,
-            details=panel_details(panel, now),
-            labels={n: "" if server is None else server.label for n, server in servers},
+            details=details,
+            labels={n: "" if server is None else server.label for n, server in known},
             reload_error=reload_error,
             now=utc_datetime(now.time),
             max_problems=_MAX_PANEL_PROBLEMS,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..clock import Now
+from ..health.panel import PanelHealth
 from ..model.entities import (
     BACKUP_SERVERS,
     BACKUPS,
@@ -75,14 +76,14 @@ class PanelDetails(msgspec.Struct, frozen=True):
         return sum(hour.counts[status] for hour in self.runs or ())
 
 
-def panel_details(panel: PanelStore, now: Now) -> PanelDetails:
+def panel_details(panel: PanelStore, health: PanelHealth, now: Now) -> PanelDetails:
     """Return what is known of a panel at a moment."""
     log = panel.transaction_log
     log = log if log is not None and log.has_been_read else None
     first_hour = int(now.time // HOUR_SECONDS) - HOURS + 1
     known_from = None if log is None else log.known_from
     pending = panel.pending_transactions(now.monotonic)
-    usages = panel.backup_server_usage(now.monotonic)
+    usages = health.backup_server_usage
     listed = panel.listed(BACKUP_SERVERS, now.monotonic)
     return PanelDetails(
         runs=None if log is None else _hours(log, first_hour),

@@ -7,8 +7,6 @@ the judgement.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import msgspec
 
@@ -51,14 +49,15 @@ def overdue_since(problem: Problem, target: TargetSummary | None) -> float | Non
     return problem.since - late_seconds
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """A panel or one of its servers at a moment, about which reasons are wanted."""
 
     panel: PanelStore
     now: Now
     judged: JudgedServer | None = None
     """None: the panel."""
+    backup_server_usage: Mapping[int | None, BackupServerUsage] = {}
+    """Of the panel."""
 
     def reason(self, problem: Problem) -> str:
         """Return why a problem holds.
@@ -67,11 +66,6 @@ class Subject:
         """
         found = _REASONS.get(problem.condition)
         return "" if found is None else found(_Facts(problem, self))
-
-    @cached_property
-    def backup_server_usage(self) -> Mapping[int | None, BackupServerUsage]:
-        """The usage of each backup server: a sum over all servers, so made once."""
-        return self.panel.backup_server_usage(self.now.monotonic)
 
 
 class _Facts(msgspec.Struct, frozen=True):

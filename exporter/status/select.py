@@ -80,9 +80,9 @@ def select(
     servers: Iterable[JudgedServer], query: Query, now: Now
 ) -> list[JudgedServer]:
     """Filter and sort the servers."""
-    return _sorted(
-        [judged for judged in servers if _matches(judged, query)], query, now
-    )
+    if query.panels or query.states or query.text:
+        servers = (judged for judged in servers if _matches(judged, query))
+    return _sorted(servers, query, now)
 
 
 def find_server(
@@ -145,7 +145,9 @@ def _searched_texts(judged: JudgedServer) -> Iterable[str]:
         yield from (server.label, server.hostname, server.identifier)
 
 
-def _sorted(servers: list[JudgedServer], query: Query, now: Now) -> list[JudgedServer]:
+def _sorted(
+    servers: Iterable[JudgedServer], query: Query, now: Now
+) -> list[JudgedServer]:
     """Sort; unknown values come last in any order, equal ones by condition and name."""
     servers = sorted(servers, key=_by_state)
     if query.sort == "state":

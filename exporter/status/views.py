@@ -20,6 +20,7 @@ from ..model.selection import Shard
 from ..model.store import LastError
 from .api import (
     ErrorCounts,
+    judged_panel,
     last_error_status,
     panel_status,
     server_status,
@@ -125,12 +126,13 @@ class Views:
             panel = next((p for p in snapshot.panels if p.name == name), None)
             if panel is None:
                 return None
-            healths = self.exposition.healths(snapshot)
-            errors = self.error_counts(name)
+            now, healths = snapshot.now, self.exposition.healths(snapshot)
+            health = judged_panel(panel, healths, self.shard, now)
             return self.pages.panel(
-                panel_status(panel, healths, self.shard, snapshot.now, errors),
+                panel_status(panel, health, now, self.error_counts(name)),
                 panel,
-                snapshot.now,
+                health,
+                now,
                 last_error_status(self.reload_error()),
             )
 

@@ -20,7 +20,7 @@ from exporter.model.entities import BackupServer, Transaction
 from exporter.model.selection import Shard
 from exporter.model.store import PanelList, PanelStore
 from exporter.model.transaction_log import LogExcerpt, TransactionLog
-from exporter.status.api import panel_status
+from exporter.status.api import judged_panel, panel_status
 
 HOUR = 3600.0
 
@@ -157,11 +157,13 @@ def test_each_further_full_backup_server_costs_no_sum_over_all_servers(
     moment = views.exposition.snapshot()
     healths = views.exposition.healths(moment)
     with counting_calls(PanelStore.backup_server_usage) as work:
-        found = panel_status(moment.panels[0], healths, Shard(), moment.now, {})
+        health = judged_panel(moment.panels[0], healths, Shard(), moment.now)
+        found = panel_status(moment.panels[0], health, moment.now, {})
+        views.pages.panel(found, moment.panels[0], health, moment.now, None)
 
     assert [p.state for p in found.problems] == ["backup_server_full"] * count
     assert all(problem.reason for problem in found.problems)
-    assert work["backup_server_usage"] == 2  # to judge, and for all reasons
+    assert work["backup_server_usage"] == 1
 
 
 async def test_a_collector_has_its_last_run_and_its_error(tmp_path: Path) -> None:
