@@ -211,6 +211,19 @@ async def _inventory_not_read(cloud: MonitoredCloud) -> None:
     cloud.panel.faults.add(faults.status(500), resource="virtual_machines")
 
 
+async def _schedules_not_read(cloud: MonitoredCloud) -> None:
+    cloud.world.inject_failure("skip")
+    await cloud.advance(START - NOW + 2.5 * HOUR)
+    cloud.panel.faults.add(faults.status(500), resource="schedules")
+
+
+async def _failure_counted(cloud: MonitoredCloud) -> None:
+    """Let nothing but the number of failures tell of a run."""
+    cloud.world.inject_failure("skip")
+    await cloud.advance(START - NOW + HOUR)
+    cloud.world.schedules[1].failure_count += 1
+
+
 async def _pending(cloud: MonitoredCloud) -> None:
     cloud.world.slots = 0
 
@@ -261,6 +274,8 @@ NOT_MISSING: dict[str, tuple[Change, str | None]] = {
     "panel not read": (_not_read, None),
     "backups not read": (partial(_not_read, resource="backups"), None),
     "inventory not read": (_inventory_not_read, None),
+    "schedules not read": (_schedules_not_read, None),
+    "failure counted": (_failure_counted, None),
     "pending": (_pending, None),
     "cancelled": (_cancelled, None),
     "run no longer listed": (_deleted, None),
