@@ -77,9 +77,11 @@ def serving(status: int) -> Iterator[str]:
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -151,8 +153,7 @@ def test_a_good_configuration_is_printed_without_its_secret(
 def test_what_is_printed_is_utf8_whatever_the_terminal_is(file: Path) -> None:
     """It is written into files, and files are UTF-8."""
     ended = run(
-        SCRIPT,
-        *("--config.file", file, "--config.check"),
+        *(*MODULE, "--config.file", file, "--config.check"),
         environment={"PYTHONIOENCODING": "ascii"},
     )
 
@@ -166,7 +167,7 @@ def test_a_bad_configuration_ends_with_1_and_a_line_for_each_mistake(
 ) -> None:
     """Also when serving was asked for: nothing starts."""
     file.write_text("panels:\n  - url: https://ops:hunter2@cp.example.com\n")
-    ended = run(SCRIPT, "--config.file", file, *check)
+    ended = run(*MODULE, "--config.file", file, *check)
 
     at = f"{PROGRAM}: {file}: line 2: panels[0]"
     assert ended.stderr == (
@@ -278,8 +279,8 @@ def test_a_port_that_is_taken_ends_with_1_and_its_address(command: list[str]) ->
     """The reason is the last line, without a traceback."""
     with port_in_use() as address:
         ended = run(
-            SCRIPT,
-            *(*command, "--web.listen-address", address, "--log.level", "error"),
+            *(*MODULE, *command, "--log.level", "error"),
+            *("--web.listen-address", address),
             environment=ENVIRONMENT,
         )
 

@@ -330,10 +330,12 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(50):
-        replace_file(contents[number % 2], file)
-    over.set()
-    reader.join()
+    try:
+        for number in range(50):
+            replace_file(contents[number % 2], file)
+    finally:
+        over.set()
+        reader.join()
 
     assert {*seen} <= {*contents}
     assert [path.name for path in tmp_path.iterdir()] == ["onapp.prom"]
