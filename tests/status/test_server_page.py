@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ async def page_words(panel: PanelStore) -> str:
     return words_of(text)
 
 
-def daily(**changes: object) -> PanelStore:
-    """Return a panel with a server whose last backup of the disk is four days old."""
+def daily(ages: Iterable[int] = (4, 5, 6), **changes: Any) -> PanelStore:
+    """Return a panel with a server that has backups of its disk of these ages."""
     panel = a_panel()
     expectation = Expectation(own_interval_seconds=DAY, backup_required=True)
     server = a_server(created_at=TIME - 90 * DAY, **changes)
@@ -44,7 +45,7 @@ def daily(**changes: object) -> PanelStore:
             created_at=TIME - days * DAY - 60,
             built_at=TIME - days * DAY,
         )
-        for days in (4, 5, 6)
+        for days in ages
     ]
     panel.record_backups(1, tuple(rows), time=TIME, monotonic=MONOTONIC)
     return panel
@@ -71,7 +72,7 @@ async def test_what_is_wrong_comes_first_with_what_to_do() -> None:
     ],
 )
 async def test_a_server_with_nothing_wrong_says_so(
-    changes: dict[str, object], expected: str
+    changes: dict[str, Any], expected: str
 ) -> None:
     """Not an empty section, which could be an error of the page."""
     panel = daily(**changes)
@@ -89,6 +90,13 @@ async def test_the_sizes_of_each_target_are_drawn_and_told() -> None:
         "disk 101: 3 sizes, between 4.0 GiB and 6.0 GiB, the newest 4.0 GiB"
         " disk 101: 4.0 GiB to 6.0 GiB, the newest 4.0 GiB; 3 restore points since 6 d"
     )
+
+
+async def test_the_newest_sixty_sizes_are_drawn() -> None:
+    """The list of backups has the older ones."""
+    sizes = section(await page_words(daily(range(1, 62))), "Sizes")
+
+    assert sizes.startswith("disk 101: 60 sizes, between 1.0 GiB and 60.0 GiB, ")
 
 
 async def test_schedules_have_status_next_run_and_failures() -> None:

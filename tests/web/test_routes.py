@@ -16,6 +16,7 @@ import httpx
 import pycurl
 import pytest
 import requests
+from aiohttp import web
 from faulty_panel import Panel
 from harness import NOW, monitored, write_config
 from prometheus_client import CollectorRegistry, Counter
@@ -324,6 +325,24 @@ async def test_pages_and_json_are_compressed_for_who_accepts_it(path: str) -> No
     assert head["Vary"] == plain_head["Vary"] == "Accept-Encoding"
     assert len(gzip.decompress(packed)) == len(plain)
     assert int(length) == int(head["Content-Length"]) == len(packed) < len(plain)
+
+
+@pytest.mark.parametrize("length", [999, 1000])
+async def test_what_fits_into_a_packet_is_not_compressed(length: int) -> None:
+    """It would take longer, and arrive no sooner."""
+
+    async def text(_: web.Request) -> web.Response:
+        return web.Response(text="x" * length)
+
+    app = web.Application()
+    app.router.add_get("/", text)
+    async with (
+        serving(app, ("127.0.0.1:0",)) as (address,),
+        asking(f"http://{address}/", Accept_Encoding="gzip") as got,
+    ):
+        compressed = "Content-Encoding" in got.headers
+
+    assert compressed == (length == 1000)
 
 
 # name[]
