@@ -109,7 +109,7 @@ class Unauthorized(RequestError):
     with_cookies: bool = False
     """Whether the request carried cookies: perhaps those were refused."""
     hint = (
-        "check basic_auth: the user name, and that the key is still good; more tries "
+        "check basic_auth: the user name, and that the key is valid; more tries "
         "could lock the account, so a running exporter sends nothing until the secret "
         "changes, or for ten minutes and then longer"
     )
@@ -130,7 +130,7 @@ class NotFound(PanelError):
     proven = True
     hint = (
         "the panel has no such address, its version may be too old; collectors "
-        "switches off what is not wanted"
+        "switches off a list that you do not want"
     )
 
 
@@ -164,7 +164,7 @@ class Unprocessable(UnexpectedStatus):
     """The panel accepted the credentials and refused the request: 422."""
 
     proven = True
-    hint = "collectors switches off what the panel does not give"
+    hint = "collectors switches off what the panel does not have"
 
 
 class Redirected(PanelError):

@@ -326,10 +326,10 @@ async def _address(check: PanelCheck) -> Outcome:
 async def _tls(check: PanelCheck) -> Outcome:
     panel = check.panel
     if panel.url.scheme != "https":
-        text = "plain HTTP: who is on the way can read the credentials"
+        text = "plain HTTP: anybody in between can read the credentials"
         return Outcome(text, StepStatus.OFF)
     if panel.tls.insecure_skip_verify:
-        text = "the certificate is not looked at (insecure_skip_verify)"
+        text = "the certificate is not checked (insecure_skip_verify)"
         return Outcome(text, StepStatus.OFF)
     return Outcome("the certificate is trusted")
 
@@ -346,7 +346,7 @@ async def _version(check: PanelCheck) -> Outcome:
         return Outcome(check.version)
     status = check.counts.last_status(VERSION)
     hint = permission_hint(VERSION) if status == 403 else NotFound.hint
-    return Outcome(f"not told (HTTP {status})", StepStatus.DEGRADED, hint)
+    return Outcome(f"not sent (HTTP {status})", StepStatus.DEGRADED, hint)
 
 
 async def _inventory(check: PanelCheck) -> Outcome:
@@ -488,19 +488,19 @@ async def _clock(check: PanelCheck) -> Outcome:
     api = check.poller.api
     skew, status, hint = api.skew_seconds, StepStatus.OK, ""
     if skew is None:
-        status, text = StepStatus.OFF, "the panel does not tell its time"
+        status, text = StepStatus.OFF, "the panel sends no time"
     else:
         text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"
     if api.future_rows:
         status = StepStatus.DEGRADED
         text = f"{text}; {counted(api.future_rows, 'row')} with a date in the future"
         hint = (
-            "such a date counts as none: compare the dates that the panel shows with "
-            "its clock; was that wrong, or its time zone?"
+            "such a date is ignored: compare the dates that the panel shows with "
+            "its clock and its time zone"
         )
     if abs(skew or 0.0) > CLOCK_SKEW_SECONDS:
         status = StepStatus.DEGRADED
-        hint = "set the clocks of panel and exporter right, with NTP"
+        hint = "set the clocks of panel and exporter by NTP"
     return Outcome(text, status, hint)
 
 

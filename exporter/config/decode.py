@@ -151,8 +151,8 @@ _EXPECTED = {
     inspect.IntType: "a whole number",
     inspect.BoolType: "true or false",
     inspect.VarTupleType: "a list",
-    inspect.DictType: "a section with keys of its own",
-    inspect.StructType: "a section with keys of its own",
+    inspect.DictType: "a section with keys",
+    inspect.StructType: "a section with keys",
 }
 _INVALID = object()
 """In place of a value whose mistake was noted."""

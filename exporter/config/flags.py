@@ -29,7 +29,7 @@ _SERVE = None
 DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
 _EPILOG = (
     "Without a command it serves. Every flag can be set by an environment variable "
-    "too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag goes first. Without "
+    "too, --log.level by ONAPP_EXPORTER_LOG_LEVEL; a flag overrides it. Without "
     "--config.file one panel comes from ONAPP_URL, ONAPP_USERNAME, "
     "ONAPP_PASSWORD_FILE (or ONAPP_PASSWORD) and, optionally, ONAPP_VIRTUAL_MACHINES, "
     "a comma-separated list."
@@ -233,7 +233,7 @@ class Flags:
     )
     ready: bool = _flag(
         *("--ready", False, ("healthcheck",)),
-        "healthcheck: ask whether the first pass has ended, as /-/ready tells",
+        "healthcheck: ask whether the first pass has ended, as /-/ready does",
         **_SWITCH,
     )
     servers: int = _flag(
@@ -249,13 +249,13 @@ class Flags:
     )
     output: Path | None = _flag(  # noqa: RUF009  # a field
         *("--output", None, ("once",)),
-        "once: the file to replace, such as node_exporter's textfile collector reads; "
+        "once: the file to replace, for node_exporter's textfile collector; "
         "without it, standard output",
         **{"ignored": False, **_FILE},
     )
     timeout: Duration = _flag(  # noqa: RUF009  # a field
         *("--timeout", Duration(900), ("check", "once")),
-        "check, once: how long the whole may take",
+        "check, once: how long the whole run may take",
         ignored=False,
         metavar="DURATION",
         type=timeout,

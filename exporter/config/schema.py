@@ -111,7 +111,7 @@ class Account(Section, frozen=True):
             yield username.error("is missing: the account's e-mail address or login")
         if not _is_sendable(self.username):
             yield username.error(
-                "must hold no colon, no line end and no other control character"
+                "must contain no colon, no line end and no other control character"
             )
         if trimmed(self.username) != self.username:
             yield username.error("must not begin or end with white space")
@@ -170,8 +170,8 @@ class Tls(Section, frozen=True):
     """the name that the panel's certificate must be for (default: the host of
     ``url``)"""
     insecure_skip_verify: bool = False
-    """``true`` trusts anybody who answers, and gives them the credentials. Better name
-    the panel's own certificate as ``ca_file``"""
+    """``true`` trusts any certificate, so anybody in between can read the credentials.
+    Better name the panel's own certificate as ``ca_file``"""
 
     def check(self, location: Location) -> Iterator[Mistake]:
         """Yield what is wrong with the files and the name."""
@@ -227,7 +227,8 @@ class BackupRequired(Section, frozen=True):
     """a server must have backups if **all** of these match. Without it: if it has a
     schedule, autobackups on a disk, or an expected interval"""
     exclude: Filter = Filter()
-    """a server need not have backups if **any** of these matches; goes first"""
+    """a server need not have backups if **any** of these matches; overrides
+    ``include``"""
 
 
 class PolicyKeys(Section, frozen=True):
@@ -303,7 +304,7 @@ class Panel(Section, frozen=True, kw_only=True):
     counts, for servers without an ``expected_interval`` of their own. See
     [expectations](#expectations)"""
     expected_interval: Duration | None = None
-    """how often a backup is expected where nothing else tells: ``1d``. See
+    """how often a backup is expected where no other source says: ``1d``. See
     [expectations](#expectations)"""
     collectors: CollectorSwitches = CollectorSwitches()
     """what else is read of the panel"""

@@ -97,7 +97,7 @@ class FileSecret:
     def _read(self, files: FileSet, _: str | None) -> str:
         status = files.add(self.path).stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         if status.st_size > _MAX_SECRET_BYTES:
             raise ValueError("it is too long for a secret")
         try:
@@ -107,7 +107,7 @@ class FileSecret:
         if not value:
             raise ValueError("it is empty")
         if CONTROL_CHARACTERS.search(value):
-            raise ValueError("it holds more than one line, or control characters")
+            raise ValueError("it contains more than one line, or control characters")
         return value
 
 

@@ -137,7 +137,7 @@ _HEALTH: tuple[AnyFamily, ...] = (
         "onapp_state_start_timestamp_seconds",
         "Unix time from which the state holds of the server, target or schedule, as "
         "of the last poll; in the future while it does not hold yet, 0 if it holds and "
-        "nothing tells since when.",
+        "it is not known since when.",
         _MOMENT_LABELS,
         moment_rows,
         read_rows=data_old_rows,
@@ -490,7 +490,7 @@ _TARGETS: tuple[AnyFamily, ...] = (
     BackupsFamily(
         "onapp_target_oldest_pending_timestamp_seconds",
         "Unix time when the target's oldest pending backup was created: unbuilt, not "
-        "failed, not cancelled, and no good one after it; as of the last poll.",
+        "failed, not cancelled, and no good backup after it; as of the last poll.",
         _TARGET_LABELS,
         target_rows,
         lambda summary: summary.oldest_pending_at,

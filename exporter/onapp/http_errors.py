@@ -103,9 +103,7 @@ def _disconnected(error: OSError | aiohttp.ClientError, route: Route) -> PanelEr
     return Unreachable(message, hint=f"{check}; else {_CUT_HINT}")
 
 
-_CUT_HINT = (
-    "look at proxies, load balancers and firewalls on the way, and at their limits"
-)
+_CUT_HINT = "check proxies, load balancers and firewalls in between, and their limits"
 
 
 def _ssl_cause(error: BaseException | None) -> ssl.SSLError | None:
@@ -190,7 +188,7 @@ def _tls_error(error: ssl.SSLError, route: Route) -> TlsFailed:
         return TlsFailed(
             f"{route.address} does not speak TLS",
             hint="url must have the port that speaks TLS, mostly 443; http:// works, "
-            "but shows the key to everybody on the way",
+            "but lets anybody in between read the key",
         )
     if _CERTIFICATE_ALERT.search(reason):
         return TlsFailed(
@@ -322,9 +320,9 @@ def _unauthorized(headers: CIMultiDictProxy[str]) -> Unauthorized:
         return Unauthorized("HTTP 401")
     wanted = one_line(" or ".join(schemes))
     return Unauthorized(
-        f"HTTP 401: {wanted} authentication is wanted, and not Basic",
-        hint="the panel's API has Basic: url must lead to it past the web server or "
-        f"portal that wants {wanted}, or Basic be enabled there for this host",
+        f"HTTP 401: {wanted} authentication is required instead of Basic",
+        hint="the panel's API takes Basic: url must lead past the web server or "
+        f"portal that requires {wanted}, or enable Basic there for this host",
     )
 
 

@@ -45,7 +45,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     SCHEDULES: Permission(
         "schedules.read", "how often a backup is expected is guessed from the past"
     ),
-    DISKS: Permission("disks.read", "disks without any backup stay unseen"),
+    DISKS: Permission("disks.read", "disks without any backup are not noticed"),
     TRANSACTIONS: Permission(
         "transactions.list and transactions.read",
         "a failed backup shows only as one that stays unbuilt or never comes",
@@ -76,7 +76,7 @@ def permission_hint(resource: str) -> str:
     hint = f"give the role {permission.names}; without it {permission.without}"
     if resource in _ALWAYS_REQUESTED:
         return hint
-    return f"{hint}; collectors switches off what is not wanted"
+    return f"{hint}; collectors switches off a list that you do not want"
 
 
 def request_hint(error: RequestError, resource: str, path: str) -> str:

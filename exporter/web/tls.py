@@ -118,8 +118,7 @@ def server_context(location: Location, keys: TlsServerKeys) -> ssl.SSLContext | 
     curves = _choices(location / "curve_preferences", keys.curve_preferences, CURVES)
     if len(curves) > 1:
         raise (location / "curve_preferences").error(
-            "Python's TLS can be told one curve: keep the one that you like best, or "
-            "leave the key out"
+            "Python's TLS supports one curve: keep one, or leave the key out"
         )
     _check_allowed_sans(location / "client_allowed_sans", keys)
     files_named = (keys.cert_file, keys.key_file, keys.client_ca_file)

@@ -222,8 +222,8 @@ async def test_other_authentication_than_basic_is_named(tmp_path: Path) -> None:
         basic = failed(await found_at(panel.url, tmp_path))
 
     assert digest.step == basic.step == "credentials"
-    assert "HTTP 401: Digest authentication is wanted, and not Basic" in digest.text
-    assert "portal that wants Digest" in (digest.hint or "")
+    assert "HTTP 401: Digest authentication is required instead of Basic" in digest.text
+    assert "portal that requires Digest" in (digest.hint or "")
     assert "Digest" not in basic.text
     assert (basic.hint or "").startswith("check basic_auth")
 
@@ -303,7 +303,7 @@ async def test_dates_in_the_future_degrade(tmp_path: Path) -> None:
     clock = step(found, "clock")
     assert (clock.status, found.status) == ("degraded", "degraded")
     assert "2 rows with a date in the future" in clock.text
-    assert "counts as none" in (clock.hint or "")
+    assert "such a date is ignored" in (clock.hint or "")
 
 
 async def test_the_log_gives_the_same_hint_as_check(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ _FAILED: Mapping[str, Expectation] = {
         ),
         "schedules, expected intervals and the states made from them are gone; "
         "servers are `interval_unknown`, and `onapp_vm_backup_required` and "
-        "`_in_time` absent, where nothing else tells",
+        "`_in_time` absent, where no other source says",
         _SCHEDULES_GONE,
     ),
     "disks": _list_failed(

@@ -67,8 +67,8 @@ def test_white_space_within_a_secret_stays(path: Path) -> None:
         (b"", "it is empty"),
         (b" \n", "it is empty"),
         (b"\xff", "it is not UTF-8 text"),
-        (b"one\ntwo", "it holds more than one line, or control characters"),
-        (b"k3y\x00", "it holds more than one line, or control characters"),
+        (b"one\ntwo", "it contains more than one line, or control characters"),
+        (b"k3y\x00", "it contains more than one line, or control characters"),
         (b"k" * 65_537, "it is too long for a secret"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with pytest.raises(ValueError, match=r"^it is no regular file$"):
+    with pytest.raises(ValueError, match=r"^it is not a regular file$"):
         FileSecret(pipe)
 
 
