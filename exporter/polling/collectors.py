@@ -1,8 +1,8 @@
-"""The collectors of one panel: everything that is read besides inventory and backups.
+"""The collectors of one panel: everything but the inventory and the backups.
 
-Lists of the whole panel have a job each; those that are read server by server follow
-the backups of the server. What is only stored and shown needs nothing here but its
-row in ``onapp.resources``.
+Each panel-wide list has its own job; lists of single servers are read after the
+server's backups. A list that is only stored and shown needs no code here, only its row
+in ``onapp.resources``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from .schedules import ScheduleCollector
 from .transactions import TransactionCollector
 
 _FIRST_RETRY_SECONDS = 15.0
-"""After a failed read of a panel-wide list."""
+"""Delay of the first retry after a panel-wide list failed."""
 _EXPIRY_CHECK_SECONDS = 60.0
-"""How often data are checked for their age."""
+"""How often the age of the data is checked."""
 _MAX_TRANSACTIONS_INTERVAL_SECONDS = 60.0
 
 
@@ -52,7 +52,7 @@ def transactions_interval_seconds(panel: Panel) -> float:
 
 @dataclass(slots=True, eq=False)
 class Collectors:
-    """The collectors that the configuration of a panel switches on."""
+    """The collectors that are enabled for a panel."""
 
     panel: Panel
     store: PanelStore
@@ -61,7 +61,7 @@ class Collectors:
     shard: Shard
     queue: JobQueue
     jobs: dict[CollectorStatus, Job] = field(default_factory=dict, init=False)
-    """Of the panel-wide lists; they are queued by ``start``."""
+    """Jobs of the panel-wide lists; ``start`` queues them."""
     server_lists: list[ServerListCollector] = field(default_factory=list, init=False)
     schedules: ScheduleCollector | None = field(default=None, init=False)
     _enabled: frozenset[str] = field(init=False)
@@ -69,7 +69,7 @@ class Collectors:
     _expiry_checked_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        """Create what is switched on."""
+        """Create the enabled collectors."""
         switches = asdict(self.panel.collectors)
         self._enabled = frozenset(name for name, on in switches.items() if on)
         if SCHEDULES in self._enabled:
@@ -140,7 +140,7 @@ class Collectors:
         per_server = self._server_list(name, SCHEDULES)
         per_server.enabled = has_few_servers(self.panel)
         self.server_lists.append(per_server)
-        now = self.clock.monotonic()  # what a reload left counts as just read
+        now = self.clock.monotonic()  # data kept by a reload count as just read
         return PanelListCollector(
             *(0.0, Backoff(0.0)),
             max_age_seconds=self._max_age_seconds(),
@@ -161,17 +161,17 @@ class Collectors:
         )
 
     def _max_age_seconds(self) -> float:
-        """Return how old a panel-wide list may become."""
+        """Return the maximum age of a panel-wide list."""
         return max(self.panel.poll.max_age, 2 * self.panel.discovery.interval)
 
     def _owns(self, vm_id: int | None) -> bool:
-        """Return whether the transactions of a server are counted by this exporter."""
+        """Return whether this exporter counts the transactions of a server."""
         if self.panel.selection.partial:
             return vm_id in self.store.servers
         return self.shard.owns(self.store.name, "" if vm_id is None else vm_id)
 
     def run_soon(self, vm_id: int, *, untried: bool = False) -> None:
-        """Read a server before its slot."""
+        """Make a server due before its slot."""
         self.queue.run_soon(vm_id, self.clock.monotonic(), untried=untried)
 
     async def _read_panel_list(self, name: str) -> None:
@@ -181,20 +181,20 @@ class Collectors:
         listed.raise_if_truncated()
 
     def start(self) -> None:
-        """Queue the panel-wide lists, once."""
+        """Queue the panel-wide lists; does nothing the second time."""
         if not self._started:
             self._started = True
             for job in self.jobs.values():
                 self.queue.add(job, self.clock.monotonic())
 
     def fail_untried(self) -> None:
-        """Store a failure of each panel-wide list that was not read."""
+        """Store a failure for each panel-wide list that was never read."""
         for status in self.jobs:
             if status.key not in self.store.outcomes:
                 status.mark_unread()
 
     def drop_disabled(self) -> None:
-        """Remove from the store what a reload left of disabled collectors."""
+        """Remove the data of disabled collectors that a reload left in the store."""
         store = self.store
         statuses = [*self.jobs]
         statuses += [each.status for each in self.server_lists if each.enabled]
@@ -222,7 +222,7 @@ class Collectors:
         self._assign_schedules(vm_id)
         for collector in self.server_lists:
             await collector.read(vm_id)
-            # Its disks may show which schedules are its own.
+            # The server's disks may show which schedules belong to it.
             self._assign_schedules(vm_id)
 
     def _assign_schedules(self, vm_id: int) -> None:
@@ -235,7 +235,7 @@ class Collectors:
             collector.expire(vm_id)
 
     def expire_all(self) -> None:
-        """Drop all lists that are too old; works once a minute at most."""
+        """Drop all lists that are too old; checks once a minute at most."""
         now = self.clock.monotonic()
         if now - self._expiry_checked_at < _EXPIRY_CHECK_SECONDS:
             return
@@ -246,7 +246,7 @@ class Collectors:
             self.expire_server(vm_id)
 
     def replace_server(self, vm_id: int) -> None:
-        """Drop what panel-wide lists have of a server whose number another one got."""
+        """Drop the rows of a server from panel-wide lists: its ID has been reused."""
         if self.schedules is not None:
             self.schedules.drop(vm_id)
 

@@ -1,10 +1,11 @@
-"""Inventory: which servers of a panel are polled, those configured or all discovered.
+"""Inventory: the polled servers of a panel, either configured or discovered.
 
-Rows can slip between pages, so a discovered server is removed only when two complete
-inventories in a row do not list it, or one and HTTP 404 for its backups. An empty
-inventory removes nothing without the latter; a failed or cut-short one nothing at all.
-A server that the filters no longer select is removed at once, a configured one never.
-A number that was given to another server is that server from then on.
+Rows can move between pages while they are read. A discovered server is therefore
+removed only if two consecutive complete inventories do not list it, or if one does not
+and its backups return HTTP 404. An empty inventory removes a server only with that 404;
+a failed or truncated one removes none. A server that the filters no longer select is
+removed at once, a configured server never. If the panel reuses an ID for another
+server, the ID stands for the new server from then on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Inventory:
-    """Adds and removes the servers of one panel's store and queue."""
+    """Adds servers to one panel's store and queue, and removes them."""
 
     store: PanelStore
     api: PanelApi
@@ -41,13 +42,13 @@ class Inventory:
     queue: JobQueue
     servers: ServerReader
     _resolved_ids: dict[str, int] = field(default_factory=dict)
-    """Server IDs of configured identifiers."""
+    """Server IDs by configured identifier."""
 
     def add_known_servers(self) -> None:
         """Add the servers that are known before the first inventory.
 
-        They are those configured by ID, and those that the store kept over a reload,
-        if they are still selected.
+        These are the servers configured by ID, and those that the store kept over a
+        reload if they are still selected.
         """
         for known_id, entry in self.store.servers.items():
             if entry.state.server is not None:
@@ -71,10 +72,10 @@ class Inventory:
     async def read(self) -> bool:
         """Read the inventory; return whether it was complete.
 
-        Raises NotSent, or any other error when nothing of it could be read.
+        Raises NotSent, or another error if no part of it could be read.
         """
         store = self.store
-        answered: bool | None = False  # after a bug too
+        answered: bool | None = False  # stays False after a bug
         complete: bool | None = False
         try:
             complete = await (
@@ -98,7 +99,7 @@ class Inventory:
         known = self.store.servers
         for server in selected:
             entry = known.get(server.id)
-            # An unchanged server keeps the expectation that it was added with.
+            # An unchanged server keeps its expectation.
             if entry is None or entry.state.server != server:
                 self._add_or_update(server.id, server, None)
         listed_ids = {server.id for server in inventory.values}
@@ -128,7 +129,7 @@ class Inventory:
         return not inventory.truncated
 
     def _remove_gone(self, missing: set[int], *, empty: bool) -> set[int]:
-        """Remove the missing servers that are gone; return those that may not be."""
+        """Remove missing servers that are gone; return those that may still exist."""
         before, now = self.store.missing, self.clock.monotonic()
         self.store.missing = {n: before.get(n, False) or not empty for n in missing}
         for vm_id in missing:
@@ -141,7 +142,7 @@ class Inventory:
         return set(self.store.missing)
 
     def _read_failed(self, vm_id: int, error: ExporterError) -> None:
-        """Record a failed read; a missing server without backups either is gone."""
+        """Record a failed read; remove a missing server that has no backups either."""
         if isinstance(error, NotFound) and vm_id in self.store.missing:
             self._remove(vm_id)
         else:
@@ -150,7 +151,7 @@ class Inventory:
     async def _look_up(self) -> bool:
         """Look up the configured servers one by one, or in a list if that is shorter.
 
-        Those that failed the last time come last: they may open the circuit breaker.
+        Servers that failed the last time come last: they may open the circuit breaker.
         """
         listed: dict[int | str, Server] = {}
         if len(self.selection.configured) > ROWS_PER_PAGE:
@@ -185,7 +186,7 @@ class Inventory:
             if error.reason == NotFound.reason
         }
         self.store.servers_listed = len(set(map(str, kept)) - not_found)
-        # A single failure may be about that server only, not about the panel.
+        # A single failure may concern only that server, not the panel.
         if len(errors) == len(self.selection.configured) > 1:
             _raise_unless_proven(errors)
         return not errors
@@ -193,13 +194,13 @@ class Inventory:
     async def _look_up_one(
         self, vm_id: int | str, errors: list[ExporterError]
     ) -> Server | None:
-        """Return a configured server; log why not when the reason changes."""
+        """Return a configured server; log a failure when its reason changes."""
         last_errors, name = self.store.look_up_errors, str(vm_id)
         try:
             server = await self.api.server(vm_id)
         except PanelError as error:
             if not isinstance(error, NotFound):
-                errors.append(error)  # 404 is an answer: there is no such server
+                errors.append(error)  # 404 is an answer: the server does not exist
             previous = last_errors.get(name)
             if previous is None or previous.reason != error.reason:
                 log.warning(

@@ -1,15 +1,15 @@
-"""What one panel is asked again and again, and in which order.
+"""The jobs of one panel: what is requested repeatedly, when, and in which order.
 
-A ``Job`` is due again an interval after a success, and after a failure when its
-``Backoff`` says so, or when the panel's ``Retry-After`` does. A list that the panel
-refuses (no permission, no such address) is off for an hour.
+After a success, a ``Job`` is due an interval later. After a failure, its ``Backoff`` or
+the panel's ``Retry-After`` sets the time. A list that the panel refuses (no permission,
+no such address) is disabled for an hour.
 
-The job of a server is due in its own slot of every interval instead: slots are spread
-evenly by a hash of the server, so that requests do not come in bursts and a server
-keeps its slot when others come and go. After a failure it is due again after 1/16, 1/8
-and 1/4 of the interval, or in its next slot if that comes first; after that only in its
-slots. One that changed (``run_soon``) is due before its slot. All moments are monotonic
-seconds.
+The job of a server is due in its own slot of every interval instead. Slots are spread
+evenly by a hash of the server, so requests do not come in bursts, and a server keeps
+its slot when others are added or removed. After a failure the job is due after 1/16,
+1/8 and 1/4 of the interval, or in its next slot if that is earlier; after that, only in
+its slots. A server that changed (``run_soon``) is due before its slot. All times are
+monotonic seconds.
 """
 
 from __future__ import annotations
@@ -25,43 +25,44 @@ from ..errors import REFUSED, ExporterError, retry_after
 from ..onapp.backoff import Backoff
 
 REFUSED_SECONDS = 3600.0
-"""How long a refused list is not asked for again."""
+"""How long a refused list is not requested."""
 _FIRST_RETRY_SHARE = 1 / 16
-"""First retry of a server, as a share of the interval: about a minute of 15."""
+"""Delay of a server's first retry as a share of the interval: about 1 of 15 minutes."""
 _MAX_EARLY_RETRIES = 3
-"""In a row, before the next slot; a fourth one would come just before it."""
+"""Retries before the next slot; a fourth one would come just before it."""
 _BURST_SECONDS = 30.0
-"""Servers that changed together are spread over this time."""
+"""Servers that change together are polled within this time."""
 _UNDELAYED_RUNS = 8
-"""So many of them are due at once."""
+"""How many servers of a burst are due at once."""
 _MIN_RUNS_PER_SECOND = 2
-"""The others wait no longer than the earlier ones take at this rate."""
+"""The n-th further server waits at most n seconds divided by this."""
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SLOT_TOLERANCE = 1e-6
-"""A slot nearer than this share of the interval is the one that was just used."""
+"""A slot closer than this share of the interval is the one that was just used."""
 
 
 @dataclass(slots=True, eq=False)
 class Recurrence:
-    """When something is asked for again, after a success and after a failure."""
+    """The times of a repeated request, after a success and after a failure."""
 
     interval_seconds: float
     backoff: Backoff
     slot: float | None = None
-    """Share of the interval at which it is due; None: an interval after the last."""
+    """The slot as a share of the interval; None: due an interval after the last
+    success."""
     refusable: bool = False
-    """Whether a refusal lasts for an hour: so it does for lists."""
+    """Whether a refusal stops the requests for an hour, as it does for lists."""
     due: float = 0.0
     not_before: float = 0.0
-    """The time that a failure set: no change brings it forward."""
+    """The time that the last failure set; ``run_soon`` cannot make it due earlier."""
 
     def record_success(self, now: float) -> None:
-        """Plan the next time after a success."""
+        """Set the next time after a success."""
         self.backoff, self.not_before = self.backoff.after_success(), 0.0
         self.due = self._next_regular(now)
 
     def record_failure(self, now: float, error: ExporterError | None = None) -> None:
-        """Plan the next time after a failure."""
+        """Set the next time after a failure."""
         if self.refusable and isinstance(error, REFUSED):
             self.due = self.not_before = now + max(
                 REFUSED_SECONDS, self.interval_seconds
@@ -85,7 +86,7 @@ class Recurrence:
 
 
 class Priority(enum.IntEnum):
-    """Which of the jobs that are due comes first."""
+    """The order of jobs that are due: the lowest value runs first."""
 
     PANEL = 0
     LIST = 1
@@ -94,19 +95,19 @@ class Priority(enum.IntEnum):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job(Recurrence):
-    """Something that a panel is asked in a task of its own."""
+    """A repeated request, or a series of them, that runs in its own task."""
 
     run: Callable[[], Awaitable[None]]
     on_failure: Callable[[ExporterError], None]
-    """Called after a failed run, when the next one is planned."""
+    """Called after a failed run, once the next one is planned."""
     priority: Priority
     number: int
-    """Of the server, or of the list: a name within the priority."""
+    """ID of the server, or number of the list; unique within the priority."""
     in_progress: bool = False
     run_again: bool = False
-    """Whether something changed while it was in progress."""
+    """Whether the server changed while the job was in progress."""
     removed: bool = False
-    """Whether it was removed while it was in progress."""
+    """Whether the job was removed while it was in progress."""
 
 
 def server_job(
@@ -137,20 +138,20 @@ class JobQueue:
     _jobs: tuple[dict[int, Job], ...] = field(
         default_factory=lambda: tuple({} for _ in Priority)
     )
-    """By priority and number."""
+    """Jobs by priority and number."""
     _heaps: tuple[list[tuple[float, int]], ...] = field(
         default_factory=lambda: tuple([] for _ in Priority)
     )
-    """By priority: due time and number; entries that are not current are skipped."""
+    """Due times and numbers, by priority; outdated entries are skipped."""
     _in_progress: set[Job] = field(default_factory=set)
     _burst_count: int = 0
-    """How many servers the present burst of ``run_soon`` has."""
+    """How many servers the current burst of ``run_soon`` has."""
     _burst_ends_at: float = 0.0
 
     def add(self, job: Job, now: float, *, tried: bool = False) -> None:
-        """Make a new job due at once; one that is known keeps its time.
+        """Add a new job, due at once; a known job keeps its time.
 
-        One that was removed while in progress runs again after that.
+        A job that was removed while in progress runs again afterwards.
         """
         known = self._jobs[job.priority].setdefault(job.number, job)
         if known is not job:
@@ -170,11 +171,11 @@ class JobQueue:
             self._drop_removed(job)
 
     def run_soon(self, vm_id: int, now: float, *, untried: bool = False) -> None:
-        """Make a server due before its slot; one in progress, right after that.
+        """Make a server due before its slot, or again after the run in progress.
 
-        A few servers are due at once, many within half a minute. One that waits for a
-        retry or for ``Retry-After`` stays due at that time. If it counts as untried,
-        the first pass goes on until then.
+        A few servers are due at once, many within half a minute. A server that waits
+        for a retry or for ``Retry-After`` stays due at that time. If ``untried``, the
+        first pass does not end before the server was polled.
         """
         job = self._jobs[Priority.SERVER].get(vm_id)
         if job is None or job.removed:
@@ -187,13 +188,13 @@ class JobQueue:
             self.plan(job, min(job.due, due + self._burst_delay_seconds(now)))
 
     def do_not_await(self, vm_id: int) -> None:
-        """Let the first pass end without a server that may be gone."""
+        """Let the first pass end without waiting for a server that may be gone."""
         job = self._jobs[Priority.SERVER].get(vm_id)
         if job is not None:
             self.untried.discard(job)
 
     def plan(self, job: Job, due: float) -> None:
-        """Set when a job is due."""
+        """Set the due time of a job."""
         job.due = due
         heapq.heappush(self._heaps[job.priority], (due, job.number))
 
@@ -214,14 +215,14 @@ class JobQueue:
         self._in_progress.add(job)
 
     def put_back(self, job: Job) -> None:
-        """Put back a job that sent nothing: it stays as overdue as it was."""
+        """Put back a job that sent nothing; it keeps its due time."""
         job.in_progress = False
         self._in_progress.discard(job)
         if not self._drop_removed(job):
             self.plan(job, job.due)
 
     def end(self, job: Job, now: float, error: ExporterError | None = None) -> None:
-        """Plan the next run of a job after one that succeeded or failed."""
+        """Plan the next run of a job that succeeded or failed."""
         again = job.run_again and error is None
         if not again:
             self.untried.discard(job)
@@ -233,7 +234,7 @@ class JobQueue:
         self.put_back(job)
 
     def overdue_since(self) -> float | None:
-        """Return the earliest due time of all servers, those in progress included."""
+        """Return the earliest due time of all servers, including those in progress."""
         due = [
             job.due
             for job in (*self._in_progress, self.first(Priority.SERVER))
@@ -250,10 +251,10 @@ class JobQueue:
         return True
 
     def _burst_delay_seconds(self, now: float) -> float:
-        """Return how long the next server of a burst waits.
+        """Return the delay of the next server in a burst.
 
-        The size of the burst is not known beforehand: multiples of the golden ratio
-        are spread evenly whatever their number, over a span that grows with it.
+        The size of the burst is not known in advance. Multiples of the golden ratio are
+        spread evenly for any number of servers; the span grows with that number.
         """
         if now >= self._burst_ends_at:
             self._burst_count, self._burst_ends_at = 0, now + _BURST_SECONDS

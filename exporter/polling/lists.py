@@ -1,10 +1,10 @@
-"""Lists besides the backups: of a whole panel, or of one server after its backups.
+"""All lists except backups: panel-wide ones, and those of single servers.
 
-Where something is asked for server by server, a failure does not fail the read of the
-backups. A server whose list failed is asked again after half an interval, doubled each
-time. After three failures without a success between them all servers pause for a
-minute, doubled each time; then a single one is asked. A refused server pauses for an
-hour; three in a row, while none has ever succeeded, pause all.
+A failed list of a server does not fail the read of its backups. It is requested again
+after half an interval, doubled with each failure. After three consecutive failures the
+list is paused for all servers for a minute, doubled each time; then a single server is
+tried. A server whose list is refused pauses for an hour. If three servers in a row are
+refused and none has ever succeeded, all servers pause.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .jobs import REFUSED_SECONDS, Recurrence
 log = structlog.get_logger()
 
 _REFUSALS_BEFORE_PAUSE = 3
-"""So many servers in a row were refused: the panel refuses the list to all."""
+"""After this many refused servers in a row, the panel refuses the list to all."""
 _FAILURES_BEFORE_PAUSE = 3
-"""So many failures in a row: more would only delay the backups."""
+"""Consecutive failures before the pause: more would only delay the backups."""
 _FIRST_PAUSE_SECONDS = 60.0
 _MAX_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(slots=True, eq=False)
 class CollectorStatus:
-    """Outcome of a collector, or of one part of it, in the store and in the log."""
+    """Outcome of a collector, or of a part of it, in the store and in the log."""
 
     store: PanelStore
     clock: Clock
     collector: str
     part: str = ""
     _logged_errors: set[type[ExporterError]] = field(default_factory=set)
-    """Error types that were logged since the last success."""
+    """Error types logged since the last success."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,7 +52,7 @@ class CollectorStatus:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Store how long a run takes, and when it ended."""
+        """Store the duration and the end of a run."""
         started_at = self.clock.monotonic()
         try:
             yield
@@ -68,11 +68,11 @@ class CollectorStatus:
         self._log_recovery()
 
     def mark_unread(self) -> None:
-        """Store a failure, without an error, until the first run succeeds."""
+        """Store a failure without an error, until the first run succeeds."""
         self.store.outcomes[self.key] = False
 
     def clear(self) -> None:
-        """Remove the outcome: the collector is no longer used."""
+        """Remove the outcome of a collector that is no longer used."""
         self.store.outcomes.pop(self.key, None)
         self.store.collector_errors.pop(self.key, None)
         self._log_recovery()
@@ -87,7 +87,7 @@ class CollectorStatus:
         self._logged_errors.clear()
 
     def record_failure(self, error: ExporterError, **context: int) -> None:
-        """Store that the last run failed; log an error type that is new."""
+        """Store that the last run failed; log the first error of each type."""
         self.store.outcomes[self.key] = False
         errors = self.store.collector_errors
         previous = errors.get(self.key)
@@ -108,19 +108,19 @@ class CollectorStatus:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ListState(Recurrence):
-    """When a list was read and was complete, and when it may be asked for again."""
+    """Age and completeness of a list, and when it may be requested again."""
 
     refusable: bool = True
     refused: bool = False
     max_age_seconds: float
     read_at: float
     complete: bool = True
-    """Whether a row that it lacked does not exist."""
+    """Whether the last list was complete: a row that it lacks does not exist."""
     complete_at: float
-    """When it was last complete; at first, when it was first wanted."""
+    """When the list was last complete; initially, when it was first needed."""
 
     def record_rows(self, listed: Listed[Any], now: float) -> None:
-        """Record a list that was read."""
+        """Record a successful read."""
         self.record_success(now)
         self.read_at, self.complete = now, listed.complete
         if listed.complete:
@@ -128,14 +128,14 @@ class ListState(Recurrence):
 
     @property
     def _retains_rows(self) -> bool:
-        """Whether rows that it lacks are kept: it is incomplete, but not for long."""
+        """Whether missing rows are kept: the list is incomplete, but not for long."""
         incomplete_seconds = self.read_at - self.complete_at
         return not self.complete and incomplete_seconds <= self.max_age_seconds
 
     def is_partial(self, state: ServerState, name: str) -> bool:
-        """Return whether a server may have rows that are unknown.
+        """Return whether a server may have unknown rows.
 
-        What was known in full stays so while rows that the list lacks are retained.
+        A list that was known in full stays complete while missing rows are retained.
         """
         was_complete = getattr(state, name) is not None and name not in state.partial
         return not (self.complete or (was_complete and self._retains_rows))
@@ -146,7 +146,7 @@ class ListState(Recurrence):
         listed: Listed[Value],
         listed_ids: frozenset[int],
     ) -> tuple[Value, ...]:
-        """Return the previous rows that may only be missing from an incomplete list."""
+        """Return the previous rows that an incomplete list may have omitted."""
         if not self._retains_rows:
             return ()
         return tuple(
@@ -158,7 +158,7 @@ class ListState(Recurrence):
 
 @dataclass(slots=True, eq=False)
 class ServerListCollector:
-    """Reads one list of each server; ``name`` is its field of ServerState."""
+    """Reader of one list of each server; ``name`` is its field of ServerState."""
 
     name: str
     store: PanelStore
@@ -166,28 +166,28 @@ class ServerListCollector:
     status: CollectorStatus
     fetch: Callable[[int], Awaitable[Listed[Any]]]
     enabled: bool = True
-    """Whether the list is requested; otherwise a panel-wide list has it."""
+    """Whether the list is requested; otherwise a panel-wide list supplies it."""
     _started_at: float = 0.0
-    """When it was created or enabled: what was known then counts as just read."""
+    """When the collector was created or enabled; older data count as read then."""
     _states: dict[int, ListState] = field(default_factory=dict)
     _failing: set[int] = field(default_factory=set)
     """Servers whose last read failed."""
     _failing_alone: set[int] = field(default_factory=set)
-    """Servers that failed while another succeeded: they do not pause all."""
+    """Servers that failed while another succeeded; their failures do not pause all."""
     _refused_in_row: set[int] = field(default_factory=set)
     """Servers that were refused since the last success."""
     _pause: Recurrence = field(init=False)
-    """Of all servers."""
+    """Pause of all servers."""
     _backoff: Backoff = field(init=False)
-    """Of one server: half an interval, so that it is asked in its next slot."""
+    """Backoff of one server: half an interval, so its next slot includes the list."""
     _failures_in_row: int = 0
     _probing: bool = False
-    """Whether a single server is asked, after a pause."""
+    """Whether a single server is being tried after a pause."""
     _ever_succeeded: bool = False
-    """Whether it was read of any server: then the panel does not refuse it to all."""
+    """Whether any server's list was read: the panel does not refuse it to all."""
 
     def __post_init__(self) -> None:
-        """Start now: what the store holds counts as just read."""
+        """Initialize the state; data in the store count as just read."""
         self._backoff = Backoff(self.store.interval_seconds / 2, _MAX_PAUSE_SECONDS)
         self._start_again()
 
@@ -199,7 +199,7 @@ class ServerListCollector:
         self._failing, self._failing_alone, self._refused_in_row = set(), set(), set()
 
     def set_enabled(self, *, enabled: bool) -> bool:
-        """Start or stop requesting the list; return whether that changed."""
+        """Enable or disable requests for the list; return whether that changed."""
         if enabled == self.enabled:
             return False
         self.enabled = enabled
@@ -217,7 +217,7 @@ class ServerListCollector:
             servers.discard(vm_id)
 
     async def read(self, vm_id: int) -> None:
-        """Read the list of one server, if it is due; raises no error of the panel."""
+        """Read the list of one server if it is due; raises no error of the panel."""
         if not self.enabled:
             return
         due = max(self._pause.due, self._state(vm_id).due)
@@ -231,7 +231,7 @@ class ServerListCollector:
             with self.status.timed():
                 listed = await self.fetch(vm_id)
         except (NotSent, Unauthorized):
-            self.expire(vm_id)  # the circuit breaker knows why
+            self.expire(vm_id)  # the circuit breaker has recorded the cause
         except PanelError as error:
             if self._is_still_needed(vm_id, before):
                 self._record_failure(vm_id, error)
@@ -247,13 +247,13 @@ class ServerListCollector:
             return
         now, entry = self.clock.monotonic(), self.store.servers.get(vm_id)
         if entry and not self.store.is_fresh(entry, now):
-            # Without its backups the list is not read: an old failure says nothing.
+            # Without backups the list is not read, so an old failure is meaningless.
             self._failing.discard(vm_id)
         if now - self._state(vm_id).read_at > self.store.max_age_seconds:
             self.store.update(vm_id, self.name, None)
 
     def _is_still_needed(self, vm_id: int, before: ServerEntry | None) -> bool:
-        """Return whether an answer is of use: this may have changed meanwhile."""
+        """Return whether an answer is still needed; this can change during requests."""
         return self.enabled and not self.store.is_other_server(vm_id, before)
 
     def _state(self, vm_id: int) -> ListState:
@@ -271,7 +271,7 @@ class ServerListCollector:
         self._refused_in_row.clear()
         if not self._ever_succeeded:
             for other in self._states.values():
-                if other.refused:  # perhaps because the panel refused all
+                if other.refused:  # perhaps the panel had refused all servers
                     other.due = now
         self._ever_succeeded = True
         self._failing.discard(vm_id)
@@ -308,7 +308,7 @@ class ServerListCollector:
             self._record_refusal(vm_id, now)
         elif vm_id not in self._failing_alone:
             self._failures_in_row += 1
-            # Requests that were in flight when a pause began do not extend it.
+            # Requests that were in flight when the pause started do not extend it.
             if now >= self._pause.due and (
                 self._failures_in_row >= _FAILURES_BEFORE_PAUSE
             ):
@@ -317,7 +317,7 @@ class ServerListCollector:
         self.expire(vm_id)
 
     def _record_refusal(self, vm_id: int, now: float) -> None:
-        """Pause all servers after several refusals: one may just be deleted."""
+        """Pause all servers after several refusals; one server may just be deleted."""
         self._refused_in_row.add(vm_id)
         if self.name == SCHEDULES:
             self.store.set_schedules_refused(vm_id)
@@ -325,7 +325,7 @@ class ServerListCollector:
         if self._ever_succeeded or refusals < _REFUSALS_BEFORE_PAUSE:
             return
         self._pause.due = now + REFUSED_SECONDS
-        # After the pause the others come first: their success ends it for these.
+        # After the pause other servers come first; a success ends it for these.
         for other in self._refused_in_row:
             self._states[other].due = self._pause.due + self.store.interval_seconds
         self._failing.clear()
@@ -336,19 +336,20 @@ class ServerListCollector:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PanelListCollector(ListState, Generic[Value]):
-    """A list read for the whole panel, or per server where that is refused."""
+    """A list of the whole panel; if refused, it is read per server."""
 
     fetch_all: Callable[[], Awaitable[Listed[Value]]]
     per_server: ServerListCollector
     clock: Clock
     listed: Listed[Value] | None = None
-    """The last list: the same object until it changes; None: unknown."""
+    """The last list, the same object until it changes; None: unknown."""
     last_read_at: float | None = None
     """Unix time of the last read."""
     settled: bool = False
-    """Whether ``listed`` counts; until then the store keeps what a reload left.
+    """Whether ``listed`` is valid; until then the store keeps the data from before a
+    reload.
 
-    ``refused`` stays until the list is read in full.
+    ``refused`` stays set until the list is read in full.
     """
     _listed_ids: frozenset[int] = frozenset()
 
@@ -394,7 +395,7 @@ class PanelListCollector(ListState, Generic[Value]):
         return True
 
     def _drop_list(self) -> None:
-        # What is unknown lacks nothing.
+        # An unknown list is not incomplete.
         self.listed, self.settled, self.complete = None, True, True
 
     def drop(self, is_dropped: Callable[[Value], bool]) -> None:
@@ -408,7 +409,7 @@ class PanelListCollector(ListState, Generic[Value]):
         return row.id in self._listed_ids
 
     def retained_rows(self, previous: tuple[Value, ...] | None) -> tuple[Value, ...]:
-        """Return the previous rows that may only be missing from an incomplete list."""
+        """Return the previous rows that an incomplete list may have omitted."""
         if self.listed is None:
             return ()
         return self.retained(previous, self.listed, self._listed_ids)

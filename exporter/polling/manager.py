@@ -1,4 +1,4 @@
-"""Manager of the pollers: one per panel, replaced when the configuration changes."""
+"""The pollers of all panels: one each, replaced when the configuration changes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .servers import ServerReader
 log = structlog.get_logger()
 
 _MAX_PAUSE_SECONDS = 300.0
-"""Of a circuit breaker, unless the polling interval is shorter."""
+"""Maximum pause of a circuit breaker, unless the polling interval is shorter."""
 
 
 class RequestCounters(Protocol):
-    """The request counters of all panels."""
+    """The request metrics of all panels."""
 
     def panel(self, name: str) -> RequestObserver:
-        """Return the counter of a panel."""
+        """Return the observer of a panel's requests."""
 
     def forget(self, panel: str) -> None:
-        """Remove the counter of a panel."""
+        """Remove the request metrics of a panel."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +51,7 @@ class PanelTask:
     _stopping: bool = False
 
     def is_hung(self) -> bool:
-        """Return whether the poller, or one of its jobs, should run and does not."""
+        """Return whether the poller or one of its jobs hangs, or the poller crashed."""
         if self.task is None or (self.task.done() and self._stopping):
             return False
         return self.task.done() or not self.poller.heartbeat.is_alive()
@@ -74,18 +74,18 @@ class PollerManager:
     clock: Clock
     shard: Shard
     on_crash: Callable[[BaseException], None]
-    """Called with the exception of a poller that ended by itself, a bug."""
+    """Called with the exception of a poller that ended unexpectedly, which is a bug."""
     jitter: Callable[[], float]
     panel_tasks: dict[str, PanelTask] = field(default_factory=dict)
     _credential_states: dict[str, CredentialState] = field(default_factory=dict)
-    """By the panel's address; kept, so that no reload retries a refused key."""
+    """By the panel's address; kept so that a reload does not retry a refused key."""
     _logged_hung: list[str] = field(default_factory=list)
-    """The panels whose poller hung when that was last asked."""
+    """The panels whose poller hung at the last check."""
 
     async def replace(self, panels: tuple[Panel, ...]) -> None:
         """Run pollers for exactly these panels; unchanged ones keep running.
 
-        Raises ConfigError, and changes nothing, when one of them cannot be created.
+        Raises ConfigError, and changes nothing, if one of them cannot be created.
         """
         kept = {
             panel.name: self.panel_tasks[panel.name]
@@ -124,7 +124,7 @@ class PollerManager:
             self._start(task)
 
     def hung_panels(self) -> list[str]:
-        """Return the names of the panels whose poller hangs; log those that are new."""
+        """Return the names of panels whose poller hangs; log the new ones."""
         hung = [name for name, task in self.panel_tasks.items() if task.is_hung()]
         for name in [name for name in hung if name not in self._logged_hung]:
             log.error("polling hangs", panel=name, hint="restart the exporter")
@@ -145,9 +145,9 @@ class PollerManager:
             self.on_crash(error)
 
     def panel_task(self, panel: Panel) -> PanelTask:
-        """Return a panel's poller, not running yet; raises ConfigError.
+        """Return a panel's poller, not started yet; raises ConfigError.
 
-        Panels with the same address share what is known of their credentials.
+        Panels with the same address share the state of their credentials.
         """
         sessions = open_sessions(panel, __version__)
         return PanelTask(panel, sessions, self._poller(panel, sessions))
@@ -217,7 +217,7 @@ class PollerManager:
         )
 
     def _take_over(self, panel_task: PanelTask) -> None:
-        """Give a new poller what was known of the same panel until now."""
+        """Pass the state of the panel's previous poller on to a new one."""
         previous = self.panel_tasks.get(panel_task.panel.name)
         if previous is not None and previous.panel.url == panel_task.panel.url:
             panel_task.poller.store.take_over(previous.poller.store)

@@ -1,10 +1,9 @@
-"""Main loop of one panel: takes the jobs that are due, guards them, plans them again.
+"""Main loop of one panel: it runs due jobs, handles their errors, and plans them again.
 
-The circuit breaker decides whether any number of requests may be sent, one, or none.
-The contact with the panel itself (version and inventory) comes first, then panel-wide
-lists, then servers. While only one may be sent, and those of the contact prove nothing,
-the others take turns with it. A message is logged when a state changes, not at every
-attempt.
+The circuit breaker permits any number of requests, a single one, or none. The contact
+with the panel itself (version and inventory) comes first, then panel-wide lists, then
+servers. While only a single request is permitted and the contact proves nothing, other
+jobs take turns with it. Messages are logged when a state changes, not at every attempt.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ from .lists import CollectorStatus
 log = structlog.get_logger()
 
 _SECRET_CHECK_SECONDS = 5.0
-"""While refused credentials wait, how often the secret's file is checked."""
+"""How often the secret's file is checked while refused credentials are blocked."""
 _CLAIM_RETRY_SECONDS = 1.0
-"""While another poller tries the same credentials, how often this one asks again."""
+"""How long to wait while another poller tries the same credentials."""
 _NO_ANSWER = TimedOut | Unreachable | TlsFailed
 _FIRST_RETRY_SECONDS = 15.0
 _MAX_RETRY_SECONDS = 300.0
@@ -50,42 +49,42 @@ _MAX_RETRY_SECONDS = 300.0
 
 @dataclass(slots=True, eq=False)
 class Poller:
-    """Polls one panel until it is cancelled."""
+    """The main loop of one panel; it runs until it is cancelled."""
 
     store: PanelStore
     api: PanelApi
     breaker: CircuitBreaker
     clock: Clock
     discovery_seconds: float
-    """Between two reads of the inventory."""
+    """Interval between two reads of the inventory."""
     concurrency: int
-    """Requests at once."""
+    """Maximum number of concurrent requests."""
     inventory: Inventory
     queue: JobQueue
     collectors: Collectors
     heartbeat: Heartbeat
     sleeping: bool = field(default=False, init=False)
-    """Whether the loop waits for something to become due; simulations ask for it."""
+    """Whether the loop waits for the next due job; read by simulations."""
     _tasks: dict[asyncio.Task[None], Job] = field(default_factory=dict, init=False)
     _trial_task: asyncio.Task[None] | None = field(default=None, init=False)
-    """The one that was started to find out whether requests may be sent."""
+    """Task of the trial request, which shows whether further requests may be sent."""
     _try_elsewhere: bool = field(default=False, init=False)
-    """Whether the last contact brought an answer that may not be the panel's own."""
+    """Whether the last contact got an answer that may not be the panel's own."""
     _logged_error: type[ExporterError] | None = field(default=None, init=False)
-    """The panel's error that was logged last; None since it recovered."""
+    """Type of the panel's last logged error; None after it recovered."""
     _logged_bug: str = field(default="", init=False)
-    """The traceback that was logged last."""
+    """The last logged traceback."""
     _refused_at: float = field(default=0.0, init=False)
     """Monotonic time of the refusal that the store shows."""
     _contact: Job = field(init=False)
     _inventory: Recurrence = field(init=False)
-    """When the contact includes the inventory."""
+    """When the contact also reads the inventory."""
     _inventory_read: bool = field(default=False, init=False)
-    """Whether some of the inventory was read once."""
+    """Whether any part of the inventory has been read."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        """Plan the first contact."""
+        """Create the contact job, due at once."""
         seconds = self.discovery_seconds
         backoff = Backoff(_FIRST_RETRY_SECONDS, min(_MAX_RETRY_SECONDS, seconds))
         self._inventory = Recurrence(seconds, backoff)
@@ -124,7 +123,7 @@ class Poller:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_due(self) -> None:
-        """Start what is due, as far as the circuit breaker permits."""
+        """Start due jobs, as far as the circuit breaker permits."""
         self._plan_contact()
         if self._inventory_read or self.store.first_pass_ended:
             self.collectors.start()
@@ -144,7 +143,7 @@ class Poller:
                 self._start(job)
 
     def _plan_contact(self) -> None:
-        """Plan the contact for when the inventory is due, or after a silence."""
+        """Plan the contact for the inventory's due time, or after a silence."""
         answered_at = self.breaker.last_proven_at or self.clock.monotonic()
         silence_ends_at = answered_at + self.store.interval_seconds
         due = max(min(self._inventory.due, silence_ends_at), self._contact.not_before)
@@ -156,8 +155,8 @@ class Poller:
         self._contact.not_before = 0.0
 
     def _record_refusal(self) -> None:
-        """Show that the credentials are refused, by whichever request it was."""
-        # Refused credentials end the first pass; it continues after the pause.
+        """Show that the credentials are refused, whichever request was refused."""
+        # Refused credentials end the first pass; its jobs run after the pause.
         self.store.first_pass_ended = True
         if self.store.reachable is not False:
             self._contact_now()  # as soon as requests are permitted again
@@ -168,7 +167,7 @@ class Poller:
             )
 
     def _trial_job(self) -> Job:
-        """Return the contact; after one in vain, what else is the most overdue."""
+        """Return the contact job; after a failed one, the most overdue other job."""
         elsewhere, self._try_elsewhere = self._try_elsewhere, False
         if elsewhere:
             now = self.clock.monotonic()
@@ -202,7 +201,7 @@ class Poller:
         self._wake.set()
 
     async def _run(self, job: Job) -> None:
-        """Run a job and plan its next run; no error of it stops the polling."""
+        """Run a job and plan its next run; errors do not stop the polling."""
         self.heartbeat.beat()
         failure: ExporterError | None = None
         try:
@@ -213,8 +212,8 @@ class Poller:
         except ExporterError as error:
             failure = error
         except Exception as error:
-            # The only broad except: a bug must not stop the polling.
-            # Its message may quote a panel's answer, its type and traceback do not.
+            # The only broad except: a bug must not stop the polling. The message may
+            # quote a panel's answer; the type and the traceback do not.
             bug = redacted_traceback(error)
             if bug != self._logged_bug:
                 log.exception("bug in the exporter", panel=self.store.name)
@@ -226,7 +225,7 @@ class Poller:
             job.on_failure(failure)
 
     def _update_credentials_refused(self) -> None:
-        """Note a refusal; it ends with an answer that proves the credentials."""
+        """Record a refusal, which lasts until an answer proves the credentials."""
         if self.breaker.credentials_refused():
             if not self.store.credentials_refused:
                 self._refused_at = self.clock.monotonic()
@@ -239,7 +238,7 @@ class Poller:
             self.store.credentials_refused = False
 
     def _update_store(self) -> None:
-        """Copy the state of the polling into the store; drop data that are too old."""
+        """Copy the polling state into the store; drop data that are too old."""
         self.collectors.expire_all()
         self.store.last_proven_at_monotonic = self.breaker.last_proven_at
         self.store.polled_at_monotonic = self.clock.monotonic()
@@ -254,9 +253,9 @@ class Poller:
         )
 
     async def _contact_panel(self) -> None:
-        """Read the version, to see that the panel answers, and the inventory if due.
+        """Read the version to check that the panel answers, and the inventory if due.
 
-        An answer to one that may not be the panel's own says nothing about the other.
+        If the answer to one may not be the panel's own, the other is still requested.
         """
         steps = (self._read_version, self._read_inventory)
         # After a failure the order alternates: perhaps only the version fails.
@@ -279,7 +278,7 @@ class Poller:
         self._logged_error = self.store.last_error = None
 
     async def _read_version(self) -> None:
-        reachable: bool | None = False  # after a bug too
+        reachable: bool | None = False  # stays False after a bug
         try:
             version = await self.api.version()
             self.store.version = version or self.store.version
@@ -304,7 +303,7 @@ class Poller:
             self._inventory.record_failure(now)
 
     def _contact_failed(self, error: ExporterError) -> None:
-        """Note that version or inventory could not be read."""
+        """Record that the version or the inventory could not be read."""
         closed = self.breaker.state() is BreakerState.CLOSED
         self.store.first_pass_ended |= not (closed and self._inventory_read)
         self._try_elsewhere = not isinstance(error, _NO_ANSWER | Unauthorized)
@@ -312,7 +311,7 @@ class Poller:
         self._inventory.due = min(self._inventory.due, self._contact.due)
 
     def _record_panel_error(self, error: ExporterError) -> None:
-        """Store the panel's error; log it when its type is a new one."""
+        """Store the panel's error; log it if its type is new."""
         previous = self.store.last_error
         self.store.last_error = LastError.of(error, self.clock.time(), previous)
         if type(error) is not self._logged_error:
@@ -341,6 +340,6 @@ class Poller:
         return None if due is None else max(0.0, due - self.clock.monotonic())
 
     def _next_due(self) -> float | None:
-        """Return when the next request is due; None: not before a task ends."""
+        """Return when the next request is due; None: only after a task ends."""
         first = (self.queue.first(priority) for priority in Priority)
         return min((job.due for job in first if job is not None), default=None)

@@ -1,11 +1,11 @@
-"""Schedules and disks: the lists of the whole panel, divided among its servers.
+"""Schedules and disks: panel-wide lists that are divided among the servers.
 
-Where a panel permits it, all schedules and all disks are read at once
-(``PanelListCollector``); where it refuses, each server is asked for its own
-(``ServerListCollector``). ``ScheduleCollector`` then assigns them: a schedule belongs
-to a server, or to a disk and so to the disk's server. If the panel does not list a
-disk, the server is inferred from the server's own list of disks, or from a backup of
-that disk. What fits no server is stored as unassigned.
+If the panel permits it, all schedules and all disks are read at once
+(``PanelListCollector``); if it refuses, they are read per server
+(``ServerListCollector``). ``ScheduleCollector`` then assigns the schedules. A schedule
+belongs to a server, or to a disk and therefore to the disk's server. If the panel does
+not list a disk, the server is inferred from its own list of disks or from a backup of
+that disk. A schedule without a known server is stored as unassigned.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The panel-wide lists, by target and by server."""
+    """Rows of the panel-wide lists, by target and by server."""
 
     schedules_by_target: Mapping[Target, tuple[Schedule, ...]]
     disks_by_server: Mapping[int, tuple[Disk, ...]]
     ownerless_disks: frozenset[Target]
-    """Disks that have a schedule and no listed server."""
+    """Disks that have a schedule but no listed server."""
 
     @classmethod
     def build(cls, schedules: Iterable[Schedule], disks: Iterable[Disk]) -> _Index:
@@ -60,7 +60,7 @@ class _Index:
 
 @dataclass(slots=True, eq=False)
 class ScheduleCollector:
-    """Reads the schedules and disks of one panel and assigns them to servers."""
+    """Reader of one panel's schedules and disks, which it assigns to servers."""
 
     store: PanelStore
     shard: Shard
@@ -72,16 +72,17 @@ class ScheduleCollector:
     """The lists that ``_index`` was built from."""
     _index: _Index = field(default_factory=lambda: _Index.build((), ()))
     _inferred_owners: dict[Target, int] = field(default_factory=dict)
-    """The server of an ownerless disk: the first that has it."""
+    """The first server that has an ownerless disk, by disk."""
     _owners_changed: bool = False
-    """Whether one was found or lost since the schedules of the others were stored."""
+    """Whether an owner was found or lost since the unassigned schedules were stored."""
     _without_schedules: dict[int, float] = field(default_factory=dict)
-    """Servers that had schedules, with when a list was first read without any."""
+    """Servers that lost all schedules, with the Unix time of the first list without
+    any."""
 
     async def read(self) -> None:
         """Read the panel-wide lists and assign them to the servers."""
         if self.store.servers_listed == 0 and self.store.servers:
-            return  # an account that sees no servers would see no schedules either
+            return  # an account that sees no servers sees no schedules either
         errors: list[PanelError] = []
         for collector in (self.schedules, self.disks):
             try:
@@ -89,7 +90,7 @@ class ScheduleCollector:
             except NotSent:
                 if not errors:
                     raise
-                break  # the first error has opened the circuit breaker: report that
+                break  # report the first error: it has opened the circuit breaker
             except PanelError as error:
                 errors.append(error)
         self._switch_per_server()
@@ -98,20 +99,20 @@ class ScheduleCollector:
             raise errors[0]
 
     def expire(self) -> None:
-        """Drop lists that are too old, as the panel could not be read since."""
+        """Drop lists that are too old because the panel could not be read."""
         if self.schedules.expire() | self.disks.expire():
             self._assign_all()
 
     def assign(self, vm_id: int) -> None:
-        """Give one server its share of the panel-wide lists."""
+        """Assign its rows of the panel-wide lists to one server."""
         if self._lists_changed():
-            return  # while they are read; all servers get their share afterwards
+            return  # being read; all servers get their rows afterwards
         self._assign_lists(vm_id)
         if self._owners_changed:
             self._publish_unassigned()
 
     def drop(self, vm_id: int) -> None:
-        """Drop the rows of a server: those under its number are another's from now."""
+        """Drop the rows of a server whose ID now belongs to another one."""
         disks = self._index.disks_by_server.get(vm_id, ())
         targets = {Target(DISK, disk.id) for disk in disks}
         targets.add(Target(VIRTUAL_MACHINE, vm_id))
@@ -137,7 +138,7 @@ class ScheduleCollector:
             self._indexed_lists = self.schedules.listed, self.disks.listed
 
     def _lists_changed(self) -> bool:
-        """Return whether the index is of other lists than the last."""
+        """Return whether the lists have changed since the index was built."""
         lists = self.schedules.listed, self.disks.listed
         indexed = zip(lists, self._indexed_lists, strict=True)
         return any(new is not old for new, old in indexed)
@@ -147,7 +148,7 @@ class ScheduleCollector:
         if entry is None:
             return
         if self.disks.in_use:
-            # No disk at all means that the role cannot see the disks.
+            # An empty list means that the role may not see the disks.
             disks = self._index.disks_by_server.get(vm_id, ())
             disks += self.disks.retained_rows(entry.state.disks)
             partial = self.disks.is_partial(entry.state, DISKS)
@@ -159,7 +160,7 @@ class ScheduleCollector:
             elif schedules or self._has_none(vm_id, entry.state):
                 self._without_schedules.pop(vm_id, None)
                 time = self.schedules.clock.time()
-                # An unlisted disk may belong to this server, and so may its schedule.
+                # An unlisted disk, and thus its schedule, may belong to this server.
                 partial = self.schedules.is_partial(entry.state, SCHEDULES) or (
                     bool(self._index.ownerless_disks)
                     and self.disks.is_partial(entry.state, SCHEDULES)
@@ -167,10 +168,11 @@ class ScheduleCollector:
                 self.store.record_schedules(vm_id, schedules, time, partial=partial)
 
     def _has_none(self, vm_id: int, state: ServerState) -> bool:
-        """Return whether a server of which none is listed has no schedule any more.
+        """Return whether a server without listed schedules really has none.
 
-        If the account does not see the server any more, it sees no schedule of it
-        either: the old ones stay until the next inventory tells, or are too old.
+        An account that no longer sees the server does not see its schedules either. The
+        old ones stay until the next inventory lists the server, or until they are too
+        old.
         """
         read_at, known = self.schedules.last_read_at, state.schedules or ()
         if not known or read_at is None or any(map(self.schedules.lists, known)):
@@ -182,10 +184,10 @@ class ScheduleCollector:
         return read_at - since > self.schedules.max_age_seconds
 
     def _switch_per_server(self) -> None:
-        """Switch lists that the panel refuses to requests per server, and back."""
+        """Request refused lists per server; go back to panel-wide ones if permitted."""
         owners_unknown = self.shard.total > 1 and self.disks.refused
         modes = (
-            # Without disks a shard cannot know which disk is another shard's.
+            # Without disks, a shard cannot know which disks belong to other shards.
             (self.schedules.per_server, self.schedules.refused or owners_unknown),
             (self.disks.per_server, self.disks.refused),
         )
@@ -203,7 +205,7 @@ class ScheduleCollector:
                 self.read_again(vm_id)
 
     def _owners_unknown(self) -> bool:
-        """Return whether any disk may belong to a server of another shard."""
+        """Return whether disks may belong to servers of another shard."""
         return self.shard.total > 1 and self.disks.listed is None
 
     def _schedules_of(
@@ -220,16 +222,16 @@ class ScheduleCollector:
         return _sorted_by_id((self.schedules.retained_rows(state.schedules), *found))
 
     def _inferred_disks(self, vm_id: int, state: ServerState) -> Iterator[Target]:
-        """Yield disks that the panel does not list but the server has or had."""
+        """Yield disks that the panel does not list but that the server has or had."""
         if self.shard.total > 1:
-            return  # other shards would infer their own owner, and show them too
+            return  # other shards would infer an owner of their own and show it too
         ownerless = self._index.ownerless_disks
         if not ownerless:
             return
         seen = self._seen_targets(state)
         for target in _targets(state.schedules) - seen:
             if self._inferred_owners.get(target) == vm_id:
-                del self._inferred_owners[target]  # the server has nothing of it left
+                del self._inferred_owners[target]  # the server no longer refers to it
                 self._owners_changed = True
         for target in sorted(seen & ownerless):
             self._owners_changed |= target not in self._inferred_owners

@@ -1,4 +1,4 @@
-"""The job of one server: its backups, then its other lists."""
+"""The job of one server: reads its backups, then its other lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class ServerReader:
-    """Reads the servers of one panel."""
+    """Reader of one panel's servers."""
 
     store: PanelStore
     api: PanelApi
@@ -47,7 +47,7 @@ class ServerReader:
         remember_days(self.store, vm_id, time=time, monotonic=monotonic)
 
     def record_failure(self, vm_id: int, error: ExporterError) -> None:
-        """Note that the backups of a server could not be read; the last ones stay."""
+        """Record a failed read of a server's backups; the last good ones are kept."""
         self.collectors.expire_server(vm_id)
         entry = self.store.servers.get(vm_id)
         if entry is None:

@@ -1,11 +1,12 @@
-"""Collector of a panel's transaction log: what is read of it, and what follows.
+"""Collector of a panel's transaction log.
 
-Each run reads the head of the log back to the rows that are known, on a limited number
-of pages. Transactions that were open and are further down by then are looked up one by
-one, ten a minute; where there are more, pages are read as long as they list some.
+Each run reads the newest pages of the log until it reaches rows that are already known,
+up to a limit. Open transactions that are no longer on these pages are looked up one by
+one, ten a minute. If there are more than ten, further pages are read as long as they
+list some of them.
 
-Where the first run did not reach the end of the log, older failures are searched in the
-own logs of servers with unbuilt backups: once for each, one after the other.
+If the first run did not reach the end of the log, older failures are searched in the
+logs of single servers: those with unbuilt backups, each once, one after the other.
 """
 
 from __future__ import annotations
@@ -29,42 +30,42 @@ from ..onapp.paging import ROWS_PER_PAGE
 log = structlog.get_logger()
 
 _MAX_PAGES = 50
-"""Limit of the head: 5,000 transactions a minute; and of servers' own logs."""
+"""Maximum pages per run: 5,000 transactions a minute; also limits servers' own logs."""
 MAX_FIRST_PAGES = 10
-"""Limit of the first run, which only finds what is open."""
+"""Maximum pages of the first run, which only finds open transactions."""
 _MAX_FIRST_ATTEMPTS = 3
 """The last attempt accepts that a page, or a server's own log, cannot be read."""
 _FULL_PAGE_SIZES = (10, ROWS_PER_PAGE)
-"""Without paging headers a page of so many rows need not be the last."""
+"""Without paging headers, a page with this many rows may not be the last."""
 _SEARCH_SHARE = 1 / 4
-"""Share of the interval that look-ups may take, and the reading of servers' logs."""
+"""Share of the interval for look-ups, and the same share for reading servers' logs."""
 _MIN_SEARCH_REQUESTS = 3
-"""So many requests are sent however slow the panel is."""
+"""This many requests are sent even if the panel is slow."""
 _MAX_LOOKUPS = 10
 _LOOKUP_PERIOD_SECONDS = 60.0
-"""Only so many look-ups in so long."""
+"""Period in which at most ``_MAX_LOOKUPS`` transactions are looked up."""
 
 
 @dataclass(slots=True, eq=False)
 class TransactionCollector:
-    """Follows the transaction log of one panel."""
+    """Reader of one panel's transaction log."""
 
     store: PanelStore
     api: PanelApi
     clock: Clock
     owns: Callable[[int | None], bool]
-    """Returns whether the transactions of a server count here."""
+    """Returns whether this exporter counts the transactions of a server."""
     poll_soon: Callable[[int], None]
-    """Called with each server of which a transaction has begun or ended."""
+    """Called with each server whose transaction started or ended."""
     interval_seconds: float
     max_age_seconds: float
-    """How long a row that was seen may be shown."""
+    """How long a row is shown after it was last read."""
     _gap_logged: bool = False
-    """Whether it was logged that transactions were missed."""
+    """Whether missed transactions were logged."""
     _looked_up_at: deque[float] = field(
         default_factory=lambda: deque(maxlen=_MAX_LOOKUPS)
     )
-    """When transactions were last looked up."""
+    """Monotonic times of the latest look-ups."""
     _first_attempts: int = 0
     """How often the first run has been tried."""
     _server_log_failures: Counter[int] = field(default_factory=Counter)
@@ -72,12 +73,12 @@ class TransactionCollector:
 
     @property
     def _log(self) -> TransactionLog:
-        """The log in the store, which a reload hands on to the next poller."""
+        """The log in the store; a reload passes it on to the next poller."""
         assert self.store.transaction_log is not None  # noqa: S101  # it is switched on
         return self.store.transaction_log
 
     async def read(self) -> None:
-        """Read new transactions, and the state of those that were open."""
+        """Read new transactions, and the status of open ones."""
         try:
             head, reached_end = await self._read_head()
         except REFUSED:
@@ -112,7 +113,7 @@ class TransactionCollector:
                 self.store.record_failed_backup(transaction)
 
     async def _read_server_logs(self) -> None:
-        """Read the own logs of servers whose failures may be older than what is known.
+        """Read the logs of servers that may have older failures than those known.
 
         These are the servers that had unbuilt backups when they were first read.
         """
@@ -124,7 +125,7 @@ class TransactionCollector:
             backups = entry.state.backups
             if vm_id in searched or backups is None:
                 continue
-            await asyncio.sleep(0)  # thousands of lists take long
+            await asyncio.sleep(0)  # checking thousands of lists takes long
             if not all(backup.built for backup in backups):
                 refused = not self._log.older_unread
                 if refused or self._must_stop(until, pages_read):
@@ -136,7 +137,7 @@ class TransactionCollector:
             searched.add(vm_id)
 
     async def _read_server_log(self, vm_id: int) -> tuple[Transaction, ...]:
-        """Return failed backups of a server's own log; none if it is refused."""
+        """Return the failed backups in a server's own log; empty if it is refused."""
         try:
             page = await self.api.transactions(1, vm_id)
         except REFUSED as error:
@@ -155,14 +156,14 @@ class TransactionCollector:
         )
 
     def _must_stop(self, until: float, requests: int) -> bool:
-        """Return whether a search has had its share of the interval."""
+        """Return whether a search has used its share of the interval."""
         late = self.clock.monotonic() > until and requests >= _MIN_SEARCH_REQUESTS
         return late or requests == _MAX_PAGES
 
     def _is_before_server(self, transaction: Transaction) -> bool:
-        """Return whether a transaction is of a server that had the number before.
+        """Return whether a transaction belongs to an earlier server with the same ID.
 
-        A creation time in the future is none.
+        A creation time in the future is ignored.
         """
         server = self.store.known_server(transaction.vm_id or NO_SERVER)
         if server is None or server.created_at is None:
@@ -172,7 +173,7 @@ class TransactionCollector:
         return started_at < server.created_at <= now
 
     async def _read_head(self) -> tuple[dict[int, Transaction], bool]:
-        """Return the newest rows by id, and whether the log has no others."""
+        """Return the newest rows by ID, and whether they are the whole log."""
         first = not self._log.has_been_read
         self._first_attempts += first
         rows: dict[int, Transaction] = {}
@@ -195,7 +196,7 @@ class TransactionCollector:
             if known and (few or self._log.open_ids.isdisjoint(found)):
                 return rows, False
             if brings_none:
-                break  # the panel lists no more rows, whatever it has
+                break  # the panel lists no more rows, even if it has more
         if not (first or known or self._gap_logged):
             self._gap_logged = True
             log.warning(
@@ -219,10 +220,11 @@ class TransactionCollector:
         return True
 
     async def _read_open(self, head: Mapping[int, Transaction]) -> None:
-        """Look up open transactions that the head does not list.
+        """Look up open transactions that the newest pages do not list.
 
-        First those that count and were not seen for longest. One that the panel does
-        not give, or of which the row cannot be used, ends as unknown.
+        Counted transactions come first, and of these the one not seen for longest. If
+        the panel does not return a transaction or its row cannot be used, its outcome
+        stays unknown.
         """
         until = self.clock.monotonic() + _SEARCH_SHARE * self.interval_seconds
         for requests, number in enumerate(self._log.unlisted(head)):
