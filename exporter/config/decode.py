@@ -1,7 +1,7 @@
-"""Plain values → a model of msgspec structs, every mistake with its location.
+"""Plain values → a model of msgspec structs, or errors with their locations.
 
-A message names the file, the line, the key, the value and what would be right. Values
-are shown only where no secret can be: a password under the wrong key stays hidden.
+An error names the file, the line, the key, the value and what would be right. A value
+that may be a secret is not shown, for example a password under the wrong key.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from .file_watch import FileSet
 
 _MAX_SHOWN_CHARACTERS = 80
 _VARIABLE = re.compile(r"^\$\{\w+\}$|^\w+://.*\$\{\w+\}")
-"""Matches a value, or an address with a part, that a shell would replace."""
+"""Matches ``${NAME}``, alone or in an address: a shell would expand it."""
 _FILE_SUFFIXES = (".pem", ".crt", ".cer", ".key", ".txt")
 
 Parts = tuple[str | int, ...]
-"""Keys and numbers, from the whole file to a value."""
+"""The path to a value from the top of the file: keys, and indexes into lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a value is: ``location / "key"`` and ``location[number]`` are within it."""
+    """Location of a value; ``location / "key"`` and ``location[number]`` go deeper."""
 
     source: str
-    """What errors name: the file, or the environment."""
+    """The file or the environment, as errors name it."""
     folder: Path
-    """Where relative paths begin."""
+    """The folder that relative paths start from."""
     written_at: Mapping[Parts, Parts] = field(default_factory=dict)
-    """What was written elsewhere: under another key, in a variable."""
+    """Maps values to where they were written: another key, or a variable."""
     names: Mapping[Parts, str] = field(default_factory=dict)
-    """What readers call the parts that are only numbered."""
+    """Names of list items, for errors."""
     line_of: Callable[[Parts], int | None] | None = None
     """Returns the line of a value; None: the source has no lines."""
     files: FileSet = field(default_factory=FileSet)
-    """The files that were read, those that values name included."""
+    """The files that were read, including those that values name."""
     parts: Parts = ()
 
     def __truediv__(self, key: str) -> Location:
@@ -58,7 +58,7 @@ class Location:
 
     @property
     def origin(self) -> Parts:
-        """Where the value was written."""
+        """The path under which the value was written."""
         for length in range(len(self.parts), 0, -1):
             origin = self.written_at.get(self.parts[:length])
             if origin is not None:
@@ -71,7 +71,7 @@ class Location:
         return self.line_of(self.origin) if self.line_of else None
 
     def __str__(self) -> str:
-        """Return the path within the source, as it was written."""
+        """Return the path that was written in the source."""
         return path_text(self.origin)
 
     def error(
@@ -83,8 +83,8 @@ class Location:
     ) -> Mistake:
         """Return an error about the value here.
 
-        ``shown`` stands for a path that may be a secret. If the value at
-        ``follows_from`` is wrong, nothing is known about this one.
+        ``shown`` is named instead of a path that may be a secret. If the value at
+        ``follows_from`` is wrong, this error is dropped.
         """
         line = "" if self.line is None else f"line {self.line}: "
         name = next(
@@ -95,7 +95,7 @@ class Location:
         return Mistake(text, self, follows_from or self)
 
     def unreadable(self, name: str, error: OSError | ValueError) -> Mistake:
-        """Return an error about a file, named here, that cannot be read."""
+        """Return an error about an unreadable file that is named here."""
         file, parts = self.folder / name, Path(name).parts
         root = 2 if Path(name).is_absolute() else 1
         in_folder = len(parts) > root and self.folder.joinpath(*parts[:root]).is_dir()
@@ -105,7 +105,7 @@ class Location:
         is_path = in_folder or name.endswith(_FILE_SUFFIXES)
         if os.path.lexists(file) or (is_path and name.isprintable()):
             return self.error(f"{file} cannot be read: {reason}")
-        # What does not look like a path may be the secret itself.
+        # A value that does not look like a path may be the secret itself.
         return self.error(
             f"names no file that can be read (not shown here): {reason}; a relative "
             f"path begins at {self.folder}"
@@ -116,35 +116,35 @@ class Mistake(ConfigError):
     """One mistake in a configuration."""
 
     def __init__(self, text: str, location: Location, follows_from: Location) -> None:
-        """Keep the locations, by which mistakes are sorted and sorted out."""
+        """Keep the locations, by which mistakes are sorted and filtered."""
         super().__init__(text)
         self.line = location.line or 0
         self.origin, self.cause = location.origin, follows_from.origin
 
 
 def path_text(parts: Parts) -> str:
-    """Return a path as it is shown, ``panels[0].url``."""
+    """Return a path as text, for example ``panels[0].url``."""
     return "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts
     ).removeprefix(".")
 
 
 class Section(msgspec.Struct, frozen=True):
-    """Keys of a file that are checked together."""
+    """A group of keys that are checked together."""
 
     def check(self, location: Location) -> Iterator[Mistake]:  # noqa: ARG002  # of subclasses
-        """Yield what is wrong with single values, and where they do not go together.
+        """Yield mistakes in single values, and values that contradict each other.
 
-        A value that was not accepted, or a section with one, has its default here.
+        Rejected values, and sections that contain one, have their defaults here.
         """
         yield from ()
 
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 Converter = Callable[[Any, Location], Any]
-"""Makes the value of a type that YAML lacks.
+"""Converts to a type that YAML lacks.
 
-Raises Mistake, or ValueError that says what is right; the value is added to it.
+Raises Mistake, or a ValueError that says what is right, to which the value is added.
 """
 _EXPECTED = {
     inspect.StrType: "text in quotes",
@@ -155,14 +155,14 @@ _EXPECTED = {
     inspect.StructType: "a section with keys",
 }
 _INVALID = object()
-"""In place of a value whose mistake was noted."""
+"""Replaces a value whose mistake was recorded."""
 
 
 @cache
 def sections(model: type[msgspec.Struct]) -> Mapping[str, inspect.StructType]:
     """Return the sections of a file by their keys; ``""`` is the file itself."""
     file = inspect.type_info(model)
-    assert isinstance(file, inspect.StructType)  # noqa: S101  # as the model is one
+    assert isinstance(file, inspect.StructType)  # noqa: S101  # the model is a struct
     return {"": file, **dict(_subsections(file))}
 
 
@@ -176,7 +176,7 @@ def _subsections(
 
 
 def _structs(kind: inspect.Type) -> Iterator[inspect.StructType]:
-    """Yield the sections that a value may be, or that a list may hold."""
+    """Yield the sections that a value of this type may be or contain."""
     for each in _alternatives(kind):
         if isinstance(each, inspect.VarTupleType):
             yield from _structs(each.item_type)
@@ -197,13 +197,13 @@ def decode(
 ) -> Model:
     """Return the content of a file as its model.
 
-    Raises ConfigError, with a line for each mistake, the first of each key.
-    A key that is left out or empty has its default. Values at paths that match the
-    pattern ``hidden_paths`` are not shown.
+    Raises ConfigError with one line per mistake, and one mistake per key. Missing and
+    empty keys get their defaults. Errors do not show values at paths that match the
+    pattern ``hidden_paths``.
     """
     known = sections(model)
     if not isinstance(content, dict):
-        # The first that is needed.
+        # The first required key.
         example = min(known[""].fields, key=lambda key: not key.required)
         raise ConfigError(
             f"{location.source}: must begin with keys, such as {example.encode_name}"
@@ -222,7 +222,7 @@ def decode(
 
 @dataclass(slots=True)
 class _Decoder:
-    """Decodes the whole of a file, and notes the mistakes."""
+    """Decodes a whole file and collects the mistakes."""
 
     sections: Mapping[str, inspect.StructType]
     converters: Mapping[Any, Converter]
@@ -235,7 +235,7 @@ class _Decoder:
         content: Mapping[str, Any],
         location: Location,
     ) -> Any:
-        """Return the struct; ``_INVALID`` if a value that it needs is."""
+        """Return the struct; ``_INVALID`` if a required value is invalid."""
         keys = [each.encode_name for each in section.fields]
         for key in content:
             if key not in keys:
@@ -267,16 +267,16 @@ class _Decoder:
         value = content.get(key.encode_name)
         if not isinstance(key.type, inspect.StructType):
             return self._value(key.type, value, location)
-        # A section that is left out has keys that are left out.
+        # The keys of a missing section are missing too.
         known_mistakes = len(self.mistakes)
         section = self._value(key.type, {} if value is None else value, location)
         return section if len(self.mistakes) == known_mistakes else _INVALID
 
     def _value(self, kind: inspect.Type, value: Any, location: Location) -> Any:
-        """Return the value as its type has it; ``_INVALID`` if it cannot be that."""
+        """Return the value converted to its type; ``_INVALID`` if that fails."""
         try:
             if isinstance(value, str) and _VARIABLE.search(value):
-                raise ValueError(  # noqa: TRY301  # as of every value
+                raise ValueError(  # noqa: TRY301  # as for every value
                     "must be the value itself: variables such as ${NAME} are not "
                     "replaced"
                 )
@@ -330,7 +330,7 @@ class _Decoder:
     def _rejected(self, kind: inspect.Type, value: Any, location: Location) -> str:
         if value is None:
             return "; it is empty"
-        # In place of a section there could be anything.
+        # A value that replaces a section could be anything, a secret too.
         if any(_structs(kind)) and not isinstance(kind, inspect.UnionType):
             return ""
         if isinstance(value, (dict, list)):
@@ -343,7 +343,7 @@ class _Decoder:
     def _unknown_key(
         self, location: Location, key: str, known_keys: list[str]
     ) -> Mistake:
-        """Return where the key belongs, a similar key, or the keys that exist."""
+        """Return an error with the right section, a similar key, or the known keys."""
         other_sections = [
             f"under {name}" if name else "at the top level"
             for name, section in self.sections.items()
@@ -355,7 +355,7 @@ class _Decoder:
             hint = f"it belongs {' or '.join(other_sections)}; {hint}"
         elif close_matches:
             hint = f"did you mean {close_matches[0]}?"
-        # A password with braces and a comma, if not quoted, is parsed as keys.
+        # An unquoted password with braces and a comma is parsed as keys.
         if self._is_secret(location) and not other_sections:
             return (location / key).error(
                 f"unknown key (not shown here); {hint}", shown=location
@@ -364,7 +364,7 @@ class _Decoder:
 
 
 def _expected(kind: inspect.Type) -> str:
-    """Return what a value must be, in the words of YAML."""
+    """Return what a value must be, in YAML terms."""
     names = (
         " or ".join(map(str, each.values))
         if isinstance(each, inspect.LiteralType)
@@ -376,7 +376,7 @@ def _expected(kind: inspect.Type) -> str:
 
 
 def rejected(value: Any, *, hidden: bool = False) -> str:
-    """Return the end of a message: the value, unless it may hold a secret."""
+    """Return the end of an error: the value, unless it may be a secret."""
     text = repr(value)
     if hidden or "@" in text or "://" in text:
         return ", not this value (not shown here)"

@@ -1,4 +1,4 @@
-"""A value that is loaded from files, and loaded again when one of them changes."""
+"""Values loaded from files, and loaded again when one of the files changes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class FileSet:
     """Unix time."""
     fingerprints: dict[Path, Fingerprint] = field(default_factory=dict)
     settled: bool = True
-    """Whether a later change of any file is sure to change its fingerprint.
+    """Whether any later change to a file will change its fingerprint.
 
-    File times are coarse: a file just written may change without a new time.
+    File times are coarse: a file that was just written may change and keep its time.
     """
 
     def add(self, path: Path) -> Path:
-        """Remember a file's fingerprint; call it before the file is read."""
+        """Store a file's fingerprint; call this before the file is read."""
         fingerprint = self.fingerprints[path] = _fingerprint(path)
         for changed_at in () if fingerprint is None else fingerprint[3:]:
             self.settled &= abs(self.read_at - changed_at / 1e9) > _SETTLED_SECONDS
@@ -44,7 +44,7 @@ class FileSet:
         )
 
     def was_replaced(self, now: float) -> bool:
-        """Return whether a file has changed and nobody seems to be writing any more."""
+        """Return whether a file has changed and its writer seems to have finished."""
         current = FileSet(now)
         for path in self.fingerprints:
             current.add(path)
@@ -67,7 +67,7 @@ def _fingerprint(path: Path) -> Fingerprint:
 
 
 class FileWatcher(Generic[T]):
-    """A value that follows its files; if they become unusable, it stays as it was."""
+    """A value that is reloaded with its files; unusable files leave it unchanged."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class FileWatcher(Generic[T]):
         clock: Clock,
         check_interval_seconds: float = 1.0,
     ) -> None:
-        """Load the value; what ``make`` raises is raised.
+        """Load the value; errors of ``make`` are raised.
 
-        ``make`` is given the old value, and adds each file before it reads it.
-        ``report`` is given each new reason why the value stays as it was; None: it was
-        read again.
+        ``make`` receives the old value and adds each file to the set before it reads
+        it. ``report`` receives each new reason why the old value is kept; None: the
+        value was loaded again.
         """
         self._make, self._report, self._clock = make, report, clock
         self._check_interval_seconds = check_interval_seconds
@@ -90,7 +90,7 @@ class FileWatcher(Generic[T]):
         self._last_error: str | None = None
 
     def current(self) -> T:
-        """Return the value; check for changes, but not more often than told."""
+        """Return the value; look for changes at most once per check interval."""
         now = self._clock.monotonic()
         if now - self._checked_at >= self._check_interval_seconds:
             self._checked_at = now

@@ -1,6 +1,6 @@
 """The command line: commands, flags, and the environment variable of each flag.
 
-It imports little, so that ``--version`` and ``--help`` answer at once.
+It imports little, so that ``--version`` and ``--help`` are fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMMANDS = {
     "healthcheck": "ask the running exporter whether it is healthy",
 }
 _SERVE = None
-"""No command: to serve."""
+"""No command is given: the exporter serves."""
 DESCRIPTION = "Prometheus exporter for the backups of OnApp clouds."
 _EPILOG = (
     "Without a command it serves. Every flag can be set by an environment variable "
@@ -35,11 +35,11 @@ _EPILOG = (
     "a comma-separated list."
 )
 _LOG_LEVELS = {"check": "error", "once": "warn"}
-"""The defaults of commands that report their result themselves."""
+"""Default log levels of commands that report their result themselves."""
 
 
 def log_level(text: str) -> str:
-    """Return the level; ``warning`` is another name of ``warn``."""
+    """Return the level; ``warning`` is an alias of ``warn``."""
     return "warn" if text == "warning" else text
 
 
@@ -94,7 +94,7 @@ def timeout(text: str) -> Duration:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from a minimum on."""
+    """Return a parser of whole numbers that are at least ``minimum``."""
 
     def number(text: str) -> int:
         if not _NUMBER.fullmatch(text) or int(text) < minimum:
@@ -110,7 +110,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class PodNumber(int):
-    """Number at the end of a pod's name; those beyond the last shard are replicas."""
+    """Number at the end of a pod's name; pods beyond the last shard are replicas."""
 
 
 def ordinal(text: str) -> int:
@@ -138,8 +138,8 @@ def _flag(
 ) -> Any:
     """Return the field of a flag, with the arguments of ``add_argument``.
 
-    A command that does not use it accepts and ignores it, so that all commands of a
-    site can be given the same flags, or refuses it.
+    ``ignored``: a command that does not use the flag accepts and ignores it, so that
+    all commands of a site can have the same flags. Otherwise the command rejects it.
     """
     if default and "(default: " not in help:
         help = f"{help} (default: {default})"  # noqa: A001  # argparse's
@@ -267,7 +267,7 @@ FLAGS = {each.metadata["name"]: each for each in fields(Flags) if each.metadata}
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
-    """Parse the flags; exit with a message, as argparse does, if they are wrong."""
+    """Parse the flags; if they are wrong, exit with a message as argparse does."""
     parser = build_parser()
     command, rest = _split_command(arguments)
     _refuse_unknown(parser, command, rest)
@@ -277,7 +277,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
             "--web.systemd-socket: the .socket unit says where to listen; leave out "
             "--web.listen-address"
         )
-    # Not before --help and --version, which work whatever variables say.
+    # After --help and --version, which must work with invalid variables too.
     values = {
         "log_level": _LOG_LEVELS.get(command or "", "info"),
         **_variables(parser, command, environment),
@@ -290,7 +290,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Flags:
 
 
 def _split_command(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the command, and the rest: flags may stand before it, too."""
+    """Return the command and the other arguments; flags may precede the command."""
     rest = [*arguments]
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
         if argument in COMMANDS and not _has_value(before):
@@ -310,7 +310,7 @@ def _is_switch(flag: Field[Any]) -> bool:
 def _refuse_unknown(
     parser: argparse.ArgumentParser, command: str | None, arguments: Sequence[str]
 ) -> None:
-    """Refuse what is no flag of the command, and say what was probably meant."""
+    """Reject arguments that are no flags of the command; suggest similar flags."""
     for before, argument in pairwise(["", *arguments]):
         flag = argument.partition("=")[0]
         if command == "demo" and flag.startswith("--config."):
@@ -327,7 +327,7 @@ def _refuse_unknown(
                     f"{command or _TO_SERVE}"
                 )
         elif flag.startswith("--") and flag not in ("--help", "--version"):
-            # argparse's message would name the word after it.
+            # argparse's message would name the argument after it.
             close_matches = difflib.get_close_matches(flag, FLAGS, n=1)
             hint = f"; did you mean {close_matches[0]}?" if close_matches else ""
             parser.error(f"{flag}: unknown flag{hint}")
@@ -344,7 +344,10 @@ _NO_COMMAND = f"there are {', '.join(COMMANDS)}, and none, which is to serve"
 
 
 def _shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> int:
-    """Return the own shard; with several it must be given, or all would read one."""
+    """Return this exporter's shard.
+
+    With several shards it must be given, or all exporters would read the same one.
+    """
     last_shard: int = values.get("total_shards", 1) - 1
     if "shard" not in values and last_shard > 0:
         parser.error(f"--total-shards {last_shard + 1}: --shard is missing")
@@ -362,7 +365,7 @@ def _shard(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the reference of the command line.
 
-    What it parses has the flags that were given, and no others.
+    The parsed namespace has only the flags that were given.
     """
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, **_parser_arguments("[command]")
@@ -415,7 +418,7 @@ def _variables(
     command: str | None,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what variables say of the command's flags, checked like flags."""
+    """Return the command's flags that variables set, checked like flags."""
     values = {}
     for name, flag in FLAGS.items():
         text = environment.get(variable(name))

@@ -36,7 +36,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "ONAPP_POLL_TIMEOUT": ("poll", "timeout"),
     "ONAPP_POLL_MAX_AGE": ("poll", "max_age"),
 }
-"""The key of the panel that each variable is equal to."""
+"""The panel's key that each variable sets."""
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "ONAPP_VIRTUAL_MACHINES": lambda text: [
@@ -44,17 +44,17 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     ],
     "ONAPP_INSECURE_SKIP_VERIFY": lambda text: _BOOLEANS.get(text.lower(), text),
 }
-"""Of the variables that are not text."""
+"""Parsers of the variables that are not text."""
 _KUBERNETES_VARIABLE = re.compile("_SERVICE_|_PORT")
-"""A pod has variables of every service beside it, such as ONAPP_SERVICE_HOST."""
+"""Kubernetes sets variables for each service, such as ONAPP_SERVICE_HOST."""
 
 
 def load(
     file: Path | None, environment: Mapping[str, str], files: FileSet | None = None
 ) -> Config:
-    """Read the configuration; raise ConfigError when it cannot be used.
+    """Read the configuration; raise ConfigError if it cannot be used.
 
-    The files that are read are added to ``files``, also when one is wrong.
+    The files that are read are added to ``files``, even if one of them is wrong.
     """
     files = files or FileSet()
     url = environment.get("ONAPP_URL")
@@ -80,9 +80,9 @@ def build(
     line_of: Callable[[Parts], int | None] | None = None,
     files: FileSet | None = None,
 ) -> Config:
-    """Decode the content of a file; raise ConfigError when something is wrong.
+    """Decode the content of a file; raise ConfigError if it cannot be used.
 
-    ``source`` and the line are named in errors; relative paths begin at ``folder``.
+    Errors name ``source`` and the line. Relative paths start from ``folder``.
     """
     if content is None:
         raise ConfigError(f"{source}: is empty; list at least one panel under panels")
@@ -113,8 +113,8 @@ def _panel_names(content: Any) -> dict[Parts, str]:
 def _merge_poll(content: Any) -> dict[Parts, Parts]:
     """Add to each panel the keys of ``poll`` that it does not override.
 
-    Returns where what was added is written. Sections of a wrong type stay for the
-    decoder to refuse.
+    Returns where the added keys were written. Sections of a wrong type are left to the
+    decoder, which rejects them.
     """
     written_at: dict[Parts, Parts] = {}
     for number, panel in enumerate(_panels(content)):
@@ -136,7 +136,7 @@ def unused_variables(environment: Mapping[str, str], file: Path | None) -> list[
         if not name.startswith("ONAPP_") or not value or name in flags:
             continue
         if name in VARIABLES:
-            # ONAPP_URL beside a file is an error.
+            # ONAPP_URL together with a file is an error, reported elsewhere.
             if file is not None and not environment.get("ONAPP_URL"):
                 descriptions.append(f"{name}: the panels come from {file}")
         elif not _KUBERNETES_VARIABLE.search(name):
@@ -153,7 +153,7 @@ def _from_environment(environment: Mapping[str, str], files: FileSet) -> Config:
         value = environment.get(name)
         if not value:
             continue
-        # Python decodes other bytes as surrogates, which are replaced here.
+        # Python decodes invalid bytes as surrogates, which are replaced here.
         if value.encode("utf-8", "replace").decode() != value:
             raise ConfigError(f"{source}: {name}: is not UTF-8 text")
         section = panel

@@ -1,6 +1,7 @@
-"""The configuration: each key with its type, its default, its description and checks.
+"""The configuration: each key with its type, default, description and checks.
 
-``/config``, ``docs/configuration.md`` and ``docs/config.schema.json`` are made of it.
+``/config``, ``docs/configuration.md`` and ``docs/config.schema.json`` are generated
+from it.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ BodyFormat = Literal["json", "xml"]
 HIDDEN_PATHS = "basic_auth|password|url"
 """Matches the paths under which values may be secrets."""
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
-"""For all TLS contexts; the defaults differ between versions of Python.
+"""Set in all TLS contexts, as the defaults differ between versions of Python.
 
-An intermediate authority can be trusted alone, and one without key usage too.
+An authority can be trusted even if it is intermediate or lacks a key usage extension.
 """
 _DEFAULT_MAX_AGE = Duration(3600)
 _HOST = re.compile(
@@ -80,21 +81,21 @@ class Poll(Section, frozen=True):
 
 
 class Detail(Section, frozen=True):
-    """``detail``: which series of single backups are exposed."""
+    """``detail``: the series of single backups that are exposed."""
 
     backups: bool = True
     """whether there are series for single backups (``onapp_backup_*``). No alert needs
     them"""
     newest_per_target: Annotated[int, Meta(ge=0)] = 0
-    """how many single backups are exposed of each target: ``0`` for all, else the
-    newest so many, and all that are not built"""
+    """how many single backups of each target are exposed: the newest ones, and all that
+    are not built; ``0``: all"""
 
 
 class Account(Section, frozen=True):
-    """``basic_auth``: the account that requests to a panel are made with."""
+    """``basic_auth``: the account for requests to a panel."""
 
     username: str = ""
-    """the login, or for an API key the account's e-mail address; without a colon
+    """the login, or the account's e-mail address for an API key; without a colon
     (default: needed)"""
     password_file: FileSecret | None = None
     """the file that holds the API key or the password. See
@@ -104,7 +105,7 @@ class Account(Section, frozen=True):
     ``password_file`` is needed)"""
 
     def check(self, location: Location) -> Iterator[Mistake]:
-        """Yield what is wrong without a name and one secret."""
+        """Yield mistakes in the name, and a missing or second secret."""
         username = location / "username"
         password, password_file = location / "password", location / "password_file"
         if not self.username:
@@ -126,7 +127,7 @@ class Account(Section, frozen=True):
 
     @property
     def secret(self) -> Secret:
-        """The one of both that is given."""
+        """The API key or password, from its file or written in place."""
         secret = self.password_file or self.password
         assert secret is not None  # noqa: S101  # checked
         return secret
@@ -137,7 +138,7 @@ class Account(Section, frozen=True):
 
 
 class PemFile:
-    """A file as it was read, so that a renewed certificate is another value."""
+    """A file with its content, so that a renewed certificate is a different value."""
 
     def __init__(self, path: Path) -> None:
         """Read the file; raise OSError or ValueError if that fails."""
@@ -160,21 +161,20 @@ class Tls(Section, frozen=True):
     """``tls_config``: the authorities to trust, and the client's certificate."""
 
     ca_file: PemFile | None = None
-    """PEM file of the authorities to trust, and no others (default: the system's
-    authorities)"""
+    """PEM file of the only authorities to trust (default: the system's authorities)"""
     cert_file: PemFile | None = None
-    """PEM file of the certificate to show; goes with ``key_file``"""
+    """PEM file of the client certificate to send; requires ``key_file``"""
     key_file: PemFile | None = None
     """PEM file of its key, without a passphrase"""
     server_name: str | None = None
     """the name that the panel's certificate must be for (default: the host of
     ``url``)"""
     insecure_skip_verify: bool = False
-    """``true`` trusts any certificate, so anybody in between can read the credentials.
-    Better name the panel's own certificate as ``ca_file``"""
+    """``true`` accepts any certificate, so that anybody who answers gets the
+    credentials. Set ``ca_file`` to the panel's own certificate instead"""
 
     def check(self, location: Location) -> Iterator[Mistake]:
-        """Yield what is wrong with the files and the name."""
+        """Yield mistakes in the files and the name."""
         if bool(self.cert_file) != bool(self.key_file):
             missing = location / ("key_file" if self.cert_file else "cert_file")
             yield missing.error("is missing: cert_file and key_file go together")
@@ -201,7 +201,7 @@ class Tls(Section, frozen=True):
         )
         context.verify_flags = VERIFY_FLAGS
         if self.cert_file and self.key_file:
-            # Without a passphrase given, OpenSSL would ask the terminal for it.
+            # Without a passphrase, OpenSSL would prompt for one on the terminal.
             context.load_cert_chain(self.cert_file.path, self.key_file.path, "")
         if self.insecure_skip_verify:
             context.check_hostname = False
@@ -213,21 +213,21 @@ class Discovery(Section, frozen=True):
     """``discovery``: which servers are monitored, and how often they are listed."""
 
     interval: Duration = Duration(600)
-    """how often the panel is asked which servers there are; at least ``1s``"""
+    """how often the panel's servers are listed; at least ``1s``"""
     include: Filter = Filter()
-    """only servers on which **all** of these match"""
+    """monitor only servers that match **all** of these"""
     exclude: Filter = Filter()
-    """no servers on which **any** of these matches"""
+    """do not monitor servers that match **any** of these"""
 
 
 class BackupRequired(Section, frozen=True):
     """``backup_required``: which servers must have backups."""
 
     include: Filter = Filter()
-    """a server must have backups if **all** of these match. Without it: if it has a
-    schedule, autobackups on a disk, or an expected interval"""
+    """a server must have backups if it matches **all** of these. Without ``include``,
+    it must if it has a schedule, autobackups on a disk, or an expected interval"""
     exclude: Filter = Filter()
-    """a server need not have backups if **any** of these matches; overrides
+    """a server need not have backups if it matches **any** of these; overrides
     ``include``"""
 
 
@@ -235,12 +235,13 @@ class PolicyKeys(Section, frozen=True):
     """One of ``policies``."""
 
     match: Filter
-    """the servers on which **all** of these match, at least one (default: needed)"""
+    """the servers that match **all** of these; at least one is required (default:
+    needed)"""
     expected_interval: Duration
     """how often a backup of them is expected: ``12h`` (default: needed)"""
 
     def check(self, location: Location) -> Iterator[Mistake]:
-        """Yield what is wrong with a policy that is for all servers."""
+        """Yield a mistake if the policy matches all servers."""
         if not self.match:
             yield (location / "match").error(
                 "must hold at least one of label, hostname, identifier and user_id; "
@@ -249,7 +250,7 @@ class PolicyKeys(Section, frozen=True):
 
 
 class ServerKeys(Section, frozen=True, omit_defaults=True):
-    """One of ``virtual_machines`` with settings of its own."""
+    """An item of ``virtual_machines`` with settings."""
 
     id: int | str
     """the number or the identifier (default: needed)"""
@@ -261,13 +262,13 @@ class CollectorSwitches(Section, frozen=True):
     """``collectors``: what is read from a panel besides servers and backups."""
 
     schedules: bool = True
-    """schedules and disks: what should have been backed up"""
+    """schedules and disks, which show what should have been backed up"""
     transactions: bool = True
-    """the log of backup tasks: what went wrong, and changes at once"""
+    """the log of backup tasks, which shows failures, and changes without delay"""
     backup_servers: bool = True
-    """backup servers, and what the backups take there"""
+    """backup servers, and the space that backups use there"""
     recovery_points: bool = False
-    """what backup plugins keep; one more request per server"""
+    """recovery points of backup plugins; one more request per server"""
 
 
 class Panel(Section, frozen=True, kw_only=True):
@@ -275,41 +276,40 @@ class Panel(Section, frozen=True, kw_only=True):
 
     url: yarl.URL
     """the panel's address, ``http`` or ``https``, with a path if it needs one:
-    ``https://cp.example.com``. Not with ``user:password@``, and without ``?`` and ``#``
-    (default: needed)"""
+    ``https://cp.example.com``. Without ``user:password@``, ``?`` and ``#`` (default:
+    needed)"""
     name: Annotated[str, Meta(min_length=1)] = ""
-    """the value of the label ``panel``; each panel has its own (default: the host of
+    """the value of the label ``panel``, unique for each panel (default: the host of
     ``url``)"""
     body_format: BodyFormat = field(default="json", name="format")
-    """``json`` or ``xml``: what the panel is asked for"""
+    """the format of the panel's answers: ``json`` or ``xml``"""
     account: Account = field(default=Account(), name="basic_auth")
-    """who asks (default: needed)"""
+    """the account for requests (default: needed)"""
     tls: Tls = field(default=Tls(), name="tls_config")
-    """whom to trust, and which certificate to show"""
+    """the authorities to trust, and the client certificate"""
     proxy_url: yarl.URL | None = None
-    """the HTTP proxy to go through: ``http://proxy.example.com:3128``, with
-    ``user:password@`` if it wants one. The variables ``http_proxy`` and ``https_proxy``
-    are not read"""
+    """the HTTP proxy: ``http://proxy.example.com:3128``, with ``user:password@`` if it
+    requires them. The variables ``http_proxy`` and ``https_proxy`` are not read"""
     proxy_password_file: FileSecret | None = None
     """the file that holds the password of the user in ``proxy_url``, instead of the
     password there; read again when it changes"""
     virtual_machines: NonEmptyList[int | str | ServerKeys] | None = None
-    """the servers to watch: these and no others (default: all are discovered)"""
+    """the only servers to monitor (default: all are discovered)"""
     discovery: Discovery = Discovery()
-    """which servers are found"""
+    """which servers are monitored"""
     backup_required: BackupRequired = BackupRequired()
     """which servers must have backups"""
     policies: NonEmptyList[PolicyKeys] | None = None
-    """how often classes of servers must have a restore point: the first that matches
-    counts, for servers without an ``expected_interval`` of their own. See
+    """how often groups of servers must have a restore point. The first policy that
+    matches applies, unless the server has its own ``expected_interval``. See
     [expectations](#expectations)"""
     expected_interval: Duration | None = None
-    """how often a backup is expected where no other source says: ``1d``. See
+    """how often a backup is expected if nothing else defines it: ``1d``. See
     [expectations](#expectations)"""
     collectors: CollectorSwitches = CollectorSwitches()
-    """what else is read of the panel"""
+    """what is read from the panel besides servers and backups"""
     poll: Poll = Poll()
-    """what is different from ``poll`` at the top"""
+    """settings that differ from the top-level ``poll``"""
 
     def __post_init__(self) -> None:
         """Fill in the default that depends on another key."""
@@ -317,7 +317,7 @@ class Panel(Section, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "name", self.url.host or "")
 
     def __repr__(self) -> str:
-        """Leave out the proxy's password."""
+        """Return the fields without the proxy's password."""
         return f"Panel(name={self.name!r})"
 
     def current_proxy(self) -> yarl.URL | None:
@@ -328,7 +328,7 @@ class Panel(Section, frozen=True, kw_only=True):
 
     @property
     def selection(self) -> Selection:
-        """The servers that are monitored, and what is expected of them."""
+        """The servers to monitor, and their expected backups."""
         return Selection(
             configured=tuple(map(_configured_server, self.virtual_machines or ())),
             include=self.discovery.include,
@@ -343,7 +343,7 @@ class Panel(Section, frozen=True, kw_only=True):
         )
 
     def check(self, location: Location) -> Iterator[Mistake]:
-        """Yield what is wrong with the name, the addresses and the servers."""
+        """Yield mistakes in the name, the addresses and the servers."""
         if self.url.user is not None or self.url.password is not None:
             account = location / "basic_auth"
             yield (location / "url").error(
@@ -400,7 +400,7 @@ class Link(Section, frozen=True):
     """One of ``links``."""
 
     title: Annotated[str, Meta(min_length=1)]
-    """what the link is called: ``Grafana`` (default: needed)"""
+    """the text of the link: ``Grafana`` (default: needed)"""
     url: UrlTemplate
     """its address, with placeholders: see
     [links to other programs](#links-to-other-programs) (default: needed)"""
@@ -410,16 +410,16 @@ class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     poll: Poll = Poll()
-    """how panels are asked; a panel may differ"""
+    """intervals and limits of requests; a panel may override them"""
     detail: Detail = Detail()
-    """how much is exposed of single backups"""
+    """how much of single backups is exposed"""
     links: tuple[Link, ...] = ()
     """links to other programs on the status page (default: none)"""
     panels: NonEmptyList[Panel]
-    """the control panels to watch, one section each (default: needed)"""
+    """the control panels to monitor, one section each (default: needed)"""
 
     def check(self, location: Location) -> Iterator[Mistake]:
-        """Yield panels that have the name of another."""
+        """Yield panels with the name of another panel."""
         panels, first_index = location / "panels", dict[str, int]()
         for number, panel in enumerate(self.panels):
             first = first_index.setdefault(panel.name, number)
@@ -431,7 +431,7 @@ class Config(Section, frozen=True, kw_only=True):
 
 
 def name_of_panel(keys: Mapping[str, Any]) -> str:
-    """Return the name that a panel with these keys has; "" where they give none."""
+    """Return the name of a panel with these keys; "" if they do not define one."""
     name = keys.get("name")
     if name is None:
         try:
@@ -450,7 +450,7 @@ def _configured_server(keys: int | str | ServerKeys) -> ConfiguredServer:
 
 
 def _is_sendable(username: str, password: str = "") -> bool:
-    """Return whether Basic authentication can carry an account."""
+    """Return whether an account can be sent with Basic authentication."""
     return ":" not in username and not CONTROL_CHARACTERS.search(username + password)
 
 
@@ -478,7 +478,7 @@ def _size(value: Any, _: Location) -> Size:
 
 def _pattern(value: Any, _: Location) -> re.Pattern[str]:
     if not isinstance(value, str):
-        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # as of every value
+        raise ValueError("must be a regular expression in quotes")  # noqa: TRY004  # as for every value
     try:
         with warnings.catch_warnings():
             # Python warns about patterns whose meaning will change.
@@ -514,7 +514,7 @@ def _url(value: Any, _: Location) -> yarl.URL:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text in quotes")  # noqa: TRY004  # as of every value
+        raise ValueError("must be text in quotes")  # noqa: TRY004  # as for every value
     return value
 
 
@@ -529,7 +529,7 @@ def _password(value: Any, location: Location) -> LiteralSecret:
 
 
 def file_converter(make: Callable[[Path], Item]) -> Converter:
-    """Return a converter that reads the file at a path; "" names none."""
+    """Return a converter that reads the file at a path; "" means no file."""
 
     def read(value: Any, location: Location) -> Item | None:
         if not _text(value):
@@ -555,7 +555,7 @@ CONVERTERS: Mapping[Any, Converter] = {
 
 
 def effective_config(config: Config) -> str:
-    """Return the configuration as YAML that would load the same; secrets are hidden."""
+    """Return the configuration as equivalent YAML; secrets are hidden."""
     content = msgspec.to_builtins(config, enc_hook=_shown)
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
@@ -573,13 +573,13 @@ def _shown(value: Any) -> str:
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # PyYAML folds unprinted characters such as U+0085 unless they must be escaped.
+    # PyYAML folds unprintable characters such as U+0085 unless they are escaped.
     style = None if text.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text so that it is read back unchanged, whatever characters it has."""
+    """Writes text with any characters so that it is read back unchanged."""
 
     yaml_representers: ClassVar[dict[type, Callable[[Any, Any], yaml.Node]]] = {
         **yaml.SafeDumper.yaml_representers,

@@ -1,4 +1,4 @@
-"""Credentials, which may change while the process runs and are never shown."""
+"""Credentials: they may change while the process runs, and are never shown."""
 
 from __future__ import annotations
 
@@ -57,9 +57,8 @@ class LiteralSecret:
 class FileSecret:
     """A secret in a file, read again when the file changes.
 
-    If the file cannot be read any more or is empty, as it is for a moment while it is
-    being rewritten, the last good value stays in use; the log says when that begins
-    and ends.
+    If the file becomes unreadable or empty, for example briefly while it is rewritten,
+    the last good value stays in use. The start and the end of this are logged.
     """
 
     def __init__(self, path: Path, clock: Clock = _SYSTEM_CLOCK) -> None:
@@ -68,7 +67,7 @@ class FileSecret:
         self._content = FileWatcher(self._read, self._report, clock, 0)
 
     def __eq__(self, other: object) -> bool:
-        """Compare the paths: a rotated secret is the same one."""
+        """Compare the paths: rotation does not make a secret different."""
         return isinstance(other, FileSecret) and self.path == other.path
 
     def __hash__(self) -> int:
@@ -80,7 +79,7 @@ class FileSecret:
         return str(self.path)
 
     def reveal(self) -> str:
-        """Return the file's content without what is invisible around it."""
+        """Return the file's content without surrounding invisible characters."""
         return self._content.current()
 
     def _report(self, error: str | None) -> None:
@@ -128,7 +127,7 @@ class Credentials(NamedTuple):
         return f"Credentials(username={self.username!r}, password={HIDDEN})"
 
     def password_forms(self) -> list[str]:
-        """Return the encodings in which a text may hold the password, longest first."""
+        """Return the encoded forms of the password in any text, longest first."""
         password = self.password
         forms = {
             password,

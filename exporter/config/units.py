@@ -1,4 +1,4 @@
-"""Durations and sizes in the notation of Prometheus: parsing and formatting."""
+"""Durations and sizes in Prometheus notation: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _UNIT_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 class Duration(float):
-    """Seconds, written as Prometheus writes durations: ``30s``, ``1h30m``, ``7d``."""
+    """Seconds, in Prometheus notation: ``30s``, ``1h30m``, ``7d``."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: object) -> Duration:
-        """Parse a duration; raise ValueError that gives examples."""
+        """Parse a duration; raise ValueError with examples."""
         match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
         if match is None:
             raise ValueError("must be a duration such as 30s, 15m, 1h30m or 7d")
@@ -39,12 +39,12 @@ class Duration(float):
         return cls(milliseconds / 1000)
 
     def __str__(self) -> str:
-        """Format the duration exactly, in units up to days."""
+        """Format the exact duration; the largest unit is the day."""
         remaining = round(self * 1000)
         text = ""
         for unit, milliseconds in _UNIT_MILLISECONDS.items():
             if unit in ("y", "w"):
-                continue  # 7d is what people expect to read, not 1w
+                continue  # readers expect 7d, not 1w
             number, remaining = divmod(remaining, milliseconds)
             text += f"{number}{unit}" if number else ""
         return text or "0s"
@@ -57,7 +57,7 @@ class Size(int):
 
     @classmethod
     def parse(cls, text: object) -> Size:
-        """Parse a size; raise ValueError that gives examples."""
+        """Parse a size; raise ValueError with examples."""
         convertible = isinstance(text, (str, int)) and not isinstance(text, bool)
         match = _SIZE.fullmatch(str(text)) if convertible else None
         if match is None:
@@ -67,7 +67,7 @@ class Size(int):
         return cls(int(match[1]) * _UNIT_BYTES[match[2]])
 
     def __str__(self) -> str:
-        """Format the size in the largest unit that is exact."""
+        """Format the exact size in the largest possible unit."""
         number, unit = int(self), "B"
         for larger in ("KiB", "MiB", "GiB"):
             if number == 0 or number % 1024:

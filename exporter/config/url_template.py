@@ -19,7 +19,7 @@ class UrlTemplate(str):
 
     @classmethod
     def parse(cls, text: object) -> UrlTemplate:
-        """Check a template; raise ValueError that says what is right."""
+        """Check a template; raise a ValueError that says what would be right."""
         template = cls(text) if isinstance(text, str) else cls()
         other_brace = re.search(r"\{[^}]*\}?|\}", _PLACEHOLDER.sub("", template))
         if other_brace:
@@ -41,7 +41,7 @@ class UrlTemplate(str):
         return frozenset(_PLACEHOLDER.findall(self))
 
     def filled_in(self, values: dict[str, str]) -> str:
-        """Return the address; each value but ``panel_url`` is percent-encoded."""
+        """Return the address; all values except ``panel_url`` are percent-encoded."""
         return _PLACEHOLDER.sub(
             lambda found: (
                 values[found[1]]

@@ -1,6 +1,6 @@
-"""Strict YAML: what a YAML parser would drop or change silently is an error.
+"""Strict YAML: a value that a parser would silently drop or change is an error.
 
-Errors name the line but never quote it, because it may hold a password.
+Errors name the line but never quote it, because it may contain a password.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ _CLEARER_MESSAGES = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scalar:
-    """A value as it is written: ``no``, ``0x10`` and ``"no"`` are different scalars."""
+    """A value as written: ``no``, ``0x10`` and ``"no"`` are different scalars."""
 
     text: str
     yaml_type: str
-    """The type that YAML resolves it to: str, int, float, bool or timestamp."""
+    """The type to which YAML resolves it: str, int, float, bool or timestamp."""
     plain: bool
     """Whether it is written without quotes."""
 
     def __repr__(self) -> str:
-        """Show the text alone, as error messages quote it."""
+        """Return the text as error messages quote it."""
         return repr(self.text)
 
 
 class Document(NamedTuple):
-    """The content of a file, and where it was written."""
+    """The content of a file, with the lines of its values."""
 
     content: Any
     root: yaml.Node | None
 
     def line(self, parts: tuple[str | int, ...]) -> int | None:
-        """Return the line of a key or an item, or of the last that exists before it."""
+        """Return the line of a key or an item, or of its closest existing parent."""
         node, mark = self.root, None
         for part in parts:
             if isinstance(node, yaml.MappingNode):
                 found = [pair for pair in node.value if pair[0].value == part]
                 if not found:
                     break
-                key, node = found[-1]  # the last one is in force where keys are merged
+                key, node = found[-1]  # of merged keys, the last one applies
                 mark = key.start_mark
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
                 node = node.value[part]
@@ -76,9 +76,9 @@ class Document(NamedTuple):
 
 
 def load(path: Path, *, scalars: bool = False) -> Document:
-    """Return the file's content; raise ConfigError when it cannot be parsed.
+    """Return the file's content; raise ConfigError if it cannot be parsed.
 
-    ``scalars``: each value but None is a ``Scalar``, and keys may be any scalars.
+    ``scalars``: all values except None are ``Scalar``, and any scalar may be a key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def load(path: Path, *, scalars: bool = False) -> Document:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """YAML allows this, the exporter does not."""
+    """Valid YAML that the exporter rejects."""
 
     def __init__(self, problem: str, node: yaml.Node) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
@@ -127,7 +127,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> dict[Hashable, Any]:
-        """Return the mapping; refuse duplicate keys and nodes that cannot be keys."""
+        """Return the mapping; reject duplicate keys and nodes that cannot be keys."""
         seen: set[str] = set()
         for key, _ in node.value:
             if not self.is_key(key):
@@ -142,7 +142,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.Node,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> Any:
-        """Return the value; refuse what does not fit its type, or is too large."""
+        """Return the value; reject one that does not fit its type or is too large."""
         try:
             value = super().construct_object(node, deep)
         except (ValueError, LookupError):  # such as 0x_, or !!bool maybe
@@ -162,12 +162,12 @@ class _Loader(yaml.SafeLoader):
 
 
 class _ScalarLoader(_Loader):
-    """Keeps scalars as they are written; whoever reads a value interprets it."""
+    """Keeps scalars as written; the code that reads a value interprets it."""
 
     yaml_implicit_resolvers = yaml.SafeLoader.yaml_implicit_resolvers
 
     def is_key(self, node: yaml.Node) -> bool:
-        """Return whether a node may be a key: names of users may be numbers."""
+        """Return whether a node may be a key; names of users may be numbers."""
         return isinstance(node, yaml.ScalarNode)
 
     def construct_mapping(
@@ -175,7 +175,7 @@ class _ScalarLoader(_Loader):
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> dict[Hashable, Any]:
-        """Return the mapping with its keys as they are written."""
+        """Return the mapping with its keys as written."""
         mapping = super().construct_mapping(node, deep)
         return {getattr(key, "text", "~"): value for key, value in mapping.items()}
 
@@ -184,7 +184,7 @@ class _ScalarLoader(_Loader):
         node: yaml.Node,
         deep: bool = False,  # noqa: FBT001, FBT002  # PyYAML's
     ) -> Any:
-        """Return the value, a scalar as it is written."""
+        """Return the value; scalars as written."""
         yaml_type = node.tag.removeprefix(_TAG_PREFIX)
         if not isinstance(node, yaml.ScalarNode) or yaml_type not in _SCALAR_TYPES:
             return super().construct_object(node, deep)
