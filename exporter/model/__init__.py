@@ -1,5 +1,5 @@
-"""The state of the panels: frozen values, and the store of the last good ones.
+"""The state of the panels: frozen values, and a store of the last good ones.
 
-Takes the values that ``onapp`` decodes and ``polling`` writes; returns copies that do
-not change during a scrape.
+``polling`` writes the values that ``onapp`` decodes. Readers get copies that do not
+change during a scrape.
 """

@@ -1,7 +1,7 @@
 """The objects of a panel (servers, backups, schedules, …) as frozen values.
 
-Times are Unix seconds with their fractions, sizes are bytes, and None is what the
-panel did not send. Nothing here does I/O.
+Times are Unix seconds with fractions, sizes are bytes. None means that the panel did
+not send the value. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ RESOURCES = (
     BACKUP_SERVERS,
     RECOVERY_POINTS,
 )
-"""The resources of the API: the values of the label ``resource``."""
+"""The resources of the API, which are the values of the label ``resource``."""
 
 INVENTORY = "inventory"
-"""The collector of the servers; the others are named after their resource."""
+"""The collector that reads the servers; the others are named after their resource."""
 
 NORMAL = "normal"
 INCREMENTAL = "incremental"
@@ -49,7 +49,7 @@ PERIOD_SECONDS = {
     "months": 31 * 86_400,
     "years": 366 * 86_400,
 }
-"""The maximum length of each period: a backup is never overdue too early."""
+"""The maximum length of each period, so that no backup counts as overdue too early."""
 
 
 class Target(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
@@ -67,9 +67,9 @@ class Backup(msgspec.Struct, frozen=True, gc=False):
     built: bool
     locked: bool
     marked_for_delete: bool
-    """Rotation will delete it: it is still listed, but no longer a restore point."""
+    """Whether rotation will delete it: still listed, but no longer a restore point."""
     size_bytes: int | None
-    """0 is valid: an incremental backup without changes."""
+    """0 is valid: an incremental backup without changes has this size."""
     created_at: int | float | None
     built_at: int | float | None
     """None until the backup run has ended."""
@@ -81,7 +81,7 @@ class Backup(msgspec.Struct, frozen=True, gc=False):
     backup_server_id: int | None
     """None: stored on the hypervisor."""
     locked_at: int | float | None = None
-    """When a locked row was last changed, which it cannot be while it is locked."""
+    """When a locked row last changed; it cannot change while it is locked."""
 
 
 class BackupServerUsage(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +106,7 @@ class Server(msgspec.Struct, frozen=True):
     created_at: float | None
 
     def is_other_than(self, other: Server) -> bool:
-        """Return whether the number was given to another server."""
+        """Return whether the panel has reused the ID for another server."""
         identifiers = {self.identifier, other.identifier} - {""}
         creation_times = {self.created_at, other.created_at} - {None}
         return len(identifiers) > 1 or len(creation_times) > 1
@@ -117,7 +117,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     id: int
     action: str
-    """``autobackup``, or an action that is no backup."""
+    """``autobackup``, or an action other than a backup."""
     target: Target
     period: str
     """``days``, ``weeks``, ``months`` or ``years``; empty if unknown."""
@@ -128,21 +128,21 @@ class Schedule(msgspec.Struct, frozen=True):
     next_start_at: float | None
     failure_count: int | None
     retention_backups: int | None = None
-    """How many backups it keeps; newer panels only."""
+    """How many backups it keeps; sent by newer panels only."""
     created_at: float | None = None
     updated_at: float | None = None
-    """May move with every run."""
+    """Some panels change it with every run."""
     ran: bool = False
     """Whether the panel lists runs of it."""
     failed_runs: tuple[float, ...] = ()
-    """When its last runs failed, since the last one that did not; the oldest first."""
+    """Unix times of the failed runs since the last good one, the oldest first."""
     changed_at: float | None = None
     """When this process saw it added, enabled again, or its interval shortened."""
 
     def since(
         self, previous: Schedule | None, watched_from: float | None, time: float
     ) -> Schedule:
-        """Return it with ``changed_at``, as read at a Unix time after the previous."""
+        """Return it with ``changed_at``, as read at a Unix time after ``previous``."""
         if previous is None:
             created_at = self.created_at
             if created_at is None or watched_from is None or created_at <= watched_from:
@@ -162,7 +162,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def enabled(self) -> bool:
-        """Whether the panel starts it."""
+        """Whether the panel runs it."""
         return self.status == "enabled"
 
 

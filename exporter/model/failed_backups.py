@@ -12,15 +12,15 @@ _MAX_WITHOUT_TARGET = 8
 
 
 class FailedBackup(msgspec.Struct, frozen=True):
-    """A backup run from the transaction log that failed or was cancelled."""
+    """A failed or cancelled backup run from the transaction log."""
 
     backup_id: int | None
     failed_at: float
     """Unix time."""
     target: Target | None = None
-    """None: unknown, as the backup was never listed."""
+    """None: unknown, because the backup was never listed."""
     cancelled: bool = False
-    """It is no failure, and only the row of its own backup stays unbuilt."""
+    """Whether it was cancelled: no failure, but its backup stays unbuilt."""
 
 
 class UnassignedFailures(msgspec.Struct, frozen=True):
@@ -28,13 +28,13 @@ class UnassignedFailures(msgspec.Struct, frozen=True):
 
     failures: tuple[FailedBackup, ...] = ()
     server: Server | None = None
-    """The server as it was when it was excluded; None: it was never monitored."""
+    """The server when it was excluded; None: it was never monitored."""
 
 
 def with_targets(
     failures: tuple[FailedBackup, ...], *backup_lists: Iterable[Backup] | None
 ) -> tuple[FailedBackup, ...]:
-    """Return the failures; the backup lists supply targets that are unknown."""
+    """Return the failures with unknown targets filled in from the backup lists."""
     if all(failure.target is not None for failure in failures):
         return failures
     targets = {
@@ -53,7 +53,7 @@ def newest_per_target(
 ) -> tuple[FailedBackup, ...]:
     """Return the newest failure of each target, and a few without a target.
 
-    Besides, of failed and cancelled runs, those of unbuilt backups.
+    Failed and cancelled runs of unbuilt backups are kept as well.
     """
     newest_first = sorted(failures, key=lambda failure: failure.failed_at, reverse=True)
     unbuilt = {backup.id for backup in backups if not backup.built}

@@ -1,9 +1,9 @@
-"""The last days of each target: which had a good run, a failed one, or none at all.
+"""The last days of each target: which had a good run, a failed run, or none.
 
-Rotation deletes backups, and of failures only the newest are kept, so that what was
-seen of a day is remembered. A day is missing if a scheduled start passed while this
-process read the server, and no run belongs to it. In doubt it is not known: nothing is
-missing after a restart.
+Rotation deletes backups, and only the newest failures are kept; the outcome of each day
+is therefore remembered. A day is missing if a scheduled start passed while this process
+read the server and no run belongs to that start. If in doubt, the day is not known: no
+day is missing after a restart.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from .transaction_log import BACKUP_RUN_ACTIONS
 DAYS = 14
 DAY_SECONDS = 86_400
 QUEUE_ALLOWANCE_SECONDS = 3 * 3600.0
-"""So long a backup run may wait in the panel's queue."""
+"""How long a backup run may wait in the panel's queue."""
 _MAX_UNDECIDED_SECONDS = DAY_SECONDS
-"""So long after a start its backup may have been deleted by rotation already."""
+"""After this time, rotation may have deleted the backup of a start."""
 _MAX_SKEW_SECONDS = 300.0
-"""With another clock than the panel's nothing is known of its starts."""
+"""If the clocks differ by more, the panel's starts cannot be judged."""
 
 NOT_KNOWN, MISSING, UNCERTAIN, FAILED, GOOD = range(5)
-"""Outcomes of a day; of several the greatest counts.
+"""Outcomes of a day; the greatest of several counts.
 
-Uncertain is a day with a run whose end was not seen, or with a start of which it is not
-sure that it should have been: no such day is missing.
+A day is uncertain if the end of a run was not seen, or if it is unclear whether a start
+was due. An uncertain day is not missing.
 """
 
 _Runs: TypeAlias = Mapping[Target, list[tuple[float, int]]]
-"""When something of a run was seen (Unix time), and the outcome of that day."""
+"""Unix times at which a run was seen, and the outcome of that day."""
 
 
 def remember_days(
     store: PanelStore, vm_id: int, *, time: float, monotonic: float
 ) -> None:
-    """Remember what a server shows of the last days, after a read at a Unix time."""
+    """Remember the last days of a server, after a read at a Unix time."""
     entry = store.servers.get(vm_id)
     if entry is None or entry.state.backups is None:
         return
@@ -58,7 +58,7 @@ def last_days(entry: ServerEntry, target: Target, time: float) -> bytes:
 
 
 class _Read(msgspec.Struct, frozen=True):
-    """A server as it was read now."""
+    """A server as it was just read."""
 
     store: PanelStore
     entry: ServerEntry
@@ -67,7 +67,7 @@ class _Read(msgspec.Struct, frozen=True):
     monotonic: float
 
     def updated(self) -> RecentDays:
-        """Return what is known of the last days now."""
+        """Return what is known of the last days, including this read."""
         known, today = _known(self.entry, self.time), _day(self.time)
         starts = self._passed_starts(known.seen)
         starts |= {
@@ -96,7 +96,7 @@ class _Read(msgspec.Struct, frozen=True):
         return TargetDays(target, _with_runs(outcomes, decided, _day(self.time)))
 
     def _until(self, targets: Iterable[TargetDays]) -> float:
-        """Return the Unix time until which only a change of the server counts."""
+        """Return the Unix time before which only a change of the server matters."""
         waiting = (each.start_at for each in targets)
         times = [_due(start_at) for start_at in waiting if start_at is not None]
         for schedule in self.entry.state.schedules or ():
@@ -125,7 +125,7 @@ class _Read(msgspec.Struct, frozen=True):
         return found
 
     def _start_outcome(self, target: Target, start_at: float) -> int | None:
-        """Return what became of a start that passed; None: it is too early to tell."""
+        """Return the outcome of a start that passed; None: it is too early to know."""
         if self._is_uncertain(target, start_at) or self._has_run(target, start_at):
             return UNCERTAIN
         store, entry, due_at = self.store, self.entry, _due(start_at)
@@ -142,13 +142,13 @@ class _Read(msgspec.Struct, frozen=True):
             return MISSING
         pending = log.pending(self.monotonic)
         if not pending:
-            return None  # the log was not read lately
+            return None  # the log was not read recently
         runs = (row for action in BACKUP_RUN_ACTIONS for row in pending[action])
         own = (row for row in runs if row.vm_id == entry.state.vm_id)
         return UNCERTAIN if any(map(self._is_unlisted, own)) else MISSING
 
     def _is_uncertain(self, target: Target, start_at: float) -> bool:
-        """Return whether the start may not have been to be, or is too long ago."""
+        """Return whether the start may not have been due, or is too long ago."""
         state, seen = self.entry.state, _known(self.entry, self.time).seen
         schedules = [s for s in state.schedules or () if s.target == target]
         before = {schedule.id: schedule for schedule in seen.schedules or ()}
@@ -160,7 +160,7 @@ class _Read(msgspec.Struct, frozen=True):
             or (state.resumed_at or -inf) > start_at
             or not any(schedule.enabled for schedule in schedules)
             or state.is_deleted_disk(target)
-            # A failed run whose row is gone may show in this alone.
+            # This may be the only sign of a failed run whose row is gone.
             or any(
                 each.id in before
                 and (each.failure_count or 0) > (before[each.id].failure_count or 0)
@@ -169,12 +169,12 @@ class _Read(msgspec.Struct, frozen=True):
         )
 
     def _is_unlisted(self, run: Transaction) -> bool:
-        """Return whether nothing tells which target a run is of."""
+        """Return whether no listed backup shows the target of a run."""
         backups = self.entry.state.backups or ()
         return all(backup.id != run.backup_id for backup in backups)
 
     def _has_run(self, target: Target, start_at: float) -> bool:
-        """Return whether a run belongs to a start, or one of before has not ended."""
+        """Return whether a run belongs to a start, or an earlier run has not ended."""
         state = self.entry.state
         times = [at for at, _ in self.runs.get(target, ())]
         times += (f.failed_at for f in state.failed_backups if f.target is None)
@@ -234,7 +234,7 @@ def _known(entry: ServerEntry, time: float) -> RecentDays:
 
 
 def _outcomes(entry: ServerEntry, target: Target, runs: _Runs, time: float) -> bytes:
-    """Return what is remembered and seen of the days up to a Unix time."""
+    """Return the outcomes of the days up to a Unix time, remembered or seen now."""
     known, today = _known(entry, time), _day(time)
     found = (each.outcomes for each in known.targets if each.target == target)
     since = min(max(0, today - known.day), DAYS)

@@ -15,7 +15,7 @@ NO_SERVERS_HINT = (
     "the role may see its own user's servers only, or discovery.include and "
     "discovery.exclude leave none"
 )
-"""The hint for a panel that lists no servers, which is seldom intended."""
+"""Hint for a panel that lists no servers, which is rarely intended."""
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,7 +34,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     """list of owners' numbers: ``[7, 12]`` (default: any)"""
 
     def __bool__(self) -> bool:
-        """Return whether there is any pattern."""
+        """Return whether any pattern is set."""
         return self != Filter()
 
     def matches_all(self, server: Server) -> bool:
@@ -60,22 +60,22 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ConfiguredServer(msgspec.Struct, frozen=True):
-    """A server named in the configuration."""
+    """A server that the configuration names."""
 
     id: int | str
-    """Its numeric id or its identifier."""
+    """Its numeric ID or its identifier."""
     expected_interval_seconds: float | None = None
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How often the servers that match must have a restore point."""
+    """Required backup interval of the servers that match."""
 
     match: Filter
     expected_interval_seconds: float
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
-    """What the configuration expects of a server's backups; None: nothing is set."""
+    """What the configuration expects of a server's backups; None: not set."""
 
     own_interval_seconds: float | None = None
     fallback_interval_seconds: float | None = None
@@ -84,9 +84,10 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     def is_shorter_than(
         self, other: Expectation, scheduled_seconds: float | None
     ) -> bool:
-        """Return whether an interval is shorter than in another, or new.
+        """Return whether the interval is shorter than in another expectation, or new.
 
-        A server's own comes before that of its schedules, the fallback after it.
+        A server's own interval overrides that of its schedules, which overrides the
+        fallback.
         """
         own = self.own_interval_seconds
         new = _first_known(own, self.fallback_interval_seconds)
@@ -106,7 +107,7 @@ def _first_known(*values: float | None) -> float | None:
 class Shard:
     """One exporter's share of all servers.
 
-    Rendezvous hashing: an additional shard only moves the servers that it gets.
+    Rendezvous hashing: when a shard is added, only the servers that it gets are moved.
     """
 
     number: int = 0
@@ -132,7 +133,7 @@ class Selection(msgspec.Struct, frozen=True):
     required: Filter = Filter()
     not_required: Filter = Filter()
     policies: tuple[Policy, ...] = ()
-    """The first that matches is for a server without an interval of its own."""
+    """The first that matches applies to a server without an interval of its own."""
     fallback_interval_seconds: float | None = None
 
     @property
@@ -141,7 +142,7 @@ class Selection(msgspec.Struct, frozen=True):
         return bool(self.configured or self.include or self.exclude)
 
     def selects(self, server: Server) -> bool:
-        """Return whether a discovered server is to be monitored."""
+        """Return whether a discovered server is monitored."""
         if self.include and not self.include.matches_all(server):
             return False
         return not (self.exclude and self.exclude.matches_any(server))
@@ -149,13 +150,13 @@ class Selection(msgspec.Struct, frozen=True):
     def expectation(
         self, server: Server | None, own_interval_seconds: float | None = None
     ) -> Expectation:
-        """Return the expectation for a server; None: it is not known yet."""
+        """Return the expectation for a server; ``server`` is None until it is known."""
         policy = None if server is None else self.policy(server)
         seconds = _first_known(
             own_interval_seconds,
             None if policy is None else policy.expected_interval_seconds,
         )
-        # One of the policies may be for a server that is not known yet.
+        # A policy may apply once the server is known.
         undecided = seconds is None and server is None and bool(self.policies)
         return Expectation(
             own_interval_seconds=seconds,

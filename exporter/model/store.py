@@ -1,8 +1,8 @@
-"""The last good data of each server, and how fresh they are.
+"""The last good data of each server, and their freshness.
 
-The state of a server is one frozen value that is replaced as a whole, so a scrape
-never sees half an update. Freshness is computed from monotonic times; Unix times are
-shown.
+The state of a server is one frozen value that is replaced as a whole, so a scrape never
+sees a partial update. Freshness is computed from monotonic times; Unix times are for
+display.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class LastError(msgspec.Struct, frozen=True):
     def of(
         cls, error: ExporterError, at: float, previous: LastError | None = None
     ) -> LastError:
-        """Describe an error; no success was between it and the previous one."""
+        """Return an error as shown; nothing succeeded since the previous one."""
         reason = error.reason if isinstance(error, RequestError) else ""
         since = at if previous is None else previous.since
         return cls(reason, str(error), error.hint, at, since)
 
 
 _KEPT_TRANSACTIONS = 8
-"""Of each server: some 2 KB."""
+"""Transactions kept per server: about 2 KB."""
 _MAX_UNASSIGNED_FAILURES = 1_000
-"""Servers that are not monitored whose failures are kept."""
+"""How many servers that are not monitored have their failures kept."""
 NO_SERVER = 0
-"""An id that no server has."""
+"""An ID that no server has."""
 
 
 class ServerState(msgspec.Struct, frozen=True, gc=False):
@@ -84,22 +84,23 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     backups: tuple[Backup, ...] | None = None
     """None: never read."""
     schedules: tuple[Schedule, ...] | None = None
-    """Of the server and its disks; None: unknown."""
+    """Schedules of the server and its disks; None: unknown."""
     disks: tuple[Disk, ...] | None = None
     """None: unknown."""
     recovery_points: tuple[RecoveryPoint, ...] | None = None
-    """None: unknown, or their collector is off."""
+    """None: unknown, or the collector is off."""
     failed_backups: tuple[FailedBackup, ...] = ()
     partial: frozenset[str] = frozenset()
-    """The names of the lists above that may lack rows."""
+    """Names of the lists above that may lack rows."""
     schedules_refused: bool = False
-    """Whether schedules cannot be read, by permission or by configuration."""
+    """Whether schedules cannot be read, due to permissions or configuration."""
     last_schedules: tuple[Schedule, ...] | None = None
-    """The last that were read, also when they cannot be read any more; None: never."""
+    """The last schedules read, even if they cannot be read any more; None: never."""
     last_disks: tuple[Disk, ...] | None = None
-    """The same of a complete list of disks."""
+    """The last complete list of disks, even if it cannot be read any more; None:
+    never."""
     first_read_at: float | None = None
-    """When this process first read its backups."""
+    """When this process first read the server's backups."""
     resumed_at: float | None = None
     """When this process saw the end of a suspension."""
     interval_shortened_at: float | None = None
@@ -118,13 +119,13 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
     @property
     def complete_disks(self) -> tuple[Disk, ...] | None:
         """The disks; None if there may be others."""
-        # Every server has disks: if the list is empty, the role may not see them.
+        # Every server has disks: an empty list means that the role may not see them.
         return None if DISKS in self.partial else self.disks or None
 
     def is_deleted_disk(self, target: Target) -> bool:
         """Return whether a target is a disk that no longer exists.
 
-        One that was gone is so while the list cannot be read.
+        While the list cannot be read, the last complete one decides.
         """
         disks = self.last_disks if self.disks is None else self.complete_disks
         if target.type != DISK or disks is None:
@@ -133,24 +134,24 @@ class ServerState(msgspec.Struct, frozen=True, gc=False):
 
 
 class TargetDays(msgspec.Struct, frozen=True, gc=False):
-    """What is remembered of the last days of a target."""
+    """The remembered last days of one target."""
 
     target: Target
     outcomes: bytes
-    """Of each day, the oldest first: one of the numbers of ``recent_days``."""
+    """One of the numbers of ``recent_days`` per day, the oldest day first."""
     start_at: float | None = None
-    """Unix time of a scheduled start that has passed, and no run was seen of it yet."""
+    """Unix time of a scheduled start that has passed without a visible run."""
 
 
 class RecentDays(msgspec.Struct, frozen=True, gc=False):
-    """The same of a server."""
+    """The remembered last days of all targets of a server."""
 
     seen: ServerState
-    """It follows from this state, and from those before."""
+    """The last state that they were computed from."""
     until: float
-    """Unix time before which only another state changes it."""
+    """Unix time before which only a different state changes them."""
     day: int
-    """The number of the last day in UTC."""
+    """The number of the last day, in UTC."""
     targets: tuple[TargetDays, ...]
 
 
@@ -161,13 +162,13 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     failing: bool | None = None
     """Whether the last read failed; None: not tried yet."""
     read_at: float | None = None
-    """Unix time of the last read that succeeded."""
+    """Unix time of the last successful read."""
     read_at_monotonic: float | None = None
     schedules_read_at: float | None = None
-    """Unix time when a list of its own schedules was last read."""
+    """Unix time when the server's own list of schedules was last read."""
     backup_server_usage: tuple[BackupServerUsage, ...] = ()
     last_error: LastError | None = None
-    """The last failure of a read; kept when later reads succeed."""
+    """The last failed read; kept when later reads succeed."""
     days: RecentDays | None = None
     """None: nothing is remembered yet."""
 
@@ -179,7 +180,7 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class PanelList(msgspec.Struct, frozen=True):
-    """A list of the whole panel, as last read."""
+    """The last read of a panel-wide list."""
 
     values: tuple[Any, ...] = ()
     until: float = 0.0
@@ -195,7 +196,7 @@ class PanelStore:
     interval_seconds: float
     max_age_seconds: float
     longest_silence_seconds: float
-    """After so long without an authenticated answer the panel is down."""
+    """The panel is down after this long without an authenticated answer."""
     shard: str = "0"
     """The number of this process among those that share the panel's servers."""
     recovery_points_enabled: bool = False
@@ -204,67 +205,68 @@ class PanelStore:
     unresolved: tuple[str, ...] = ()
     """Configured identifiers whose server is unknown."""
     look_up_errors: dict[str, LastError] = field(default_factory=dict)
-    """The errors of look-ups of configured servers, by numeric id or identifier."""
+    """Errors of looking up configured servers, by numeric ID or identifier."""
     version: str | None = None
     reachable: bool | None = None
     """Whether the last contact with the panel succeeded; None: no contact yet."""
     last_error: LastError | None = None
-    """Why the panel cannot be read; None: it can, or there was no contact yet."""
+    """Why the panel cannot be read; None: it can, or was not contacted yet."""
     last_proven_at_monotonic: float | None = None
     """When the panel last answered an authenticated request."""
     polled_at_monotonic: float | None = None
-    """When the poll loop last turned: requests may have been sent until then."""
+    """When the poll loop last ran; requests may have been sent until then."""
     credentials_refused: bool | None = None
-    """Whether HTTP 401 was confirmed, and nothing has proven them since."""
+    """Whether HTTP 401 was confirmed and no answer has proven the credentials since."""
     credentials_refused_at: float | None = None
-    """Unix time when that last began."""
+    """Unix time when the last refusal began."""
     skew_seconds: float | None = None
     """The panel's clock minus the local one."""
     future_rows: int = 0
-    """Rows in the last answers with a date after the panel's clock."""
+    """Number of rows in the last answers with a date after the panel's clock."""
     servers_listed: int | None = None
     """The number of servers in the inventory, after include and exclude."""
     inventory_answered: bool | None = None
     """Whether the last read of the inventory returned at least a part of it."""
     inventory_succeeded: bool | None = None
-    """Whether it returned all of it."""
+    """Whether the last read returned the whole inventory."""
     inventory_read_at: float | None = None
     """Unix time of the last complete read."""
     missing: dict[int, bool] = field(default_factory=dict)
-    """Servers that the last complete inventory did not list, with whether it or the
-    one before listed others: an empty one is no reason to remove a server."""
+    """Servers that the last complete inventory did not list, and whether it or the one
+    before listed others: an empty inventory is no reason to remove a server."""
     outcomes: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """Whether the last run succeeded, by collector and its part; without inventory."""
+    """Whether the last run succeeded, by collector and part; without the inventory."""
     durations: dict[str, float] = field(default_factory=dict)
-    """How many seconds the last run took, by collector."""
+    """Duration of the last run in seconds, by collector."""
     runs_ended_at: dict[str, float] = field(default_factory=dict)
     """Unix time when the last run ended, by collector."""
     collector_errors: dict[tuple[str, str], LastError] = field(default_factory=dict)
-    """Why the last run failed, by collector and its part; as in ``outcomes``."""
+    """Errors of failed last runs, by collector and part as in ``outcomes``."""
     schedules_read_at: float | None = None
     """Unix time when the panel-wide list of schedules was last read."""
     schedules_refused: bool = False
-    """Whether schedules are refused to all servers, or switched off."""
+    """Whether schedules are refused for all servers, or switched off."""
     schedules_ever_read: bool = False
     """Whether this process has read any list of schedules."""
     unassigned_schedules: ServerState | None = None
     """Schedules whose server is unknown, as the state of a server NO_SERVER."""
     panel_lists: dict[str, PanelList] = field(default_factory=dict)
-    """Panel-wide lists that are only shown, by the name of their collector, if on."""
+    """Panel-wide lists that are only shown, by collector; only if it is enabled."""
     transaction_log: TransactionLog | None = None
-    """None: the collector of transactions is off."""
+    """None: the transactions collector is off."""
     unassigned_failures: dict[int, UnassignedFailures] = field(default_factory=dict)
-    """Of servers that are not monitored yet or no longer, by ``vm_id``."""
+    """Failures of servers that are not monitored yet or no longer, by ``vm_id``."""
     ended_transactions: dict[int, tuple[Transaction, ...]] = field(default_factory=dict)
-    """The last that ended, of each server by ``vm_id``, the newest last."""
+    """The last ended transactions of each server by ``vm_id``, the newest last."""
     overdue_since_monotonic: float | None = None
-    """When the server that is due first is or was due; None: there is none."""
+    """Due time of the server that is due first, perhaps in the past; None: no
+    server."""
     next_request_monotonic: float | None = None
-    """When the next request is due; None: polling has not begun."""
+    """When the next request is due; None: polling has not started."""
     first_pass_ended: bool = False
 
     def copy(self) -> PanelStore:
-        """Return a copy that later updates by the poller do not change."""
+        """Return a copy that later updates do not change."""
         return replace(
             self,
             servers=self.servers.copy(),
@@ -281,7 +283,8 @@ class PanelStore:
     def up(self) -> bool | None:
         """Return whether the panel answers; None before the first contact.
 
-        A poll loop that no longer turns sends nothing, and so accuses no panel.
+        A poll loop that hangs sends no requests, so it does not make the panel count as
+        down.
         """
         if not self.reachable:
             return self.reachable
@@ -304,9 +307,9 @@ class PanelStore:
         return True if outcomes else None
 
     def collectors_succeeded(self) -> dict[str, bool | None]:
-        """Return by collector whether the last runs of all its parts succeeded.
+        """Return whether the last runs of all parts succeeded, by collector.
 
-        Of inventory and backups it is None before any.
+        The value of inventory and backups is None before the first run.
         """
         succeeded = {
             INVENTORY: self.inventory_succeeded,
@@ -317,7 +320,7 @@ class PanelStore:
         return succeeded
 
     def listed(self, name: str, monotonic: float) -> tuple[Any, ...]:
-        """Return the rows of a panel-wide list; none if it is too old."""
+        """Return the rows of a panel-wide list; empty if it is too old."""
         known = self.panel_lists.get(name, PanelList())
         return known.values if monotonic <= known.until else ()
 
@@ -341,7 +344,7 @@ class PanelStore:
         }
 
     def pending_transactions(self, monotonic: float) -> dict[str, list[Transaction]]:
-        """Return the pending and running transactions by action; none if unknown."""
+        """Return the pending and running transactions by action; empty if unknown."""
         return (
             {}
             if self.transaction_log is None
@@ -349,12 +352,12 @@ class PanelStore:
         )
 
     def last_restore(self, vm_id: int) -> Transaction | None:
-        """Return a server's last completed restore, as far as the log tells."""
+        """Return a server's last completed restore, if the log shows one."""
         log, entry = self.transaction_log, self.servers.get(vm_id)
         restore = None if log is None else log.last_restores.get(vm_id)
         if restore is None or entry is None:
             return None
-        # An earlier one was of a server that had the number before.
+        # An earlier one belongs to a previous server with the same ID.
         restored_at = restore.created_at or restore.updated_at or 0.0
         return restore if restored_at >= (entry.state.created_at or 0.0) else None
 
@@ -389,7 +392,7 @@ class PanelStore:
         resumed = (
             server is not None and server.suspended is False and bool(state.suspended)
         )
-        # What becomes known only now was not shortened.
+        # An interval that only now becomes known was not shortened.
         became_known = state.server is None and server is not None
         shortened = not became_known and expectation.is_shorter_than(
             state.expectation, _scheduled_seconds(state)
@@ -403,7 +406,7 @@ class PanelStore:
         )
 
     def _change(self, vm_id: int, **fields_of_state: Any) -> None:
-        """Set fields of a server's state: the same object as long as none changes."""
+        """Set fields of a server's state; the object stays the same if none changes."""
         entry = self.servers[vm_id]
         changes = {
             name: value
@@ -447,7 +450,7 @@ class PanelStore:
     def update(
         self, vm_id: int, name: str, values: Any | None, *, partial: bool = False
     ) -> None:
-        """Set one of the lists of a server, a field of ServerState; None: unknown.
+        """Set a list of a server, which is a field of ServerState; None: unknown.
 
         A partial list may lack rows; if it is empty, the list is unknown.
         """
@@ -470,7 +473,7 @@ class PanelStore:
         self._change(vm_id, **changes, partial=partial_lists)
 
     def is_other_server(self, vm_id: int, before: ServerEntry | None) -> bool:
-        """Return whether a server was removed, or its number given to another one."""
+        """Return whether a server was removed, or its ID reused for another one."""
         entry = self.servers.get(vm_id)
         if entry is None:
             return True
@@ -479,14 +482,14 @@ class PanelStore:
         return old is not None and new is not None and new.is_other_than(old)
 
     def known_server(self, vm_id: int) -> Server | None:
-        """Return what is known of a server that is monitored, or was when excluded."""
+        """Return the inventory data of a server that is monitored or was excluded."""
         entry = self.servers.get(vm_id)
         if entry is not None:
             return entry.state.server
         return self.unassigned_failures.get(vm_id, UnassignedFailures()).server
 
     def record_transaction(self, transaction: Transaction) -> None:
-        """Keep a transaction that ended among the last ones of its server."""
+        """Keep an ended transaction among the last ones of its server."""
         vm_id = transaction.vm_id
         if vm_id is not None and vm_id in self.servers:
             known = self.ended_transactions.get(vm_id, ())
@@ -527,7 +530,7 @@ class PanelStore:
     def record_failure(self, vm_id: int, last_error: LastError | None = None) -> None:
         """Record a failed read of a server; its last good data are kept.
 
-        Without an error nothing is known of the cause, and the last one stays.
+        Without ``last_error`` the cause is unknown, and the previous error is kept.
         """
         entry = self.servers[vm_id]
         self.servers[vm_id] = msgspec.structs.replace(
@@ -543,9 +546,10 @@ class PanelStore:
         partial: bool = False,
         own_list: bool = False,
     ) -> None:
-        """Store the schedules of a server, as read at a Unix time.
+        """Store the schedules of a server, read at a Unix time.
 
-        They come from a list of its own, or from that of the whole panel.
+        With ``own_list`` they come from the server's own list, otherwise from the
+        panel-wide one.
         """
         entry = self.servers.get(vm_id)
         if entry is None:
@@ -566,7 +570,7 @@ class PanelStore:
             self.set_schedules_refused(refused=False)
 
     def _drop_schedules(self, ids: AbstractSet[int]) -> None:
-        """Remove schedules that moved with their disk from the lists of others."""
+        """Remove schedules from other servers after they moved with their disk."""
         for vm_id, entry in tuple(self.servers.items()) if ids else ():
             state = entry.state
             rest = tuple(s for s in state.schedules or () if s.id not in ids)
@@ -577,27 +581,27 @@ class PanelStore:
     def set_schedules_refused(
         self, vm_id: int | None = None, *, refused: bool = True
     ) -> None:
-        """Set that no schedules can be read, of one server or, for None, of all."""
+        """Set whether schedules are refused for a server; ``vm_id`` None: for all."""
         if refused and self.schedules_ever_read:
-            return  # what was known once is not replaced by a guess
+            return  # a guess does not replace known schedules
         if vm_id is None:
             self.schedules_refused = refused
         for number in tuple(self.servers) if vm_id is None else (vm_id,):
             self._change(number, schedules_refused=refused)
 
     def _unread_lists(self) -> frozenset[str]:
-        """Return the lists that a server may have rows in before they are read."""
+        """Return the names of lists that may have rows before they are read."""
         return frozenset({RECOVERY_POINTS} if self.recovery_points_enabled else ())
 
     def exclude(self, vm_id: int) -> None:
-        """Remove a server that may be included again: its failures are kept."""
+        """Remove a server that may be included again; its failures are kept."""
         state = self.servers.pop(vm_id).state
         self.ended_transactions.pop(vm_id, None)
         if state.failed_backups:
             self._keep_unassigned(vm_id, state.failed_backups, state.server)
 
     def forget(self, vm_id: int) -> None:
-        """Remove a server that is gone, with what the log told of it."""
+        """Remove a server that is gone, including its data from the log."""
         self.servers.pop(vm_id, None)
         self.unassigned_failures.pop(vm_id, None)
         self.ended_transactions.pop(vm_id, None)
@@ -605,7 +609,7 @@ class PanelStore:
             self.transaction_log.last_restores.pop(vm_id, None)
 
     def take_over(self, other: PanelStore) -> None:
-        """Continue from another store of the same panel, with own settings."""
+        """Continue from another store of the same panel, but keep the own settings."""
         own_log = self.transaction_log
         for each in fields(self):
             if each.name not in _RESET_FIELDS:
@@ -619,7 +623,7 @@ _RESET_FIELDS = (
     *("future_rows", "overdue_since_monotonic", "next_request_monotonic"),
     "first_pass_ended",
 )
-"""Fields that a reload sets again: the settings, and what a poller plans."""
+"""Fields that a reload sets again: settings, and what a poller plans."""
 
 
 def _scheduled_seconds(state: ServerState) -> float | None:
@@ -632,9 +636,9 @@ def _scheduled_seconds(state: ServerState) -> float | None:
 def _dated_disks(
     disks: tuple[Disk, ...], before: tuple[Disk, ...] | None, time: float | None
 ) -> tuple[Disk, ...]:
-    """Return disks with a date for those that came since the list was last read.
+    """Return the disks; those without a creation date get the time they appeared.
 
-    Not every panel says when a disk was created.
+    Not every panel reports when a disk was created.
     """
     if before is None:
         return disks
@@ -649,7 +653,7 @@ def _dated_disks(
 
 @dataclass(slots=True, eq=False)
 class Store:
-    """Every panel's store, in the order of the configuration."""
+    """The stores of all panels, in the order of the configuration."""
 
     panels: dict[str, PanelStore] = field(default_factory=dict)
     _ready: bool = False
@@ -665,12 +669,12 @@ class Store:
 
     def replace(self, panels: dict[str, PanelStore]) -> None:
         """Replace all panels after a reload."""
-        self.ready()  # so that what was ready before stays ready
+        self.ready()  # a panel that was ready before stays ready
         self.panels = panels
 
 
 def summarize_usage(backups: Iterable[Backup]) -> tuple[BackupServerUsage, ...]:
-    """Return what the backups of one server take on each backup server."""
+    """Return the usage of each backup server by the backups of one server."""
     counts: dict[int | None, list[int]] = {}
     for backup in backups:
         count = counts.setdefault(backup.backup_server_id, [0, 0])

@@ -1,9 +1,9 @@
-"""The backup transactions of a panel: which are pending, and how many have ended.
+"""The backup transactions of a panel: the pending ones, and counts of ended ones.
 
-The panel lists its log newest first, cleans it at times, and may restart it with lower
-ids. Each transaction is counted once, when it is first seen in a final status, but not
-if it was final at the first read of the log. One that ends before its server is known
-is deferred for a while. Memory is bounded whatever the panel sends. Times are
+The panel lists its log newest first, sometimes cleans it, and may restart it with lower
+IDs. Each transaction is counted once, when it is first seen in a final status, but not
+if it was final at the first read of the log. A transaction that ends before its server
+is known is deferred for a while. Memory is bounded whatever the panel sends. Times are
 monotonic seconds.
 """
 
@@ -38,7 +38,7 @@ _MAX_KNOWN_IDS = 2_000
 _MAX_OPEN = 10_000
 _MAX_RESTORED = 10_000
 _MAX_UNOWNED = 1_000
-"""Kept transactions of servers that are not monitored: open ones, and deferred ones."""
+"""Maximum of open, and of deferred, transactions of servers that are not monitored."""
 
 
 def failed_backups(rows: Iterable[Transaction]) -> tuple[Transaction, ...]:
@@ -52,12 +52,12 @@ def failed_backups(rows: Iterable[Transaction]) -> tuple[Transaction, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LogExcerpt:
-    """The transactions that one read of the log returned, by id."""
+    """The transactions returned by one read of the log, by ID."""
 
     head: Mapping[int, Transaction]
-    """The newest ones, back to those of the last read."""
+    """The newest transactions, back to those of the last read."""
     looked_up: Mapping[int, Transaction | None] = field(default_factory=dict)
-    """Open ones that are not among these; None: the panel does not give it."""
+    """Open ones that ``head`` lacks; None: the panel did not return it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,56 +76,58 @@ class _Tracked:
 
     row: Transaction
     counted: bool
-    """Whether it counts here: now if it is open, once its server is known if not."""
+    """Whether it counts here; if deferred, whether it will once its server is known."""
     expires_at: float
-    """Until when this may be shown, or a deferred one is kept."""
+    """Monotonic time until which it may be shown, or is kept if deferred."""
 
 
 def _ended_at(row: Transaction, time: float, *, first_read: bool) -> float:
     """Return when a row reached its final status.
 
-    Where the panel does not say when: this process saw it end now.
+    If the panel does not report that time, it is the time of this read.
     """
     return row.updated_at or (row.created_at if first_read else time) or 0.0
 
 
 @dataclass(slots=True)
 class TransactionLog:
-    """What is known of the log from all reads so far."""
+    """State of the log after all reads so far."""
 
     counts: dict[tuple[str, str], int] = field(
         default_factory=lambda: dict.fromkeys(product(ACTIONS, FINAL_STATUSES), 0)
     )
-    """Ended transactions, by action and final status."""
+    """Number of ended transactions, by action and final status."""
     last_ended_at: dict[str, float] = field(default_factory=dict)
-    """Unix time when one of any server last ended, by action."""
+    """Unix time when a transaction of any server last ended, by action."""
     last_restores: dict[int, Transaction] = field(default_factory=dict)
-    """The newest restore that completed, by ``vm_id``: of any server, as far as the log
-    was read. Its ``updated_at`` is known."""
+    """The newest completed restore of each server by ``vm_id``, as far as the log was
+    read. Its ``updated_at`` is always set."""
     runs_by_hour: dict[tuple[int, str], int] = field(default_factory=dict)
-    """Backup runs of the last day that ended, by the Unix hour and final status."""
+    """Number of backup runs that ended in the last day, by Unix hour and final
+    status."""
     known_from: float | None = None
-    """Unix time of the oldest row of the first read; None: it had no dated row."""
+    """Unix time of the oldest row of the first read; None: no row had a date."""
     has_been_read: bool = False
     refused: bool = False
     """Whether the last read was refused."""
     older_unread: bool = False
-    """Whether older transactions may be in servers' own logs, which can be read."""
+    """Whether servers' own logs may have older transactions, and can be read."""
     searched_servers: set[int] = field(default_factory=set)
-    """Servers whose own log was read, or need not be."""
+    """Servers whose own log was read, or need not be read."""
     _open: dict[int, _Tracked] = field(default_factory=dict)
-    """Those of all servers without a final status: first not seen for longest."""
+    """Transactions of all servers without a final status; first the one not seen for
+    longest."""
     _expires_at: float = 0.0
-    """Until when the last read may be shown."""
+    """Monotonic time until which the last read may be shown."""
     _deferred: dict[int, _Tracked] = field(default_factory=dict)
     _created_at_by_id: dict[int, float | None] = field(default_factory=dict)
-    """The creation times of the newest transactions, by id."""
+    """Creation times of the newest transactions, by ID."""
     _lowest_known_id: int = 0
-    """Lower ids belong to older transactions."""
+    """Lower IDs belong to older transactions."""
     _latest_created_at: float = 0.0
 
     def copy(self) -> TransactionLog:
-        """Return a copy to show, which later updates do not change."""
+        """Return a copy that later updates do not change."""
         return replace(
             self,
             counts=self.counts.copy(),
@@ -147,19 +149,19 @@ class TransactionLog:
 
     @property
     def open_ids(self) -> KeysView[int]:
-        """The ids of all open transactions."""
+        """The IDs of all open transactions."""
         return self._open.keys()
 
     def unlisted(self, rows: Container[int]) -> list[int]:
-        """Return the ids of open transactions that are not among others.
+        """Return the IDs of open transactions that are not in ``rows``.
 
-        First those that count here; of these the one not seen for longest.
+        Counted transactions come first, and of these the one not seen for longest.
         """
         unlisted = (number for number in self._open if number not in rows)
         return sorted(unlisted, key=lambda number: not self._open[number].counted)
 
     def postpone(self, number: int) -> None:
-        """Let an open transaction that cannot be read wait until after the others."""
+        """Move an open transaction that cannot be read behind all others."""
         self._open[number] = self._open.pop(number)
 
     def update(
@@ -174,7 +176,7 @@ class TransactionLog:
         """Update the log with the result of one read, at the Unix time ``time``.
 
         ``owns`` returns whether a server's transactions are counted here. After
-        ``expires_at`` this read is too old to be shown, and transactions that it
+        ``expires_at`` this read is too old to be shown, and the transactions that it
         deferred are dropped.
         """
         first_read = not self.has_been_read
@@ -182,7 +184,7 @@ class TransactionLog:
         changed_servers: dict[int, None] = {}
         for number, found in excerpt.looked_up.items():
             if found is None or not self._was_open(found):
-                self._open.pop(number, None)  # how it ended is unknown
+                self._open.pop(number, None)  # its outcome is unknown
         for row in self._relevant_rows(excerpt):
             was_open = self._open.pop(row.id, None) is not None
             owned, final = owns(row.vm_id), row.status in FINAL_STATUSES
@@ -214,9 +216,9 @@ class TransactionLog:
     def pending(
         self, now: float, *, of_all_servers: bool = False
     ) -> dict[str, list[Transaction]]:
-        """Return the pending and running transactions by action; none if unknown.
+        """Return the pending and running transactions by action; empty if unknown.
 
-        Those not seen for long are left out: they may have ended.
+        Transactions not seen for long are left out: they may have ended.
         """
         if now > self._expires_at:
             return {}
@@ -264,7 +266,7 @@ class TransactionLog:
     def _pop_owned(
         self, owns: Callable[[int | None], bool], now: float
     ) -> list[_Tracked]:
-        """Remove and return deferred transactions whose server was found since."""
+        """Remove and return deferred transactions whose server has been found."""
         deferred = [each for each in self._deferred.values() if now <= each.expires_at]
         owned = [each for each in deferred if owns(each.row.vm_id)]
         unowned = (each for each in deferred if not owns(each.row.vm_id))
@@ -296,7 +298,7 @@ class TransactionLog:
         return later or row.id > self._lowest_known_id
 
     def _update_owned(self, owns: Callable[[int | None], bool]) -> None:
-        """Update which open transactions count; drop the oldest of too many."""
+        """Update which open transactions count; drop the oldest if too many."""
         for number, each in self._open.items():
             owned = owns(each.row.vm_id)
             if owned != each.counted:
