@@ -1,4 +1,4 @@
 """Listening, TLS, users, limits and routes.
 
-Takes the bodies that ``metrics`` and ``status`` render; answers HTTP requests.
+Takes the bodies that ``metrics`` and ``status`` render. Answers HTTP requests.
 """

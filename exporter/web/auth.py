@@ -1,6 +1,6 @@
 """Access control: basic authentication, request limits and response headers.
 
-It wraps the whole application, unknown paths included.
+It wraps the whole application, including unknown paths.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from .config_file import RateLimit, WebConfig, load
 log = structlog.get_logger()
 
 _MAX_PASSWORD_BYTES = 72
-"""bcrypt ignores the rest; some of its versions raise an error instead."""
+"""bcrypt ignores the rest, or raises an error, depending on its version."""
 _MAX_REMEMBERED = 100
-"""Of wrong passwords; right ones are as few as users and their hashes."""
+"""Limit on cached wrong passwords; each user's hash has few right ones."""
 _MAX_PENDING = 16
 _DUMMY_SALT_AND_DIGEST = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
-"""For users that do not exist; no password matching it is known."""
+"""Part of the hash for unknown users; no password that matches it is known."""
 
 Login = tuple[bytes, bytes]
 """User name and password."""
@@ -61,21 +61,21 @@ def basic_auth_login(authorization: str | None) -> Login | None:
 
 @dataclass(slots=True, eq=False)
 class PasswordChecker:
-    """Password checks in a thread of their own; results are cached."""
+    """Checks passwords in its own thread and caches the results."""
 
     verify: Callable[[bytes, bytes], bool] = bcrypt.checkpw
-    """Whether a password, the first argument, has the hash given as the second."""
+    """Returns whether a password (first argument) matches a hash (second)."""
     _digest_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _checks: dict[bytes, asyncio.Future[bool]] = field(default_factory=dict, repr=False)
-    """In progress or ended, the oldest first."""
+    """Checks in progress and their cached results, oldest first."""
     _executor: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "bcrypt")
     )
 
     async def matches(self, users: Mapping[bytes, bytes], login: Login) -> bool:
-        """Return whether the login is one of the users'.
+        """Return whether the login belongs to one of the users.
 
-        An unknown user costs as much time as a wrong password. Raises TooManyChecks.
+        An unknown user takes as long as a wrong password. Raises TooManyChecks.
         """
         name, password = login[0], login[1][:_MAX_PASSWORD_BYTES]
         user_hash = users.get(name)
@@ -87,7 +87,7 @@ class PasswordChecker:
             check = self._checks[key] = asyncio.get_running_loop().run_in_executor(
                 self._executor, self._verify, hashed, password, user_hash is not None
             )
-        # Others may wait for the same check: a client that disconnects must not end it.
+        # A disconnecting client must not cancel a check that others wait for.
         return await asyncio.shield(check)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class PasswordChecker:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _make_room(self) -> None:
-        """Forget the oldest wrong passwords: many of them evict no right one."""
+        """Forget the oldest wrong passwords, never right ones; raise TooManyChecks."""
         ended = {key: check for key, check in self._checks.items() if check.done()}
         if len(self._checks) - len(ended) >= _MAX_PENDING:
             raise TooManyChecks
@@ -122,12 +122,12 @@ class PasswordChecker:
 
 
 def _has_failed(check: asyncio.Future[bool]) -> bool:
-    """Return whether a check brought no result."""
+    """Return whether a check ended without a result."""
     return check.done() and (check.cancelled() or check.exception() is not None)
 
 
 def _dummy_hash(users: Mapping[bytes, bytes]) -> bytes:
-    """Return a hash for unknown users, as costly as the costliest of the users."""
+    """Return a hash for unknown users, with the highest cost of all known users."""
     cost = max(hashed[4:6] for hashed in users.values())
     return b"$2b$" + cost + b"$" + _DUMMY_SALT_AND_DIGEST
 
@@ -140,7 +140,7 @@ _MAX_BODY_BYTES = 65_536
 
 @dataclass(slots=True, eq=False)
 class TokenBucket:
-    """Counts requests against the rate limit, which may change."""
+    """Applies the rate limit, which may change."""
 
     clock: Clock = field(default_factory=SystemClock)
     _limit: RateLimit | None = None
@@ -149,7 +149,7 @@ class TokenBucket:
     """Monotonic time."""
 
     def admits(self, limit: RateLimit | None) -> bool:
-        """Count a request, and return whether it may be answered."""
+        """Count a request; return whether it is within the limit."""
         if limit is None:
             return True
         now = self.clock.monotonic()
@@ -166,31 +166,34 @@ class TokenBucket:
 
 @dataclass(slots=True, eq=False)
 class AccessControl:
-    """Authentication, request limits and headers, as the web configuration says."""
+    """Authentication, request limits and headers from the web configuration."""
 
     config: Callable[[], WebConfig] = WebConfig
     """Returns the web configuration in force."""
     password_checker: PasswordChecker = field(default_factory=PasswordChecker)
     probes: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
-    """Functions that return whether all is well, by path. A health check knows no
-    password: that something is wrong is said without one, what it is is not."""
+    """Functions that return whether the exporter is healthy or ready, by path.
+
+    Health checks send no password. They still get 503 from a failing probe, but no
+    details.
+    """
     bucket: TokenBucket = field(default_factory=TokenBucket)
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """TLS context for the next connection; None: plain HTTP."""
+        """The TLS context for the next connection; None: plain HTTP."""
         return self.config().ssl_context
 
     async def add_headers(
         self, _: web.BaseRequest, response: web.StreamResponse
     ) -> None:
-        """Add the headers that every response has."""
+        """Add the headers of every response."""
         response.headers.update(self.config().headers)
-        # aiohttp's default would disclose the versions of Python and aiohttp.
+        # aiohttp's default discloses the versions of Python and aiohttp.
         response.headers["Server"] = PROGRAM
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """Return the response to a large or unauthenticated request; None: go on."""
+        """Return the response that rejects a request; None: the request is accepted."""
         config = self.config()
         users = config.users
         refusal = _size_refusal(request)
@@ -218,7 +221,10 @@ class AccessControl:
     def _rate_refusal(
         self, request: web.BaseRequest, config: WebConfig
     ) -> web.Response | None:
-        """Return the response to a request too many; health checks do not count."""
+        """Return the response to a request over the rate limit; None: it is within it.
+
+        Health checks do not count.
+        """
         limit = config.rate_limit
         if limit is None or request.path in self.probes or self.bucket.admits(limit):
             return None
@@ -231,9 +237,9 @@ class AccessControl:
 
 
 def _size_refusal(request: web.BaseRequest) -> web.Response | None:
-    """Return the response to a request that is too large; None: it is not."""
+    """Return the response to a request that is too large; None: its size is allowed."""
     refusal = None
-    # Each header has an overhead of 32 bytes, as in HTTP/2: it becomes an object.
+    # Each header counts 32 bytes more, as in HTTP/2, because it becomes an object.
     headers_bytes = sum(
         len(name) + len(value) + 32 for name, value in request.raw_headers
     )
@@ -249,8 +255,8 @@ def _size_refusal(request: web.BaseRequest) -> web.Response | None:
 def watched_config(path: Path, clock: Clock) -> Callable[[], WebConfig]:
     """Return a function that returns the web configuration in force.
 
-    Raises ConfigError when the file cannot be used. If it becomes invalid or empty
-    later, or switches TLS on or off, the old configuration stays in force.
+    Raises ConfigError if the file cannot be used. If it later becomes invalid or empty,
+    or switches TLS on or off, the old configuration stays in force.
     """
 
     def make(files: FileSet, old: WebConfig | None) -> WebConfig:
@@ -274,7 +280,7 @@ def _report_reload(error: str | None) -> None:
 def _check_change(path: Path, old: WebConfig, new: WebConfig) -> None:
     """Raise ConfigError for a change that needs a restart."""
     if new.empty and not old.empty:
-        # A file is empty for a moment while it is being rewritten.
+        # A file is briefly empty while it is rewritten.
         raise ConfigError(f"{path}: is empty: to do without TLS and users, restart")
     if (new.ssl_context is None) != (old.ssl_context is None):
         raise ConfigError(

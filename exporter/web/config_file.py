@@ -1,6 +1,7 @@
 """The web configuration file → TLS, headers and users, as frozen values.
 
-Every file that it names is read, and the TLS context is made: what loads can serve.
+Loading reads every file that it names and creates the TLS context, so that a loaded
+configuration can be served.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .tls import PEM, Boolean, Text, TlsServerKeys, server_context
 
 
 class BcryptHash(bytes):
-    """A bcrypt hash with the version ``2b``, which every library accepts."""
+    """A bcrypt hash of version ``2b``, which every library accepts."""
 
     __slots__ = ()
 
@@ -64,7 +65,7 @@ _BOOLEANS = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(
 
 def _as_text(value: Any, _: Location) -> Text:
     if not isinstance(value, Scalar):
-        raise ValueError("must be text")  # noqa: TRY004  # msgspec's way
+        raise ValueError("must be text")  # noqa: TRY004  # msgspec expects it
     return Text(value.text)
 
 
@@ -85,7 +86,7 @@ def _as_file(value: Any, location: Location) -> PemFile | None:
 
 
 def _as_hash(value: Any, location: Location) -> BcryptHash:
-    """Like Prometheus' exporter-toolkit, accept every version letter."""
+    """Accept every version letter, as Prometheus' exporter-toolkit does."""
     text = "" if value is None else _as_text(value, location)
     match = _BCRYPT_HASH.fullmatch(text)
     too_short = len(text.encode()) < _MIN_HASH_BYTES
@@ -110,28 +111,28 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
-"""The headers that can be set, with the values allowed; none: any value."""
+"""The headers that can be set, with their allowed values; empty: any value."""
 
 
 class RateLimit(NamedTuple):
-    """How many requests are answered."""
+    """The rate at which requests are answered."""
 
     interval_seconds: float
-    """From one to the next, on average."""
+    """Average time between requests."""
     burst: int
-    """How many are answered at once after a pause."""
+    """Number of requests answered at once after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """The web configuration, checked."""
+    """The checked web configuration."""
 
     empty: bool = True
     """Whether the file has no content."""
     ssl_context: ssl.SSLContext | None = None
     """None: plain HTTP."""
     client_allowed_sans: frozenset[str] | None = None
-    """A client's certificate must be for one of these names; None: for any."""
+    """A client's certificate must have one of these names; None: any name."""
     rate_limit: RateLimit | None = None
     """None: every request is answered."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -140,7 +141,7 @@ class WebConfig:
 
 
 def load(path: Path, files: FileSet) -> WebConfig:
-    """Read the file and those that it names; raise ConfigError if one is unusable."""
+    """Read the file and those that it names; raise ConfigError if one is invalid."""
     document = yaml_file.load(files.add(path), scalars=True)
     location = Location(
         str(path), path.parent.absolute(), line_of=document.line, files=files
@@ -184,7 +185,7 @@ def _headers(
             raise header_location.error(
                 f"must be {' or '.join(_HEADERS[name])}{rejected(text)}"
             )
-        # A header is one line.
+        # A header must be one line.
         text = CONTROL_CHARACTERS.sub(" ", text).strip()
         if text:
             headers[name] = text
@@ -198,7 +199,7 @@ _UNIT_SECONDS = {
     "us": 1e-6,
     "µs": 1e-6,
     "μs": 1e-6,
-    "ms": 1e-3,  # Go has both
+    "ms": 1e-3,  # Go accepts both
     "s": 1.0,
     "m": 60.0,
     "h": 3600.0,
@@ -232,7 +233,7 @@ def _users(
     location: Location, hashes: Mapping[str, BcryptHash]
 ) -> Mapping[bytes, bytes]:
     for name in hashes:
-        if ":" in name:  # perhaps a password stands behind it
+        if ":" in name:  # a password may follow it
             raise (location / name).error(
                 "a user's name (not shown here) must hold no colon: nobody could log "
                 "in by it",

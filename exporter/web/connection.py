@@ -1,4 +1,4 @@
-"""HTTP connections: TLS, their limits and time-outs, and how many may be open."""
+"""HTTP connections: TLS, limits, time-outs, and the number of open connections."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from .tls import has_allowed_san
 log = structlog.get_logger()
 
 ErrorRenderer: TypeAlias = Callable[[web.BaseRequest, web.Response], None]
-"""Changes a response, if it is an error, to what the client can show."""
+"""Changes an error response to a form that suits the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on what a client may use."""
+    """Limits on time, size and number of connections."""
 
     head_seconds: float = 15.0
     """From the connection, or a request's first byte, to its last header."""
     answer_seconds: float = 60.0
-    """From there to the last byte of the response."""
+    """From the last header to the last byte of the response."""
     idle_seconds: float = 330.0
     """From a response to the next request; Prometheus itself closes after 300 s."""
     lingering_seconds: float = 0.5
-    """How long an unread request body is drained, so that its answer can be read."""
+    """How long an unread body is drained, so that the client gets the answer."""
     head_bytes: int = 65_536
     body_bytes: int = 1_048_576
-    """Of an unread request body, after its answer; then the client is disconnected."""
+    """Of an unread body after the answer; a client that sends more is disconnected."""
     connections: int = 128
-    """Open at once; beyond that, a new one replaces the one idle for longest.
+    """Open at once; beyond that, a new connection replaces the longest idle one.
 
-    With TLS, each needs a third of a megabyte, most of it asyncio's buffer.
+    With TLS, each needs a third of a megabyte, mostly for asyncio's buffer.
     """
 
 
 _COMPRESSED_FROM_BYTES = 1_000
-"""Shorter responses fit into one packet as they are."""
+"""Shorter responses fit into one packet without compression."""
 
 
 class Connection(web.RequestHandler):
     """An HTTP connection with time-outs, which starts TLS itself.
 
-    So it counts from the first moment, and has the TLS settings in force at that time.
+    It therefore counts during the handshake, and uses the TLS settings in force then.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Connection(web.RequestHandler):
         open_connections: OrderedDict[Connection, None],
         show_error: ErrorRenderer | None = None,
     ) -> None:
-        """``open_connections`` are kept in the order of their last response."""
+        """``open_connections`` are ordered by their last response."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.idle_seconds,
             lingering_time=limits.lingering_seconds,
             auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to have none
+            access_log=None,  # type: ignore[arg-type]  # aiohttp then writes none
         )
         self.busy = False
         """Whether a request is being answered."""
@@ -84,11 +84,11 @@ class Connection(web.RequestHandler):
         self._body: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request; take the place of another if there is none left.
+        """Wait for the first request; at the limit, abort the longest idle connection.
 
-        That is the longest idle one, or this one if all others are being answered.
+        If all others are being answered, that is this one.
         """
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a socket
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a stream socket
         self._socket_transport = transport
         self._abort_after(self._limits.head_seconds)
         self._open_connections[self] = None
@@ -128,19 +128,19 @@ class Connection(web.RequestHandler):
             self.data_received(early)
 
     def _report_failure(self, error: str) -> None:
-        # Any client can cause this, so that it must not fill the log.
+        # Any client can cause this, so it must not fill the log.
         log.debug("connection failed before a request", error=error)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave the place to another."""
+        """Free the place for another connection."""
         self._abort_after(None)
         self._open_connections.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; disconnect a head or an unread body that is too long."""
+        """Feed the parser; disconnect if a head or an unread body is too long."""
         if self.transport is None:
-            self._early += data  # came together with the end of the handshake
+            self._early += data  # received with the end of the handshake
             return
         if not self.busy and not self._body.is_eof():
             self._body_bytes += len(data)
@@ -158,14 +158,14 @@ class Connection(web.RequestHandler):
             self.abort()
 
     def _answer_next(self) -> None:
-        """Take note that a whole head was read, and is being answered."""
+        """Record that a complete head was read and its request is being answered."""
         if not self.busy:
             self.busy = True
             self._head_bytes = self._body_bytes = 0
             self._abort_after(self._limits.answer_seconds)
 
     def abort(self) -> None:
-        """Close the connection at once, unsent data included."""
+        """Close the connection at once and discard unsent data."""
         self._open_connections.pop(self, None)
         self._socket_transport.abort()
 
@@ -175,7 +175,7 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response with the headers that every one has, compressed if long."""
+        """Send a response with the common headers, compressed if it is long."""
         if not resp.prepared:
             if self._show_error is not None and isinstance(resp, web.Response):
                 self._show_error(request, resp)
@@ -198,7 +198,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # it may quote the request
     ) -> web.StreamResponse:
-        """Return an error response that discloses nothing of the exporter."""
+        """Return an error response that discloses no internals."""
         if isinstance(exc, ConnectionError):
             raise exc
         if status >= 500:
@@ -214,7 +214,7 @@ class Connection(web.RequestHandler):
         return response
 
     def _abort_after(self, seconds: float | None) -> None:
-        """Set the only deadline of the connection; None: it has none."""
+        """Replace the connection's deadline; None: no deadline."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = (
@@ -225,9 +225,9 @@ class Connection(web.RequestHandler):
 
 
 def _compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Let a long text be sent with gzip to a client that accepts it.
+    """Enable gzip for a long body if the client accepts it.
 
-    aiohttp would choose deflate, and does the work in a thread.
+    aiohttp would choose deflate. It compresses in a thread.
     """
     body = response.body if isinstance(response, web.Response) else None
     if isinstance(body, bytes) and len(body) >= _COMPRESSED_FROM_BYTES:
@@ -237,5 +237,5 @@ def _compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
 
 
 def header(request: web.BaseRequest, name: str) -> str:
-    """Return a header that is a list and may come in several lines."""
+    """Return a list header, whose values may be spread over several lines."""
     return ",".join(request.headers.getall(name, []))

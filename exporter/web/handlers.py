@@ -37,13 +37,13 @@ class Handlers:
     views: Views
     telemetry_path: str
     max_requests: int
-    """Scrapes served at once; 0: no limit."""
+    """Limit on concurrent scrapes; 0: no limit."""
     effective_config: Callable[[], str]
     """Returns the configuration in force, without secrets."""
     hung_panels: Callable[[], list[str]]
-    """Returns the names of the panels whose poll loop should turn and does not."""
+    """Returns the names of the panels whose poll loop hangs."""
     reload: Callable[[], Awaitable[None]]
-    """Loads the configuration again; raises ConfigError and keeps the old one."""
+    """Reloads the configuration; on ConfigError, the old one stays in force."""
     _active_scrapes: int = field(default=0, init=False)
     _scrapes: Scrapes = field(init=False)
 
@@ -82,9 +82,9 @@ class Handlers:
                 headers={"Retry-After": "1"},
             )
         self._active_scrapes += 1
-        self.hung_panels()  # logs them, also where no health check gets an answer
+        self.hung_panels()  # logs them, even if no health check is made
         try:
-            # A scrape counts until it is sent: until then its body is in memory.
+            # A scrape counts until it is sent, as its body is in memory until then.
             return await self._scrape(request)
         finally:
             self._active_scrapes -= 1
@@ -103,7 +103,7 @@ class Handlers:
         await response.prepare(request)
         for chunk in body.chunks() if request.method != "HEAD" else ():
             await response.write(chunk)
-            await asyncio.sleep(0)  # lets others run, however fast the client
+            await asyncio.sleep(0)  # lets other tasks run, even if the client is fast
         await response.write_eof()
         return response
 
@@ -131,7 +131,7 @@ class Handlers:
         return self._page(text)
 
     async def _runbook(self, request: web.Request) -> web.Response:
-        # Alerts lead to the files of docs/runbooks, and can be made to lead here.
+        # Alerts link to the files of docs/runbooks, or here if so configured.
         alert = request.match_info["alert"].removesuffix(".md")
         text = self.views.pages.runbook(alert)
         if text is None:
@@ -174,7 +174,7 @@ class Handlers:
         return _PAGE_HEADERS | {"Content-Security-Policy": policy}
 
     def show_error(self, request: web.BaseRequest, response: web.Response) -> None:
-        """Turn the text of an error into a page, with a way back, for a browser."""
+        """Turn the text of an error into a page with links, for a browser."""
         is_text = response.content_type == "text/plain"
         if response.status < 400 or not is_text or not _accepts_html(request):
             return
@@ -219,12 +219,12 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _accepts_html(request: web.BaseRequest) -> bool:
-    """Return whether a request is a browser's: other clients name other types."""
+    """Return whether a browser sent the request: other clients accept other types."""
     return "text/html" in header(request, "Accept")
 
 
 def _csv(text: str, name: str) -> web.Response:
-    """Answer with a table that a browser saves."""
+    """Return a response that a browser saves as a file."""
     disposition = f'attachment; filename="onapp-backup-{name}.csv"'
     return web.Response(
         text=text,
@@ -235,7 +235,7 @@ def _csv(text: str, name: str) -> web.Response:
 
 @contextmanager
 def _answering_bad_queries() -> Iterator[None]:
-    # A middleware would do as well, but aiohttp keeps applications with any for ever.
+    # Not a middleware: aiohttp never frees applications that have one.
     try:
         yield
     except BadQuery as error:

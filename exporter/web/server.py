@@ -1,4 +1,4 @@
-"""Listening: addresses are bound and served, on asyncio's own servers."""
+"""Listening: binds addresses and serves them on asyncio's servers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SHUTDOWN_SECONDS = 0.5
 """aiohttp waits twice as long for responses in progress."""
 _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 16
-"""Few, so that a request of one is read before many others take its place."""
+"""Few, so that a connection's request is read before many others replace it."""
 _FAMILY_DISABLED = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 Listener: TypeAlias = str | socket.socket
-"""``[host]:port`` to bind, or a socket that listens already."""
+"""``[host]:port`` to bind, or a socket that is already listening."""
 
 
 @asynccontextmanager
@@ -35,15 +35,15 @@ async def serving(
     limits: Limits | None = None,
     show_error: ErrorRenderer | None = None,
 ) -> AsyncIterator[list[str]]:
-    """Serve an application on these listeners; yield their addresses as bound.
+    """Serve an application on these listeners; yield the bound addresses.
 
-    Raises OSError, with the address in it, when one cannot be bound.
+    Raises OSError that names the address if one cannot be bound.
     """
     access = access or AccessControl()
     limits = limits or Limits()
     open_connections: OrderedDict[Connection, None] = OrderedDict()
 
-    # For responses that a handler sends itself.
+    # For responses that handlers send themselves.
     app.on_response_prepare.append(access.add_headers)
     runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
     async with AsyncExitStack() as stack:
@@ -51,7 +51,7 @@ async def serving(
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         server = runner.server
-        assert server is not None  # noqa: S101  # since it is set up
+        assert server is not None  # noqa: S101  # the runner is set up
         server.request_handler = _request_handler(access, server.request_handler)
         stack.push_async_callback(_end_handshakes, open_connections)
         sockets: list[socket.socket] = []
@@ -75,7 +75,7 @@ async def serving(
 
 
 async def _end_handshakes(connections: Iterable[Connection]) -> None:
-    """End the connections that aiohttp does not know yet."""
+    """Cancel the handshakes of connections that aiohttp does not know yet."""
     handshakes = [each.handshake for each in connections if each.handshake]
     for handshake in handshakes:
         handshake.cancel()
@@ -83,7 +83,7 @@ async def _end_handshakes(connections: Iterable[Connection]) -> None:
 
 
 def _request_handler(access: AccessControl, handler: Handler) -> Handler:
-    """Return a handler for all requests, those to unknown paths included."""
+    """Return a handler for all requests, including those to unknown paths."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         refusal = await access.refusal(request)
@@ -93,7 +93,7 @@ def _request_handler(access: AccessControl, handler: Handler) -> Handler:
 
 
 def _is_alone(address: str, listeners: tuple[Listener, ...]) -> bool:
-    """Return whether no other listener is for the port of this one."""
+    """Return whether no other listener uses the same port."""
     port = address.rpartition(":")[2]
     return not any(
         isinstance(other, str) and other != address and other.endswith(f":{port}")
@@ -106,8 +106,8 @@ async def _bind(
 ) -> list[socket.socket]:
     """Listen on every address that the host resolves to; raise OSError.
 
-    Left out are those of families that the machine has disabled. Where it is alone,
-    ``[::]`` serves IPv4 too, as in Go's servers.
+    Skips addresses of families that the machine has disabled. If ``alone``, ``[::]``
+    serves IPv4 too, as in Go's servers.
     """
     host, _, port = address.rpartition(":")
     sockets: list[socket.socket] = []
@@ -144,7 +144,7 @@ async def _bind(
 
 
 def _bound_address(listening_socket: socket.socket) -> str:
-    """Return ``host:port`` as in URLs; of a Unix socket, its path."""
+    """Return ``host:port`` as in URLs, or the path of a Unix socket."""
     if listening_socket.family not in (socket.AF_INET, socket.AF_INET6):
         name = listening_socket.getsockname()
         return name if isinstance(name, str) else f"@{name[1:].decode()}"

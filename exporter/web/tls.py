@@ -1,7 +1,7 @@
 """TLS of the server: ``tls_server_config`` → a context of Python's ``ssl``.
 
-The names are those of Go's ``crypto/tls``. Neither Go nor Python lets the cipher
-suites of TLS 1.3 be chosen.
+The names are those of Go's ``crypto/tls``. Neither Go nor Python can restrict the
+cipher suites of TLS 1.3.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _V = TypeVar("_V")
 
 
 class Text(str):
-    """A scalar of any type, as it is written in the file."""
+    """A scalar of any type, as written in the file."""
 
     __slots__ = ()
 
@@ -77,7 +77,7 @@ CIPHERS: Mapping[str, str | None] = {
     "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
 }
-"""OpenSSL's names; None for those of TLS 1.3, which cannot be chosen."""
+"""OpenSSL's names; None: a suite of TLS 1.3, which cannot be chosen."""
 CURVES: Mapping[str, str] = {
     "CurveP256": "prime256v1",
     "CurveP384": "secp384r1",
@@ -86,18 +86,18 @@ CURVES: Mapping[str, str] = {
 }
 CLIENT_AUTH: Mapping[str, ssl.VerifyMode | None] = {
     "NoClientCert": ssl.CERT_NONE,
-    # Go accepts any certificate or none here, so that none need be requested.
+    # Go accepts any certificate or none here, so none needs to be requested.
     "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
-    # Python verifies whatever it asks for.
+    # Python verifies every certificate that it requests.
     "RequireAnyClientCert": None,
     "RequireClientCert": None,
 }
 """How a client's certificate is verified; None: Python does not support it."""
 
 PEM = "-----BEGIN "
-"""How a certificate or a key begins."""
+"""The beginning of a certificate or a key."""
 _LEGACY_CIPHERS = "@SECLEVEL=0:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:RSA+AES:!aNULL:!eNULL"
 _MAX_NAMED_CHOICES = 6
 
@@ -105,7 +105,7 @@ _MAX_NAMED_CHOICES = 6
 def server_context(location: Location, keys: TlsServerKeys) -> ssl.SSLContext | None:
     """Return a new context for the server side; None: plain HTTP.
 
-    Raises ConfigError when a name is unknown or a file cannot be used.
+    Raises ConfigError if a name is unknown or a file cannot be used.
     """
     min_version, max_version = (
         _choice(location / key, name, VERSIONS)
@@ -127,13 +127,13 @@ def server_context(location: Location, keys: TlsServerKeys) -> ssl.SSLContext | 
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
-        # TLS 1.0 is deprecated, but was asked for explicitly.
+        # TLS 1.0 is deprecated, but was configured explicitly.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = min_version
         context.maximum_version = max_version
     _set_ciphers(context, suites, legacy=min_version < ssl.TLSVersion.TLSv1_2)
     prefers_own = keys.prefer_server_cipher_suites
-    if prefers_own is not None and not prefers_own:  # it is OpenSSL's default here
+    if prefers_own is not None and not prefers_own:  # Python sets the option by default
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _load_certificate(context, location, keys)
     _load_authorities(context, location, keys)
@@ -171,7 +171,7 @@ def _set_ciphers(
     if ciphers:
         context.set_ciphers(":".join(["@SECLEVEL=0", *ciphers] if legacy else ciphers))
     elif suites:
-        # Only suites of TLS 1.3 are listed: older versions have none.
+        # Only suites of TLS 1.3 are listed, so older versions cannot be used.
         context.minimum_version = ssl.TLSVersion.TLSv1_3
     elif legacy:
         context.set_ciphers(_LEGACY_CIPHERS)
@@ -188,7 +188,7 @@ def _load_certificate(
         )
     try:
         with _as_file(cert) as cert_path, _as_file(key) as key_path:
-            # Without a passphrase given, OpenSSL would ask the terminal for it.
+            # Without a passphrase, OpenSSL would prompt for one on the terminal.
             context.load_cert_chain(cert_path, key_path, password="")
     except OSError as error:
         cert_key = "cert" if keys.cert else "cert_file"
@@ -202,9 +202,10 @@ def _load_certificate(
 
 @contextmanager
 def _as_file(source: Path | str) -> Iterator[Path | str]:
-    """Yield the path of a file, or of one in memory with this text, for this process.
+    """Yield the path of a file, or of a file in memory that holds this text.
 
-    Python's ``ssl`` reads a key from files alone; a text is written to no disk.
+    Python's ``ssl`` reads keys only from files. The text is not written to disk, and
+    the path is valid only in this process.
     """
     if isinstance(source, Path):
         yield source
@@ -221,7 +222,7 @@ def _as_file(source: Path | str) -> Iterator[Path | str]:
 def _load_authorities(
     context: ssl.SSLContext, location: Location, keys: TlsServerKeys
 ) -> None:
-    """Verify certificates of clients, as the keys say."""
+    """Configure how client certificates are verified; raise ConfigError."""
     type_location = location / "client_auth_type"
     auth_type = keys.client_auth_type or "NoClientCert"
     mode = _choice(type_location, auth_type, CLIENT_AUTH)
@@ -256,7 +257,7 @@ def _load_authorities(
 
 
 def _check_allowed_sans(location: Location, keys: TlsServerKeys) -> None:
-    """Raise ConfigError for names that no certificate would be compared with."""
+    """Raise ConfigError if names are given but no certificate would be verified."""
     if keys.client_allowed_sans is not None and (
         keys.client_auth_type not in _VERIFYING
     ):
@@ -272,16 +273,17 @@ _VERIFYING = ("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")
 def has_allowed_san(
     certificate: Mapping[str, Any] | None, allowed_sans: frozenset[str]
 ) -> bool:
-    """Return whether a client's certificate, as ``getpeercert`` gives it, has a name.
+    """Return whether a client's certificate has an allowed name.
 
-    As in the exporter-toolkit, a client without a certificate has none.
+    ``certificate`` is the result of ``getpeercert``. As in the exporter-toolkit, a
+    client without a certificate has no name.
     """
     names: tuple[tuple[str, str], ...] = (certificate or {}).get("subjectAltName", ())
     return any(_san(kind, value) in allowed_sans for kind, value in names)
 
 
 def _san(kind: str, value: str) -> str | None:
-    """Return an alternative name as Go writes it; None: one of another kind."""
+    """Return an alternative name in Go's notation; None: an unsupported kind."""
     if kind == "IP Address":
         try:
             return str(ipaddress.ip_address(value.strip()))
@@ -293,7 +295,7 @@ def _san(kind: str, value: str) -> str | None:
 def _one_source(
     location: Location, key: str, text: str | None, file: PemFile | None
 ) -> Path | str | None:
-    """Return the file of ``…_file``, or the text; None: neither is given."""
+    """Return the path from ``…_file``, or the text; None: neither is given."""
     if text and file:
         raise (location / key).error(
             f"is given beside {key}_file, of which only one can count: remove one"
