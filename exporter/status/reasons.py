@@ -165,7 +165,7 @@ def _stuck(facts: _Facts) -> str:
 
 def _locked(facts: _Facts) -> str:
     locked_at = None if facts.target is None else facts.target.oldest_locked_at
-    return facts.lasting("a backup is locked", locked_at)
+    return facts.lasting("a backup has been locked", locked_at)
 
 
 def _not_read(facts: _Facts) -> str:
@@ -199,7 +199,7 @@ def _schedule_failing(facts: _Facts) -> str:
     count = 0 if facts.schedule is None else facts.schedule.failure_count or 0
     return _joined(
         facts.lasting(
-            f"schedule {facts.about} fails",
+            f"schedule {facts.about} has been failing",
             facts.since,
             earlier=c.SCHEDULE_FAILING_SECONDS,
         ),

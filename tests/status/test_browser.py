@@ -176,7 +176,7 @@ def test_the_demo_cloud_is_shown_worst_first(browser: Browser, demo: str) -> Non
         "a backup run has not ended for 1 d 23 h; overdue by 1 d 23 h",
         (
             "overdue by 2 d 23 h; last run failed 23 h 47 min ago; "
-            "schedule 505 fails for 2 d 23 h; 3 failed runs"
+            "schedule 505 has been failing for 2 d 23 h; 3 failed runs"
         ),
         "overdue by 4 d 23 h",
         "disk 114: no restore point; one was due 253 d 10 h ago",
