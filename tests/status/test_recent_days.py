@@ -224,6 +224,22 @@ async def _failure_counted(cloud: MonitoredCloud) -> None:
     cloud.world.schedules[1].failure_count += 1
 
 
+async def _log_not_read(cloud: MonitoredCloud) -> None:
+    cloud.world.inject_failure("skip")
+    await cloud.advance(START - NOW + HOUR)
+    cloud.panel.faults.add(faults.status(500), resource="transactions")
+
+
+async def _not_read_for_a_day(cloud: MonitoredCloud) -> None:
+    """Let rotation have had the time to delete what came late."""
+    cloud.world.inject_failure("skip", times=2)
+    await cloud.advance(START - NOW + 1.5 * HOUR)
+    outage = cloud.panel.faults.add(faults.status(500), resource="backups")
+    await cloud.advance(DAY)
+    outage.remove()
+    await cloud.advance(2 * HOUR)
+
+
 async def _pending(cloud: MonitoredCloud) -> None:
     cloud.world.slots = 0
 
@@ -276,6 +292,8 @@ NOT_MISSING: dict[str, tuple[Change, str | None]] = {
     "inventory not read": (_inventory_not_read, None),
     "schedules not read": (_schedules_not_read, None),
     "failure counted": (_failure_counted, None),
+    "log not read": (_log_not_read, None),
+    "backups not read for a day": (_not_read_for_a_day, None),
     "pending": (_pending, None),
     "cancelled": (_cancelled, None),
     "run no longer listed": (_deleted, None),
@@ -287,7 +305,7 @@ NOT_MISSING: dict[str, tuple[Change, str | None]] = {
     "good": (_good, "good"),
 }
 WITH_LOG = {
-    *("cancelled", "run no longer listed", "failed, its row gone"),
+    *("cancelled", "run no longer listed", "failed, its row gone", "log not read"),
     *("in the log only", "pending in the log only", "failed in the log only"),
 }
 """Cases that need the log of transactions."""
