@@ -1,4 +1,5 @@
 """Health: how well each server is protected, and how well each panel is polled.
 
-Takes frozen values of the store and a moment; returns conditions with severities.
+Takes frozen values of the store and the current time; returns conditions with
+severities.
 """

@@ -1,8 +1,8 @@
 """Conditions of servers and panels, their severities, and their thresholds.
 
-The one place that decides what is wrong from when on: ``/metrics`` carries the moments
-that follow from these thresholds, alerts compare them with the time, and the page and
-dashboards show the same.
+These thresholds are defined only here. ``/metrics`` exposes the times that follow from
+them, and alerts compare these with the current time; the status page and the dashboards
+show the same conditions.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _HOUR = 3600.0
 _DAY = 24 * _HOUR
 
 NEW_SECONDS = 26 * _HOUR
-"""A younger server need not have a backup yet."""
+"""A younger server does not need a backup yet."""
 NEW_INTERVALS = 1.5
-"""The same in expected intervals, if that is longer."""
+"""The same limit in expected intervals; the longer one counts."""
 FIRST_START_SECONDS = 6 * _HOUR
-"""So long after its first scheduled start a backup must be there."""
+"""A server must have a backup this long after its first scheduled start."""
 STALE_INTERVALS = 1.5
 VERY_STALE_INTERVALS = 2.5
 QUEUE_ALLOWANCE_SECONDS = recent_days.QUEUE_ALLOWANCE_SECONDS
@@ -32,16 +32,17 @@ QUEUE_ALLOWANCE_SECONDS = recent_days.QUEUE_ALLOWANCE_SECONDS
 STUCK_SECONDS = 6 * _HOUR
 STUCK_LONG_SECONDS = 24 * _HOUR
 FAILURES_SECONDS = _HOUR
-"""So long after a start the log is waited for, which tells failed runs from stuck."""
+"""How long after the first read of a server the log is awaited, which separates failed
+runs from stuck ones."""
 SCHEDULE_OVERDUE_SECONDS = 3 * _HOUR
 SCHEDULE_FAILING_SECONDS = 3 * _HOUR
-"""A failed run that is repeated with success in this time is no problem."""
+"""A failed run is no problem if it succeeds within this time."""
 UNSCHEDULED_PERIODS = 1.5
-"""After so many periods of a deleted schedule its next backup is missing."""
+"""The next backup is missing after this many periods of a deleted schedule."""
 LOCKED_SECONDS = 3 * _DAY
 DATA_OLD_INTERVALS = 2
 DATA_OLD_SECONDS = 1200.0
-"""Data are too old after DATA_OLD_INTERVALS poll intervals and these seconds."""
+"""Data are too old after DATA_OLD_INTERVALS poll intervals plus this time."""
 LAGGING_INTERVALS = 2
 CLOCK_SKEW_SECONDS = 300.0
 QUEUE_JAM_SECONDS = 6 * _HOUR
@@ -55,7 +56,7 @@ class Severity(enum.IntEnum):
 
     FINE = 0
     NOTICE = 1
-    """Shown on the status page; not worth an alert yet."""
+    """Shown on the status page, but no reason for an alert."""
     WARNING = 2
     CRITICAL = 3
 
@@ -65,11 +66,11 @@ class Condition:
     """A named condition of a server, a target or a panel."""
 
     key: str
-    """Stable: part of the API and of URLs."""
+    """Stable key: part of the API and of URLs."""
     title: str
     severity: Severity
     alert: str = ""
-    """The alert that fires for it; empty: none does."""
+    """The alert that fires for it; empty: none."""
     action: str = ""
     """The first thing to do."""
 
@@ -181,13 +182,13 @@ INTERVAL_UNKNOWN = Condition(
     action="let the account read schedules and disks, set expected_interval, or "
     "exclude the server in backup_required: until then no alert fires for old backups",
 )
-"""No source says when the next backup is due, so none can be late."""
+"""No source says when the next backup is due, so no backup counts as late."""
 FINE = Condition("fine", "Fine", Severity.FINE)
 SUSPENDED = Condition("suspended", "Suspended", Severity.FINE)
 NOT_REQUIRED = Condition("not_required", "Not required", Severity.FINE)
 
 STALENESS = {STALE: STALE_INTERVALS, VERY_STALE: VERY_STALE_INTERVALS}
-"""After how many expected intervals each holds, beside QUEUE_ALLOWANCE_SECONDS."""
+"""Number of expected intervals after which each holds, plus QUEUE_ALLOWANCE_SECONDS."""
 
 SERVER_CONDITIONS = (
     UNPROTECTED,
@@ -212,7 +213,7 @@ SERVER_CONDITIONS = (
     SUSPENDED,
     NOT_REQUIRED,
 )
-"""All conditions of servers, worst first; the cause comes before the age."""
+"""All conditions of servers, worst first; at the same severity, causes precede ages."""
 SERVER_CONDITION_RANK = {
     condition: rank for rank, condition in enumerate(SERVER_CONDITIONS)
 }
@@ -316,8 +317,8 @@ PANEL_CONDITIONS = (
 )
 """All conditions of panels, worst first.
 
-Schedules of unknown servers are the panel's. What only a comparison with the past
-shows (OnAppInventoryShrank) is Prometheus' to find.
+Problems of schedules whose server is unknown count as the panel's. Conditions that need
+a comparison with the past (OnAppInventoryShrank) are left to Prometheus.
 """
 
 
@@ -326,22 +327,23 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 
     condition: Condition
     target: Target | None = None
-    """None: the server as a whole, or the panel."""
+    """None: the whole server, or the panel."""
     since: float | None = None
-    """Unix time from which it holds; None: unknown."""
+    """Unix time since which it holds; None: unknown."""
     about: str = ""
-    """Which schedule, collector, action or backup server, or how many servers."""
+    """The schedule, collector, action or backup server concerned, or a number of
+    servers."""
 
 
 class Moment(msgspec.Struct, frozen=True, gc=False):
-    """From when on a condition holds, as far as the facts of now tell."""
+    """The time from which a condition holds, according to the current facts."""
 
     condition: Condition
     at: float | None
-    """Unix time; in the future while it does not hold yet. None: it holds, and nothing
-    tells since when."""
+    """Unix time; in the future if the condition does not hold yet. None: it holds, but
+    it is unknown since when."""
     target: Target | None = None
-    """None: the server as a whole."""
+    """None: the whole server."""
     schedule_id: int | None = None
 
     def holds_at(self, time: float) -> bool:

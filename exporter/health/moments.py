@@ -1,8 +1,8 @@
-"""Moments: from when on which condition holds of a server, a target or a schedule.
+"""Moments: the time from which each condition of a server or a target holds.
 
-Computed from facts with the panel's own times alone, so that a restart, a replica or a
-shard comes to the same ones. What no fact tells (a schedule enabled again, an interval
-that was shortened, the end of a suspension) counts from when this process saw it.
+They are computed from facts with times of the panel, so that restarts, replicas and
+shards do not change them. Changes without a recorded time (a schedule enabled again, a
+shortened interval, the end of a suspension) count from when this process saw them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def foresee(
     summary: BackupSummary | None,
     schedules_read_at: float | None,
 ) -> tuple[Moment, ...]:
-    """Return from when on which condition holds of a server that is not suspended.
+    """Return when each condition of a server starts to hold; it is not suspended.
 
     ``summary`` is None without fresh backups, ``schedules_read_at`` a Unix time.
     """
@@ -79,7 +79,7 @@ def foresee(
 
 
 def next_overdue_at(state: ServerState, read_at: float) -> float:
-    """Return after which reading of schedules another one may be overdue."""
+    """Return the time after which a read of schedules may find another one overdue."""
     limits = (_overdue_limit(state, schedule) for schedule in state.schedules or ())
     return min((at for at in limits if at is not None and at >= read_at), default=inf)
 
@@ -109,8 +109,8 @@ def _schedule_moments(
 
 
 def _failed_since(state: ServerState, schedule: Schedule) -> float | None:
-    """Return since when a schedule is marked as failed; None: nothing tells."""
-    # It runs no more, so nothing else has changed it since.
+    """Return since when a schedule is marked as failed; None: unknown."""
+    # A failed schedule does not run, so no run has changed it since.
     times = (schedule.updated_at, schedule.created_at, state.first_read_at)
     return next((time for time in times if time is not None), None)
 
@@ -145,14 +145,14 @@ def _overdue_at(
     target: TargetSummary | None,
     read_at: float | None,
 ) -> float | None:
-    """Return since when a start is overdue that a later reading still shows."""
+    """Return since when a start is overdue; None unless a later read still lists it."""
     at = _overdue_limit(state, schedule)
     if at is None or read_at is None or read_at <= at:
         return None
     if state.backups is None or target is None:
-        # Of an unknown server nothing is known to be pending; else it must be known.
+        # Without a known server no run can be pending; otherwise that must be known.
         return at if state.server is None and state.first_read_at is None else None
-    # A run that ended since may have moved the start.
+    # A run that has ended since then may have moved the start.
     ended_at = latest((target.last_success_at, target.last_failed_at))
     if target.oldest_pending_at is not None or read_at < (ended_at or -inf):
         return None
@@ -168,9 +168,10 @@ def _overdue_limit(state: ServerState, schedule: Schedule) -> float | None:
 
 
 def _unscheduled(state: ServerState, summary: BackupSummary | None) -> Iterator[Moment]:
-    """Find targets whose schedules are disabled or deleted, and that no other covers.
+    """Yield moments of targets that have only disabled or deleted schedules.
 
-    A deleted one shows when its next backup is missing.
+    Targets that another schedule covers are left out. A deleted schedule is noticed
+    when its next backup is missing.
     """
     schedules = state.schedules or ()
     if state.expectation.backup_required is False or state.vm_id == NO_SERVER:
@@ -200,7 +201,7 @@ def _unscheduled_at(
     own = [each for each in state.schedules or () if each.target == target]
     disabled = [schedule for schedule in own if schedule.status == "disabled"]
     if not disabled and (own or complete_schedules(state) is None):
-        return None  # the status of one is unknown, or there may be others
+        return None  # a status is unknown, or there may be other schedules
     times = (
         latest(schedule.updated_at for schedule in disabled),
         None if known is None else _next_backup_missing_at(known),
@@ -210,7 +211,7 @@ def _unscheduled_at(
 
 
 def _next_backup_missing_at(target: TargetSummary) -> float | None:
-    """Return when the next backup of the schedule that made the last is missing."""
+    """Return when the next backup is missing, by the schedule of the last one."""
     period = target.scheduled_period_seconds
     if target.last_success_at is None or period is None:
         return None
@@ -231,7 +232,7 @@ def _server_moments(state: ServerState, summary: BackupSummary) -> Iterator[Mome
     )
     if failed_at is None or failed_at <= (summary.last_success_at or -inf):
         return
-    # One problem is reported once.
+    # Each failure is reported once.
     if not any(_failed_since_success(t) for t in summary.targets if not t.obsolete):
         yield Moment(FAILED, failed_at)
 
@@ -268,7 +269,7 @@ def _failed_since_success(target: TargetSummary) -> bool:
 
 
 def _waited_from(state: ServerState, target: TargetSummary) -> float | None:
-    """Return from when on the next restore point of a target is waited for."""
+    """Return the time from which the age of a target's backups is counted."""
     if target.last_success is not None:
         return target.last_success_at  # None: no built row has a date
     schedules = (s for s in _enabled(state) if s.target == target.target)
@@ -289,7 +290,7 @@ def _stale_at(
     expected, waited_from = target.expected_interval, _waited_from(state, target)
     if expected is None or waited_from is None:
         return None
-    # What this process saw change is waited for from then.
+    # After a change that this process saw, the intervals count from that change.
     waits: Iterable[tuple[float, float | None]] = (
         (schedule.interval_seconds, schedule.changed_at)
         for schedule in _enabled(state)
@@ -304,22 +305,22 @@ def _stale_at(
 
 
 def _unprotected_at(state: ServerState, summary: BackupSummary) -> float | None:
-    """Return when a server that must have backups must have a restore point."""
+    """Return when a server without any restore point becomes unprotected."""
     if summary.built or summary.last_success_at is not None:
         return None
     if RECOVERY_POINTS in state.partial or not backup_required(state):
         return None
     if any(point.built for point in state.recovery_points or ()):
-        return None  # of which the panel does not say when
+        return None  # the panel does not report when it was built
     return _first_backup_due_at(state, summary.targets, None, state.created_at)
 
 
 def _disk_unprotected_at(
     state: ServerState, summary: BackupSummary, disk: TargetSummary
 ) -> float | None:
-    """Return the same of a disk beside others that have restore points.
+    """Return when a disk becomes unprotected while other disks have restore points.
 
-    None if the server is backed up as a whole: such a backup is expected, or newer
+    None if the server is backed up as a whole: such a backup is expected, or is newer
     than the last one of a disk.
     """
     if disk.target.type != DISK or disk.built or not backup_required(state):
@@ -347,7 +348,7 @@ def _first_backup_due_at(
     target: Target | None,
     created_at: float | None,
 ) -> float | None:
-    """Return when the first backup is late, by age and by the first start."""
+    """Return when the first backup is late, by the age and by the first start."""
     since = latest(
         (state.first_read_at if created_at is None else created_at, state.resumed_at)
     )
@@ -365,9 +366,9 @@ def _first_backup_due_at(
 
 
 def _first_start_at(schedule: Schedule, since: float) -> float | None:
-    """Return a schedule's first start; ``since`` is for one without a date.
+    """Return a schedule's first start, or its first after ``since`` if it has no date.
 
-    Its start moves on by its interval with every run.
+    With every run the panel moves the next start by one interval.
     """
     start, interval = schedule.next_start_at, schedule.interval_seconds
     if start is None or interval is None:

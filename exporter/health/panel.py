@@ -1,6 +1,7 @@
-"""Problems of a panel at one moment: contact, polling, queue and backup servers.
+"""Current problems of a panel: contact, polling, queue and backup servers.
 
-What compares with the past, such as a shrunken inventory, is an alert only.
+Problems that need a comparison with the past, such as a shrunken inventory, exist only
+as alerts.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ from .targets import least
 
 
 class PanelHealth(msgspec.Struct, frozen=True):
-    """The judgement of one panel."""
+    """The health of one panel."""
 
     problems: tuple[Problem, ...]
     """Worst first."""
     backup_server_usage: Mapping[int | None, BackupServerUsage]
-    """What it was judged by: a sum over all servers, which is not made twice."""
+    """Usage by all servers: the input of the problems, kept so it is not computed
+    again."""
 
     @property
     def condition(self) -> Condition:
@@ -61,7 +63,7 @@ def judge_panel(
 ) -> PanelHealth:
     """Return the health of a panel.
 
-    ``unassigned`` is that of the schedules whose server is unknown.
+    ``unassigned`` is the health of the schedules whose server is unknown.
     """
     usages = panel.backup_server_usage(now.monotonic)
     problems = [
@@ -83,7 +85,7 @@ def judge_panel(
 
 
 def poll_lag_seconds(panel: PanelStore, now: Now) -> float:
-    """Return by how long the poll of the most overdue server is late."""
+    """Return how late the poll of the most overdue server is."""
     since = panel.overdue_since_monotonic
     return 0.0 if since is None else max(0.0, now.monotonic - since)
 
@@ -92,27 +94,27 @@ def _contact_problems(panel: PanelStore, now: Now) -> Iterator[Problem]:
     up, last_error = panel.up(), panel.last_error
     since = None if last_error is None else last_error.since
     if since is None and panel.last_proven_at_monotonic is not None:
-        # It answers, but no longer with proof that the answers are its own.
+        # The panel answers, but nothing proves any more that the answers are its own.
         since = now.time - (now.monotonic - panel.last_proven_at_monotonic)
     if up is None:
         yield Problem(NOT_CONTACTED)
     elif up:
         return
     elif panel.credentials_refused:
-        # What failed before it was refused, or since, is another matter.
+        # Earlier or other failures have a different cause.
         yield Problem(UNAUTHORIZED, since=panel.credentials_refused_at or since)
     else:
         yield Problem(DOWN, since=since)
 
 
 def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Problem]:
-    """Yield problems of polling; for a panel that is down they would be repetition."""
+    """Yield problems of polling; if the panel is down, they would be repetitive."""
     if poll_lag_seconds(panel, now) > LAGGING_INTERVALS * panel.interval_seconds:
         yield Problem(LAGGING)
     for collector, succeeded in panel.collectors_succeeded().items():
         if succeeded is False and collector != BACKUPS:
             yield Problem(COLLECTOR_FAILING, about=collector)
-    # Other shards read the other servers; only Prometheus sees all shards.
+    # Each shard reads only its own servers; Prometheus sees all shards.
     if shard.total == 1 and panel.first_pass_ended:
         tried = sum(entry.failing is not None for entry in panel.servers.values())
         missing = (panel.servers_listed or 0) - tried - len(panel.unresolved)
@@ -126,9 +128,9 @@ def _polling_problems(panel: PanelStore, now: Now, shard: Shard) -> Iterator[Pro
 
 
 def queue_jams(panel: PanelStore, now: Now) -> dict[str, float]:
-    """Return since when the queue has not moved, by action; none while it moves.
+    """Return since when the queue is jammed, by action; no entry while it moves.
 
-    Backup runs of all types and of all servers wait together.
+    Backup runs of all types and servers wait in the same queue.
     """
     log = panel.transaction_log
     if log is None:
@@ -158,6 +160,6 @@ def _backup_server_problems(
             continue
         if server.enabled is False:
             yield Problem(BACKUP_SERVER_DISABLED, about=str(server.id))
-        # Of several shards each knows a part: the alert adds them up.
+        # Each shard knows a part of the usage; the alert adds the parts.
         if usage.size_bytes > BACKUP_SERVER_FULL_SHARE * (server.capacity_bytes or inf):
             yield Problem(BACKUP_SERVER_FULL, about=str(server.id))

@@ -1,8 +1,8 @@
-"""The judgement of servers: which conditions hold now, the worst first.
+"""The health of servers: the conditions that hold now, worst first.
 
-``judge_server`` compares the moments of a server (``moments``) with the time, and adds
-what concerns the reading of its data. ``JudgedServers`` keeps the outcome until
-something of the server changes or its next moment has come.
+``judge_server`` compares the moments of a server (``moments``) with the current time,
+and adds conditions about reading its data. ``JudgedServers`` keeps the result until the
+server changes or its next moment is reached.
 """
 
 from __future__ import annotations
@@ -55,22 +55,23 @@ from .targets import (
 
 _OUT_OF_TIME = {STALE, VERY_STALE, UNPROTECTED, DISK_UNPROTECTED}
 _REPLACED_BY = {STALE: VERY_STALE, STUCK: STUCK_LONG}
-"""The second of two conditions says more than the first."""
+"""Conditions, and the more specific ones that replace them."""
 
 
 class ServerHealth(msgspec.Struct, frozen=True, gc=False):
-    """The judgement of one server; the same object until something of it changes."""
+    """The health of one server; the same object until something in it changes."""
 
     condition: Condition
-    """The worst."""
+    """The worst condition."""
     problems: tuple[Problem, ...] = ()
     """Worst first."""
     moments: tuple[Moment, ...] = ()
-    """Those that move with facts only, not with each read."""
+    """Moments that change with facts only, not with each read."""
     in_time: bool | None = None
-    """Whether all its targets have a backup in time; None: none needed, or unknown."""
+    """Whether all targets have a backup in time; None: not needed, or unknown."""
     state: ServerState | None = None
-    """What was judged; None: a configured identifier that matches no known server."""
+    """The state that was judged; None: a configured identifier without a known
+    server."""
     summary: BackupSummary | None = None
     """None: its backups were never read."""
     fresh: bool = False
@@ -130,7 +131,7 @@ def judge_server(
 
 
 def data_old_at(panel: PanelStore, entry: ServerEntry) -> float | None:
-    """Return when a server's data are too old; None: not tried yet, or suspended."""
+    """Return when a server's data become too old; None: not tried yet, or suspended."""
     since, error = entry.read_at, entry.last_error
     if since is None and error is not None:
         since = error.since
@@ -140,7 +141,7 @@ def data_old_at(panel: PanelStore, entry: ServerEntry) -> float | None:
 
 
 def unresolved_data_old_at(panel: PanelStore, identifier: str) -> float | None:
-    """Return the same of a configured server that was not found."""
+    """Return when the data of a configured server that was not found become too old."""
     error = panel.look_up_errors.get(identifier)
     return None if error is None else _too_old_at(panel, error.since)
 
@@ -169,7 +170,7 @@ class JudgedServers:
     _judged: dict[int, _Judged] = field(default_factory=dict)
 
     def update(self, panel: PanelStore, now: Now) -> dict[int, ServerHealth]:
-        """Judge the servers of which something changed, or a moment has come."""
+        """Judge the servers that have changed, or whose next moment is reached."""
         self._judged = {
             vm_id: self._update_one(panel, vm_id, entry, now)
             for vm_id, entry in panel.servers.items()
@@ -191,7 +192,7 @@ class JudgedServers:
         summary = judged.health.summary if judged is not None and same_state else None
         health = judge_server(panel, entry, now, summary)
         if judged is not None and same_state and health == judged.health:
-            health = judged.health  # the same object: nothing is rendered again
+            health = judged.health  # the same object: its lines are not rendered again
         fresh_until = inf
         if health.fresh and entry.read_at_monotonic is not None:
             fresh_until = entry.read_at_monotonic + panel.max_age_seconds
@@ -206,20 +207,20 @@ class JudgedServers:
 
 
 class _Judged(msgspec.Struct, frozen=True, gc=False):
-    """A server's health, and what makes it worth judging again."""
+    """A server's health, and until when it is valid."""
 
     health: ServerHealth
     entry: ServerEntry
     moment_at: float
-    """Unix time of the next moment of anything in it."""
+    """Unix time of the next moment or change of a condition."""
     fresh_until: float
-    """Monotonic time until which its backups are shown."""
+    """Monotonic time until which the server's backups are shown."""
     overdue_at: float
-    """If schedules are read after this Unix time, another of them may be overdue."""
+    """A read of schedules after this Unix time may find another one overdue."""
     failures_known: bool
 
     def holds(self, panel: PanelStore, now: Now) -> bool:
-        """Return whether nothing has changed but the time, and that not too much."""
+        """Return whether the health is valid: no input changed, no limit was passed."""
         return (
             now.time < self.moment_at
             and now.monotonic <= self.fresh_until
@@ -243,9 +244,9 @@ def count_conditions(
 
 
 def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
-    """Return whether a run that waits would be known to have failed, if it has.
+    """Return whether a failure of a waiting run would be known.
 
-    The log tells, which is waited for after a start, but not for long.
+    Failures are in the log, which is awaited for a limited time after the first read.
     """
     log, read_at = panel.transaction_log, state.first_read_at
     if log is None or read_at is None or now.time >= read_at + FAILURES_SECONDS:
@@ -254,7 +255,7 @@ def _failures_known(panel: PanelStore, state: ServerState, now: Now) -> bool:
 
 
 def _next_change_at(health: ServerHealth, old_at: float | None, time: float) -> float:
-    """Return the next moment of anything that the health tells.
+    """Return the next time at which the health changes by itself.
 
     From ``old_at`` on the data of the server are too old.
     """
@@ -272,9 +273,9 @@ def _schedules_read_at(panel: PanelStore, entry: ServerEntry) -> float | None:
 def _read_condition(
     panel: PanelStore, entry: ServerEntry, now: Now
 ) -> Condition | None:
-    """Return what is wrong with the reads of a server's backups."""
+    """Return the condition of the reads of a server's backups; None: up to date."""
     if entry.state is panel.unassigned_schedules:
-        return None  # it is no server
+        return None  # not a server
     if entry.failing is None and entry.read_at is None:
         return NOT_READ
     old_at = data_old_at(panel, entry)
@@ -285,7 +286,7 @@ def _read_condition(
 
 
 def _held(moments: Iterable[Moment], time: float) -> Iterator[Problem]:
-    """Yield the conditions that hold, without those that another one replaces."""
+    """Yield the conditions that hold, except those that another one replaces."""
     held = [moment for moment in moments if moment.holds_at(time)]
     found = {(moment.condition, moment.target) for moment in held}
     for moment in held:
@@ -300,7 +301,7 @@ def _in_time(
     summary: BackupSummary | None,
     conditions: AbstractSet[Condition],
 ) -> bool | None:
-    """Return whether a server that needs backups has them all in time."""
+    """Return whether a server that needs backups has all of them in time."""
     if summary is None or not backup_required(state):
         return None
     if not conditions.isdisjoint(_OUT_OF_TIME) or any(
@@ -314,7 +315,7 @@ def _in_time(
     return has_any if has_any or RECOVERY_POINTS not in state.partial else None
 
 
-# What is worth a note on the page, but no alert
+# Notices: shown on the page, without an alert
 
 
 def _notices(
@@ -345,7 +346,7 @@ def _notices(
     for each in summary.targets:
         if each.expected_interval is None or each.last_success_at is not None:
             continue
-        if each.built:  # the panel does not say when
+        if each.built:  # the panel does not report when it was built
             yield Problem(INTERVAL_UNKNOWN, each.target)
         elif each.target not in stale | due.keys():
             yield _waiting(state, each.target, time)
@@ -353,7 +354,7 @@ def _notices(
 
 
 def _waiting(state: ServerState, target: Target | None, time: float) -> Problem:
-    """Return that a backup is yet to come, as its subject is new or not started."""
+    """Return a notice that a backup is awaited, or that the server is new."""
     if _is_young(state, time):
         return Problem(NEW, target)
     return Problem(AWAITED, target, next_start_at(state, time, target))
@@ -366,12 +367,12 @@ def _is_young(state: ServerState, time: float) -> bool:
 def _interval_unknown(
     state: ServerState, summary: BackupSummary, unprotected: set[Target | None]
 ) -> Iterator[Problem]:
-    """Find targets that no source gives an expected interval for."""
+    """Find targets whose expected interval is unknown from all sources."""
     targets, schedules = summary.targets, state.schedules or ()
     expected = {t.target.type for t in targets if t.expected_interval is not None}
     if VIRTUAL_MACHINE in expected or backup_required(state) is False:
         return
-    # Schedules that are all disabled or failed are problems of their own.
+    # Schedules that are all disabled or failed are separate problems.
     enabled = scheduled_targets(state)
     not_enabled = {s.target for s in schedules} - enabled
     if not expected:

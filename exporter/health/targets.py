@@ -1,7 +1,7 @@
 """Summaries of a server's backups: last success, counts, expected interval per target.
 
-Pure functions over values. Each target has a last success of its own: of the two disks
-of a server, one can be backed up and the other stale.
+Pure functions over values. Each target has its own last success: one disk of a server
+can be backed up while another one is stale.
 """
 
 from __future__ import annotations
@@ -41,37 +41,39 @@ class Interval(msgspec.Struct, frozen=True, gc=False):
 
 
 class TargetSummary(msgspec.Struct, frozen=True, gc=False):
-    """Summary of one target's backups, of which there may be none."""
+    """Summary of one target's backups; there may be none."""
 
     target: Target
     last_success: Backup | None
-    """The newest built backup that is not marked for delete."""
+    """The newest built backup that is not marked for deletion."""
     last_success_at: float | None
-    """When the last good restore point was complete."""
+    """Unix time when the last good restore point was completed."""
     built: int
     unbuilt: int
     locked: int
     marked_for_delete: int
     oldest_unbuilt_at: float | None
     oldest_locked_at: float | None
-    """When the backup that is locked longest was last changed, else complete."""
+    """Unix time since which the longest-locked backup is unchanged; if unknown, when it
+    was completed."""
     oldest_success_at: float | None
-    """Of the oldest restore point that is kept."""
+    """Unix time of the oldest restore point that is kept."""
     oldest_pending_at: float | None
-    """When the oldest unbuilt backup was created whose run is not known to have ended.
+    """Creation time of the oldest unbuilt backup whose run may still be in progress.
 
-    Rows of failed, cancelled and overtaken runs may stay for ever.
+    Rows of failed, cancelled and overtaken runs may stay forever and are left out.
     """
     expected_interval: Interval | None
     last_failed_at: float | None
     scheduled_period_seconds: float | None
-    """The period of the schedule that made its newest scheduled backup."""
+    """The period of the schedule that made the newest scheduled backup."""
     obsolete: bool
-    """No further backups are expected, as of a disk that is gone or was replaced."""
+    """Whether no further backups are expected, as for a disk that is gone or
+    replaced."""
 
     @property
     def last_success_duration_seconds(self) -> float | None:
-        """Return how long the last success took, its time in the queue included."""
+        """Return the duration of the last success, including its time in the queue."""
         return (
             None if self.last_success is None else _duration_seconds(self.last_success)
         )
@@ -84,13 +86,13 @@ class BackupSummary(msgspec.Struct, frozen=True, gc=False):
     built: int
     unbuilt: int
     size_bytes: int | None
-    """Space used by all backups, those marked for delete included; None: unknown."""
+    """Size of all backups, including those marked for deletion; None: unknown."""
     last_success_at: float | None
-    """Of the newest restore point, including those of plugins."""
+    """Unix time of the newest restore point, including those of plugins."""
 
 
 def completed_at(backup: Backup) -> float | None:
-    """Return when a built backup was complete, else when it was created: earlier."""
+    """Return when a built backup was completed; if unknown, its creation time."""
     return backup.created_at if backup.built_at is None else backup.built_at
 
 
@@ -174,7 +176,8 @@ def _summarize_target(
     failed_at = latest(each.failed_at for each in ended if not each.cancelled)
     ended_ids = {each.backup_id for each in ended}
     by_hand = {backup.id for backup in unbuilt if backup.initiated == MANUAL}
-    # A schedule starts no run before its last one has ended; a person may.
+    # A schedule starts a run only after its last one has ended; a person may start one
+    # before.
     ended_before = latest(
         each.failed_at
         for each in ended
@@ -222,7 +225,7 @@ def _oldest_pending_at(
     restore_points: Iterable[Backup],
     ended_before: float | None,
 ) -> float | None:
-    """Return the oldest unbuilt row that is not left over from an earlier run."""
+    """Return the creation time of the oldest unbuilt row of a run in progress."""
     overtaken_before = latest(
         backup.created_at
         for backup in restore_points
@@ -252,25 +255,25 @@ def _backup_targets(state: ServerState, server_backup_at: float) -> set[Target]:
 
 
 def _failed_targets(state: ServerState) -> Iterable[Target]:
-    """Return the targets of failed runs; their rows may be gone."""
+    """Return the targets of failed runs, whose rows may be gone."""
     targets = (ended.target for ended in state.failed_backups if not ended.cancelled)
     return (t for t in targets if t is not None and not state.is_deleted_disk(t))
 
 
 def scheduled_targets(state: ServerState) -> set[Target]:
-    """Return the targets that have an enabled schedule, as far as is known."""
+    """Return the targets with an enabled schedule, as far as known."""
     return {each.target for each in last_schedules(state) or () if each.enabled}
 
 
 def last_schedules(state: ServerState) -> tuple[Schedule, ...] | None:
-    """Return the schedules, also those that are too old; None: they were never read."""
+    """Return the schedules, even if they are too old; None: never read."""
     return state.last_schedules if state.schedules is None else state.schedules
 
 
 def _uses_disk_backups(
     state: ServerState, disks: Iterable[Disk], server_backup_at: float
 ) -> bool:
-    """Return whether a server's disks are backed up one by one.
+    """Return whether a server's disks are backed up individually.
 
     They no longer are if a backup of the whole server is newer and no enabled schedule
     covers a disk.
@@ -292,9 +295,9 @@ def _uses_disk_backups(
 def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> bool:
     """Return whether no further backups of a target are expected.
 
-    That holds for a disk that no longer exists; without an enabled schedule for a disk
-    whose server has a newer backup as a whole, and for a whole server of which every
-    disk has a newer one.
+    This is true of a disk that no longer exists. It is also true of a target without an
+    enabled schedule: of a disk if the whole server has a newer backup, and of a whole
+    server if every disk has a newer one.
     """
     return state.is_deleted_disk(target) or (
         superseded and target not in scheduled_targets(state)
@@ -302,7 +305,7 @@ def _is_obsolete(state: ServerState, target: Target, *, superseded: bool) -> boo
 
 
 def _server_backup_at(state: ServerState, backups: Iterable[Backup]) -> float:
-    """Return when the last backup was complete that replaces those of the disks."""
+    """Return when the last server backup that replaces disk backups was completed."""
     return max(
         (
             completed_at(backup) or 0.0
@@ -325,9 +328,10 @@ def _all_disks_backup_at(state: ServerState, backups: Iterable[Backup]) -> float
 
 
 def _replacing(state: ServerState, backups: Iterable[Backup]) -> Iterable[Backup]:
-    """Return the restore points that may replace those of another kind of target.
+    """Return the restore points that may replace those of the other kind of target.
 
-    Manual ones only if all schedules are known: otherwise the others may continue.
+    Manual ones count only if all schedules are known: otherwise the backups of the
+    other kind may continue.
     """
     schedules_known = complete_schedules(state) is not None
     return (
@@ -347,7 +351,7 @@ def _expected_interval(
     """Return the expected interval from the first source that has one."""
     expectation = state.expectation
     manual_only = _is_manual_only(state, target, backups)
-    # A guess that schedules, once they are read, would correct is none.
+    # No guess is made that schedules may contradict once they are read.
     schedules_unread = state.schedules is None and not state.schedules_refused
     sources = (
         (CONFIG, expectation.own_interval_seconds),
@@ -369,9 +373,9 @@ def _expected_interval(
 def _is_manual_only(
     state: ServerState, target: Target, backups: Iterable[Backup]
 ) -> bool:
-    """Return whether a whole server has only manual backups and its disks schedules.
+    """Return whether a server has only manual backups, but its disks have schedules.
 
-    Then nobody expects another backup of the whole server.
+    Then no further backup of the whole server is expected.
     """
     return (
         target.type == VIRTUAL_MACHINE
@@ -391,16 +395,16 @@ def _scheduled_interval_seconds(state: ServerState, target: Target) -> float | N
 
 
 def _scheduled_period_seconds(backups: Iterable[Backup]) -> float | None:
-    """Return the period of the newest backup that a schedule made."""
+    """Return the period of the newest scheduled backup."""
     newest = max(_scheduled(backups), key=_row_order, default=None)
     return None if newest is None else PERIOD_SECONDS[newest.initiated]
 
 
 def _history_seconds(backups: Iterable[Backup]) -> float | None:
-    """Return how often a schedule made the last backups.
+    """Return the interval of the last scheduled backups.
 
-    The period of the newest, or the gap to the one before, up to four periods: how
-    many periods lie between two starts is not in the rows.
+    This is the longer of the newest backup's period and the gap to the one before, but
+    four periods at most. Rows do not say how many periods lie between two starts.
     """
     newest_first = sorted(_scheduled(backups), key=_row_order, reverse=True)
     if not newest_first:
@@ -422,17 +426,17 @@ def _row_order(backup: Backup) -> tuple[float, int]:
 
 
 def _sum_known(sizes: Iterable[int | None]) -> int | None:
-    """Return the sum of the known sizes; None if all of several are unknown."""
+    """Return the sum of the known sizes; None if there are sizes but none is known."""
     every_size = list(sizes)
     known = [size for size in every_size if size is not None]
     return sum(known) if known or not every_size else None
 
 
 def least(values: Iterable[float | None]) -> float | None:
-    """Return the least known value; None: there is none."""
+    """Return the least known value; None if there is none."""
     return min((value for value in values if value is not None), default=None)
 
 
 def latest(times: Iterable[float | None]) -> float | None:
-    """Return the latest known time; None: there is none."""
+    """Return the latest known time; None if there is none."""
     return max((time for time in times if time is not None), default=None)
