@@ -49,7 +49,7 @@ def backup_info_rows(server: ServerView) -> Iterator[Row[int]]:
 def age_seconds(time: float, timestamp: float) -> int:
     """Return the age of a timestamp in whole seconds, the resolution of panels.
 
-    It is 0 while the panel's clock is ahead.
+    It is 0 if the timestamp is in the future, because the panel's clock is ahead.
     """
     return max(0, floor(time) - floor(timestamp))
 

@@ -1,9 +1,10 @@
-"""Render cache of a panel: lines are rendered when a server changes, kept compressed.
+"""Render cache of a panel: lines are rendered when a server changes, and compressed.
 
-The formats require all lines of a family together, so servers are grouped in blocks,
-and a block has one compressed text per family. A changed server costs rendering its own
-lines and compressing those families of its block whose text has changed. A server stays
-in its block when others are added or removed, unless small blocks are merged.
+The formats require that all lines of a family are together. Servers are therefore
+grouped in blocks, and a block has one compressed text per family. For a changed server,
+its own lines are rendered, and the families of its block whose text has changed are
+compressed. A server stays in its block when others are added or removed, unless small
+blocks are merged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .text_format import CACHED_FAMILIES, ServerLines, server_lines
 
 SERVERS_PER_BLOCK = 16
 """With half as many, the cache needs a sixth more memory and scrapes take longer; with
-more, a single changed server costs more."""
+more, each changed server costs more."""
 _MERGE_MAX_SERVERS = SERVERS_PER_BLOCK // 4
 _FAMILY_COUNT = len(CACHED_FAMILIES)
 _AGE_FAMILIES = frozenset(
@@ -33,13 +34,13 @@ _AGE_FAMILIES = frozenset(
 
 @dataclass(slots=True, eq=False)
 class CacheEntry:
-    """A server's block, and what its lines there were rendered from."""
+    """A server's block, and the input of its lines there."""
 
     block: CacheBlock
     rendered_from: ServerHealth | None = None
     """None: not rendered yet."""
     timestamps: bytes = b""
-    """Unix seconds that the ages in its lines are counted from; an array of type q."""
+    """Unix seconds from which the ages in its lines are counted; an array of type q."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +52,10 @@ class CacheBlock:
         default_factory=lambda: [None] * _FAMILY_COUNT
     )
     _lengths: array[int] = field(default_factory=lambda: array("I"))
-    """Of each server's lines in bytes: server by server, then family by family."""
+    """Size of each server's lines in bytes, by server and then by family."""
 
     def add(self, vm_id: int) -> CacheEntry:
-        """Append a server, without lines yet."""
+        """Append a server that has no lines yet."""
         self._lengths.extend([0] * _FAMILY_COUNT)
         entry = self.entries[vm_id] = CacheEntry(self)
         return entry
@@ -94,7 +95,7 @@ class CacheBlock:
                 )
 
     def text_at(self, index: int, time: float) -> DeflatedText | None:
-        """Return the text of a family with ages as of ``time``; None: no lines."""
+        """Return the text of a family with ages at ``time``; None: no lines."""
         text = self.texts[index]
         if text is None or index not in _AGE_FAMILIES:
             return text
@@ -137,7 +138,7 @@ class RenderCache:
     _entries: dict[int, CacheEntry] = field(default_factory=dict)
 
     def update(self, inputs: Mapping[int, ServerHealth]) -> None:
-        """Hold the lines of exactly these servers; render those that were judged."""
+        """Keep lines of exactly these servers; render those whose health changed."""
         self._remove(self._entries.keys() - inputs.keys())
         new = [vm_id for vm_id in inputs if vm_id not in self._entries]
         for vm_id, block in zip(new, self._free_blocks(), strict=False):
@@ -151,7 +152,7 @@ class RenderCache:
             self._render(block, block_inputs)
 
     def texts(self, index: int, time: float) -> Iterator[DeflatedText]:
-        """Yield the texts of a family, one per block that has lines of it."""
+        """Yield the texts of a family, one for each block that has lines of it."""
         for block in self.blocks:
             text = block.text_at(index, time)
             if text is not None:
@@ -192,7 +193,7 @@ class RenderCache:
                 self.blocks.remove(block)
 
     def _free_blocks(self) -> Iterator[CacheBlock]:
-        """Yield a block with room for one more server, again and again."""
+        """Yield a block with room for one more server, repeatedly."""
         for block in self.blocks:
             while len(block.entries) < SERVERS_PER_BLOCK:
                 yield block

@@ -1,7 +1,7 @@
 """The table of all metrics as a standard prometheus-client Collector.
 
-For embedding the exporter into another registry. ``/metrics`` itself is rendered by
-``exposition`` from the same table, many times faster.
+It serves to embed the exporter into another registry. ``/metrics`` itself is rendered
+by ``exposition`` from the same table, many times faster.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .family import (
 
 @dataclass(slots=True, eq=False)
 class BackupCollector(Collector):
-    """Builds all families from the store at every collection."""
+    """Collector that builds all families from the store at every collection."""
 
     store: Store
     clock: Clock
@@ -60,12 +60,12 @@ class BackupCollector(Collector):
                 yield metric
 
     def describe(self) -> Iterable[Metric]:
-        """Yield every family without samples, so that registering collects nothing."""
+        """Yield every family without samples, so that registration collects nothing."""
         return map(_empty_metric, FAMILIES)
 
 
 def _empty_metric(family: AnyFamily) -> Metric:
-    # A counter's samples end in _total, its own name does not.
+    # A counter's samples end in _total; the name of its family does not.
     name = family.name
     if family.type == "counter":
         name = name.removesuffix("_total")

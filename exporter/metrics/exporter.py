@@ -1,7 +1,7 @@
 """The exporter's own metrics: requests to panels, errors, reloads, the process.
 
-Kept by prometheus-client in a registry of their own. ``OWN_FAMILIES`` declares each
-family once; ``docs/metrics.md`` reads it too.
+prometheus-client keeps them in a separate registry. ``OWN_FAMILIES`` declares each
+family once; ``docs/metrics.md`` uses it too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OwnFamily:
 
     @property
     def type(self) -> str:
-        """Return the type as the exposition formats call it."""
+        """Return the type by its name in the exposition formats."""
         return self.metric_class.__name__.lower()
 
 
@@ -121,7 +121,7 @@ _DURATION_BUCKETS_SECONDS = (
     30.0,
     60.0,
 )
-"""A panel typically needs 0.02 to 0.5 s; 26 s for one answer was recorded."""
+"""A panel typically needs 0.02 to 0.5 s; the longest recorded answer took 26 s."""
 
 
 class ExporterMetrics:
@@ -130,7 +130,7 @@ class ExporterMetrics:
     def __init__(self, *, version: str, shard: Shard) -> None:
         """Register all families in a new registry."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        # Described, so that name[] finds the process metrics too.
+        # Auto-described so that name[] also finds the process metrics.
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -158,7 +158,7 @@ class ExporterMetrics:
         )
 
     def panel(self, name: str) -> PanelRequestMetrics:
-        """Return the metrics of one panel, all known series at 0."""
+        """Return the metrics of one panel, with all known series at 0."""
         for resource in RESOURCES:
             for code in _SUCCESS_CODES:
                 self.requests.labels(name, resource, code)
@@ -189,7 +189,7 @@ class ExporterMetrics:
         return counts
 
     def record_reload(self, *, time: float | None) -> None:
-        """Record a load of the configuration at ``time``; None: it failed."""
+        """Record a configuration load at the Unix time ``time``; None: it failed."""
         self._reload_successful.set(time is not None)
         if time is not None:
             self._reload_timestamp.set(time)
@@ -203,7 +203,7 @@ class PanelRequestMetrics:
     panel: str
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         self.own_metrics.requests.labels(self.panel, resource, str(status)).inc()
         self.own_metrics.request_duration.labels(self.panel, resource).observe(seconds)
 
@@ -212,7 +212,7 @@ class PanelRequestMetrics:
         self.own_metrics.errors.labels(self.panel, resource, reason).inc()
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
-        """Count rows that could not be used."""
+        """Count rows that cannot be used."""
         self.own_metrics.rows_skipped.labels(self.panel, resource).inc(rows)
 
 

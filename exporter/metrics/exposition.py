@@ -1,9 +1,9 @@
 """The body of ``/metrics`` at one moment, in both formats.
 
-A server's lines are rendered when it changes and kept compressed. A scrape joins them,
-and renders only ages, the lines of panels and the exporter's own metrics.
-Source: the Prometheus text format 0.0.4 and OpenMetrics 1.0.0. Gauges look the same
-in both; OpenMetrics names a counter's family without ``_total`` and ends in ``# EOF``.
+A server's lines are rendered when it changes, and kept compressed. A scrape joins them,
+and renders only the ages, the lines of panels and the exporter's own metrics. Source:
+the Prometheus text format 0.0.4 and OpenMetrics 1.0.0. Gauges look the same in both;
+OpenMetrics names a counter's family without ``_total`` and ends in ``# EOF``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
-"""What the names of samples may add to the name of their family."""
+"""Suffixes that sample names may add to the name of their family."""
 _FAMILY_INDEXES = {family.name: index for index, family in enumerate(CACHED_FAMILIES)}
 _CHUNK_BYTES = 256 * 1024
 
@@ -46,11 +46,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a response, to be sent in chunks."""
+    """The body of a response, sent in chunks."""
 
     length: int
     parts: tuple[DeflatedText | bytes, ...]
-    """A DeflatedText is inflated only when it is sent."""
+    """A DeflatedText is not inflated before it is sent."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body in chunks of about 256 KiB."""
@@ -68,7 +68,7 @@ class Body:
 
 @dataclass(slots=True, eq=False)
 class _JudgedPanel:
-    """What is kept of a panel from one scrape to the next."""
+    """The state of a panel that is kept between scrapes."""
 
     servers: JudgedServers = field(default_factory=JudgedServers)
     healths: Mapping[int, ServerHealth] = field(default_factory=dict)
@@ -77,14 +77,14 @@ class _JudgedPanel:
 
 @dataclass(slots=True, eq=False)
 class Exposition:
-    """Renders ``/metrics`` from the store."""
+    """Renderer of ``/metrics`` from the store."""
 
     store: Store
     clock: Clock
     detail: Detail
-    """Which single backups are exposed; a reload sets it."""
+    """Selects the single backups that are exposed; a reload sets it."""
     own_registry: CollectorRegistry
-    """The exporter's own metrics, which prometheus-client renders."""
+    """The exporter's own metrics, rendered by prometheus-client."""
     _panels: dict[str, _JudgedPanel] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -97,12 +97,12 @@ class Exposition:
         )
 
     def update(self, snapshot: Snapshot) -> None:
-        """Render what has changed since the last update, and drop what is gone."""
+        """Render what has changed since the last update; drop what was removed."""
         with self._lock:
             self._update(snapshot)
 
     def healths(self, snapshot: Snapshot) -> dict[str, Mapping[int, ServerHealth]]:
-        """Return the health of all servers, by panel and number."""
+        """Return the health of all servers, by panel and ``vm_id``."""
         with self._lock:
             self._judge(snapshot)
             return {name: judged.healths for name, judged in self._panels.items()}
@@ -116,7 +116,7 @@ class Exposition:
         *,
         compressed: bool = False,
     ) -> Body:
-        """Return a scrape at the snapshot, as one gzip member or plain; thread-safe.
+        """Return the scrape of a snapshot, as one gzip member or plain; thread-safe.
 
         ``names`` are the requested families and samples; empty: all.
         """
@@ -213,7 +213,7 @@ _TEXT_RANGES = ("text/plain", "text/*", "*/*")
 
 
 def negotiate_media_type(accept: str) -> str:
-    """Return OpenMetrics or text, whichever ``Accept`` prefers; text if neither."""
+    """Return the media type preferred by ``Accept``, OpenMetrics or text (default)."""
     weights = {OPENMETRICS: 0.0, TEXT: 0.0}
     for media_range, parameters in _header_entries(accept):
         weight = _quality(parameters)

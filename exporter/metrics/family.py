@@ -1,7 +1,7 @@
-"""Types of metric families: what each is computed from, and thus when it changes.
+"""Types of metric families, by their input and thus by when they change.
 
 A family has a name, help, labels, and pure functions that return its samples. An
-unknown value gives no sample.
+unknown value has no sample.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 """Label values in the order of the family's labels, and the sample's value."""
 Row: TypeAlias = tuple[tuple[str, ...], T]
-"""The same label values, and what a family computes its value from."""
+"""Label values in the same order, and the input of a family's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ServerView:
     state: ServerState
     summary: BackupSummary
     detailed_backups: tuple[Backup, ...]
-    """The backups with series of their own."""
+    """The backups that have series of their own."""
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -57,7 +57,7 @@ class ServerView:
 
 
 def server_view(health: ServerHealth, detail: Detail) -> ServerView | None:
-    """Select the backups that have series of their own; None: they are not fresh."""
+    """Return a server with the backups that have their own series; None: not fresh."""
     state, summary = health.state, health.shown_summary
     if state is None or summary is None:
         return None
@@ -84,25 +84,25 @@ def _detailed_backups(backups: tuple[Backup, ...], detail: Detail) -> Iterable[B
 
 
 def identity(value: Any) -> Any:
-    """Return the value of a row that holds nothing else."""
+    """Return the value of a row as it is."""
     return value
 
 
 @dataclass(frozen=True, slots=True)
 class Family(Generic[Subject, T]):
-    """What all families have; ``name`` is that of the samples."""
+    """The common part of all families; ``name`` is the name of the samples."""
 
     name: str
     help: str
     labels: tuple[str, ...]
     rows: Callable[[Subject], Iterable[Row[T]]]
-    """Families with the same function share rendered labels."""
+    """Families with the same function share their rendered labels."""
     value: Callable[[T], float | None] = identity
     """Returns None if the value is unknown: then there is no sample."""
 
     @property
     def type(self) -> str:
-        """The type as the exposition formats call it."""
+        """The type by its name in the exposition formats."""
         return "counter" if self.name.endswith("_total") else "gauge"
 
     def samples(self, subject: Subject) -> Iterator[Sample]:
@@ -118,37 +118,38 @@ AnyFamily: TypeAlias = Family[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class PanelFamily(Family[PanelView, T]):
-    """Computed from the state of a panel at every scrape.
+    """Family that is computed from the state of a panel at every scrape.
 
-    All others are computed from one server, when it changes, and then cached.
+    All other families are computed from one server when it changes, and then cached.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFamily(Family[ServerState, T]):
-    """Computed from a server's state except its backups."""
+    """Family that is computed from a server's state, except its backups."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthFamily(Family[ServerHealth, T]):
-    """Computed from the judgement of a server."""
+    """Family that is computed from the health of a server."""
 
     read_rows: Callable[[PanelView], Iterable[Row[T]]] = lambda _: ()
-    """Rows that move with each read of a server, rendered at every scrape."""
+    """Rows that change with each read of a server; they are rendered at every
+    scrape."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupsFamily(Family[ServerView, T]):
-    """Computed from a server's backups while they are fresh."""
+    """Family that is computed from a server's backups while they are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgeFamily(BackupsFamily[T]):
-    """A BackupsFamily of Unix times, which are exposed as ages."""
+    """BackupsFamily of Unix times, which are exposed as ages."""
 
 
 def label_value(value: object | None) -> str:
-    """Return a value as a label; empty if it is unknown."""
+    """Return a value as a label value; empty if it is unknown."""
     return "" if value is None else str(value)
 
 

@@ -1,9 +1,9 @@
-"""Compressed texts that are joined into one gzip member as they are.
+"""Compressed texts that are joined into one gzip member without recompression.
 
 Each text is a raw deflate stream that ends on a byte boundary and refers to nothing
-before it; the checksum of the member is combined from those of the texts. One member
-and not one per text: some clients silently stop after the first of several.
-Source: RFC 1951 §2.3 and RFC 1952 §2.3.
+before it. The checksum of the member is combined from those of the texts. All texts
+share one member, because some clients silently stop after the first of several. Source:
+RFC 1951 §2.3 and RFC 1952 §2.3.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from isal import isal_zlib
 
 _COMPRESSION_LEVEL = 1
-"""Higher levels of ISA-L need three times as long and save one percent."""
+"""Higher levels of ISA-L take three times as long and save one percent."""
 _RAW_WINDOW_BITS = -15
 """Negative: raw deflate without header and checksum."""
 _FINAL_BLOCK = b"\x03\x00"
@@ -29,7 +29,7 @@ class DeflatedText(msgspec.Struct, frozen=True, gc=False):
     deflated: bytes
     crc: int
     length: int
-    """Of the uncompressed text, in bytes."""
+    """Length of the uncompressed text in bytes."""
 
     def inflate(self) -> bytes:
         """Return the uncompressed text."""
@@ -64,7 +64,7 @@ def deflated(content: bytes) -> bytes:
 
 
 def inflated(compressed: bytes, length: int) -> bytes:
-    """Return the ``length`` bytes that ``deflated`` compressed."""
+    """Return the text that ``deflated`` compressed; ``length`` is its size in bytes."""
     content: bytes = isal_zlib.decompress(
         compressed + _FINAL_BLOCK, _RAW_WINDOW_BITS, length
     )

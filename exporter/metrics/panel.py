@@ -25,46 +25,46 @@ from .family import (
 
 _PANEL_LABELS = ("panel",)
 _SHARD_LABELS = ("panel", "shard")
-"""Of families whose value is one shard's: the values of all shards add up."""
+"""Labels of families whose value is per shard: the values of all shards add up."""
 _ACTION_LABELS = (*_SHARD_LABELS, "action")
 _BACKUP_SERVER_LABELS = ("panel", "backup_server_id")
 _USAGE_LABELS = (*_SHARD_LABELS, "backup_server_id")
 
 
 def panel_rows(view: PanelView) -> Iterator[Row[PanelView]]:
-    """Yield the panel, for a value that is the same on all shards."""
+    """Yield the panel, for values that are the same on all shards."""
     yield (view.panel.name,), view
 
 
 def shard_rows(view: PanelView) -> Iterator[Row[PanelView]]:
-    """Yield the panel, for a value that is one shard's."""
+    """Yield the panel, for values that are per shard."""
     yield view.shard_labels, view
 
 
 def state_count_rows(view: PanelView) -> Iterator[Row[int]]:
-    """Yield the number of own servers whose worst condition it is."""
+    """Yield the number of own servers by their worst condition."""
     if view.panel.servers_listed is None:
-        return  # no inventory was read yet
+        return  # no inventory has been read yet
     counts = count_conditions(view.panel, view.healths)
     for condition in SERVER_CONDITIONS:
         yield (*view.shard_labels, condition.key), counts[condition]
 
 
 def future_rows(view: PanelView) -> int | None:
-    """Return the number of rows with a date in the future, once all were read."""
+    """Return the number of rows with a future date; None before all were read."""
     panel = view.panel
     read = panel.first_pass_ended and panel.servers_listed is not None
     return panel.future_rows if read else None
 
 
 def queue_jam_rows(view: PanelView) -> Iterator[Row[float]]:
-    """Yield since when the queue has not moved, by action."""
+    """Yield since when the queue is jammed, by action."""
     for action, since in queue_jams(view.panel, view.now).items():
         yield (view.panel.name, action), since
 
 
 def collector_duration_rows(view: PanelView) -> Iterator[Row[float]]:
-    """Yield how long each collector's last run took."""
+    """Yield the duration of each collector's last run."""
     for collector, seconds in sorted(view.panel.durations.items()):
         yield (*view.shard_labels, collector), seconds
 
@@ -195,7 +195,7 @@ def backup_server_info_rows(view: PanelView) -> Iterator[Row[int]]:
 
 
 def usage_rows(view: PanelView) -> Iterator[Row[BackupServerUsage]]:
-    """Yield number and size of the backups on each backup server."""
+    """Yield the number and the size of the backups on each backup server."""
     usages = view.panel.backup_server_usage(view.now.monotonic)
     for backup_server_id, usage in usages.items():
         yield (*view.shard_labels, backup_server_label(backup_server_id)), usage

@@ -16,18 +16,18 @@ from .exposition import Body, Exposition, Snapshot
 _THREADS = 2
 _UPDATE_INTERVAL_SECONDS = 1.0
 _SWITCH_INTERVAL_SECONDS = 0.0005
-"""Python's switch interval between threads while scrapes are served.
+"""Python's thread switch interval while scrapes are served.
 
-One request waits for it several times; the default is ten times as long.
+A request waits for it several times; the default is ten times as long.
 """
 
 ScrapeRequest: TypeAlias = tuple[str, frozenset[str], bool]
-"""The media type, the names (none: all), and whether to compress."""
+"""The media type, the names (empty: all), and whether to compress."""
 
 
 @dataclass(slots=True, eq=False)
 class Scrapes:
-    """Renders scrapes without blocking the event loop."""
+    """Renderer of scrapes that does not block the event loop."""
 
     exposition: Exposition
     _in_progress: dict[ScrapeRequest, tuple[Snapshot, asyncio.Task[Body]]] = field(
@@ -35,13 +35,13 @@ class Scrapes:
     )
     _queued: dict[ScrapeRequest, asyncio.Task[Body]] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(
-        # Threads of their own: DNS look-ups can block all of the default executor.
+        # A separate executor: DNS look-ups can block all threads of the default one.
         default_factory=lambda: ThreadPoolExecutor(_THREADS, "scrape")
     )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Render changes soon after they happen, to leave little for scrapes."""
+        """Render changes soon after they happen, so that scrapes have little to do."""
         task = asyncio.create_task(self._update_periodically())
         previous_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -59,7 +59,7 @@ class Scrapes:
     async def body(
         self, media_type: str, names: frozenset[str], *, compressed: bool
     ) -> Body:
-        """Return a scrape of a state no older than the request."""
+        """Return a scrape of a state that is no older than the request."""
         request = (media_type, names, compressed)
         snapshot, task = self._in_progress.get(request, (None, None))
         if task is None or not _same_content(snapshot, self.exposition.snapshot()):
@@ -67,7 +67,7 @@ class Scrapes:
         if task is None:
             task = asyncio.create_task(self._run(request))
             self._queued[request] = task
-        # Others may wait for the same task: a disconnect must not cancel it.
+        # Others may wait for the same task, so a disconnect must not cancel it.
         return await asyncio.shield(task)
 
     async def _run(self, request: ScrapeRequest) -> Body:
@@ -97,7 +97,7 @@ class Scrapes:
             update = loop.run_in_executor(
                 self._threads, self.exposition.update, snapshot
             )
-            # What cannot be rendered fails every scrape too, and that is logged.
+            # An update that fails makes every scrape fail too, and that is logged.
             await asyncio.gather(update, return_exceptions=True)
             await asyncio.sleep(_UPDATE_INTERVAL_SECONDS)
 

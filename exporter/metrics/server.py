@@ -77,13 +77,13 @@ _POLLS: tuple[AnyFamily, ...] = (
 )
 
 
-# The judgement of each server
+# Health of each server
 
 _MOMENT_LABELS = (*_TARGET_LABELS, "schedule_id", "state")
 
 
 def moment_rows(health: ServerHealth) -> Iterator[Row[float]]:
-    """Yield from when on which condition holds, as far as it is known."""
+    """Yield the time from which each condition holds, as far as it is known."""
     if health.state is None:
         return
     panel, vm_id = health.state.panel, _vm_label(health.state)
@@ -92,15 +92,17 @@ def moment_rows(health: ServerHealth) -> Iterator[Row[float]]:
         if moment.target is not None:
             target = moment.target.type, str(moment.target.id)
         schedule_id = label_value(moment.schedule_id)
-        # An alert compares it with the time: what holds must have a value.
+        # An alert compares the value with the time, so a condition that holds needs
+        # one.
         at = 0.0 if moment.at is None else moment.at
         yield (panel, vm_id, *target, schedule_id, moment.condition.key), at
 
 
 def data_old_rows(view: PanelView) -> Iterator[Row[float]]:
-    """Yield from when on each server's data are too old; moves with each read.
+    """Yield the time from which each server's data are too old; moves with each read.
 
-    In whole seconds, which are rendered faster: a cloud has thousands of servers.
+    The values are whole seconds, which are rendered faster: a cloud has thousands of
+    servers.
     """
     panel = view.panel
     unresolved = ((n, unresolved_data_old_at(panel, n)) for n in panel.unresolved)
@@ -186,7 +188,7 @@ def server_info_rows(state: ServerState) -> Iterator[Row[int]]:
 
 
 def restore_rows(view: PanelView) -> Iterator[Row[Transaction]]:
-    """Yield the last completed restore of each server, as far as the log tells."""
+    """Yield the last completed restore of each server, if the log shows one."""
     panel, log = view.panel, view.panel.transaction_log
     for vm_id in () if log is None else log.last_restores:
         restore = panel.last_restore(vm_id)
@@ -262,7 +264,7 @@ def schedule_status_rows(state: ServerState) -> Iterator[Row[float]]:
 
 
 def schedule_info_rows(state: ServerState) -> Iterator[Row[int]]:
-    """Yield server, target and period of each schedule."""
+    """Yield the server, target and period of each schedule."""
     for schedule in state.schedules or ():
         target = schedule.target
         yield (
@@ -416,7 +418,7 @@ def interval_source_rows(health: ServerHealth) -> Iterator[Row[int]]:
 
 
 def interval_rows(health: ServerHealth) -> Iterator[Row[Interval]]:
-    """Yield each target's expected interval; it does not expire with the backups."""
+    """Yield each target's expected interval; it stays when the backups expire."""
     state, summary = health.state, health.summary
     for each in () if state is None or summary is None else summary.targets:
         if each.expected_interval is not None and state is not None:
@@ -425,7 +427,7 @@ def interval_rows(health: ServerHealth) -> Iterator[Row[Interval]]:
 
 
 def last_success_size_bytes(summary: TargetSummary) -> int | None:
-    """Return the size of the target's last success; None: none, or unknown."""
+    """Return the size of the target's last success in bytes; None: none, or unknown."""
     return None if summary.last_success is None else summary.last_success.size_bytes
 
 

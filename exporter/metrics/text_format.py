@@ -37,11 +37,11 @@ CACHED_FAMILIES = tuple(
 
 _SPECIAL_CHARACTERS = ("\\", "\n", '"', "%")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "%": "%%"})
-"""Those of the formats, and ``%`` because labels become part of templates."""
+"""The escapes of the formats, and ``%`` because labels become part of templates."""
 _INTEGER_TYPES = frozenset({int, bool})
 
 _LabelledRows: TypeAlias = tuple[list[str], list[Any]]
-"""The rendered labels of rows, and what values are computed from."""
+"""The rendered labels of rows, and the input of their values."""
 
 
 class ServerLines(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class ServerLines(msgspec.Struct, frozen=True):
     by_family: tuple[bytes, ...]
     """In the order of CACHED_FAMILIES; ages are ``%d`` in the lines of AgeFamilies."""
     timestamps: array[int]
-    """Unix seconds that these ages are counted from, in the order of the lines."""
+    """Unix seconds from which these ages are counted, in the order of the lines."""
 
 
 def server_lines(health: ServerHealth, detail: Detail) -> ServerLines:
@@ -102,7 +102,7 @@ def _family_text(family: AnyFamily, labelled: _LabelledRows) -> bytes:
     labels, values = _known_values(family, labelled)
     if not labels:
         return b""
-    if values.count(values[0]) == len(values):  # as most flags are
+    if values.count(values[0]) == len(values):  # true of most flags
         return (
             _lines_template(family.name, labels, _format_number(values[0])) % ()
         ).encode()
@@ -115,7 +115,7 @@ def _family_text(family: AnyFamily, labelled: _LabelledRows) -> bytes:
 def _known_values(
     family: AnyFamily, labelled: _LabelledRows
 ) -> tuple[list[str], list[Any]]:
-    """Return labels and values of the rows whose value is known."""
+    """Return the labels and values of the rows whose value is known."""
     labels, subjects = labelled
     values = list(map(family.value, subjects))
     if None not in values:
@@ -134,7 +134,7 @@ def _lines_template(name: str, labels: list[str], placeholder: str) -> str:
 
 
 def _label_rows(labels: tuple[str, ...], rows: Iterable[Row[Any]]) -> _LabelledRows:
-    """Render the labels of rows, with a space after them, for use in a template."""
+    """Render the labels of rows, followed by a space, for use in a template."""
     found = list(rows)
     if not found:
         return [], []
