@@ -1,5 +1,5 @@
 """The control panel's API: HTTP, paging, decoding.
 
 Takes a panel's address and credentials; returns values of ``model`` or raises
-``RequestError``. When to send a request is decided in ``polling``.
+``RequestError``. ``polling`` decides when a request is sent.
 """

@@ -1,6 +1,6 @@
-"""The operations of a panel's API as methods: each returns values of ``model``.
+"""The operations of a panel's API as methods that return values of ``model``.
 
-All requests pass through ``PanelApi._request``, which asks the circuit breaker, sends
+All requests pass through ``PanelApi._request``. It checks the circuit breaker, sends
 the ETag, decodes the answer and records the outcome.
 """
 
@@ -57,9 +57,9 @@ from .resources import (
 )
 
 _ETAG_REFUSED = (400, 412)
-"""What a request may get for the ETag that was sent back."""
+"""Statuses that a request may get because of the ETag it sent."""
 _MAX_LOGGED_ROWS = 20
-"""Unusable rows logged per answer, which can have a million rows."""
+"""Unusable rows that are logged per answer, which may have a million rows."""
 _MAX_INLINE_BYTES: Mapping[BodyFormat, int] = {"json": 256 * 1024, "xml": 16 * 1024}
 """Bodies up to this size are decoded in a few milliseconds, without a thread."""
 
@@ -75,22 +75,22 @@ class PanelApi:
     client: Client
     breaker: CircuitBreaker
     max_pages: int = 10_000
-    """A list with more pages than this is returned as truncated."""
+    """A list with more pages is returned as truncated."""
     skew_seconds: float | None = None
     """The panel's clock minus the local one, at the last answer."""
     future_rows: int = 0
-    """Rows in the last answers with a date in the future."""
+    """Number of rows in the last answers with a date in the future."""
     _cache: dict[str, DecodedResponse[Any]] = field(default_factory=dict)
-    """The last response for each path, for requests with its ETag."""
+    """The last response by path; the next request sends its ETag."""
     _decode_executor: Executor = field(
-        # Not the event loop's default executor: DNS look-ups can block that one.
+        # Not the event loop's default executor, which DNS look-ups can block.
         default_factory=lambda: ThreadPoolExecutor(1, "decode")
     )
     _logged_rows: dict[str, frozenset[SkippedRow]] = field(default_factory=dict)
-    """The unusable rows of each list that were logged before."""
+    """The unusable rows that were already logged, by list."""
 
     async def version(self) -> str | None:
-        """Return the panel's version, or None if the role may not read it."""
+        """Return the panel's version; None if the role may not read it."""
         try:
             response = await self._request(
                 VERSION,
@@ -128,7 +128,7 @@ class PanelApi:
         return listed.values
 
     async def panel_list(self, resource: str) -> Listed[Any]:
-        """Return all rows of a list of the whole panel."""
+        """Return all rows of a panel-wide list."""
         path, parse = PANEL_LISTS[resource]
         return _usable(resource, await self._paged_list(resource, path, parse))
 
@@ -145,7 +145,7 @@ class PanelApi:
     async def page_count(self, resource: str) -> int:
         """Request the first page of a panel-wide list; return the number of pages.
 
-        Without paging headers, as on old panels, there is only that page.
+        Without paging headers, as on old panels, it is 1.
         """
         path, parse = PANEL_LISTS[resource]
         response = await self._read_rows(resource, path, parse, page=1)
@@ -155,7 +155,7 @@ class PanelApi:
     async def transactions(
         self, page: int, vm_id: int | None = None
     ) -> Page[Transaction]:
-        """Return one page of the log of the panel or a server, newest first."""
+        """Return one page of the log of the panel or of a server, newest rows first."""
         path = "transactions" if vm_id is None else _server_path(vm_id, "transactions")
         response = await self._read_rows(
             TRANSACTIONS, path, decode_transactions, page=page, vm_id=vm_id
@@ -185,7 +185,7 @@ class PanelApi:
     async def _paged_list(
         self, resource: str, path: str, parse: Parse, vm_id: int | None = None
     ) -> Listed[Any]:
-        """Return a list after reading all its pages."""
+        """Read all pages of a list."""
 
         def read_page(number: int) -> Awaitable[DecodedResponse[Parsed[Any]]]:
             return self._read_rows(resource, path, parse, page=number, vm_id=vm_id)
@@ -216,7 +216,7 @@ class PanelApi:
         skipped: tuple[SkippedRow, ...],
         context: Mapping[str, int],
     ) -> None:
-        """Count the unusable rows; log the new ones, but never their content."""
+        """Count the unusable rows; log new ones without their content."""
         if skipped:
             self.client.observer.observe_skipped_rows(resource, len(skipped))
         before = self._logged_rows.pop(key, frozenset())
@@ -248,7 +248,7 @@ class PanelApi:
         parse: Callable[[bytes, BodyFormat, float], T],
         page: int | None = None,
     ) -> DecodedResponse[T]:
-        """Send a request, record its outcome; raise NotSent if it is blocked."""
+        """Send a request and record its outcome; raise NotSent if it is blocked."""
         credentials = self.breaker.admitted_credentials()
         if credentials is None:
             raise NotSent(f"{self.panel} is left alone for now")
@@ -273,7 +273,8 @@ class PanelApi:
                 self._cache[key] = msgspec.structs.replace(cached, etag=None)
                 again |= getattr(error, "status", None) in _ETAG_REFUSED
             if again:
-                # Cookies and ETag are dropped now: a request without them decides.
+                # Cookies and ETag are now dropped; the request is repeated without
+                # them.
                 return await self._request(resource, path, parse, page)
             raise
         except asyncio.CancelledError:
@@ -293,7 +294,7 @@ class PanelApi:
         return response
 
     def _cached(self, key: str) -> DecodedResponse[Any] | None:
-        """Return the last response, unless a date in it may no longer be future."""
+        """Return the last response; None if it has future dates, which may pass."""
         cached = self._cache.get(key)
         return None if _future_rows(cached) else cached
 
@@ -308,7 +309,7 @@ class PanelApi:
         cached: DecodedResponse[T] | None,
         parse: Callable[[bytes, BodyFormat, float], T],
     ) -> DecodedResponse[T]:
-        """Decode an answer; in a thread if it would block the event loop for long."""
+        """Decode an answer, in a thread if it would block the event loop for long."""
         body_format = self.client.body_format
 
         def decode(body: bytes, latest: float) -> T:
@@ -338,7 +339,7 @@ def _server_path(vm_id: int, subpath: str) -> str:
 
 
 def _usable(resource: str, listed: Listed[Any]) -> Listed[Any]:
-    """Return a list without the schedules of other things than backups."""
+    """Return a list without schedules of other actions than backups."""
     if resource != SCHEDULES:
         return listed
     schedules = (s for s in listed.values if s.action == AUTOBACKUP and s.target.id)

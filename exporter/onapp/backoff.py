@@ -1,4 +1,4 @@
-"""Exponential backoff: each pause is twice as long as the one before."""
+"""Exponential backoff: each pause is twice as long as the previous one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_EXPONENT = 16
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait after a number of failures in a row."""
+    """The pause after a number of consecutive failures."""
 
     first_seconds: float
     longest_seconds: float = math.inf
@@ -19,14 +19,14 @@ class Backoff:
 
     @property
     def seconds(self) -> float:
-        """The pause after these failures; 0 without any."""
+        """The pause after these failures; 0 without failures."""
         if not self.failures:
             return 0.0
         exponent = min(self.failures - 1, _MAX_EXPONENT)
         return min(self.first_seconds * 2.0**exponent, self.longest_seconds)
 
     def after_failure(self) -> Backoff:
-        """Return the backoff with one failure more."""
+        """Return the backoff with one more failure."""
         return replace(self, failures=self.failures + 1)
 
     def after_success(self) -> Backoff:

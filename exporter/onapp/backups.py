@@ -1,9 +1,9 @@
-"""Rows of backups, the version, and dates → the model, for all versions of the panel.
+"""Decoders of backups, the version, and dates, for all versions of the panel.
 
-Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp
-2.2 to 6.x. ``backup_size`` is in KiB, though the page says kB. Version 2.x has no
-``initiated`` and no target: the period is in ``backup_type`` (``days-autobackup``)
-and the disk in ``disk_id``; all its backups are normal ones.
+Source: the vendor's page "Get List of All VS Backups" and recorded answers of OnApp 2.2
+to 6.x. ``backup_size`` is in KiB, although the page says kB. Version 2.x has no
+``initiated`` and no target: the period is in ``backup_type`` (``days-autobackup``) and
+the disk in ``disk_id``. All its backups are normal ones.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _MAX_EXACT_FLOAT = 2**53
 _LATEST_UNIX_SECONDS = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _MAX_UINT64 = 2**64 - 1
 DatabaseId = Annotated[int, msgspec.Meta(ge=-(2**63))]
-"""A 64-bit id, signed or unsigned; msgspec can only check the minimum."""
+"""A 64-bit ID, signed or unsigned; msgspec can only check the minimum."""
 _AUTOBACKUP_SUFFIX = "-autobackup"
 
 
@@ -70,7 +70,7 @@ class BackupRow(msgspec.Struct, gc=False):
     identifier: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for ids of more than 64 bits."""
+        """Raise ValueError for IDs of more than 64 bits."""
         if (
             self.id > _MAX_UINT64
             or (self.target_id or 0) > _MAX_UINT64
@@ -87,12 +87,13 @@ class Parsed(msgspec.Struct, Generic[Values], frozen=True, gc=False):
     values: Values
     skipped: tuple[SkippedRow, ...]
     row_count: int
-    """Of the answer, with those skipped."""
+    """Number of rows in the answer, including skipped ones."""
     future_rows: int = 0
-    """Rows with a date that was ignored, as it lies in the future."""
+    """Number of rows with a date that was ignored because it lies in the future."""
 
 
-# Not the target, the dates and whether it is a restore point: they decide.
+# Fields that decide are left out: the target, the dates, and whether it is a restore
+# point.
 _BACKUPS = RowDecoder(
     "backup",
     BackupRow,
@@ -105,12 +106,12 @@ def decode_backups(
 ) -> Parsed[tuple[Backup, ...]]:
     """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list.
 
-    Dates after ``latest`` are none, here and in all lists.
+    Dates after ``latest`` are ignored, here and in all lists.
     """
     dates = Dates(latest)
     decoded = _BACKUPS.decode(body, body_format)
     backups_by_id: dict[int, Backup] = {}
-    targets: dict[Target, Target] = {}  # one object for all rows: memory
+    targets: dict[Target, Target] = {}  # rows share one object: saves memory
     repeated: list[SkippedRow] = []
     for row in decoded.rows:
         if row.id in backups_by_id:
@@ -146,7 +147,7 @@ def _json_version(body: bytes) -> object:
 
 def _xml_version(body: bytes) -> object:
     tag, content = xml_root(body)
-    if tag != "version":  # the text of another root is anything
+    if tag != "version":  # another root may have any text
         content = content.get("version") if isinstance(content, dict) else None
     return xml_value(content)
 
@@ -174,7 +175,7 @@ def _backup(
 
 
 def _type_and_initiator(row: BackupRow) -> tuple[str, str]:
-    """Return the backup's type and what initiated it, both in the words of 6.x."""
+    """Return the backup's type and initiator, both in the terms of 6.x."""
     backup_type, initiated = row.backup_type or "", row.initiated or ""
     if backup_type in (NORMAL, INCREMENTAL):
         return backup_type, initiated
@@ -202,15 +203,15 @@ def _size_bytes(kib: int | None) -> int | None:
 
 
 def plausible(amount: Amount | None) -> Amount | None:
-    """Return an amount, or None if it is negative or implausibly large.
+    """Return an amount; None if it is negative or implausibly large.
 
-    The other fields of such a row can be used all the same.
+    The other fields of the row can still be used.
     """
     return amount if amount is not None and 0 <= amount < _MAX_EXACT_FLOAT else None
 
 
 class Dates:
-    """Converts dates to Unix seconds, and counts the rows with one in the future."""
+    """Converter of dates to Unix seconds that counts rows with a future date."""
 
     __slots__ = ("_in_future", "future_rows", "latest")
 
@@ -221,26 +222,26 @@ class Dates:
         self._in_future = False
 
     def end_row(self) -> None:
-        """Count the row whose dates were converted since the last call."""
+        """Finish a row: count it if a date since the last call was in the future."""
         self.future_rows += self._in_future
         self._in_future = False
 
     def unix_seconds(self, moment: datetime | None) -> int | float | None:
-        """Return a date that has passed; one in the future is no date."""
+        """Return a past date in Unix seconds; None if it is implausible or future."""
         timestamp = unix_seconds(moment)
         if timestamp is None or timestamp <= self.latest:
             return timestamp
-        # As the newest success it would say until then that all is well.
+        # As the last success, a future date would hide problems until it has passed.
         self._in_future = True
         return None
 
 
 def unix_seconds(moment: datetime | None) -> int | float | None:
-    """Return a moment in Unix seconds, or None if it is implausible.
+    """Return a date in Unix seconds; None if it is implausible.
 
     Whole seconds, as in most rows, are integers.
     """
-    # With a date like 9999-12-31 as its last success a server would never be stale.
+    # A server whose last success has a date like 9999-12-31 would never be stale.
     if moment is None:
         return None
     timestamp = moment.timestamp()

@@ -3,13 +3,14 @@
 It protects a failing panel from further load, and an account from being locked: OnApp
 locks an account after a few requests with wrong credentials.
 
-What happens on HTTP 401? ``client`` raises Unauthorized, ``PanelApi`` records it here:
-``CredentialState.record_refusal`` blocks these credentials for ten minutes, doubled up
-to an hour, for all pollers of the same address. Other failures block for a second,
-doubled up to ``longest_pause_seconds``; an answer that may not be the panel's own
-(UNRECOGNIZED) blocks only when it is the third. Then a single trial request decides.
-``Poller`` shows the panel as unreachable, and reads the secret's file every five
-seconds: a changed secret gets its trial request at once.
+On HTTP 401, ``client`` raises Unauthorized and ``PanelApi`` records it here.
+``CredentialState.record_refusal`` then blocks these credentials for ten minutes,
+doubled up to an hour, for all pollers of the same address. Other failures block
+requests for a second, doubled up to ``longest_pause_seconds``. An answer that may not
+be the panel's own (UNRECOGNIZED) blocks only if it is the third consecutive failure.
+After the pause, a single trial request decides. ``Poller`` shows the panel as
+unreachable, and reads the secret's file every five seconds: a changed secret gets its
+trial request at once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class BreakerState(enum.Enum):
-    """What a circuit breaker lets through."""
+    """Which requests a circuit breaker permits."""
 
     CLOSED = "closed"
     """Any number of requests."""
@@ -46,14 +47,14 @@ class BreakerState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _AuthFailures:
-    """The failed attempts to authenticate with one pair of credentials."""
+    """Failed attempts to authenticate with one pair of credentials."""
 
     refusals: Backoff = _REFUSALS
-    """Refusals; after an hour of success the count starts at zero again."""
+    """Refusals; the count restarts at zero after an hour of success."""
     cancellations: Backoff = _CANCELLATIONS
     """Consecutive trial requests that were cancelled before their answer."""
     retry_at: float = 0.0
-    """Monotonic time before which they must not be sent again."""
+    """Monotonic time before which the credentials must not be sent again."""
     refused: bool = False
     """Whether the last attempt was refused."""
 
@@ -63,10 +64,10 @@ _NO_FAILURES = _AuthFailures()
 
 @dataclass(slots=True, eq=False)
 class CredentialState:
-    """Which credentials one panel accepts and refuses.
+    """The credentials that one panel accepts and refuses.
 
-    All circuit breakers of the same panel share it, as all their attempts count
-    towards the same lock-out of the account.
+    All circuit breakers of the same panel share it, because all their attempts count
+    towards the same account lock.
     """
 
     now: Callable[[], float]
@@ -74,11 +75,11 @@ class CredentialState:
     jitter: Callable[[], float]
     """Returns a number from 0 to 1."""
     sharing_exporters: int = 1
-    """How many exporters use the same account: each waits that many times longer."""
+    """How many exporters use the same account; pauses are longer by this factor."""
     _accepted_by_username: dict[str, Credentials] = field(default_factory=dict)
     _failures: dict[Credentials, _AuthFailures] = field(default_factory=dict)
     _trial_owners: dict[Credentials, object] = field(default_factory=dict)
-    """Who may send the trial request with credentials not yet accepted."""
+    """The breaker that may send the trial request, by credentials not yet accepted."""
 
     def accepted(self, credentials: Credentials) -> bool:
         """Return whether the panel accepted these credentials at the last attempt."""
@@ -89,7 +90,7 @@ class CredentialState:
         return self._failures_of(credentials).refused
 
     def seconds_to_retry(self, credentials: Credentials) -> float:
-        """Return for how long these credentials must not be sent again."""
+        """Return how many seconds these credentials must not be sent."""
         return max(0.0, self._failures_of(credentials).retry_at - self.now())
 
     def record_success(self, credentials: Credentials) -> None:
@@ -109,14 +110,14 @@ class CredentialState:
         """Record that the panel refused these credentials."""
         failures = self._failures_of(credentials)
         if failures.refused and self.seconds_to_retry(credentials):
-            return  # requests that were in flight together count as one attempt
+            return  # concurrent requests count as one attempt
         self.record_unproven(credentials)
         refusals = self._failures_of(credentials).refusals.after_failure()
         refused = _AuthFailures(refusals, refused=True)
         self._back_off(credentials, refused, refusals.seconds)
 
     def record_unproven(self, credentials: Credentials) -> None:
-        """Record that a trial request has to find out whether they are accepted."""
+        """Record that a trial request must check whether they are accepted."""
         if self.accepted(credentials):
             del self._accepted_by_username[credentials.username]
             accepted_seconds = self.now() - self._failures_of(credentials).retry_at
@@ -126,8 +127,8 @@ class CredentialState:
     def record_cancellation(self, credentials: Credentials, owner: object) -> None:
         """Record that a request was cancelled before its answer.
 
-        The answer may have been a refusal, so a trial request has to find out. If the
-        trial request itself was cancelled, the next one waits, longer each time.
+        The answer may have been a refusal, so a trial request must check. If the trial
+        request itself was cancelled, the next one waits, longer each time.
         """
         if self.accepted(credentials):
             self.record_unproven(credentials)
@@ -166,7 +167,7 @@ class CredentialState:
 
 @dataclass(slots=True, eq=False)
 class CircuitBreaker:
-    """Allows or blocks the requests of one poller to its panel."""
+    """The circuit breaker of one poller: allows or blocks requests to its panel."""
 
     credentials: Callable[[], Credentials]
     credential_state: CredentialState
@@ -174,7 +175,7 @@ class CircuitBreaker:
     last_proven_at: float | None = None
     """Monotonic time of the last answer that proved the credentials; None: none yet."""
     last_refusal: Unauthorized | None = None
-    """The last HTTP 401 since then; None: none to a request of this poller."""
+    """The last HTTP 401 since then; None: this poller received none."""
     _consecutive_failures: int = 0
     _pauses: Backoff = _PAUSES
     _paused_until: float = 0.0
@@ -187,7 +188,7 @@ class CircuitBreaker:
         self._pause(other._paused_until - self.credential_state.now())
 
     def state(self) -> BreakerState:
-        """Compute the state of this moment."""
+        """Return the current state."""
         credentials = self.credentials()
         if self._open_seconds(credentials):
             return BreakerState.OPEN
@@ -225,7 +226,7 @@ class CircuitBreaker:
         return self.credential_state.seconds_to_retry(self.credentials()) > 0
 
     def open_seconds(self) -> float:
-        """Return for how long the breaker stays open if the secret does not change."""
+        """Return how many seconds the breaker stays open unless the secret changes."""
         return self._open_seconds(self.credentials())
 
     def record_success(self, credentials: Credentials) -> None:
@@ -267,7 +268,7 @@ class CircuitBreaker:
         )
         retry_after_seconds = error.retry_after_seconds
         if retry_after_seconds is not None:
-            # It may concern one server or the whole panel: a trial request finds out.
+            # It may apply to one server or to the whole panel: a trial request decides.
             self._consecutive_failures = max(
                 self._consecutive_failures, _FAILURE_THRESHOLD
             )

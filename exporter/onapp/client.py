@@ -1,8 +1,8 @@
 """The HTTP client of one panel: authentication, time-out, size limit, errors.
 
-The API, as documented and recorded, uses HTTP Basic on every request, a session
-cookie, ETags, and errors in three JSON shapes. When a reused connection turns out to
-be closed, aiohttp retries a GET once, but possibly on another closed connection.
+The API, as documented and recorded, uses HTTP Basic on every request, a session cookie,
+ETags, and errors in three JSON shapes. If a reused connection turns out to be closed,
+aiohttp retries a GET once, but possibly on another closed connection.
 """
 
 from __future__ import annotations
@@ -50,18 +50,19 @@ _PendingResponse: TypeAlias = Awaitable[aiohttp.ClientResponse]
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,512}"')
 _MAX_ERROR_BYTES = 65_536
 _SILENT_STATUSES = (401, 407)
-"""What they are about is known, and their bodies may be about the credentials."""
+"""Statuses whose body is not quoted: the cause is known, and it may quote
+credentials."""
 _FUTURE_SECONDS = 300.0
-"""A date may be so much after the panel's clock: its hosts have clocks too."""
+"""How far a date may be ahead of the panel's clock: its hosts have clocks too."""
 _MIN_SESSION_LENGTH = 8
-"""A shorter cookie is no session secret, and may be a common word."""
+"""A shorter cookie is not a session secret, and may be a common word."""
 
 
 class RequestObserver(Protocol):
-    """Observes the requests to a panel, and what became of them."""
+    """Observer of the requests to a panel and their outcomes."""
 
     def observe_response(self, resource: str, status: int, seconds: float) -> None:
-        """Record the HTTP status of a response and the seconds until its end."""
+        """Record the HTTP status of a response, and the seconds until it was read."""
 
     def observe_error(self, resource: str, reason: str) -> None:
         """Record a failed request; ``reason`` is that of the RequestError."""
@@ -72,10 +73,10 @@ class RequestObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful response of a panel, or 304."""
+    """A successful response of a panel, or HTTP 304."""
 
     body: bytes | None
-    """None: HTTP 304, the response with the same ETag is still valid."""
+    """None: HTTP 304; the response with the same ETag is still valid."""
     etag: str | None
     limit: int | None
     """``X-Limit``: the panel's number of rows per page."""
@@ -90,7 +91,7 @@ class Answer:
     sent_cookies: bool
     """Whether the request carried cookies."""
     latest_date: float
-    """Later dates are none: by the panel's clock, or ours if it does not say."""
+    """Later dates are ignored; based on the panel's clock, or ours if it is unknown."""
 
 
 class Sessions(NamedTuple):
@@ -109,7 +110,7 @@ class Sessions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Sends GET requests to one panel; the credentials go nowhere else."""
+    """HTTP client of one panel for GET requests; the credentials go nowhere else."""
 
     sessions: Sessions
     url: yarl.URL
@@ -136,8 +137,8 @@ class Client:
     ) -> Answer:
         """Return the answer to ``GET path``; raises only RequestError.
 
-        An answer that is about the cookies makes it ask once more without them; after
-        401 the circuit breaker decides about that.
+        If the cookies were rejected, the request is repeated once without them; after
+        401 the circuit breaker decides whether to repeat it.
         """
         headers = self._headers(credentials, etag)
         cookies = self.cookies.header(credentials)
@@ -161,7 +162,7 @@ class Client:
         resource: str,
         query: Mapping[str, str] | None,
     ) -> Answer:
-        """Send a request in time; translate the errors of the HTTP library."""
+        """Send a request with a time-out; translate the errors of the HTTP library."""
         seconds = self.timeout_seconds
         try:
             with self.heartbeat.waiting(seconds):
@@ -233,7 +234,7 @@ class Client:
         return await send(self.sessions.single_use)
 
     def _headers(self, credentials: Credentials, etag: str | None) -> dict[str, str]:
-        # aiohttp's auth= would encode as Latin-1; RFC 7617 lets a server want UTF-8.
+        # aiohttp's auth= would encode as Latin-1; RFC 7617 lets a server require UTF-8.
         token = b64encode(":".join(credentials).encode()).decode()
         headers = {
             "Accept": _MEDIA_TYPES[self.body_format][0],
@@ -244,7 +245,7 @@ class Client:
     async def _read_body(
         self, response: aiohttp.ClientResponse, credentials: Credentials
     ) -> bytes | None:
-        """Return the body if status, type and size are right; None for 304."""
+        """Return the body if status, type and size are valid; None for 304."""
         if response.status == 304:
             return None
         if not 200 <= response.status < 300:
@@ -282,7 +283,7 @@ class Client:
             ).password_forms()
 
     def _cookie_secrets(self, response: aiohttp.ClientResponse) -> Iterator[str]:
-        """Yield the values of the cookies that were sent, are kept or are new."""
+        """Yield the values of cookies that were sent, are stored or are new."""
         sent = response.request_info.headers.get("Cookie", "").split("; ")
         known = (cookie.value for cookie in parse_cookies(sent))
         new = (cookie.value for cookie in parse_cookies(_set_cookie(response)))
@@ -292,9 +293,10 @@ class Client:
 
 
 def _with_utf8_account(proxy: yarl.URL | None) -> yarl.URL | None:
-    """Return a proxy's address so that aiohttp sends its account as UTF-8.
+    """Return a proxy's address in a form that makes aiohttp send the account as UTF-8.
 
-    It encodes as Latin-1, and raises an error for what that does not have.
+    aiohttp encodes it as Latin-1, and raises an error for characters that Latin-1
+    lacks.
     """
     if proxy is None:
         return None
@@ -309,7 +311,7 @@ _PAGING_HEADERS = ("Page", "Limit", "Total")
 
 
 def _etag(headers: CIMultiDictProxy[str]) -> str | None:
-    """Return the ETag if it is one, and can be sent back (RFC 9110)."""
+    """Return the ETag if it is valid and can be sent back (RFC 9110); else None."""
     etag = headers.get("ETag", "")
     return etag if _ETAG.fullmatch(etag) else None
 
@@ -341,7 +343,7 @@ _opened = ContextVar[bool]("opened")
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Sets ``_opened``; a trace of aiohttp would cost a sixth of a request."""
+    """Connector that sets ``_opened``; aiohttp's traces cost a sixth of a request."""
 
     async def _create_connection(self, *arguments: Any) -> ResponseHandler:
         _opened.set(True)
@@ -375,7 +377,7 @@ def open_sessions(panel: Panel, version: str) -> Sessions:
 
 def _ssl_context(panel: Panel) -> ssl.SSLContext | bool:
     if panel.url.scheme == "http":
-        return True  # not used: loading the system's CA certificates is slow
+        return True  # unused: loading the system's CA certificates is slow
     try:
         return panel.tls.ssl_context()
     except OSError as error:

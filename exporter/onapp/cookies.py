@@ -1,7 +1,7 @@
-"""The cookies of one panel: few, sent back as they came, and dropped when refused.
+"""The cookies of one panel: few, sent back unchanged, and dropped when rejected.
 
-A panel opens a session for every request without its cookie. Balancers and portals in
-front of it set cookies too, and may refuse later what they have set.
+A panel opens a session for every request without its cookie. Load balancers and portals
+in front of it set cookies too, and may later reject the cookies that they set.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ..errors import (
 
 _MAX_COOKIES = 8
 _MAX_BYTES = 4096
-"""Of all cookies together: servers limit a request's headers to 8 kB."""
+"""Maximum of all cookies together: servers limit a request's headers to 8 kB."""
 _REPEATED_STATUSES = (400, 413, 431)
-"""Answers to a request whose headers are too long, or cannot be parsed."""
+"""Statuses for a request whose headers are too long or cannot be parsed."""
 _PAIR = re.compile(r"[!-:<>-~]+=[ -:<-~]*")
-"""What can be sent back as it came."""
+"""A cookie that can be sent back unchanged."""
 
 
 @lru_cache(maxsize=8)  # many responses have the same second
 def http_date(value: str | None) -> float | None:
-    """Return the Unix time of a header's date; None: there is none.
+    """Return the Unix time of a header's date; None if there is none.
 
-    Dates are UTC, also where they name no zone (RFC 9110).
+    Dates are UTC, even if they have no zone (RFC 9110).
     """
     try:
         if value is None:
@@ -55,7 +55,7 @@ class Cookie(NamedTuple):
     name: str
     value: str
     attributes: dict[str, str]
-    """By name in lower case."""
+    """Attributes by their name in lower case."""
 
     def expires_at(self, now: float) -> float:
         """Return the Unix time from which it must not be sent."""
@@ -75,7 +75,7 @@ class Cookie(NamedTuple):
 
 
 def parse_cookies(headers: Iterable[str]) -> Iterator[Cookie]:
-    """Return the cookies of ``Set-Cookie`` headers; those without a name are left."""
+    """Yield the cookies of ``Set-Cookie`` headers that can be sent back unchanged."""
     for header in headers:
         pair, *rest = header.split(";")
         name, equals, value = (part.strip() for part in pair.partition("="))
@@ -93,18 +93,18 @@ class Cookies:
     base_path: str
     https: bool
     interval_seconds: float
-    """For how long no cookies are kept after some were refused."""
+    """How long no cookies are kept after some were rejected."""
     clock: Clock
     _kept: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
-    """Value and end by name, the one that was set last at the end."""
+    """Value and expiry (Unix time) by name; the one set last comes last."""
     _credentials: Credentials | None = field(default=None, repr=False)
-    """Whose they are."""
+    """The credentials of the requests that received the cookies."""
     _good_at: float = -math.inf
-    """Monotonic time of the last good answer to a request with them."""
+    """Monotonic time of the last successful request with these cookies."""
     _closed_until: float = -math.inf
 
     def header(self, credentials: Credentials) -> str | None:
-        """Return the value of the ``Cookie`` header; None: there is nothing to send."""
+        """Return the value of the ``Cookie`` header; None if there is none to send."""
         if credentials != self._credentials:
             return None
         now = self.clock.time()
@@ -114,7 +114,7 @@ class Cookies:
     def record_good(
         self, credentials: Credentials, set_cookie: Iterable[str], *, sent: bool
     ) -> None:
-        """Keep the cookies of a good answer; ``sent``: the request carried some."""
+        """Keep the cookies of a successful answer; ``sent``: the request had some."""
         now = self.clock.monotonic()
         if now < self._closed_until:
             return
@@ -128,10 +128,10 @@ class Cookies:
                 self._keep(cookie)
 
     def reject(self, error: RequestError) -> bool:
-        """Drop cookies that a request carried in vain; return whether to repeat it.
+        """Drop the cookies of a failed request; return whether to repeat it.
 
-        Errors that have other causes than the cookies count only if no request with
-        them was good in the last interval.
+        Errors that may have other causes than the cookies count only if no request with
+        these cookies succeeded in the last interval.
         """
         now = self.clock.monotonic()
         repeatable = isinstance(error, Redirected) or (
@@ -141,7 +141,7 @@ class Cookies:
         good_lately = now - self._good_at < self.interval_seconds
         if isinstance(error, ProxyRefused) or (good_lately and not suspected):
             return False
-        first = now >= self._closed_until  # of those that were in flight together
+        first = now >= self._closed_until  # of concurrent requests
         self.clear()
         self._closed_until = now + self.interval_seconds
         return repeatable and first
@@ -152,7 +152,7 @@ class Cookies:
         self._credentials, self._good_at = None, -math.inf
 
     def values(self) -> Iterator[str]:
-        """Return the values of all cookies: they are secrets."""
+        """Return the values of all cookies, which are secrets."""
         return (value for value, _ in self._kept.values())
 
     def _keep(self, cookie: Cookie) -> None:

@@ -1,13 +1,14 @@
-"""Response bodies → typed rows, from JSON and XML alike; no backup semantics.
+"""Decoder of response bodies to typed rows, for JSON and XML; knows nothing of backups.
 
 Only the fields of the row type are decoded: lists of servers contain root passwords,
-which go no further. A row that cannot be decoded is skipped, the others are kept; one
-of which only a field that describes is unreadable counts without that field.
-Characters that may not stand in a text are replaced (``repaired_json``), as old
-panels write some; that is tried only where an answer cannot be decoded as it is.
-Accepted shapes: a list of one-key objects (as all recorded panels send), a list of
-bare rows, one wrapped row; in XML also a list whose fields are directly in the root
-(as on the vendor's page) and Rails' ``nil-classes`` for an empty list.
+which must not be passed on. A row that cannot be decoded is skipped, the others are
+kept. If only descriptive fields of a row are unreadable, the row counts without them.
+Old panels write invalid characters in texts; these are replaced (``repaired_json``),
+but only if an answer cannot be decoded as it is.
+
+Accepted shapes: a list of one-key objects (as all recorded panels send), a list of bare
+rows, one wrapped row; in XML also a list whose fields are directly in the root (as on
+the vendor's page) and Rails' ``nil-classes`` for an empty list.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from .xml_filter import FieldFilter, SafeExpat, repaired_xml
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for a body that it cannot decode."""
+"""The errors that msgspec raises for a body that it cannot decode."""
 UNKNOWN_ID = "?"
-"""Stands for the id of a row whose id is unreadable."""
+"""Replaces the ID of a row whose ID is unreadable."""
 _EMPTY_ROOTS = ("nil-classes", "nil_classes")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _JSON_ESCAPE = re.compile(
@@ -46,7 +47,7 @@ _STRIPPED_TYPES = ("integer", "boolean", "datetime", "float", "decimal", "symbol
 
 @dataclass(frozen=True, slots=True)
 class SkippedRow:
-    """A row that cannot be used: only its id and the error, nothing else of it."""
+    """A row that cannot be used: only its ID and the error, without its content."""
 
     row_id: str
     message: str
@@ -61,18 +62,18 @@ class Rows(Generic[Row]):
 
 
 class _RowId(msgspec.Struct):
-    """The id of a row that cannot be used."""
+    """The ID of a row that cannot be used."""
 
     id: Any = None
 
 
 class RowDecoder(Generic[Row]):
-    """Decodes lists of one row type; ``name`` is that of its element or key."""
+    """Decoder of lists of one row type; ``name`` is its element or key."""
 
     def __init__(
         self, name: str, row: type[Row], descriptive: str = "", nested: str = ""
     ) -> None:
-        """Build the decoders once: that takes longer than decoding a body.
+        """Build the decoders once, which takes longer than decoding a body.
 
         ``descriptive`` names the fields without which a row still counts, ``nested``
         the elements of a list in such a field.
@@ -118,7 +119,7 @@ class RowDecoder(Generic[Row]):
             return self._collect(self._raw_rows(body), self._json_row)
 
     def _raw_rows(self, body: bytes) -> list[msgspec.Raw]:
-        """Split a list into rows, as some of them cannot be decoded."""
+        """Split a list into rows, because some of them cannot be decoded."""
         try:
             root = json_value(body, list[msgspec.Raw] | dict[str, msgspec.Raw])
             if isinstance(root, list):
@@ -152,7 +153,7 @@ class RowDecoder(Generic[Row]):
                 fields = msgspec.json.decode(
                     fields[self.name], type=dict[str, msgspec.Raw]
                 )
-            # Only the fields in use: a list of servers contains passwords too.
+            # Only the fields in use: a list of servers also contains passwords.
             return self._lenient_row(
                 {
                     key: _any_value(fields[key])
@@ -171,7 +172,7 @@ class RowDecoder(Generic[Row]):
             return msgspec.convert(readable, self.row, strict=False)
 
     def _is_usable(self, field: str, value: Any) -> bool:
-        """Return False for a descriptive field that cannot be decoded."""
+        """Return whether a field is required or can be decoded."""
         try:
             msgspec.convert(
                 value, self._descriptive_types.get(field, Any), strict=False
@@ -259,7 +260,7 @@ def _row_ids(item: Any, name: str) -> Iterator[int]:
 
 
 def _any_value(raw: msgspec.Raw) -> Any:
-    """Return a JSON value; what is too large for a number is nothing that fits."""
+    """Return a JSON value; an empty object if it has a number that is too large."""
     try:
         return msgspec.json.decode(raw)
     except msgspec.ValidationError:
@@ -272,7 +273,7 @@ def _normalized(value: Any) -> Any:
 
 
 def json_value(body: bytes, type_: Any) -> Any:
-    """Return the value of a body, which may have invalid characters in texts."""
+    """Return the value of a body whose texts may have invalid characters."""
     try:
         body.decode()
         return msgspec.json.decode(body, type=type_)
@@ -285,8 +286,8 @@ def json_value(body: bytes, type_: Any) -> Any:
 def repaired_json(body: bytes) -> bytes:
     """Return a body with valid texts.
 
-    Raw control characters are escaped; what is no character (half a surrogate pair, an
-    unknown escape, bytes that are not UTF-8) becomes U+FFFD.
+    Raw control characters are escaped. Invalid characters (half a surrogate pair, an
+    unknown escape, bytes that are not UTF-8) become U+FFFD.
     """
 
     def valid(escape: re.Match[bytes]) -> bytes:
@@ -301,9 +302,10 @@ def repaired_json(body: bytes) -> bytes:
 
 
 def xml_root(body: bytes, expat_module: Any = SafeExpat) -> tuple[str, Any]:
-    """Return the root element's name, and its content as xmltodict parses it.
+    """Return the root element's name, and its content as parsed by xmltodict.
 
-    A body that cannot be parsed is tried once more with valid characters.
+    If a body cannot be parsed, its invalid characters are replaced and it is parsed
+    again.
     """
     try:
         try:

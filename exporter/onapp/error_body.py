@@ -1,7 +1,7 @@
-"""Error bodies of a panel → one short line for the log.
+"""Decoder of a panel's error bodies to one short line for the log.
 
-Source: recorded bodies ``{"error": "…"}``, ``{"errors": ["…"]}``,
-``{"errors": {"base": ["…"]}}``, ``<errors><error>…</error></errors>``, and HTML.
+Source: recorded bodies ``{"error": "…"}``, ``{"errors": ["…"]}``, ``{"errors": {"base":
+["…"]}}``, ``<errors><error>…</error></errors>``, and HTML.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _MAX_LENGTH = 200
 
 
 def error_text(body: bytes, body_format: BodyFormat, *, secrets: Iterable[str]) -> str:
-    """Return the message in an error body; empty if it is not in the API's form.
+    """Return the message in an error body; empty if it is not in the API's format.
 
-    ``secrets`` are removed, as the panel may repeat them in any of these forms.
+    ``secrets`` are removed, because the panel may repeat them in the body.
     """
     try:
         text = "; ".join(_texts(_errors(body, body_format)))
@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters and changes of the writing direction by spaces."""
+    """Replace control characters and changes of the writing direction with spaces."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

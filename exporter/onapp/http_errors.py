@@ -1,7 +1,8 @@
-"""Errors of connections, of TLS and of HTTP → the tree of errors, with hints.
+"""Errors of connections, TLS and HTTP → exceptions of the exporter, with hints.
 
-What people mix up has words of its own: plain HTTP and TLS, a proxy and the panel, a
-certificate that is unknown and one that is wrong. OpenSSL speaks only of the rest.
+Errors that are easily confused have their own messages: plain HTTP and TLS, a proxy and
+the panel, an unknown and a wrong certificate. OpenSSL's text is used only for other
+errors.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from .cookies import http_date
 from .error_body import one_line
 
 MAX_HEADER_BYTES = 65_536
-"""Of one header of an answer; portals and security policies set long ones."""
+"""Maximum of one header of an answer; portals and security policies set long ones."""
 
 
 class Route(NamedTuple):
-    """The way of a request: what an error is about."""
+    """The route of a request: the panel and the proxy that an error may concern."""
 
     url: yarl.URL
     proxy: yarl.URL | None
@@ -72,7 +73,7 @@ def _address(url: yarl.URL) -> str:
 def connection_error(
     error: OSError | aiohttp.ClientError, route: Route
 ) -> RequestError:
-    """Return the error of a request without a whole answer.
+    """Return the error of a request that got no complete answer.
 
     It never quotes an error of the HTTP library, which quotes headers and bodies.
     """
@@ -89,7 +90,7 @@ def connection_error(
 
 
 def _disconnected(error: OSError | aiohttp.ClientError, route: Route) -> PanelError:
-    """Return the error of a connection that ended too early."""
+    """Return the error of a connection that was closed too early."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return Unreachable("the answer broke off", hint=_CUT_HINT)
     message = f"no answer ({type(error).__name__})"
@@ -107,12 +108,12 @@ _CUT_HINT = "check proxies, load balancers and firewalls in between, and their l
 
 
 def _ssl_cause(error: BaseException | None) -> ssl.SSLError | None:
-    """Return the TLS library's error behind one of the HTTP library.
+    """Return the TLS library's error behind an error of the HTTP library.
 
-    In TLS 1.3 a server refuses a client when the handshake is over for the latter.
+    In TLS 1.3 a server refuses a client after the client's handshake is complete.
     """
     while error is not None:
-        # Those of aiohttp are SSLErrors too, but know nothing.
+        # aiohttp's own errors are SSLErrors too, but without details.
         if isinstance(error, ssl.SSLError) and not isinstance(
             error, aiohttp.ClientError
         ):
@@ -142,15 +143,15 @@ def _not_connected(error: aiohttp.ClientConnectorError, route: Route) -> PanelEr
 
 
 def _not_http(cause: BaseException | None, route: Route) -> PanelError:
-    """Return the error of an answer that the HTTP parser refuses."""
-    # aiohttp wraps the error of its parser in one of a general type.
+    """Return the error of an answer that the HTTP parser rejects."""
+    # aiohttp wraps its parser's error in a general one.
     if cause is not None and isinstance(cause.__cause__, http_exceptions.LineTooLong):
         return TooLarge(
             f"a header of the answer is longer than {MAX_HEADER_BYTES:,} bytes",
             hint="find out who sets it with `curl -sD- -o /dev/null URL`: the panel, "
             "or a portal or proxy in front of it; it must be shorter",
         )
-    # An alert of TLS; the parser quotes the beginning of the line.
+    # A TLS alert; the parser quotes the beginning of the line.
     if r"b'\x15\x03" in str(cause):
         return _speaks_tls(route)
     return Unreachable(
@@ -169,7 +170,7 @@ _NOT_TLS = (
     *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"),
     *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"),
 )
-"""What versions of OpenSSL say of an answer that is none of TLS."""
+"""OpenSSL's error names, depending on its version, for an answer that is not TLS."""
 _CERTIFICATE_ALERT = re.compile(
     "ALERT_(CERTIFICATE_|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|UNKNOWN_CA)"
 )
@@ -259,7 +260,7 @@ def _proxy_error(status: int, route: Route) -> ProxyRefused:
 
 
 _REFUSALS = (403, 404, 422)
-"""Statuses that prove the credentials, where the body shows that the API sent it."""
+"""Statuses that prove the credentials if the body shows that the API sent them."""
 _STATUS_ERRORS: Mapping[int, type[RequestError]] = {403: Forbidden, 404: NotFound}
 _OTHER_STATUS_ERRORS: Mapping[int, type[UnexpectedStatus]] = {
     407: ProxyRefused,
@@ -269,14 +270,14 @@ _STATUS_HINTS = {
     429: "the panel limits requests: lower poll.concurrency, or raise poll.interval"
 }
 _PROXY_STATUSES = (403, 502, 503, 504)
-"""Those of a proxy that does not forward a request of plain HTTP."""
+"""Statuses of a proxy that does not forward a request of plain HTTP."""
 _TLS_PORT = re.compile(
     "plain HTTP request was sent to HTTPS port"  # nginx
     "|speaking plain HTTP to an SSL-enabled server port"  # Apache
     "|sent an HTTP request to an HTTPS server",  # Go
     re.IGNORECASE,
 )
-"""What a port that speaks TLS says of plain HTTP, with status 400."""
+"""Texts, with status 400, of a TLS port that received plain HTTP."""
 
 
 def status_error(
@@ -313,7 +314,7 @@ def status_error(
 
 
 def _unauthorized(headers: CIMultiDictProxy[str]) -> Unauthorized:
-    """Return the error of a 401; only Basic is spoken here."""
+    """Return the error of a 401; the exporter supports only HTTP Basic."""
     challenges = headers.getall("WWW-Authenticate", ())
     schemes = [challenge.partition(" ")[0].strip(",") for challenge in challenges]
     if not schemes or "basic" in (scheme.lower() for scheme in schemes):
@@ -327,7 +328,7 @@ def _unauthorized(headers: CIMultiDictProxy[str]) -> Unauthorized:
 
 
 def _redirect_hint(headers: CIMultiDictProxy[str], route: Route) -> str:
-    """Return a hint that names where a redirect leads; empty: to the same place."""
+    """Return a hint with the target of a redirect; empty if it is the same place."""
     try:
         origin = route.url.join(yarl.URL(headers.get("Location", ""))).origin()
     except ValueError:
@@ -338,13 +339,13 @@ def _redirect_hint(headers: CIMultiDictProxy[str], route: Route) -> str:
 
 
 def integer(headers: CIMultiDictProxy[str], name: str) -> int | None:
-    """Return the value of a header; None: it is no number, or missing."""
+    """Return the value of a header; None if it is missing or not a number."""
     value = headers.get(name, "")
     return int(value[:18]) if value.isdecimal() else None
 
 
 def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
-    """Return ``Retry-After`` in seconds; it may also be a date (RFC 9110)."""
+    """Return ``Retry-After`` in seconds; the header may also be a date (RFC 9110)."""
     seconds = integer(headers, "Retry-After")
     if seconds is not None:
         return float(seconds)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Identified(Protocol):
-    """A value with an id that is unique in its list."""
+    """A value with an ID that is unique in its list."""
 
     @property
     def id(self) -> int:
@@ -37,11 +37,11 @@ class Listed(Generic[Value]):
 
     values: tuple[Value, ...]
     skipped_ids: tuple[str, ...] = ()
-    """The ids of rows that cannot be used; UNKNOWN_ID where the id is unreadable."""
+    """IDs of rows that cannot be used; UNKNOWN_ID if the ID is unreadable."""
     truncated: bool = False
     """Whether the panel has more rows than it listed."""
     changed_while_read: bool = False
-    """Whether rows were added or removed between pages: one may be missing."""
+    """Whether rows were added or removed between pages, so that one may be missing."""
 
     @property
     def complete(self) -> bool:
@@ -58,7 +58,7 @@ class Listed(Generic[Value]):
         return frozenset(value.id for value in self.values)
 
     def may_omit(self, row_id: int) -> bool:
-        """Return whether a row that is not listed may exist nevertheless."""
+        """Return whether a row that is not listed may still exist."""
         any_row = (
             self.truncated or self.changed_while_read or UNKNOWN_ID in self.skipped_ids
         )
@@ -83,7 +83,7 @@ class DecodedResponse(msgspec.Struct, Generic[T], frozen=True, gc=False):
     total: int | None
     has_paging_headers: bool
     digest: int
-    """Hash of the body: an equal body is not decoded again."""
+    """Hash of the body: an identical body is not decoded again."""
     had_body: bool
     """Whether the last answer had a body; False: it was HTTP 304."""
 
@@ -93,7 +93,7 @@ def decode_response(
     cached: DecodedResponse[T] | None,
     parse: Callable[[bytes, float], T],
 ) -> DecodedResponse[T]:
-    """Decode an answer; reuse the cached content if it is unchanged."""
+    """Decode an answer; reuse the cached content if it has not changed."""
     if answer.body is not None:
         digest = hash(answer.body)  # a SipHash with a secret key
         if cached is not None and cached.digest == digest:
@@ -111,7 +111,7 @@ def decode_response(
         )
     if cached is None or cached.etag is None:
         raise UnexpectedStatus("HTTP 304 to a request without an ETag", status=304)
-    # The page is unchanged, but others may follow now: the old total is not kept.
+    # The page is unchanged, but others may now follow, so the old total is dropped.
     return DecodedResponse(
         cached.content,
         answer.etag or cached.etag,
@@ -127,7 +127,7 @@ def is_last_page(response: DecodedResponse[Parsed[Any]], rows_seen: int) -> bool
     """Return whether a list ends with this page.
 
     Without paging headers the page is the whole list, unless it has exactly the
-    requested number of rows: then only the headers may be missing. A page may have
+    requested number of rows: then the headers may just be missing. A page may have
     fewer rows than its limit, so the total decides if it is plausible.
     """
     if rows_seen == response.total:
@@ -142,7 +142,7 @@ def is_last_page(response: DecodedResponse[Parsed[Any]], rows_seen: int) -> bool
 async def read_all_pages(
     read_page: Callable[[int], Awaitable[DecodedResponse[Parsed[Any]]]], max_pages: int
 ) -> Listed[Any]:
-    """Read the pages of a list until the last, or until one repeats earlier rows."""
+    """Read the pages of a list until the last, or until one only repeats rows."""
     values: dict[int, Any] = {}
     totals: set[int] = set()
     skipped_ids: list[str] = []

@@ -1,4 +1,4 @@
-"""The permissions that a role needs by resource, and hints if one is missing."""
+"""Permissions that a role needs for each resource, and hints if one is missing."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ PERMISSIONS: Mapping[str, Permission] = {
 
 _ALWAYS_REQUESTED = (VERSION, VIRTUAL_MACHINES, BACKUPS)
 _CONTACT = (VERSION, VIRTUAL_MACHINES)
-"""Requested first: what does not know them is perhaps no panel."""
+"""Requested first: a server that does not know them may not be a panel."""
 _OF_SERVERS: Mapping[str, str] = {
     VIRTUAL_MACHINES: "check virtual_machines: it may be gone, or hidden from this "
     "account",
     BACKUPS: "the server may just have been destroyed, or be hidden from this account: "
     "look at the panel",
 }
-"""What to do when the panel does not know a server, by what was requested of it."""
+"""Hints if the panel does not know a server, by the requested resource."""
 
 
 def permission_hint(resource: str) -> str:
@@ -80,9 +80,9 @@ def permission_hint(resource: str) -> str:
 
 
 def request_hint(error: RequestError, resource: str, path: str) -> str:
-    """Return the hint for an error of a request for this path, whose resource it is.
+    """Return the hint for an error of a request, by its resource and path.
 
-    A hint of the error's own says more than one for all errors of its kind.
+    A specific hint of the error overrides the general hint of its type.
     """
     if isinstance(error, Forbidden):
         return permission_hint(resource)

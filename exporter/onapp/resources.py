@@ -1,8 +1,8 @@
-"""Rows of all lists but the backups → the model.
+"""Decoders of all lists except backups.
 
-Servers, schedules, disks, transactions, backup servers and recovery points; for
-backups see ``backups``. Source: the vendor's pages and recorded answers of OnApp 2.2
-to 6.x. Logs (``log_output``), addresses and parameters are never decoded.
+Servers, schedules, disks, transactions, backup servers and recovery points; for backups
+see ``backups``. Source: the vendor's pages and recorded answers of OnApp 2.2 to 6.x.
+Logs (``log_output``), addresses and parameters are never decoded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Value = TypeVar(
 _GIB = 1024**3
 _FAILED = "failed"
 _MAX_RUNS = 32
-"""Of a schedule's log, the newest."""
+"""Maximum runs that are read from a schedule's log, the newest ones."""
 _SERVER_TYPES = (VIRTUAL_MACHINE, "VirtualServer", None)
 
 
@@ -212,7 +212,7 @@ def _transaction(row: TransactionRow, dates: Dates) -> Transaction:
 
 
 def _backup_server(row: BackupServerRow, _: Dates) -> BackupServer:
-    # The panel's "GB" are GiB: it divides its KiB twice by 1024 to show them.
+    # The panel's "GB" are GiB: it divides KiB by 1024 twice to show them.
     capacity = plausible(row.capacity)
     return BackupServer(
         id=row.id,
@@ -244,7 +244,7 @@ def _decode(
     for row in decoded.rows:
         value = convert(row, dates)
         dates.end_row()
-        # A second row with the id would duplicate its series.
+        # A second row with the same ID would duplicate its series.
         values_by_id.setdefault(value.id, value)
     return Parsed(
         tuple(values_by_id.values()), decoded.skipped, row_count, dates.future_rows
@@ -298,7 +298,7 @@ def decode_server(body: bytes, body_format: BodyFormat, latest: float = inf) -> 
 def decode_transaction(
     body: bytes, body_format: BodyFormat, latest: float = inf, *, number: int
 ) -> Transaction:
-    """Decode ``/transactions/:id``; raise Undecodable if it is any other."""
+    """Decode ``/transactions/:id``; raise Undecodable if it is a different one."""
     found = decode_transactions(body, body_format, latest).values
     if [row.id for row in found] != [number]:
         raise Undecodable("not the transaction that was asked for", rows_skipped=1)
@@ -313,10 +313,11 @@ PANEL_LISTS: Mapping[str, tuple[str, Parse]] = {
     TRANSACTIONS: ("transactions", decode_transactions),
     BACKUP_SERVERS: ("settings/backup_servers", decode_backup_servers),
 }
-"""The path and the decoder of each list of a whole panel."""
+"""The path and the decoder of each panel-wide list."""
 SERVER_LISTS: Mapping[str, tuple[str, Parse]] = {
     SCHEDULES: ("schedules", decode_schedules),
     DISKS: ("disks", decode_disks),
     RECOVERY_POINTS: ("backups/recovery_points", decode_recovery_points),
 }
-"""The same below the path of a server, besides its backups and its transactions."""
+"""The same for each list of a server, except backups and transactions; the paths are
+relative to the server's."""

@@ -12,21 +12,22 @@ from typing import Any
 from xml.parsers import expat
 
 _FIELDS_DEPTH = 2
-"""The depth of fields, below rows and the root, which are always passed on."""
+"""The depth of fields; elements above, the root and the rows, are always passed on."""
 _REDUNDANT_TYPES = ("integer", "boolean", "datetime", "dateTime")
-"""Types that are clear from the field's name: such attributes only cost time."""
+"""Types that the field's name implies: these attributes only cost time."""
 
 _CHARACTER = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]|&#(x?)([0-9a-fA-F]+);"
     rb"|&(?!(?:amp|lt|gt|quot|apos);)"
 )
-"""A character that XML has not, a reference to any character, or a bare ampersand."""
+"""A character that XML does not allow, a reference to any character, or a bare
+ampersand."""
 _VALID = re.compile("[\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENCODINGS = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
 
 
 class SafeExpat:
-    """Replaces the module expat in ``xmltodict.parse``; refuses document types.
+    """Replacement for the module expat in ``xmltodict.parse``; rejects document types.
 
     A panel declares none. Entities and default attributes, which are declared in a
     document type, can expand a short answer without limit.
@@ -36,7 +37,7 @@ class SafeExpat:
     def ParserCreate(  # noqa: N802  # as xmltodict calls it
         encoding: str | None, namespace_separator: str | None
     ) -> expat.XMLParserType:
-        """Create a parser that raises ValueError for unexpected declarations."""
+        """Return a parser that raises ValueError for unexpected declarations."""
         parser = expat.ParserCreate(encoding, namespace_separator)
         parser.StartDoctypeDeclHandler = _refuse_document_type
         parser.XmlDeclHandler = _refuse_encoding
@@ -44,7 +45,7 @@ class SafeExpat:
 
 
 def repaired_xml(body: bytes) -> bytes:
-    """Return a body with U+FFFD for what is no character, as far as it can be found."""
+    """Return a body in which U+FFFD replaces the invalid characters that are found."""
     if b"8859" not in body[:100]:
         body = body.decode(errors="replace").encode()
     return _CHARACTER.sub(_valid, body)
@@ -68,20 +69,20 @@ def _refuse_document_type(*_: object) -> None:
 
 
 def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
-    # For any other encoding expat would call the Python codec of that name.
+    # For any other encoding, expat would call the Python codec of that name.
     if encoding is not None and encoding.lower() not in _ENCODINGS:
         raise ValueError("its encoding is none that a panel uses")
 
 
 class FieldFilter:
-    """Replaces the module expat in ``xmltodict.parse``; drops unwanted fields."""
+    """Replacement for the module expat in ``xmltodict.parse`` that filters fields."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
         """Keep only fields with these names."""
         self.wanted = wanted
 
     def ParserCreate(self, *arguments: Any) -> _FilteringParser:  # noqa: N802  # expat's
-        """Create a parser that filters."""
+        """Return a parser that filters."""
         return _FilteringParser(SafeExpat.ParserCreate(*arguments), self.wanted)
 
 
@@ -98,7 +99,7 @@ class _FilteringParser:
         self.__dict__.update(_parser=parser, _wanted=wanted)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Keep the handlers that are filtered; pass all else on to the parser."""
+        """Keep the handlers that are filtered; pass other attributes to the parser."""
         if name in _FilteringParser.__annotations__:
             self.__dict__[name] = value
         else:
