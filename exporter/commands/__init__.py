@@ -1,4 +1,4 @@
 """The commands besides serving: ``check``, ``once``, ``demo``, ``healthcheck``.
 
-Takes the flags; gives a report, a file or an exit status.
+Takes the flags. Returns a report, a file or an exit status.
 """

@@ -1,4 +1,4 @@
-"""The command ``check``: try every panel in turn, and report each step."""
+"""The command ``check``: checks the panels one by one and reports each step."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class RequestCountsByPanel:
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """Checks all panels, one after the other."""
+    """Checks all panels, one after another."""
 
     shard: Shard
     progress: Progress
     timeout: Duration
-    """For all panels together."""
+    """Limit for all panels together."""
     clock: Clock = field(default_factory=SystemClock)
     counts: RequestCountsByPanel = field(default_factory=RequestCountsByPanel)
 
@@ -64,7 +64,7 @@ class Check:
     ) -> CheckReport:
         """Check every panel; ``show`` is called with each report when it is ready.
 
-        Raises ConfigError when a panel's settings make requests impossible.
+        Raises ConfigError if a panel's settings make requests impossible.
         """
         reports: list[PanelReport] = []
         deadline = asyncio.get_running_loop().time() + self.timeout
@@ -97,7 +97,10 @@ class Check:
 
 
 def _raise(error: BaseException) -> None:
-    """Stand in for the handler of crashed pollers: no poller runs here."""
+    """Raise the error; it stands in for the handler of crashed pollers.
+
+    No poller runs here.
+    """
     raise error
 
 
@@ -127,4 +130,4 @@ def _print_table(report: PanelReport) -> None:
 
 
 def _print_nothing(report: PanelReport) -> None:
-    """Print nothing: JSON is one object, printed at the end."""
+    """Ignore a panel's report; the JSON object is printed at the end."""

@@ -1,6 +1,6 @@
-"""The steps of ``check``: what each asks a panel, and how its outcome is told.
+"""The steps of ``check``: the requests of each, and the report of its outcome.
 
-``STEPS``, at the end, is the table of all; ``run`` tries one after the other.
+``STEPS``, at the end, lists them all; ``run`` tries them one after another.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ CREDENTIALS = "credentials"
 CLOCK = "clock"
 COST = "cost"
 SAMPLE_SIZE = 10
-"""Servers whose backups are read, spread over all servers."""
+"""Number of servers whose backups are read, spread over all servers."""
 
 _MAX_FAILURES = 3
-"""In a row; then no more servers are tried."""
+"""Consecutive failures after which no more servers are tried."""
 _MAX_NAMED = 5
-"""Servers that were not found."""
+"""Limit on servers named in the outcome because they were not found."""
 _MAX_NAMED_ERRORS = 3
 _MAX_WAIT_SECONDS = 5.0
 _HOUR_SECONDS = 3600.0
 _AUTHENTICATED_STATUSES = (403, 422)
-"""HTTP statuses that a panel gives only after it accepted the credentials."""
+"""HTTP statuses that a panel returns only after it has accepted the credentials."""
 _SEQUENTIAL = (VERSION, VIRTUAL_MACHINES)
-"""Read one after the other, before anything else."""
+"""Resources that are read one after another, before everything else."""
 _SERVER_BY_SERVER = "readable, server by server"
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class RequestCounts:
-    """The answers of one panel, with whatever status."""
+    """The answers of one panel, with any status."""
 
     answers: list[tuple[str, int, float]] = field(default_factory=list)
     """Resource, HTTP status and seconds of each."""
@@ -97,7 +97,7 @@ class RequestCounts:
         self.answers.append((resource, status, seconds))
 
     def observe_error(self, resource: str, reason: str) -> None:
-        """Ignore it: the step records the error."""
+        """Do nothing: the step records the error."""
 
     def observe_skipped_rows(self, resource: str, rows: int) -> None:
         """Count rows that could not be used."""
@@ -108,14 +108,14 @@ class RequestCounts:
         return {name: status for name, status, _ in self.answers}.get(resource)
 
     def latency_seconds(self, resource: str = "") -> float:
-        """Return the mean latency of a resource, of all if it has no answers."""
+        """Return the mean latency of a resource, or of all if it has no answers."""
         seconds = [seconds for name, _, seconds in self.answers if name == resource]
         seconds = seconds or [seconds for _, _, seconds in self.answers]
         return fmean(seconds) if seconds else 0.0
 
 
 class Outcome(NamedTuple):
-    """How a step went, and what to do about it."""
+    """The result of a step, and a hint on what to do about it."""
 
     text: str
     status: StepStatus = StepStatus.OK
@@ -124,17 +124,17 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class PanelCheck:
-    """The check of one panel while it runs: what was asked, and what is known."""
+    """A running check of one panel, with its results so far."""
 
     panel: Panel
     poller: Poller
-    """Used for its API client and its inventory; it never runs."""
+    """Provides the API client and the inventory; it never runs."""
     counts: RequestCounts
     clock: Clock
     show_progress: Callable[[str], None]
-    """Called with what is being done."""
+    """Called with a description of the current activity."""
     step: str = ADDRESS
-    """What is being tried."""
+    """The current step."""
     results: dict[str, StepResult] = field(default_factory=dict)
     version: str | None = None
     version_error: PanelError | None = None
@@ -143,15 +143,15 @@ class PanelCheck:
     """The answer that refused the credentials."""
     sample: Sample | None = None
     pages: dict[str, int] = field(default_factory=dict)
-    """Of each panel-wide list that was requested."""
+    """Number of pages of each requested panel-wide list."""
     per_server: set[str] = field(default_factory=set)
-    """The resources that are read of each server, besides its backups."""
+    """The resources that are read for each server, besides its backups."""
     cost: Cost | None = None
 
     async def ask(self, request: Callable[[], Awaitable[T]], activity: str = "") -> T:
         """Make a request, after a pause if the breaker is open.
 
-        Raises PanelError; NotSent when nothing more may be sent to the panel.
+        Raises PanelError, or NotSent if nothing more may be sent to the panel.
         """
         self.show_progress(f"{self.panel.name}: {activity or self.step}")
         breaker = self.poller.breaker
@@ -184,13 +184,13 @@ class PanelCheck:
         self.record(step, Outcome(str(error), STEPS[step].on_error, error.hint))
 
     def record_timeout(self, timeout: str) -> None:
-        """Record that the present step was not done in time."""
+        """Record that the current step did not finish in time."""
         hint = "raise --timeout, or find out what makes the panel slow"
         text = f"not tried within {timeout}"
         self.record(self.step, Outcome(text, StepStatus.FAILED, hint))
 
     def sampled_servers(self) -> list[int]:
-        """Return servers at equal distances in the list."""
+        """Return the IDs of servers at equal distances in the sorted list."""
         server_ids = sorted(self.poller.store.servers)
         step = max(1.0, len(server_ids) / SAMPLE_SIZE)
         return [
@@ -198,7 +198,7 @@ class PanelCheck:
         ]
 
     def report(self) -> PanelReport:
-        """Return the results so far; steps without one stayed untried."""
+        """Return the results so far; steps without one are reported as untried."""
         untried = {name: StepResult(name, StepStatus.UNTRIED, "") for name in STEPS}
         checks = tuple((untried | self.results).values())
         return PanelReport(
@@ -215,7 +215,7 @@ class PanelCheck:
 
 
 async def run(check: PanelCheck) -> None:
-    """Try all steps; those that an earlier failure makes pointless stay untried.
+    """Run all steps, except those that an earlier failure makes pointless.
 
     Credentials that were refused once are not tried again.
     """
@@ -242,7 +242,7 @@ async def run(check: PanelCheck) -> None:
 
 
 async def _try(check: PanelCheck, step: Step) -> None:
-    """Record how a step goes; raise NotSent, which ends the check."""
+    """Run a step and record its outcome; raise NotSent, which ends the check."""
     collectors = check.panel.collectors
     try:
         if step.collector and not getattr(collectors, step.collector):
@@ -257,7 +257,7 @@ async def _try(check: PanelCheck, step: Step) -> None:
 async def _connect(check: PanelCheck) -> bool:
     """Read version and inventory; return whether the credentials were accepted.
 
-    If not, what failed is recorded. Raises NotSent.
+    If they were not, the failure is recorded. Raises NotSent.
     """
     poller = check.poller
     try:
@@ -295,7 +295,7 @@ def _failed_step(error: PanelError) -> str:
 async def _record_failed_contact(
     check: PanelCheck, step: str, error: RequestError
 ) -> None:
-    """Record a failure, and what must have worked before it."""
+    """Record a failure, and the success of the steps before it."""
     for name in (ADDRESS, TLS):
         if name == step:
             break
@@ -304,7 +304,7 @@ async def _record_failed_contact(
 
 
 def _is_authenticated(check: PanelCheck) -> bool:
-    """Return whether some answer proves that the credentials were accepted."""
+    """Return whether an answer proves that the credentials were accepted."""
     error = check.inventory_error
     if check.version is not None or isinstance(error, Forbidden | Unprocessable):
         return True
@@ -356,7 +356,7 @@ async def _inventory(check: PanelCheck) -> Outcome:
     errors = [*poller.store.look_up_errors.values()]
     status, hint = StepStatus.DEGRADED, ""
     if errors:
-        # A missing permission before what may be its consequence.
+        # A missing permission comes before errors that it may have caused.
         errors.sort(key=lambda error: error.reason != Forbidden.reason)
         hint = errors[0].hint
         if errors[0].reason != Forbidden.reason and not any(
@@ -398,7 +398,10 @@ def _servers_text(check: PanelCheck) -> str:
 
 
 def _unused_policies(check: PanelCheck) -> list[str]:
-    """Return the policies that are for no server, of which a shard sees only a part."""
+    """Return the policies that match no server; none if this is one of many shards.
+
+    A shard sees only a part of the servers.
+    """
     inventory = check.poller.inventory
     selection = inventory.selection
     if inventory.shard.total > 1:
@@ -444,7 +447,7 @@ async def _backups(check: PanelCheck) -> Outcome:
 
 
 async def _panel_list(check: PanelCheck) -> Outcome:
-    """Request the first page, which tells how many there are."""
+    """Request the first page, which shows the number of pages."""
     resource = check.step
     check.pages[resource] = 1
     request = partial(check.poller.api.page_count, resource)
@@ -467,7 +470,7 @@ async def _panel_or_server_list(check: PanelCheck) -> Outcome:
 
 
 async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outcome:
-    """Try the list of one server; of another if that is refused."""
+    """Try the list of one server, and of others if that is refused."""
     api = check.poller.api
     sampled = check.sampled_servers()[:_MAX_FAILURES]
     if not sampled:
@@ -475,7 +478,7 @@ async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outc
     for vm_id in sampled:
         try:
             await check.ask(partial(api.server_list, check.step, vm_id))
-        except REFUSED:  # this server may just have been destroyed
+        except REFUSED:  # the server may have been destroyed just now
             if vm_id == sampled[-1]:
                 raise
         else:
@@ -526,7 +529,7 @@ async def _cost(check: PanelCheck) -> Outcome:
 
 
 def _estimated_cost(check: PanelCheck) -> Cost:
-    """Estimate the requests that polling as configured makes to the panel."""
+    """Estimate the requests to the panel under the configured polling."""
     panel, poller = check.panel, check.poller
     configured = len(poller.inventory.selection.configured)
     answers = check.counts.answers
@@ -544,7 +547,7 @@ def _estimated_cost(check: PanelCheck) -> Cost:
     intervals: dict[str, float] = {
         **dict.fromkeys(discovery, panel.discovery.interval),
         **dict.fromkeys(by_server, panel.poll.interval),
-        # Later reads stop at entries that are known: on the first page, mostly.
+        # Later reads stop at known entries, mostly on the first page.
         TRANSACTIONS: transactions_interval_seconds(panel) * log_pages,
     }
     if panel.collectors.transactions:
@@ -565,16 +568,16 @@ def _estimated_cost(check: PanelCheck) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step."""
+    """A step of the check."""
 
     run: Callable[[PanelCheck], Awaitable[Outcome]]
-    """Asks, and tells how that went; raises the error of the panel's answer."""
+    """Makes the requests and returns their outcome; raises the panel's error."""
     resource: str = ""
-    """What is asked for: its HTTP status and unreadable rows are told."""
+    """The requested resource, whose HTTP status and unreadable rows are reported."""
     on_error: StepStatus = StepStatus.FAILED
-    """How an error of the panel is judged."""
+    """The status of the step after an error of the panel."""
     collector: str = ""
-    """The switch below ``collectors``."""
+    """The key under ``collectors`` that switches the step off."""
 
 
 _DEGRADED = StepStatus.DEGRADED

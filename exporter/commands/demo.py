@@ -55,7 +55,7 @@ async def run_demo(flags: Flags) -> int:
 
 
 def _config(panels: Mapping[str, SimulatedPanel], servers: int) -> Config:
-    """Poll the simulated panels so often that changes can be seen soon."""
+    """Return a configuration with short intervals, so that changes show up soon."""
     seconds = max(15, servers // _READS_PER_SECOND)
     sections = [
         {
@@ -72,7 +72,7 @@ def _config(panels: Mapping[str, SimulatedPanel], servers: int) -> Config:
 
 
 def _shown_address(addresses: list[str]) -> str:
-    """Return the address to show: preferably IPv4, which is easier to type."""
+    """Return the address to show, preferably IPv4, which is easier to type."""
     return min(addresses, key=lambda address: (address.startswith("["), address))
 
 
@@ -81,10 +81,10 @@ async def _print_introduction(
 ) -> None:
     """Print the addresses, a sample of the metrics, and commands to try."""
     host, _, port = address.rpartition(":")
-    loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # as bound
+    loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # bound so
     scheme = "http" if exporter.access.ssl_context is None else "https"
     base = f"{scheme}://{loopback.get(host, host)}:{port}"
-    while not exporter.store.ready():  # noqa: ASYNC110  # a person waits, once
+    while not exporter.store.ready():  # noqa: ASYNC110  # polled once, for a person
         await asyncio.sleep(0.05)
     sample = exporter.exposition.render(TEXT, frozenset(_SAMPLE_METRICS)).decode()
     print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")

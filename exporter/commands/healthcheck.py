@@ -1,8 +1,8 @@
-"""The command ``healthcheck``: ask the exporter on this host whether it is healthy.
+"""The command ``healthcheck``: checks whether the exporter on this host is healthy.
 
-It needs neither password nor certificate: with a web configuration, 401 proves as much
-as "Healthy." that the exporter serves. It does not read the web configuration either:
-an invalid file must not make a running exporter look unhealthy.
+It needs neither password nor certificate: with a web configuration, a 401 proves that
+the exporter serves, as "Healthy." does. It does not read the web configuration: an
+invalid file must not make a running exporter look unhealthy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from ..config.flags import PROGRAM
 
 _TIMEOUT_SECONDS = 5.0
-_LOOPBACK = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104  # what it may listen on
+_LOOPBACK = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104  # listen addresses
 
 
 class _NoTls(Exception):
-    """The other side does not speak TLS."""
+    """The server does not use TLS."""
 
 
 def healthcheck(
@@ -29,7 +29,7 @@ def healthcheck(
     web_config: bool = False,
     path: str = "/-/healthy",
 ) -> int:
-    """Return 0 when the path answers on one of the addresses, else 1.
+    """Return 0 if the path answers on one of the addresses, else 1.
 
     The answer must be 200. With a web configuration, 401 counts too, and so does a TLS
     handshake that fails because no client certificate was sent.
@@ -53,7 +53,7 @@ def _targets(listen_addresses: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _problem(host: str, port: int, path: str, *, web_config: bool) -> str | None:
-    """Return why the exporter there is not healthy, or None when it is."""
+    """Return why the exporter at an address is not healthy; None: it is healthy."""
     try:
         if web_config:
             try:
@@ -67,7 +67,7 @@ def _problem(host: str, port: int, path: str, *, web_config: bool) -> str | None
 
 
 def _tls_problem(host: str, port: int, path: str) -> str | None:
-    # No secret is sent, so that the certificate need not be verified.
+    # No secret is sent, so the certificate need not be verified.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -80,13 +80,13 @@ def _tls_problem(host: str, port: int, path: str) -> str | None:
         try:
             secure.do_handshake()
         except ssl.SSLError as error:
-            if secure.cipher() is None:  # not even a cipher was agreed on
+            if secure.cipher() is None:  # no cipher was negotiated
                 raise _NoTls from error
             return None
         try:
             return _answer_problem(secure, path, web_config=True)
         except (ssl.SSLError, ConnectionError):
-            return None  # TLS 1.3 asks for the certificate after the handshake
+            return None  # TLS 1.3 rejects the client after the handshake
 
 
 def _answer_problem(

@@ -1,7 +1,8 @@
-"""The command ``once``: one pass over every panel, and the metrics written once.
+"""The command ``once``: polls every panel once and writes the metrics.
 
-It polls as the exporter does, without a port, until every first pass has ended. What
-was not tried by then counts as failed, so that the metrics show it.
+It polls as the exporter does, but without a port, until every first pass has ended.
+Reads that were not tried by the time limit count as failed, so that the metrics show
+them.
 """
 
 from __future__ import annotations
@@ -37,15 +38,17 @@ MOVING_METRICS = frozenset(
         "onapp_poll_lag_seconds",
     ]
 )
-"""Metrics that are wrong soon after they were written."""
+"""Metrics that soon become wrong in a file, such as ages."""
 FILE_METRICS = frozenset(
     [
         *(family.name for family in FAMILIES),
         *(family.name for family in OWN_FAMILIES if "panel" in family.labels),
     ]
 )
-"""Metrics for a file: none of this process, which the file of another run on the host
-would have too."""
+"""Metrics for a file.
+
+Without those of the process, which files of other runs on the host would repeat.
+"""
 
 _PROGRESS_SECONDS = 0.05
 
@@ -67,7 +70,7 @@ async def once(flags: Flags, load: Callable[[], Config], progress: Progress) -> 
 async def poll_once(
     exporter: Exporter, limit_seconds: float, progress: Progress, file: Path | None
 ) -> StepStatus:
-    """Run an exporter for one pass and write its metrics; return how it went.
+    """Run an exporter for one pass and write its metrics; return the result.
 
     Raises ConfigError and OSError; then nothing was written.
     """
@@ -97,7 +100,7 @@ async def poll_once(
 async def _first_pass(
     exporter: Exporter, limit_seconds: float, progress: Progress
 ) -> bool:
-    """Wait for the end of every first pass; return whether it came in time."""
+    """Wait for the end of every first pass; return whether it ended in time."""
     finished = asyncio.Event()
     async with _showing_progress(exporter, progress, finished):
         await exporter.clock.wait(finished, limit_seconds)
@@ -139,7 +142,7 @@ def _progress_text(stores: Iterable[PanelStore]) -> str:
 
 
 def _fail_untried(poller: Poller) -> None:
-    """Mark as failed what was not tried."""
+    """Mark reads that were not tried as failed."""
     store = poller.store
     if store.reachable is None:
         store.reachable = False

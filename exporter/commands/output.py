@@ -1,4 +1,4 @@
-"""Output of results: to standard output, or to a file that is replaced atomically."""
+"""Output of results to standard output, or to a file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NOT_REGULAR = "it is no regular file; leave out --output to write to standard o
 
 
 def write_stdout(content: bytes) -> None:
-    """Write bytes; a reader that closes the pipe early is no error."""
-    stderr.finish()  # a terminal shows both, and its progress line is erased before
+    """Write bytes; if the reader closes the pipe early, this is no error."""
+    stderr.finish()  # the progress line is erased first, on a shared terminal
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -29,7 +29,7 @@ def write_stdout(content: bytes) -> None:
 
 
 def check_writable(file: Path) -> None:
-    """Raise OSError, before any work is done, if ``replace_file`` would fail."""
+    """Raise OSError if ``replace_file`` would fail; called before any work."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.stat().st_mode):
             raise OSError(_NOT_REGULAR)
@@ -41,14 +41,14 @@ def check_writable(file: Path) -> None:
 
 
 def replace_file(content: bytes, file: Path) -> None:
-    """Replace a file atomically, readable by all; raise OSError and keep the old one.
+    """Replace a file atomically, readable by all users.
 
-    The temporary file's name begins with a dot and ends in ``.tmp``, so that collectors
-    do not read it.
+    On OSError, which is raised, the old file stays. The temporary file's name begins
+    with a dot and ends in ``.tmp``, so that collectors do not read it.
     """
     descriptor, path = _temporary_file(file)
     try:
-        with open(descriptor, "wb") as stream:  # noqa: PTH123  # a descriptor is no path
+        with open(descriptor, "wb") as stream:  # noqa: PTH123  # a descriptor, no path
             stream.write(content)
             stream.flush()
             os.fchmod(descriptor, _FILE_MODE)

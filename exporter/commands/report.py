@@ -1,6 +1,6 @@
 """The report of ``check`` as a table or as JSON, and progress on a terminal.
 
-The fields of the structs are the keys of ``check --format json``: a contract.
+The fields of the structs are the keys of ``check --format json``, which are stable.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class StepStatus(enum.StrEnum):
     OFF = "off"
     """Switched off, or not used."""
     UNTRIED = "untried"
-    """An earlier step failed."""
+    """Not tried, because an earlier step failed."""
     DEGRADED = "degraded"
-    """Something cannot be read, the rest works."""
+    """Something cannot be read; the rest works."""
     FAILED = "failed"
     """Backups cannot be monitored."""
 
@@ -57,11 +57,11 @@ class StepResult(msgspec.Struct, frozen=True):
     hint: str | None = None
     """What to do about it."""
     http_status: int | None = None
-    """Of the last answer; None: there was none."""
+    """HTTP status of the last answer; None: there was none."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How reading the backups of some servers went."""
+    """The result of reading the backups of some servers."""
 
     servers: int
     failed: int
@@ -69,15 +69,15 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """The requests that polling makes, by resource."""
+    """The requests of polling, by resource."""
 
     requests_per_pass: dict[str, int]
-    """To read everything once, as the first pass does."""
+    """Requests to read everything once, as in the first pass."""
     requests_per_hour: dict[str, float]
     seconds_per_pass: float
-    """A lower bound: with the latency of one request at a time."""
+    """A lower bound, from the latency of single requests."""
     concurrency: int
-    """``poll.concurrency``: requests at once."""
+    """``poll.concurrency``: concurrent requests."""
 
 
 class PanelReport(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class PanelReport(msgspec.Struct, frozen=True):
     checks: tuple[StepResult, ...]
     version: str | None = None
     servers: int | None = None
-    """Servers to be read by this exporter, which may be one of several shards."""
+    """Servers that this exporter reads; it may be one of several shards."""
     sample: Sample | None = None
     clock_skew_seconds: float | None = None
     """The panel's clock minus this host's."""
@@ -102,7 +102,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     exporter_version: str
     status: StepStatus
     error: str | None
-    """Why no panel could be tried at all."""
+    """Why no panel could be checked; None: panels were checked."""
     panels: tuple[PanelReport, ...]
 
 
@@ -116,7 +116,7 @@ def columns(stream: TextIO) -> int | None:
 
 
 def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
-    """Return the text in lines; ``first`` and ``rest`` are their beginnings."""
+    """Return the text in lines, prefixed with ``first`` and then with ``rest``."""
     if width is None:
         return [first + text]
     return textwrap.wrap(
@@ -129,9 +129,10 @@ def wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)  # structlog locks each stream
 class Progress:
-    """A progress line on a terminal, overwritten each time; elsewhere nothing is shown.
+    """A progress line on a terminal, overwritten each time.
 
-    Other output to the same terminal, such as the log, must be written through it.
+    Streams that are no terminal show none. Other output to the same terminal, such as
+    the log, must be written through this object.
     """
 
     stream: TextIO
@@ -156,7 +157,7 @@ class Progress:
         self._shown = ""
 
     def write(self, text: str) -> int:
-        """Write other output, after the progress line is erased."""
+        """Erase the progress line, then write other output."""
         self.clear()
         return self.stream.write(text)
 
@@ -178,7 +179,7 @@ def as_json(report: CheckReport) -> str:
 
 
 def as_table(report: PanelReport, width: int | None) -> str:
-    """Return one panel's table; width None: lines are not wrapped."""
+    """Return one panel's table; a width of None: lines are not wrapped."""
     heading = f"{printable(report.panel)}  {printable(report.url)}"
     lines = [*wrapped(heading, "", "  ", width)]
     for check in report.checks:
