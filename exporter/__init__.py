@@ -1,6 +1,6 @@
 """Prometheus exporter for the backups of OnApp clouds.
 
-The way of the data, one package a step:
+The data flow, one package per step:
 panel → onapp → polling → model (store) → health → metrics, status → web → /metrics
 """
 

@@ -1,6 +1,6 @@
-"""Wiring: a configuration becomes a store, pollers and a web server.
+"""Wiring: creates a store, pollers and a web server from a configuration.
 
-``Exporter`` is one exporter without its process; tests and simulations start it.
+``Exporter`` is an exporter without the process; tests and simulations start it too.
 ``serve`` is the process: signals, sockets, exit status.
 """
 
@@ -52,10 +52,10 @@ class Exporter:
     load: Callable[[FileSet], Config]
     """Loads the configuration, at the start and at each reload; raises ConfigError.
 
-    It adds the files that it reads.
+    It adds the files that it reads to the set.
     """
     auto_reload_seconds: float | None = None
-    """How often to look whether a file has changed; None: never."""
+    """Interval of checks for changed files; None: no checks."""
     shard: Shard = field(default_factory=Shard)
     clock: Clock = field(default_factory=SystemClock)
     telemetry_path: str = "/metrics"
@@ -71,10 +71,10 @@ class Exporter:
     stop_requested: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """Done after ``request_stop``, or with the error of a poller that crashed."""
+    """Completed by ``request_stop``, or by a crashed poller, with its error."""
     _config: Config = field(init=False)
     _files: FileSet = field(init=False)
-    """Those of the last attempt to load the configuration."""
+    """Files of the last attempt to load the configuration."""
     _reload_error: LastError | None = None
     _reload_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -85,8 +85,8 @@ class Exporter:
         """Serve and poll; yield the bound addresses.
 
         The ports are bound first: an exporter that cannot serve must not send requests
-        to a panel, least of all with a wrong key at every restart. Raises ConfigError
-        and OSError.
+        to a panel. A wrong key, sent at every restart, could lock the account. Raises
+        ConfigError and OSError.
         """
         config = await self._load()
         self.access = await asyncio.to_thread(self._access_control)
@@ -121,7 +121,7 @@ class Exporter:
                 ):
                     yield addresses
             finally:
-                # A reload in progress ends first, and no other one starts.
+                # Waits for a reload in progress and prevents others.
                 await self._reload_lock.acquire()
                 await self.manager.stop()
                 self.stop_requested.cancel()
@@ -165,15 +165,17 @@ class Exporter:
     async def _load(self) -> Config:
         files = FileSet(self.clock.time())
         try:
-            # Reading a file may block, a pipe for example; signals still work then.
+            # In a thread, because reading may block, for example on a pipe. Signals
+            # must still work then.
             return await asyncio.to_thread(self.load, files)
         finally:
             self._files = files
 
     async def reload(self, *, if_different: bool = False) -> None:
-        """Load the configuration again; on ConfigError, raised, keep the old one.
+        """Reload the configuration; on ConfigError, which is raised, keep the old one.
 
-        ``if_different``: what is as before is neither applied nor reported again.
+        ``if_different``: an unchanged configuration is not applied again, and the same
+        error is not reported again.
         """
         async with self._reload_lock:
             last_error, self._reload_error = self._reload_error, None
@@ -188,7 +190,7 @@ class Exporter:
                 known = last_error is not None and str(error) == last_error.error
                 if not (if_different and known):
                     self.own_metrics.record_reload(time=None)
-                    log.error(  # noqa: TRY400  # a traceback says no more
+                    log.error(  # noqa: TRY400  # a traceback adds nothing
                         "configuration could not be reloaded, keeping the old one",
                         error=str(error),
                     )
@@ -202,7 +204,7 @@ class Exporter:
         try:
             yield
         finally:
-            async with self._reload_lock:  # a reload in progress ends first
+            async with self._reload_lock:  # waits for a reload in progress
                 task.cancel()
 
     def _on_follower_end(self, task: asyncio.Task[None]) -> None:
@@ -225,7 +227,7 @@ class Exporter:
         self.own_metrics.record_reload(time=self.clock.time())
 
     def request_stop(self) -> None:
-        """Complete ``stop_requested``; may be called repeatedly."""
+        """Complete ``stop_requested``; repeated calls have no effect."""
         if not self.stop_requested.done():
             self.stop_requested.set_result(None)
 
@@ -273,18 +275,18 @@ def _listeners(flags: Flags, environment: Mapping[str, str]) -> tuple[Listener, 
 
 
 def freeze_garbage_collector() -> None:
-    """Exclude what is loaded by now from garbage collection.
+    """Exclude all existing objects from garbage collection.
 
-    Modules never become garbage, but are half of all objects that it would traverse.
+    Modules never become garbage, but are half of all objects to be traversed.
     """
     gc.collect()
     gc.freeze()
 
 
 def allow_open_files() -> None:
-    """Allow as many open files as the system lets the process have, as Go does.
+    """Raise the limit on open files to the maximum for this process, as Go does.
 
-    Without any left, asyncio accepts no connection, and fills the log.
+    At the limit, asyncio accepts no connections and fills the log.
     """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

@@ -1,4 +1,4 @@
-"""The entry point: runs what the command line says; returns the exit status."""
+"""The entry point: runs the command and returns the exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .stderr import StderrStream
 
 def main() -> None:
     """Run as a program; output to a closed stream is discarded."""
-    # Otherwise the next file that is opened would get the stream's descriptor.
+    # Otherwise the next opened file would get the descriptor of the closed stream.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process runs
     stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the same
     stream = StderrStream(stderr)
@@ -26,7 +26,7 @@ def main() -> None:
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the command; return the exit status."""
     flags = parse(arguments, environment)
-    # Imported when needed: --version and healthcheck must be quick.
+    # Imported when needed, so that --version and healthcheck are fast.
     if flags.command == "healthcheck":
         from .commands.healthcheck import healthcheck
 
@@ -90,7 +90,7 @@ def _print_unused_variables(flags: Flags, environment: Mapping[str, str]) -> Non
 
 
 def _run_to_completion(flags: Flags, environment: Mapping[str, str]) -> int:
-    """Run a command that writes its result to standard output, the rest to stderr."""
+    """Run a command; its result goes to standard output, everything else to stderr."""
     from .commands.check import check
     from .commands.once import once
     from .commands.report import Progress
@@ -115,6 +115,6 @@ def _check_config(flags: Flags, environment: Mapping[str, str]) -> int:
     text = effective_config(load(flags.config_file, environment))
     if flags.web_config_file is not None:
         watched_config(flags.web_config_file, SystemClock())
-    # UTF-8 as in a file, whatever the terminal's encoding.
+    # UTF-8, as in files, regardless of the terminal's encoding.
     write_stdout(text.encode())
     return 0

@@ -1,4 +1,4 @@
-"""Time as an argument: simulations and tests pass a clock of their own."""
+"""Clocks, which are passed as arguments so that simulations and tests control time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 _OVERRUN_GRACE_SECONDS = 60.0
-"""A busy machine wakes tasks late; a wait that overruns by more counts as hung."""
+"""Tolerated delay of a wait on a busy machine; after that, the task counts as hung."""
 _MAX_WORK_SECONDS = 600.0
-"""Between two waits, for example to decode a very long answer."""
+"""Limit on work between two waits, for example to decode a very long answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """Moment of a scrape: Unix time to show, monotonic time to compute ages with."""
+    """Time of a scrape: Unix time for display, monotonic time for computing ages."""
 
     time: float
     monotonic: float
@@ -28,10 +28,10 @@ class Clock(Protocol):
     """Wall time, monotonic time, and waiting."""
 
     def time(self) -> float:
-        """Return the Unix time in seconds, to be shown."""
+        """Return the Unix time in seconds, for display."""
 
     def monotonic(self) -> float:
-        """Return seconds since some moment, to plan and to measure."""
+        """Return seconds from an arbitrary start, for planning and measuring."""
 
     async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
         """Return when ``wake`` is set or ``seconds`` have passed."""
@@ -48,7 +48,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds since some moment; never goes back."""
+        """Return seconds from an arbitrary start; they never decrease."""
         return time.monotonic()
 
     async def wait(self, wake: asyncio.Event, seconds: float | None) -> None:
@@ -66,17 +66,20 @@ class SystemClock:
 
 @dataclass(slots=True, eq=False)
 class Heartbeat:
-    """Heartbeat of one poller: whether its loop and each of its jobs still run.
+    """Heartbeat of one poller: whether its loop and all of its jobs are running.
 
-    Every task promises when it runs again. Whether the panel answers does not matter
-    here: a poller that waits for a panel that is down runs as it should.
+    Every task sets a deadline by which it runs again. Whether the panel answers does
+    not matter: a poller that waits for an unreachable panel is running correctly.
     """
 
     clock: Clock
     _deadlines: WeakKeyDictionary[asyncio.Task[Any], float] = field(
         default_factory=WeakKeyDictionary
     )
-    """Until when each task must run again, but for a loop that waits for its jobs."""
+    """Monotonic time by which each task must run again.
+
+    A loop that waits for its jobs has none.
+    """
     _last_beat_at: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,12 +87,12 @@ class Heartbeat:
         self._last_beat_at = self.clock.monotonic()
 
     def beat(self) -> None:
-        """Note that the current task runs; its next wait begins within ten minutes."""
+        """Record that the current task runs; its next wait begins within ten minutes."""
         self._promise(_MAX_WORK_SECONDS)
 
     @contextmanager
     def waiting(self, seconds: float | None) -> Iterator[None]:
-        """Declare that the body ends within ``seconds``; None: with another task."""
+        """Expect the body to end within ``seconds``; None: when another task ends."""
         self._promise(None if seconds is None else seconds + _OVERRUN_GRACE_SECONDS)
         try:
             yield
@@ -97,7 +100,10 @@ class Heartbeat:
             self.beat()
 
     def is_alive(self) -> bool:
-        """Return whether no task overran; without promises, whether one ran lately."""
+        """Return whether no task missed its deadline.
+
+        Without deadlines: whether a task ran in the last ten minutes.
+        """
         promised = [at for task, at in self._deadlines.items() if not task.done()]
         last = self._last_beat_at + _MAX_WORK_SECONDS
         return self.clock.monotonic() <= min(promised, default=last)

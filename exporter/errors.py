@@ -1,24 +1,24 @@
 """Errors of panels and of the configuration, as one tree.
 
 ExporterError
-├── ConfigError               a configuration that cannot be used: where, what to do
-├── NotSent                   no request was sent: the panel must not be asked now
-└── RequestError              a request that brought nothing usable
-    ├── Unauthorized          401: credentials refused, more attempts may lock the
-    │                         account: whoever reads something else must not go on
-    └── PanelError            that one request failed: others may work
+├── ConfigError               an unusable configuration: the mistake, and what to do
+├── NotSent                   no request was sent, as none may be sent now
+└── RequestError              a request failed, or its answer is unusable
+    ├── Unauthorized          401: credentials refused. More attempts may lock the
+    │                         account, so all reads must stop
+    └── PanelError            only this request failed; others may work
         ├── TimedOut          no complete answer in time
         ├── Unreachable       no connection: DNS, TCP, closed early
         ├── TlsFailed         no trusted connection
         ├── Forbidden         403 of the API: the role lacks a permission
-        ├── NotFound          404 of the API: no such object, or an endpoint too new
+        ├── NotFound          404 of the API: no such object, or a missing endpoint
         ├── UnexpectedStatus  any other status
         │   ├── ProxyRefused  407, or a proxy's own refusal
         │   └── Unprocessable 422 of the API: it does not accept the request
-        ├── Redirected        3xx: never followed, the credentials are for one address
+        ├── Redirected        3xx: never followed, as credentials are for one address
         ├── TooLarge          a body longer than ``poll.max_body``, or a header too long
-        └── Undecodable       not what the API promises: content type, syntax, shape,
-                              or 403, 404 and 422 that anything else may have sent
+        └── Undecodable       not a valid API answer: wrong content type, syntax or
+                              shape; or 403, 404 or 422 that may not be the API's
 
 ``RequestError.reason`` is the label ``reason`` of ``onapp_api_errors_total``.
 """
@@ -30,19 +30,19 @@ import traceback
 from typing import ClassVar
 
 ADDRESS_HINT = "check that url is the address of the panel itself, with its path"
-"""What to do when the answer does not seem to come from a panel."""
+"""What to do if the answer does not seem to come from a panel."""
 _MAX_CHAIN_LENGTH = 5
-"""Of exceptions that caused each other."""
+"""Limit on exceptions that caused each other, in a traceback."""
 
 
 class ExporterError(Exception):
     """The root of the tree."""
 
     hint: str = ""
-    """What the operator can do; may be empty. A class has a general one."""
+    """What the operator can do; may be empty. Classes define a general hint."""
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
-        """Keep what to do about this very error, where that is known."""
+        """Keep the hint for this error, if there is a specific one."""
         super().__init__(message)
         if hint:
             self.hint = hint
@@ -53,11 +53,11 @@ class ExporterError(Exception):
 
 
 class ConfigError(ExporterError):
-    """A configuration that cannot be used; its text has a line for each mistake."""
+    """An unusable configuration; the text has one line per mistake."""
 
 
 class NotSent(ExporterError):
-    """A request was not sent: the panel must not be asked now."""
+    """A request was not sent, as none may be sent to the panel now."""
 
 
 class RequestError(ExporterError):
@@ -65,17 +65,17 @@ class RequestError(ExporterError):
 
     reason: ClassVar[str] = "bug"
     proven: ClassVar[bool] = False
-    """Whether only the panel's API can have sent it, to accepted credentials."""
+    """Whether the answer proves that the panel's API accepted the credentials."""
     retry_after_seconds: float | None = None
     """From ``Retry-After``; None: the panel sent none."""
 
 
 class PanelError(RequestError):
-    """A request failed for a reason that need not concern the next one."""
+    """A request failed for a reason that may not affect the next one."""
 
 
 class TimedOut(PanelError):
-    """No complete answer came in time."""
+    """No complete answer arrived in time."""
 
     reason = "timeout"
     hint = (
@@ -85,7 +85,7 @@ class TimedOut(PanelError):
 
 
 class Unreachable(PanelError):
-    """No connection, or it ended before the answer did."""
+    """No connection was made, or it was closed before the end of the answer."""
 
     reason = "connection"
     hint = "check url, and that this host may connect to it"
@@ -107,7 +107,7 @@ class Unauthorized(RequestError):
 
     reason = "unauthorized"
     with_cookies: bool = False
-    """Whether the request carried cookies: perhaps those were refused."""
+    """Whether the request had cookies, which may have been refused instead."""
     hint = (
         "check basic_auth: the user name, and that the key is valid; more tries "
         "could lock the account, so a running exporter sends nothing until the secret "
@@ -135,7 +135,7 @@ class NotFound(PanelError):
 
 
 class UnexpectedStatus(PanelError):
-    """The panel answered with a status that has no error of its own here."""
+    """The panel answered with a status that has no other class."""
 
     reason = "status"
     hint = "the panel has a problem or is under maintenance: look there, or try later"
@@ -175,28 +175,28 @@ class Redirected(PanelError):
 
 
 class TooLarge(PanelError):
-    """The body is longer than the configuration allows, or a header too long."""
+    """The body is longer than the configuration allows, or a header is too long."""
 
     reason = "too_large"
     hint = "raise poll.max_body"
 
 
 class Undecodable(PanelError):
-    """The answer is not what the API promises."""
+    """The answer is not a valid answer of the API."""
 
     reason = "decode"
     hint = "look for a proxy that answers in the panel's place; else report a bug"
 
     def __init__(self, message: str, *, rows_skipped: int = 0, hint: str = "") -> None:
-        """Keep the number of rows, of which none could be used."""
+        """Keep the number of rows, none of which could be used."""
         super().__init__(message, hint=hint)
         self.rows_skipped = rows_skipped
 
 
 REFUSED = (Forbidden, NotFound, Unprocessable)
-"""Errors that the next attempt would meet again: something has to be changed."""
+"""Errors that recur until something is changed."""
 UNRECOGNIZED = (TooLarge, Undecodable)
-"""Errors of answers that may have been sent by something else than the panel."""
+"""Errors of answers that may not have come from the panel."""
 
 
 def reasons() -> tuple[str, ...]:
@@ -214,7 +214,7 @@ def retry_after(error: ExporterError | None) -> float:
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """Return a traceback without messages, which may quote what a panel sent."""
+    """Return a traceback without messages, which may quote a panel's answer."""
     parts: list[str] = []
     current: BaseException | None = error
     while current is not None and len(parts) < _MAX_CHAIN_LENGTH:

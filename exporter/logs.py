@@ -1,6 +1,6 @@
 """Logging: structured lines on standard error, without secrets.
 
-Every event is one line, whatever a panel, a file or a library has put into it.
+Every event is one line, even if text from a panel, a file or a library has several.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOGGERS_QUOTING_HEADERS = ("aiohttp.client", "aiohttp.internal")
 def configure(level: str, log_format: str, stream: TextIO | None = None) -> None:
     """Log events of at least ``level`` as logfmt or JSON lines.
 
-    The standard library's logging (asyncio, aiohttp) is written the same way.
+    Events of the standard library's logging (asyncio, aiohttp) have the same format.
     """
     stream = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -52,7 +52,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
             ],
         )
     )
-    # Libraries at debug level would log requests with their headers.
+    # At debug level, libraries would log requests with their headers.
     logging.basicConfig(level=max(number, logging.INFO), handlers=[handler], force=True)
     for name in _LOGGERS_QUOTING_HEADERS:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -71,7 +71,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
 def _log_uncaught(
     error_type: type[BaseException], error: BaseException, _: TracebackType | None
 ) -> None:
-    """Log an uncaught exception without its message, which Python would print."""
+    """Log an uncaught exception without its message, unlike Python's own hook."""
     if issubclass(error_type, KeyboardInterrupt):
         return
     structlog.get_logger().error("stopped by a bug in the exporter", exc_info=error)
@@ -85,13 +85,16 @@ def _redact_traceback(_: object, __: str, event: EventDict) -> EventDict:
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
         event["exception"] = redacted_traceback(error)
-        # asyncio adds the arguments of the callback, and the exception again.
+        # asyncio appends the callback's arguments, and the exception again.
         event["event"] = re.split(r"[\n(<]", str(event["event"]))[0].strip()
     return event
 
 
 def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
-    """Escape what moves a cursor or begins a line; the renderer escapes line feeds."""
+    """Escape characters that move the cursor or begin a line.
+
+    The renderer escapes line feeds.
+    """
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[key] = "".join(

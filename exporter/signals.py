@@ -11,11 +11,11 @@ from .errors import ConfigError
 from .stderr import exit_at_once
 
 _SHUTDOWN_TIMEOUT_SECONDS = 1.6
-"""After that the process exits, whatever still runs."""
+"""After that the process exits, even if something is still running."""
 
 
 def run_command(work: Coroutine[object, object, int]) -> int:
-    """Run a command; return its exit status, or 128 plus the number of a signal."""
+    """Run a command; return its exit status, or 128 plus the number of the signal."""
     return asyncio.run(_run_until_signal(work))
 
 
@@ -34,7 +34,7 @@ async def _run_until_signal(work: Coroutine[object, object, int]) -> int:
         status = await task
     except asyncio.CancelledError:
         status = exit_statuses[0]
-    # Threads cannot be cancelled: one may wait long for a name server.
+    # Threads cannot be cancelled, and one may wait long for a name server.
     loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, exit_at_once, status)
     return status
 
@@ -48,7 +48,7 @@ def install_signal_handlers(
 
     def stop() -> None:
         request_stop()
-        # Threads cannot be cancelled: one may wait long for a name server or a file.
+        # Threads cannot be cancelled, and one may wait for a name server or a file.
         loop.call_later(_SHUTDOWN_TIMEOUT_SECONDS, exit_at_once, 0)
 
     async def run_reload() -> None:

@@ -1,4 +1,4 @@
-"""Standard error, written by a thread, so that no reader and no disk stops the rest."""
+"""Standard error, written by a thread, so that a slow reader or disk blocks nothing."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from queue import SimpleQueue
 from typing import TextIO
 
 _MAX_WAITING = 1000
-"""Texts, most of them lines."""
+"""Limit on waiting texts, most of which are lines."""
 _FINISH_SECONDS = 0.2
 
 
 class StderrStream(io.TextIOBase):
-    """A text stream whose ``write`` neither waits nor fails.
+    """A text stream whose ``write`` neither blocks nor fails.
 
-    A text is dropped while too many wait to be written, or if it cannot be written.
-    How many were dropped is written once that is possible again.
+    A text is dropped if too many are waiting or if it cannot be written. The number of
+    dropped texts is written as soon as possible.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        """Write to the file of a stream, which nobody else writes to."""
+        """Write to the file of a stream that nothing else writes to."""
         self.describe_dropped: Callable[[int], str] = _describe_dropped
-        """Returns a line that says how many were dropped."""
+        """Returns a line with the number of dropped texts."""
         self._encoding, self._fd = stream.encoding, stream.fileno()
-        # It may be put into while it is put into: a finalizer may log at any moment.
+        # SimpleQueue.put is reentrant: a finalizer may log during a put.
         self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
-        """Texts, and events to be set when what came before is written."""
+        """Texts, and events to be set once all earlier texts are written."""
         self._refused = 0
-        """Texts that were not taken because too many waited."""
+        """Number of texts dropped because too many were waiting."""
         self._lock = threading.RLock()
         self._line_is_open = False
         threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
 
     def write(self, text: str, /) -> int:
-        """Add a text to those that wait to be written."""
+        """Queue a text to be written."""
         if self._waiting.qsize() < _MAX_WAITING:
             self._waiting.put(text)
         else:
@@ -55,7 +55,7 @@ class StderrStream(io.TextIOBase):
         return os.isatty(self._fd)
 
     def finish(self) -> None:
-        """Wait a moment until everything is written."""
+        """Wait briefly until everything is written."""
         written = threading.Event()
         self._waiting.put(written)
         written.wait(_FINISH_SECONDS)
@@ -84,7 +84,7 @@ class StderrStream(io.TextIOBase):
             except BlockingIOError:
                 select.select([], [self._fd], [])
             except OSError:
-                # What comes next must not be appended to half a line.
+                # The next text must not be appended to half a line.
                 self._line_is_open |= written > 0
                 return False
         self._line_is_open = False
@@ -96,12 +96,12 @@ def _describe_dropped(number: int) -> str:
 
 
 def finish() -> None:
-    """Wait a moment until everything is written to standard error."""
+    """Wait briefly until everything is written to standard error."""
     if isinstance(sys.stderr, StderrStream):
         sys.stderr.finish()
 
 
 def exit_at_once(status: int) -> None:
-    """End the process, whatever still runs, after a moment for the last lines."""
+    """Exit after a short wait for the last lines, even if something is running."""
     finish()
     os._exit(status)

@@ -1,6 +1,6 @@
-"""systemd: socket activation, notifications of start and end, the watchdog.
+"""systemd: socket activation, notifications of start and stop, the watchdog.
 
-All of it is environment variables and a few system calls, so no library is loaded.
+It takes only environment variables and a few system calls, so no library is used.
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
 
@@ -29,9 +29,9 @@ _SEND_TIMEOUT_SECONDS = 1.0
 
 
 def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
-    """Return the listening sockets of a ``.socket`` unit; raises ConfigError.
+    """Return the listening sockets of a ``.socket`` unit; raise ConfigError.
 
-    Programs that this process starts do not inherit them.
+    Child processes do not inherit them.
     """
     sockets = [_listening_socket(fd) for fd in _socket_fds(environment)]
     if not sockets:
@@ -43,7 +43,7 @@ def passed_sockets(environment: Mapping[str, str]) -> tuple[socket.socket, ...]:
 
 
 def has_passed_sockets(environment: Mapping[str, str]) -> bool:
-    """Return whether systemd passed sockets to this process, used or not."""
+    """Return whether systemd passed sockets to this process, even unused ones."""
     for_this_process = environment.get("LISTEN_PID") == str(os.getpid())
     return for_this_process and environment.get("LISTEN_FDS", "0") != "0"
 
@@ -95,12 +95,12 @@ class NotifySocket:
     address: str = ""
     """A path, or ``@`` and an abstract name; empty: no notifications."""
     watchdog_seconds: float | None = None
-    """systemd restarts the process after so long without ``WATCHDOG=1``."""
+    """systemd restarts the process after this time without ``WATCHDOG=1``."""
     _send_failed: bool = field(default=False, init=False)
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> NotifySocket:
-        """Return the socket that ``NOTIFY_SOCKET`` names; raises ConfigError."""
+        """Return the socket that ``NOTIFY_SOCKET`` names; raise ConfigError."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address:
             return NotifySocket()
@@ -109,7 +109,7 @@ class NotifySocket:
         return NotifySocket(address, _watchdog_timeout(environment))
 
     def send(self, assignment: str) -> None:
-        """Send an assignment such as ``READY=1``; log the first failure in a row."""
+        """Send an assignment such as ``READY=1``; log the first of several failures."""
         if not self.address:
             return
         address = self.address
@@ -138,17 +138,17 @@ def _watchdog_timeout(environment: Mapping[str, str]) -> float | None:
 
 
 _HUNG_RECHECK_SECONDS = 1.0
-"""A poller that was only late on a busy machine must not cost a whole interval."""
+"""Short, so that a poller that was only late does not delay the watchdog for long."""
 
 
 @asynccontextmanager
 async def notifying_systemd(
     notify_socket: NotifySocket, clock: Clock, hung_panels: Callable[[], list[str]]
 ) -> AsyncIterator[None]:
-    """Report readiness on entry and the stop on exit; feed the watchdog meanwhile.
+    """Report readiness on entry and the stop on exit; in between, feed the watchdog.
 
-    ``hung_panels`` returns the names of the panels whose poller should run and does
-    not: while there is one the watchdog is not fed.
+    ``hung_panels`` returns the names of the panels whose poller hangs. While there is
+    one, the watchdog is not fed.
     """
     notify_socket.send("READY=1")
     watchdog_task = asyncio.create_task(_keep_alive(notify_socket, clock, hung_panels))
