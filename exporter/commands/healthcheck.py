@@ -24,10 +24,7 @@ class _NoTls(Exception):
 
 
 def healthcheck(
-    listen_addresses: tuple[str, ...],
-    *,
-    web_config: bool = False,
-    path: str = "/-/healthy",
+    listen_addresses: tuple[str, ...], *, web_config: bool, path: str = "/-/healthy"
 ) -> int:
     """Return 0 if the path answers on one of the addresses, else 1.
 
