@@ -711,6 +711,17 @@ async def test_requests_are_counted_by_resource_and_code(tmp_path: Path) -> None
         }
 
 
+async def test_durations_are_counted_up_to_a_minute(tmp_path: Path) -> None:
+    """The bounds are labels, which keep their values once they are released."""
+    bounds = "0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 20.0 30.0 60.0 +Inf"
+    async with monitored(a_cloud(), tmp_path) as cloud:
+        buckets = await cloud.series(
+            "onapp_api_request_duration_seconds_bucket", panel="cp", resource="version"
+        )
+
+    assert buckets.keys() == {f"le={bound}" for bound in bounds.split()}
+
+
 @pytest.mark.parametrize("bytes_", [8_191, 60_000])
 async def test_a_long_response_header_is_read(bytes_: int, tmp_path: Path) -> None:
     """As a portal or a content security policy sets; it says nothing of the panel."""
