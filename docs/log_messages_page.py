@@ -65,7 +65,10 @@ _MEANINGS = {
         "the inventory is complete, but empty",
         "check the permissions of the account",
     ),
-    "panel reachable": ("the panel answers, for the first time or again", _NOTHING),
+    "panel reachable again": (
+        "the panel answers again",
+        _NOTHING,
+    ),
     "panel refuses the credentials": (
         "HTTP 401; nothing is sent for ten minutes, then longer",
         "write the right key into its file; unlock the account on the panel",

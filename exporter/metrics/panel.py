@@ -268,16 +268,16 @@ _TRANSACTIONS: tuple[AnyFamily, ...] = (
     ),
     PanelFamily(
         "onapp_transactions_pending",
-        "Number of backup transactions of this exporter's servers that wait or run, "
-        "as of the last poll.",
+        "Number of backup transactions of this exporter's servers that are pending or "
+        "running, as of the last poll.",
         _ACTION_LABELS,
         pending_rows,
         len,
     ),
     PanelFamily(
         "onapp_transactions_oldest_pending_timestamp_seconds",
-        "Unix time when the oldest backup transaction that waits or runs was created, "
-        "as of the last poll.",
+        "Unix time when the oldest backup transaction that is pending or running was "
+        "created, as of the last poll.",
         _ACTION_LABELS,
         pending_rows,
         lambda transactions: least(each.created_at for each in transactions),

@@ -115,7 +115,7 @@ def decode_backups(
     repeated: list[SkippedRow] = []
     for row in decoded.rows:
         if row.id in backups_by_id:
-            repeated.append(SkippedRow(str(row.id), "the id stands in the list twice"))
+            repeated.append(SkippedRow(str(row.id), "the ID occurs twice in the list"))
         else:
             backups_by_id[row.id] = _backup(row, vm_id, dates, targets)
             dates.end_row()

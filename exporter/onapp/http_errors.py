@@ -92,7 +92,9 @@ def connection_error(
 def _disconnected(error: OSError | aiohttp.ClientError, route: Route) -> PanelError:
     """Return the error of a connection that was closed too early."""
     if isinstance(error, aiohttp.ClientPayloadError):
-        return Unreachable("the answer broke off", hint=_CUT_HINT)
+        return Unreachable(
+            "the connection was closed before the answer was complete", hint=_CUT_HINT
+        )
     message = f"no answer ({type(error).__name__})"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         message = "the connection was closed without an answer"
@@ -101,7 +103,7 @@ def _disconnected(error: OSError | aiohttp.ClientError, route: Route) -> PanelEr
     check = "check url"
     if route.url.scheme == "http":
         check = "check url: it must begin with https:// if the port speaks TLS"
-    return Unreachable(message, hint=f"{check}; else {_CUT_HINT}")
+    return Unreachable(message, hint=f"{check}; otherwise {_CUT_HINT}")
 
 
 _CUT_HINT = "check proxies, load balancers and firewalls in between, and their limits"
@@ -128,12 +130,12 @@ def _not_connected(error: aiohttp.ClientConnectorError, route: Route) -> PanelEr
     if isinstance(cause, socket.gaierror):
         return Unreachable(
             f"{name}{error.host}: {cause.strerror}",
-            hint=f"check {key}: this host finds no address of that name (DNS)",
+            hint=f"check {key}: DNS on this host cannot resolve that name",
         )
     if isinstance(cause, ConnectionResetError):
         return Unreachable(
             f"{where}: the connection was closed during the TLS handshake",
-            hint=f"check {key}: does the port speak TLS? Else {_CUT_HINT}",
+            hint=f"check {key}: does the port speak TLS? If so, {_CUT_HINT}",
         )
     reason = os.strerror(cause.errno) if cause.errno else type(cause).__name__
     hint = f"check {key}, and the firewalls and routes to there"
@@ -161,7 +163,7 @@ def _not_http(cause: BaseException | None, route: Route) -> PanelError:
 
 def _speaks_tls(route: Route) -> TlsFailed:
     return TlsFailed(
-        f"{route.address} speaks TLS, and url is for plain HTTP",
+        f"{route.address} expects TLS, but url begins with http://",
         hint="url must begin with https://",
     )
 
@@ -221,7 +223,7 @@ def _certificate_error(error: ssl.SSLCertVerificationError, route: Route) -> Tls
         return TlsFailed(
             f"the panel's certificate, or one that it is signed by, {_NOT_NOW[code]}",
             hint="renew it on the panel, and check the date of this host; "
-            f"`{command} -noout -dates` shows from when to when it is valid",
+            f"`{command} -noout -dates` shows its validity period",
         )
     if code != _SELF_SIGNED and code not in _UNKNOWN_AUTHORITY:
         return TlsFailed(

@@ -39,9 +39,9 @@ PERMISSIONS: Mapping[str, Permission] = {
     VERSION: Permission("settings.version", "the panel's version stays unknown"),
     VIRTUAL_MACHINES: Permission(
         "virtual_machines.read",
-        "servers cannot be discovered or described, only be named by number",
+        "servers cannot be discovered or described, only configured by number",
     ),
-    BACKUPS: Permission("backups.read", "there is nothing to watch"),
+    BACKUPS: Permission("backups.read", "no backups can be monitored"),
     SCHEDULES: Permission(
         "schedules.read", "how often a backup is expected is guessed from the past"
     ),

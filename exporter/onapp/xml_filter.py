@@ -65,13 +65,13 @@ def _valid(character: re.Match[bytes]) -> bytes:
 
 
 def _refuse_document_type(*_: object) -> None:
-    raise ValueError("it declares a document type")
+    raise ValueError("the XML declares a document type")
 
 
 def _refuse_encoding(_: str, encoding: str | None, __: int) -> None:
     # For any other encoding, expat would call the Python codec of that name.
     if encoding is not None and encoding.lower() not in _ENCODINGS:
-        raise ValueError("its encoding is none that a panel uses")
+        raise ValueError("the XML has an unsupported encoding")
 
 
 class FieldFilter:

@@ -273,7 +273,9 @@ class Poller:
             return
         if self._logged_error is not None:
             log.info(
-                "panel reachable", panel=self.store.name, version=self.store.version
+                "panel reachable again",
+                panel=self.store.name,
+                version=self.store.version,
             )
         self._logged_error = self.store.last_error = None
 

@@ -119,7 +119,7 @@ async def test_http_to_a_port_that_says_that_it_speaks_tls(
         found = failed(await found_at(f"http://127.0.0.1:{port}", tmp_path))
 
     assert found.step == "tls"
-    assert f"127.0.0.1:{port} speaks TLS" in found.text
+    assert f"127.0.0.1:{port} expects TLS" in found.text
     assert found.hint == "url must begin with https://"
 
 

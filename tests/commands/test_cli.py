@@ -356,7 +356,7 @@ def test_a_bad_web_configuration_ends_with_1_and_its_reason(
     output = ended.stderr
 
     assert (ended.returncode, output.count("\n")) == (1, 1)
-    assert f"{web}: basic_auth_users.alice: must be a bcrypt hash" in output
+    assert f"{web}: line 1: basic_auth_users.alice: must be a bcrypt hash" in output
     assert "hunter2" not in output
 
 

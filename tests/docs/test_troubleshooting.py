@@ -41,7 +41,10 @@ EXPECTED_OUTPUT: dict[tuple[str, str], tuple[Fault, Resource | None]] = {
     (PANEL, "a redirect is never followed"): (faults.redirect("/login"), ALL),
     (PANEL, "no whole answer in"): (faults.hang(), ALL),
     (PANEL, "longer than"): (faults.flood(), ALL),
-    (PANEL, "the answer broke off"): (faults.cut(), ALL),
+    (PANEL, "the connection was closed before the answer was complete"): (
+        faults.cut(),
+        ALL,
+    ),
     (PANEL, "Connection reset by peer"): (faults.reset(), ALL),
     (SERVER, "backups.json: HTTP 403"): (faults.forbidden(), "backups"),
     (SERVER, "backups.json: HTTP 404"): (faults.status(404), "backups"),
