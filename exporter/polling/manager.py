@@ -67,7 +67,7 @@ class PanelTask:
 
 @dataclass(slots=True, eq=False)
 class PollerManager:
-    """Runs one poller for each panel of the configuration."""
+    """The pollers of all configured panels, by the panel's name."""
 
     store: Store
     counters: RequestCounters
