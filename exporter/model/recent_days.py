@@ -252,5 +252,5 @@ def _with_runs(outcomes: bytes, runs: Iterable[tuple[float, int]], today: int) -
 
 
 def _day(time: float) -> int:
-    """Return the number of a day in UTC."""
+    """Return the number of a day (UTC) since 1970."""
     return int(time // DAY_SECONDS)

@@ -327,7 +327,7 @@ class PanelStore:
     def backup_server_usage(
         self, monotonic: float
     ) -> dict[int | None, BackupServerUsage]:
-        """Sum up the usage of each backup server by all servers with fresh data."""
+        """Return the usage of each backup server by all servers with fresh data."""
         if BACKUP_SERVERS not in self.panel_lists:
             return {}
         listed = self.listed(BACKUP_SERVERS, monotonic) if self.first_pass_ended else ()

@@ -294,7 +294,7 @@ class TransactionLog:
         if row.id in self._created_at_by_id:
             before = self._created_at_by_id[row.id]
             return later and before is not None and row.created_at != before
-        # A lower id is old, unless the log was restarted.
+        # A lower ID is old, unless the log was restarted.
         return later or row.id > self._lowest_known_id
 
     def _update_owned(self, owns: Callable[[int | None], bool]) -> None:
