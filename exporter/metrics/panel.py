@@ -32,12 +32,12 @@ _USAGE_LABELS = (*_SHARD_LABELS, "backup_server_id")
 
 
 def panel_rows(view: PanelView) -> Iterator[Row[PanelView]]:
-    """Yield the panel, for values that are the same on all shards."""
+    """Yield the panel with labels for values that are the same on all shards."""
     yield (view.panel.name,), view
 
 
 def shard_rows(view: PanelView) -> Iterator[Row[PanelView]]:
-    """Yield the panel, for values that are per shard."""
+    """Yield the panel with labels for values that are per shard."""
     yield view.shard_labels, view
 
 

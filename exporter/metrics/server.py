@@ -123,7 +123,7 @@ def state_rows(health: ServerHealth) -> Iterator[Row[int]]:
 
 
 def unresolved_state_rows(view: PanelView) -> Iterator[Row[int]]:
-    """Yield the same for configured servers that were not found."""
+    """Yield the state of configured servers that were not found; always 1."""
     for identifier in view.panel.unresolved:
         yield (view.panel.name, identifier, UNRESOLVED.condition.key), 1
 
