@@ -106,7 +106,7 @@ class PanelApi:
         return await self.panel_list(VIRTUAL_MACHINES)
 
     async def server(self, vm_id: int | str) -> Server:
-        """Return one server by number or identifier."""
+        """Return one server by ID or identifier."""
         path = f"virtual_machines/{vm_id}"
         return (await self._request(VIRTUAL_MACHINES, path, decode_server)).content
 
@@ -165,7 +165,7 @@ class PanelApi:
         return Page(tuple(response.content.values), is_last_page(response, rows_seen))
 
     async def transaction(self, number: int) -> Transaction:
-        """Return one transaction of the log by its number."""
+        """Return one transaction of the log by its ID."""
         parse = partial(decode_transaction, number=number)
         path = f"transactions/{number}"
         return (await self._request(TRANSACTIONS, path, parse)).content

@@ -104,7 +104,7 @@ _BACKUPS = RowDecoder(
 def decode_backups(
     body: bytes, body_format: BodyFormat, latest: float = inf, *, vm_id: int
 ) -> Parsed[tuple[Backup, ...]]:
-    """Decode ``/virtual_machines/:id/backups``; raise Undecodable if it is no list.
+    """Decode ``/virtual_machines/:id/backups``; raise Undecodable if not a list.
 
     Dates after ``latest`` are ignored, here and in all lists.
     """

@@ -107,7 +107,7 @@ class RowDecoder(Generic[Row]):
         )
 
     def decode(self, body: bytes, body_format: BodyFormat) -> Rows[Row]:
-        """Return the rows of ``body``; raise Undecodable if it is no list of them."""
+        """Return the rows of ``body``; raise Undecodable if it is not such a list."""
         return (
             self._decode_json(body) if body_format == "json" else self._decode_xml(body)
         )
@@ -242,7 +242,7 @@ class RowDecoder(Generic[Row]):
         return Rows(tuple(rows), tuple(skipped))
 
     def _row_id(self, item: Any) -> str:
-        """Return a row's id for the log, or UNKNOWN_ID."""
+        """Return a row's ID for the log, or UNKNOWN_ID."""
         if isinstance(item, msgspec.Raw):
             try:
                 item = msgspec.to_builtins(self._id_decoder.decode(item))

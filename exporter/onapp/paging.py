@@ -25,7 +25,7 @@ class Identified(Protocol):
 
     @property
     def id(self) -> int:
-        """Return the id."""
+        """Return the ID."""
 
 
 Value = TypeVar("Value", bound=Identified)
@@ -45,7 +45,7 @@ class Listed(Generic[Value]):
 
     @property
     def complete(self) -> bool:
-        """Whether a row that is not listed does not exist."""
+        """Whether the list is complete: a row that it lacks does not exist."""
         return not (self.skipped_ids or self.truncated or self.changed_while_read)
 
     def raise_if_truncated(self) -> None:
@@ -54,7 +54,7 @@ class Listed(Generic[Value]):
             raise Undecodable("the panel has more rows than it lists")
 
     def ids(self) -> frozenset[int]:
-        """Return the ids of the rows."""
+        """Return the IDs of the rows."""
         return frozenset(value.id for value in self.values)
 
     def may_omit(self, row_id: int) -> bool:

@@ -135,7 +135,7 @@ class _FilteringParser:
             else:
                 depth -= 1
                 end_element(name)
-            # Between fields there is only white space.
+            # There is only white space between fields.
             parser.CharacterDataHandler = (
                 character_data if depth < _FIELDS_DEPTH else None
             )
