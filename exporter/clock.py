@@ -87,7 +87,7 @@ class Heartbeat:
         self._last_beat_at = self.clock.monotonic()
 
     def beat(self) -> None:
-        """Record that the current task runs and will wait again within ten minutes."""
+        """Record that the current task runs; it must wait again within ten minutes."""
         self._promise(_MAX_WORK_SECONDS)
 
     @contextmanager
