@@ -1,4 +1,4 @@
 """The status page and ``/api/v1/status``.
 
-Takes frozen values of the store and their health; returns HTML and JSON.
+Takes frozen values of the store and their health. Returns HTML, JSON and CSV.
 """

@@ -49,7 +49,7 @@ from .schema import (
 from .select import Healths, JudgedServer, all_servers, conditions, paginate, select
 
 MAX_RECENT_SIZES = 12
-"""The newest of each target."""
+"""Number of newest backup sizes shown per target."""
 ErrorCounts = Callable[[str], Mapping[str, int]]
 """Returns the number of failed requests to a panel, by reason."""
 
@@ -99,7 +99,7 @@ def status_response(
 def judged_panel(
     panel: PanelStore, healths: Healths, shard: Shard, now: Now
 ) -> PanelHealth:
-    """Judge a panel, by the health of its unassigned schedules too."""
+    """Return the health of a panel, including that of its unassigned schedules."""
     return judge_panel(panel, now, shard, healths[panel.name].get(NO_SERVER))
 
 
@@ -165,9 +165,9 @@ def server_status(judged: JudgedServer, now: Now) -> ServerStatus:
 
 
 def _build(kind: type[T], *sources: object, **fields: Any) -> T:
-    """Build a part of the response: other fields are attributes of the ``sources``.
+    """Build a part of the response; missing fields are attributes of the ``sources``.
 
-    Those of a source that is None are unknown. Unix times become dates.
+    Attributes of a source that is None are null. Unix times become dates.
     """
     for name in kind.__struct_fields__:
         if name not in fields:
@@ -247,7 +247,7 @@ def _target_condition(judged: JudgedServer, summary: TargetSummary) -> Condition
     condition = judged.health.condition
     if condition.severity == FINE.severity and condition is not FINE:
         return condition
-    # Whether backups are expected is known here: otherwise there would be a problem.
+    # Without a problem, it is known whether backups are expected.
     expected = summary.expected_interval is not None
     return FINE if expected and summary.last_success_at is not None else NOT_REQUIRED
 
@@ -255,7 +255,7 @@ def _target_condition(judged: JudgedServer, summary: TargetSummary) -> Condition
 def recent_sizes(
     backups: Iterable[Backup], limit: int
 ) -> dict[Target, tuple[BackupSize, ...]]:
-    """Return the sizes of so many newest restore points of each target, in order."""
+    """Return the sizes of each target's newest restore points, oldest first."""
     found: dict[Target, list[tuple[float, int]]] = {}
     for backup in backups:
         at = completed_at(backup)

@@ -1,6 +1,6 @@
-"""Compliance: how many servers that need backups have them in time, by owner too.
+"""Compliance: how many servers that need backups have them in time, also by owner.
 
-The same judgement as ``onapp_vm_backup_in_time``.
+The rule is that of ``onapp_vm_backup_in_time``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .select import JudgedServer
 
 
 def compliance(servers: Iterable[JudgedServer]) -> Compliance:
-    """Return the compliance of these servers together."""
+    """Return the compliance of all these servers together."""
     count = in_time = not_in_time = unknown = size_bytes = 0
     for judged in servers:
         count += 1
@@ -33,9 +33,9 @@ def compliance(servers: Iterable[JudgedServer]) -> Compliance:
 
 
 def compliance_by_owner(servers: Iterable[JudgedServer]) -> list[OwnerCompliance]:
-    """Return the compliance of each owner, those with most servers not in time first.
+    """Return the compliance of each owner; most servers not in time first.
 
-    Owners of different panels are different, whatever their numbers.
+    Owners on different panels are different, even if their numbers are equal.
     """
     owned: dict[tuple[str, int | None], list[JudgedServer]] = {}
     for judged in servers:

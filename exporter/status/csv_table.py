@@ -1,4 +1,4 @@
-"""CSV for reports: one row a line, unknown values empty, times RFC 3339 in UTC."""
+"""CSV for reports: one line per row, unknown values empty, times RFC 3339 in UTC."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SERVER_COLUMNS = (
 
 
 def servers_csv(servers: Iterable[ServerStatus]) -> str:
-    """Return the servers, each with all its states and their reasons."""
+    """Return the servers with all their states and reasons."""
     return _table(
         SERVER_COLUMNS,
         (
@@ -41,7 +41,7 @@ def servers_csv(servers: Iterable[ServerStatus]) -> str:
 
 
 def owners_csv(owners: Iterable[OwnerCompliance]) -> str:
-    """Return the owners."""
+    """Return the compliance of the owners."""
     return _table(OWNER_COLUMNS, map(msgspec.structs.asdict, owners))
 
 
@@ -58,7 +58,7 @@ def _cell(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    # A spreadsheet would run what a customer has written into a label.
+    # A spreadsheet would execute a formula that a customer put into a label.
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return value

@@ -1,7 +1,7 @@
 """The HTML pages, in which every text from a panel is escaped.
 
-Self-contained, and fully usable without JavaScript. Links are relative, so that the
-pages work below any prefix that a proxy adds.
+The pages are self-contained and fully usable without JavaScript. Links are relative,
+so that the pages work under any prefix that a proxy adds.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ _MAX_OPEN_TRANSACTIONS = 100
 _MAX_CHART_SIZES = 60
 _CHART_WIDTH, _CHART_HEIGHT = 600, 100
 _MAX_HEALTHY_PANELS = 6
-"""More are folded together, so that servers with problems stay on the first screen."""
+"""More are collapsed, so that servers with problems stay on the first screen."""
 _MAX_REASONS = 3
-"""Of each server on the overview; its own page shows all."""
+"""Limit per server on the overview; the server's page shows all."""
 _MAX_PROBLEMS = 10
-"""Of each panel on the overview: thousands of schedules may have no known server."""
+"""Limit per panel on the overview; thousands of schedules may have no known server."""
 _COLUMNS = (
     ("state", "State"),
     ("server", "Server"),
@@ -100,9 +100,9 @@ class StatusPages:
     """Returns the configured links to other programs."""
     _environment: jinja2.Environment = field(init=False)
     content_security_policy: str = field(init=False)
-    """The header that the pages are served with."""
+    """The ``Content-Security-Policy`` header of the pages."""
     _runbooks: dict[str, str] = field(init=False)
-    """The HTML of each, by the name of its alert."""
+    """The HTML of each runbook, by the name of its alert."""
 
     def __post_init__(self) -> None:
         """Load the templates and the runbooks."""
@@ -123,7 +123,7 @@ class StatusPages:
             "sum_values": lambda counts: sum(counts.values()),
             "utc_datetime": utc_datetime,
         }
-        # Embedded in each page as they are.
+        # Embedded unchanged in each page.
         style, script = (
             loader.get_source(environment, name)[0] for name in ("page.css", "page.js")
         )
@@ -178,7 +178,7 @@ class StatusPages:
     def compliance(
         self, owners: Sequence[OwnerCompliance], query: Query, time: float
     ) -> str:
-        """Render the page of the servers with their backups in time, by owner."""
+        """Render the page of the compliance of each owner."""
         shown = paginate(owners, query.page, OWNERS_PER_PAGE)
         return self._environment.get_template("compliance.html").render(
             owners=shown,
@@ -249,7 +249,7 @@ class StatusPages:
         vm_id: str,
         now: datetime | None,
     ) -> str:
-        """Render the page that says why there is no such server, with ways on."""
+        """Render the page that explains why a server is not shown, with links."""
         return self._environment.get_template("absent.html").render(
             panel_name=panel_name,
             panel=panel,
@@ -282,9 +282,9 @@ class StatusPages:
         server: ServerStatus | None = None,
         alert: str | None = None,
     ) -> list[tuple[str, str]]:
-        """Return titles and addresses of the links about a panel, server or alert.
+        """Return titles and addresses of the links for a panel, a server or an alert.
 
-        Each link belongs to the narrowest of them that its placeholders name.
+        Each link belongs to the most specific of these that its placeholders name.
         """
         values, needed = {"panel": panel, "panel_url": panel_url}, set[str]()
         if server is not None:
@@ -302,10 +302,10 @@ class StatusPages:
 
 
 class SizeChart(msgspec.Struct, frozen=True):
-    """The sizes of a target over time, as a line in a picture."""
+    """A line chart of a target's sizes over time."""
 
     sizes: tuple[BackupSize, ...]
-    """At least two, the oldest first."""
+    """At least two, oldest first."""
 
     @property
     def largest(self) -> int:
@@ -319,7 +319,7 @@ class SizeChart(msgspec.Struct, frozen=True):
 
     @property
     def points(self) -> list[tuple[int, int]]:
-        """Return the points of the line; 0 bytes is the lower edge."""
+        """Return the points of the line; the lower edge is 0 bytes."""
         times = [size.at.timestamp() if size.at else 0.0 for size in self.sizes]
         span, top = max(times[-1] - times[0], 1.0), max(self.largest, 1)
         return [
@@ -332,7 +332,7 @@ class SizeChart(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """A day of a target in UTC, and what became of its backups."""
+    """A day (UTC) and the outcome of a target's backups on it."""
 
     start: datetime | None
     outcome: str
@@ -356,7 +356,7 @@ def _csp_hash(text: str) -> str:
 
 
 def _icon(critical: int | None) -> str:
-    """Return an icon with the number of critical servers; None: it is unknown."""
+    """Return an icon with the number of critical servers; None: an empty icon."""
     if critical is None:
         return "data:,"
     colour, text = ("#b3121d", min(critical, 99)) if critical else ("#1c6b35", "✓")
@@ -373,7 +373,7 @@ def _severity(panel: PanelStatus) -> Severity:
 
 
 def _headline(status: StatusResponse) -> str:
-    """Return in one sentence how bad things are."""
+    """Return a summary of panels and servers in one sentence."""
     affected = sum(_severity(panel) >= Severity.WARNING for panel in status.panels)
     panels = f"{affected} of {counted(len(status.panels), 'panel')} with problems"
     levels, found = status.levels, status.compliance

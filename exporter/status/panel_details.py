@@ -1,6 +1,6 @@
-"""What pages show of a panel beside its status: runs, collectors, backup servers.
+"""Details of a panel besides its status: backup runs, collectors, backup servers.
 
-Times are Unix seconds, and None is what is not known.
+Times are Unix seconds; None means unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..model.store import LastError, PanelStore
 from ..model.transaction_log import FINAL_STATUSES, HOUR_SECONDS, TransactionLog
 
 HOURS = 25
-"""Of the chart: the last 24, and the rest of the one in which they began."""
+"""Hours in the chart: the last 24 touch 25 clock hours."""
 
 
 class CollectorRun(msgspec.Struct, frozen=True):
@@ -32,52 +32,52 @@ class CollectorRun(msgspec.Struct, frozen=True):
     collector: str
     succeeded: bool | None
     at: float | None
-    """When it ended; of the inventory the last complete one."""
+    """When it ended; for the inventory, when the last complete run ended."""
     seconds: float | None
     error: LastError | None
     """Why it failed."""
 
 
 class HourOfRuns(msgspec.Struct, frozen=True):
-    """The backup runs that ended in one hour, by outcome."""
+    """Number of backup runs that ended in one hour, by outcome."""
 
     start: float
     counts: dict[str, int]
 
 
 class BackupServerRow(msgspec.Struct, frozen=True):
-    """A backup server and what the backups that are read take there."""
+    """A backup server, and the space that the known backups use there."""
 
     server: BackupServer
     usage: BackupServerUsage | None
 
     @property
     def share(self) -> float | None:
-        """Return the share of its capacity that is used; None: not known."""
+        """Return the used share of its capacity (0 to 1 or more); None: unknown."""
         capacity, usage = self.server.capacity_bytes, self.usage
         return usage.size_bytes / capacity if usage and capacity else None
 
 
 class PanelDetails(msgspec.Struct, frozen=True):
-    """All of it."""
+    """The details of one panel."""
 
     runs: Sequence[HourOfRuns] | None
-    """Those of the chart, the oldest first; None: the log is not read."""
+    """The hours of the chart, oldest first; None: the log is not read."""
     runs_known_from: float | None
-    """Runs that ended before may be missing; None: it goes back further."""
+    """Earlier runs may be missing; None: the log covers the whole chart."""
     open: Sequence[Transaction] | None
-    """Pending and running transactions, the oldest first; None: not known."""
+    """Pending and running transactions, oldest first; None: unknown."""
     backup_servers: Sequence[BackupServerRow] | None
     """None: their collector is off."""
     collectors: Sequence[CollectorRun]
 
     def total(self, status: str) -> int:
-        """Return how many backup runs ended so in the hours of the chart."""
+        """Return the number of backup runs in the chart with this outcome."""
         return sum(hour.counts[status] for hour in self.runs or ())
 
 
 def panel_details(panel: PanelStore, health: PanelHealth, now: Now) -> PanelDetails:
-    """Return what is known of a panel at a moment."""
+    """Return the details of a panel."""
     log = panel.transaction_log
     log = log if log is not None and log.has_been_read else None
     first_hour = int(now.time // HOUR_SECONDS) - HOURS + 1
@@ -103,9 +103,9 @@ def panel_details(panel: PanelStore, health: PanelHealth, now: Now) -> PanelDeta
 def server_transactions(
     panel: PanelStore, vm_id: int, now: Now
 ) -> list[Transaction] | None:
-    """Return the last transactions of a server, the newest first; None: not known.
+    """Return the last transactions of a server, newest first; None: unknown.
 
-    Those that are pending or running, and the last few that ended.
+    They are all pending and running ones, and the last few that ended.
     """
     log = panel.transaction_log
     if log is None or not log.has_been_read:

@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from ..health.conditions import SERVER_CONDITIONS
 
 ANY_PROBLEM = "problem"
-"""For ``state``: servers whose worst condition is a warning or critical."""
+"""Value of ``state`` for servers whose worst condition is a warning or critical."""
 STATES = (ANY_PROBLEM, *(condition.key for condition in SERVER_CONDITIONS))
 SORTS = {
     "state": "state, worst first",
@@ -21,7 +21,7 @@ SORTS = {
     "interval": "expected interval",
     "next_start": "next run",
 }
-"""With what the page calls them."""
+"""Sort orders, with their names on the page."""
 ORDERS = ("asc", "desc")
 DEFAULT_PER_PAGE = 50
 _MAX_TEXT_LENGTH = 200
@@ -29,17 +29,17 @@ _MAX_PAGE_DIGITS = 9
 
 
 class BadQuery(ValueError):
-    """An invalid parameter; the message names it and what is allowed."""
+    """An invalid parameter; the message names it and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which servers to show, in which order, which page of them, and how."""
+    """The servers to show: filters, order, page and format."""
 
     text: str = ""
-    """Part of a label, host name, identifier or ID; case does not matter."""
+    """Part of a label, host name, identifier or ID; case is ignored."""
     states: tuple[str, ...] = ()
-    """Any of these; empty: all."""
+    """Servers in any of these states; empty: all servers."""
     panels: tuple[str, ...] = ()
     sort: str = "state"
     descending: bool = False
@@ -57,8 +57,8 @@ def parse_query(
 ) -> Query:
     """Parse the parameters of a request; raise BadQuery.
 
-    A name that is not in ``panels`` is an error: an empty result would look as if all
-    of that panel were fine. The first of the ``formats`` is the default.
+    A name that is not in ``panels`` is an error: an empty result would look as if
+    everything on that panel were fine. The first of the ``formats`` is the default.
     """
     states = _selected(parameters, "state")
     for state in states:
@@ -88,7 +88,7 @@ def parse_page(parameters: MultiMapping[str]) -> int:
 
 
 def _selected(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
-    """Return the values of a parameter; a form sends an empty one for all."""
+    """Return the values of a parameter; forms send an empty value to select all."""
     return tuple(dict.fromkeys(filter(None, parameters.getall(name, []))))
 
 
@@ -110,7 +110,7 @@ def _positive_number(
 
 
 def parse_number(text: str, max_digits: int) -> int | None:
-    """Return the number; None unless it is one to ``max_digits`` ASCII digits."""
-    # int() would accept digits of other scripts too.
+    """Return the number; None unless the text is one to ``max_digits`` ASCII digits."""
+    # int() would also accept digits of other scripts.
     valid = text.isascii() and text.isdecimal() and len(text) <= max_digits
     return int(text) if valid else None

@@ -1,7 +1,7 @@
-"""Why a problem of a server or a panel holds: a few words with figures.
+"""Reasons for the problems of servers and panels, in a few words with figures.
 
-Pure functions of the facts that it was judged by. Times are relative to the moment of
-the judgement.
+They are pure functions of the facts from which the health was determined. Times are
+relative to the time of that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def overdue_since(problem: Problem, target: TargetSummary | None) -> float | None:
-    """Return from when on the next backup of a stale target is overdue (Unix time)."""
+    """Return since when the next backup of a stale target is overdue (Unix time).
+
+    None: the target is not stale, or this is unknown.
+    """
     intervals = c.STALENESS.get(problem.condition)
     expected = None if target is None else target.expected_interval
     if intervals is None or expected is None or problem.since is None:
@@ -50,26 +53,23 @@ def overdue_since(problem: Problem, target: TargetSummary | None) -> float | Non
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """A panel or one of its servers at a moment, about which reasons are wanted."""
+    """A panel or one of its servers at a given time, whose problems are explained."""
 
     panel: PanelStore
     now: Now
     judged: JudgedServer | None = None
-    """None: the panel."""
+    """The server; None: the subject is the panel."""
     backup_server_usage: Mapping[int | None, BackupServerUsage] = {}
-    """Of the panel."""
+    """Usage of the panel's backup servers, by their ID."""
 
     def reason(self, problem: Problem) -> str:
-        """Return why a problem holds.
-
-        Empty where nothing is known but what its title says.
-        """
+        """Return the reason for a problem; empty if its title says everything."""
         found = _REASONS.get(problem.condition)
         return "" if found is None else found(_Facts(problem, self))
 
 
 class _Facts(msgspec.Struct, frozen=True):
-    """A problem and what it was judged by."""
+    """A problem and the facts that it follows from."""
 
     problem: Problem
     subject: Subject
@@ -81,7 +81,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
     @property
     def now(self) -> Now:
-        """Return the moment of the judgement."""
+        """Return the time at which the health was determined."""
         return self.subject.now
 
     @property
@@ -91,7 +91,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
     @property
     def since(self) -> float | None:
-        """Return from when on it holds (Unix time)."""
+        """Return since when the problem exists (Unix time); None: unknown."""
         return self.problem.since
 
     @property
@@ -122,7 +122,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
     @property
     def read_error(self) -> LastError | None:
-        """Return why the server is not read, be it for its panel."""
+        """Return why the server is not read; this may be an error of its panel."""
         if self.judged is not None and self.entry is None:
             return self.panel.look_up_errors.get(self.judged.vm_id)
         if self.entry is not None and self.entry.failing:
@@ -130,11 +130,11 @@ class _Facts(msgspec.Struct, frozen=True):
         return self.panel.last_error
 
     def ago(self, words: str, time: float | None, *, earlier: float = 0.0) -> str:
-        """Return the words, with how long ago a Unix time was if it is known."""
+        """Return the words, with how long ago a Unix time was; None: words only."""
         return words if time is None else f"{words} {self._age(time - earlier)} ago"
 
     def lasting(self, words: str, time: float | None, *, earlier: float = 0.0) -> str:
-        """Return the words, with for how long that lasts if it is known."""
+        """Return the words, with the duration since a Unix time; None: words only."""
         return words if time is None else f"{words} for {self._age(time - earlier)}"
 
     def _age(self, time: float) -> str:

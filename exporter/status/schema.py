@@ -1,6 +1,7 @@
 """The documented keys of ``/api/v1/status``, which the status page shows too.
 
-Times are RFC 3339 in UTC, sizes bytes, durations seconds; unknown values are null.
+Times are RFC 3339 in UTC, sizes in bytes, durations in seconds. Unknown values are
+null.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ class LastErrorStatus(msgspec.Struct, frozen=True):
     """Why a panel is unreachable, or why a read of a server last failed."""
 
     at: datetime | None
-    """Of the last try."""
+    """Time of the last attempt."""
     since: datetime | None
-    """Of the first try that failed since the last success."""
+    """Time of the first failed attempt since the last success."""
     reason: str
     error: str
     hint: str
@@ -33,13 +34,13 @@ class ProblemStatus(msgspec.Struct, frozen=True):
     target_type: str | None
     target_id: int | None
     about: str | None
-    """Which schedule, collector, action or backup server."""
+    """The schedule, collector, action or backup server with the problem."""
     action: str | None
     """The first thing to do."""
     since: datetime | None
-    """From when on it holds."""
+    """Since when the problem exists."""
     reason: str | None
-    """Why, with figures as of ``generated_at``."""
+    """The reason, with figures as of ``generated_at``."""
 
 
 class BackupSize(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class BackupSize(msgspec.Struct, frozen=True):
 
 
 class TargetStatus(msgspec.Struct, frozen=True):
-    """A disk, or a server as a whole."""
+    """The status of a backup target: a disk, or a whole server."""
 
     target_type: str
     target_id: int
@@ -63,7 +64,7 @@ class TargetStatus(msgspec.Struct, frozen=True):
     expected_interval_seconds: float | None
     expected_interval_source: str | None
     overdue_since: datetime | None
-    """When the backup that a stale target lacks was expected."""
+    """When the missing backup of a stale target was expected."""
     next_start_at: datetime | None
     backups_built: int
     backups_unbuilt: int
@@ -72,11 +73,11 @@ class TargetStatus(msgspec.Struct, frozen=True):
     oldest_unbuilt_at: datetime | None
     last_failed_at: datetime | None
     recent_sizes: tuple[BackupSize, ...]
-    """The oldest first."""
+    """Sizes of the newest backups, oldest first."""
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One virtual server."""
+    """The status of a virtual server."""
 
     panel: str
     vm_id: str
@@ -84,7 +85,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     hostname: str | None
     identifier: str | None
     user_id: int | None
-    """The owner's."""
+    """The owner's ID."""
     state: str
     title: str
     level: str
@@ -92,7 +93,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     suspended: bool | None
     backup_required: bool | None
     in_time: bool | None
-    """Whether all its backups are in time; null: none needed, or unknown."""
+    """Whether all its backups are in time; null: it needs none, or unknown."""
     created_at: datetime | None
     last_success_at: datetime | None
     last_failed_at: datetime | None
@@ -102,13 +103,13 @@ class ServerStatus(msgspec.Struct, frozen=True):
     backup_size_bytes: int | None
     read_at: datetime | None
     read_succeeded: bool | None
-    """Whether the last read succeeded; null: not tried yet."""
+    """Whether the last read succeeded; null: none was tried yet."""
     last_error: LastErrorStatus | None
     targets: tuple[TargetStatus, ...]
 
 
 class PanelStatus(msgspec.Struct, frozen=True):
-    """One control panel."""
+    """The status of a control panel."""
 
     name: str
     url: str
@@ -119,14 +120,14 @@ class PanelStatus(msgspec.Struct, frozen=True):
     level: str
     problems: tuple[ProblemStatus, ...]
     servers: int
-    """Those that this exporter reads."""
+    """Number of servers that this exporter reads."""
     servers_listed: int | None
-    """In the whole inventory."""
+    """Number of servers in the whole inventory."""
     servers_failing: int
     first_pass_ended: bool
     inventory_read_at: datetime | None
     oldest_read_at: datetime | None
-    """Every server that could be read has been read since."""
+    """Every readable server has been read since this time."""
     newest_read_at: datetime | None
     next_request_at: datetime | None
     poll_interval_seconds: float
@@ -143,7 +144,7 @@ class Compliance(msgspec.Struct, frozen=True):
     in_time: int
     not_in_time: int
     unknown: int
-    """They may need backups; whether they have them in time is not known."""
+    """Servers that may need backups, but it is unknown whether these are in time."""
     backup_size_bytes: int
 
 
@@ -152,7 +153,7 @@ class OwnerCompliance(Compliance, frozen=True, kw_only=True):
 
     panel: str
     user_id: int | None
-    """Null: unknown."""
+    """The owner's ID; null: unknown."""
 
 
 class StatusResponse(msgspec.Struct, frozen=True):
@@ -164,9 +165,9 @@ class StatusResponse(msgspec.Struct, frozen=True):
     total_shards: int
     panels: tuple[PanelStatus, ...]
     states: Mapping[str, int]
-    """Servers by state; one with several problems counts for each."""
+    """Number of servers by state; a server with several problems counts for each."""
     levels: Mapping[str, int]
-    """Servers by the level of their worst state."""
+    """Number of servers by the level of their worst state."""
     compliance: Compliance
     total: int
     matching: int

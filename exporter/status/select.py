@@ -1,7 +1,7 @@
 """Selection of the servers to show: filtered, sorted and paginated.
 
-Counts and order depend on the health of every server. What else is shown of a server
-is computed for those on the page only.
+Counts and order depend on the health of every server. Everything else is computed only
+for servers on the requested page.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .query import ANY_PROBLEM, Query, parse_number
 T = TypeVar("T")
 
 _MAX_VM_ID_DIGITS = 19
-"""No ID of a server has more."""
+"""Maximum number of digits in a server's ID."""
 
 Healths = Mapping[str, Mapping[int, ServerHealth]]
-"""By panel and server."""
+"""The health of servers, by panel name and server ID."""
 
 
 class JudgedServer(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +41,7 @@ class JudgedServer(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def summary(self) -> BackupSummary | None:
-        """Return the summary of its backups; None: unknown or not fresh."""
+        """Return the summary of its backups; None: unknown or too old."""
         return self.health.shown_summary
 
     @property
@@ -52,7 +52,7 @@ class JudgedServer(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def user_id(self) -> int | None:
-        """Return the number of its owner; None: unknown."""
+        """Return the ID of its owner; None: unknown."""
         server = self.entry and self.entry.state.server
         return server.user_id if server else None
 
@@ -63,13 +63,13 @@ class Page(Generic[T]):
 
     rows: Sequence[T]
     total: int
-    """Rows of all pages."""
+    """Number of rows on all pages."""
     page: int
     pages: int
 
 
 def paginate(rows: Sequence[T], page: int, per_page: int) -> Page[T]:
-    """Return one page of the rows: the last, if there are not as many."""
+    """Return one page of the rows; beyond the last page, return the last."""
     pages = max(1, -(-len(rows) // per_page))
     page = min(page, pages)
     shown = rows[(page - 1) * per_page : page * per_page]
@@ -88,7 +88,7 @@ def select(
 def find_server(
     snapshot: Snapshot, healths: Healths, panel_name: str, vm_id: str
 ) -> JudgedServer | None:
-    """Return one server; None: there is none."""
+    """Return one server; None: not found."""
     for panel in snapshot.panels:
         if panel.name != panel_name:
             continue
@@ -103,7 +103,7 @@ def find_server(
 
 
 def all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]:
-    """Return the servers of all panels, those that are only configured too."""
+    """Yield the servers of all panels, including those that are only configured."""
     for panel in snapshot.panels:
         of_panel = healths[panel.name]
         for vm_id, entry in panel.servers.items():
@@ -113,7 +113,7 @@ def all_servers(snapshot: Snapshot, healths: Healths) -> Iterator[JudgedServer]:
 
 
 def conditions(judged: JudgedServer) -> Collection[Condition]:
-    """Return the conditions that a server counts under."""
+    """Return the conditions under which a server is counted."""
     problems = judged.health.problems
     if len(problems) < 2:
         return (judged.health.condition,)
@@ -148,7 +148,7 @@ def _searched_texts(judged: JudgedServer) -> Iterable[str]:
 def _sorted(
     servers: Iterable[JudgedServer], query: Query, now: Now
 ) -> list[JudgedServer]:
-    """Sort; unknown values come last in any order, equal ones by condition and name."""
+    """Sort; unknown values always come last, ties are sorted by condition and name."""
     servers = sorted(servers, key=_by_state)
     if query.sort == "state":
         return servers[::-1] if query.descending else servers
@@ -166,7 +166,7 @@ def _by_state(judged: JudgedServer) -> tuple[int, str, str, str]:
 
 
 def _last_success_at(summary: BackupSummary | None) -> float | None:
-    """Return the last success; that of a server without any is older than all."""
+    """Return the last success; without any, a time before all others."""
     if summary is None:
         return None
     never = summary.last_success_at is None and not summary.built

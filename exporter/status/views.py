@@ -1,7 +1,7 @@
-"""The status page and its API, rendered in a thread, one request after another.
+"""The status page and its API, rendered in a thread, one request at a time.
 
-A page about thousands of servers must not delay health checks, and many requests at
-once must not delay scrapes.
+A page with thousands of servers must not delay health checks, and many concurrent
+requests must not delay scrapes.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Views:
-    """Renders the status page, its JSON and the pages of servers."""
+    """Renders the status page, its JSON and CSV, and the pages of single objects."""
 
     exposition: Exposition
     shard: Shard
     error_counts: ErrorCounts
     pages: StatusPages
     reload_error: Callable[[], LastError | None] = lambda: None
-    """Returns why the last reload failed; None: it did not."""
+    """Returns why the last reload failed; None: it succeeded."""
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "view")
     )
@@ -70,7 +70,7 @@ class Views:
         return await self._run(render)
 
     async def status(self, query: Query) -> bytes:
-        """Return the same as JSON."""
+        """Return all panels and the selected servers as JSON."""
 
         def render(snapshot: Snapshot) -> bytes:
             return msgspec.json.encode(self._response(snapshot, query))
@@ -78,7 +78,7 @@ class Views:
         return await self._run(render)
 
     async def servers_csv(self, query: Query) -> str:
-        """Return all selected servers, of every page, as CSV."""
+        """Return the selected servers of all pages as CSV."""
 
         def render(snapshot: Snapshot) -> str:
             return servers_csv(
@@ -89,7 +89,7 @@ class Views:
         return await self._run(render)
 
     async def compliance(self, query: Query) -> str:
-        """Return the page of the compliance of each owner of selected servers."""
+        """Return the page with the compliance of each owner of the selected servers."""
 
         def render(snapshot: Snapshot) -> str:
             owners = compliance_by_owner(self._selected(snapshot, query))
@@ -98,7 +98,7 @@ class Views:
         return await self._run(render)
 
     async def compliance_csv(self, query: Query) -> str:
-        """Return the same, of every page, as CSV."""
+        """Return the compliance of the owners of all pages as CSV."""
 
         def render(snapshot: Snapshot) -> str:
             return owners_csv(compliance_by_owner(self._selected(snapshot, query)))
@@ -106,7 +106,7 @@ class Views:
         return await self._run(render)
 
     async def server(self, panel: str, vm_id: str, page: int) -> str | None:
-        """Return the page of one server; None: there is none."""
+        """Return the page of one server; None: not found."""
 
         def render(snapshot: Snapshot) -> str | None:
             healths = self.exposition.healths(snapshot)
@@ -120,7 +120,7 @@ class Views:
         return await self._run(render)
 
     async def panel(self, name: str) -> str | None:
-        """Return the page of one panel; None: there is none."""
+        """Return the page of one panel; None: not found."""
 
         def render(snapshot: Snapshot) -> str | None:
             panel = next((p for p in snapshot.panels if p.name == name), None)
@@ -139,7 +139,7 @@ class Views:
         return await self._run(render)
 
     def absent_server(self, panel: str, vm_id: str) -> str:
-        """Return the page that says why there is no such server."""
+        """Return the page that explains why a server is not shown."""
         exposition = self.exposition
         return self.pages.absent_server(
             panel,

@@ -1,8 +1,8 @@
 "use strict";
-// The pages work without this. With it they renew themselves, their times are those of
-// the reader's place, and forms need no button.
+// The pages work without this script. With it, they refresh themselves, show times in
+// the reader's time zone, and submit forms without a button.
 const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-// The Swedish way to write a moment is that of ISO 8601.
+// The Swedish locale writes dates as in ISO 8601.
 const exact = new Intl.DateTimeFormat("sv-SE", {
   year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit",
   timeZoneName: "short",
@@ -43,7 +43,7 @@ for (const details of document.querySelectorAll("details")) details.served = det
 function key(node) {
   return node.id || node.dataset?.key;
 }
-// Make an element like a newer one. Nodes stay, and with them focus, scroll and input.
+// Update an element to match a newer one. Nodes are kept, with focus, scroll and input.
 function update(old, fresh) {
   const open = old.open;
   for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
@@ -51,7 +51,7 @@ function update(old, fresh) {
     if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   }
   if (old.nodeName === "DETAILS") {
-    // What the reader opened or closed stays so, until the exporter changes its mind.
+    // What the reader opened or closed stays so until the exporter serves another state.
     if ((old.served ?? fresh.open) === fresh.open) old.open = open;
     old.served = fresh.open;
   }
@@ -76,11 +76,11 @@ async function renew() {
   triedAt = Date.now();
   let page;
   try {
-    // Without a password that is in the address: fetch refuses that.
+    // Without credentials in the address, because fetch rejects them.
     const address = location.origin + location.pathname + location.search;
     const answer = await fetch(address, { signal: AbortSignal.timeout(RENEWAL) });
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    // A proxy in between has pages of its own.
+    // A proxy may have answered with its own page.
     if (!page.querySelector("#live")) throw new Error(`HTTP ${answer.status}`);
   } catch (error) {
     failure = `The exporter does not answer (${error.message}).`;
@@ -105,7 +105,7 @@ function tick() {
   let text = failure || (paused ? "Paused." : "Renewed every 30 s.");
   if (failure || late) text += ` This page is as of ${exact.format(shownAt)}.`;
   const [status, button] = live.children;
-  // Screen readers read each change.
+  // Set only on change, because screen readers announce each one.
   if (status.textContent !== text) status.textContent = text;
   button.textContent = paused ? "Continue" : "Pause";
   live.classList.toggle("old", Boolean(failure) || late);
@@ -125,7 +125,7 @@ if (form) {
   form.addEventListener("change", (event) => {
     if (event.target.tagName === "SELECT") form.requestSubmit();
   });
-  // Empty fields would only make addresses longer.
+  // Empty fields would only make the address longer.
   form.addEventListener("submit", () => {
     for (const field of form.elements) if (field.name && !field.value) field.disabled = true;
   });
