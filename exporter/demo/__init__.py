@@ -1,4 +1,5 @@
 """A simulated OnApp cloud (``cloud``) and its control panel's API (``panel``).
 
-Imports nothing of the exporter: a misreading of the API cannot cancel itself out.
+It imports nothing of the exporter, so that a misunderstanding of the API in one of them
+is not hidden by the same misunderstanding in the other.
 """

@@ -25,7 +25,7 @@ KIB_PER_GB = 1024 * 1024
 _KIB_PER_SECOND = 80_000
 _START_UP_SECONDS = 20.0
 _UNCHANGED_SHARE = 0.05
-"""The share of incremental backups without any change."""
+"""The share of incremental backups that contain no change."""
 
 
 def used_kib(disk: Disk, at: float, seed: int) -> float:
@@ -45,7 +45,7 @@ def incremental_kib(full: int, *key: Key) -> int:
 
 
 def run_seconds(size_kib: int, *key: Key) -> int:
-    """Return how long a backup of a size takes, in whole seconds."""
+    """Return the duration of a backup of this size, in whole seconds."""
     pace = uniform(0.8, 1.4, *key, "pace")
     return round(_START_UP_SECONDS + size_kib / _KIB_PER_SECOND * pace)
 
@@ -60,7 +60,7 @@ _FAILURE_LOG = "Remote server: 10.200.7.31\nlvcreate: insufficient free extents\
 
 @dataclass(slots=True, eq=False)
 class BackupRun:
-    """A backup that is being made, and how it will end."""
+    """A backup run and its future outcome."""
 
     backup: Backup
     transaction: Transaction
@@ -72,7 +72,7 @@ class BackupRun:
 
 
 class BackupQueue:
-    """The queue of a cloud: as many backups as there are slots run at once."""
+    """The queue of a cloud; one backup per slot runs at once."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class BackupQueue:
         next_failure: Callable[[FailureKind, int, Target, int | None], Failure | None],
         on_end: Callable[[Schedule, Outcome], None],
     ) -> None:
-        """Begin idle.
+        """Start idle.
 
-        `next_failure` returns the failure of a kind that a run is to meet; `on_end` is
-        called when a run of a schedule has ended.
+        `next_failure` returns a failure of a kind that applies to a run, and counts it.
+        `on_end` is called at the end of a schedule's run.
         """
         self.slots = slots
         self.queue_delay_seconds = (20.0, 180.0)
@@ -132,7 +132,7 @@ class BackupQueue:
                 self._start(run)
 
     def end_now(self, backup_id: int, outcome: Outcome) -> None:
-        """End a run now, at whatever stage."""
+        """End a run now, at any stage."""
         run = self.runs[backup_id]
         if run.transaction.started_at is None:
             run.transaction.started_at = self._database.now
@@ -214,7 +214,7 @@ class BackupQueue:
             self._on_end(run.schedule, run.outcome)
 
     def _get_stuck(self, run: BackupRun) -> None:
-        # A stuck run frees its slot: it must not stop the whole cloud.
+        # A stuck run frees its slot, because it must not stop the whole cloud.
         run.stage = "stuck"
         self._running.discard(run.backup.id)
         self._log("backup stuck", run)
@@ -310,7 +310,7 @@ class BackupQueue:
         stage: Stage,
         action: Callable[[BackupRun], None],
     ) -> None:
-        """Continue a run later, unless it has ended or was cancelled meanwhile."""
+        """Continue a run later, unless it ends or is cancelled before."""
 
         def proceed() -> None:
             if run.stage == stage and run.backup.id in self.runs:

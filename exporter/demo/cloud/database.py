@@ -1,4 +1,4 @@
-"""The database of a simulated cloud: its rows, by id and by owner."""
+"""The database of a simulated cloud: rows by ID and by owner."""
 
 from collections import Counter
 from typing import Any
@@ -33,16 +33,16 @@ _FIRST_IDS = {
     "schedule_log": 1,
     "recovery_point": 9001,
 }
-"""Each table begins at another number, so that mixed-up ids are noticed."""
+"""Each table starts at a different number, so that mixed-up IDs are noticed."""
 
 _DEFAULT_SIZE_KIB = 1024 * 1024
 
 
 class Database:
-    """The rows by their ids, and a log of what really happened to them."""
+    """The rows by their IDs, and a log of what really happened to them."""
 
     def __init__(self, now: float, seed: int) -> None:
-        """Begin empty."""
+        """Start empty."""
         self.seed = seed
         self.event_queue = EventQueue(now)
         self.servers: dict[int, Server] = {}
@@ -70,7 +70,7 @@ class Database:
         detail: str = "",
         row_id: int | None = None,
     ) -> None:
-        """Add an event of this moment to the log."""
+        """Add an event at the current time to the log."""
         entry = LoggedEvent(self.now, kind, server_id, target, detail, row_id)
         self.event_log.append(entry)
 
@@ -83,13 +83,13 @@ class Database:
         self.log_event(kind, number, schedule.target, detail, schedule.id)
 
     def server(self, key: str) -> Server | None:
-        """Return the server with a number or identifier."""
+        """Return the server with this number or identifier; None: not found."""
         if key.isdecimal():
             return self.servers.get(int(key))
         return next((s for s in self.servers.values() if s.identifier == key), None)
 
     def owner_of(self, target: Target) -> Server | None:
-        """Return the server a target belongs to, while both exist."""
+        """Return the server that a target belongs to; None: one does not exist."""
         if target.type == "VirtualMachine":
             return self.servers.get(target.id)
         disk = self.disks.get(target.id)
@@ -100,7 +100,7 @@ class Database:
         return list(self.disks_by_server.get(server_id, {}).values())
 
     def disks_in(self, target: Target) -> list[Disk]:
-        """Return the disks that a backup of a target contains, never swap."""
+        """Return the disks that a backup of a target contains, without swap."""
         if target.type == "Disk":
             return [self.disks[target.id]]
         return [disk for disk in self.disks_of(target.id) if not disk.is_swap]
@@ -116,7 +116,7 @@ class Database:
         ]
 
     def backups_of(self, server_id: int) -> list[Backup]:
-        """Return the backups of a server, oldest row first."""
+        """Return the backups of a server, oldest rows first."""
         return list(self.backups_by_server.get(server_id, {}).values())
 
     def recovery_points_of(self, server_id: int) -> list[RecoveryPoint]:
@@ -222,10 +222,10 @@ class Database:
         note: str | None = None,
         number: int | None = None,
     ) -> Backup:
-        """Add a row exactly as given; by default it was built in a minute.
+        """Add a row exactly as given; by default it was built within a minute.
 
-        Without a target, a normal backup is one of the server's first disk, an
-        incremental backup one of the whole server.
+        Without a target, a normal backup is of the server's first disk, and an
+        incremental backup is of the whole server.
         """
         number = self._new_id("backup", number)
         created_at = self.now if created_at is None else created_at
@@ -338,7 +338,7 @@ class Database:
         return self.transactions[number]
 
     def delete_old_transactions(self, before: float) -> None:
-        """Delete the finished transactions from before a time."""
+        """Delete the finished transactions that are older than a time."""
         for task in list(self.transactions.values()):
             if task.updated_at < before and task.status not in ("pending", "running"):
                 del self.transactions[task.id]

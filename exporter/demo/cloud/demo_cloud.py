@@ -14,7 +14,7 @@ HOSTILE_LABEL = 'shop "Ümläut" \\ <b>café</b> & 日本'
 
 _FIRST_START_SECONDS = 40.0
 _START_SPACING_SECONDS = 95.0
-"""Time between the daily starts, so that something happens every minute or two."""
+"""Time between the starts of daily schedules, so that changes are frequent."""
 _PLUGIN_POINTS = 5
 _MANUAL_INTERVAL_SECONDS = 117.0
 _MANUAL_BACKUPS_KEPT = 3
@@ -33,7 +33,7 @@ _DISK_BACKUP_SERVERS = (
     ("files-01", 5, 3, 120),
     ("ldap-01", 2, 1, 10),
 )
-"""Healthy servers, backed up daily: label, user, disks, GB a disk."""
+"""Healthy servers with daily backups: label, user, disks, GB per disk."""
 
 _INCREMENTAL_SERVERS = (
     ("db-01", 2, 2, 80),
@@ -44,9 +44,9 @@ _INCREMENTAL_SERVERS = (
 
 
 def demo_cloud(now: float, seed: int = 1, *, servers: int = 0) -> SimulatedCloud:
-    """Return a cloud with weeks of history, some of whose servers are unhealthy.
+    """Return a cloud with weeks of history and some unhealthy servers.
 
-    Other servers with a few days of history fill it up to so many ``servers``.
+    Servers with a few days of history are added until there are ``servers``.
     """
     cloud = SimulatedCloud(now - HISTORY_DAYS * DAY, seed)
     builder = Builder(cloud, now)
@@ -70,14 +70,14 @@ def demo_cloud(now: float, seed: int = 1, *, servers: int = 0) -> SimulatedCloud
 
 
 def _forget_daily(cloud: SimulatedCloud) -> None:
-    """Forget what nobody asks for any more: a demo may run for months."""
+    """Delete old history every day, because a demo may run for months."""
     cloud.event_log.clear()
     cloud.delete_old_transactions(cloud.now - HISTORY_DAYS * DAY)
     cloud.call_at(cloud.now + DAY, partial(_forget_daily, cloud))
 
 
 def jammed_cloud(now: float, seed: int = 2) -> SimulatedCloud:
-    """Return a small cloud whose queue stands still, with a disabled backup server."""
+    """Return a small cloud with a jammed queue and a disabled backup server."""
     cloud = SimulatedCloud(now - HISTORY_DAYS * DAY, seed)
     builder = Builder(cloud, now)
     for number in range(1, 7):
@@ -94,10 +94,10 @@ def jammed_cloud(now: float, seed: int = 2) -> SimulatedCloud:
 
 
 class Builder:
-    """Adds servers to a cloud, their daily starts a little apart."""
+    """Adds servers to a cloud, and spreads the starts of their schedules."""
 
     def __init__(self, cloud: SimulatedCloud, until: float) -> None:
-        """Begin with two backup servers; the history ends at `until`."""
+        """Add two backup servers; the history ends at `until`."""
         self.cloud = cloud
         self.until = until
         ids = [
@@ -129,7 +129,7 @@ class Builder:
     def back_up_disks(
         self, server: Server, period: Period = "days", duration: int = 1
     ) -> Server:
-        """Back up every disk of a server but swap."""
+        """Back up every disk of a server except swap."""
         for disk in self.cloud.disks_of(server.id):
             if not disk.is_swap:
                 self.back_up_disk(disk.id, period, duration)
@@ -155,7 +155,7 @@ class Builder:
 
 
 def _add_one_of_many(builder: Builder) -> None:
-    """Add a server with the rows of its last daily backups, simulated from now on."""
+    """Add a server with rows of its last daily backups; it is simulated from now on."""
     cloud = builder.cloud
     number = len(cloud.servers) + 1
     server = builder.add_server(f"vm-{number:05}", 100 + number % _FILLER_OWNERS)
@@ -212,7 +212,7 @@ def _add_failing(builder: Builder) -> None:
 
 
 def _add_unprotected(builder: Builder) -> None:
-    """Add one that lacks backups, one that needs none, and a disk without schedule."""
+    """Add a server without backups, one that needs none, and an unscheduled disk."""
     cloud = builder.cloud
     none_at_all = builder.add_server("hr-unprotected", 3, gb=40)
     cloud.disks_of(none_at_all.id)[0].has_autobackups = True
@@ -251,7 +251,7 @@ def _add_suspended(builder: Builder) -> None:
 
 
 def _add_plugin(builder: Builder) -> None:
-    """Add a server that is backed up only by a plugin."""
+    """Add a server whose only backups are a plugin's."""
     cloud = builder.cloud
     exchange = builder.add_server("exchange-plugin", 4, gb=200)
     exchange.operating_system = "windows"
@@ -261,7 +261,7 @@ def _add_plugin(builder: Builder) -> None:
 
 
 def _restore(builder: Builder, server: Server) -> None:
-    """Restore the last backup of a server with disk backups, some hours ago."""
+    """Restore the last disk backup of a server, some hours before now."""
     cloud = builder.cloud
 
     def restore() -> None:

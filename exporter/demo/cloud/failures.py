@@ -8,7 +8,7 @@ from .rows import Target
 FailureKind = Literal[
     "skip", "stall", "fail", "vanish", "stick", "wait", "slow", "resize"
 ]
-"""skip    a start passes without a backup, and nothing reports it
+"""skip    a start passes without a backup, and is not reported
 stall   a start does not happen and stays due
 fail    a backup run fails and leaves its row unbuilt
 vanish  a backup run fails and its row is deleted
@@ -28,7 +28,7 @@ class Failure:
     target: Target | None = None
     schedule_id: int | None = None
     remaining: int | None = None
-    """How many more times it happens; None = until it is ended."""
+    """Number of remaining occurrences; None = unlimited until it is ended."""
     factor: float = 1.0
     seconds: float = 0.0
 
@@ -39,7 +39,7 @@ class Failure:
         target: Target,
         schedule_id: int | None,
     ) -> bool:
-        """Return whether it is of this kind, and a start or run is in its scope."""
+        """Return whether the kind is the same and a start or run is in scope."""
         return (
             self.kind == kind
             and self.server_id in (None, server_id)

@@ -1,7 +1,7 @@
 """Random numbers without state: the same key always gives the same number.
 
-What happens to one server depends only on the seed and its own key: an additional
-server, or another order of events, changes nothing for it.
+The events of a server depend only on the seed and on its own key. Additional servers
+and a different order of events do not change them.
 """
 
 from hashlib import blake2b
@@ -18,7 +18,7 @@ def _hash(key: tuple[Key, ...]) -> int:
 
 
 def fraction(*key: Key) -> float:
-    """Return a number from 0 up to, but not including, 1."""
+    """Return a number from 0 (inclusive) to 1 (exclusive)."""
     return (_hash(key) >> 27) / (1 << 53)
 
 

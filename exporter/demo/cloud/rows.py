@@ -1,4 +1,4 @@
-"""The rows of a simulated cloud, changed in place."""
+"""The rows of a simulated cloud, which are changed in place."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ _MAX_LOGS = 10
 
 
 class Target(NamedTuple):
-    """What is backed up: one disk or one whole server."""
+    """The object of a backup: one disk or one whole server."""
 
     type: TargetType
     id: int
@@ -62,7 +62,7 @@ class VersionedRow:
     def __setattr__(self, name: str, value: object) -> None:
         """Set a field and raise the revision."""
         object.__setattr__(self, name, value)
-        # The revision itself is the first field to be set.
+        # The revision itself is the first field that is set.
         self.revision.number += 1
 
 
@@ -86,7 +86,7 @@ class Server(VersionedRow):
     template_id: int = 1
     memory_mb: int = 2048
     backup_server_id: int | None = None
-    """Where its next backups are stored; None = on the hypervisor."""
+    """The storage of its next backups; None = on the hypervisor."""
     initial_root_password: str = field(repr=False)
     remote_access_password: str = field(repr=False)
 
@@ -151,7 +151,7 @@ class ScheduleLog(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Schedule:
-    """When a target is backed up."""
+    """The schedule of a target's backups."""
 
     id: int
     target_type: TargetType
@@ -162,15 +162,15 @@ class Schedule:
     start_at: float
     """The next start."""
     first_start_at: float
-    """All other starts are counted from this one."""
+    """The start from which all others are counted."""
     rotation_period: int
-    """How many incremental backups are kept."""
+    """Number of incremental backups that are kept."""
     user_id: int
     created_at: float
     updated_at: float
     failure_count: int = 0
     current_backup_id: int | None = None
-    """The backup that is pending or running; it delays the next start."""
+    """The pending or running backup, which delays the next start."""
     logs: deque[ScheduleLog] = field(default_factory=lambda: deque(maxlen=_MAX_LOGS))
 
     @property
@@ -227,7 +227,7 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """What really happened, whatever the panel shows of it."""
+    """An event that really happened, even if the panel does not show it."""
 
     at: float
     kind: EventKind
@@ -235,4 +235,4 @@ class LoggedEvent:
     target: Target | None = None
     detail: str = ""
     row_id: int | None = None
-    """The backup, schedule, disk or recovery point it happened to."""
+    """The affected backup, schedule, disk or recovery point."""

@@ -1,7 +1,7 @@
 """The simulated cloud: a database whose schedules start backups, and failures.
 
-Its state depends only on the seed and on what was called at which simulated time,
-neither on the steps in which time advances nor on the wall clock.
+Its state depends only on the seed and on the calls and their simulated times. It does
+not depend on the steps in which time advances, or on the wall clock.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ from .rows import (
 from .time import DAY, Action, Period, next_start
 
 StartUpdate = Literal["end", "begin"]
-"""Whether the next start is shown once a backup has ended, or once it has begun."""
+"""Whether the next start is shown after the end or the start of a backup."""
 
 _CHAIN_LENGTHS: dict[Period, int] = {"days": 7, "weeks": 4, "months": 3, "years": 2}
 _FAILURE_LOG = "Backup node 10.200.7.31 refused\n"
@@ -42,13 +42,13 @@ class SimulatedCloud(Database):
         start_update: StartUpdate = "end",
         failure_limit: int | None = None,
     ) -> None:
-        """Begin empty at a time in Unix seconds; `slots` backups run at once.
+        """Start empty at a time in Unix seconds; `slots` backups run at once.
 
-        `failure_limit` failures mark a schedule as failed; None = no number does.
+        A schedule is marked as failed after `failure_limit` failures; None = never.
         """
         super().__init__(now, seed)
         self.failures: list[Failure] = []
-        """Those that are active."""
+        """Active failures."""
         self.backup_queue = BackupQueue(
             self, slots, self._next_failure, self._backup_ended
         )
@@ -57,7 +57,7 @@ class SimulatedCloud(Database):
 
     @property
     def slots(self) -> int:
-        """How many backups run at once; 0 jams the queue."""
+        """Number of backups that run at once; 0 jams the queue."""
         return self.backup_queue.slots
 
     @slots.setter
@@ -147,7 +147,7 @@ class SimulatedCloud(Database):
         schedule.logs.append(ScheduleLog(number, status, text, self.now))
 
     def take_backup(self, target_type: TargetType, target_id: int) -> Backup:
-        """Start a manual backup; KeyError without such a target."""
+        """Start a manual backup; raise KeyError if the target does not exist."""
         target = Target(target_type, target_id)
         server = self.owner_of(target)
         if server is None:
@@ -155,14 +155,14 @@ class SimulatedCloud(Database):
         return self.backup_queue.enqueue(server, target, None)
 
     def retry(self, schedule_id: int) -> None:
-        """Start the backup of a schedule again, whenever its next start is."""
+        """Start the backup of a schedule again, regardless of its next start."""
         schedule = self.schedules[schedule_id]
         server = self.owner_of(schedule.target)
         if server is not None and schedule.current_backup_id is None:
             self.backup_queue.enqueue(server, schedule.target, schedule)
 
     def lock_backup(self, backup_id: int, *, locked: bool = True) -> None:
-        """Lock a backup, or unlock it; its row shows when that was."""
+        """Lock or unlock a backup, and update the time in its row."""
         backup = self.backups[backup_id]
         backup.locked = locked
         backup.updated_at = self.now
@@ -175,7 +175,7 @@ class SimulatedCloud(Database):
             self._skip_missed(run.schedule)
 
     def end_backup(self, backup_id: int, outcome: Outcome = "finish") -> None:
-        """End a backup run now, be it queued, running or stuck."""
+        """End a queued, running or stuck backup run now."""
         self.backup_queue.end_now(backup_id, outcome)
 
     def remove_backup(self, backup_id: int) -> None:
@@ -201,7 +201,7 @@ class SimulatedCloud(Database):
         self.log_event("disk removed", disk.server_id, target, row_id=disk_id)
 
     def remove_server(self, server_id: int) -> None:
-        """Remove a server with all that belongs to it."""
+        """Remove a server with everything that belongs to it."""
         for backup in self.backups_of(server_id):
             self.backup_queue.cancel(backup.id)
         for schedule in self.schedules_of(server_id):
@@ -222,10 +222,10 @@ class SimulatedCloud(Database):
         factor: float = 1.0,
         seconds: float = 0.0,
     ) -> Failure:
-        """Let the next starts or backup runs in scope fail, and return the failure.
+        """Make the next starts or backup runs in scope fail; return the failure.
 
-        `times=None` lasts until `end_failure`, as a stall always does; a scope that
-        is not given includes everything.
+        With `times=None`, the failure lasts until `end_failure`, as a stall always
+        does. Without a scope, it includes everything.
         """
         if kind == "stall":
             times = None
@@ -236,7 +236,7 @@ class SimulatedCloud(Database):
         return failure
 
     def end_failure(self, failure: Failure) -> None:
-        """End a failure, if it is active; starts that were stalled happen now."""
+        """End an active failure; stalled starts happen now."""
         if failure not in self.failures:
             return
         self.failures.remove(failure)
@@ -270,7 +270,7 @@ class SimulatedCloud(Database):
         self.call_at(schedule.start_at, partial(self._run_due, schedule.id))
 
     def _run_due(self, number: int) -> None:
-        """Start the backup of a schedule that is due, once its last one has ended."""
+        """Start the backup of a due schedule, unless its last one is still running."""
         schedule = self.schedules.get(number)
         if (
             schedule is None
@@ -312,7 +312,7 @@ class SimulatedCloud(Database):
         self._skip_missed(schedule)
 
     def _skip_missed(self, schedule: Schedule) -> None:
-        """Queue the next start, if the current one has passed."""
+        """Queue the next start if the time of the current one has passed."""
         if schedule.start_at <= self.now:
             self._set_next_start(schedule)
 

@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Action = Callable[[], object]
-"""Its result is ignored."""
+"""A function whose result is ignored."""
 
 
 class EventQueue:
-    """Actions ordered by their time; those of the same time in the order of entry."""
+    """Actions in the order of their times; those at the same time in order of entry."""
 
     def __init__(self, now: float) -> None:
-        """Begin at a time, in Unix seconds."""
+        """Start at a time in Unix seconds."""
         self.now = now
         self._events: list[tuple[float, int, Action]] = []
         self._sequence = itertools.count()
 
     def call_at(self, when: float, action: Action) -> None:
-        """Add an action; one whose time has passed runs at the next advance."""
+        """Add an action; if its time has passed, it runs at the next advance."""
         entry = (max(when, self.now), next(self._sequence), action)
         heapq.heappush(self._events, entry)
 
@@ -42,7 +42,7 @@ _MONTHS = {"months": 1, "years": 12}
 
 
 def add_months(moment: float, months: int) -> float:
-    """Return the same time of the same day of a later month, or its last day."""
+    """Return the same day and time of a later month, or the month's last day."""
     start = datetime.fromtimestamp(moment, UTC)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     day = min(start.day, monthrange(year, month + 1)[1])
@@ -50,9 +50,9 @@ def add_months(moment: float, months: int) -> float:
 
 
 def next_start(first: float, period: Period, duration: int, after: float) -> float:
-    """Return the first start after a time, counted from the very first start.
+    """Return the next start after a time, counted from the schedule's first start.
 
-    Counting from that one keeps a schedule of the 31st on the 31st.
+    This keeps a schedule of the 31st on the 31st.
     """
     if first > after:
         return first

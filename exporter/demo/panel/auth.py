@@ -12,7 +12,7 @@ class Authenticator:
     """Checks credentials, locks accounts and opens sessions."""
 
     def __init__(self) -> None:
-        """Begin without any session."""
+        """Start without sessions."""
         self.failed_attempts: Counter[str] = Counter()
         """The number of failed attempts by account."""
         self.locked: set[str] = set()
@@ -24,7 +24,7 @@ class Authenticator:
     def authenticate(
         self, header: str | None, expected: tuple[str, str], lock_after: int | None
     ) -> bool:
-        """Return whether an Authorization header is right; count it if it is not."""
+        """Return whether an Authorization header is right; count a wrong one."""
         account, password = credentials(header)
         if (account, password) == expected and account not in self.locked:
             self._consecutive_failures.pop(account, None)
@@ -33,7 +33,7 @@ class Authenticator:
         return False
 
     def count_failure(self, account: str, lock_after: int | None) -> None:
-        """Count a failed attempt; lock the account after so many in a row."""
+        """Count a failed attempt; lock the account after `lock_after` in a row."""
         self.failed_attempts[account] += 1
         self._consecutive_failures[account] += 1
         if lock_after is not None and self._consecutive_failures[account] >= lock_after:
@@ -45,7 +45,7 @@ class Authenticator:
         self._consecutive_failures.clear()
 
     def new_session(self, cookie: str | None) -> str | None:
-        """Open a session, or return None if the cookie is that of an open one."""
+        """Open a session and return its cookie; None: the cookie's session is open."""
         if cookie in self._open_sessions:
             return None
         self.sessions_opened += 1

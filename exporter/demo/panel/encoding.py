@@ -15,7 +15,7 @@ _INDENT = "  "
 
 
 class Timestamp(str):
-    """A date that is already formatted."""
+    """A formatted date."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class Symbol(str):
 
 @dataclass(slots=True)
 class RowList:
-    """A list of rows, each in an element of its own."""
+    """A list of rows, each in its own element."""
 
     root: str
     element: str
@@ -45,13 +45,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class XmlStyle:
-    """Details of XML that differ between versions of the panel, or are unknown."""
+    """XML details that differ between versions of the panel, or are unknown."""
 
     nil: Literal["short", "long"] = "short"
     timestamp_type: Literal["datetime", "dateTime"] = "datetime"
     empty: Literal["root", "nil-classes", "nil_classes"] = "root"
     flat: bool = False
-    """Whether a list of one row has its fields without an element around them."""
+    """Whether a list of one row contains its fields without an enclosing element."""
 
 
 def to_json(content: RowList | Row | Fields) -> bytes:

@@ -1,4 +1,4 @@
-"""Options of a panel: whatever differs between one and another."""
+"""Options of a panel: everything that differs between panels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Clock = Callable[[], float]
 
 @dataclass(eq=False, kw_only=True)
 class PanelOptions:
-    """Options of a panel; all of them may be changed while it runs."""
+    """Options of a panel, which may be changed while it runs."""
 
     username: str = "demo@example.com"
     password: str = "demo-api-key"  # noqa: S105  of a simulated account
@@ -24,16 +24,19 @@ class PanelOptions:
     permissions: frozenset[str] | set[str] | None = None
     """The permissions of the account; None = all."""
     visible: Callable[[Server], bool] = lambda _: True
-    """Which servers the account sees."""
+    """Returns whether the account sees a server."""
     lock_after: int | None = None
-    """How many failed attempts in a row lock an account; None = never."""
+    """Number of failed attempts in a row that lock an account; None = never."""
     clock: Clock | None = None
-    """Advances the cloud before each response; None = the caller advances it."""
+    """The time to which the cloud advances before each response.
+
+    None = the caller advances it.
+    """
     date_skew_seconds: float = 0.0
-    """How far the Date header is ahead of the cloud's time."""
+    """Seconds by which the Date header is ahead of the cloud's time."""
 
     paging: bool = True
-    """Whether `page` is obeyed; old panels ignore it and return all rows."""
+    """Whether `page` is supported; old panels ignore it and return all rows."""
     per_page_cap: int | None = 100
     x_limit: int | None = None
     """A wrong value of X-Limit; None = the right one."""
@@ -54,7 +57,7 @@ class PanelOptions:
     xml_timestamp_type: Literal["datetime", "dateTime"] = "datetime"
     empty_xml: Literal["root", "nil-classes", "nil_classes"] = "root"
     flat_xml: bool = False
-    """Whether a list of one row has its fields without an element around them."""
+    """Whether a list of one row contains its fields without an enclosing element."""
 
     @property
     def serializer(self) -> Serializer:

@@ -1,4 +1,4 @@
-"""Successful responses: pages of rows, encoded once per change."""
+"""Successful responses: pages of rows, which are encoded once per change."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
@@ -16,7 +16,7 @@ _PER_PAGE = 10
 
 @dataclass(slots=True)
 class ResourceRequest:
-    """The parts of a request that decide on the content of its response."""
+    """The parts of a request that determine the content of the response."""
 
     route: Route
     parameters: dict[str, str]
@@ -32,7 +32,7 @@ class ResponseContent:
     body: bytes
     headers: dict[str, str]
     etag: str = field(init=False)
-    """A weak one."""
+    """A weak ETag."""
 
     def __post_init__(self) -> None:
         """Derive the ETag."""
@@ -44,16 +44,16 @@ class ResponseBuilder:
     """Builds responses; a server's backups are encoded only after a change."""
 
     def __init__(self, database: Database, options: PanelOptions) -> None:
-        """Begin with nothing encoded."""
+        """Start with an empty cache."""
         self._database = database
         self._options = options
         self._encoded: WeakKeyDictionary[
             Revision, dict[Format, tuple[Hashable, ResponseContent]]
         ] = WeakKeyDictionary()
-        """Each server's backups, with the version of them, as long as it exists."""
+        """Each server's encoded backups and their version, while the server exists."""
 
     def build(self, request: ResourceRequest) -> ResponseContent:
-        """Return the content of a response; NotFound if there is no such row."""
+        """Return the content of a response; raise NotFound without such a row."""
         if not request.route.cached or request.edit_rows is not None:
             return self._render(request)
         options, body_format = self._options, request.body_format

@@ -27,24 +27,24 @@ _OTHER_PERMISSIONS: dict[Resource, str] = {
     "transactions": "transactions.list",
     "recovery_points": "backups.read",
 }
-"""Permissions that are not called after the resource."""
+"""Permissions that are not named after their resource."""
 _LAST_TRANSACTIONS = 10
 
 
 class NotFound(Exception):
-    """There is no such row, or not for this account."""
+    """The row does not exist, or the account may not see it."""
 
 
 @dataclass(slots=True)
 class LazyRowList:
-    """A list whose rows are serialized only for the page that is returned."""
+    """A list that serializes only the rows of the returned page."""
 
     element: str
     rows: Sequence[Any]
     serialize: Callable[[Any], Fields]
 
     def page(self, first: int = 0, count: int | None = None) -> RowList:
-        """Serialize some of the rows; None = up to the last."""
+        """Serialize some of the rows; a count of None = up to the last."""
         last = None if count is None else first + count
         rows = [self.serialize(row) for row in self.rows[first:last]]
         return RowList(f"{self.element}s", self.element, rows)
@@ -73,7 +73,7 @@ class RouteContext:
         return list(filter(self.options.visible, self.database.servers.values()))
 
     def can_see(self, server: Server | None) -> bool:
-        """Return whether the account may see what belongs to a server or to none."""
+        """Return whether the account may see a server's rows; None = without server."""
         return server is None or self.options.visible(server)
 
     def can_see_task(self, task: Transaction) -> bool:
@@ -95,7 +95,7 @@ class Route:
     paged: bool = False
     """Whether it lists the whole cloud and is returned in pages."""
     unpaged_limit: int | None = None
-    """The number of rows when no page is requested; None = all."""
+    """The number of rows if no page is requested; None = all."""
     cached: bool = False
     """Whether it changes only with the revision of the server in the address."""
 
@@ -226,7 +226,7 @@ def _route(
     permission: str | None = None,
     **options: Any,
 ) -> Route:
-    """Return a route; its pattern has the names of parameters after colons."""
+    """Return a route; parameters in its pattern are names after colons."""
     pattern = pattern.replace(":server", r"(?P<server>\w+)")
     pattern = re.sub(r":(disk|backup|transaction)", r"(?P<\1>\\d+)", pattern)
     default = _OTHER_PERMISSIONS.get(resource, f"{resource}.read")
@@ -264,7 +264,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 def match_route(path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route of a path and the ids in it, or None."""
+    """Return the route of a path and the IDs in it; None: no route matches."""
     for route in ROUTES:
         if match := route.pattern.fullmatch(path):
             return route, match.groupdict()

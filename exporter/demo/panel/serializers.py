@@ -1,4 +1,4 @@
-"""Serializers: the fields of each row as the panel's versions return them."""
+"""Serializers: the fields of rows, as each version of the panel returns them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -38,7 +38,7 @@ def _timestamp(seconds: float, offset: str, timespec: str) -> Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class Serializer:
-    """Turns rows into fields, in the style of one panel."""
+    """Converts rows to fields, in the style of one panel."""
 
     generation: ApiGeneration = "6"
     utc_offset: str = "Z"
@@ -81,7 +81,7 @@ class Serializer:
         }
 
     def server(self, row: Server) -> Fields:
-        """Return a server as it is listed, its passwords included."""
+        """Return a server as it is listed, including its passwords."""
         old = self.generation == "2"
         address = {
             "id": row.id,
@@ -108,7 +108,7 @@ class Serializer:
         }
 
     def server_status(self, row: Server) -> Fields:
-        """Return the few fields of the list of statuses."""
+        """Return the fields of a server in the list of statuses."""
         return self._copied(
             row,
             *("id", "identifier", "hostname", "booted", "built", "locked", "suspended"),
@@ -193,7 +193,7 @@ class Serializer:
         }
 
     def _copied(self, row: object, *names: str) -> Fields:
-        """Return fields that are called as in the row; ``…_at`` is a date."""
+        """Return fields with the same names as in the row; ``…_at`` is a date."""
         return {
             name: self._date(getattr(row, name))
             if name.endswith("_at")

@@ -35,7 +35,7 @@ class ApiRequest:
     path: str
     """The path without base path and suffix."""
     body_format: Format | None
-    """The format of the suffix, else of the Accept header."""
+    """The format from the suffix, else from the Accept header."""
     route: Route | None
     parameters: dict[str, str]
     server_id: int | None
@@ -56,7 +56,7 @@ class SimulatedPanel(PanelOptions):
     """The address since the last start, base path included."""
 
     def __post_init__(self) -> None:
-        """Prepare what is kept across a stop."""
+        """Create the state that is kept across stops."""
         self.authenticator = Authenticator()
         self._response_builder = ResponseBuilder(self.cloud, self)
         self._runner: web.AppRunner | None = None
@@ -74,7 +74,7 @@ class SimulatedPanel(PanelOptions):
         ssl_context: ssl.SSLContext | None = None,
     ) -> str:
         """Open the port and return the panel's address; port 0 = any free one."""
-        # A request ends when its client disconnects.
+        # A request is cancelled when its client disconnects.
         self._runner = web.AppRunner(
             self.app(),
             handler_cancellation=True,
@@ -90,7 +90,7 @@ class SimulatedPanel(PanelOptions):
         return self.url
 
     async def stop(self) -> None:
-        """Close the port and cancel requests in progress; it may start again."""
+        """Close the port and cancel requests in progress; the panel may start again."""
         self.authenticator.close_sessions()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -215,7 +215,7 @@ class SimulatedPanel(PanelOptions):
 
 
 def demo_panel(*, clock: Clock = time.time, servers: int = 0) -> SimulatedPanel:
-    """Return a panel over the demo cloud, with at least so many servers.
+    """Return a panel for the demo cloud, with at least this many servers.
 
     The cloud has weeks of history up to the clock's time, and advances with it.
     """
@@ -223,7 +223,7 @@ def demo_panel(*, clock: Clock = time.time, servers: int = 0) -> SimulatedPanel:
 
 
 def jammed_panel(*, clock: Clock = time.time) -> SimulatedPanel:
-    """Return a panel whose backup queue stands still."""
+    """Return a panel with a jammed backup queue."""
     return SimulatedPanel(jammed_cloud(clock()), clock=clock)
 
 
