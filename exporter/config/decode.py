@@ -71,7 +71,7 @@ class Location:
         return self.line_of(self.origin) if self.line_of else None
 
     def __str__(self) -> str:
-        """Return the path that was written in the source."""
+        """Return the path as written in the source."""
         return path_text(self.origin)
 
     def error(
@@ -95,7 +95,7 @@ class Location:
         return Mistake(text, self, follows_from or self)
 
     def unreadable(self, name: str, error: OSError | ValueError) -> Mistake:
-        """Return an error about an unreadable file that is named here."""
+        """Return an error about a file that is named here and cannot be read."""
         file, parts = self.folder / name, Path(name).parts
         root = 2 if Path(name).is_absolute() else 1
         in_folder = len(parts) > root and self.folder.joinpath(*parts[:root]).is_dir()
@@ -144,7 +144,8 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 Converter = Callable[[Any, Location], Any]
 """Converts to a type that YAML lacks.
 
-Raises Mistake, or a ValueError that says what is right, to which the value is added.
+Raises Mistake, or a ValueError that says what would be right. The decoder adds the
+value to its text.
 """
 _EXPECTED = {
     inspect.StrType: "text in quotes",

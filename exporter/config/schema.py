@@ -71,7 +71,7 @@ class Poll(Section, frozen=True):
     """older data is no longer exported; at least twice ``interval`` (default: ``1h``,
     or twice ``interval`` if that is more)"""
     max_body: Size = Size(16 * 1024**2)
-    """a longer answer is refused"""
+    """a longer answer is rejected"""
 
     def __post_init__(self) -> None:
         """Fill in the default that depends on another key."""

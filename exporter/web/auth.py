@@ -33,7 +33,7 @@ log = structlog.get_logger()
 _MAX_PASSWORD_BYTES = 72
 """bcrypt ignores the rest, or raises an error, depending on its version."""
 _MAX_REMEMBERED = 100
-"""Limit on cached wrong passwords; each user's hash has few right ones."""
+"""Limit on cached wrong passwords; right ones are as few as the users' hashes."""
 _MAX_PENDING = 16
 _DUMMY_SALT_AND_DIGEST = b"." * 22 + b"k5hjl7nZ8sPwUOmd/3B1UQdGw4bzPmS"
 """Part of the hash for unknown users; no password that matches it is known."""
@@ -221,7 +221,7 @@ class AccessControl:
     def _rate_refusal(
         self, request: web.BaseRequest, config: WebConfig
     ) -> web.Response | None:
-        """Return the response to a request over the rate limit; None: it is within it.
+        """Return the response to a request over the rate limit; None: it is accepted.
 
         Health checks do not count.
         """
@@ -237,7 +237,7 @@ class AccessControl:
 
 
 def _size_refusal(request: web.BaseRequest) -> web.Response | None:
-    """Return the response to a request that is too large; None: its size is allowed."""
+    """Return the response to a request that is too large; None: it is accepted."""
     refusal = None
     # Each header counts 32 bytes more, as in HTTP/2, because it becomes an object.
     headers_bytes = sum(

@@ -38,7 +38,7 @@ class HttpServerKeys(msgspec.Struct, frozen=True):
 
 
 class RateLimitKeys(msgspec.Struct, frozen=True):
-    """``rate_limit``: a bucket of ``burst`` requests, refilled each ``interval``."""
+    """``rate_limit``: a bucket of ``burst`` tokens, one refilled each ``interval``."""
 
     interval: Text | None = None
     burst: Text | None = None
@@ -198,8 +198,8 @@ _UNIT_SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
     "µs": 1e-6,
-    "μs": 1e-6,
-    "ms": 1e-3,  # Go accepts both
+    "μs": 1e-6,  # Go accepts both the micro sign and the Greek letter
+    "ms": 1e-3,
     "s": 1.0,
     "m": 60.0,
     "h": 3600.0,
