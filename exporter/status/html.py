@@ -356,7 +356,7 @@ def _csp_hash(text: str) -> str:
 
 
 def _icon(critical: int | None) -> str:
-    """Return an icon with the number of critical servers; None: an empty icon."""
+    """Return an icon with the number of critical servers; None: unknown, no icon."""
     if critical is None:
         return "data:,"
     colour, text = ("#b3121d", min(critical, 99)) if critical else ("#1c6b35", "✓")

@@ -46,7 +46,7 @@ class Views:
     error_counts: ErrorCounts
     pages: StatusPages
     reload_error: Callable[[], LastError | None] = lambda: None
-    """Returns why the last reload failed; None: it succeeded."""
+    """Returns why the last reload failed; None: it did not fail."""
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "view")
     )
