@@ -82,10 +82,10 @@ unless the table says so.
 
 _TITLES = {
     FAILED: "An answer fails",
-    WAITING: "The panel asks to be left alone",
+    WAITING: "The panel sends Retry-After",
     REFUSED: "The panel refuses",
     UNAUTHORIZED: "The credentials are refused",
-    CUT_SHORT: "The panel counts more than it lists",
+    CUT_SHORT: "The panel lists fewer rows than it counts",
 }
 _ABOUT = {
     FAILED: "No answer, a broken one, or one that cannot be used.",

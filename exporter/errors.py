@@ -79,8 +79,8 @@ class TimedOut(PanelError):
 
     reason = "timeout"
     hint = (
-        "find out what is slow, the panel or the way to it; poll.timeout is how long "
-        "an answer is waited for"
+        "find out whether the panel or the network is slow; poll.timeout limits "
+        "how long to wait for an answer"
     )
 
 
@@ -98,7 +98,7 @@ class TlsFailed(PanelError):
     hint = (
         "check that url names the host of the panel's certificate and a port that "
         "speaks TLS; tls_config.ca_file names the authority that signed it; cert_file "
-        "and key_file are for a panel that demands a certificate"
+        "and key_file are for a panel that requires a certificate"
     )
 
 
@@ -171,7 +171,7 @@ class Redirected(PanelError):
     """The panel redirects to another address."""
 
     reason = "redirect"
-    hint = "url must be the address that answers, not one that leads to it"
+    hint = "set url to the final address, not to one that redirects"
 
 
 class TooLarge(PanelError):

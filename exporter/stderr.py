@@ -92,7 +92,7 @@ class StderrStream(io.TextIOBase):
 
 
 def _describe_dropped(number: int) -> str:
-    return f"{number} lines could not be written here\n"
+    return f"{number} log lines could not be written here\n"
 
 
 def finish() -> None:

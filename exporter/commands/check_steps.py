@@ -157,7 +157,7 @@ class PanelCheck:
         breaker = self.poller.breaker
         seconds = breaker.open_seconds()
         if seconds > _MAX_WAIT_SECONDS and not breaker.credentials_refused():
-            raise NotSent(f"the panel asks to be left alone for {seconds:.0f} s")
+            raise NotSent(f"the panel must not be contacted for {seconds:.0f} s")
         if 0 < seconds <= _MAX_WAIT_SECONDS:
             await self.clock.wait(asyncio.Event(), seconds)
         try:
@@ -319,7 +319,7 @@ def _is_authenticated(check: PanelCheck) -> bool:
 
 async def _address(check: PanelCheck) -> Outcome:
     if not check.counts.answers:
-        return Outcome("takes connections")
+        return Outcome("accepts connections")
     return Outcome(f"answers in {check.counts.latency_seconds():.2f} s")
 
 
@@ -366,7 +366,7 @@ async def _inventory(check: PanelCheck) -> Outcome:
     elif not poller.store.servers_listed:
         hint = NO_SERVERS_HINT
     elif not poller.store.inventory_succeeded:
-        hint = "the panel counts more than it lists"
+        hint = "the panel lists fewer servers than it counts"
     elif _unused_policies(check):
         hint = (
             "a policy is for the servers of which the whole label, host name … matches "
@@ -474,7 +474,7 @@ async def _server_list(check: PanelCheck, text: str = _SERVER_BY_SERVER) -> Outc
     api = check.poller.api
     sampled = check.sampled_servers()[:_MAX_FAILURES]
     if not sampled:
-        return Outcome("there is no server to ask for", StepStatus.UNTRIED)
+        return Outcome("there is no server to try", StepStatus.UNTRIED)
     for vm_id in sampled:
         try:
             await check.ask(partial(api.server_list, check.step, vm_id))

@@ -87,7 +87,7 @@ async def _print_introduction(
     while not exporter.store.ready():  # noqa: ASYNC110  # polled once, for a person
         await asyncio.sleep(0.05)
     sample = exporter.exposition.render(TEXT, frozenset(_SAMPLE_METRICS)).decode()
-    print(f"\nA simulated OnApp cloud is being watched. Look at:\n  {base}/")
+    print(f"\nThe exporter is monitoring a simulated OnApp cloud. Open:\n  {base}/")
     print(f"  {base}{telemetry_path}\n\nA sample of the metrics:\n")
     print("\n".join(_excerpt(sample)))
     print("\nIts panel can be tried with other commands, in another terminal:\n")

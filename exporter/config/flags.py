@@ -209,7 +209,7 @@ class Flags:
     )
     log_level: str = _flag(
         *("--log.level", "info", _POLLING),
-        "least severe message to log (default: info; once: warn; check: error)",
+        "lowest severity to log (default: info; once: warn; check: error)",
         type=log_level,
         choices=["debug", "info", "warn", "error"],
     )
@@ -255,7 +255,7 @@ class Flags:
     )
     timeout: Duration = _flag(  # noqa: RUF009  # a field
         *("--timeout", Duration(900), ("check", "once")),
-        "check, once: how long the whole run may take",
+        "check, once: time limit for the whole run",
         ignored=False,
         metavar="DURATION",
         type=timeout,

@@ -209,7 +209,7 @@ _UNIT_SECONDS = {
 def _rate_limit(location: Location, keys: RateLimitKeys) -> RateLimit | None:
     interval, burst = keys.interval, keys.burst
     if interval is None and burst is not None:
-        raise (location / "interval").error("is missing: burst has no meaning alone")
+        raise (location / "interval").error("is missing: burst requires interval")
     if interval is None or interval == "0":
         return None
     if not _DURATION.fullmatch(interval):

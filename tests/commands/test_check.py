@@ -273,7 +273,7 @@ PROBLEMS = [
     (faults.html_error(403), "address", "check that url is the address"),
     (faults.html_error(404), "address", "check that url is the address"),
     (faults.answer(422), "address", "check that url is the address"),
-    (faults.redirect("/users/sign_in"), "address", "not one that leads to it"),
+    (faults.redirect("/users/sign_in"), "address", "not to one that redirects"),
     (faults.status(503), "version", "the panel has a problem"),
     (faults.html_error(500), "version", "the panel has a problem"),
     (faults.status(407), "address", "proxy_url"),
@@ -429,7 +429,7 @@ async def test_a_panel_that_wants_to_be_left_alone_is(
     found = await check_one(panel, tmp_path)
 
     assert found.status == "failed"
-    assert "left alone" in step(found, "backups").text
+    assert "must not be contacted" in step(found, "backups").text
     assert sum(asked.resource == "backups" for asked in panel.requests) == 2
     assert panel.requests[-1].resource == "backups"
 

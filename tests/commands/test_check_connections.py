@@ -268,7 +268,7 @@ async def test_a_proxy_that_refuses_plain_http_or_is_not_there(tmp_path: Path) -
     assert f"proxy 127.0.0.1:{port}: Connection refused" in missing.text
     assert (missing.hint or "").startswith("check proxy_url: nothing listens")
     assert "proxy proxy.invalid: Name or service not known" in unknown.text
-    assert (unknown.hint or "").startswith("check proxy_url: this host finds no")
+    assert (unknown.hint or "").startswith("check proxy_url: DNS on this host")
 
 
 async def test_a_header_that_is_too_long(tmp_path: Path) -> None:

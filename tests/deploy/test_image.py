@@ -120,7 +120,7 @@ async def test_the_demo_runs_unprivileged_and_read_only(
 ) -> None:
     """Without a capability and without a place to write."""
     async with running_container(image, tmp_path, "demo") as running:
-        await running.main.wait_for("is being watched")
+        await running.main.wait_for("is monitoring a simulated")
         status, metrics = running.run_beside("python3", "-c", _SCRAPE)
         process = (running.process / "status").read_text()
         writing, refusal = running.run_beside(
@@ -138,7 +138,7 @@ async def test_the_demo_runs_unprivileged_and_read_only(
 async def test_sigterm_ends_the_container_well(image: Image, tmp_path: Path) -> None:
     """As the first process of its name space, which ignores what it does not handle."""
     async with running_container(image, tmp_path, "demo") as running:
-        await running.main.wait_for("is being watched")
+        await running.main.wait_for("is monitoring a simulated")
         running.kill("TERM")
 
         assert await running.main.wait() == 0
@@ -165,7 +165,7 @@ async def test_the_image_s_health_check_passes_behind_a_web_configuration_too(
             {folder: "/etc/exporter"},
         ),
     ) as running:
-        await running.main.wait_for("is being watched")
+        await running.main.wait_for("is monitoring a simulated")
 
         assert kind == "CMD"
         assert running.run_beside(*check) == (0, "")
