@@ -238,4 +238,6 @@ def _compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
 
 def header(request: web.BaseRequest, name: str) -> str:
     """Return a list header, whose values may be spread over several lines."""
-    return ",".join(request.headers.getall(name, []))
+    # The headers of a malformed request are a plain dict, which has no getall.
+    lines = request.headers.items()
+    return ",".join(value for key, value in lines if key.lower() == name.lower())
