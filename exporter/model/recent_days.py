@@ -237,8 +237,10 @@ def _outcomes(entry: ServerEntry, target: Target, runs: _Runs, time: float) -> b
     """Return the outcomes of the days up to a Unix time, remembered or seen now."""
     known, today = _known(entry, time), _day(time)
     found = (each.outcomes for each in known.targets if each.target == target)
-    since = min(max(0, today - known.day), DAYS)
-    remembered = (next(found, bytes(DAYS)) + bytes(since))[-DAYS:]
+    days = bytes(DAYS) + next(found, bytes(DAYS)) + bytes(DAYS)
+    # Negative after the local clock was set back.
+    since = max(-DAYS, min(today - known.day, DAYS))
+    remembered = days[DAYS + since : 2 * DAYS + since]
     return _with_runs(remembered, runs.get(target, ()), today)
 
 

@@ -391,6 +391,26 @@ async def test_a_restart_knows_of_no_missing_day(tmp_path: Path) -> None:
     assert found == [{0: "missing"}, {0: "missing"}, {}]
 
 
+async def test_days_keep_their_outcome_when_the_clock_is_set_back(
+    tmp_path: Path,
+) -> None:
+    """A host's clock may be days ahead before it is synchronized."""
+    panel, clock = Panel(a_world()), SteppedClock(NOW + 3 * DAY)
+    panel.clock = lambda: NOW + clock.elapsed
+    file = tmp_path / "onapp.yml"
+    async with panel:
+        write_config(file, panel, {}, SELDOM)
+        async with running_exporter(panel, file, clock) as cloud:
+            await cloud.advance(DAY)
+            ahead = await days_of(cloud)
+            clock.start = NOW
+            at_once = await days_of(cloud)
+            await cloud.advance(2 * HOUR)
+            later = await days_of(cloud)
+
+    assert ahead == at_once == later == {0: "good"}
+
+
 def _remembered(entry: ServerEntry) -> set[int]:
     return {each.target.id for each in (entry.days.targets if entry.days else ())}
 
