@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +87,13 @@ def _as_file(value: Any, location: Location) -> PemFile | None:
 
 def _as_hash(value: Any, location: Location) -> BcryptHash:
     """Accept every version letter, as Prometheus' exporter-toolkit does."""
+    *section, name = location.parts
+    if ":" in str(name):  # a password may follow it
+        raise location.error(
+            "a user's name (not shown here) must hold no colon: nobody could log in "
+            "by it",
+            shown=replace(location, parts=tuple(section)),
+        )
     text = "" if value is None else _as_text(value, location)
     match = _BCRYPT_HASH.fullmatch(text)
     too_short = len(text.encode()) < _MIN_HASH_BYTES
@@ -166,7 +173,7 @@ def load(path: Path, files: FileSet) -> WebConfig:
         headers=_headers(
             location / "http_server_config" / "headers", keys.http_server_config.headers
         ),
-        users=_users(location / "basic_auth_users", keys.basic_auth_users),
+        users={n.encode(): hashed for n, hashed in keys.basic_auth_users.items()},
     )
 
 
@@ -227,16 +234,3 @@ def _rate_limit(location: Location, keys: RateLimitKeys) -> RateLimit | None:
             "with 0 none would be"
         )
     return RateLimit(seconds, int(burst or 0)) if seconds else None
-
-
-def _users(
-    location: Location, hashes: Mapping[str, BcryptHash]
-) -> Mapping[bytes, bytes]:
-    for name in hashes:
-        if ":" in name:  # a password may follow it
-            raise (location / name).error(
-                "a user's name (not shown here) must hold no colon: nobody could log "
-                "in by it",
-                shown=location,
-            )
-    return {name.encode(): hashed for name, hashed in hashes.items()}

@@ -213,11 +213,20 @@ def test_an_empty_file_asks_for_nothing(folder: Path) -> None:
     assert found.ssl_context is None
 
 
-def test_no_secret_shows_in_an_error_or_a_repr(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "user",
+    [
+        "alice: open-sesame",
+        "alice:open-sesame",
+        "'alice:open-sesame': no-hash",
+        "'alice:open-sesame': [no-hash]",
+    ],
+)
+def test_no_secret_shows_in_an_error_or_a_repr(user: str, folder: Path) -> None:
     """A hash can be attacked at leisure, and a clear password needs no attack."""
     good = read(written(folder, f"basic_auth_users: {{alice: {HASH}}}"))
     with pytest.raises(ConfigError) as refused:
-        read(written(folder, "basic_auth_users: {alice: open-sesame}"))
+        read(written(folder, f"basic_auth_users: {{{user}}}"))
 
     assert HASH not in repr(good)
     assert "open-sesame" not in str(refused.value)
