@@ -140,11 +140,6 @@ def _collector_runs(panel: PanelStore) -> list[CollectorRun]:
     }
     for (collector, _), error in sorted(panel.collector_errors.items()):
         errors[collector] = _newest((errors.get(collector), error))
-    succeeded = {
-        INVENTORY: panel.inventory_succeeded,
-        BACKUPS: panel.backups_succeeded(),
-        **panel.collectors_succeeded(),
-    }
     return [
         CollectorRun(
             name,
@@ -153,7 +148,7 @@ def _collector_runs(panel: PanelStore) -> list[CollectorRun]:
             panel.durations.get(name),
             errors.get(name),
         )
-        for name, outcome in succeeded.items()
+        for name, outcome in panel.collectors_succeeded().items()
     ]
 
 
