@@ -158,19 +158,27 @@ class Inventory:
             for server in (await self.api.inventory()).values:
                 listed |= {server.id: server, server.identifier: server}
         kept: dict[int, float | None] = {}
+        existing: set[int] = set()
         unresolved: list[str] = []
         errors: list[ExporterError] = []
+        last_errors = self.store.look_up_errors
         for configured in sorted(
             self.selection.configured,
-            key=lambda server: str(server.id) in self.store.look_up_errors,
+            key=lambda server: str(server.id) in last_errors,
         ):
-            found = listed.get(configured.id) or await self._look_up_one(
-                configured.id, errors
-            )
+            name = str(configured.id)
+            found = listed.get(configured.id)
+            if found is None:
+                found = await self._look_up_one(configured.id, errors)
+            else:
+                last_errors.pop(name, None)
             vm_id = self._resolve(configured.id, found)
             if vm_id is None:
-                unresolved.append(str(configured.id))
+                unresolved.append(name)
                 continue
+            error = last_errors.get(name)
+            if error is None or error.reason != NotFound.reason:
+                existing.add(vm_id)
             interval = kept.get(vm_id) or configured.expected_interval_seconds
             kept[vm_id] = interval
             self._add_or_update(vm_id, found, interval)
@@ -180,12 +188,7 @@ class Inventory:
             for name in dict.fromkeys(unresolved)
             if self.shard.owns(self.store.name, name)
         )
-        not_found = {
-            vm_id
-            for vm_id, error in self.store.look_up_errors.items()
-            if error.reason == NotFound.reason
-        }
-        self.store.servers_listed = len(set(map(str, kept)) - not_found)
+        self.store.servers_listed = len(existing)
         # A single failure may concern only that server, not the panel.
         if len(errors) == len(self.selection.configured) > 1:
             _raise_unless_proven(errors)

@@ -360,6 +360,29 @@ async def test_many_configured_servers_are_looked_up_in_the_list(
         assert len(panel.request_log.requests_for("virtual_machines")) == 2
 
 
+@pytest.mark.parametrize("servers", [1, 101])
+@pytest.mark.parametrize("by", ["number", "identifier"])
+async def test_a_configured_server_counts_while_it_exists(
+    by: str, servers: int, tmp_path: Path
+) -> None:
+    """Whether servers are looked up one by one or in the list."""
+    panel = a_cloud(servers)
+    new = servers + 1
+    configured: list[Any] = [*panel.cloud.servers]
+    configured.append(new if by == "number" else IDENTIFIER)
+    counts = []
+    async with monitored(panel, tmp_path, virtual_machines=configured) as cloud:
+        counts.append(await cloud.value("onapp_panel_virtual_machines"))
+        panel.cloud.add_server().identifier = IDENTIFIER
+        await cloud.advance(601.0)
+        counts.append(await cloud.value("onapp_panel_virtual_machines"))
+        panel.cloud.remove_server(new)
+        await cloud.advance(601.0)
+        counts.append(await cloud.value("onapp_panel_virtual_machines"))
+
+    assert counts == [servers, servers + 1, servers]
+
+
 @pytest.mark.parametrize(
     ("discovery", "numbers"),
     [
