@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .entities import Schedule, Target, Transaction
+from .entities import Backup, Schedule, Target, Transaction
 from .store import PanelStore, RecentDays, ServerEntry, ServerState, TargetDays
 from .transaction_log import BACKUP_RUN_ACTIONS
 
@@ -190,11 +190,19 @@ class _Read(msgspec.Struct, frozen=True):
         newest_at = max((b.created_at or -inf for b in own if b.built), default=-inf)
         ended = {failure.backup_id for failure in state.failed_backups}
         return any(
-            not backup.built
-            and backup.id not in ended
-            and (backup.created_at is None or backup.created_at > newest_at)
+            _is_undated(backup)
+            or (
+                not backup.built
+                and backup.id not in ended
+                and (backup.created_at or -inf) > newest_at
+            )
             for backup in own
         )
+
+
+def _is_undated(backup: Backup) -> bool:
+    """Return whether a backup may belong to any start."""
+    return backup.created_at is None and backup.built_at is None
 
 
 def _due(start_at: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import faults
 import pytest
-from builders import ALL_PERMISSIONS
+from builders import ALL_PERMISSIONS, a_backup_row, answer_backups
 from faulty_panel import Panel
 from harness import (
     NOW,
@@ -267,6 +267,13 @@ async def _only_in_the_log(cloud: MonitoredCloud, status: str = "complete") -> N
     cloud.world.add_transaction(server_id=1, parent_id=9999, **row)
 
 
+async def _undated(cloud: MonitoredCloud) -> None:
+    """Let the panel tell no date of a backup."""
+    cloud.world.inject_failure("skip")
+    row = a_backup_row(created_at=None, built_at=None)
+    answer_backups(cloud.panel, "json", row)
+
+
 async def _failed(cloud: MonitoredCloud) -> None:
     cloud.world.inject_failure("fail")
 
@@ -300,6 +307,7 @@ NOT_MISSING: dict[str, tuple[Change, str | None]] = {
     "in the log only": (_only_in_the_log, None),
     "pending in the log only": (partial(_only_in_the_log, status="running"), None),
     "failed in the log only": (partial(_only_in_the_log, status="failed"), None),
+    "without a date": (_undated, None),
     "failed": (_failed, "failed"),
     "failed, its row gone": (_failed_without_row, "failed"),
     "good": (_good, "good"),
