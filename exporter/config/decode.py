@@ -151,7 +151,7 @@ _EXPECTED = {
     inspect.StrType: "text in quotes",
     inspect.IntType: "a whole number",
     inspect.BoolType: "true or false",
-    inspect.VarTupleType: "a list",
+    inspect.VarTupleType: "a list ('- ' before each item)",
     inspect.DictType: "a section with keys",
     inspect.StructType: "a section with keys",
 }
@@ -380,7 +380,7 @@ def rejected(value: Any, *, hidden: bool = False) -> str:
     """Return the end of an error: the value, unless it may be a secret."""
     text = repr(value)
     if hidden or "@" in text or "://" in text:
-        return ", not this value (not shown here)"
+        return " (the value is not shown: it may hold a secret)"
     clipped = (
         text
         if len(text) <= _MAX_SHOWN_CHARACTERS

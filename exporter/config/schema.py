@@ -485,7 +485,9 @@ def _pattern(value: Any, _: Location) -> re.Pattern[str]:
             warnings.simplefilter("error")
             return re.compile(value)
     except (re.error, OverflowError, RecursionError, Warning) as error:
-        raise ValueError(f"must be a regular expression: {error}") from None
+        raise ValueError(
+            f"must be a regular expression, where .* is any text: {error}"
+        ) from None
 
 
 def _url(value: Any, _: Location) -> yarl.URL:

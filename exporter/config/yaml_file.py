@@ -150,8 +150,8 @@ class _Loader(yaml.SafeLoader):
         if node.tag == _INT_TAG and not _WHOLE_NUMBER.fullmatch(node.value):
             # YAML 1.1 reads 010 as 8, 1_000 as 1000 and 12:30:45 as 45045.
             raise _Refused(
-                "not a whole number as decimal digits write it: write it so, or quote "
-                "it as text",
+                "not a plain decimal number such as 10: write it so, or put it in "
+                "quotes if it is text",
                 node,
             )
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -202,7 +202,10 @@ def _error_text(error: yaml.MarkedYAMLError) -> str:
         return where + _CLEARER_MESSAGES[problem]
     if not _SAFE_MESSAGE.fullmatch(problem):  # PyYAML quotes pieces of the line
         problem = re.sub(r"(['\"]).*\1", "…", problem, flags=re.DOTALL)
+    begin = error.context_mark
+    if begin is not None and mark is not None and begin.line != mark.line:
+        problem += f", in what begins in line {begin.line + 1}"
     return (
-        f"{where}{problem}; mind the indentation, and quote values that hold special "
-        "characters"
+        f"{where}{problem}; check the indentation, the space after each colon, and "
+        "closing brackets and quotes; put a value with special characters in quotes"
     )
