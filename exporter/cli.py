@@ -47,7 +47,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except OSError as error:
         writes_result = flags.command in ("check", "once")
         action = f"write {flags.output or 'the result'}" if writes_result else "serve"
-        print(f"{PROGRAM}: cannot {action}: {error}", file=sys.stderr)
+        reason = error.strerror or error
+        print(f"{PROGRAM}: cannot {action}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 1 if flags.command in (None, "demo") else 2

@@ -59,7 +59,11 @@ def _problem(host: str, port: int, path: str, *, web_config: bool) -> str | None
                 pass  # the web configuration may have users, but no TLS
         with socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain:
             return _answer_problem(plain, path, web_config=web_config)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except ConnectionRefusedError:
+        return "nothing listens there"
+    except OSError as error:
+        return error.strerror or str(error)
+    except (ValueError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
 
 

@@ -61,5 +61,8 @@ def replace_file(content: bytes, file: Path) -> None:
 
 def _temporary_file(file: Path) -> tuple[int, Path]:
     target = file.resolve()
-    descriptor, name = tempfile.mkstemp(".tmp", f".{target.name}.", target.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(".tmp", f".{target.name}.", target.parent)
+    except OSError as error:
+        raise OSError(f"its directory {target.parent}: {error.strerror}") from error
     return descriptor, Path(name)

@@ -22,6 +22,11 @@ _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 16
 """Few, so that a connection's request is read before many others replace it."""
 _FAMILY_DISABLED = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_HINTS = {
+    errno.EADDRINUSE: "; `ss -ltnp` shows which process has the port",
+    errno.EADDRNOTAVAIL: "; it must be an address of this host, as `ip address` shows",
+    errno.EACCES: "; take a port from 1024 on",
+}
 
 Listener: TypeAlias = str | socket.socket
 """``[host]:port`` to bind, or a socket that is already listening."""
@@ -139,6 +144,7 @@ async def _bind(
         reason = error.strerror
         if not isinstance(error, socket.gaierror):
             reason = os.strerror(error.errno or 0).lower()
+            reason += _HINTS.get(error.errno or 0, "")
         raise OSError(f"{address}: {reason}") from error
     return sockets
 

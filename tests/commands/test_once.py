@@ -457,7 +457,10 @@ async def test_an_output_that_cannot_be_written_asks_no_panel(
         status = await process.wait()
 
     assert status == 2
-    assert "cannot write" in process.output
+    assert process.output.endswith(
+        f": cannot write {tmp_path}/missing/onapp.prom: its directory "
+        f"{tmp_path}/missing: No such file or directory\n"
+    )
     assert process.output.count("\n") == 1
     assert not panel.requests
 

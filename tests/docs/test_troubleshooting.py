@@ -63,6 +63,7 @@ OTHERS = {
     (PANEL, "certificate is of an authority that this host does not trust"),
     (START, "no panel is configured"),
     (START, "address already in use"),
+    (START, "cannot assign requested address"),
     (START, "systemd passed no socket"),
 }
 """What further tests below bring about."""
@@ -163,6 +164,10 @@ async def test_what_keeps_it_from_starting() -> None:
         cases = {
             "no panel is configured": ((), {}),
             "address already in use": ((accepted,), variables),
+            "cannot assign requested address": (
+                ("--web.listen-address=192.0.2.1:0",),
+                variables,
+            ),
             "systemd passed no socket": (("--web.systemd-socket",), variables),
         }
         printed = {}
