@@ -20,8 +20,8 @@ python -m exporter [command] [flags]
 
 ## Commands
 
-Without a command, the exporter serves. `check` and `once` have
-[their own page](commands.md).
+Without a command, the exporter serves. [docs/commands.md](commands.md)
+describes `check` and `once` in detail.
 
 | command | does |
 |---|---|

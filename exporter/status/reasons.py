@@ -210,7 +210,7 @@ def _schedule_failing(facts: _Facts) -> str:
 # Panels
 
 
-def _no_contact(facts: _Facts, what: str = "no contact") -> str:
+def _no_answer(facts: _Facts, what: str = "no usable answer") -> str:
     return _joined(
         facts.lasting(what, facts.since),
         _last_try(facts, facts.panel.last_error),
@@ -260,8 +260,8 @@ _REASONS: Mapping[Condition, Callable[[_Facts], str]] = {
     c.POLL_FAILING: _not_read,
     c.NEW: _new,
     c.INTERVAL_UNKNOWN: lambda _: "nothing says when the next backup is due",
-    c.UNAUTHORIZED: lambda f: _no_contact(f, "refused"),
-    c.DOWN: _no_contact,
+    c.UNAUTHORIZED: lambda f: _no_answer(f, "refused"),
+    c.DOWN: _no_answer,
     c.UNREAD: lambda f: f"{counted(int(f.about), 'server')} never read",
     c.LAGGING: lambda f: (
         f"a server is read {duration(poll_lag_seconds(f.panel, f.now))} late"

@@ -120,13 +120,13 @@ class Handlers:
             return self._page(text)
         if _accepts_html(request):
             return self._page(self.views.absent_server(panel, vm_id), status=404)
-        text = "There is no such server here: it is gone, or another shard's.\n"
+        text = "No such server here: panel or vm_id is wrong, or another shard's.\n"
         return web.Response(status=404, text=text)
 
     async def _panel(self, request: web.Request) -> web.Response:
         text = await self.views.panel(request.query.get("panel", ""))
         if text is None:
-            text = "The configuration has no panel of that name.\n"
+            text = f"panel: must be one of {', '.join(self.store.panels)}\n"
             return web.Response(status=404, text=text)
         return self._page(text)
 

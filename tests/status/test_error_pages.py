@@ -29,7 +29,7 @@ EVIL = "<script>alert(1)</script>"
         ("/-/reload", "405: Method Not Allowed"),
         (
             "/server?panel=cp&vm_id=2",
-            "There is no such server here: it is gone, or another shard's.\n",
+            "No such server here: panel or vm_id is wrong, or another shard's.\n",
         ),
         ("/api/v1/status?page=0", "page: must be a whole number from 1\n"),
     ],

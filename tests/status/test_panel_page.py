@@ -216,4 +216,4 @@ async def test_a_panel_that_is_not_configured_is_404() -> None:
     async with served(a_store(a_panel())) as looker:
         found = await looker.get("/panel", panel="else")
 
-    assert found == (404, "The configuration has no panel of that name.\n")
+    assert found == (404, "panel: must be one of cp\n")

@@ -622,7 +622,7 @@ async def test_an_outage_lasts_since_its_first_failure(tmp_path: Path) -> None:
     assert {problem["since"] for problem in problems} == {errors[0]["since"]}
     assert NOW <= begun <= NOW + 1800
     assert NOW + 7 * 3600 < ended <= NOW + 8 * 3600
-    length = r"no contact for 7 h [0-9]+ min; last try [0-9 mins]+ ago"
+    length = r"no usable answer for 7 h [0-9]+ min; last try [0-9 mins]+ ago"
     assert re.fullmatch(length, problems[-1]["reason"])
     assert re.match("last read 8 h .*ago; failing for 7 h", of_server[-1]["reason"])
     assert f'since <time datetime="{errors[0]["since"]}">' in page
@@ -659,7 +659,7 @@ async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
 
     assert found["state"] == "down"
     assert _unix(found["problems"][0]["since"]) == TIME - 3 * 3600
-    assert found["problems"][0]["reason"] == "no contact for 3 h"
+    assert found["problems"][0]["reason"] == "no usable answer for 3 h"
 
 
 def _unix(moment: str) -> float:
