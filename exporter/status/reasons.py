@@ -232,7 +232,9 @@ def _backup_server(facts: _Facts) -> str:
     capacity = next((s.capacity_bytes for s in listed if s.id == number), None)
     return _joined(
         f"backup server {number} holds {counted(usage.backup_count, 'backup')}",
-        f"{usage.size_bytes / capacity:.0%} of its capacity" if capacity else "",
+        f"{100 * usage.size_bytes / capacity:.0f} % of its capacity"
+        if capacity
+        else "",
     )
 
 

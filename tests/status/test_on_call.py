@@ -18,7 +18,7 @@ _PAGE = (DOCS / "on-call.md").read_text("utf-8")
 async def test_every_page_of_the_walk_shows_what_the_walk_says(tmp_path: Path) -> None:
     """Each address answers, and the server has the states, in this order."""
     paths = re.findall(r"`(/[^`]+)`", _PAGE)
-    states = re.findall(r"\*([A-Z][a-z ]+)\*", _PAGE.partition("2. ")[0])
+    states = re.findall(r"\*([A-Z][a-z ]+)\*", _PAGE.partition("\n2. ")[0])
     texts = {}
     panel = Panel(demo_cloud(NOW))
     async with (

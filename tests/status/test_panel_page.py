@@ -65,6 +65,14 @@ def with_log(log: TransactionLog | None) -> PanelStore:
     return panel
 
 
+async def test_a_day_without_any_run_has_no_chart() -> None:
+    """An empty one would look as if it had not been drawn."""
+    words = section(await page_words(with_log(log_of([]))), "Backup runs")
+
+    assert "0 failed, 0 cancelled, 0 complete." in words
+    assert "By the hour" not in words
+
+
 async def test_the_runs_of_the_last_day_are_counted_by_outcome() -> None:
     """Those that had ended before the exporter started too, and each only once."""
     first = [

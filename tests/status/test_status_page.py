@@ -656,8 +656,10 @@ async def test_a_silent_panel_is_down_since_its_last_good_answer() -> None:
     panel = a_panel(last_proven_at_monotonic=MONOTONIC - 3 * 3600)
     async with served(a_store(panel)) as looker:
         (found,) = (await looker.status())["panels"]
+        _, page = await looker.get("/panel", panel="cp")
 
     assert found["state"] == "down"
+    assert "run <code>onapp-backup-exporter check</code>: it" in page
     assert _unix(found["problems"][0]["since"]) == TIME - 3 * 3600
     assert found["problems"][0]["reason"] == "no usable answer for 3 h"
 
