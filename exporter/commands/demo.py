@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Mapping
 
@@ -93,7 +94,9 @@ async def _print_introduction(
     print("\nIts panel can be tried with other commands, in another terminal:\n")
     print(f"  export ONAPP_URL={panel.url} ONAPP_USERNAME={panel.username} \\")
     print(f"    ONAPP_PASSWORD={panel.password}")
-    print(f"  {PROGRAM} check\n  {PROGRAM} once")
+    # In a checkout, as of `make demo`, the program is not on the PATH.
+    program = PROGRAM if shutil.which(PROGRAM) else f"{sys.executable} -m exporter"
+    print(f"  {program} check\n  {program} once")
     print("\nCtrl-C ends it.")
     sys.stdout.flush()
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -198,16 +199,21 @@ async def test_the_demo_shows_where_to_look_and_something_to_see() -> None:
     """A newcomer needs one command: an address, a sample, and problems worth a look."""
     async with exporter_process("demo", ANYWHERE) as process:
         await process.wait_for("Ctrl-C ends it")
-        page = await process.wait_for(r"Look at:\n +(http://\S+/)\n +(http://\S+)\n")
+        page = await process.wait_for(r"Open:\n +(http://\S+/)\n +(http://\S+)\n")
         shown, _ = await fetch(page[1])
         _, scrape = await fetch(page[2])
         process.send(signal.SIGINT)
         status = await process.wait()
     sample = "".join(process.out)
+    to_try = re.findall(
+        r"^  (\S+)(?: -m exporter)? (?:check|once)$", sample, re.MULTILINE
+    )
     built = samples(scrape, "onapp_backup_built")
     backups = samples(scrape, "onapp_vm_backups")
 
     assert (shown, status) == (200, 0)
+    assert len(to_try) == 2
+    assert all(shutil.which(program) for program in to_try)
     assert 'onapp_up{panel="demo",shard="0"} 1' in sample
     assert "# HELP onapp_target_last_success_timestamp_seconds" in sample
     assert samples(scrape, "onapp_up") == {"demo,0": 1, "branch-office,0": 1}
@@ -225,7 +231,7 @@ async def test_the_demo_has_as_many_servers_as_wanted_and_problems_of_a_panel() 
     """Recovery points too, so that there is something to see of everything."""
     async with exporter_process("demo", ANYWHERE, "--servers=200") as process:
         await process.wait_for("Ctrl-C ends it")
-        page = await process.wait_for(r"Look at:\n +(http://\S+/)\n")
+        page = await process.wait_for(r"Open:\n +(http://\S+/)\n")
         _, text = await fetch(f"{page[1]}api/v1/status")
         _, scrape = await fetch(f"{page[1]}metrics")
         process.send(signal.SIGTERM)
