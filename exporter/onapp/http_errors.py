@@ -337,7 +337,10 @@ def _redirect_hint(headers: CIMultiDictProxy[str], route: Route) -> str:
         return ""
     if origin == route.url.origin():
         return ""
-    return f"{Redirected.hint}: that may be {one_line(str(origin))}"
+    hint = f"{Redirected.hint}: that may be {one_line(str(origin))}"
+    if origin.host != route.url.host:
+        hint += ", unless that is a login portal, which must not get the key"
+    return hint
 
 
 def integer(headers: CIMultiDictProxy[str], name: str) -> int | None:

@@ -144,6 +144,20 @@ async def test_a_redirect_to_https_is_named(tmp_path: Path) -> None:
     assert (found.hint or "").endswith("that may be https://127.0.0.1")
 
 
+async def test_a_redirect_to_another_host_may_lead_to_a_login_portal(
+    tmp_path: Path,
+) -> None:
+    """Whoever set `url` to it would send the key to somebody else."""
+    answer = b"HTTP/1.1 302 F\r\nLocation: https://sso.example.com/login?x=1\r\n\r\n"
+    async with answering(answer) as port:
+        found = failed(await found_at(f"http://127.0.0.1:{port}", tmp_path))
+
+    assert (found.hint or "").endswith(
+        "that may be https://sso.example.com, unless that is a login portal, which "
+        "must not get the key"
+    )
+
+
 def command_in(hint: str | None) -> str:
     """Return the first command of a hint."""
     found = re.search("`(.*?)`", hint or "")
