@@ -293,7 +293,8 @@ READS_FAILING = Condition(
     "reads_failing",
     "Reads failing",
     Severity.NOTICE,
-    action="look at those servers: an alert fires for each whose data get too old",
+    action="filter by Read failing: an alert fires for each server whose data get too "
+    "old",
 )
 UP = Condition("up", "Up", Severity.FINE)
 
