@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ctypes import c_ulong
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-import aiohttp
+from bare_client import Fetch, bare_client
 from cloud_process import CONTEXT, Cloud, cloud
 from exporter_process import fetch
-from subject_process import MeasuredExporter, cpu_seconds, measured_exporter
+from subject_process import (
+    BACKUPS_ALONE,
+    MeasuredExporter,
+    cpu_seconds,
+    measured_exporter,
+)
 
 _SERVERS = 3_000
 _INTERVAL_SECONDS = 15
 _BACKUPS = 30
 _PACE = _SERVERS / _INTERVAL_SECONDS
 _SECONDS = 15.0
-_OTHERS_OFF = {"schedules": False, "transactions": False, "backup_servers": False}
 
 
 async def main(seconds: float) -> None:
@@ -35,7 +38,7 @@ async def main(seconds: float) -> None:
     poll = {"interval": f"{_INTERVAL_SECONDS}s"}
     with (
         cloud(_SERVERS, _BACKUPS) as panel,
-        measured_exporter(panel, poll=poll, collectors=_OTHERS_OFF) as exporter,
+        measured_exporter(panel, poll=poll, collectors=BACKUPS_ALONE) as exporter,
     ):
         with _bare_loop(panel, etags=True) as bare:
             await _measure("HTTP 304", exporter, bare, seconds)
@@ -86,7 +89,7 @@ async def _requests(url: str) -> float:
     return sum(float(line.split()[-1]) for line in lines)
 
 
-async def _at_pace(act: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+async def _at_pace(act: Fetch) -> None:
     """Act for one server after another, as often as the exporter reads one."""
     started = time.monotonic()
     async with asyncio.TaskGroup() as group:
@@ -99,9 +102,9 @@ async def _at_pace(act: Callable[[int], Coroutine[Any, Any, None]]) -> None:
 def _bare_loop(panel: Cloud, *, etags: bool) -> Iterator[_BareLoop]:
     """Start a process that only fetches; end it."""
     fetched = CONTEXT.RawValue(c_ulong)
-    login = b64encode(f"{panel.username}:{panel.password}".encode()).decode()
+    account = (panel.username, panel.password)
     process = CONTEXT.Process(
-        target=_run_bare_loop, args=(panel.url, login, etags, fetched), daemon=True
+        target=_run_bare_loop, args=(panel.url, account, etags, fetched), daemon=True
     )
     process.start()
     assert process.pid is not None
@@ -118,22 +121,14 @@ def _run_bare_loop(*arguments: Any) -> None:
 
 async def _fetch_at_pace(
     url: str,
-    login: str,
+    account: tuple[str, str],
     etags: bool,  # noqa: FBT001  # an argument of a process
     fetched: c_ulong,
 ) -> None:
-    headers = {"Authorization": f"Basic {login}", "Accept": "application/json"}
-    known: dict[int, str] = {}
-    async with aiohttp.ClientSession(headers=headers) as session:
+    async with bare_client(url, account, "json", etags=etags) as fetch_list:
 
         async def fetch_one(vm_id: int) -> None:
-            tag = {"If-None-Match": known[vm_id]} if vm_id in known else None
-            address = f"{url}/virtual_machines/{vm_id}/backups.json"
-            async with session.get(address, headers=tag) as response:
-                response.raise_for_status()
-                await response.read()
-                if etags:
-                    known[vm_id] = response.headers["ETag"]
+            await fetch_list(vm_id)
             fetched.value += 1
 
         await _at_pace(fetch_one)

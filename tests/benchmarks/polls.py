@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-import aiohttp
+from bare_client import Fetch, bare_client
 from cloud_process import Cloud, cloud
-from subject_process import measured_exporter
+from subject_process import BACKUPS_ALONE, measured_exporter
 
 from exporter.metrics.cache import SERVERS_PER_BLOCK
 
@@ -22,11 +21,6 @@ _CONCURRENCY = 8
 _PASSES = 9
 _APART = range(1, _SERVERS + 1, SERVERS_PER_BLOCK)
 """A server of each block."""
-_OTHERS_OFF = {
-    "schedules": False,
-    "transactions": False,
-    "backup_servers": False,
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ def polls(form: str) -> Polls:
     seconds: dict[str, list[float]] = defaultdict(list)
     with (
         cloud(_SERVERS, _BACKUPS) as panel,
-        measured_exporter(panel, format=form, collectors=_OTHERS_OFF) as exporter,
+        measured_exporter(panel, format=form, collectors=BACKUPS_ALONE) as exporter,
     ):
         for _ in range(_PASSES):
             panel.etags(given=True)
@@ -91,27 +85,15 @@ def _bare(panel: Cloud, form: str, *, etags: bool) -> float:
 
 
 async def _fetch_twice(panel: Cloud, form: str, *, etags: bool) -> float:
-    login = b64encode(f"{panel.username}:{panel.password}".encode()).decode()
-    headers = {"Authorization": f"Basic {login}", "Accept": f"application/{form}"}
-    known: dict[int, str] = {}
-    async with aiohttp.ClientSession(headers=headers) as session:
-
-        async def fetch(vm_id: int) -> None:
-            tag = {"If-None-Match": known[vm_id]} if vm_id in known else None
-            address = f"{panel.url}/virtual_machines/{vm_id}/backups.{form}"
-            async with session.get(address, headers=tag) as response:
-                response.raise_for_status()
-                await response.read()
-                if etags:
-                    known[vm_id] = response.headers["ETag"]
-
+    account = (panel.username, panel.password)
+    async with bare_client(panel.url, account, form, etags=etags) as fetch:
         await _in_turn(fetch)
         started = time.process_time()
         await _in_turn(fetch)
         return time.process_time() - started
 
 
-async def _in_turn(fetch: Callable[[int], Awaitable[None]]) -> None:
+async def _in_turn(fetch: Fetch) -> None:
     waiting = iter(range(1, _SERVERS + 1))
 
     async def some() -> None:

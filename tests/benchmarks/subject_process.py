@@ -28,6 +28,8 @@ from exporter.metrics.collector import BackupCollector
 from exporter.web.connection import Limits
 from exporter.web.server import serving
 
+BACKUPS_ALONE = {"schedules": False, "transactions": False, "backup_servers": False}
+"""A panel's ``collectors``: only its inventory and backups are read."""
 _CONCURRENCY = 8
 _PAUSE_SECONDS = 0.01
 _SETTLING_SECONDS = 2.5
