@@ -78,10 +78,17 @@ def foresee(
     return tuple(moments)
 
 
-def next_overdue_at(state: ServerState, read_at: float) -> float:
+def next_overdue_at(
+    state: ServerState, summary: BackupSummary | None, read_at: float
+) -> float:
     """Return the time after which a read of schedules may find another one overdue."""
-    limits = (_overdue_limit(state, schedule) for schedule in state.schedules or ())
-    return min((at for at in limits if at is not None and at >= read_at), default=inf)
+    targets = {} if summary is None else {t.target: t for t in summary.targets}
+    limits = (
+        max(at, _last_end_at(targets.get(schedule.target)))
+        for schedule in state.schedules or ()
+        if (at := _overdue_limit(state, schedule)) is not None
+    )
+    return min((at for at in limits if at >= read_at), default=inf)
 
 
 # Schedules
@@ -153,10 +160,16 @@ def _overdue_at(
         # Without a known server no run can be pending; otherwise that must be known.
         return at if state.server is None and state.first_read_at is None else None
     # A run that has ended since then may have moved the start.
-    ended_at = latest((target.last_success_at, target.last_failed_at))
-    if target.oldest_pending_at is not None or read_at < (ended_at or -inf):
+    if target.oldest_pending_at is not None or read_at < _last_end_at(target):
         return None
     return at
+
+
+def _last_end_at(target: TargetSummary | None) -> float:
+    """Return when the last run of a target ended; minus infinity: unknown."""
+    times = () if target is None else (target.last_success_at, target.last_failed_at)
+    ended_at = latest(times)
+    return -inf if ended_at is None else ended_at
 
 
 def _overdue_limit(state: ServerState, schedule: Schedule) -> float | None:

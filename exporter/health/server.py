@@ -201,7 +201,11 @@ class JudgedServers:
             entry,
             _next_change_at(health, data_old_at(panel, entry), now.time),
             fresh_until,
-            next_overdue_at(entry.state, _schedules_read_at(panel, entry) or -inf),
+            next_overdue_at(
+                entry.state,
+                health.summary,
+                _schedules_read_at(panel, entry) or -inf,
+            ),
             _failures_known(panel, entry.state, now),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from stores import MONOTONIC, TIME, a_backup, a_panel, a_server
 
@@ -594,6 +595,34 @@ def test_a_server_is_judged_again_only_when_a_moment_has_come() -> None:
     assert found[27 * HOUR + 1].condition.key == "stale"
     assert found[27 * HOUR + 1] is found[27 * HOUR + 2]
     assert found[0.0].moments == found[27 * HOUR + 2].moments
+
+
+@pytest.mark.parametrize("own_list", [False, True])
+@pytest.mark.parametrize(
+    ("ended_days_ago", "read_ago"),
+    [
+        pytest.param(0.5, 2 * HOUR, id="the start was not due yet"),
+        pytest.param(0.001, 600, id="a run has ended since"),
+    ],
+)
+def test_a_reading_that_finds_the_same_schedules_shows_them_overdue(
+    ended_days_ago: float, read_ago: float, *, own_list: bool
+) -> None:
+    """The start that passed four hours ago is still listed: nothing else changes."""
+    schedules = (a_schedule(next_start_at=TIME - 4 * HOUR),)
+    panel, servers = a_panel(schedules_read_at=TIME - read_ago), JudgedServers()
+    judged(built(ended_days_ago), schedules=schedules, panel=panel)
+    before = servers.update(panel, Now(TIME, MONOTONIC))[1]
+
+    entry = panel.servers[1]
+    if own_list:
+        panel.servers[1] = msgspec.structs.replace(entry, schedules_read_at=TIME + 1)
+    else:
+        panel.schedules_read_at = TIME + 1
+    after = servers.update(panel, Now(TIME + 2, MONOTONIC))[1]
+
+    assert ("schedule_overdue", DISK) not in moments(before)
+    assert ("schedule_overdue", DISK) in moments(after)
 
 
 def test_a_restart_comes_to_the_same_moments() -> None:
