@@ -186,8 +186,11 @@ class JudgedServers:
         self, panel: PanelStore, vm_id: int, entry: ServerEntry, now: Now
     ) -> _Judged:
         judged = self._judged.get(vm_id)
-        if judged is not None and judged.entry == entry and judged.holds(panel, now):
-            return judged
+        if judged is not None and judged.holds(panel, now):
+            if judged.entry == entry:
+                return judged
+            if judged.covers(panel, entry, now):
+                return msgspec.structs.replace(judged, entry=entry)
         same_state = judged is not None and judged.entry.state is entry.state
         summary = judged.health.summary if judged is not None and same_state else None
         health = judge_server(panel, entry, now, summary)
@@ -232,6 +235,15 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
             and (
                 self.failures_known or not _failures_known(panel, self.entry.state, now)
             )
+        )
+
+    def covers(self, panel: PanelStore, entry: ServerEntry, now: Now) -> bool:
+        """Return whether a later read has found the same: most of them do."""
+        return (
+            entry.state is self.entry.state
+            and (entry.schedules_read_at or -inf) <= self.overdue_at
+            and _read_condition(panel, self.entry, now) is None
+            and _read_condition(panel, entry, now) is None
         )
 
 
