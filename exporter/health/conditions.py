@@ -44,7 +44,7 @@ DATA_OLD_INTERVALS = 2
 DATA_OLD_SECONDS = 1200.0
 """Data are too old after DATA_OLD_INTERVALS poll intervals plus this time."""
 LAGGING_INTERVALS = 2
-CLOCK_SKEW_SECONDS = 300.0
+CLOCK_SKEW_SECONDS = recent_days.CLOCK_SKEW_SECONDS
 QUEUE_JAM_SECONDS = 6 * _HOUR
 QUEUE_JAM_RUNS = 2
 """A single waiting backup run is no jam."""

@@ -47,7 +47,6 @@ from .moments import foresee, next_overdue_at
 from .targets import (
     BackupSummary,
     backup_required,
-    latest,
     least,
     scheduled_targets,
     summarize_backups,
@@ -106,7 +105,7 @@ def judge_server(
             summary=summary,
             fresh=fresh,
         )
-    moments = foresee(state, shown, _schedules_read_at(panel, entry))
+    moments = foresee(state, shown, panel.server_schedules_read_at(entry))
     if not _failures_known(panel, state, now):
         moments = tuple(m for m in moments if m.condition not in (STUCK, STUCK_LONG))
     problems = [
@@ -207,7 +206,7 @@ class JudgedServers:
             next_overdue_at(
                 entry.state,
                 health.summary,
-                _schedules_read_at(panel, entry) or -inf,
+                panel.server_schedules_read_at(entry) or -inf,
             ),
             _failures_known(panel, entry.state, now),
         )
@@ -280,10 +279,6 @@ def _next_change_at(health: ServerHealth, old_at: float | None, time: float) -> 
     if health.state is not None and health.state.created_at is not None:
         times.append(health.state.created_at + NEW_SECONDS)
     return min((at for at in times if at is not None and at > time), default=inf)
-
-
-def _schedules_read_at(panel: PanelStore, entry: ServerEntry) -> float | None:
-    return latest((panel.schedules_read_at, entry.schedules_read_at))
 
 
 def _read_condition(

@@ -25,7 +25,7 @@ QUEUE_ALLOWANCE_SECONDS = 3 * 3600.0
 """How long a backup run may wait in the panel's queue."""
 _MAX_UNDECIDED_SECONDS = DAY_SECONDS
 """After this time, rotation may have deleted the backup of a start."""
-_MAX_SKEW_SECONDS = 300.0
+CLOCK_SKEW_SECONDS = 300.0
 """If the clocks differ by more, the panel's starts cannot be judged."""
 
 NOT_KNOWN, MISSING, UNCERTAIN, FAILED, GOOD = range(5)
@@ -46,15 +46,18 @@ def remember_days(
     entry = store.servers.get(vm_id)
     if entry is None or entry.state.backups is None:
         return
-    known = entry.days
-    if known is None or known.seen is not entry.state or time >= known.until:
-        read = _Read(store, entry, _runs(entry.state), time, monotonic)
+    known = _known(entry, time)
+    if known.seen is not entry.state or time >= known.until:
+        read = _Read(store, entry, known, _runs(entry.state), time, monotonic)
         store.servers[vm_id] = msgspec.structs.replace(entry, days=read.updated())
 
 
-def last_days(entry: ServerEntry, target: Target, time: float) -> bytes:
-    """Return the outcome of each day up to a Unix time, the oldest first."""
-    return _outcomes(entry, target, _runs(entry.state), time)
+def last_days(
+    entry: ServerEntry, targets: Iterable[Target], time: float
+) -> dict[Target, bytes]:
+    """Return by target the outcome of each day up to a Unix time, the oldest first."""
+    known, runs = _known(entry, time), _runs(entry.state)
+    return {target: _outcomes(known, target, runs, time) for target in targets}
 
 
 class _Read(msgspec.Struct, frozen=True):
@@ -62,14 +65,16 @@ class _Read(msgspec.Struct, frozen=True):
 
     store: PanelStore
     entry: ServerEntry
+    known: RecentDays
+    """What was known before."""
     runs: _Runs
     time: float
     monotonic: float
 
     def updated(self) -> RecentDays:
         """Return what is known of the last days, including this read."""
-        known, today = _known(self.entry, self.time), _day(self.time)
-        starts = self._passed_starts(known.seen)
+        known, today = self.known, _day(self.time)
+        starts = self._passed_starts()
         starts |= {
             each.target: each.start_at
             for each in known.targets
@@ -86,7 +91,7 @@ class _Read(msgspec.Struct, frozen=True):
         return RecentDays(self.entry.state, self._until(targets), today, targets)
 
     def _target_days(self, target: Target, start_at: float | None) -> TargetDays:
-        outcomes = _outcomes(self.entry, target, self.runs, self.time)
+        outcomes = _outcomes(self.known, target, self.runs, self.time)
         if start_at is None:
             return TargetDays(target, outcomes)
         outcome = self._start_outcome(target, start_at)
@@ -105,13 +110,16 @@ class _Read(msgspec.Struct, frozen=True):
                 times.append(next_at)
         return min(times, default=inf)
 
-    def _passed_starts(self, seen: ServerState) -> dict[Target, float]:
+    @property
+    def _schedules_before(self) -> dict[int, Schedule]:
+        return {schedule.id: schedule for schedule in self.known.seen.schedules or ()}
+
+    def _passed_starts(self) -> dict[Target, float]:
         """Return the scheduled starts that have just passed, by target.
 
         Each was in the future when this process first read the server.
         """
-        state = self.entry.state
-        before = {schedule.id: schedule for schedule in seen.schedules or ()}
+        state, before = self.entry.state, self._schedules_before
         found: dict[Target, float] = {}
         for schedule in state.schedules or ():
             old = before.get(schedule.id)
@@ -129,11 +137,9 @@ class _Read(msgspec.Struct, frozen=True):
         if self._is_uncertain(target, start_at) or self._has_run(target, start_at):
             return UNCERTAIN
         store, entry, due_at = self.store, self.entry, _due(start_at)
-        schedules_read_at = max(
-            store.schedules_read_at or -inf, entry.schedules_read_at or -inf
-        )
+        schedules_read_at = store.server_schedules_read_at(entry)
         if (
-            min(self.time, schedules_read_at) < due_at
+            min(self.time, schedules_read_at or -inf) < due_at
             or (store.inventory_read_at or -inf) < start_at
         ):
             return None
@@ -149,12 +155,11 @@ class _Read(msgspec.Struct, frozen=True):
 
     def _is_uncertain(self, target: Target, start_at: float) -> bool:
         """Return whether the start may not have been due, or is too long ago."""
-        state, seen = self.entry.state, _known(self.entry, self.time).seen
+        state, before = self.entry.state, self._schedules_before
         schedules = [s for s in state.schedules or () if s.target == target]
-        before = {schedule.id: schedule for schedule in seen.schedules or ()}
         return (
             self.time > start_at + _MAX_UNDECIDED_SECONDS
-            or abs(self.store.skew_seconds or 0.0) > _MAX_SKEW_SECONDS
+            or abs(self.store.skew_seconds or 0.0) > CLOCK_SKEW_SECONDS
             or state.server is None
             or state.server.suspended is not False
             or (state.resumed_at or -inf) > start_at
@@ -238,12 +243,13 @@ def _runs(state: ServerState) -> _Runs:
 
 
 def _known(entry: ServerEntry, time: float) -> RecentDays:
+    """Return what is known of a server; nothing until it is remembered."""
     return entry.days or RecentDays(entry.state, -inf, _day(time), ())
 
 
-def _outcomes(entry: ServerEntry, target: Target, runs: _Runs, time: float) -> bytes:
+def _outcomes(known: RecentDays, target: Target, runs: _Runs, time: float) -> bytes:
     """Return the outcomes of the days up to a Unix time, remembered or seen now."""
-    known, today = _known(entry, time), _day(time)
+    today = _day(time)
     found = (each.outcomes for each in known.targets if each.target == target)
     days = bytes(DAYS) + next(found, bytes(DAYS)) + bytes(DAYS)
     # Negative after the local clock was set back.

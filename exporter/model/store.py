@@ -351,6 +351,11 @@ class PanelStore:
             else self.transaction_log.pending(monotonic)
         )
 
+    def server_schedules_read_at(self, entry: ServerEntry) -> float | None:
+        """Return when a server's schedules were last read (Unix time), by any list."""
+        times = (self.schedules_read_at, entry.schedules_read_at)
+        return max((time for time in times if time is not None), default=None)
+
     def last_restore(self, vm_id: int) -> Transaction | None:
         """Return a server's last completed restore, if the log shows one."""
         log, entry = self.transaction_log, self.servers.get(vm_id)

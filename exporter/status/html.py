@@ -199,13 +199,7 @@ class StatusPages:
             server=server,
             state=state,
             charts=[(t, SizeChart(s)) for t, s in sorted(sizes.items()) if len(s) > 1],
-            days={
-                (t.target_type, t.target_id): _days(
-                    judged.entry, Target(t.target_type, t.target_id), now
-                )
-                for t in server.targets
-                if judged.entry is not None
-            },
+            days=judged.entry and _days(judged.entry, server, now),
             schedules=schedules and sorted(schedules, key=lambda s: (s.target, s.id)),
             recovery_points=points
             and paginate(_newest_first(points), 1, _MAX_RECOVERY_POINTS),
@@ -338,12 +332,19 @@ class Day(msgspec.Struct, frozen=True):
     outcome: str
 
 
-def _days(entry: ServerEntry, target: Target, now: Now) -> list[Day]:
-    outcomes = last_days(entry, target, now.time)
-    return [
-        Day(utc_datetime(now.time - ago * DAY_SECONDS), _DAY_OUTCOMES[outcome])
-        for ago, outcome in zip(range(DAYS)[::-1], outcomes, strict=True)
-    ]
+def _days(
+    entry: ServerEntry, server: ServerStatus, now: Now
+) -> dict[tuple[str, int], list[Day]]:
+    """Return the last days of each target (its type and number), the oldest first."""
+    targets = [Target(each.target_type, each.target_id) for each in server.targets]
+    starts = [utc_datetime(now.time - ago * DAY_SECONDS) for ago in range(DAYS)[::-1]]
+    return {
+        (target.type, target.id): [
+            Day(start, _DAY_OUTCOMES[outcome])
+            for start, outcome in zip(starts, outcomes, strict=True)
+        ]
+        for target, outcomes in last_days(entry, targets, now.time).items()
+    }
 
 
 def _newest_first(rows: Iterable[Row]) -> list[Row]:
