@@ -200,9 +200,10 @@ class ScheduleCollector:
                     panel=self.store.name,
                     resource=collector.name,
                 )
-        for vm_id, entry in self.store.servers.items() if started else ():
-            if entry.failing is not None:
-                self.read_again(vm_id)
+        if started:
+            for vm_id, entry in self.store.servers.items():
+                if entry.failing is not None:
+                    self.read_again(vm_id)
 
     def _owners_unknown(self) -> bool:
         """Return whether disks may belong to servers of another shard."""
